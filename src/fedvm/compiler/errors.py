@@ -1,0 +1,23 @@
+"""Errors of the compiler. Each message says which node is meant and what to do next."""
+
+from __future__ import annotations
+
+
+class CompileError(ValueError):
+    """The model cannot be compiled as asked."""
+
+
+class ModelError(CompileError):
+    """The ONNX file is damaged, malformed or unsafe (truncated, cyclic, external paths, NaN weights, ...)."""
+
+
+class UnsupportedOperator(CompileError):
+    """The graph uses an operator, or a form of one, that has no kernel."""
+
+
+class CalibrationError(CompileError):
+    """The calibration data does not fit the model."""
+
+
+class RangeError(CompileError):
+    """The interval proof failed: some lane could overflow."""
