@@ -1,0 +1,169 @@
+"""What a run is told to do: the tables of a run's TOML file, validated.
+
+Every table is a frozen pydantic model that refuses keys it does not know. `fedvm.pipeline.config_file` reads
+the TOML text and turns pydantic's findings into messages naming the key, its line and the nearest known key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+AdversaryKind = Literal["inflated_examples", "exploded_update", "bad_signature", "low_quality"]
+
+
+class Table(BaseModel):
+    """A TOML table: unknown keys are refused, values cannot change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RunTable(Table):
+    """Which run this is. `seed` fixes keys, data split, initial weights, sampling and training."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    seed: int = Field(default=7, ge=0, lt=2**63)
+    out: Path | None = None  # the run directory; runs/<name> when not given
+
+
+class DataTable(Table):
+    """The images and who holds them.
+
+    dataset: a name `fedvm.learning.load_dataset` knows; path: a local parquet or image folder, read instead
+    of downloading. `alpha` is the concentration of the Dirichlet partition over labels: small is more uneven.
+    """
+
+    dataset: str = Field(default="mnist", min_length=1)
+    path: Path | None = None
+    clients: int = Field(default=16, ge=1, le=10_000)
+    partition: Literal["iid", "dirichlet", "shard"] = "iid"
+    alpha: float = Field(default=0.5, gt=0)
+
+
+class ModelTable(Table):
+    """The network, by its name in `fedvm.learning`'s registry; sized from the data set's shape."""
+
+    name: str = "lenet"
+
+
+class TrainingTable(Table):
+    """What a client does in one round."""
+
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    optimizer: str = "sgd"
+    lr: float = Field(default=0.02, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    criterion: str = "cross_entropy"
+    device: str = "auto"
+    workers: int = Field(default=2, ge=1, le=64)  # processes training clients at once; never changes results
+
+
+class FederationTable(Table):
+    """Flower's settings: how many rounds, and which share of the nodes takes part in each."""
+
+    rounds: int = Field(default=5, ge=1)
+    fraction_train: float = Field(default=1.0, gt=0, le=1)
+    fraction_evaluate: float = Field(default=0.5, ge=0, le=1)
+    min_train_nodes: int = Field(default=2, ge=1)
+    min_evaluate_nodes: int = Field(default=2, ge=0)
+    min_available_nodes: int = Field(default=2, ge=1)
+
+
+class RulesTable(Table):
+    """The rules written into the contract when the federation is created (see `docs/architecture.md`).
+
+    max_norm: bound on the L2 norm of one update in real units; the contract holds floor((max_norm·2^f)²).
+    max_examples: examples one update may count; `None` becomes twice the mean of the clients' examples.
+    """
+
+    min_clients: int = Field(default=2, ge=1)
+    min_examples: int = Field(default=1, ge=1, lt=2**32)
+    max_examples: int | None = Field(default=None, ge=1, lt=2**32)
+    max_norm: float = Field(default=10.0, gt=0)
+    fraction_bits: int = Field(default=16, ge=1, le=30)
+    round_seconds: int = Field(default=3600, ge=1, lt=2**63)
+    min_accuracy: float = Field(default=0.0, ge=0, le=1)
+    max_loss: float = Field(default=100.0, gt=0)
+
+    @property
+    def max_sum_squares(self) -> int:
+        """floor((max_norm · 2^fraction_bits)²), exact in integers."""
+        numerator, denominator = self.max_norm.as_integer_ratio()
+        return (numerator << self.fraction_bits) ** 2 // denominator**2
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.max_examples is not None and self.max_examples < self.min_examples:
+            raise ValueError(
+                f"max_examples = {self.max_examples} is below min_examples = {self.min_examples}: raise it"
+            )
+        if self.max_sum_squares >= 2**128:
+            raise ValueError("max_norm · 2^fraction_bits does not fit the contract's uint128: lower max_norm")
+        return self
+
+
+class CompilerTable(Table):
+    """How the trained network becomes EVM bytecode."""
+
+    weight_bits: int = Field(default=8, ge=2, le=8)
+    activation_bits: int = Field(default=8, ge=2, le=8)
+    optimize: Literal["gas", "size"] = "gas"
+    target: Literal["cancun", "shanghai"] = "cancun"
+    calibration_images: int = Field(default=512, ge=1, le=10_000)
+
+
+class BaselineTable(Table):
+    """Centralised training for comparison: one client's data alone, and everybody's data in one place."""
+
+    enabled: bool = False
+    epochs: int = Field(default=5, ge=1)
+
+
+class EvaluationTable(Table):
+    """How many held-out images are asked of the contract."""
+
+    test_images: int = Field(default=500, ge=1)
+
+
+class RunConfig(Table):
+    """A whole run. `adversaries` maps a client's number (0 …) to the way it misbehaves."""
+
+    run: RunTable = RunTable()
+    data: DataTable = DataTable()
+    model: ModelTable = ModelTable()
+    training: TrainingTable = TrainingTable()
+    federation: FederationTable = FederationTable()
+    rules: RulesTable = RulesTable()
+    adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)
+    compiler: CompilerTable = CompilerTable()
+    baseline: BaselineTable = BaselineTable()
+    evaluation: EvaluationTable = EvaluationTable()
+
+    @property
+    def out(self) -> Path:
+        """The run directory."""
+        return self.run.out if self.run.out is not None else Path("runs") / self.run.name
+
+    @model_validator(mode="after")
+    def _clients_suffice(self) -> Self:
+        clients = self.data.clients
+        for name, wanted in (
+            ("rules.min_clients", self.rules.min_clients),
+            ("federation.min_train_nodes", self.federation.min_train_nodes),
+            ("federation.min_evaluate_nodes", self.federation.min_evaluate_nodes),
+            ("federation.min_available_nodes", self.federation.min_available_nodes),
+        ):
+            if wanted > clients:
+                raise ValueError(
+                    f"{name} = {wanted} asks for more clients than data.clients = {clients}: "
+                    f"no round could succeed; lower {name} or raise data.clients"
+                )
+        for client in self.adversaries:
+            if not 0 <= client < clients:
+                raise ValueError(
+                    f"adversaries.{client} names no client: the clients are 0 … {clients - 1} (data.clients)"
+                )
+        return self

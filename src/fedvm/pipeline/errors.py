@@ -1,0 +1,19 @@
+"""Errors a user can mend. The command line prints the message alone and exits with status 2."""
+
+from __future__ import annotations
+
+
+class UsageError(ValueError):
+    """The input given cannot be used as it is; the message says what to do next."""
+
+
+class ConfigError(UsageError):
+    """The configuration names something that does not exist, or a value out of range."""
+
+
+class RunDirectoryError(UsageError):
+    """The run directory is in use, not empty, or not a run directory."""
+
+
+class ImageError(UsageError):
+    """The image cannot be read or does not fit the model's input."""

@@ -1,0 +1,116 @@
+"""The configuration: what is refused, and that each refusal names the key and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fedvm.pipeline.config import RulesTable, RunConfig
+from fedvm.pipeline.config_file import differences, dump_config, load_config, parse_assignment, save_config
+from fedvm.pipeline.errors import ConfigError
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "night.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_the_issue_s(tmp_path: Path) -> None:
+    config = load_config(None)
+    assert config.data.dataset == "mnist" and config.data.clients == 16 and config.data.partition == "iid"
+    assert config.adversaries == {}
+
+
+def test_file_names_the_run_and_flags_override_it(tmp_path: Path) -> None:
+    path = _write(tmp_path, "[federation]\nrounds = 3\n[training]\nlr = 0.5\n")
+    config = load_config(path, {"federation.rounds": 9})
+    assert config.run.name == "night" and config.out == Path("runs/night")
+    assert config.federation.rounds == 9 and config.training.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[training]\nepohcs = 3\n", 2, ["training.epohcs", "did you mean epochs?"]),
+        ("\n[trainig]\nepochs = 3\n", 2, ["trainig", "did you mean [training]?"]),
+        ("[federation]\nmax_norm = 3\n", 2, ["federation.max_norm", "belongs in [rules]"]),
+        ("[data]\nzzz = 3\n", 2, ["data.zzz", "[data] knows: dataset, path, clients"]),
+        ("[data]\nclients = 'many'\n", 2, ["data.clients", "'many'"]),
+        ("[data]\nclients = 0\n", 2, ["data.clients", "greater than or equal to 1"]),
+        ("[data]\npartition = 'iidd'\n", 2, ["data.partition", "'iid', 'dirichlet' or 'shard'"]),
+        ("[adversaries]\n3 = 'nice'\n", 2, ["adversaries.3", "inflated_examples"]),
+    ],
+)
+def test_findings_name_the_key_the_line_and_the_way_out(
+    tmp_path: Path, text: str, line: int, words: list[str]
+) -> None:
+    path = _write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert f"night.toml, line {line}: " in message
+    for word in words:
+        assert word in message
+
+
+def test_every_finding_is_listed(tmp_path: Path) -> None:
+    path = _write(tmp_path, "[training]\nepohcs = 3\nlr = -1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "word"),
+    [
+        ({"data.clients": 4, "rules.min_clients": 5}, "rules.min_clients = 5"),
+        ({"data.clients": 4, "federation.min_train_nodes": 5}, "federation.min_train_nodes = 5"),
+        ({"data.clients": 4, "adversaries.4": "bad_signature"}, "adversaries.4"),
+        ({"rules.min_examples": 9, "rules.max_examples": 8}, "max_examples = 8"),
+        ({"rules.max_norm": 1e30, "rules.fraction_bits": 30}, "uint128"),
+        ({"rules.max_norm": float("inf")}, "rules.max_norm"),
+    ],
+)
+def test_impossible_federations_are_refused(overrides: dict[str, object], word: str) -> None:
+    with pytest.raises(ConfigError, match=word.replace(".", r"\.")):
+        load_config(None, overrides)
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "absent.toml")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(_write(tmp_path, "[run\n"))
+
+
+def test_resolved_configuration_reads_back_equal(tmp_path: Path) -> None:
+    config = load_config(None, {"adversaries.3": "exploded_update", "run.out": "x", "rules.max_examples": 4})
+    save_config(config, tmp_path / "config.toml")
+    assert load_config(tmp_path / "config.toml") == config
+    assert '[adversaries]\n3 = "exploded_update"' in dump_config(config)
+
+
+def test_differences_ignore_what_cannot_change_results() -> None:
+    config = RunConfig()
+    other = load_config(None, {"run.out": "elsewhere", "training.workers": 1, "federation.rounds": 8})
+    assert differences(config, other) == ["federation.rounds: 5 → 8"]
+
+
+def test_bound_on_the_norm_is_exact_in_integers() -> None:
+    assert RulesTable(max_norm=1.5, fraction_bits=16).max_sum_squares == (3 << 15) ** 2
+    assert RulesTable(max_norm=0.1, fraction_bits=30).max_sum_squares == 11529215046068471  # the double 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a.b=3", 3), ("a.b=0.5", 0.5), ("a.b=word", "word"), ("a.b=true", True), ("a.b='w w'", "w w")],
+)
+def test_assignments(text: str, value: object) -> None:
+    assert parse_assignment(text) == ("a.b", value)
+
+
+def test_assignments_without_table_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"table\.key=value"):
+        parse_assignment("rounds=3")
