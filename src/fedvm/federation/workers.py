@@ -1,0 +1,184 @@
+"""A pool of forked worker processes that stay warm, hand out tasks as workers come free, and survive crashes.
+
+`concurrent.futures.ProcessPoolExecutor` gives up the whole pool when one worker dies and cannot stop a single
+task that takes too long; federated clients do both, so the pool here restarts only the worker concerned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What `WorkerPool.run` yields for a task whose worker died or overran its time."""
+
+    reason: str
+
+
+@dataclass
+class _Worker:
+    process: multiprocessing.process.BaseProcess
+    connection: Connection
+    position: int | None = None
+    due: float | None = None
+
+
+def forking_supported() -> bool:
+    """Whether worker processes can be used here.
+
+    Only Linux: forking lets workers share the data sets in memory and run ClientApps that cannot be pickled,
+    and is unsafe beside macOS's frameworks.
+    """
+    return sys.platform == "linux"
+
+
+class WorkerPool(Generic[Task, Answer]):
+    """Runs `handle(task)` in `count` forked processes. Use as a context manager, or call `close()`.
+
+    handle: inherited by the fork, so it may be a closure; task and answer travel by pickle. It must not
+    raise: it turns failures into answers. timeout: seconds a task may take before its worker is killed; None:
+    no limit.
+    """
+
+    def __init__(self, handle: Callable[[Task], Answer], count: int, *, timeout: float | None = None) -> None:
+        if not forking_supported():
+            raise ValueError(f"worker processes are not supported on {sys.platform}; use workers=0")
+        if count < 1:
+            raise ValueError(f"a pool needs at least one worker, not {count}")
+        self._handle = handle
+        self._timeout = timeout
+        self._context = multiprocessing.get_context("fork")
+        self._workers: list[_Worker] = []
+        for _ in range(count):
+            self._workers.append(self._start())
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Answer | Lost]]:
+        """Yield `(position of the task, its answer)` as they come; draws tasks only as workers come free."""
+        numbered = iter(enumerate(tasks))
+        try:
+            for worker in list(self._workers):
+                self._hand_next(numbered, worker)
+            while busy := [worker for worker in self._workers if worker.position is not None]:
+                yield from self._collect(busy, numbered)
+        finally:
+            self._abandon_unfinished()
+
+    def close(self) -> None:
+        """Stop the workers; those in the middle of a task are killed."""
+        for worker in self._workers:
+            if worker.position is not None:
+                worker.process.kill()
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join(timeout=5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._workers.clear()
+
+    def __enter__(self) -> WorkerPool[Task, Answer]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        inherited = [worker.connection for worker in self._workers] + [ours]
+        process = self._context.Process(
+            target=_serve,
+            args=(self._handle, theirs, inherited, os.getpid()),
+            daemon=True,
+            name="fedvm-client",
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _hand_next(self, numbered: Iterator[tuple[int, Task]], worker: _Worker) -> None:
+        following = next(numbered, None)
+        if following is None:
+            return
+        position, task = following
+        try:
+            worker.connection.send(task)
+        except (BrokenPipeError, ConnectionResetError):  # died while idle: a fresh one takes the task
+            worker = self._replace(worker)
+            worker.connection.send(task)
+        worker.position = position
+        worker.due = None if self._timeout is None else time.monotonic() + self._timeout
+
+    def _collect(
+        self, busy: list[_Worker], numbered: Iterator[tuple[int, Task]]
+    ) -> Iterator[tuple[int, Answer | Lost]]:
+        next_due = min((worker.due for worker in busy if worker.due is not None), default=None)
+        patience = None if next_due is None else max(0.0, next_due - time.monotonic())
+        ready = set(wait([worker.connection for worker in busy], timeout=patience))
+        for worker in busy:
+            assert worker.position is not None
+            position = worker.position
+            answer: Answer | Lost
+            if worker.connection in ready:
+                try:
+                    answer = worker.connection.recv()
+                    worker.position = None
+                except (EOFError, ConnectionResetError):
+                    worker.process.join(timeout=5)
+                    answer = Lost(f"the worker process died (exit code {worker.process.exitcode})")
+                    worker = self._replace(worker)
+            elif worker.due is not None and time.monotonic() >= worker.due:
+                answer = Lost(f"no answer within {self._timeout:g} s")
+                worker = self._replace(worker)
+            else:
+                continue
+            self._hand_next(numbered, worker)
+            yield position, answer
+
+    def _replace(self, worker: _Worker) -> _Worker:
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
+        self._workers.remove(worker)
+        fresh = self._start()
+        self._workers.append(fresh)
+        return fresh
+
+    def _abandon_unfinished(self) -> None:
+        # Reached with work under way only when the caller stopped early (Ctrl-C): late answers must not be
+        # taken for answers to the next call's tasks.
+        for worker in [worker for worker in self._workers if worker.position is not None]:
+            self._replace(worker)
+
+
+def _serve(
+    handle: Callable[[Any], Any], connection: Connection, inherited: list[Connection], parent: int
+) -> None:
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for other in inherited:
+        other.close()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            connection.send(handle(connection.recv()))
+
+
+def _die_with(parent: int) -> None:
+    # A killed parent must not leave a worker that still holds inherited file locks (the chain's, say).
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
