@@ -1,1 +1,83 @@
-"""fedvm.encoding"""
+"""The byte-exact encodings that clients, coordinator, contract and auditor share (docs/protocol.md)."""
+
+from fedvm.encoding.context import UpdateContext
+from fedvm.encoding.errors import EncodingError, ProofError, RangeError, ShapeError, SignatureError
+from fedvm.encoding.hashing import CHUNK
+from fedvm.encoding.mean import Aggregate, Contribution, weighted_mean
+from fedvm.encoding.proofs import Opening, Sibling, open_plain, open_update, verify_plain, verify_update
+from fedvm.encoding.rules import Rules
+from fedvm.encoding.spec import TensorSpec, VectorSpec
+from fedvm.encoding.trees import (
+    AGGREGATE,
+    MODEL,
+    PlainTree,
+    UpdateTree,
+    aggregate_root,
+    aggregate_tree,
+    model_root,
+    model_tree,
+    update_tree,
+)
+from fedvm.encoding.typed_data import (
+    Domain,
+    Update,
+    recover_signer,
+    sign_update,
+    update_digest,
+    verify_update_signature,
+)
+from fedvm.encoding.vector import (
+    dequantize,
+    int32_from_bytes,
+    int64_from_bytes,
+    max_sum_squares,
+    quantize_model,
+    quantize_update,
+    sum_squares,
+    to_bytes,
+)
+
+__all__ = [
+    "AGGREGATE",
+    "CHUNK",
+    "MODEL",
+    "Aggregate",
+    "Contribution",
+    "Domain",
+    "EncodingError",
+    "Opening",
+    "PlainTree",
+    "ProofError",
+    "RangeError",
+    "Rules",
+    "ShapeError",
+    "Sibling",
+    "SignatureError",
+    "TensorSpec",
+    "Update",
+    "UpdateContext",
+    "UpdateTree",
+    "VectorSpec",
+    "aggregate_root",
+    "aggregate_tree",
+    "dequantize",
+    "int32_from_bytes",
+    "int64_from_bytes",
+    "max_sum_squares",
+    "model_root",
+    "model_tree",
+    "open_plain",
+    "open_update",
+    "quantize_model",
+    "quantize_update",
+    "recover_signer",
+    "sign_update",
+    "sum_squares",
+    "to_bytes",
+    "update_digest",
+    "update_tree",
+    "verify_plain",
+    "verify_update",
+    "verify_update_signature",
+    "weighted_mean",
+]

@@ -1,0 +1,93 @@
+"""fedvm.encoding against the shared vectors, and the vectors against their generator."""
+
+import json
+
+import make_vectors
+import numpy as np
+import pytest
+
+from fedvm.encoding import (
+    Domain,
+    Rules,
+    Update,
+    UpdateContext,
+    aggregate_tree,
+    model_tree,
+    recover_signer,
+    sign_update,
+    update_digest,
+    update_tree,
+)
+
+VECTORS = json.loads(make_vectors.PATH.read_text())
+PLACE = VECTORS["place"]
+
+
+def unhex(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
+def named(cases: list[dict]) -> list:
+    return [pytest.param(case, id=case["name"]) for case in cases]
+
+
+def test_the_file_is_what_the_generator_writes() -> None:
+    assert make_vectors.PATH.read_text() == make_vectors.render()
+
+
+@pytest.mark.parametrize("case", named(VECTORS["updates"]))
+def test_update_trees(case: dict) -> None:
+    values = np.array(case["values"], dtype=np.int32)
+    context = UpdateContext(
+        PLACE["chainId"], PLACE["federation"], PLACE["round"], PLACE["member"], values.size
+    )
+    tree = update_tree(values, context)
+    assert tree.context == unhex(case["context"])
+    assert tree.hashes == tuple([unhex(node["hash"]) for node in level] for level in case["levels"])
+    assert tree.sums == tuple([int(node["sumSquares"]) for node in level] for level in case["levels"])
+    assert tree.root == unhex(case["root"])
+    assert tree.sum_squares == int(case["sumSquares"])
+
+
+@pytest.mark.parametrize("case", named(VECTORS["models"]))
+def test_model_trees(case: dict) -> None:
+    tree = model_tree(np.array([int(v) for v in case["values"]], dtype=np.int32))
+    assert tree.hashes == tuple([unhex(node) for node in level] for level in case["levels"])
+    assert tree.root == unhex(case["root"])
+
+
+@pytest.mark.parametrize("case", named(VECTORS["aggregates"]))
+def test_aggregate_trees(case: dict) -> None:
+    tree = aggregate_tree(np.array([int(v) for v in case["values"]], dtype=np.int64))
+    assert tree.hashes == tuple([unhex(node) for node in level] for level in case["levels"])
+    assert tree.root == unhex(case["root"])
+
+
+def test_rules_hash() -> None:
+    rules = Rules(*(int(value) for value in VECTORS["rules"]["rules"].values()))
+    assert rules.digest() == unhex(VECTORS["rules"]["rulesHash"])
+
+
+def test_typed_data() -> None:
+    case = VECTORS["typedData"]
+    message = case["message"]
+    update = Update(
+        round=message["round"],
+        rules_hash=unhex(message["rulesHash"]),
+        base_root=unhex(message["baseRoot"]),
+        update_root=unhex(message["updateRoot"]),
+        sum_squares=int(message["sumSquares"]),
+        elements=message["elements"],
+        fraction_bits=message["fractionBits"],
+        examples=message["examples"],
+        accuracy_ppm=message["accuracyPpm"],
+        loss_micros=message["lossMicros"],
+        deadline=message["deadline"],
+        cid=unhex(message["cid"]),
+    )
+    domain = Domain(case["domain"]["chainId"], case["domain"]["verifyingContract"])
+    assert domain.separator() == unhex(case["domainSeparator"])
+    assert update.struct_hash() == unhex(case["structHash"])
+    assert update_digest(update, domain) == unhex(case["digest"])
+    assert sign_update(update, domain, case["privateKey"]) == unhex(case["signature"])
+    assert recover_signer(update, domain, unhex(case["signature"])) == case["signer"]
