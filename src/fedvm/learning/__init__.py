@@ -1,1 +1,14 @@
-"""fedvm.learning"""
+"""What a client and a baseline do with images: data sets, partitions, models, training, ONNX export.
+
+The modules, in the order a run uses them:
+
+* `fedvm.learning.data`: read a data set into `ImageData` (uint8 arrays);
+* `fedvm.learning.partition`: deal it out among clients;
+* `fedvm.learning.models`: build a network sized from the data;
+* `fedvm.learning.training`: `train` and `evaluate`, reproducible to the bit on a CPU;
+* `fedvm.learning.recipes`: measured hyperparameters per data set;
+* `fedvm.learning.baseline`: the centralised comparison;
+* `fedvm.learning.checkpoint`, `fedvm.learning.export`: `model.pt` and `model.onnx`.
+
+Nothing is imported here, so that reading a data set does not load PyTorch.
+"""

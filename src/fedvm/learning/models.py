@@ -1,0 +1,155 @@
+"""Networks by name, sized from the data, initialised from a seed."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from fedvm.learning.data import ImageData, Shape
+from fedvm.learning.errors import ModelSpecError, unknown_name
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to build a network again: its name, the image shape (C, H, W), the class count.
+
+    Raises:
+        ModelSpecError: unknown name, or sizes that cannot be.
+    """
+
+    name: str
+    shape: Shape
+    classes: int
+
+    def __post_init__(self) -> None:
+        if self.name not in ARCHITECTURES:
+            raise ModelSpecError(unknown_name("model", self.name, ARCHITECTURES))
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ModelSpecError(f"the image shape must be (channels, height, width), got {self.shape}")
+        if self.classes < 2:
+            raise ModelSpecError(f"a classifier needs at least 2 classes, got {self.classes}")
+
+    @classmethod
+    def for_data(cls, name: str, data: ImageData) -> ModelSpec:
+        """The spec of network `name` for the images and classes of `data`."""
+        return cls(name, data.shape, data.classes)
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Trainable elements, and multiply-accumulates per image in convolutions and dense layers."""
+
+    parameters: int
+    macs: int
+
+
+def lenet(shape: Shape, classes: int) -> nn.Module:
+    """Two 5×5 convolutions (6 and 16 channels) with 2×2 max-pooling, then dense 120, 84 and `classes`.
+
+    After LeNet-5 of Y. LeCun et al., "Gradient-based learning applied to document recognition", Proc. IEEE 86
+    (1998), with ReLU and max-pooling in place of its squashing and subsampling. 62,006 parameters and 651,720
+    multiply-accumulates for 3×32×32 and ten classes.
+
+    Raises:
+        ModelSpecError: the images are smaller than 16×16, so nothing is left after the second pooling.
+    """
+    channels, height, width = shape
+    if min(height, width) < 16:
+        raise ModelSpecError(
+            f"lenet needs images of at least 16×16 pixels, got {height}×{width}; "
+            "resize them or use model 'mlp'"
+        )
+    rows, columns = (((side - 4) // 2 - 4) // 2 for side in (height, width))
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(channels, 6, 5),
+            relu1=nn.ReLU(),
+            pool1=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(6, 16, 5),
+            relu2=nn.ReLU(),
+            pool2=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(16 * rows * columns, 120),
+            relu3=nn.ReLU(),
+            fc2=nn.Linear(120, 84),
+            relu4=nn.ReLU(),
+            fc3=nn.Linear(84, classes),
+        )
+    )
+
+
+def mlp(shape: Shape, classes: int) -> nn.Module:
+    """One hidden dense layer of 64 with ReLU: the smallest network worth asking a contract."""
+    return nn.Sequential(
+        OrderedDict(
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(math.prod(shape), 64),
+            relu1=nn.ReLU(),
+            fc2=nn.Linear(64, classes),
+        )
+    )
+
+
+# To add a network: write a function (shape, classes) -> nn.Module and name it here.
+ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyType(
+    {"lenet": lenet, "mlp": mlp}
+)
+
+
+def build_model(spec: ModelSpec, *, seed: int) -> nn.Module:
+    """Build and initialise a network on the CPU; the same spec and seed give the same weights to the bit.
+
+    The network takes normalised float32 [N, C, H, W] and gives logits float32 [N, classes]. The process's
+    random state is left as it was.
+
+    Raises:
+        ModelSpecError: the network cannot be sized for this shape.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ARCHITECTURES[spec.name](spec.shape, spec.classes)
+
+
+def describe_model(name: str) -> str:
+    """The first line of what a network's function says of itself.
+
+    Raises:
+        ModelSpecError: unknown name.
+    """
+    if name not in ARCHITECTURES:
+        raise ModelSpecError(unknown_name("model", name, ARCHITECTURES))
+    return (inspect.getdoc(ARCHITECTURES[name]) or "").partition("\n")[0]
+
+
+def model_size(model: nn.Module, shape: Shape) -> ModelSize:
+    """Count parameters, and multiply-accumulates by running one blank image of `shape` through `model`."""
+    macs = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal macs
+        if isinstance(module, nn.Conv2d):
+            taps = module.in_channels // module.groups * math.prod(module.kernel_size)
+            macs += output[0].numel() * taps
+        elif isinstance(module, nn.Linear):
+            macs += output[0].numel() * module.in_features
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    training = model.training
+    try:
+        model.eval()
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            model(torch.zeros(1, *shape, device=device))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    parameters = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
+    return ModelSize(parameters, macs)

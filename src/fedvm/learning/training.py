@@ -1,0 +1,221 @@
+"""Train and evaluate a classifier on images in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedvm.learning.augment import AUGMENTATIONS, augment
+from fedvm.learning.data import Images, Labels, Normalisation, Split
+from fedvm.learning.device import deterministic, resolve_device
+from fedvm.learning.errors import TrainingError, unknown_name
+from fedvm.learning.optimisation import Criterion, make_criterion, make_optimizer
+
+Progress = Callable[[int, int], None]
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a client reports: mean `loss` and `accuracy` (0..1) over the last epoch, as seen while training.
+
+    `steps` counts optimizer steps over all epochs; `examples` is the number of distinct examples.
+    """
+
+    loss: float
+    accuracy: float
+    steps: int
+    examples: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean `loss` and `accuracy` (0..1) over `examples`, and right answers out of examples per class."""
+
+    loss: float
+    accuracy: float
+    examples: int
+    class_correct: tuple[int, ...]
+    class_examples: tuple[int, ...]
+
+    @property
+    def class_accuracy(self) -> tuple[float | None, ...]:
+        """Accuracy per class (recall), None for a class without examples."""
+        pairs = zip(self.class_correct, self.class_examples, strict=True)
+        return tuple(correct / count if count else None for correct, count in pairs)
+
+
+def train(
+    model: nn.Module,
+    images: Images,
+    labels: Labels,
+    *,
+    epochs: int = 1,
+    batch_size: int = 16,
+    optimizer: str = "nesterov",
+    lr: float = 0.02,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    criterion: str = "cross_entropy",
+    augmentation: str = "none",
+    normalisation: Normalisation | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train `model` in place.
+
+    The result depends on the arguments and the weights alone: order and augmentation come from a generator of
+    its own seeded with `seed`, kernels are deterministic and run in `threads` threads, so that on CPUs with
+    the same vector units it is the same to the bit whatever the number of cores (see `device.deterministic`).
+    Layers that draw random numbers themselves (dropout) use the process's generator, which is seeded for the
+    call and then put back.
+
+    Args:
+        model: float32 [N, C, H, W] (normalised) to logits [N, classes].
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+        epochs: passes over the data; each in a new random order. The last batch may be smaller.
+        optimizer: a name in `optimisation.OPTIMIZERS`; `lr`, `momentum`, `weight_decay` are its settings.
+        criterion: a name in `optimisation.CRITERIA`.
+        augmentation: a name in `augment.AUGMENTATIONS`.
+        normalisation: of the pixels; the default maps 0..255 to −1..1.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        threads: of PyTorch, during the call.
+        progress: called after each epoch with (epochs done, epochs).
+
+    Raises:
+        TrainingError: a setting is out of range, there are no examples, or the loss stops being finite.
+        DataError: the arrays are not labelled images.
+    """
+    examples = Split(images, labels)
+    if not len(examples):
+        raise TrainingError("there are no examples to train on")
+    if epochs < 1 or batch_size < 1:
+        raise TrainingError(f"epochs and batch size must be at least 1, got {epochs} and {batch_size}")
+    if augmentation not in AUGMENTATIONS:
+        raise TrainingError(unknown_name("augmentation", augmentation, AUGMENTATIONS))
+    target = resolve_device(device)
+    loss_of = make_criterion(criterion)
+    pixels, truth = _to_device(examples, target)
+    generator = torch.Generator().manual_seed(seed)
+    loss = accuracy = 0.0
+    steps = 0
+    sum_type = torch.float32 if target.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    cuda = [target] if target.type == "cuda" else []
+    with deterministic(threads), torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        model.to(target).train()
+        stepper = make_optimizer(optimizer, model, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        for epoch in range(epochs):
+            # Summed on the device and read once per epoch: reading each batch's loss would stall a GPU.
+            loss_sum = torch.zeros((), dtype=sum_type, device=target)
+            correct = torch.zeros((), dtype=torch.int64, device=target)
+            for batch in _batches(len(examples), batch_size, generator):
+                chosen = batch.to(target)
+                inputs = augment(_normalise(pixels[chosen], normalisation), augmentation, generator)
+                wanted = truth[chosen]
+                logits = model(inputs)
+                batch_loss = loss_of(logits, wanted)
+                stepper.zero_grad(set_to_none=True)
+                torch.autograd.backward(batch_loss)
+                stepper.step()
+                loss_sum += batch_loss.detach() * len(batch)
+                correct += (logits.detach().argmax(1) == wanted).sum()
+                steps += 1
+            loss = float(loss_sum) / len(examples)
+            accuracy = int(correct) / len(examples)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"training diverged: the loss is {loss} after epoch {epoch + 1}; "
+                    f"lower the learning rate ({lr})"
+                )
+            if progress is not None:
+                progress(epoch + 1, epochs)
+    return TrainResult(loss, accuracy, steps, len(examples))
+
+
+def evaluate(
+    model: nn.Module,
+    images: Images,
+    labels: Labels,
+    *,
+    criterion: str = "cross_entropy",
+    normalisation: Normalisation | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+) -> Evaluation:
+    """Loss and accuracy, overall and per class; `model` keeps its mode. Arguments as for `train`.
+
+    Raises:
+        TrainingError: there are no examples, or a name is unknown.
+        DataError: the arrays are not labelled images.
+    """
+    examples = Split(images, labels)
+    loss_of = make_criterion(criterion)
+    logits = predict(model, images, normalisation=normalisation, device=device, threads=threads)
+    scores, truth = torch.from_numpy(logits), torch.from_numpy(labels)
+    with deterministic(threads):
+        loss = _mean_loss(loss_of, scores, truth)
+    right = labels[logits.argmax(1) == labels]
+    classes = max(logits.shape[1], int(labels.max()) + 1)
+    correct = np.bincount(right, minlength=classes)
+    total = np.bincount(labels, minlength=classes)
+    return Evaluation(
+        loss, len(right) / len(examples), len(examples), tuple(correct.tolist()), tuple(total.tolist())
+    )
+
+
+def predict(
+    model: nn.Module,
+    images: Images,
+    *,
+    normalisation: Normalisation | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Logits float32 [N, classes] for images uint8 [N, C, H, W]; `model` keeps its mode.
+
+    Raises:
+        TrainingError: there are no images, or the device is not there.
+    """
+    if not len(images):
+        raise TrainingError("there are no examples to evaluate")
+    target = resolve_device(device)
+    was_training = model.training
+    model.to(target).eval()
+    try:
+        with deterministic(threads), torch.inference_mode():
+            pixels = torch.from_numpy(np.ascontiguousarray(images))
+            parts = [
+                model(_normalise(pixels[start : start + _EVALUATION_BATCH].to(target), normalisation))
+                for start in range(0, len(images), _EVALUATION_BATCH)
+            ]
+            logits: np.ndarray[tuple[int, int], np.dtype[np.float32]] = torch.cat(parts).cpu().numpy()
+            return logits
+    finally:
+        model.train(was_training)
+
+
+def _to_device(examples: Split, target: torch.device) -> tuple[Tensor, Tensor]:
+    images = torch.from_numpy(np.ascontiguousarray(examples.images))
+    return images.to(target), torch.from_numpy(np.ascontiguousarray(examples.labels)).to(target)
+
+
+def _normalise(pixels: Tensor, normalisation: Normalisation | None) -> Tensor:
+    how = normalisation or Normalisation()
+    return pixels.to(torch.float32).mul_(how.scale).add_(how.offset)
+
+
+def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    return iter(torch.split(torch.randperm(count, generator=generator), batch_size))
+
+
+def _mean_loss(loss_of: Criterion, scores: Tensor, truth: Tensor) -> float:
+    return float(loss_of(scores.double(), truth))
