@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ContentId} from "./ContentId.sol";
+import {Update} from "./UpdateTypes.sol";
+
+/// @notice What a federation demands of a round and of each update.
+struct Rules {
+    /// Quorum: fewer accepted updates fail the round.
+    uint32 minClients;
+    /// Fewer examples are refused.
+    uint32 minExamples;
+    /// Cap: more examples count as this many.
+    uint32 maxExamples;
+    /// Bound on the sum of squares of an update, fixed point.
+    uint128 maxSumSquares;
+    /// Parameters of the model.
+    uint64 elements;
+    /// Fixed point: value · 2^fractionBits.
+    uint8 fractionBits;
+    /// Seconds from a round's opening to its deadline.
+    uint64 roundSeconds;
+    /// Least attested validation accuracy, parts per million.
+    uint32 minAccuracyPpm;
+    /// Greatest attested mean validation loss, millionths.
+    uint64 maxLossMicros;
+}
+
+/// @notice Why an update does not count. Checked in this order; the first that applies is given.
+enum Refusal {
+    None,
+    NotMember,
+    Duplicate,
+    BadSignature,
+    WrongRound,
+    WrongRules,
+    WrongBase,
+    WrongShape,
+    Expired,
+    TooFewExamples,
+    NormTooLarge,
+    AccuracyTooLow,
+    LossTooHigh
+}
+
+/// @notice What a round expects every update to state.
+struct Expectation {
+    uint64 round;
+    bytes32 rulesHash;
+    bytes32 baseRoot;
+    uint64 deadline;
+}
+
+/// @title The rules of a federation, as arithmetic
+library RulesLib {
+    /// One part in a million, as a whole.
+    uint32 internal constant PPM = 1_000_000;
+    /// An int32 keeps its sign and at least one integer bit.
+    uint8 internal constant MAX_FRACTION_BITS = 30;
+    /// Longest round. A round whose coordinator vanished can be failed after its deadline, so a deadline must come.
+    uint64 internal constant MAX_ROUND_SECONDS = 365 days;
+    /// The tree numbers its chunks of 64 elements by uint32.
+    uint64 internal constant MAX_ELEMENTS = 64 * (uint64(1) << 32);
+    /// Σ wᵢ·dᵢ must fit an int64 for int32 dᵢ: (n · cap) · 2^31 < 2^63.
+    uint256 internal constant TOTAL_WEIGHT_LIMIT = 1 << 32;
+
+    /// @notice A rule is out of its range.
+    /// @param rule Name of the field of `Rules`.
+    error InvalidRule(string rule);
+    /// @notice So many members at so high a cap could overflow the 64-bit aggregate.
+    /// @param memberCount Members.
+    /// @param maxExamples Cap on one member's examples; memberCount · maxExamples must stay below 2^32.
+    error AggregateCouldOverflow(uint256 memberCount, uint32 maxExamples);
+    /// @notice Fewer members than the quorum: no round could ever become final.
+    /// @param memberCount Members.
+    /// @param minClients Quorum.
+    error QuorumUnreachable(uint256 memberCount, uint32 minClients);
+
+    /// @notice Reverts unless every rule is in its range.
+    /// @param rules Rules to check.
+    function validate(
+        Rules memory rules
+    ) internal pure {
+        require(rules.minClients > 0, InvalidRule("minClients"));
+        // A weight of zero would let a round of nothing divide by zero.
+        require(rules.minExamples > 0, InvalidRule("minExamples"));
+        require(rules.maxExamples >= rules.minExamples, InvalidRule("maxExamples"));
+        require(rules.maxSumSquares > 0, InvalidRule("maxSumSquares"));
+        require(rules.elements > 0 && rules.elements <= MAX_ELEMENTS, InvalidRule("elements"));
+        require(rules.fractionBits <= MAX_FRACTION_BITS, InvalidRule("fractionBits"));
+        require(
+            rules.roundSeconds > 0 && rules.roundSeconds <= MAX_ROUND_SECONDS, InvalidRule("roundSeconds")
+        );
+        require(rules.minAccuracyPpm <= PPM, InvalidRule("minAccuracyPpm"));
+        require(rules.maxLossMicros > 0, InvalidRule("maxLossMicros"));
+    }
+
+    /// @notice Reverts unless so many members can reach the quorum and cannot overflow the aggregate.
+    /// @param rules Rules in force.
+    /// @param memberCount Number of members.
+    function validateMemberCount(
+        Rules memory rules,
+        uint256 memberCount
+    ) internal pure {
+        require(memberCount >= rules.minClients, QuorumUnreachable(memberCount, rules.minClients));
+        require(
+            memberCount * rules.maxExamples < TOTAL_WEIGHT_LIMIT,
+            AggregateCouldOverflow(memberCount, rules.maxExamples)
+        );
+    }
+
+    /// @param rules Rules.
+    /// @return keccak-256 of their ABI encoding, the hash that clients sign.
+    function hash(
+        Rules memory rules
+    ) internal pure returns (bytes32) {
+        return keccak256(abi.encode(rules));
+    }
+
+    /// @param rules Rules in force.
+    /// @param examples Examples a client attests.
+    /// @return Weight of its update: the examples, capped.
+    function weight(
+        Rules memory rules,
+        uint32 examples
+    ) internal pure returns (uint32) {
+        return examples < rules.maxExamples ? examples : rules.maxExamples;
+    }
+
+    /// @notice Measures what a client signed against the rules. Who signed is not looked at here.
+    /// @param rules Rules in force.
+    /// @param update Signed statement.
+    /// @param expected What the round expects it to state.
+    /// @param time Unix time in seconds.
+    /// @return First reason to refuse the update, or `Refusal.None`.
+    function refusal(
+        Rules memory rules,
+        Update calldata update,
+        Expectation memory expected,
+        uint256 time
+    ) internal pure returns (Refusal) {
+        if (update.round != expected.round) return Refusal.WrongRound;
+        if (update.rulesHash != expected.rulesHash) return Refusal.WrongRules;
+        if (update.baseRoot != expected.baseRoot) return Refusal.WrongBase;
+        if (
+            update.elements != rules.elements || update.fractionBits != rules.fractionBits
+                || !ContentId.isPlausible(update.cid)
+        ) return Refusal.WrongShape;
+        if (time > update.deadline || time > expected.deadline) return Refusal.Expired;
+        if (update.examples < rules.minExamples) return Refusal.TooFewExamples;
+        if (update.sumSquares > rules.maxSumSquares) return Refusal.NormTooLarge;
+        // An accuracy over 1 is no accuracy.
+        if (update.accuracyPpm < rules.minAccuracyPpm || update.accuracyPpm > PPM) {
+            return Refusal.AccuracyTooLow;
+        }
+        if (update.lossMicros > rules.maxLossMicros) return Refusal.LossTooHigh;
+        return Refusal.None;
+    }
+}
