@@ -49,7 +49,7 @@ def load_image(path: Path, shape: tuple[int, int, int], *, resize: bool = False)
         if not resize:
             raise ImageError(
                 f"{path}: the model takes {width}×{height} pixels, the image has "
-                f"{image.width}×{image.height}. Crop it yourself, or pass --resize to scale it and crop its middle."
+                f"{image.width}×{image.height}. Crop it, or pass --resize to scale it and keep its middle."
             )
         notes += (f"scaled from {image.width}×{image.height} to {width}×{height}, middle kept",)
         image = ImageOps.fit(image, (width, height), method=Image.Resampling.LANCZOS)

@@ -1,0 +1,125 @@
+"""`report.html`: one self-contained page (no script, no outside reference) from a run's report and images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from fedvm.pipeline.charts import Series, accuracy_chart
+from fedvm.pipeline.results import MemberRow, Prediction, RoundRow, RunReport
+
+_MOST_CLIENTS_SHOWN = 48
+
+
+@dataclass(frozen=True)
+class ReportImages:
+    """The pictures of the page: uint8 `[C, H, W]`.
+
+    by_label: training examples for each class name; predictions: the image of each of the report's examples.
+    """
+
+    by_label: Mapping[str, Sequence[NDArray[np.uint8]]]
+    predictions: Sequence[NDArray[np.uint8]]
+
+
+def render_report(report: RunReport, images: ReportImages) -> str:
+    """The page as HTML text."""
+    environment = Environment(
+        loader=PackageLoader("fedvm.pipeline"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=_percent, count=_count, short=_short, data_uri=data_uri)
+    clients = _clients_shown(report.rounds)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        images=images,
+        chart=accuracy_chart(_series(report), "round (baselines: epoch)") if _series(report) else "",
+        series=_series(report),
+        clients=clients,
+        hidden_clients=len(_clients(report.rounds)) - len(clients),
+        cells=_cells(report.rounds),
+        heaviest=max([row.weight for one in report.rounds for row in one.members], default=1) or 1,
+        predictions=[
+            _prediction(example, image, report.data.class_names)
+            for example, image in zip(report.evaluation.examples, images.predictions, strict=True)
+        ],
+    )
+
+
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """A PNG data URI of uint8 `[C, H, W]`, C being 1 or 3 (other counts show their first channel)."""
+    flat = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(flat)).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _series(report: RunReport) -> list[Series]:
+    lines = [
+        Series(
+            "federated",
+            "federated",
+            [(row.round, row.test_accuracy) for row in report.rounds if row.test_accuracy is not None],
+        )
+    ]
+    if report.baseline is not None:
+        lines += [
+            Series("all data in one place", "all", list(enumerate(report.baseline.all_data, start=1))),
+            Series("one client alone", "one", list(enumerate(report.baseline.one_client, start=1))),
+        ]
+    return [line for line in lines if line.points]
+
+
+def _clients(rounds: Sequence[RoundRow]) -> list[tuple[int, str]]:
+    return sorted({(row.client, row.member) for one in rounds for row in one.members})
+
+
+def _clients_shown(rounds: Sequence[RoundRow]) -> list[tuple[int, str]]:
+    """Everybody while they are few; otherwise those the contract capped or refused first, then the others."""
+    remarkable = {
+        row.client for one in rounds for row in one.members if row.capped or row.refused or row.failure
+    }
+    ranked = sorted(_clients(rounds), key=lambda client: (client[0] not in remarkable, client[0]))
+    return sorted(ranked[:_MOST_CLIENTS_SHOWN])
+
+
+def _cells(rounds: Sequence[RoundRow]) -> dict[tuple[int, int], MemberRow]:
+    return {(row.client, one.round): row for one in rounds for row in one.members}
+
+
+def _prediction(example: Prediction, image: NDArray[np.uint8], class_names: Sequence[str]) -> dict[str, Any]:
+    low, high = min(example.scores), max(example.scores)
+    span = (high - low) or 1
+    return {
+        "image": image,
+        "true": class_names[example.true],
+        "predicted": class_names[example.predicted],
+        "right": example.true == example.predicted,
+        "scores": [
+            {"name": name, "score": score, "share": (score - low) / span, "top": label == example.predicted}
+            for label, (name, score) in enumerate(zip(class_names, example.scores, strict=True))
+        ],
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _count(number: float | None) -> str:
+    return "–" if number is None else f"{number:,.0f}".replace(",", " ")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 14 else f"{text[:8]}…{text[-4:]}"

@@ -1,0 +1,215 @@
+"""What a run found, as small records. `RunReport` is what `report.json` holds and `report.html` shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedvm.pipeline.directory import write_atomically
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """What became of one member's update in one round.
+
+    client: the partition's number; examples: as the member stated them (attested, not proved); weight: as the
+    contract set it, 0 when refused; refused: the contract's reason, "" when accepted; failure: why the client
+    sent no update, "" when it did.
+    """
+
+    client: int
+    member: str
+    examples: int
+    weight: int
+    refused: str = ""
+    failure: str = ""
+
+    @property
+    def capped(self) -> bool:
+        """Accepted, but counted for fewer examples than stated."""
+        return not self.refused and not self.failure and self.weight < self.examples
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """One round. Losses are means over examples, accuracies are shares (0 … 1), None where nothing was
+    measured.
+
+    The validation figures are attested by the clients; the test figures are of the round's global model on
+    the held-out images. gas: EVM gas by step ("open", "submit", "finalize", …).
+    """
+
+    round: int
+    final: bool
+    members: tuple[MemberRow, ...]
+    train_loss: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float | None
+    gas: Mapping[str, int]
+    model_root: str
+    model_cid: str
+
+    @property
+    def accepted(self) -> tuple[MemberRow, ...]:
+        return tuple(row for row in self.members if not row.refused and not row.failure)
+
+    @property
+    def refused(self) -> tuple[MemberRow, ...]:
+        return tuple(row for row in self.members if row.refused)
+
+    @property
+    def failures(self) -> tuple[MemberRow, ...]:
+        return tuple(row for row in self.members if row.failure)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data set: shape (C, H, W), images for training and held out, examples each client trains on."""
+
+    name: str
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train: int
+    test: int
+    partition: str
+    client_examples: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BaselineFacts:
+    """Test accuracy after each epoch of centralised training: on client 0's data alone, and on all data."""
+
+    one_client: tuple[float, ...]
+    all_data: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ProgramPart:
+    """One contract of the program."""
+
+    address: str
+    code_hash: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """One row of the compiler's table: gas is EVM gas predicted for one prediction."""
+
+    name: str
+    op: str
+    macs: int
+    gas: int
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The served version and where it comes from. Digests and hashes are hexadecimal with 0x."""
+
+    name: str
+    parameters: int
+    macs: int
+    round: int
+    version: int
+    model_root: str
+    onnx_cid: str
+    integer_onnx_sha256: str
+    parts: tuple[ProgramPart, ...]
+    layers: tuple[LayerFacts, ...]
+
+
+@dataclass(frozen=True)
+class ChainFacts:
+    """Where it all lives."""
+
+    chain_id: int
+    federation: str
+    service: str
+    program: str
+    coordinator: str
+
+
+@dataclass(frozen=True)
+class GasFacts:
+    """EVM gas measured on the chain, and the compiler's estimate for Filecoin (its own unit of gas).
+
+    predict: execution gas of one prediction in the program (without the transaction's 21,000 and calldata).
+    """
+
+    federation_deploy: int
+    service_deploy: int
+    program_deploy: int
+    register: int
+    rounds: int
+    predict: int
+    predict_estimate: int
+    filecoin_predict_estimate: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One held-out image as the contract saw it; image: its index in the test set."""
+
+    image: int
+    true: int
+    predicted: int
+    scores: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationFacts:
+    """Held-out images through the contract's code, against ONNX Runtime on `model.int.onnx`.
+
+    mismatches: images with any score that differs; service_calls: of these images, how many also went the
+    full path (eth_call on ModelService) and agreed. Accuracies are on these same images.
+    """
+
+    images: int
+    mismatches: int
+    service_calls: int
+    float_accuracy: float
+    integer_accuracy: float
+    chain_accuracy: float
+    examples: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything one run found; every figure in it was computed in that run. seconds: by step."""
+
+    fedvm: str
+    name: str
+    seed: int
+    data: DataFacts
+    rules: Mapping[str, int]
+    rounds: tuple[RoundRow, ...]
+    baseline: BaselineFacts | None
+    model: ModelFacts
+    chain: ChainFacts
+    gas: GasFacts
+    evaluation: EvaluationFacts
+    seconds: Mapping[str, float]
+
+    def save(self, path: Path) -> None:
+        """Write the report as JSON, whole or not at all."""
+        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def rounds_to_json(rounds: tuple[RoundRow, ...]) -> str:
+    """The rounds as JSON text that `rounds_from_json` reads back."""
+    return json.dumps([asdict(row) for row in rounds], indent=1) + "\n"
+
+
+def rounds_from_json(text: str) -> tuple[RoundRow, ...]:
+    """The rounds in `text`. Raises ValueError, KeyError or TypeError when it is not what was written."""
+    rows: list[dict[str, Any]] = json.loads(text)
+    return tuple(
+        RoundRow(**{**row, "members": tuple(MemberRow(**member) for member in row["members"])})
+        for row in rows
+    )

@@ -1,0 +1,158 @@
+"""The report page: self-contained, and what it says is what the report holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedvm.pipeline.charts import Series, accuracy_chart
+from fedvm.pipeline.report import ReportImages, render_report
+from fedvm.pipeline.results import (
+    BaselineFacts,
+    ChainFacts,
+    DataFacts,
+    EvaluationFacts,
+    GasFacts,
+    LayerFacts,
+    MemberRow,
+    ModelFacts,
+    Prediction,
+    ProgramPart,
+    RoundRow,
+    RunReport,
+    rounds_from_json,
+    rounds_to_json,
+)
+
+
+def _round(number: int) -> RoundRow:
+    members = [MemberRow(client, f"0x{client:040x}", 252, 252) for client in range(16)]
+    members[3] = replace(members[3], examples=12_600, weight=500)
+    members[11] = replace(members[11], weight=0, refused="NormTooLarge")
+    members[12] = replace(members[12], weight=0, examples=0, failure="the battery died")
+    accuracy = 1 - 0.6 / number
+    return RoundRow(
+        number, True, tuple(members), 1 / number, 0.9, 0.7, 1.2 / number, accuracy, 4.25,
+        {"open": 90_000, "submit": 1_000_000, "finalize": 80_000}, "0x" + "ab" * 32, "bafkrei",
+    )  # fmt: skip
+
+
+def make_report(baseline: bool = True) -> tuple[RunReport, ReportImages]:
+    generator = np.random.default_rng(1)
+    names = (*(f"class{n}" for n in range(9)), "<nine>")
+    examples = tuple(
+        Prediction(n, n % 10, (n + (n == 4)) % 10, tuple(int(v) for v in generator.integers(-9999, 9999, 10)))
+        for n in range(12)
+    )
+    report = RunReport(
+        fedvm="0.1.0",
+        name="demo",
+        seed=7,
+        data=DataFacts("mnist", (1, 28, 28), names, 4500, 500, "iid", (252,) * 16),
+        rules={"minClients": 10, "maxExamples": 500},
+        rounds=tuple(_round(number) for number in range(1, 7)),
+        baseline=BaselineFacts((0.3, 0.5, 0.6), (0.7, 0.9, 0.95)) if baseline else None,
+        model=ModelFacts(
+            "lenet", 44_426, 281_640, 6, 1, "0x" + "cd" * 32, "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf",
+            "0x" + "ef" * 32, (ProgramPart("0x" + "12" * 20, "0x" + "34" * 32, 24_500),),
+            (LayerFacts("conv1", "conv", 86_400, 120_345), LayerFacts("fc1", "dense", 30_720, 66_000)),
+        ),
+        chain=ChainFacts(31415926, "0x" + "56" * 20, "0x" + "78" * 20, "0x" + "9a" * 20, "0x" + "bc" * 20),
+        gas=GasFacts(3_000_000, 2_000_000, 9_876_543, 200_000, 6_000_000, 412_345, 412_345, 212_000_000),
+        evaluation=EvaluationFacts(500, 0, 4, 0.964, 0.962, 0.961, examples),
+        seconds={"data": 1.0},
+    )  # fmt: skip
+    draw = lambda: generator.integers(0, 256, (1, 28, 28), dtype=np.uint8)  # noqa: E731
+    images = ReportImages({name: [draw(), draw()] for name in names}, [draw() for _ in examples])
+    return report, images
+
+
+class _Tags(HTMLParser):
+    """Collects the tags; every tag that must be closed is, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_page_is_well_formed_and_needs_nothing_from_outside(baseline: bool) -> None:
+    page = render_report(*make_report(baseline))
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert not {tag for tag, _, _ in tags.attributes} & {"script", "link", "iframe"}
+    sources = [value for _, name, value in tags.attributes if name in {"src", "href"}]
+    assert len(sources) == 20 + 12 and all(value.startswith("data:image/png") for value in sources)
+    assert "url(" not in page and "@import" not in page
+
+
+def test_page_says_what_the_report_holds() -> None:
+    report, images = make_report()
+    tags = _Tags()
+    tags.feed(render_report(report, images))
+    text = re.sub(r"\s+", " ", tags.text)
+    for words in (
+        "96.1%",
+        "412 345",
+        "NormTooLarge",
+        "500 of 12 600",
+        "0x" + "cd" * 32,
+        "212 000 000",
+        "<nine>",
+    ):
+        assert words in text
+    assert text.count("NormTooLarge") == 6 and "is class4" in text
+    assert "all data in one place: 95.0%" in text
+
+
+def test_many_clients_keep_those_the_contract_stopped() -> None:
+    report, images = make_report()
+    crowd = tuple(MemberRow(client, f"0x{client:040x}", 10, 10) for client in range(100))
+    crowd = (*crowd[:99], replace(crowd[99], refused="BadSignature", weight=0))
+    page = render_report(replace(report, rounds=(replace(report.rounds[0], members=crowd),)), images)
+    assert "BadSignature" in page and "52 further clients" in page
+
+
+def test_report_and_rounds_survive_json(tmp_path: Path) -> None:
+    report, _ = make_report()
+    report.save(tmp_path / "report.json")
+    loaded = json.loads((tmp_path / "report.json").read_text())
+    assert loaded["evaluation"]["mismatches"] == 0 and loaded["rounds"][0]["members"][3]["weight"] == 500
+    assert rounds_from_json(rounds_to_json(report.rounds)) == report.rounds
+
+
+def test_chart_places_points_inside_and_flat_lines_too() -> None:
+    for points in (
+        [(1, 0.5)],
+        [(1, 0.0), (2, 0.0)],
+        [(1, 1.0), (2, 1.0)],
+        [(n, n / 40) for n in range(1, 40)],
+    ):
+        chart = accuracy_chart([Series("a", "federated", points)], "round")
+        for x, y in re.findall(r'cx="([\d.-]+)" cy="([\d.-]+)"', chart):
+            assert 40 <= float(x) <= 720 and 0 <= float(y) <= 270
+    with pytest.raises(ValueError, match="at least one point"):
+        accuracy_chart([], "round")
