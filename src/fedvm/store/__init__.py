@@ -1,1 +1,7 @@
-"""fedvm.store"""
+"""Content-addressed artefacts: CIDv1 names, blocks as files."""
+
+from fedvm.store.cid import Cid
+from fedvm.store.content import ContentStore
+from fedvm.store.errors import CorruptBlock, InvalidCid, MissingBlock, StoreError
+
+__all__ = ["Cid", "ContentStore", "CorruptBlock", "InvalidCid", "MissingBlock", "StoreError"]
