@@ -1,0 +1,57 @@
+"""What can go wrong between FedVM and a chain, as exceptions that say what to do next."""
+
+from __future__ import annotations
+
+
+class ChainError(Exception):
+    """Base of every error of :mod:`fedvm.chain`."""
+
+
+class ChainNotFound(ChainError):
+    """There is no embedded chain at the path."""
+
+
+class ChainLocked(ChainError):
+    """Another process has the embedded chain open for writing."""
+
+
+class ChainMismatch(ChainError):
+    """A chain, key or deployment is not the one that was asked for."""
+
+
+class ArtifactError(ChainError):
+    """A contract artefact is missing or malformed."""
+
+
+class KeyFileError(ChainError):
+    """The key for a real network is missing, malformed or kept unsafely. The message never shows the key."""
+
+
+class NetworkError(ChainError):
+    """An RPC endpoint is unreachable, too slow, or refuses what a client needs."""
+
+
+class TransactionFailed(ChainError):
+    """A transaction was refused or reverted.
+
+    ``reason`` is the decoded custom error (``"QuorumNotReached(3, 4)"``), the revert string, or what the
+    node said; ``data`` the revert data, empty if the node gave none; ``tx_hash`` the transaction, None if it
+    was never sent.
+    """
+
+    def __init__(self, action: str, reason: str, *, data: bytes = b"", tx_hash: str | None = None) -> None:
+        self.action, self.reason, self.data, self.tx_hash = action, reason, data, tx_hash
+        where = f" (transaction {tx_hash})" if tx_hash else ""
+        super().__init__(f"{action} failed: {reason}{where}")
+
+
+class CallFailed(ChainError):
+    """A read-only call reverted or ran out of gas; fields as in :class:`TransactionFailed`."""
+
+    def __init__(self, action: str, reason: str, *, data: bytes = b"", gas_used: int = 0) -> None:
+        self.action, self.reason, self.data, self.gas_used = action, reason, data, gas_used
+        super().__init__(f"{action} failed: {reason}")
+
+
+class DeploymentError(ChainError):
+    """``deployment.json`` is missing, malformed, or does not match the chain."""
