@@ -1,0 +1,238 @@
+"""Collects finished layers and does the arithmetic on layers under construction."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fedvm.compiler.errors import UnsupportedOperator
+from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor, planes, tensor_of
+from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, IntArray, Shape, Term
+
+
+@dataclass
+class Builder:
+    """The layers finished so far, in topological order."""
+
+    layers: list[FloatLayer] = field(default_factory=list)
+    _settled: dict[int, tuple[Part, Ref]] = field(default_factory=dict)
+    _names: Counter[str] = field(default_factory=Counter)
+
+    def settle(self, part: Part) -> Ref:
+        """The part as a finished tensor: a pending layer is appended to the list (once)."""
+        if isinstance(part, Ref):
+            return part
+        known = self._settled.get(id(part))
+        if known is not None:
+            return known[1]
+        part, shift = _zero_inside(part)
+        self._names[kind := _kind(part)] += 1
+        layer = FloatLayer(
+            f"{kind}{self._names[kind]}", part.terms, part.bias, part.shape, part.pool, _activation(part)
+        )
+        self.layers.append(layer)
+        channels = part.shape[0]
+        ref = Ref(layer.name, part.shape, np.ones(channels), np.full(channels, shift))
+        self._settled[id(part)] = part, ref  # keeps the part alive, so that its id stays its own
+        return ref
+
+    def settle_plain(self, part: Part) -> Ref:
+        """Like `settle`, and a scaled or shifted tensor becomes a layer of its own."""
+        ref = self.settle(part)
+        return ref if ref.plain else self.settle(pending(ref))
+
+    def settle_all(self, tensor: Tensor) -> Tensor:
+        """The tensor with all parts finished."""
+        return replace(tensor, parts=tuple(self.settle(part) for part in tensor.parts))
+
+    def open(self, part: Part) -> Pending:
+        """The part as a sum to which terms can be added."""
+        if isinstance(part, Pending) and part.linear:
+            return part
+        return pending(self.settle(part))
+
+    def single(self, tensor: Tensor) -> Part:
+        """The tensor as one part whose elements stand in ONNX order; a selection layer is pending if needed."""
+        if len(tensor.parts) == 1 and tensor.whole and (np.diff(tensor.index.ravel()) == 1).all():
+            return tensor.parts[0]
+        settled = self.settle_all(tensor)
+        found = planes(settled)
+        if found is not None and not any(found.pads):
+            eye = np.eye(len(found.channel))[:, :, None, None]
+            return conv(settled, eye, (1, 1), (0, 0, 0, 0), 1)
+        size = tensor.index.size
+        if tensor.index.shape.count(1) == tensor.index.ndim - 1 or size == 1:
+            return dense(settled, np.eye(size))
+        raise UnsupportedOperator("the arrangement of the tensor's axes cannot be folded into the next layer")
+
+    def is_nonnegative(self, ref: Ref) -> bool:
+        """Whether the tensor cannot be negative."""
+        floor = 0.0 if ref.source == INPUT else _low(next(x for x in self.layers if x.name == ref.source))
+        return floor >= 0 and bool((ref.scale >= 0).all() and (ref.offset >= 0).all())
+
+
+def pending(ref: Ref) -> Pending:
+    """A scaled tensor as the layer that computes it: a depthwise 1×1 convolution."""
+    term = Conv(ref.source, ref.scale[:, None, None, None], groups=len(ref.scale))
+    return Pending((term,), ref.offset, ref.shape)
+
+
+def affine(part: Pending | Ref, scale: FloatArray, offset: FloatArray) -> Part:
+    """`scale[c] · part + offset[c]`; a pending part must be linear."""
+    if isinstance(part, Ref):
+        return Ref(part.source, part.shape, part.scale * scale, part.offset * scale + offset)
+    terms = tuple(
+        replace(term, weight=term.weight * scale.reshape(-1, *[1] * (term.weight.ndim - 1))) for term in part.terms
+    )
+    return replace(part, terms=terms, bias=part.bias * scale + offset)
+
+
+def conv(
+    tensor: Tensor, weight: FloatArray, stride: tuple[int, int], pads: tuple[int, int, int, int], groups: int
+) -> Pending:
+    """Convolution of a tensor of finished parts that is an arrangement of channel planes.
+
+    weight: `[O, I / groups, kh, kw]`. Scale, offset and channel order of the parts go into weight and bias; the
+    arrangement of padded values is the caller's to check: a part with an offset must be the input, or unpadded.
+    """
+    found = planes(tensor)
+    if found is None:
+        raise UnsupportedOperator("the input of the convolution is not in channel, height, width order")
+    pads = (
+        pads[0] + found.pads[0], pads[1] + found.pads[1], pads[2] + found.pads[2], pads[3] + found.pads[3]
+    )  # fmt: skip
+    outputs, inputs, kh, kw = weight.shape
+    bias = np.zeros(outputs)
+    refs = [part for part in tensor.parts if isinstance(part, Ref)]
+    height, width = refs[int(found.part[0])].shape[1:]
+    shape = (
+        outputs,
+        (height + pads[0] + pads[2] - kh) // stride[0] + 1,
+        (width + pads[1] + pads[3] - kw) // stride[1] + 1,
+    )
+    identity = len(refs) == 1 and np.array_equal(found.channel, np.arange(refs[0].shape[0]))
+    if groups > 1 and not identity:
+        weight, groups = ungrouped(weight, groups), 1
+        inputs = weight.shape[1]
+    per_group = outputs // groups
+    terms: list[Term] = []
+    for number, ref in enumerate(refs):
+        used = np.flatnonzero(found.part == number)
+        if not len(used):
+            continue
+        if groups > 1:
+            own = np.arange(outputs)[:, None] // per_group * inputs + np.arange(inputs)  # [O, I/g] source channel
+            scaled = weight * ref.scale[own][:, :, None, None]
+            bias += (weight.sum(axis=(2, 3)) * ref.offset[own]).sum(axis=1)
+        else:
+            channels = found.channel[used]
+            scaled = np.zeros((outputs, ref.shape[0], kh, kw))
+            np.add.at(scaled, (slice(None), channels), weight[:, used] * ref.scale[channels][:, None, None])
+            bias += weight[:, used].sum(axis=(2, 3)) @ ref.offset[channels]
+        terms += _padded_terms(ref, scaled, stride, pads, groups, tensor.fill)
+    return Pending(tuple(terms), bias, shape)
+
+
+def dense(tensor: Tensor, weight: FloatArray) -> Pending:
+    """Matrix product `weight [O, F] · tensor` with a tensor of finished parts, flattened in ONNX order."""
+    outputs = len(weight)
+    index = tensor.index.ravel()
+    bias = weight[:, index < 0].sum(axis=1) * tensor.fill
+    terms: list[Term] = []
+    starts = tensor.starts
+    for number, part in enumerate(tensor.parts):
+        columns = np.flatnonzero((index >= starts[number]) & (index < starts[number + 1]))
+        if not len(columns):
+            continue
+        ref = part if isinstance(part, Ref) else None
+        assert ref is not None, "dense needs finished parts"
+        local = index[columns] - starts[number]
+        channel = local // (ref.shape[1] * ref.shape[2])
+        scaled = np.zeros((outputs, math.prod(ref.shape)))
+        np.add.at(scaled, (slice(None), local), weight[:, columns] * ref.scale[channel])
+        bias = bias + weight[:, columns] @ ref.offset[channel]
+        terms.append(Dense(ref.source, scaled))
+    return Pending(tuple(terms), bias, (outputs, 1, 1))
+
+
+def ungrouped(weight: FloatArray, groups: int) -> FloatArray:
+    """A grouped convolution's weight as that of an ordinary one, zero between groups."""
+    outputs, inputs, kh, kw = weight.shape
+    full = np.zeros((outputs, inputs * groups, kh, kw))
+    for o in range(outputs):
+        start = o // (outputs // groups) * inputs
+        full[o, start : start + inputs] = weight[o]
+    return full
+
+
+def _padded_terms(
+    ref: Ref,
+    weight: FloatArray,
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    groups: int,
+    fill: float,
+) -> list[Term]:
+    """The convolution as one term, or as one per padding value where channels of the input need different ones."""
+    if not any(pads):
+        return [Conv(ref.source, weight, stride, pads, 0, groups)]
+    if ref.source != INPUT:
+        if fill or ref.offset.any():
+            raise UnsupportedOperator("padding with a value other than zero is supported on the input only")
+        return [Conv(ref.source, weight, stride, pads, 0, groups)]
+    # A padded position holds the byte whose real value is nearest to the wanted one.
+    safe = np.where(ref.scale == 0, 1, ref.scale)
+    values = np.clip(np.rint(np.where(ref.scale == 0, 0, (fill - ref.offset) / safe)), 0, 255).astype(np.int64)
+    if len(np.unique(values)) == 1:
+        return [Conv(ref.source, weight, stride, pads, int(values[0]), groups)]
+    full = ungrouped(weight, groups) if groups > 1 else weight
+    return [
+        Conv(ref.source, full * (values == value)[None, :, None, None], stride, pads, int(value))
+        for value in np.unique(values)
+    ]
+
+
+def _zero_inside(part: Pending) -> tuple[Pending, float]:
+    """The part shifted so that its range contains zero, and what to add to undo that."""
+    shift = part.low if part.low > 0 else part.high if part.high < 0 else 0.0
+    if not shift:
+        return part, 0.0
+    return replace(part, bias=part.bias - shift, low=part.low - shift, high=part.high - shift), shift
+
+
+def _activation(part: Pending) -> str | tuple[str, float, float]:
+    if not part.clipped:
+        return "linear"
+    return "relu" if part.low == 0 and part.high == math.inf else ("clip", part.low, part.high)
+
+
+def _low(layer: FloatLayer) -> float:
+    if isinstance(layer.activation, tuple):
+        return layer.activation[1]
+    return 0.0 if layer.activation == "relu" else -math.inf
+
+
+def _kind(part: Pending) -> str:
+    if any(isinstance(term, Dense) for term in part.terms):
+        return "dense"
+    convs = [term for term in part.terms if isinstance(term, Conv)]
+    if all(is_uniform(term) for term in convs):
+        return "add" if len(convs) > 1 else "pool" if part.pool or convs[0].weight[0].size > 1 else "scale"
+    return "conv"
+
+
+def is_uniform(term: Conv) -> bool:
+    """Whether the term is a shortcut or an average: depthwise, with equal weights within each channel."""
+    weight = term.weight
+    return term.groups == len(weight) and bool((weight == weight[:, :, :1, :1]).all())
+
+
+def one_by_one(shape: Shape) -> bool:
+    """Whether a tensor of the shape is a vector."""
+    return shape[1] == shape[2] == 1
+
+
+__all__ = ["Builder", "IntArray", "affine", "conv", "dense", "is_uniform", "one_by_one", "pending", "tensor_of"]

@@ -1,0 +1,100 @@
+"""Constant folding: nodes whose inputs are all known are computed here, with their size checked beforehand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from fedvm.compiler.errors import ModelError
+from fedvm.compiler.frontend.load import MAX_ELEMENTS, constant_array
+
+Array = NDArray[Any]
+
+ELEMENTWISE = {
+    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Div", "Equal", "Exp", "Floor", "Greater", "Less", "Log", "Max", "Min",
+    "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Sqrt", "Sub", "Where", "DequantizeLinear",
+}  # fmt: skip
+RESHAPING = {
+    "Concat", "Flatten", "Gather", "Identity", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+    "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+}  # fmt: skip
+SHAPED_BY_VALUE = {"ConstantOfShape", "Expand", "Range", "Tile"}
+FOLDABLE = ELEMENTWISE | RESHAPING | SHAPED_BY_VALUE | {"Constant", "Size", "Shape"}
+
+
+def fold(node: onnx.NodeProto, inputs: list[Array | None], opset: int) -> list[Array]:
+    """Outputs of a foldable node with known inputs; floating-point results are float64.
+
+    ModelError if the result would be too large, cannot be computed, or is not finite.
+    """
+    if node.op_type == "Constant":
+        return [_constant(node)]
+    if _result_size(node, inputs) > MAX_ELEMENTS:
+        raise ModelError(f"node {node.name or node.op_type} makes a constant of over {MAX_ELEMENTS} elements")
+    names = [f"x{i}" if value is not None else "" for i, value in enumerate(inputs)]
+    single = onnx.NodeProto()
+    single.CopyFrom(node)
+    del single.input[:], single.output[:]
+    single.input.extend(names)
+    outputs = [f"y{i}" for i in range(len(node.output))]
+    single.output.extend(outputs)
+    graph = helper.make_graph(
+        [single],
+        "fold",
+        [helper.make_empty_tensor_value_info(name) for name in names if name],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    feeds = {name: value for name, value in zip(names, inputs, strict=True) if value is not None}
+    try:
+        results = ReferenceEvaluator(model).run(None, feeds)
+    except Exception as error:
+        raise ModelError(f"node {node.name or node.op_type} ({node.op_type}) cannot be computed: {error}") from error
+    return [_checked(node, np.asarray(value)) for value in results]
+
+
+def _constant(node: onnx.NodeProto) -> Array:
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return constant_array(attribute.t)
+        if attribute.name in ("value_float", "value_floats"):
+            return _checked(node, np.asarray(helper.get_attribute_value(attribute), np.float64))
+        if attribute.name in ("value_int", "value_ints"):
+            return np.asarray(helper.get_attribute_value(attribute), np.int64)
+    raise ModelError(f"node {node.name or 'Constant'} holds no numeric value")
+
+
+def _checked(node: onnx.NodeProto, value: Array) -> Array:
+    if value.dtype.kind == "f":
+        value = value.astype(np.float64)
+        if not np.isfinite(value).all():
+            raise ModelError(f"the constant of node {node.name or node.op_type} is not finite; check its inputs")
+    return value
+
+
+def _result_size(node: onnx.NodeProto, inputs: list[Array | None]) -> int:
+    """Upper bound of the number of elements of the result, without computing it."""
+    known = [value for value in inputs if value is not None]
+    if node.op_type in ELEMENTWISE:
+        try:
+            return math.prod(np.broadcast_shapes(*(value.shape for value in known)))
+        except ValueError:
+            return sum(value.size for value in known)  # DequantizeLinear's per-axis scale, or an error found later
+    if node.op_type == "Gather":
+        return known[0].size * known[1].size
+    if node.op_type == "ConstantOfShape":
+        return math.prod(int(n) for n in known[0])
+    if node.op_type == "Tile":
+        return known[0].size * math.prod(int(n) for n in known[1])
+    if node.op_type == "Expand":
+        return known[0].size * math.prod(max(1, int(n)) for n in known[1])
+    if node.op_type == "Range":
+        start, limit, delta = (float(value) for value in known)
+        return math.ceil(abs((limit - start) / delta)) if delta else MAX_ELEMENTS + 1
+    return sum(value.size for value in known) + 64
