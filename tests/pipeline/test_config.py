@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from fedvm.pipeline.config import RulesTable, RunConfig
+from fedvm.learning.recipes import default_recipe
+from fedvm.pipeline.config import AdversaryKind, PartitionScheme, RulesTable
 from fedvm.pipeline.config_file import differences, dump_config, load_config, parse_assignment, save_config
 from fedvm.pipeline.errors import ConfigError
 
@@ -39,7 +41,7 @@ def test_file_names_the_run_and_flags_override_it(tmp_path: Path) -> None:
         ("[data]\nzzz = 3\n", 2, ["data.zzz", "[data] knows: dataset, path, clients"]),
         ("[data]\nclients = 'many'\n", 2, ["data.clients", "'many'"]),
         ("[data]\nclients = 0\n", 2, ["data.clients", "greater than or equal to 1"]),
-        ("[data]\npartition = 'iidd'\n", 2, ["data.partition", "'iid', 'dirichlet' or 'shard'"]),
+        ("[data]\npartition = 'iidd'\n", 2, ["data.partition", "'iid', 'dirichlet', 'shard'"]),
         ("[adversaries]\n3 = 'nice'\n", 2, ["adversaries.3", "inflated_examples"]),
     ],
 )
@@ -53,6 +55,21 @@ def test_findings_name_the_key_the_line_and_the_way_out(
     assert f"night.toml, line {line}: " in message
     for word in words:
         assert word in message
+
+
+def test_training_takes_the_data_set_s_recipe_where_nothing_is_given() -> None:
+    recipe = default_recipe("mnist")
+    assert load_config(None, {"training.lr": 0.5}).training.epochs == recipe.epochs
+    assert load_config(None, {"training.epochs": 9}).training.epochs == 9
+    assert load_config(None, {"data.dataset": "cifar10"}).training.epochs == default_recipe("cifar10").epochs
+
+
+def test_spelt_out_names_are_the_known_ones() -> None:
+    from fedvm.federation.adversaries import ADVERSARIES
+    from fedvm.learning.partition import SCHEMES
+
+    assert set(get_args(AdversaryKind)) == set(ADVERSARIES)
+    assert set(get_args(PartitionScheme)) == set(SCHEMES)
 
 
 def test_every_finding_is_listed(tmp_path: Path) -> None:
@@ -93,7 +110,7 @@ def test_resolved_configuration_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_differences_ignore_what_cannot_change_results() -> None:
-    config = RunConfig()
+    config = load_config(None)
     other = load_config(None, {"run.out": "elsewhere", "training.workers": 1, "federation.rounds": 8})
     assert differences(config, other) == ["federation.rounds: 5 → 8"]
 

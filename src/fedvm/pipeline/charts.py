@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 720, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 14, 46
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def accuracy_chart(series: Sequence[Series], x_label: str) -> str:
         parts.append(_text(_LEFT - 8, y + 4, "end", f"{share:.0%}"))
     step = max(1, round((x_high - x_low) / 12))
     for x in range(int(x_low), int(x_high) + 1, step):
-        parts.append(_text(place(x, low)[0], _HEIGHT - _BOTTOM + 18, "middle", str(x)))
-    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 2, "end", x_label))
+        parts.append(_text(place(x, low)[0], _HEIGHT - _BOTTOM + 19, "middle", str(x)))
+    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 4, "end", x_label))
     for line in series:
         placed = [place(x, y) for x, y in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)

@@ -11,7 +11,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-AdversaryKind = Literal["inflated_examples", "exploded_update", "bad_signature", "low_quality"]
+# Spelt out, so that a configuration is checked without loading PyTorch and Flower; tests compare both lists
+# with `fedvm.federation.adversaries.ADVERSARIES` and `fedvm.learning.partition.SCHEMES`.
+AdversaryKind = Literal["inflated_examples", "exploded_update", "bad_signature", "replay", "low_quality"]
+PartitionScheme = Literal["iid", "dirichlet", "shard", "pathological", "linear", "square"]
 
 
 class Table(BaseModel):
@@ -38,7 +41,7 @@ class DataTable(Table):
     dataset: str = Field(default="mnist", min_length=1)
     path: Path | None = None
     clients: int = Field(default=16, ge=1, le=10_000)
-    partition: Literal["iid", "dirichlet", "shard"] = "iid"
+    partition: PartitionScheme = "iid"
     alpha: float = Field(default=0.5, gt=0)
 
 
@@ -49,14 +52,19 @@ class ModelTable(Table):
 
 
 class TrainingTable(Table):
-    """What a client does in one round."""
+    """What a client does in one round; names as in `fedvm.learning.training.train`.
+
+    A key that is not given is taken from the data set's measured recipe (`fedvm.learning.recipes`).
+    """
 
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=16, ge=1)
-    optimizer: str = "sgd"
+    optimizer: str = "nesterov"
     lr: float = Field(default=0.02, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
     criterion: str = "cross_entropy"
+    augmentation: str = "none"
     device: str = "auto"
     workers: int = Field(default=2, ge=1, le=64)  # processes training clients at once; never changes results
 
@@ -83,8 +91,8 @@ class RulesTable(Table):
     min_examples: int = Field(default=1, ge=1, lt=2**32)
     max_examples: int | None = Field(default=None, ge=1, lt=2**32)
     max_norm: float = Field(default=10.0, gt=0)
-    fraction_bits: int = Field(default=16, ge=1, le=30)
-    round_seconds: int = Field(default=3600, ge=1, lt=2**63)
+    fraction_bits: int = Field(default=20, ge=1, le=30)
+    round_seconds: int = Field(default=3600, ge=1, le=365 * 86_400)
     min_accuracy: float = Field(default=0.0, ge=0, le=1)
     max_loss: float = Field(default=100.0, gt=0)
 
@@ -106,13 +114,17 @@ class RulesTable(Table):
 
 
 class CompilerTable(Table):
-    """How the trained network becomes EVM bytecode."""
+    """How the trained network becomes EVM bytecode.
+
+    calibration_images are drawn from the training split before it is dealt out, so they are no client's; they
+    are published in the store for the audit to compile with.
+    """
 
     weight_bits: int = Field(default=8, ge=2, le=8)
     activation_bits: int = Field(default=8, ge=2, le=8)
     optimize: Literal["gas", "size"] = "gas"
     target: Literal["cancun", "shanghai"] = "cancun"
-    calibration_images: int = Field(default=512, ge=1, le=10_000)
+    calibration_images: int = Field(default=256, ge=1, le=10_000)
 
 
 class BaselineTable(Table):

@@ -9,6 +9,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,8 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedvm.pipeline.config import RunConfig
+from fedvm.learning.recipes import default_recipe
+from fedvm.pipeline.config import DataTable, RunConfig
 from fedvm.pipeline.directory import write_atomically
 from fedvm.pipeline.errors import ConfigError
 
@@ -33,6 +35,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         tables["run"].setdefault("name", path.stem)
     for dotted, value in (overrides or {}).items():
         _lay_over(tables, dotted, value)
+    _add_recipe(tables)
     try:
         return RunConfig.model_validate(tables)
     except ValidationError as error:
@@ -95,6 +98,14 @@ def _lay_over(tables: dict[str, Any], dotted: str, value: Any) -> None:
     inner = tables.setdefault(table, {})
     if isinstance(inner, dict):  # otherwise validation says what is wrong with it
         inner[key] = value
+
+
+def _add_recipe(tables: dict[str, Any]) -> None:
+    """Training keys that are not given come from the data set's recipe."""
+    data, training = tables.get("data", {}), tables.setdefault("training", {})
+    if isinstance(data, dict) and isinstance(training, dict):
+        dataset = data.get("dataset", DataTable().dataset)
+        tables["training"] = {**asdict(default_recipe(str(dataset))), **training}
 
 
 def _explain(details: ErrorDetails, text: str, path: Path | None) -> str:

@@ -1,0 +1,25 @@
+"""What a run tells its onlooker while it works. The command line shows it; programs may ignore it."""
+
+from __future__ import annotations
+
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.results import RoundRow
+
+
+class Observer:
+    """Does nothing; override what is wanted. Calls come from the run's own thread, in order."""
+
+    def started(self, config: RunConfig, resumed: bool) -> None:
+        """The run directory is held and the configuration is resolved."""
+
+    def step(self, title: str) -> None:
+        """A step begins."""
+
+    def note(self, text: str) -> None:
+        """A fact about the current step."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` units of `what` are finished."""
+
+    def round_done(self, row: RoundRow, total: int) -> None:
+        """A round is final or failed; `total` rounds are planned."""
