@@ -107,7 +107,9 @@ def evaluate(graph_layers: tuple[FloatLayer, ...], tensors: dict[str, FloatArray
     """All tensors of a float network, given its input under the name `INPUT` (float64 `[N, C, H, W]`)."""
     tensors = dict(tensors)
     for layer in graph_layers:
-        tensors[layer.name] = activate(layer, max_pool(layer.pool, accumulate(layer.terms, layer.bias, tensors)))
+        tensors[layer.name] = activate(
+            layer, max_pool(layer.pool, accumulate(layer.terms, layer.bias, tensors))
+        )
     return tensors
 
 
@@ -130,18 +132,14 @@ def _product(term: Term, x: NDArray[Any]) -> NDArray[Any]:
             for dx in range(weight.shape[3]):
                 result += weight[None, :, 0, dy, dx, None, None] * windows[..., dy, dx]
         return result
-    step = max(1, CHUNK // max(1, windows[0].size))
     matrices = weight.reshape(term.groups, outputs // term.groups, -1)
+    step = max(1, CHUNK // max(1, windows[0].size))
     for start in range(0, len(x), step):
+        # Samples side by side: one large product a group, where BLAS is at its best.
         part = windows[start : start + step]
-        rows = _rows(part, term.groups)
-        product = np.matmul(rows, matrices.transpose(0, 2, 1)[None])  # [n, g, Ho·Wo, O/g]
-        result[start : start + step] = product.transpose(0, 1, 3, 2).reshape(len(part), outputs, height, width)
+        columns = part.transpose(1, 4, 5, 0, 2, 3).reshape(term.groups, matrices.shape[2], -1)
+        product = np.concatenate([matrices[g] @ columns[g] for g in range(term.groups)])
+        result[start : start + step] = product.reshape(outputs, len(part), height, width).transpose(
+            1, 0, 2, 3
+        )
     return result
-
-
-def _rows(windows: NDArray[Any], groups: int) -> NDArray[Any]:
-    """`[n, C, Ho, Wo, kh, kw]` as `[n, groups, Ho·Wo, C/groups·kh·kw]`."""
-    n, channels, height, width, kh, kw = windows.shape
-    first = windows.transpose(0, 2, 3, 1, 4, 5).reshape(n, height * width, groups, channels // groups * kh * kw)
-    return first.transpose(0, 2, 1, 3)

@@ -104,5 +104,7 @@ def _term(term: Term, x: IntArray) -> IntArray:
 
 
 def _max_pool(pool: MaxPool, x: IntArray) -> IntArray:
-    result: IntArray = patches(x, pool.kernel, pool.stride, pool.pads, np.iinfo(np.int64).min).max(axis=(4, 5))
+    result: IntArray = patches(x, pool.kernel, pool.stride, pool.pads, np.iinfo(np.int64).min).max(
+        axis=(4, 5)
+    )
     return result

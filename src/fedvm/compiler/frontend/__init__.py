@@ -85,7 +85,9 @@ def _input(
     per_channel: list[Any] = []
     for name, value in (("scale", scale), ("offset", offset)):
         if value.size not in (1, shape[0]) or value.ndim > 1 or not np.isfinite(value).all():
-            raise ModelError(f"preprocess: {name} must be finite, one number or one for each of {shape[0]} channels")
+            raise ModelError(
+                f"preprocess: {name} must be finite, one number or one for each of {shape[0]} channels"
+            )
         per_channel.append(np.broadcast_to(value.astype(np.float64), (shape[0],)).copy())
     if (per_channel[0] <= 0).any():
         raise ModelError("preprocess: scale must be positive")

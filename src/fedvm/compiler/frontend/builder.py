@@ -85,7 +85,8 @@ def affine(part: Pending | Ref, scale: FloatArray, offset: FloatArray) -> Part:
     if isinstance(part, Ref):
         return Ref(part.source, part.shape, part.scale * scale, part.offset * scale + offset)
     terms = tuple(
-        replace(term, weight=term.weight * scale.reshape(-1, *[1] * (term.weight.ndim - 1))) for term in part.terms
+        replace(term, weight=term.weight * scale.reshape(-1, *[1] * (term.weight.ndim - 1)))
+        for term in part.terms
     )
     return replace(part, terms=terms, bias=part.bias * scale + offset)
 
@@ -124,7 +125,9 @@ def conv(
         if not len(used):
             continue
         if groups > 1:
-            own = np.arange(outputs)[:, None] // per_group * inputs + np.arange(inputs)  # [O, I/g] source channel
+            own = np.arange(outputs)[:, None] // per_group * inputs + np.arange(
+                inputs
+            )  # [O, I/g] source channel
             scaled = weight * ref.scale[own][:, :, None, None]
             bias += (weight.sum(axis=(2, 3)) * ref.offset[own]).sum(axis=1)
         else:
@@ -185,7 +188,9 @@ def _padded_terms(
         return [Conv(ref.source, weight, stride, pads, 0, groups)]
     # A padded position holds the byte whose real value is nearest to the wanted one.
     safe = np.where(ref.scale == 0, 1, ref.scale)
-    values = np.clip(np.rint(np.where(ref.scale == 0, 0, (fill - ref.offset) / safe)), 0, 255).astype(np.int64)
+    values = np.clip(np.rint(np.where(ref.scale == 0, 0, (fill - ref.offset) / safe)), 0, 255).astype(
+        np.int64
+    )
     if len(np.unique(values)) == 1:
         return [Conv(ref.source, weight, stride, pads, int(values[0]), groups)]
     full = ungrouped(weight, groups) if groups > 1 else weight
@@ -235,4 +240,14 @@ def one_by_one(shape: Shape) -> bool:
     return shape[1] == shape[2] == 1
 
 
-__all__ = ["Builder", "IntArray", "affine", "conv", "dense", "is_uniform", "one_by_one", "pending", "tensor_of"]
+__all__ = [
+    "Builder",
+    "IntArray",
+    "affine",
+    "conv",
+    "dense",
+    "is_uniform",
+    "one_by_one",
+    "pending",
+    "tensor_of",
+]

@@ -55,7 +55,9 @@ def fold(node: onnx.NodeProto, inputs: list[Array | None], opset: int) -> list[A
     try:
         results = ReferenceEvaluator(model).run(None, feeds)
     except Exception as error:
-        raise ModelError(f"node {node.name or node.op_type} ({node.op_type}) cannot be computed: {error}") from error
+        raise ModelError(
+            f"node {node.name or node.op_type} ({node.op_type}) cannot be computed: {error}"
+        ) from error
     return [_checked(node, np.asarray(value)) for value in results]
 
 
@@ -74,7 +76,9 @@ def _checked(node: onnx.NodeProto, value: Array) -> Array:
     if value.dtype.kind == "f":
         value = value.astype(np.float64)
         if not np.isfinite(value).all():
-            raise ModelError(f"the constant of node {node.name or node.op_type} is not finite; check its inputs")
+            raise ModelError(
+                f"the constant of node {node.name or node.op_type} is not finite; check its inputs"
+            )
     return value
 
 
@@ -85,7 +89,9 @@ def _result_size(node: onnx.NodeProto, inputs: list[Array | None]) -> int:
         try:
             return math.prod(np.broadcast_shapes(*(value.shape for value in known)))
         except ValueError:
-            return sum(value.size for value in known)  # DequantizeLinear's per-axis scale, or an error found later
+            return sum(
+                value.size for value in known
+            )  # DequantizeLinear's per-axis scale, or an error found later
     if node.op_type == "Gather":
         return known[0].size * known[1].size
     if node.op_type == "ConstantOfShape":

@@ -64,7 +64,9 @@ def constant_array(tensor: onnx.TensorProto) -> NDArray[np.generic]:
     if tensor.data_type not in CONSTANT_TYPES:
         raise ModelError(f"tensor {name} has the element type {_type_name(tensor.data_type)}; use float32")
     if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > MAX_ELEMENTS:
-        raise ModelError(f"tensor {name} has the shape {list(tensor.dims)}; at most {MAX_ELEMENTS} elements fit")
+        raise ModelError(
+            f"tensor {name} has the shape {list(tensor.dims)}; at most {MAX_ELEMENTS} elements fit"
+        )
     try:
         array: NDArray[np.generic] = numpy_helper.to_array(tensor)
     except Exception as error:
@@ -72,7 +74,9 @@ def constant_array(tensor: onnx.TensorProto) -> NDArray[np.generic]:
     if tensor.data_type in FLOATS:
         array = array.astype(np.float64)
         if not np.isfinite(array).all():
-            raise ModelError(f"tensor {name} holds NaN or infinity; train the model again or repair its weights")
+            raise ModelError(
+                f"tensor {name} holds NaN or infinity; train the model again or repair its weights"
+            )
     return array
 
 
@@ -89,7 +93,9 @@ def model_input(proto: onnx.ModelProto) -> tuple[str, tuple[int, ...], bool]:
     value = inputs[0]
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or kind.elem_type not in INPUT_TYPES:
-        raise ModelError(f"input {value.name} has the type {_type_name(kind.elem_type)}; use float32 or uint8")
+        raise ModelError(
+            f"input {value.name} has the type {_type_name(kind.elem_type)}; use float32 or uint8"
+        )
     if not kind.HasField("shape") or len(kind.shape.dim) < 2:
         raise ModelError(f"input {value.name} needs a shape with a batch axis, such as [N, 3, 32, 32]")
     batch, *rest = kind.shape.dim
@@ -134,7 +140,9 @@ def _parse(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
 def _check_opsets(proto: onnx.ModelProto) -> None:
     versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     if len(versions) != 1:
-        raise ModelError("the model imports no default operator set (domain ''); export it again as standard ONNX")
+        raise ModelError(
+            "the model imports no default operator set (domain ''); export it again as standard ONNX"
+        )
     if versions[0] not in OPSETS:
         raise ModelError(
             f"the model uses opset {versions[0]}; export with one of {OPSETS.start}..{OPSETS.stop - 1}, such as 17"

@@ -75,7 +75,9 @@ def _value(values: dict[str, Value], node: onnx.NodeProto, name: str) -> Value |
     if not name:
         return None
     if name not in values:
-        raise ModelError(f"node {node.name or node.op_type} reads {name}, which nothing has written before it")
+        raise ModelError(
+            f"node {node.name or node.op_type} reads {name}, which nothing has written before it"
+        )
     return values[name]
 
 

@@ -71,7 +71,9 @@ class Node:
         return None if value is None else [int(n) for n in value]
 
     def refuse(self, reason: str) -> UnsupportedOperator:
-        return UnsupportedOperator(f"node {self.proto.name or self.proto.output[0]} ({self.proto.op_type}): {reason}")
+        return UnsupportedOperator(
+            f"node {self.proto.name or self.proto.output[0]} ({self.proto.op_type}): {reason}"
+        )
 
 
 # --- rearrangements --------------------------------------------------------------------------------------------
@@ -291,7 +293,9 @@ def _sum_all(node: Node) -> list[Tensor]:
 def _multiply(node: Node) -> list[Tensor]:
     left, right = node.inputs[0], node.inputs[1]
     if isinstance(left, Tensor) and isinstance(right, Tensor):
-        raise node.refuse("the product of two activations has no kernel (gates, attention, squeeze-and-excite)")
+        raise node.refuse(
+            "the product of two activations has no kernel (gates, attention, squeeze-and-excite)"
+        )
     position = 0 if isinstance(left, Tensor) else 1
     return [_scale_shift(node, node.tensor(position), node.array(1 - position), 0.0)]
 
@@ -325,7 +329,9 @@ def _sum(node: Node, left: Tensor, right: Tensor) -> Tensor:
     strides = {term.stride for term in first.terms + second.terms if isinstance(term, Conv)}
     if len(strides) > 1:
         first, second = (_unstrided(node, part) for part in (first, second))
-    return Tensor((Pending(_merge(first.terms + second.terms), first.bias + second.bias, first.shape),), index)
+    return Tensor(
+        (Pending(_merge(first.terms + second.terms), first.bias + second.bias, first.shape),), index
+    )
 
 
 def _unstrided(node: Node, part: Pending) -> Pending:
@@ -410,9 +416,7 @@ def _leaky_relu(node: Node) -> list[Tensor]:
     alpha = float(node.attribute("alpha", 0.01))
     tensor = node.builder.settle_all(node.tensor())
     positive = _clip_to(node, tensor, 0.0, math.inf)
-    return [
-        _sum(node, _scale_shift(node, tensor, alpha, 0.0), _scale_shift(node, positive, 1 - alpha, 0.0))
-    ]
+    return [_sum(node, _scale_shift(node, tensor, alpha, 0.0), _scale_shift(node, positive, 1 - alpha, 0.0))]
 
 
 def _hard_sigmoid(node: Node) -> list[Tensor]:
@@ -446,7 +450,9 @@ def _convolution(node: Node) -> list[Tensor]:
         tensor, weight = replace(tensor, index=tensor.index[:, :, None, :]), weight[:, :, None, :]
     groups = int(node.attribute("group", 1))
     if groups < 1 or len(weight) % groups or weight.shape[1] * groups != tensor.index.shape[1]:
-        raise ModelError(f"node {node.proto.name or 'Conv'}: weight {weight.shape} and {groups} groups do not fit")
+        raise ModelError(
+            f"node {node.proto.name or 'Conv'}: weight {weight.shape} and {groups} groups do not fit"
+        )
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
     stride = _pair(node, "strides", spatial, (1, 1))
     pads = _pads(node, tensor.index.shape[2:], kernel, stride, spatial)
@@ -458,17 +464,27 @@ def _convolution(node: Node) -> list[Tensor]:
 
 
 def _apply_conv(
-    node: Node, tensor: Tensor, weight: FloatArray, stride: tuple[int, int], pads: tuple[int, int, int, int], groups: int
+    node: Node,
+    tensor: Tensor,
+    weight: FloatArray,
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    groups: int,
 ) -> Pending:
     tensor = _channels_first(node, tensor)
     found = planes(tensor)
     if found is None:
-        raise node.refuse("the input is not in channel, height, width order, or reshaped before the convolution")
+        raise node.refuse(
+            "the input is not in channel, height, width order, or reshaped before the convolution"
+        )
     if any(pads) and any(found.pads) and tensor.fill:
         raise node.refuse("padding of zeros around another padding")
     if any(pads) or any(found.pads):
         # Only the input can hold another zero than its own, so that shifted tensors become layers first.
-        parts = (p if p.source == INPUT or not p.offset.any() else node.builder.settle_plain(p) for p in _refs(tensor))
+        parts = (
+            p if p.source == INPUT or not p.offset.any() else node.builder.settle_plain(p)
+            for p in _refs(tensor)
+        )
         tensor = replace(tensor, parts=tuple(parts), fill=tensor.fill if any(found.pads) else 0.0)
     _check_positions(node, tensor.index.shape[2:], weight.shape[2:], pads)
     try:
@@ -488,7 +504,9 @@ def _channels_first(node: Node, tensor: Tensor) -> Tensor:
     if planes(tensor) is not None or sources != {INPUT} or not node.relayout:
         return tensor
     index = tensor.index[0]
-    inside = index[np.ix_(*(np.flatnonzero((index != PADDING).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))))]
+    inside = index[
+        np.ix_(*(np.flatnonzero((index != PADDING).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))))
+    ]
     order = np.arange(inside.size)
     if np.array_equal(inside.ravel(), order):
         raise Relayout("CHW", inside.shape)
@@ -552,7 +570,11 @@ def _global_max_pool(node: Node) -> list[Tensor]:
 
 
 def _apply_max_pool(
-    node: Node, tensor: Tensor, kernel: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]
+    node: Node,
+    tensor: Tensor,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
 ) -> Tensor:
     found = planes(tensor)
     if found is None:
@@ -561,7 +583,9 @@ def _apply_max_pool(
     if any(found.pads):
         # An explicit padding is one that never wins when nothing inside is smaller than it.
         if any(pads) or any(_lower_bound(node, part) < tensor.fill for part in tensor.parts):
-            raise node.refuse("pads activations with a value that could win; pad inside the pooling layer instead")
+            raise node.refuse(
+                "pads activations with a value that could win; pad inside the pooling layer instead"
+            )
         pads = found.pads
     if pads[0] >= kernel[0] or pads[1] >= kernel[1]:
         raise node.refuse("pads are as wide as the window")
@@ -616,7 +640,9 @@ def _depthwise(
     channels = tensor.index.shape[1]
     if len(tensor.parts) > 1 or (kernel == tensor.index.shape[2:] and planes(tensor) is not None):
         parts = [
-            _apply_conv(node, tensor_of(part), _equal(part.shape[0], kernel, value), stride, pads, part.shape[0])
+            _apply_conv(
+                node, tensor_of(part), _equal(part.shape[0], kernel, value), stride, pads, part.shape[0]
+            )
             for part in tensor.parts
         ]
         if not any(planes(tensor).pads):  # type: ignore[union-attr]
@@ -726,7 +752,9 @@ def _pads(
             begin.append(small if mode == "SAME_UPPER" else large)
             end.append(large if mode == "SAME_UPPER" else small)
         return begin[0], begin[1], end[0], end[1]
-    given = [int(n) for n in node.attribute("pads", [0] * 2 * spatial)] if mode == "NOTSET" else [0] * 2 * spatial
+    given = (
+        [int(n) for n in node.attribute("pads", [0] * 2 * spatial)] if mode == "NOTSET" else [0] * 2 * spatial
+    )
     if len(given) != 2 * spatial or min(given) < 0 or max(given) > 4096:
         raise ModelError(f"node {node.proto.name or node.proto.op_type} has bad pads: {given}")
     return (0, given[0], 0, given[1]) if spatial == 1 else (given[0], given[1], given[2], given[3])

@@ -122,6 +122,4 @@ def planes(tensor: Tensor) -> Planes | None:
     if any(tensor.parts[p].shape[1:] != block.shape[1:] for p in set(part.tolist())) or (local % size).any():
         return None
     height, width = index.shape[1:]
-    return Planes(
-        part, local // size, (int(top), int(left), int(height - bottom), int(width - right))
-    )
+    return Planes(part, local // size, (int(top), int(left), int(height - bottom), int(width - right)))

@@ -1,0 +1,338 @@
+"""Fits one integer layer to its float layer, given the integer outputs of the layers before it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedvm.compiler.calibration import activate, grouped_weight, max_pool, sample_positions, term_rows
+from fedvm.compiler.errors import RangeError
+from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, IntegerLayer, Term
+from fedvm.compiler.rounding import compensated_round, nearest_round, refit
+from fedvm.compiler.scales import Loss, Scales, scale_grid, scales_common_shift, scales_per_channel
+
+ATTEMPTS = 40
+EXACT_BITS = 24
+"""Accumulators stay exact in the float32 reference."""
+OUTPUT_SAMPLES = 4096
+"""Outputs of a channel on which candidate scales are measured."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a layer may use. output_bits: None for the scores, which stay accumulators."""
+
+    weight_bits: int
+    lane_bits: int
+    output_bits: int | None
+    samples: int
+    compensate: bool
+    correct_bias: bool
+    refit: float | None
+
+    @property
+    def weight_limit(self) -> int:
+        """Largest magnitude of a weight."""
+        return (1 << (self.weight_bits - 1)) - 1
+
+    @property
+    def high(self) -> int | None:
+        """Largest output."""
+        return None if self.output_bits is None else (1 << self.output_bits) - 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor the layer reads: its integers on the calibration data `[N, C, H, W]`, the real value of one step in
+    each channel, the integer that stands for zero, and its largest value."""
+
+    whole: NDArray[np.float32]
+    scale: FloatArray
+    zero: int
+    high: int
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A term on integers with its calibration inputs: weight `[groups, O/groups, K]` real, mean `[groups, K]` and
+    centred second moments `[groups, K, K]` of the inputs, rows `[R, groups, K]`."""
+
+    term: Term
+    weight: FloatArray
+    rows: FloatArray
+    mean: FloatArray
+    moments: FloatArray
+    uniform: bool
+
+    @property
+    def flat(self) -> FloatArray:
+        """The weight as `[O, K]`."""
+        return self.weight.reshape(-1, self.weight.shape[2])
+
+
+def fit_layer(
+    layer: FloatLayer, total: FloatArray, sources: dict[str, Source], importance: FloatArray, budget: Budget
+) -> IntegerLayer:
+    """The integer layer nearest to `layer`, whose accumulators on the calibration data are `total` `[N, O, H, W]`.
+
+    importance: how strongly later layers weigh each output, `[O]`. RangeError if no scale fits the lane.
+    """
+    at = sample_positions((len(total), *total.shape[2:]), budget.samples)
+    target = total[at.sample, :, at.row, at.column]  # [R, O]
+    terms = []
+    for term in layer.terms:
+        source = sources[term.source]
+        absorbed = _absorb(term, source)
+        rows = term_rows(absorbed, source.whole, at)
+        mean = rows.mean(axis=0)
+        centred = (rows - mean).transpose(1, 0, 2)
+        moments = centred.transpose(0, 2, 1) @ centred
+        terms.append(_Term(absorbed, grouped_weight(absorbed), rows, mean, moments, is_uniform(absorbed)))
+    if budget.refit is not None and any(term.source != INPUT for term in layer.terms):
+        terms = _follow(terms, target, budget.refit)
+    fit = _Fit(layer, tuple(terms), sources, budget, target)
+    choose = _ScaleChoice(fit, max_pool(layer.pool, total), importance)
+    tight = np.ones(len(layer.bias))
+    for _ in range(ATTEMPTS):
+        result = fit.rounded(choose.scales(fit.largest_multiplier() * tight))
+        wide = fit.too_wide(result)
+        if not wide.any():
+            return result
+        tight = np.where(wide, tight * 0.97, tight)
+    raise RangeError(
+        f"layer {layer.name}: its accumulators do not fit {budget.lane_bits} bits; raise lane_bits or lower the "
+        "activation bits of the layers it reads"
+    )
+
+
+def is_uniform(term: Term) -> bool:
+    """Whether the term is a shortcut or an average: depthwise, with equal weights within each channel."""
+    return (
+        isinstance(term, Conv)
+        and term.groups == len(term.weight)
+        and term.weight.shape[1] == 1
+        and bool((term.weight == term.weight[:, :, :1, :1]).all())
+    )
+
+
+def _absorb(term: Term, source: Source) -> Term:
+    """The term on integers: the source's scales go into the weights, and padding holds its zero."""
+    weight = grouped_weight(term)
+    repeats = weight.shape[2] * len(weight) // len(source.scale)
+    scale = np.repeat(source.scale, repeats).reshape(len(weight), 1, -1)
+    scaled = (weight * scale).reshape(term.weight.shape)
+    if isinstance(term, Conv) and term.source != INPUT:
+        return replace(term, weight=scaled, pad_value=source.zero)
+    return replace(term, weight=scaled)
+
+
+def _follow(terms: list[_Term], target: FloatArray, strength: float) -> list[_Term]:
+    """Weights that make up for what quantization of the earlier layers has changed.
+
+    The first ordinary term takes the correction; two would make up for it twice.
+    """
+    error = target - sum(_apply(term.weight, term.rows) for term in terms)
+    error = error - error.mean(axis=0)
+    for i, term in enumerate(terms):
+        if term.uniform or term.term.source == INPUT:
+            continue
+        weight = term.weight.copy()
+        outputs = weight.shape[1]
+        for g in range(len(weight)):
+            cross = error[:, g * outputs : (g + 1) * outputs].T @ (term.rows[:, g] - term.mean[g])
+            weight[g] = refit(weight[g], term.moments[g], cross, strength)
+        return [*terms[:i], replace(term, weight=weight), *terms[i + 1 :]]
+    return terms
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A layer's real weights on integer inputs, and how they become integers."""
+
+    layer: FloatLayer
+    terms: tuple[_Term, ...]
+    sources: dict[str, Source]
+    budget: Budget
+    target: FloatArray  # [R, O]
+
+    def interval(self) -> tuple[FloatArray, FloatArray]:
+        """Interval of the real accumulators `[O]` over all inputs."""
+        low = high = self.layer.bias - self._zeros([term.flat for term in self.terms])
+        for term in self.terms:
+            top = self.sources[term.term.source].high
+            low = low + np.minimum(term.flat, 0).sum(axis=1) * top
+            high = high + np.maximum(term.flat, 0).sum(axis=1) * top
+        return low, high
+
+    def largest_multiplier(self) -> FloatArray:
+        """Largest factor `[O]` for which the weights fit their bits and the accumulators their lane."""
+        lane = (1 << self.budget.lane_bits) - 1
+        peak = np.full(len(self.layer.bias), 1e-30)
+        for term in self.terms:
+            peak = np.maximum(peak, np.abs(term.flat).max(axis=1))
+        low, high = self.interval()
+        reach = np.maximum(np.maximum(high, 0) - np.minimum(low, 0), 1e-30)
+        largest: FloatArray = np.minimum(self.budget.weight_limit / peak, lane / reach)
+        return largest
+
+    def rounded(self, scales: Scales) -> IntegerLayer:
+        """The integer layer for these scales; its bias makes the mean error zero on the calibration data."""
+        multiplier = scales.multiplier
+        weights = []
+        mean = np.zeros(len(multiplier))
+        for term in self.terms:
+            scaled = term.weight * multiplier.reshape(len(term.weight), -1, 1)
+            whole = np.empty_like(scaled)
+            for g in range(len(scaled)):
+                if self.budget.compensate and not term.uniform:
+                    whole[g] = compensated_round(scaled[g], term.moments[g], self.budget.weight_limit)
+                else:
+                    whole[g] = nearest_round(scaled[g], self.budget.weight_limit)
+            mean += np.concatenate([whole[g] @ term.mean[g] for g in range(len(whole))])
+            weights.append(whole.reshape(len(multiplier), -1))
+        if self.budget.correct_bias:
+            bias = self.target.mean(axis=0) * multiplier - mean
+        else:
+            bias = self.layer.bias * multiplier - self._zeros(weights)
+        half = np.where(scales.shift > 0, 2.0 ** (scales.shift - 1.0), 0.0)  # floor then rounds to nearest
+        bias = np.rint(bias + scales.zero * 2.0**scales.shift + half)
+        terms = tuple(
+            replace(term.term, weight=weight.reshape(term.term.weight.shape).astype(np.int64))
+            for term, weight in zip(self.terms, weights, strict=True)
+        )
+        return IntegerLayer(
+            name=self.layer.name,
+            terms=terms,
+            bias=bias.astype(np.int64),
+            shift=scales.shift,
+            shape=self.layer.shape,
+            scale=scales.scale,
+            zero=scales.zero,
+            high=self.budget.high,
+            pool=self.layer.pool,
+        )
+
+    def too_wide(self, layer: IntegerLayer) -> NDArray[np.bool_]:
+        """Which outputs' accumulators, together with 0, do not fit the lane or float32, `[O]`."""
+        low = high = layer.bias
+        magnitude = np.abs(layer.bias)
+        for term in layer.terms:
+            weight = np.asarray(term.weight, np.int64).reshape(len(low), -1)
+            top = self.sources[term.source].high
+            low = low + np.minimum(weight, 0).sum(axis=1) * top
+            high = high + np.maximum(weight, 0).sum(axis=1) * top
+            magnitude = magnitude + np.abs(weight).sum(axis=1) * top
+        width = np.maximum(high, 0) - np.minimum(low, 0)
+        wide: NDArray[np.bool_] = (width >= 1 << self.budget.lane_bits) | (magnitude >= 1 << EXACT_BITS)
+        return wide
+
+    def _zeros(self, weights: list[FloatArray]) -> FloatArray:
+        """What the sources' zeros add to the accumulators, for weights `[O, K]` a term."""
+        total = np.zeros(len(self.layer.bias))
+        for term, weight in zip(self.terms, weights, strict=True):
+            total += weight.sum(axis=1) * self.sources[term.term.source].zero
+        return total
+
+
+class _ScaleChoice:
+    """Measures candidate scales once, then chooses for whatever multipliers fit."""
+
+    def __init__(self, fit: _Fit, pooled: FloatArray, importance: FloatArray) -> None:
+        self._fit, self._importance = fit, importance
+        high = fit.budget.high
+        if high is None:
+            return
+        at = sample_positions((len(pooled), *pooled.shape[2:]), OUTPUT_SAMPLES)
+        values = pooled[at.sample, :, at.row, at.column]
+        goal = activate(fit.layer, values)
+        self._zero = _zero_point(fit, goal, high)
+        # An output that is silent on the calibration data keeps some range for other data.
+        quiet = np.abs(values).max(axis=0) / high / 16
+        full = np.maximum(np.maximum(_full_scale(goal, high, self._zero), quiet), 1e-12)
+        grid = scale_grid(full)
+        noise = [_squared_error(goal, grid[:, j], self._zero, high) for j in range(grid.shape[1])]
+        linear = fit.layer.activation == "linear"
+        active = np.ones(len(full)) if linear else np.maximum((goal != 0).mean(axis=0), 0.05)
+        spread, units, powers = np.zeros(len(full)), [], []
+        for term in fit.terms:
+            outputs = term.weight.shape[1]
+            if term.uniform:
+                units.append(term.flat[:, 0])
+                powers.append(term.moments.sum(axis=(1, 2)) / len(term.rows) * active)
+            else:
+                # Independent errors of variance 1/12 a weight; compensation roughly halves what they do.
+                variance = np.trace(term.moments, axis1=1, axis2=2) / len(term.rows)
+                spread += np.repeat(variance, outputs) / 24 * active
+        shape = (len(units), len(full))
+        self._loss = Loss(
+            grid, np.stack(noise, axis=1), spread, np.reshape(units, shape), np.reshape(powers, shape),
+            _cap(fit.layer, high, self._zero),
+        )  # fmt: skip
+
+    def scales(self, largest: FloatArray) -> Scales:
+        """Scales with multipliers of at most `largest` `[O]`; RangeError if there are none."""
+        layer = self._fit.layer
+        if self._fit.budget.high is None:
+            mantissa, exponent = math.frexp(float(largest.min()))
+            common = math.ldexp(math.floor(mantissa * 4096) / 4096, exponent)
+            return Scales(np.full(len(largest), 1 / common), np.zeros(len(largest), np.int64), 0)
+        if any(isinstance(term, Dense) for term in layer.terms):
+            # Dense outputs are packed side by side into words, which are shifted as a whole.
+            scales = scales_common_shift(self._loss, largest, self._zero, self._importance)
+        else:
+            scales = scales_per_channel(self._loss, largest, self._zero)
+        if scales is None:
+            raise RangeError(
+                f"layer {layer.name}: no scale fits its accumulators into {self._fit.budget.lane_bits} bits; raise "
+                "lane_bits or lower the activation bits of the layers it reads"
+            )
+        return scales
+
+
+def _zero_point(fit: _Fit, goal: FloatArray, high: int) -> int:
+    """Integer that stands for 0: 0 unless the output can be negative."""
+    activation = fit.layer.activation
+    if activation == "relu" or (fit.interval()[0] >= -1e-9).all():
+        return 0
+    if isinstance(activation, tuple):
+        low = activation[1] if activation[1] > -math.inf else float(goal.min())
+        top = activation[2] if activation[2] < math.inf else float(goal.max())
+    else:
+        spread = goal.std(axis=0) + 1e-12
+        low = float(np.mean(np.quantile(goal, 0.001, axis=0) / spread))
+        top = float(np.mean(np.quantile(goal, 0.999, axis=0) / spread))
+    low, top = min(low, 0.0), max(top, 0.0)
+    share = -low / (top - low) if top > low else 0.5
+    return int(np.clip(round(share * high), 0, high))
+
+
+def _cap(layer: FloatLayer, high: int, zero: int) -> float:
+    """Largest scale at which saturation does not come later than the activation's own upper bound."""
+    if not isinstance(layer.activation, tuple) or high <= zero:
+        return math.inf
+    return layer.activation[2] / (high - zero)
+
+
+def _full_scale(goal: FloatArray, high: int, zero: int) -> FloatArray:
+    """Scale `[O]` that just covers every value of `goal`."""
+    up = np.maximum(goal.max(axis=0), 0) / max(1, high - zero)
+    down = np.maximum(-goal.min(axis=0), 0) / max(1, zero) if zero else 0.0
+    full: FloatArray = np.maximum(up, down)
+    return full
+
+
+def _squared_error(goal: FloatArray, scale: FloatArray, zero: int, high: int) -> FloatArray:
+    """Mean squared error `[O]` of quantizing `goal` `[M, O]`."""
+    steps = np.clip(np.floor(goal / scale + 0.5) + zero, 0, high) - zero
+    error: FloatArray = np.square(steps * scale - goal).mean(axis=0)
+    return error
+
+
+def _apply(weight: FloatArray, rows: FloatArray) -> FloatArray:
+    """Grouped product: weight `[g, O/g, K]`, rows `[R, g, K]` to `[R, O]`."""
+    parts: list[Any] = [rows[:, g] @ weight[g].T for g in range(len(weight))]
+    return np.concatenate(parts, axis=1)
