@@ -1,0 +1,118 @@
+"""The image-classification ClientApp: trains and evaluates on one client's own images, returns no image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, MetricRecordValues, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
+from torch import nn
+
+from fedvm.federation.metrics import MetricNames
+from fedvm.federation.reproducible import derive_seed
+from fedvm.federation.schema import TrainingSettings
+from fedvm.learning.data import Normalisation, Split
+from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.training import evaluate, train
+
+ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
+_NAMES = MetricNames()
+
+
+@dataclass(frozen=True)
+class ClientData:
+    """One client's own images: what it trains on, and what it keeps back to validate."""
+
+    train: Split
+    validation: Split
+
+
+DataLoader = Callable[[int], ClientData]
+"""From a partition id (0 …) to that client's data; called inside the client's own function."""
+
+
+def image_client_app(
+    *,
+    model: ModelSpec,
+    data: DataLoader,
+    training: TrainingSettings,
+    seed: int,
+    normalisation: Normalisation | None = None,
+    mods: Sequence[Mod] = (),
+) -> ClientApp:
+    """A Flower ClientApp for `model` on the images of `context.node_config["partition-id"]`.
+
+    Train replies: the trained state, and the metrics `num-examples`, `train-loss`, `train-accuracy`,
+    `validation-loss`, `validation-accuracy`. Evaluate replies: `num-examples`, `loss`, `accuracy` of the
+    given model on the client's validation images. Training depends on (seed, round, partition) and the given
+    model alone. The functions raise what `fedvm.learning` raises; Flower turns that into an error reply.
+    """
+    app = ClientApp(mods=list(mods))
+
+    @app.train()
+    def train_images(message: Message, context: Context) -> Message:
+        own = data(_partition(context))
+        network = _load(model, message)
+        round_ = message.content.config_records[CONFIG]["server-round"]
+        result = train(
+            network,
+            own.train.images,
+            own.train.labels,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            optimizer=training.optimizer,
+            lr=training.lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            criterion=training.criterion,
+            augmentation=training.augmentation,
+            normalisation=normalisation,
+            device=training.device,
+            seed=derive_seed(seed, "train", round_, _partition(context)),
+        )
+        loss, accuracy = _validate(network, own.validation)
+        metrics: dict[str, MetricRecordValues] = {
+            _NAMES.examples: result.examples,
+            _NAMES.train_loss: result.loss,
+            "train-accuracy": result.accuracy,
+            _NAMES.attested_loss: loss,
+            _NAMES.attested_accuracy: accuracy,
+        }
+        state = ArrayRecord(network.cpu().state_dict())
+        return Message(RecordDict({ARRAYS: state, METRICS: MetricRecord(metrics)}), reply_to=message)
+
+    @app.evaluate()
+    def evaluate_images(message: Message, context: Context) -> Message:
+        own = data(_partition(context))
+        loss, accuracy = _validate(_load(model, message), own.validation)
+        metrics: dict[str, MetricRecordValues] = {
+            _NAMES.examples: len(own.validation),
+            _NAMES.loss: loss,
+            _NAMES.accuracy: accuracy,
+        }
+        return Message(RecordDict({METRICS: MetricRecord(metrics)}), reply_to=message)
+
+    def _validate(network: nn.Module, images: Split) -> tuple[float, float]:
+        result = evaluate(
+            network,
+            images.images,
+            images.labels,
+            criterion=training.criterion,
+            normalisation=normalisation,
+            device=training.device,
+        )
+        return result.loss, result.accuracy
+
+    return app
+
+
+def _partition(context: Context) -> int:
+    return int(context.node_config["partition-id"])
+
+
+def _load(spec: ModelSpec, message: Message) -> nn.Module:
+    network = build_model(spec, seed=0)
+    network.load_state_dict(message.content.array_records[ARRAYS].to_torch_state_dict())
+    return network

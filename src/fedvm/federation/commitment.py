@@ -1,0 +1,138 @@
+"""A client's update: difference, clip, quantize, commit, sign; and the coordinator's check of the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from eth_account import Account
+from numpy.typing import NDArray
+
+from fedvm.encoding import (
+    EncodingError,
+    Rules,
+    Update,
+    UpdateContext,
+    max_sum_squares,
+    quantize_update,
+    sign_update,
+    to_bytes,
+    update_tree,
+)
+from fedvm.encoding.vector import IntVector
+from fedvm.federation.errors import CommitmentError
+from fedvm.federation.terms import RoundTerms
+from fedvm.store import Cid
+from fedvm.store.unixfs import blocks_of
+
+PPM = 1_000_000
+NOT_ATTESTED_LOSS = 2**64 - 1
+
+Quantizer = Callable[[NDArray[np.float64], Rules], IntVector]
+"""From a float difference of shape (elements,) and the rules to the int32 update."""
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What a client says of its training: examples, validation accuracy (0..1) and mean validation loss.
+
+    Attested, not proved. None means the app does not measure it: signed as accuracy 0 and the largest loss.
+    """
+
+    examples: int
+    accuracy: float | None
+    loss: float | None
+
+    @property
+    def accuracy_ppm(self) -> int:
+        """Accuracy in parts per million, rounded down."""
+        return 0 if self.accuracy is None else int(self.accuracy * PPM)
+
+    @property
+    def loss_micros(self) -> int:
+        """Loss in millionths, rounded up; the largest value for a loss that is not finite or too large."""
+        if self.loss is None or not math.isfinite(self.loss):
+            return NOT_ATTESTED_LOSS
+        return min(max(math.ceil(self.loss * PPM), 0), NOT_ATTESTED_LOSS)
+
+
+@dataclass(frozen=True)
+class SignedUpdate:
+    """A member's update: the int32 vector (elements,), what is signed about it, and the 65-byte signature."""
+
+    member: str
+    vector: IntVector
+    update: Update
+    signature: bytes
+
+
+def content_cid(vector: IntVector) -> Cid:
+    """The CID under which a store keeps the vector's bytes; clients state it and need no store."""
+    *_, root = blocks_of(to_bytes(vector))
+    return root.link.cid
+
+
+def norm_bound(rules: Rules) -> float:
+    """The largest float L2 bound whose integer form is within the rules, in real units."""
+    bound = math.ldexp(math.sqrt(rules.max_sum_squares), -rules.fraction_bits)
+    while max_sum_squares(bound, rules.fraction_bits) > rules.max_sum_squares:
+        bound = math.nextafter(bound, 0.0)
+    return bound
+
+
+def clip_and_quantize(difference: NDArray[np.float64], rules: Rules) -> IntVector:
+    """Clip to the rules' norm and round toward zero, so that an honest update always passes the rule."""
+    return quantize_update(difference, norm_bound(rules), rules.fraction_bits)
+
+
+def commit(vector: IntVector, terms: RoundTerms, attestation: Attestation, private_key: str) -> SignedUpdate:
+    """Commit to an update in its place and sign it with the member's key (hex).
+
+    Raises EncodingError if a stated value does not fit its field (a negative count of examples, say).
+    """
+    member = str(Account.from_key(private_key).address)
+    tree = update_tree(vector, _context(terms.chain_id, terms.federation, terms.round, member, vector))
+    update = Update(
+        round=terms.round,
+        rules_hash=terms.rules.digest(),
+        base_root=terms.base_root,
+        update_root=tree.root,
+        sum_squares=tree.sum_squares,
+        elements=int(vector.size),
+        fraction_bits=terms.rules.fraction_bits,
+        examples=attestation.examples,
+        accuracy_ppm=attestation.accuracy_ppm,
+        loss_micros=attestation.loss_micros,
+        deadline=terms.deadline,
+        cid=content_cid(vector).binary,
+    )
+    return SignedUpdate(member, vector, update, sign_update(update, terms.domain, private_key))
+
+
+def check_commitment(signed: SignedUpdate, *, chain_id: int, federation: str) -> None:
+    """Check that the vector is what the statement says: root, sum of squares, length, CID.
+
+    Who signed and whether the rules are kept is the contract's to say, so that a refusal is on record; but a
+    statement about other data must not get there, since nobody could fetch what was committed to.
+    Raises CommitmentError naming the member and the value.
+    """
+    update = signed.update
+    if signed.vector.size != update.elements:
+        raise CommitmentError(
+            f"{signed.member} states {update.elements} elements but sent {signed.vector.size}"
+        )
+    context = _context(chain_id, federation, update.round, signed.member, signed.vector)
+    try:
+        tree = update_tree(signed.vector, context)
+    except EncodingError as error:
+        raise CommitmentError(f"the update of {signed.member} cannot be encoded: {error}") from error
+    if tree.root != update.update_root or tree.sum_squares != update.sum_squares:
+        raise CommitmentError(f"the update that {signed.member} sent is not the one it committed to")
+    if content_cid(signed.vector).binary != update.cid:
+        raise CommitmentError(f"the CID that {signed.member} states is not that of the update it sent")
+
+
+def _context(chain_id: int, federation: str, round_: int, member: str, vector: IntVector) -> UpdateContext:
+    return UpdateContext(chain_id, federation, round_, member, int(vector.size))

@@ -1,0 +1,27 @@
+"""What can go wrong in a federation, as errors whose messages say what to do next."""
+
+from __future__ import annotations
+
+
+class FederationError(Exception):
+    """A federation cannot be run as asked."""
+
+
+class SettingsError(FederationError, ValueError):
+    """A setting is out of range or contradicts another."""
+
+
+class CommitmentError(FederationError, ValueError):
+    """A client's reply does not hold together: its statement and its data differ, or a part is missing."""
+
+
+class TermsError(FederationError, ValueError):
+    """A server's message asks a client to sign what it should not, or cannot be read."""
+
+
+class LedgerMismatch(FederationError):
+    """Chain, store and run disagree about the model."""
+
+
+class FederationStalled(FederationError):
+    """Too many rounds in a row came to nothing."""

@@ -1,0 +1,38 @@
+"""Where a client finds its own signing key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from eth_account import Account
+from flwr.app import Context
+
+from fedvm.federation.errors import TermsError
+
+KEY = "fedvm-key"
+KEY_FILE = "fedvm-key-file"
+FEDERATION = "fedvm-federation"
+
+KeyProvider = Callable[[Context], str]
+"""From a node's own context to its private key (hex), which no message ever holds."""
+
+
+def key_from_node_config(context: Context) -> str:
+    """The key that `node_config` gives: `fedvm-key-file`, a file with 32 bytes in hex, or `fedvm-key` itself.
+
+    `node_config` is what a SuperNode was started with (`--node-config 'fedvm-key-file="…"'`) and never leaves
+    it. `fedvm-key` is meant for simulations. Raises TermsError if neither is there or it is no key; the
+    message does not repeat it.
+    """
+    key, key_file = context.node_config.get(KEY), context.node_config.get(KEY_FILE)
+    if key is None and key_file is None:
+        raise TermsError(f"this client has no signing key: set {KEY_FILE} in its node config")
+    try:
+        text = str(key) if key is not None else Path(str(key_file)).read_text().strip()
+        Account.from_key(text)
+    except OSError as error:
+        raise TermsError(f"{KEY_FILE} cannot be read: {error.strerror} ({key_file})") from None
+    except Exception:  # eth-keys raises several types, some of which print the key
+        raise TermsError(f"{KEY if key is not None else KEY_FILE} does not hold 32 bytes in hex") from None
+    return text

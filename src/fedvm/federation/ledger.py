@@ -1,0 +1,154 @@
+"""What a federation needs of a chain: rounds, verdicts, the model's root. A strategy knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from fedvm.encoding import Rules
+from fedvm.federation.commitment import SignedUpdate
+
+
+class RoundStatus(Enum):
+    """Where a round stands; the values are the contract's."""
+
+    NONE = 0
+    OPEN = 1
+    FINAL = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True)
+class LedgerRound:
+    """A round as the chain has it. Roots and seed are 32 bytes; unless the round is final the roots of model
+    and aggregate are zero and model_cid (a binary CIDv1) is empty."""
+
+    number: int
+    status: RoundStatus
+    seed: bytes
+    base_root: bytes
+    model_root: bytes
+    aggregate_root: bytes
+    deadline: int
+    accepted: int
+    total_weight: int
+    model_cid: bytes
+
+
+@dataclass(frozen=True)
+class AcceptedUpdate:
+    """The contract accepted an update and set its weight. Accuracy and loss are attested by the client."""
+
+    member: str
+    weight: int
+    examples: int
+    update_root: bytes
+    sum_squares: int
+    accuracy_ppm: int
+    loss_micros: int
+    cid: bytes
+
+    @property
+    def capped(self) -> bool:
+        """Whether the rules' cap made the weight smaller than the claimed examples."""
+        return self.weight < self.examples
+
+
+@dataclass(frozen=True)
+class RefusedUpdate:
+    """The contract refused an update, for a reason named in its `Refusal`."""
+
+    member: str
+    reason: str
+    update_root: bytes
+    cid: bytes
+
+
+Verdict = AcceptedUpdate | RefusedUpdate
+
+
+@dataclass(frozen=True)
+class RoundGas:
+    """Gas a round's transactions used: opening, all submissions, closing (finalising or failing)."""
+
+    open: int
+    submit: int
+    close: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.open + self.submit + self.close
+
+
+class Ledger(Protocol):
+    """One federation on one chain. Transactions return when they are in a block; all raise on a revert."""
+
+    @property
+    def chain_id(self) -> int:
+        """EIP-155 chain id."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Checksummed address of the federation contract."""
+        ...
+
+    def rules(self) -> Rules:
+        """The rules in force."""
+        ...
+
+    def members(self) -> tuple[str, ...]:
+        """Checksummed addresses, ascending."""
+        ...
+
+    def current_round(self) -> int:
+        """Number of the latest round, 0 before the first."""
+        ...
+
+    def round(self, number: int) -> LedgerRound:
+        """The state of a round that was opened."""
+        ...
+
+    def model_cid(self) -> bytes:
+        """Binary CID of the latest final model; of the first model before any round is final."""
+        ...
+
+    def model_root(self) -> bytes:
+        """Root of that model."""
+        ...
+
+    def verdicts(self, number: int) -> tuple[Verdict, ...]:
+        """All verdicts of a round so far, in the order of the chain."""
+        ...
+
+    def gas(self, number: int) -> RoundGas:
+        """Gas used by the round's transactions so far, whoever sent them."""
+        ...
+
+    def now(self) -> int:
+        """Unix seconds of the latest block."""
+        ...
+
+    def open_round(self) -> LedgerRound:
+        """Open the next round over the latest model."""
+        ...
+
+    def submit(self, number: int, updates: Sequence[SignedUpdate]) -> None:
+        """Relay updates, ascending by member; in several transactions if one cannot hold them."""
+        ...
+
+    def finalise(self, number: int, *, model_root: bytes, aggregate_root: bytes, cid: bytes) -> None:
+        """Close a round that reached its quorum."""
+        ...
+
+    def fail(self, number: int) -> None:
+        """Close a round without result."""
+        ...
+
+
+def by_address(member: str) -> int:
+    """Sort key: ascending address order."""
+    return int(member, 16)

@@ -1,0 +1,72 @@
+"""What a strategy needs of one federation: its ledger, its store, and which node is which member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedvm.encoding import int32_from_bytes, model_root, to_bytes
+from fedvm.encoding.vector import IntVector
+from fedvm.federation.errors import LedgerMismatch, SettingsError
+from fedvm.federation.ledger import Ledger
+
+
+class Store(Protocol):
+    """Content-addressed bytes; `fedvm.store.ContentStore` is one."""
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` durably and return its CID."""
+        ...
+
+    def get(self, cid: str | bytes) -> bytes:
+        """The bytes of a CID, checked against it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A federation as its coordinator sees it. nodes: Flower node id → the member's address (hex).
+
+    Raises:
+        SettingsError: two nodes share an address, or a node's address is no member of the contract.
+    """
+
+    ledger: Ledger
+    store: Store
+    nodes: Mapping[int, str]
+
+    def __post_init__(self) -> None:
+        members = {member.lower() for member in self.ledger.members()}
+        addresses = [address.lower() for address in self.nodes.values()]
+        if len(set(addresses)) != len(addresses):
+            raise SettingsError("two nodes have the same member address; each client needs its own key")
+        if strangers := [address for address in addresses if address not in members]:
+            raise SettingsError(
+                f"{strangers[0]} is no member of the federation {self.ledger.address}; the owner must add it"
+            )
+
+    def member_of(self, node_id: int) -> str:
+        """The address of a node. Raises SettingsError for a node without one."""
+        if node_id not in self.nodes:
+            raise SettingsError(f"node {node_id} has no member address; name it in Federation.nodes")
+        return self.nodes[node_id]
+
+    def load_model(self) -> IntVector:
+        """The latest model, int32 (elements,), from the store.
+
+        Raises LedgerMismatch if the store's bytes are not the model whose root the chain has.
+        """
+        cid = self.ledger.model_cid()
+        vector = int32_from_bytes(self.store.get(cid), self.ledger.rules().elements)
+        if model_root(vector) != self.ledger.model_root():
+            raise LedgerMismatch(
+                f"the stored model 0x{cid.hex()} is not the one whose root the federation has on chain; "
+                "this store belongs to another run"
+            )
+        return vector
+
+
+def publish_model(store: Store, vector: IntVector) -> tuple[bytes, str]:
+    """Store a model and return (its root, 32 bytes; its CID), which the contract is created with."""
+    return model_root(vector), store.put(to_bytes(vector))

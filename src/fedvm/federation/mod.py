@@ -1,0 +1,121 @@
+"""The Flower mod that makes a ClientApp accountable: `ClientApp(mods=[fedvm_mod])`."""
+
+from __future__ import annotations
+
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp.typing import ClientAppCallable, Mod
+
+from fedvm.encoding import dequantize, model_root
+from fedvm.encoding.vector import IntVector
+from fedvm.federation.arrays import VECTOR, ModelCodec, named_arrays, vector_of
+from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, clip_and_quantize, commit
+from fedvm.federation.errors import CommitmentError, TermsError
+from fedvm.federation.keys import FEDERATION, KeyProvider, key_from_node_config
+from fedvm.federation.metrics import MetricNames
+from fedvm.federation.replies import write_reply
+from fedvm.federation.terms import RECORD, Briefing, RoundTerms
+
+
+def accountable_mod(
+    *,
+    key: KeyProvider = key_from_node_config,
+    names: MetricNames | None = None,
+    quantizer: Quantizer = clip_and_quantize,
+) -> Mod:
+    """A mod that hands the app float tensors and turns what it trained into a signed integer update.
+
+    key: gives the client's own key. names: the metrics the app reports (examples, and what is attested).
+    quantizer: how a float difference becomes integers; anything but the default breaks the rules on purpose.
+
+    The app is an ordinary one: it reads one ArrayRecord and replies with one ArrayRecord and one
+    MetricRecord. The mod raises, so that the server sees a failed client, TermsError for a message it should
+    not answer and CommitmentError for an app's reply that cannot be committed to.
+    """
+    metric_names = names or MetricNames()
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        briefing, vector = _receive(message)
+        terms = briefing.terms
+        if terms is None:  # evaluation: nothing to sign
+            return call_next(message, context)
+        _check_terms(terms, vector, context)
+        reply = call_next(message, context)
+        if not reply.has_error():
+            _commit_reply(reply.content, briefing, terms, vector, key(context), metric_names, quantizer)
+        return reply
+
+    return mod
+
+
+def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """`accountable_mod()` with its defaults: the key comes from the node's config."""
+    return accountable_mod()(message, context, call_next)
+
+
+def _receive(message: Message) -> tuple[Briefing, IntVector]:
+    """Take FedVM's parts out of the message and put the float model in, as the app expects it."""
+    record = message.content.config_records.get(RECORD)
+    if record is None:
+        raise TermsError("the message carries no FedVM terms; wrap the server's strategy: Accountable(...)")
+    briefing = Briefing.from_record(record)
+    arrays_key, arrays = _only_arrays(message.content)
+    vector = vector_of(arrays, briefing.spec.elements)
+    others = {name: array for name, array in named_arrays(arrays).items() if name != VECTOR}
+    order = (*(tensor.name for tensor in briefing.spec.tensors), *others)
+    codec = ModelCodec(briefing.spec, others, order, briefing.fraction_bits)
+    del message.content[RECORD]
+    message.content[arrays_key] = codec.floats(vector)
+    return briefing, vector
+
+
+def _check_terms(terms: RoundTerms, vector: IntVector, context: Context) -> None:
+    if model_root(vector) != terms.base_root:
+        raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
+    expected = context.node_config.get(FEDERATION)
+    if expected is not None and str(expected).lower() != terms.federation.lower():
+        raise TermsError(
+            f"this client signs for the federation {expected} only, the server names {terms.federation}"
+        )
+
+
+def _commit_reply(
+    content: RecordDict,
+    briefing: Briefing,
+    terms: RoundTerms,
+    base: IntVector,
+    private_key: str,
+    names: MetricNames,
+    quantizer: Quantizer,
+) -> None:
+    arrays_key, arrays = _only_arrays(content)
+    trained = briefing.spec.flatten(named_arrays(arrays))
+    update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
+    signed: SignedUpdate = commit(update, terms, _attestation(content, names), private_key)
+    write_reply(content, signed, arrays_key=arrays_key)
+
+
+def _only_arrays(content: RecordDict) -> tuple[str, ArrayRecord]:
+    records = list(content.array_records.items())
+    if len(records) != 1:
+        raise CommitmentError(f"exactly one ArrayRecord is expected, not {len(records)}")
+    return records[0]
+
+
+def _attestation(content: RecordDict, names: MetricNames) -> Attestation:
+    records = list(content.metric_records.values())
+    if len(records) != 1:
+        raise CommitmentError(f"the app must reply with exactly one MetricRecord, not {len(records)}")
+    metrics = records[0]
+    examples = metrics.get(names.examples)
+    if not isinstance(examples, int | float) or examples != int(examples) or examples < 0:
+        raise CommitmentError(f"the app must report a whole number of {names.examples!r}, not {examples!r}")
+    return Attestation(
+        int(examples), _number(metrics, names.attested_accuracy), _number(metrics, names.attested_loss)
+    )
+
+
+def _number(metrics: MetricRecord, name: str) -> float | None:
+    value = metrics.get(name)
+    if value is not None and not isinstance(value, int | float):
+        raise CommitmentError(f"the app reports a list as {name!r}; give a number")
+    return None if value is None else float(value)

@@ -1,0 +1,50 @@
+"""A signed update inside a Flower train reply."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from fedvm.encoding import EncodingError, Update
+from fedvm.federation.arrays import VECTOR
+from fedvm.federation.commitment import SignedUpdate
+from fedvm.federation.errors import CommitmentError
+from fedvm.federation.terms import RECORD
+
+_BYTES = tuple(field.name for field in fields(Update) if field.type == "bytes")
+
+
+def write_reply(content: RecordDict, signed: SignedUpdate, *, arrays_key: str) -> None:
+    """Put the integer update in the place of the app's arrays, and statement and signature beside it."""
+    content[arrays_key] = ArrayRecord({VECTOR: Array(signed.vector)})
+    statement: dict[str, Any] = asdict(signed.update)
+    statement.update({name: statement[name].hex() for name in _BYTES})
+    content[RECORD] = ConfigRecord(
+        {"member": signed.member, "update": json.dumps(statement), "signature": signed.signature}
+    )
+
+
+def read_reply(content: RecordDict) -> SignedUpdate:
+    """The signed update of a reply. Raises CommitmentError if the reply has none, or not in this form."""
+    arrays = list(content.array_records.values())
+    record = content.config_records.get(RECORD)
+    if record is None or len(arrays) != 1 or VECTOR not in arrays[0]:
+        raise CommitmentError(
+            "the reply holds no signed update; add fedvm_mod to the ClientApp: ClientApp(mods=[fedvm_mod])"
+        )
+    try:
+        statement = json.loads(str(record["update"]))
+        statement.update({name: bytes.fromhex(statement[name]) for name in _BYTES})
+        update, signature, member = Update(**statement), record["signature"], record["member"]
+        vector = arrays[0][VECTOR].numpy()
+    except (KeyError, TypeError, ValueError, EncodingError) as error:
+        raise CommitmentError(f"the signed update of a reply cannot be read: {error}") from error
+    if not isinstance(signature, bytes) or not isinstance(member, str):
+        raise CommitmentError("the signed update of a reply lacks a signature or a member")
+    if vector.ndim != 1 or vector.dtype != np.int32:
+        raise CommitmentError(f"the update of {member} is {vector.dtype}{list(vector.shape)}, not int32[n]")
+    return SignedUpdate(member, vector, update, signature)

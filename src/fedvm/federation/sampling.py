@@ -1,0 +1,23 @@
+"""Who takes part in a round, by a rule that anyone can check from the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eth_hash.auto import keccak
+
+from fedvm.encoding.checks import address_bytes
+from fedvm.federation.errors import SettingsError
+
+
+def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: str) -> tuple[str, ...]:
+    """The `count` members with the smallest keccak(seed ‖ address ‖ purpose), in ascending address order.
+
+    seed: the round's public seed, 32 bytes. purpose: "train" or "evaluate", so that the two draws differ.
+    Raises SettingsError if fewer members than `count` are there.
+    """
+    addresses = {address_bytes("member", member): member for member in members}
+    if count > len(addresses):
+        raise SettingsError(f"{count} members are wanted for {purpose} but only {len(addresses)} are there")
+    ranked = sorted(addresses, key=lambda address: keccak(seed + address + purpose.encode()))
+    return tuple(addresses[address] for address in sorted(ranked[:count]))

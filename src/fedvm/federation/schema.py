@@ -1,0 +1,69 @@
+"""What a federation is told to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedvm.federation.adversaries import ADVERSARIES
+from fedvm.federation.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a client does in one round; names as in `fedvm.learning.training.train`."""
+
+    epochs: int = 1
+    batch_size: int = 16
+    optimizer: str = "nesterov"
+    lr: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    criterion: str = "cross_entropy"
+    augmentation: str = "none"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class FederationSettings:
+    """How many rounds, which share of the clients in each, and which clients misbehave.
+
+    clients: how many nodes; rounds: opened on chain, failed ones included. fraction_* and min_* are Flower's:
+    `max(int(clients · fraction), minimum)` nodes take part. adversaries: client index (0 …) → a name in
+    `adversaries.ADVERSARIES`. max_failed_rounds: so many failed rounds in a row stop the run.
+
+    Raises:
+        SettingsError: a value is out of range, or asks for more clients than there are.
+    """
+
+    clients: int
+    rounds: int
+    fraction_train: float = 1.0
+    fraction_evaluate: float = 1.0
+    min_train_nodes: int = 2
+    min_evaluate_nodes: int = 2
+    min_available_nodes: int = 2
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    adversaries: Mapping[int, str] = field(default_factory=dict)
+    max_failed_rounds: int = 3
+
+    def __post_init__(self) -> None:
+        if self.clients < 1 or self.rounds < 1:
+            raise SettingsError(f"a run needs clients and rounds, not {self.clients} and {self.rounds}")
+        for name in ("fraction_train", "fraction_evaluate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+        if self.fraction_train == 0:
+            raise SettingsError("fraction_train is 0: nobody would train; give a share above 0")
+        for name in ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes"):
+            if not 0 <= getattr(self, name) <= self.clients:
+                raise SettingsError(
+                    f"{name} is {getattr(self, name)} but there are {self.clients} clients; lower it"
+                )
+        if self.max_failed_rounds < 1:
+            raise SettingsError(f"max_failed_rounds is {self.max_failed_rounds}; give at least 1")
+        for index, kind in self.adversaries.items():
+            if not 0 <= index < self.clients:
+                raise SettingsError(f"adversary {index} is no client; there are 0 to {self.clients - 1}")
+            if kind not in ADVERSARIES:
+                raise SettingsError(f"unknown adversary {kind!r}; known: {', '.join(sorted(ADVERSARIES))}")

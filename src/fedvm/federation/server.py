@@ -1,0 +1,155 @@
+"""A whole federation in one call: nodes, grid, strategy and ServerApp around a contract that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from eth_account import Account
+from flwr.app import ArrayRecord, Context, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+
+from fedvm.federation.adversaries import ADVERSARIES
+from fedvm.federation.client import ClientData, DataLoader, image_client_app
+from fedvm.federation.errors import FederationError, SettingsError
+from fedvm.federation.flower_task import SERVER_NODE_ID
+from fedvm.federation.grid import Finished, InProcessGrid, Node, UserConfig, make_nodes
+from fedvm.federation.journal import RoundJournal
+from fedvm.federation.keys import KEY
+from fedvm.federation.ledger import Ledger
+from fedvm.federation.membership import Federation, Store
+from fedvm.federation.mod import fedvm_mod
+from fedvm.federation.records import RoundRecord
+from fedvm.federation.reproducible import derive_seed
+from fedvm.federation.rounds import EvaluateFn, FederationResult, run_rounds
+from fedvm.federation.schema import FederationSettings
+from fedvm.federation.strategy import Accountable
+from fedvm.learning.data import Normalisation
+from fedvm.learning.models import ModelSpec, build_model
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Callbacks for a console: a round opens, a client has answered, a round is over."""
+
+    on_open: Callable[[int], None] | None = None
+    on_client: Callable[[Finished], None] | None = None
+    on_round: Callable[[RoundRecord], None] | None = None
+
+
+def initial_arrays(model: ModelSpec, seed: int) -> ArrayRecord:
+    """The fresh model of a run, which the federation contract is created with (see `publish_model`)."""
+    return ArrayRecord(build_model(model, seed=derive_seed(seed, "model")).state_dict())
+
+
+def image_nodes(
+    settings: FederationSettings,
+    *,
+    model: ModelSpec,
+    data: DataLoader,
+    keys: Sequence[str],
+    seed: int,
+    normalisation: Normalisation | None = None,
+) -> list[Node]:
+    """A node a client, each with its own key (hex), running the image app or an adversary's version."""
+    if len(keys) != settings.clients:
+        raise SettingsError(f"{settings.clients} clients need as many keys, not {len(keys)}")
+    common = {"model": model, "training": settings.training, "seed": seed, "normalisation": normalisation}
+    honest = image_client_app(data=data, mods=[fedvm_mod], **common)  # type: ignore[arg-type]
+    configs: list[UserConfig] = [{KEY: key} for key in keys]
+    nodes = make_nodes(honest, configs)
+    for index, kind in settings.adversaries.items():
+        adversary = ADVERSARIES[kind]
+        app = image_client_app(
+            data=_spoilt(data, kind, seed),
+            mods=adversary.mods(),
+            **common,  # type: ignore[arg-type]
+        )
+        nodes[index] = Node(nodes[index].node_id, nodes[index].config, app)
+    return nodes
+
+
+def server_app(run: Callable[[Grid], None]) -> ServerApp:
+    """A Flower ServerApp whose main hands its grid to `run`."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        run(grid)
+
+    return app
+
+
+def run_federation(
+    settings: FederationSettings,
+    *,
+    ledger: Ledger,
+    store: Store,
+    nodes: Sequence[Node],
+    keys: Sequence[str],
+    initial: ArrayRecord,
+    seed: int,
+    workers: int = 0,
+    client_timeout: float | None = None,
+    evaluate_fn: EvaluateFn | None = None,
+    journal: RoundJournal | None = None,
+    watch: Watch | None = None,
+) -> FederationResult:
+    """Run, or resume, a federation up to `settings.rounds` rounds of the contract behind `ledger`.
+
+    nodes: as `image_nodes` makes them, or a user's own apps with `fedvm_mod`; node i signs with keys[i],
+    which is used here for its address alone. initial: the model's state (round 1's values; its layout later).
+    workers: processes that train clients, 0 for this one; results are the same. evaluate_fn: server-side
+    test. Raises as `run_rounds`; KeyboardInterrupt passes through after the workers have been stopped, and
+    the same call resumes.
+    """
+    watch = watch or Watch()
+    members = {node.node_id: _address(key) for node, key in zip(nodes, keys, strict=True)}
+    federation = Federation(ledger, store, members)
+    inner = FedAvg(
+        fraction_train=settings.fraction_train,
+        fraction_evaluate=settings.fraction_evaluate,
+        min_train_nodes=settings.min_train_nodes,
+        min_evaluate_nodes=settings.min_evaluate_nodes,
+        min_available_nodes=settings.min_available_nodes,
+    )
+    strategy = Accountable(inner, federation=federation)
+    results: list[FederationResult] = []
+
+    def run(grid: Grid) -> None:
+        results.append(
+            run_rounds(
+                strategy,
+                grid,
+                initial,
+                rounds=settings.rounds,
+                evaluate_fn=evaluate_fn,
+                journal=journal,
+                max_failed_rounds=settings.max_failed_rounds,
+                on_open=watch.on_open,
+                on_round=watch.on_round,
+            )
+        )
+
+    with InProcessGrid(
+        nodes, seed=seed, workers=workers, client_timeout=client_timeout, on_finished=watch.on_client
+    ) as grid:
+        context = Context(grid.run.run_id, SERVER_NODE_ID, {}, RecordDict(), {})
+        server_app(run)(grid, context)
+    if not results:
+        raise FederationError("the ServerApp returned without a result")
+    return results[0]
+
+
+def _address(key: str) -> str:
+    return str(Account.from_key(key).address)
+
+
+def _spoilt(data: DataLoader, kind: str, seed: int) -> DataLoader:
+    relabel = ADVERSARIES[kind].labels
+    if relabel is None:
+        return data
+    return lambda partition: ClientData(
+        relabel(data(partition).train, derive_seed(seed, kind, partition)), data(partition).validation
+    )

@@ -1,0 +1,163 @@
+"""Settle an open round: submit what clients signed, read the verdicts, aggregate what was accepted, close.
+
+Every step can be repeated. Data are stored before the chain is told of them, verdicts already on chain are
+kept, and the aggregate follows from the accepted updates alone, so that a coordinator killed anywhere comes
+to the same model when it settles again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedvm.encoding import (
+    Contribution,
+    UpdateContext,
+    aggregate_root,
+    int32_from_bytes,
+    model_root,
+    to_bytes,
+    update_tree,
+    weighted_mean,
+)
+from fedvm.encoding.vector import IntVector
+from fedvm.federation.commitment import SignedUpdate, check_commitment
+from fedvm.federation.errors import CommitmentError, LedgerMismatch
+from fedvm.federation.ledger import (
+    AcceptedUpdate,
+    Ledger,
+    LedgerRound,
+    RefusedUpdate,
+    RoundStatus,
+    by_address,
+)
+from fedvm.federation.membership import Federation
+from fedvm.store import Cid
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A reply the coordinator did not relay, because its data are not what it states."""
+
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How a round ended. model, its CID and the aggregate's CID (text) are None when the round failed."""
+
+    round: LedgerRound
+    accepted: tuple[AcceptedUpdate, ...]
+    refused: tuple[RefusedUpdate, ...]
+    withheld: tuple[Withheld, ...]
+    model: IntVector | None
+    model_cid: str | None
+    aggregate_cid: str | None
+
+
+def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) -> tuple[str, ...]:
+    """Which sampled members can still be submitted: no verdict yet, and above the last accepted address.
+
+    All of them in a round that has just been opened; fewer in one that an earlier coordinator left open, and
+    none after its deadline.
+    """
+    if ledger.now() > round_.deadline:
+        return ()
+    verdicts = ledger.verdicts(round_.number)
+    decided = {verdict.member.lower() for verdict in verdicts}
+    last = max((by_address(v.member) for v in verdicts if isinstance(v, AcceptedUpdate)), default=0)
+    return tuple(m for m in sampled if m.lower() not in decided and by_address(m) > last)
+
+
+def settle(
+    federation: Federation, round_: LedgerRound, base: IntVector, updates: Sequence[SignedUpdate]
+) -> Settlement:
+    """Bring an open round to its end, final or failed.
+
+    base: the model the round trains from, int32 (elements,). updates: what clients sent, in any order.
+    Raises LedgerMismatch if the store lacks or contradicts what was accepted.
+    """
+    ledger = federation.ledger
+    sound, withheld = _check(ledger, updates)
+    if sound:
+        for signed in sound:
+            federation.store.put(to_bytes(signed.vector))
+        ledger.submit(round_.number, sound)
+    verdicts = ledger.verdicts(round_.number)
+    accepted = tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
+    refused = tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate))
+    if len(accepted) < ledger.rules().min_clients:
+        ledger.fail(round_.number)
+        return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None)
+    return _finalise(federation, round_, base, accepted, refused, withheld)
+
+
+def recall(federation: Federation, number: int) -> Settlement:
+    """The settlement of a closed round, from the chain alone; without the model and the aggregate's CID."""
+    ledger = federation.ledger
+    verdicts = ledger.verdicts(number)
+    round_ = ledger.round(number)
+    if round_.status is RoundStatus.OPEN:
+        raise LedgerMismatch(f"round {number} is still open; settle it first")
+    return Settlement(
+        round_,
+        tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate)),
+        tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate)),
+        withheld=(),
+        model=None,
+        model_cid=str(Cid.from_binary(round_.model_cid)) if round_.model_cid else None,
+        aggregate_cid=None,
+    )
+
+
+def _check(
+    ledger: Ledger, updates: Sequence[SignedUpdate]
+) -> tuple[list[SignedUpdate], tuple[Withheld, ...]]:
+    sound: list[SignedUpdate] = []
+    withheld: list[Withheld] = []
+    for signed in sorted(updates, key=lambda signed: by_address(signed.member)):
+        try:
+            check_commitment(signed, chain_id=ledger.chain_id, federation=ledger.address)
+            sound.append(signed)
+        except CommitmentError as error:
+            withheld.append(Withheld(signed.member, str(error)))
+    return sound, tuple(withheld)
+
+
+def _finalise(
+    federation: Federation,
+    round_: LedgerRound,
+    base: IntVector,
+    accepted: tuple[AcceptedUpdate, ...],
+    refused: tuple[RefusedUpdate, ...],
+    withheld: tuple[Withheld, ...],
+) -> Settlement:
+    ledger, store = federation.ledger, federation.store
+    ordered = sorted(accepted, key=lambda update: by_address(update.member))
+    result = weighted_mean(
+        base, [Contribution(u.member, u.weight, _stored(federation, round_.number, u)) for u in ordered]
+    )
+    aggregate_cid = store.put(to_bytes(result.sums))
+    model_cid = store.put(to_bytes(result.model))
+    ledger.finalise(
+        round_.number,
+        model_root=model_root(result.model),
+        aggregate_root=aggregate_root(result.sums),
+        cid=Cid.parse(model_cid).binary,
+    )
+    return Settlement(
+        ledger.round(round_.number), accepted, refused, withheld, result.model, model_cid, aggregate_cid
+    )
+
+
+def _stored(federation: Federation, number: int, accepted: AcceptedUpdate) -> IntVector:
+    ledger = federation.ledger
+    elements = ledger.rules().elements
+    vector = int32_from_bytes(federation.store.get(accepted.cid), elements)
+    context = UpdateContext(ledger.chain_id, ledger.address, number, accepted.member, elements)
+    if update_tree(vector, context).root != accepted.update_root:
+        raise LedgerMismatch(
+            f"the stored update of {accepted.member} in round {number} is not the one accepted on chain"
+        )
+    return vector

@@ -1,0 +1,292 @@
+"""The accountable strategy: `Accountable(FedAvg(...), federation=...)` around one of Flower's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from logging import INFO
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.common import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg, FedProx, Result, Strategy
+
+from fedvm.encoding.vector import IntVector
+from fedvm.federation.arrays import ModelCodec, named_arrays
+from fedvm.federation.commitment import SignedUpdate
+from fedvm.federation.errors import CommitmentError, LedgerMismatch, SettingsError
+from fedvm.federation.ledger import LedgerRound, RoundStatus, by_address
+from fedvm.federation.membership import Federation
+from fedvm.federation.replies import read_reply
+from fedvm.federation.sampling import choose_members
+from fedvm.federation.settlement import Settlement, settle, still_wanted
+from fedvm.federation.terms import RECORD, Briefing, RoundTerms
+
+WEIGHTED_MEANS = (FedAvg, FedProx)
+"""Strategies whose aggregate is the weighted mean, which the contract's commitments speak of."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A client that did not answer, or not with a signed update of its own."""
+
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """A round's training: who was sampled (ascending), how it settled, who failed, mean metrics."""
+
+    sampled: tuple[str, ...]
+    settlement: Settlement
+    failures: tuple[Failure, ...]
+    metrics: MetricRecord | None
+
+
+@dataclass(frozen=True)
+class _OpenRound:
+    ledger_round: LedgerRound
+    sampled: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
+class Accountable(Strategy):
+    """Puts a round's terms into the inner strategy's messages, and the contract's verdicts before its result.
+
+    inner: decides how many nodes take part and with which configuration, and averages metrics; its class must
+    be in `WEIGHTED_MEANS`. Which nodes take part follows from the round's public seed (`sampling`). The
+    arrays of the result are the exact integer mean over the accepted updates, not the inner strategy's float
+    sum; metrics are weighted by what the contract accepted.
+
+    One chain round is one Flower round, with the same number.
+    Raises SettingsError for another inner strategy.
+    """
+
+    def __init__(self, inner: FedAvg, *, federation: Federation) -> None:
+        if type(inner) not in WEIGHTED_MEANS:
+            raise SettingsError(
+                f"{type(inner).__name__} cannot be made accountable: its aggregate is not the weighted mean "
+                f"that the contract records; use {' or '.join(kind.__name__ for kind in WEIGHTED_MEANS)}"
+            )
+        self.inner = inner
+        self.federation = federation
+        self.rules = federation.ledger.rules()
+        self._codec: ModelCodec | None = None
+        self._vector: IntVector | None = None
+        self._open: _OpenRound | None = None
+        self._outcome: TrainOutcome | None = None
+
+    # --- the model ---
+
+    def begin(self, initial_arrays: ArrayRecord) -> ArrayRecord:
+        """Take up the federation where the chain has it, and return the model's arrays (floats).
+
+        initial_arrays: the model's state, named float tensors; after round 1 only its layout counts.
+        Raises LedgerMismatch if before round 1 they are not the model the federation was created with.
+        """
+        arrays = named_arrays(initial_arrays)
+        self._codec = ModelCodec.for_arrays(arrays, self.rules.fraction_bits)
+        if self._codec.spec.elements != self.rules.elements:
+            raise LedgerMismatch(
+                f"the model has {self._codec.spec.elements} parameters, the federation's rules say "
+                f"{self.rules.elements}"
+            )
+        self._vector = self.federation.load_model()
+        fresh = self.federation.ledger.current_round() == 0
+        if fresh and not bool((self._codec.quantize(arrays) == self._vector).all()):
+            raise LedgerMismatch("the initial arrays are not the model the federation was created with")
+        return self._codec.floats(self._vector)
+
+    @property
+    def vector(self) -> IntVector:
+        """The global model, int32 (elements,)."""
+        if self._vector is None:
+            raise SettingsError("call begin(initial_arrays) first")
+        return self._vector
+
+    @property
+    def outcome(self) -> TrainOutcome:
+        """Of the latest `aggregate_train`."""
+        if self._outcome is None:
+            raise SettingsError("no round has been aggregated yet")
+        return self._outcome
+
+    # --- training ---
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Open the round on chain, or take up one left open, and address the inner strategy's messages."""
+        opened = self._open_or_reopen(server_round)
+        drafts = self._drafts(self.inner.configure_train, server_round, config, grid)
+        sampled = choose_members(opened.seed, self._available(grid), len(drafts), purpose="train")
+        asked = still_wanted(self.federation.ledger, opened, sampled)
+        self._open = _OpenRound(opened, sampled, asked)
+        ledger = self.federation.ledger
+        terms = RoundTerms(
+            ledger.chain_id, ledger.address, server_round, self.rules, opened.base_root, opened.deadline
+        )
+        return self._address(drafts, asked, terms)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Settle the round on chain. Arrays are None if it failed, metrics if nobody was accepted."""
+        opened = self._open
+        if opened is None or opened.ledger_round.number != server_round:
+            raise SettingsError(f"round {server_round} was not configured by this strategy")
+        updates, contents, failures = self._read(opened.asked, replies)
+        settlement = settle(self.federation, opened.ledger_round, self.vector, updates)
+        metrics = self._train_metrics(settlement, contents)
+        self._open, self._outcome = None, TrainOutcome(opened.sampled, settlement, failures, metrics)
+        if settlement.model is None:
+            return None, metrics
+        self._vector = settlement.model
+        return self.codec.floats(settlement.model), metrics
+
+    # --- evaluation ---
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The inner strategy's messages, to members drawn by the round's public seed."""
+        drafts = self._drafts(self.inner.configure_evaluate, server_round, config, grid)
+        seed = self.federation.ledger.round(server_round).seed
+        chosen = choose_members(seed, self._available(grid), len(drafts), purpose="evaluate")
+        return self._address(drafts, chosen, None)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """The inner strategy's weighted mean of the clients' metrics."""
+        return self.inner.aggregate_evaluate(server_round, list(replies))
+
+    # --- Flower's remaining interface ---
+
+    @property
+    def codec(self) -> ModelCodec:
+        """Between the vector and the model's tensors."""
+        if self._codec is None:
+            raise SettingsError("call begin(initial_arrays) first")
+        return self._codec
+
+    def summary(self) -> None:
+        """Log what is wrapped and where it is recorded."""
+        ledger = self.federation.ledger
+        log(INFO, "\t├──> Accountable to %s on chain %s", ledger.address, ledger.chain_id)
+        self.inner.summary()
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Run up to round `num_rounds` of the chain, as `run_rounds` does, and give Flower's result."""
+        from fedvm.federation.rounds import run_rounds  # rounds drives this class, so it imports it first
+
+        self.summary()
+        result = run_rounds(
+            self,
+            grid,
+            initial_arrays,
+            rounds=num_rounds,
+            timeout=timeout,
+            train_config=train_config,
+            evaluate_config=evaluate_config,
+            evaluate_fn=evaluate_fn,
+        )
+        return result.to_flower()
+
+    # --- parts ---
+
+    def _open_or_reopen(self, number: int) -> LedgerRound:
+        ledger = self.federation.ledger
+        current = ledger.current_round()
+        if current == number and ledger.round(number).status is RoundStatus.OPEN:
+            return ledger.round(number)
+        if current != number - 1:
+            raise LedgerMismatch(
+                f"round {number} cannot be opened: the federation's latest round is {current}. "
+                f"Continue with round {current + 1}; is another coordinator at work?"
+            )
+        return ledger.open_round()
+
+    def _available(self, grid: Grid) -> list[str]:
+        return [self.federation.member_of(node_id) for node_id in grid.get_node_ids()]
+
+    def _drafts(
+        self,
+        configure: Callable[[int, ArrayRecord, ConfigRecord, Grid], Iterable[Message]],
+        server_round: int,
+        config: ConfigRecord,
+        grid: Grid,
+    ) -> list[Message]:
+        drafts = list(configure(server_round, self.codec.wire(self.vector), config, grid))
+        if len({id(draft.content) for draft in drafts}) > 1:
+            raise SettingsError(
+                "the inner strategy sends nodes different content; only one for all is recorded"
+            )
+        return drafts
+
+    def _address(
+        self, drafts: list[Message], members: tuple[str, ...], terms: RoundTerms | None
+    ) -> list[Message]:
+        if not drafts:
+            return []
+        briefing = Briefing(self.codec.spec, self.rules.fraction_bits, terms)
+        content = drafts[0].content
+        content[RECORD] = briefing.to_record()
+        node_ids = {member: node_id for node_id, member in self.federation.nodes.items()}
+        addressed = []
+        for draft, member in zip(
+            drafts, members, strict=False
+        ):  # fewer members when a round is taken up again
+            draft.metadata.dst_node_id = node_ids[member]
+            addressed.append(draft)
+        return addressed
+
+    def _read(
+        self, asked: tuple[str, ...], replies: Iterable[Message]
+    ) -> tuple[list[SignedUpdate], dict[str, RecordDict], tuple[Failure, ...]]:
+        updates: list[SignedUpdate] = []
+        contents: dict[str, RecordDict] = {}
+        reasons = dict.fromkeys(asked, "no answer in time")
+        for reply in replies:
+            member = self.federation.member_of(reply.metadata.src_node_id)
+            if reply.has_error():
+                reasons[member] = str(reply.error.reason)
+                continue
+            try:
+                signed = read_reply(reply.content)
+            except CommitmentError as error:
+                reasons[member] = str(error)
+                continue
+            if signed.member.lower() != member.lower():
+                reasons[member] = f"answered in the name of {signed.member}"
+                continue
+            del reasons[member]
+            updates.append(replace(signed, member=member))
+            contents[member] = reply.content
+        return (
+            updates,
+            contents,
+            tuple(Failure(member, reasons[member]) for member in sorted(reasons, key=by_address)),
+        )
+
+    def _train_metrics(self, settlement: Settlement, contents: dict[str, RecordDict]) -> MetricRecord | None:
+        """The inner strategy's mean over accepted clients, weighted as the contract did."""
+        weighted = []
+        for accepted in settlement.accepted:
+            content = contents.get(accepted.member)
+            if content is None:  # accepted before this coordinator took the round up
+                continue
+            metrics = MetricRecord(dict(next(iter(content.metric_records.values()))))
+            metrics[self.inner.weighted_by_key] = accepted.weight
+            weighted.append(RecordDict({"metrics": metrics}))
+        if not weighted:
+            return None
+        return self.inner.train_metrics_aggr_fn(weighted, self.inner.weighted_by_key)

@@ -1,0 +1,72 @@
+"""The terms of a round: what the server tells a client, and what the client will sign."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flwr.app import ConfigRecord, ConfigRecordValues
+
+from fedvm.encoding import Domain, EncodingError, Rules, TensorSpec, VectorSpec
+from fedvm.federation.errors import TermsError
+
+RECORD = "fedvm"
+"""Key of FedVM's ConfigRecord in train and evaluate messages and in train replies."""
+
+
+@dataclass(frozen=True)
+class RoundTerms:
+    """One round on one chain: the rules in full, the root of the model to train from (32 bytes), the
+    deadline.
+
+    `federation` is the contract's hex address, `deadline` Unix seconds.
+    """
+
+    chain_id: int
+    federation: str
+    round: int
+    rules: Rules
+    base_root: bytes
+    deadline: int
+
+    @property
+    def domain(self) -> Domain:
+        """EIP-712 domain of the signatures."""
+        return Domain(self.chain_id, self.federation)
+
+
+@dataclass(frozen=True)
+class Briefing:
+    """Everything FedVM adds to a message: how the vector maps to tensors, its scale, and a train's terms."""
+
+    spec: VectorSpec
+    fraction_bits: int
+    terms: RoundTerms | None
+
+    def to_record(self) -> ConfigRecord:
+        """As a Flower ConfigRecord; integers beyond 64 bits are why it is JSON inside."""
+        tensors = [[tensor.name, list(tensor.shape), tensor.dtype] for tensor in self.spec.tensors]
+        content: dict[str, ConfigRecordValues] = {
+            "tensors": json.dumps(tensors),
+            "fraction-bits": self.fraction_bits,
+        }
+        if self.terms:
+            content["terms"] = json.dumps({**asdict(self.terms), "base_root": self.terms.base_root.hex()})
+        return ConfigRecord(content)
+
+    @classmethod
+    def from_record(cls, record: ConfigRecord) -> Briefing:
+        """Inverse of `to_record`. Raises TermsError if the record cannot be read."""
+        try:
+            tensors = json.loads(str(record["tensors"]))
+            spec = VectorSpec(tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in tensors))
+            terms = _terms(json.loads(str(record["terms"]))) if "terms" in record else None
+            return cls(spec, int(str(record["fraction-bits"])), terms)
+        except (KeyError, TypeError, ValueError, EncodingError) as error:
+            raise TermsError(f"the server's fedvm record cannot be read: {error}") from error
+
+
+def _terms(fields: dict[str, Any]) -> RoundTerms:
+    rules = Rules(**fields.pop("rules"))
+    return RoundTerms(rules=rules, base_root=bytes.fromhex(fields.pop("base_root")), **fields)
