@@ -1,0 +1,245 @@
+"""The pipeline from an ONNX file to a program, stage by stage, and the manifest that describes the outcome."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from eth_hash.auto import keccak
+from numpy.typing import NDArray
+
+from fedvm.compiler.compiled import CompiledModel, Unit, creation_gas
+from fedvm.compiler.errors import CalibrationError, CompileError
+from fedvm.compiler.frontend import load_graph
+from fedvm.compiler.graph import Conv, FloatGraph, Input, IntegerGraph
+from fedvm.compiler.kernels import conv, dense
+from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
+from fedvm.compiler.link import Program, link
+from fedvm.compiler.opcodes import COLD_CALL_FILECOIN, OPCODES
+from fedvm.compiler.policy import lane_budget
+from fedvm.compiler.quantize import QuantizeOptions, quantize
+from fedvm.compiler.reference import build_reference
+
+FORMAT = 1
+FLOOR_LANES = {"conv": 8 / 42, "dense": 8 / 12}
+"""Gas a multiply-accumulate cannot undercut at L = 21 with MUL and ADD alone."""
+
+Numbers = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """How to compile. bits: of weights and activations; preprocess and input_range: see `load_graph`."""
+
+    weight_bits: int = 8
+    activation_bits: int = 7
+    lane_bits: Mapping[str, int] | int | None = None
+    preprocess: tuple[Numbers, Numbers] | None = None
+    input_range: tuple[float, float] | None = None
+
+
+def compile_model(
+    model: str | Path | bytes | onnx.ModelProto,
+    calibration: NDArray[Any],
+    *,
+    preprocess: tuple[Numbers, Numbers] | None = None,
+    input_range: tuple[float, float] | None = None,
+    weight_bits: int = 8,
+    activation_bits: int = 7,
+    lane_bits: Mapping[str, int] | int | None = None,
+) -> CompiledModel:
+    """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
+
+    calibration: uint8 `[N, *input_shape]`, typical inputs, or float32 for a model whose inputs are real numbers
+    (the range of the bytes is then taken from the data unless `input_range` says it). preprocess: (scale, offset)
+    if the model expects scale·q + offset of the byte q. lane_bits: upper bound on the bits of a layer's sums (by
+    layer name or for all); by default what each layer's shape makes cheap.
+
+    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError).
+    """
+    options = CompileOptions(weight_bits, activation_bits, lane_bits, preprocess, input_range)
+    data = np.asarray(calibration)
+    if data.dtype != np.uint8 and preprocess is None and input_range is None:
+        if data.size == 0 or not np.isfinite(data).all():
+            raise CalibrationError("calibration data must hold finite numbers; it is empty or has NaN or infinity")
+        input_range = (float(data.min()), float(data.max()))
+        options = CompileOptions(weight_bits, activation_bits, lane_bits, preprocess, input_range)
+    graph = load_graph(model, preprocess=preprocess, input_range=input_range)
+    data = _as_bytes(graph.input, data)
+    budget = lane_budget(graph, weight_bits) if lane_bits is None else lane_bits
+    integer = quantize(graph, data, QuantizeOptions(weight_bits, activation_bits, budget))
+    return compile_integer(integer, source=_digest(model), options=options, calibration=data, float_graph=graph)
+
+
+def compile_integer(
+    integer: IntegerGraph,
+    *,
+    source: str = "",
+    options: CompileOptions | None = None,
+    calibration: NDArray[np.uint8] | None = None,
+    float_graph: FloatGraph | None = None,
+) -> CompiledModel:
+    """Compile an integer graph as it stands; the other arguments only go into the manifest."""
+    reference = build_reference(integer)
+    plan = plan_layers(integer)
+    program = link(plan)
+    units = tuple(
+        Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()}) for c in program.contracts
+    )
+    listing = "".join(f";; ==== {c.name}: {len(c.code)} bytes\n{c.listing}\n" for c in program.contracts)
+    manifest = _manifest(integer, plan, program, reference, source, options or CompileOptions(), calibration)
+    return CompiledModel(reference, manifest, units, listing)
+
+
+def _as_bytes(spec: Input, data: NDArray[Any]) -> NDArray[np.uint8]:
+    """Calibration data as the bytes that clients would send."""
+    if data.ndim < 2 or data.shape[1:] != spec.onnx_shape or not len(data):
+        raise CalibrationError(
+            f"calibration data has shape {list(data.shape)}; give at least one sample as "
+            f"[N, {', '.join(map(str, spec.onnx_shape))}]"
+        )
+    if data.dtype == np.uint8:
+        return np.ascontiguousarray(data)
+    if not np.issubdtype(data.dtype, np.floating) and not np.issubdtype(data.dtype, np.integer):
+        raise CalibrationError(f"calibration data is {data.dtype}; give uint8 or float32")
+    if not np.isfinite(data).all():
+        raise CalibrationError("calibration data holds NaN or infinity")
+    if not spec.float_input and (data.min() < 0 or data.max() > 255 or np.any(data != np.rint(data))):
+        raise CalibrationError("the model takes bytes 0..255: give whole numbers in that range, or preprocess")
+    if not spec.float_input:
+        return data.astype(np.uint8)
+    axis = tuple(-1 if i == channel_axis(spec) else 1 for i in range(len(spec.onnx_shape)))
+    scale, offset = (np.broadcast_to(v, spec.shape[:1]).reshape(1, *axis) for v in (spec.scale, spec.offset))
+    return np.clip(np.rint((data - offset) / scale), 0, 255).astype(np.uint8)
+
+
+def channel_axis(spec: Input) -> int:
+    """Axis of `onnx_shape` that holds the channels."""
+    return len(spec.onnx_shape) - 1 if spec.layout == "HWC" else 0
+
+
+def _digest(model: str | Path | bytes | onnx.ModelProto) -> str:
+    if isinstance(model, onnx.ModelProto):
+        data = model.SerializeToString(deterministic=True)
+    else:
+        data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+# -- manifest ---------------------------------------------------------------------------------------------------------
+
+
+def _manifest(
+    graph: IntegerGraph, plan: Plan, program: Program, reference: onnx.ModelProto, source: str,
+    options: CompileOptions, calibration: NDArray[np.uint8] | None,
+) -> dict[str, Any]:  # fmt: skip
+    spec, last = graph.input, graph.layers[-1]
+    layers = [_layer_row(p, program) for p in plan.layers]
+    total_macs = sum(row["macs"] for row in layers)
+    rows = [_section_row("input", program), *layers, *(_section_row(n, program) for n in ("calls", "scores", "entry"))]
+    overhead = program.gas - sum(row["gas"] for row in rows)
+    rows.append({**_section_row("", program), "name": "memory and calls of parts", "gas": overhead})
+    for row in rows:
+        row["share"] = row["gas"] / program.gas
+    return {
+        "format": FORMAT,
+        "source_sha256": source,
+        "calibration_sha256": hashlib.sha256(calibration.tobytes()).hexdigest() if calibration is not None else "",
+        "calibration_samples": len(calibration) if calibration is not None else 0,
+        "options": {
+            "weight_bits": options.weight_bits,
+            "activation_bits": options.activation_bits,
+            "lane_bits": _plain(options.lane_bits),
+            "preprocess": _plain(options.preprocess),
+            "input_range": _plain(options.input_range),
+        },
+        "reference_sha256": hashlib.sha256(reference.SerializeToString(deterministic=True)).hexdigest(),
+        "input": {
+            "shape": list(spec.onnx_shape),
+            "layout": spec.layout,
+            "bytes": int(np.prod(spec.onnx_shape)),
+            "float": spec.float_input,
+            "scale": np.broadcast_to(spec.scale, spec.shape[:1]).tolist(),
+            "offset": np.broadcast_to(spec.offset, spec.shape[:1]).tolist(),
+            "channel_axis": channel_axis(spec),
+        },
+        "output": {
+            "scores": int(np.prod(last.shape)),
+            "scale": np.broadcast_to(last.scale, last.shape[:1]).tolist(),
+            "head": graph.head,
+        },
+        "gas": {
+            "evm": program.gas,
+            "classify": program.classify_gas,
+            "filecoin": program.filecoin + 3_000_000 + 1300 * (68 + int(np.prod(spec.onnx_shape))),
+            "deploy": sum(creation_gas(c.code) for c in program.contracts),
+            "per_mac": program.gas / max(1, total_macs),
+        },
+        "macs": total_macs,
+        "code_bytes": sum(len(c.code) for c in program.contracts),
+        "layers": rows,
+        "contracts": [
+            {
+                "name": c.name,
+                "bytes": len(c.code),
+                "code_hash": "0x" + keccak(c.code).hex(),
+                "links": {symbol: list(at) for symbol, at in c.symbols.items()},
+                "memory_bytes": c.memory_bytes,
+            }
+            for c in program.contracts
+        ],
+        "notes": list(graph.notes),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [_plain(v) for v in value]
+    return float(value) if isinstance(value, np.floating) else value
+
+
+def _section_row(name: str, program: Program) -> dict[str, Any]:
+    """What one section costs over all contracts."""
+    sections = [c.sections[name] for c in program.contracts if name in c.sections]
+    filecoin = sum(OPCODES[op].filecoin * n for s in sections for op, n in s.counts.items())
+    return {
+        "name": name,
+        "op": "",
+        "shape": [],
+        "macs": 0,
+        "lanes": 0,
+        "L": 0,
+        "opcodes": sum(sum(s.counts.values()) for s in sections),
+        "gas": sum(s.gas for s in sections),
+        "filecoin": round(filecoin),
+        "bytes": sum(s.code_bytes for s in sections),
+        "share": 0.0,
+    }
+
+
+def _layer_row(plan: LayerPlan, program: Program) -> dict[str, Any]:
+    is_conv = isinstance(plan, ConvPlan)
+    macs = conv.macs(plan) if isinstance(plan, ConvPlan) else dense.macs(plan)
+    op = "conv" if is_conv else "dense"
+    if is_conv and all(isinstance(t, Conv) and t.groups == plan.layer.shape[0] for t in plan.layer.terms):
+        op = "depthwise"
+    if plan.layer.pool is not None:
+        op += "+pool"
+    return {
+        **_section_row(plan.layer.name, program),
+        "op": op,
+        "shape": list(plan.layer.shape),
+        "macs": macs,
+        "lanes": plan.lanes,
+        "L": plan.lane_bits,
+    }
+
+
+__all__ = ["COLD_CALL_FILECOIN", "CompileError", "CompileOptions", "compile_integer", "compile_model"]

@@ -1,0 +1,212 @@
+"""A compiled model: its program, its exact reference, its manifest; saving, loading, linking, deploying."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from eth_hash.auto import keccak
+from numpy.typing import NDArray
+
+from fedvm.compiler.errors import CompileError
+from fedvm.compiler.link import CODE_LIMIT
+
+ABI: list[dict[str, Any]] = [
+    {
+        "type": "function", "name": "predict", "stateMutability": "view",
+        "inputs": [{"name": "input", "type": "bytes", "internalType": "bytes"}],
+        "outputs": [{"name": "scores", "type": "int32[]", "internalType": "int32[]"}],
+    },
+    {
+        "type": "function", "name": "classify", "stateMutability": "view",
+        "inputs": [{"name": "input", "type": "bytes", "internalType": "bytes"}],
+        "outputs": [{"name": "class", "type": "uint256", "internalType": "uint256"}],
+    },
+    {
+        "type": "error", "name": "WrongInputLength",
+        "inputs": [
+            {"name": "expected", "type": "uint256", "internalType": "uint256"},
+            {"name": "actual", "type": "uint256", "internalType": "uint256"},
+        ],
+    },
+    {"type": "error", "name": "MalformedInput", "inputs": []},
+    {"type": "error", "name": "PartFailed", "inputs": []},
+    {"type": "error", "name": "UnknownFunction", "inputs": []},
+]  # fmt: skip
+"""ABI of every program."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One contract of a program: its runtime code with zeros where addresses of parts go, and those places."""
+
+    name: str
+    code: bytes
+    symbols: Mapping[str, tuple[int, ...]]
+
+    def linked(self, addresses: Mapping[str, str]) -> bytes:
+        """Runtime code with the addresses (hex, by part name) filled in; CompileError if one is missing."""
+        code = bytearray(self.code)
+        for symbol, offsets in self.symbols.items():
+            if symbol not in addresses:
+                raise CompileError(f"{self.name} calls {symbol}, whose address is not given")
+            for offset in offsets:
+                code[offset : offset + 20] = bytes.fromhex(addresses[symbol].removeprefix("0x"))
+        return bytes(code)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Where a program lies: the entry's address, the parts' in order of creation, and what creating them cost."""
+
+    address: str
+    parts: tuple[str, ...]
+    gas_used: int
+    transactions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """What `compile_model` returns.
+
+    reference: the exact integer network as ONNX (uint8 "input" `[N, *shape]` → int32 "scores"); manifest: plain data
+    for JSON; units: the parts in order of creation, then the entry; listing: the disassembly.
+    """
+
+    reference: onnx.ModelProto
+    manifest: dict[str, Any]
+    units: tuple[Unit, ...]
+    listing: str = ""
+
+    @property
+    def codes(self) -> tuple[bytes, ...]:
+        """Runtime codes, unlinked, parts first, entry last."""
+        return tuple(unit.code for unit in self.units)
+
+    @property
+    def abi(self) -> list[dict[str, Any]]:
+        return ABI
+
+    def asm(self) -> str:
+        """The disassembly with the compiler's comments."""
+        return self.listing
+
+    def quantize_input(self, x: NDArray[Any]) -> NDArray[np.uint8]:
+        """Bytes for real inputs `[N, *shape]` of a float-input model (bytes pass as they are).
+
+        ValueError for another shape, NaN or infinity.
+        """
+        spec = self.manifest["input"]
+        shape = tuple(spec["shape"])
+        if x.shape[1:] != shape:
+            raise ValueError(f"inputs have shape {list(x.shape)}, the model takes [N, {', '.join(map(str, shape))}]")
+        if x.dtype == np.uint8:
+            return np.ascontiguousarray(x)
+        if not np.isfinite(x).all():
+            raise ValueError("inputs hold NaN or infinity")
+        axis = (1,) + tuple(-1 if i == spec["channel_axis"] else 1 for i in range(len(shape)))
+        scale, offset = (np.asarray(spec[k], np.float64).reshape(axis) for k in ("scale", "offset"))
+        return np.clip(np.rint((x.astype(np.float64) - offset) / scale), 0, 255).astype(np.uint8)
+
+    def link(self, parts: list[str] | tuple[str, ...]) -> tuple[bytes, ...]:
+        """Runtime codes as they stand on a chain where the parts have these addresses."""
+        addresses = {unit.name: address for unit, address in zip(self.units, parts, strict=False)}
+        return tuple(unit.linked(addresses) for unit in self.units)
+
+    def deploy(
+        self, w3: Any, sender: str, *, on_transaction: Callable[[int, int, str], None] | None = None
+    ) -> Deployed:
+        """Create the parts, then the entry, with plain creation transactions of `sender`.
+
+        w3: a web3.Web3 that can send for `sender` (unlocked, or with signing middleware). Each receipt is awaited.
+        on_transaction(done, total, address) is called after each. Raises CompileError if a creation fails or the
+        code that lies at the address afterwards is not the code that was sent.
+        """
+        addresses: dict[str, str] = {}
+        hashes: list[str] = []
+        gas = 0
+        for number, unit in enumerate(self.units, start=1):
+            runtime = unit.linked(addresses)
+            sent = w3.eth.send_transaction({"from": sender, "data": "0x" + creation_code(runtime).hex()})
+            receipt = w3.eth.wait_for_transaction_receipt(sent, timeout=600)
+            address = receipt["contractAddress"]
+            if receipt["status"] != 1 or address is None:
+                raise CompileError(f"creating {unit.name} failed in transaction {sent.hex()}")
+            if bytes(w3.eth.get_code(address)) != runtime:
+                raise CompileError(f"the code at {address} is not the code of {unit.name} that was sent")
+            addresses[unit.name] = address
+            hashes.append("0x" + bytes(sent).hex())
+            gas += receipt["gasUsed"]
+            if on_transaction:
+                on_transaction(number, len(self.units), address)
+        *parts, entry = addresses.values()
+        return Deployed(entry, tuple(parts), gas, tuple(hashes))
+
+    def save(self, directory: str | Path) -> None:
+        """Write model.int.onnx, manifest.json, abi.json, program.asm and one .bin a contract, each atomically."""
+        target = Path(directory)
+        target.mkdir(parents=True, exist_ok=True)
+        _write(target / "model.int.onnx", self.reference.SerializeToString(deterministic=True))
+        _write(target / "abi.json", (json.dumps(ABI, indent=1) + "\n").encode())
+        _write(target / "program.asm", self.listing.encode())
+        for unit in self.units:
+            _write(target / f"{unit.name}.bin", unit.code)
+        _write(target / "manifest.json", (json.dumps(self.manifest, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, directory: str | Path) -> CompiledModel:
+        """Read what `save` wrote; CompileError if files are missing or do not have the manifest's hashes."""
+        source = Path(directory)
+        try:
+            manifest = json.loads((source / "manifest.json").read_bytes())
+            reference = (source / "model.int.onnx").read_bytes()
+            codes = {c["name"]: (source / f"{c['name']}.bin").read_bytes() for c in manifest["contracts"]}
+            listing = (source / "program.asm").read_text()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CompileError(f"{source} holds no compiled model: {error}") from error
+        if hashlib.sha256(reference).hexdigest() != manifest["reference_sha256"]:
+            raise CompileError(f"{source / 'model.int.onnx'} is not the file the manifest names")
+        units = []
+        for c in manifest["contracts"]:
+            if "0x" + keccak(codes[c["name"]]).hex() != c["code_hash"]:
+                raise CompileError(f"{source / c['name']}.bin is not the code the manifest names")
+            units.append(Unit(c["name"], codes[c["name"]], {k: tuple(v) for k, v in c["links"].items()}))
+        return cls(onnx.load_model_from_string(reference), manifest, tuple(units), listing)
+
+
+def creation_code(runtime: bytes) -> bytes:
+    """Init code that returns `runtime`."""
+    if len(runtime) > CODE_LIMIT:
+        raise CompileError(f"{len(runtime)} bytes of code, a contract may have {CODE_LIMIT}")
+    # PUSH2 size DUP1 PUSH1 10 PUSH0 CODECOPY PUSH0 RETURN
+    head = b"\x61" + len(runtime).to_bytes(2, "big") + b"\x80\x60\x0a\x5f\x39\x5f\xf3"
+    return head + runtime
+
+
+def creation_gas(runtime: bytes) -> int:
+    """Gas of the transaction that creates `runtime`: intrinsic (EIP-2028, EIP-3860), init code, 200 a byte."""
+    init = creation_code(runtime)
+    words = -(-len(init) // 32)
+    calldata = sum(4 if b == 0 else 16 for b in init)
+    copied = -(-len(runtime) // 32)
+    execution = 3 + 3 + 3 + 2 + 3 + 3 * copied + 2 + 3 * copied + copied * copied // 512
+    return 53_000 + calldata + 2 * words + execution + 200 * len(runtime)
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Kernels: each module appends the code of one kind of layer to an assembler."""

@@ -1,0 +1,127 @@
+"""Dense layers: scalar activation × word of weights, n multiply-accumulates a MUL.
+
+Blocks of 15 activations wait on the stack while every output word takes their products, so an output word is loaded
+and stored once a block. A layer may be cut anywhere between two activations; the partial sums then travel on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fedvm.compiler import lanes
+from fedvm.compiler.assembler import Assembler
+from fedvm.compiler.errors import RangeError
+from fedvm.compiler.graph import Input
+from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, load_at
+from fedvm.compiler.layout import WORD_BYTES, DensePlan, View
+
+
+def elements(plan: DensePlan) -> list[tuple[int, int]]:
+    """(term, element) of every activation that any output uses."""
+    return [
+        (t, i)
+        for t, (dense, _, _) in enumerate(plan.terms)
+        for i in range(dense.weight.shape[1])
+        if dense.weight[:, i].any()
+    ]
+
+
+def input_offset(source: Input, element: int) -> int:
+    """Byte of the raw input that holds an element in (C, H, W) order."""
+    if source.layout == "CHW":
+        return element
+    channels, height, width = source.shape
+    channel, pixel = divmod(element, height * width)
+    return pixel * channels + channel
+
+
+def weight_words(plan: DensePlan, term: int, element: int) -> list[int]:
+    """The signed integers that the element's products are made with, one an output word."""
+    column = plan.terms[term][0].weight[:, element]
+    view = plan.native
+    return [
+        sum(int(column[o]) << view.bit(word, o) for o in view.columns(word) if o < view.width)
+        for word in range(plan.words)
+    ]
+
+
+def emit_dense(
+    a: Assembler, plan: DensePlan, raw: Input, places: Mapping[View | str, Place], partial: Place | None, target: int,
+    span: range,
+) -> None:  # fmt: skip
+    """Append the products of the activations `span` of `elements(plan)`.
+
+    places: where the sources lie ("input": raw bytes); partial: where earlier partial sums lie (None: begin with
+    the bias); target: memory address of the sums, and after the last activation of the output view.
+    """
+    everything = elements(plan)
+    chosen = [everything[i] for i in span]
+    last = span.stop == len(everything)
+    blocks = [chosen[i : i + STAGED_WORDS] for i in range(0, len(chosen), STAGED_WORDS)] or [[]]
+    for number, block in enumerate(blocks):
+        for i, (term, element) in enumerate(block):
+            _load_element(a, plan, raw, places, term, element, f"x{i}")
+        columns = [weight_words(plan, term, element) for term, element in block]
+        for word in range(plan.words):
+            if number:
+                load_at(a, Place("MLOAD", target), WORD_BYTES * word, "acc")
+            elif partial is not None:
+                load_at(a, partial, WORD_BYTES * word, "acc")
+            else:
+                a.push(_initial(plan, word), name="acc")
+            for i, words in enumerate(columns):
+                if words[word]:
+                    a.dup(f"x{i}")
+                    a.push(words[word])
+                    a.op("MUL", "ADD", result="acc")
+            if last and number == len(blocks) - 1:
+                _finish(a, plan, word)
+            a.push(target + WORD_BYTES * word)
+            a.op("MSTORE")
+        for _ in block:
+            a.op("POP")
+
+
+def _initial(plan: DensePlan, word: int) -> int:
+    view = plan.native
+    return sum(plan.requant.initial[o] << view.bit(word, o) for o in view.columns(word) if o < view.width)
+
+
+def _load_element(
+    a: Assembler, plan: DensePlan, raw: Input, places: Mapping[View | str, Place], term: int, element: int, name: str
+) -> None:
+    _, view, high = plan.terms[term]
+    if view is None:
+        load_at(a, places["input"], input_offset(raw, element), name)
+        lanes.shift(a, -248)
+        return
+    offset, bit = view.locate(element)
+    load_at(a, places[view], offset, name)
+    lanes.shift(a, -bit)
+    a.push(high)
+    a.op("AND", result=name)
+
+
+def _finish(a: Assembler, plan: DensePlan, word: int) -> None:
+    """Requantize and clip one output word. Stack: acc → v."""
+    requant, view = plan.requant, plan.native
+    if requant.high is None:
+        return
+    if len(set(requant.shift)) != 1:
+        raise RangeError(f"layer {plan.layer.name!r}: outputs that share a word need the same shift")
+    shape = lanes.Shape(plan.lane_bits, plan.lanes, requant.bits)
+    columns = [o for o in view.columns(word) if o < view.width]
+    k = requant.shift[0]
+    lanes.shift(a, -k)
+    width = min(requant.bits, plan.lane_bits - k)
+    lanes.and_constant(a, lanes.at((1 << width) - 1, [view.bit(word, o) for o in columns]))
+    lift = sum(requant.lift[o] << view.bit(word, o) for o in columns)
+    if lift:
+        a.push(lift)
+        a.op("ADD", result="u")
+    lanes.clamp(a, shape, requant.zero, requant.high, lanes.at(requant.high, [view.bit(word, o) for o in columns]))
+
+
+def macs(plan: DensePlan) -> int:
+    """Multiply-accumulates of the layer."""
+    return sum(int(dense.weight.size) for dense, _, _ in plan.terms)

@@ -1,0 +1,381 @@
+"""Where every number lies: lane widths, words, and the proof that no lane can overflow.
+
+A 256-bit word holds n = ⌊256 / L⌋ lanes of L bits, lane n−1−i (bits L·(n−1−i) …) holding the i-th column; the
+256 − nL bits of slack are at the top, where a truncated product may leave anything. One MUL of such a word with a
+word of k taps gives n−k+1 complete k-tap sums (HiKonv, arXiv 2112.13972).
+
+`plan_layers` chooses L and the number of columns a word computes for every layer, from the exact interval bounds of
+its accumulators, and the words (`View`) in which each layer wants to read its sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from fedvm.compiler.errors import RangeError, UnsupportedOperator
+from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
+from fedvm.compiler.interpreter import accumulator_bounds
+
+WORD_BITS = 256
+WORD_BYTES = 32
+MAX_LANE_BITS = 64
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor in memory: for every channel, row and word J the columns start + J·step … in lanes.
+
+    `stride`: lanes from one column to the next (1, or the stride and pooling of the layer that wrote it). `top` and
+    `bottom` rows of padding are stored with the tensor; columns outside 0..width−1 hold `pad_value`.
+    """
+
+    tensor: str
+    channels: int
+    height: int
+    width: int
+    lane_bits: int
+    start: int
+    step: int
+    words: int
+    stride: int = 1
+    top: int = 0
+    bottom: int = 0
+    pad_value: int = 0
+
+    @property
+    def lanes(self) -> int:
+        return WORD_BITS // self.lane_bits
+
+    @property
+    def rows(self) -> int:
+        return self.top + self.height + self.bottom
+
+    @property
+    def row_bytes(self) -> int:
+        return WORD_BYTES * self.words
+
+    @property
+    def channel_bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+    @property
+    def bytes(self) -> int:
+        return self.channels * self.channel_bytes
+
+    def columns(self, word: int) -> range:
+        """Columns, padding included, that word J of a row holds."""
+        first = self.start + word * self.step
+        return range(first, first + (self.lanes - 1) // self.stride + 1)
+
+    def bit(self, word: int, column: int) -> int:
+        """Lowest bit of the lane of `column` in word J."""
+        return self.lane_bits * (self.lanes - 1 - (column - self.columns(word).start) * self.stride)
+
+    def locate(self, element: int) -> tuple[int, int]:
+        """(byte offset of its word, lowest bit of its lane) of an element in (C, H, W) order."""
+        channel, rest = divmod(element, self.height * self.width)
+        row, column = divmod(rest, self.width)
+        for word in range(self.words):
+            owned = word == self.words - 1 or column < self.start + (word + 1) * self.step
+            if owned and column in self.columns(word):
+                offset = channel * self.channel_bytes + (self.top + row) * self.row_bytes + word * WORD_BYTES
+                return offset, self.bit(word, column)
+        raise AssertionError(f"{self} does not hold column {column}")
+
+
+@dataclass(frozen=True)
+class Requant:
+    """Accumulator arithmetic of one layer, proved for every input.
+
+    Lanes start at bias[o] + offset[o]·2^shift[o], so they are never negative; after the shift they are raised by
+    lift[o] to the layer-wide `zero` (the value that means 0) and fit `bits` bits.
+    """
+
+    shift: tuple[int, ...]
+    offset: tuple[int, ...]
+    lift: tuple[int, ...]
+    initial: tuple[int, ...]  # start value of a lane, ≥ 0
+    need: int  # lane bits the accumulators need
+    zero: int
+    bits: int
+    high: int | None
+
+
+@dataclass(frozen=True)
+class ConvTerm:
+    """One convolution term and how its taps meet the lanes: tap s is at degree s + `skip`."""
+
+    conv: Conv
+    view: View
+    skip: int
+
+
+@dataclass(frozen=True)
+class ConvPlan:
+    """A convolutional layer: `chunks` words a row, each computing `columns` output columns (after pooling)."""
+
+    layer: IntegerLayer
+    lane_bits: int
+    columns: int
+    chunks: int
+    terms: tuple[ConvTerm, ...]
+    requant: Requant
+    outputs: tuple[View, ...] = ()
+
+    @property
+    def lanes(self) -> int:
+        return WORD_BITS // self.lane_bits
+
+    @property
+    def pool(self) -> MaxPool:
+        return self.layer.pool or MaxPool((1, 1), (1, 1))
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        return self.terms[0].conv.stride
+
+    @property
+    def native(self) -> View:
+        """The output as it comes out of the lanes, without moving any."""
+        channels, height, width = self.layer.shape
+        return View(
+            self.layer.name, channels, height, width, self.lane_bits, 0, self.columns, self.chunks,
+            stride=self.stride[1] * self.pool.stride[1],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DensePlan:
+    """A dense layer: outputs in `words` words of n lanes. sources: where each term's elements are read."""
+
+    layer: IntegerLayer
+    lane_bits: int
+    words: int
+    terms: tuple[tuple[Dense, View | None, int], ...]  # (term, view or None for raw input bytes, largest value)
+    requant: Requant
+
+    @property
+    def lanes(self) -> int:
+        return WORD_BITS // self.lane_bits
+
+    @property
+    def native(self) -> View:
+        return View(self.layer.name, 1, 1, self.layer.shape[0], self.lane_bits, 0, self.lanes, self.words)
+
+    @property
+    def outputs(self) -> tuple[View, ...]:
+        return (self.native,)
+
+
+LayerPlan = ConvPlan | DensePlan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All layers and, for the input, the views that the first layers read."""
+
+    graph: IntegerGraph
+    layers: tuple[LayerPlan, ...]
+    input_views: tuple[View, ...]
+
+
+def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requant:
+    """Offsets that keep every lane non-negative, and the lane bits that then suffice for any input.
+
+    low, high: exact interval bounds of the accumulator of each output, bias included.
+    """
+    shifts = [int(s) for s in layer.shift] if layer.high is not None else [0] * len(low)
+    least = [max(0, -(lo >> k)) for lo, k in zip(low, shifts, strict=True)]  # ceil(−lo / 2^k)
+    zero = max(least)
+    need = max((hi + (m << k)).bit_length() for hi, m, k in zip(high, least, shifts, strict=True))
+    offset = [
+        zero if (hi + (zero << k)).bit_length() <= need else m
+        for hi, m, k in zip(high, least, shifts, strict=True)
+    ]
+    bits = max(1, max(((hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
+    initial = [int(b) + (m << k) for b, m, k in zip(layer.bias, offset, shifts, strict=True)]
+    if layer.high is not None:
+        need = max(need, bits + 1)  # the comparisons of clip and max need one free bit
+    return Requant(
+        shift=tuple(shifts), offset=tuple(offset), lift=tuple(zero - m for m in offset), initial=tuple(initial),
+        need=need, zero=zero, bits=bits, high=layer.high,
+    )  # fmt: skip
+
+
+def columns_per_word(lane_bits: int, kernel: int, stride: int, pool: MaxPool) -> int:
+    """Pooled output columns that one product of lane words yields; 0 if none fits."""
+    lanes = WORD_BITS // lane_bits
+    convolved = (lanes - kernel) // stride + 1
+    return max(0, (convolved - pool.kernel[1]) // pool.stride[1] + 1) if lanes >= kernel else 0
+
+
+def chunks_of(width: int, lane_bits: int, kernel: int, stride: int, pool: MaxPool) -> int:
+    """Words a row needs; a large number if none fits."""
+    columns = columns_per_word(lane_bits, kernel, stride, pool)
+    return -(-width // columns) if columns else 10**6
+
+
+def _span(layer: IntegerLayer) -> tuple[int, int, MaxPool]:
+    """(widest tap count from the leftmost tap on, horizontal stride, pool) of a convolutional layer."""
+    convs = [t for t in layer.terms if isinstance(t, Conv)]
+    left = max(c.pads[1] for c in convs)
+    kernel = max(left - c.pads[1] + c.weight.shape[3] for c in convs)
+    return kernel, convs[0].stride[1], layer.pool or MaxPool((1, 1), (1, 1))
+
+
+def choose_lane_bits(layer: IntegerLayer, need: int, wide: int) -> int:
+    """The widest L of at least `need` and at most `wide` bits that costs no more words than `need` does."""
+    width = layer.shape[2]
+    kernel, stride, pool = _span(layer)
+    best = chunks_of(width, need, kernel, stride, pool)
+    lane_bits = need
+    while lane_bits < wide and chunks_of(width, lane_bits + 1, kernel, stride, pool) == best:
+        lane_bits += 1
+    return lane_bits
+
+
+def plan_layers(graph: IntegerGraph) -> Plan:
+    """Choose lanes, words and views for every layer.
+
+    Raises RangeError if a lane cannot hold what it may have to, UnsupportedOperator for shapes without a kernel.
+    """
+    bounds = accumulator_bounds(graph)
+    requants = {
+        layer.name: requantization(layer, [int(v) for v in bounds[layer.name][0]], [int(v) for v in bounds[layer.name][1]])
+        for layer in graph.layers
+    }
+    lane_bits = _lane_bits(graph, requants)
+    demands = _Demands(graph)
+    drafts: list[LayerPlan] = []
+    for layer in graph.layers:
+        requant, bits = requants[layer.name], lane_bits[layer.name]
+        if all(isinstance(t, Dense) for t in layer.terms):
+            words = -(-layer.shape[0] // (WORD_BITS // bits))
+            drafts.append(DensePlan(layer, bits, words, (), requant))
+        elif all(isinstance(t, Conv) for t in layer.terms):
+            drafts.append(_draft_conv(graph, layer, bits, requant, demands))
+        else:
+            raise UnsupportedOperator(f"layer {layer.name!r} adds a convolution and a dense product")
+    views = demands.merged()
+    return _settle(graph, drafts, views)
+
+
+def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str, int]:
+    """L of every layer. Layers that read the same tensor share L where that costs no more words."""
+    result: dict[str, int] = {}
+    widest: dict[str, int] = {}
+    for layer in graph.layers:
+        need = requants[layer.name].need
+        if need > MAX_LANE_BITS:
+            raise RangeError(f"layer {layer.name!r}: sums need {need} bits, a lane has at most {MAX_LANE_BITS}")
+        result[layer.name] = need
+        is_conv = isinstance(layer.terms[0], Conv)
+        if is_conv:
+            kernel, stride, pool = _span(layer)
+            if chunks_of(layer.shape[2], need, kernel, stride, pool) >= 10**6:
+                raise RangeError(f"layer {layer.name!r}: {kernel} taps of {need} bits do not fit a 256-bit word")
+        widest[layer.name] = choose_lane_bits(layer, need, MAX_LANE_BITS) if is_conv else need
+    changed = True
+    while changed:
+        changed = False
+        for a in graph.layers:
+            for b in graph.layers:
+                if a is b or not {t.source for t in a.terms} & {t.source for t in b.terms}:
+                    continue
+                low, high = sorted((a.name, b.name), key=lambda name: result[name])
+                if result[low] < result[high] <= widest[low]:
+                    result[low] = result[high]
+                    changed = True
+    return result
+
+
+class _Demands:
+    """Collects the views that layers ask for, and merges those that one set of words can serve."""
+
+    def __init__(self, graph: IntegerGraph) -> None:
+        self._graph = graph
+        self._asked: list[View] = []
+
+    def ask(self, view: View) -> None:
+        self._asked.append(view)
+
+    def merged(self) -> list[View]:
+        views: list[View] = []
+        for ask in self._asked:
+            for i, have in enumerate(views):
+                if _mergeable(have, ask):
+                    views[i] = replace(have, top=max(have.top, ask.top), bottom=max(have.bottom, ask.bottom))
+                    break
+            else:
+                views.append(ask)
+        return views
+
+
+def _mergeable(a: View, b: View) -> bool:
+    same = (a.tensor, a.lane_bits, a.start, a.step, a.words) == (b.tensor, b.lane_bits, b.start, b.step, b.words)
+    padded = any(v.top or v.bottom or v.start < 0 for v in (a, b))
+    return same and (a.pad_value == b.pad_value or not padded)
+
+
+def _draft_conv(
+    graph: IntegerGraph, layer: IntegerLayer, bits: int, requant: Requant, demands: _Demands
+) -> ConvPlan:
+    convs = [t for t in layer.terms if isinstance(t, Conv)]
+    if len({c.stride for c in convs}) != 1:
+        raise UnsupportedOperator(f"layer {layer.name!r} adds convolutions of different strides")
+    kernel, stride, pool = _span(layer)
+    if any(pool.pads):
+        raise UnsupportedOperator(f"layer {layer.name!r}: MaxPool with padding has no kernel")
+    width = layer.shape[2]
+    chunks = chunks_of(width, bits, kernel, stride, pool)
+    columns = -(-width // chunks)
+    step = columns * pool.stride[1] * stride
+    left = max(c.pads[1] for c in convs)
+    pooled_rows = layer.shape[1]
+    conv_rows = (pooled_rows - 1) * pool.stride[0] + pool.kernel[0]
+    terms = []
+    for conv in convs:
+        channels, height, in_width = graph.shape_of(conv.source)
+        top = conv.pads[0]
+        last = (conv_rows - 1) * conv.stride[0] - top + conv.weight.shape[2] - 1
+        view = View(
+            conv.source, channels, height, in_width, bits, -left, step, chunks,
+            top=top, bottom=max(0, last - (height - 1)), pad_value=int(conv.pad_value),
+        )  # fmt: skip
+        demands.ask(view)
+        terms.append(ConvTerm(conv, view, left - conv.pads[1]))
+    return ConvPlan(layer, bits, columns, chunks, tuple(terms), requant)
+
+
+def _settle(graph: IntegerGraph, drafts: list[LayerPlan], views: list[View]) -> Plan:
+    """Give every term the merged view it reads, and every layer the views it must write."""
+
+    def view_for(ask: View) -> View:
+        return next(v for v in views if _mergeable(v, ask) and v.top >= ask.top and v.bottom >= ask.bottom)
+
+    written: dict[str, tuple[View, ...]] = {}
+    for draft in drafts:
+        name = draft.layer.name
+        wanted = tuple(v for v in views if v.tensor == name)
+        if isinstance(draft, DensePlan):
+            if wanted:
+                raise UnsupportedOperator(f"a convolution reads the dense layer {name!r}")
+            written[name] = (draft.native,)
+        elif not wanted:
+            written[name] = (draft.native,)
+        else:
+            written[name] = wanted
+    layers: list[LayerPlan] = []
+    for draft in drafts:
+        if isinstance(draft, ConvPlan):
+            terms = tuple(replace(t, view=view_for(t.view)) for t in draft.terms)
+            layers.append(replace(draft, terms=terms, outputs=written[draft.layer.name]))
+        else:
+            reads = tuple(
+                (t, None if t.source == INPUT else written[t.source][0], graph.high_of(t.source))
+                for t in draft.layer.terms
+                if isinstance(t, Dense)
+            )
+            layers.append(replace(draft, terms=reads))
+    return Plan(graph, tuple(layers), tuple(v for v in views if v.tensor == INPUT))

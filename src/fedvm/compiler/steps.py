@@ -1,0 +1,174 @@
+"""The program as a list of steps: each reads regions, writes one, and can be measured, split and placed anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from fedvm.compiler.assembler import Assembler
+from fedvm.compiler.graph import Input
+from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place
+from fedvm.compiler.kernels.conv import Scratch, emit_conv
+from fedvm.compiler.kernels.dense import elements, emit_dense
+from fedvm.compiler.kernels.pack import emit_pack
+from fedvm.compiler.layout import ConvPlan, DensePlan, Plan, View
+
+RAW = "input"
+"""Region key of the raw input bytes; every other region is the View it holds."""
+
+Key: TypeAlias = View | str
+
+
+@dataclass(frozen=True)
+class Written:
+    """Part of a region: `size` bytes from `offset` on."""
+
+    key: View
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PackStep:
+    """Spread the raw input bytes into the words of one view."""
+
+    raw: Input
+    view: View
+
+    @property
+    def name(self) -> str:
+        return "input"
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        return (RAW,)
+
+    @property
+    def writes(self) -> tuple[Written, ...]:
+        return (Written(self.view, 0, self.view.bytes),)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return 0
+
+    def emit(self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int) -> None:
+        emit_pack(a, self.raw, self.view, places[RAW], targets[self.view])
+
+    def split(self, budget: int) -> tuple[Step, Step] | None:
+        return None
+
+
+@dataclass(frozen=True)
+class ConvStep:
+    """A convolutional layer, or some of its output channels."""
+
+    plan: ConvPlan
+    outputs: range
+
+    @property
+    def name(self) -> str:
+        return self.plan.layer.name
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        return tuple(dict.fromkeys(term.view for term in self.plan.terms))
+
+    @property
+    def writes(self) -> tuple[Written, ...]:
+        return tuple(
+            Written(v, self.outputs.start * v.channel_bytes, len(self.outputs) * v.channel_bytes)
+            for v in self.plan.outputs
+        )
+
+    @property
+    def scratch_bytes(self) -> int:
+        return Scratch.bytes(self.plan, len(self.outputs))
+
+    def emit(self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int) -> None:
+        views = {term.view: places[term.view] for term in self.plan.terms}
+        emit_conv(a, self.plan, views, dict(targets), Scratch.allocate(self.plan, len(self.outputs), scratch),
+                  self.outputs)  # fmt: skip
+
+    def split(self, budget: int) -> tuple[Step, Step] | None:
+        """The most channels that fit `budget` bytes of code, and the rest."""
+        count = len(self.outputs)
+        if count < 2:
+            return None
+        one, whole = (measure(replace(self, outputs=self.outputs[:k])) for k in (1, count))
+        take = min(count - 1, int((budget - one) * (count - 1) / max(1, whole - one)) + 1)
+        while take > 0 and measure(replace(self, outputs=self.outputs[:take])) > budget:
+            take -= 1
+        if take < 1:
+            return None
+        return replace(self, outputs=self.outputs[:take]), replace(self, outputs=self.outputs[take:])
+
+
+@dataclass(frozen=True)
+class DenseStep:
+    """A dense layer, or the products of some of its activations."""
+
+    plan: DensePlan
+    raw: Input
+    span: range
+
+    @property
+    def name(self) -> str:
+        return self.plan.layer.name
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        sources: list[Key] = [RAW if view is None else view for _, view, _ in self.plan.terms]
+        if self.span.start:
+            sources.append(self.plan.native)
+        return tuple(dict.fromkeys(sources))
+
+    @property
+    def writes(self) -> tuple[Written, ...]:
+        return (Written(self.plan.native, 0, self.plan.native.bytes),)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return 0
+
+    def emit(self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int) -> None:
+        native = self.plan.native
+        partial = places[native] if self.span.start else None
+        emit_dense(a, self.plan, self.raw, places, partial, targets[native], self.span)
+
+    def split(self, budget: int) -> tuple[Step, Step] | None:
+        """As many whole blocks of activations as fit `budget` bytes of code, and the rest."""
+        blocks = -(-len(self.span) // STAGED_WORDS)
+        if blocks < 2:
+            return None
+        whole = measure(self)
+        take = min(blocks - 1, int(budget * blocks / whole) + 1)
+        while take > 0 and measure(replace(self, span=self.span[: take * STAGED_WORDS])) > budget:
+            take -= 1
+        if take < 1:
+            return None
+        cut = take * STAGED_WORDS
+        return replace(self, span=self.span[:cut]), replace(self, span=self.span[cut:])
+
+
+Step: TypeAlias = PackStep | ConvStep | DenseStep
+
+
+def steps_of(plan: Plan) -> list[Step]:
+    """The whole network, unsplit, in order."""
+    steps: list[Step] = [PackStep(plan.graph.input, view) for view in plan.input_views]
+    for layer in plan.layers:
+        if isinstance(layer, ConvPlan):
+            steps.append(ConvStep(layer, range(layer.layer.shape[0])))
+        else:
+            steps.append(DenseStep(layer, plan.graph.input, range(len(elements(layer)))))
+    return steps
+
+
+def measure(step: Step) -> int:
+    """Bytes of code of a step, with addresses as long as they may become."""
+    a = Assembler()
+    far = Place("CALLDATALOAD", 0x8000)
+    places: dict[Key, Place] = dict.fromkeys(step.reads, far)
+    step.emit(a, places, {w.key: 0x8000 for w in step.writes}, 0x8000)
+    return a.size
