@@ -19,5 +19,31 @@ COUNTER = bytes.fromhex(
 # reverts with the calldata
 REVERT_WITH_CALLDATA = bytes.fromhex("3660006000373660" + "00fd")
 
-# returns the concatenation of EXTCODEHASH-touching: three BALANCE reads of an address, cold then warm
-BALANCES = bytes.fromhex("61beef3150" * 3 + "00")
+# a part of a program: returns twice the word it is given
+DOUBLER = bytes.fromhex("60003560010b60005260206000f3".replace("60010b", "600202"))
+
+
+def program(part: str) -> bytes:
+    """A two-contract program with the interface of FedVM's: predict(bytes) → int32[2], classify(bytes) →
+    uint256.
+
+    Scores are (2·b₀, −b₀) for the first byte b₀; ``part`` is the address of a DOUBLER, which is called twice
+    so that the first access is cold and the second warm. Reverts with ``Error("empty")``-free raw data when
+    the input is empty.
+    """
+    call_part = "6020600060206000" + "73" + part.removeprefix("0x") + "5afa50"  # out 0..32, in 0..32
+    load = "60443560f81c"  # first byte of the input: calldata word at 4 + 32 + 32, shifted down
+    body = (
+        "6024356100ff57"  # length of the input ≠ 0 → jump over the revert
+        + "63deadbeef60e01b60005260046000fd"
+    )
+    target = len(bytes.fromhex(body))
+    body = body.replace("6100ff57", f"61{target:04x}57") + "5b"
+    body += load + "600052" + call_part  # mem[0] = 2·b₀
+    body += "600051606052"  # keep it at 0x60
+    body += load + "600052" + call_part  # again, warm now
+    body += "6020600052" + "6002602052"  # offset 32 at 0x00, length 2 at 0x20
+    body += "606051604052"  # scores[0] = 2·b₀ at 0x40
+    body += load + "600003606052"  # scores[1] = 0 − b₀ at 0x60
+    body += "60806000f3"
+    return bytes.fromhex(body)

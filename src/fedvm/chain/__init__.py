@@ -1,6 +1,6 @@
 """Chains: the embedded one, real networks, the contracts on them, and their programs in revm.
 
-Names are imported when first used, so that ``import fedvm.chain`` does not load web3.
+Names are imported when first used, so that ``import fedvm.chain`` loads neither web3 nor py-evm.
 """
 
 from __future__ import annotations
@@ -9,14 +9,63 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedvm.chain.deployment import ChainRef, Deployment
     from fedvm.chain.embedded import EmbeddedChain, open_chain
-
-    __all__ = ["EmbeddedChain", "open_chain"]
+    from fedvm.chain.errors import ChainError
+    from fedvm.chain.federation import FederationContract
+    from fedvm.chain.federation_types import Refusal, RoundState, Submission
+    from fedvm.chain.keys import load_key
+    from fedvm.chain.model_service import ModelService, Version, pin_parts
+    from fedvm.chain.networks import NETWORKS, connect
+    from fedvm.chain.revm import RevmProgram
+    from fedvm.chain.run import Run, open_run
+    from fedvm.chain.sender import Receipt, Sender
 
 _HOME = {
+    "NETWORKS": "networks",
+    "ChainError": "errors",
+    "ChainRef": "deployment",
+    "Deployment": "deployment",
     "EmbeddedChain": "embedded",
+    "FederationContract": "federation",
+    "ModelService": "model_service",
+    "Receipt": "sender",
+    "Refusal": "federation_types",
+    "RevmProgram": "revm",
+    "RoundState": "federation_types",
+    "Run": "run",
+    "Sender": "sender",
+    "Submission": "federation_types",
+    "Version": "model_service",
+    "connect": "networks",
+    "load_key": "keys",
     "open_chain": "embedded",
+    "open_run": "run",
+    "pin_parts": "model_service",
 }
+
+__all__ = [
+    "NETWORKS",
+    "ChainError",
+    "ChainRef",
+    "Deployment",
+    "EmbeddedChain",
+    "FederationContract",
+    "ModelService",
+    "Receipt",
+    "Refusal",
+    "RevmProgram",
+    "RoundState",
+    "Run",
+    "Sender",
+    "Submission",
+    "Version",
+    "connect",
+    "load_key",
+    "open_chain",
+    "open_run",
+    "pin_parts",
+]
 
 
 def __getattr__(name: str) -> Any:

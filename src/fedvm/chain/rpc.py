@@ -41,6 +41,8 @@ class EmbeddedProvider(JSONBaseProvider):
     connection belongs to the process that opened it.
     """
 
+    is_embedded = True
+
     def __init__(self, ledger: Ledger, keyring: Keyring) -> None:
         super().__init__()
         self._ledger = ledger

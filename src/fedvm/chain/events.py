@@ -1,0 +1,70 @@
+"""Events of a contract in the order they happened, fetched in pages that the network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_typing import ABIEvent
+from eth_utils.abi import event_abi_to_log_topic
+from web3 import Web3
+from web3._utils.events import get_event_data
+from web3.contract import Contract
+from web3.types import FilterParams, LogReceipt
+
+from fedvm.chain.networks import Network, page
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an event is recorded."""
+
+    block_number: int
+    tx_hash: str
+    log_index: int
+
+
+@dataclass(frozen=True)
+class RawEvent:
+    """A decoded event: its name, its arguments by name, and its place."""
+
+    name: str
+    args: dict[str, Any]
+    at: Place
+
+
+class EventReader:
+    """Decodes the events of one contract; what its ABI does not know is left out."""
+
+    def __init__(self, w3: Web3, contract: Contract, network: Network) -> None:
+        self._w3 = w3
+        self._address = contract.address
+        self._network = network
+        self._by_topic: dict[bytes, ABIEvent] = {
+            event_abi_to_log_topic(entry): entry for entry in contract.abi if entry["type"] == "event"
+        }
+        self._topics = {entry["name"]: topic for topic, entry in self._by_topic.items()}
+
+    def decode(self, logs: Sequence[LogReceipt]) -> list[RawEvent]:
+        """The contract's events among ``logs``, e.g. those of one receipt."""
+        decoded = (self._decode_one(log) for log in logs if log["address"] == self._address)
+        return [event for event in decoded if event is not None]
+
+    def fetch(self, names: Sequence[str] = (), first: int = 0, last: int | None = None) -> Iterator[RawEvent]:
+        """Events of the blocks ``first`` … ``last`` (the head if None), of the given names or of all."""
+        last = self._w3.eth.block_number if last is None else last
+        wanted = [self._topics[name] for name in names]
+        for from_block, to_block in page(self._network, first, last):
+            query: FilterParams = {"address": self._address, "fromBlock": from_block, "toBlock": to_block}
+            if wanted:
+                query["topics"] = [["0x" + topic.hex() for topic in wanted]]
+            yield from self.decode(self._w3.eth.get_logs(query))
+
+    def _decode_one(self, log: LogReceipt) -> RawEvent | None:
+        entry = self._by_topic.get(bytes(log["topics"][0])) if log["topics"] else None
+        if entry is None:
+            return None
+        data = get_event_data(self._w3.codec, entry, log)
+        place = Place(log["blockNumber"], log["transactionHash"].to_0x_hex(), log["logIndex"])
+        return RawEvent(data["event"], dict(data["args"]), place)

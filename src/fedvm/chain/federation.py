@@ -1,0 +1,232 @@
+"""The Federation contract, typed, on any chain web3 can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from web3.contract import Contract
+
+from fedvm.chain.artifacts import FEDERATION, contract_at
+from fedvm.chain.call import read
+from fedvm.chain.deploy import deploy_contract
+from fedvm.chain.errors import ChainError
+from fedvm.chain.events import EventReader
+from fedvm.chain.federation_types import (
+    EVENT_TYPES,
+    FederationEvent,
+    Round,
+    RoundFailed,
+    RoundFinal,
+    RoundOpened,
+    Submission,
+    UpdateAccepted,
+    UpdateRefused,
+    rules_of,
+    typed_event,
+)
+from fedvm.chain.limits import MAX_CALLDATA_BYTES
+from fedvm.chain.sender import Receipt, Sender
+from fedvm.encoding import Rules, Update
+
+Event = TypeVar("Event")
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What the contract said to a batch of updates; events in the order of the members' addresses."""
+
+    accepted: tuple[UpdateAccepted, ...]
+    refused: tuple[UpdateRefused, ...]
+    receipts: tuple[Receipt, ...]
+
+    @property
+    def gas_used(self) -> int:
+        return sum(receipt.gas_used for receipt in self.receipts)
+
+
+class FederationContract:
+    """A deployed Federation. Reading needs no account; what changes it takes the account that signs.
+
+    Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
+    """
+
+    def __init__(self, w3: Web3, address: str, *, sender: Sender | None = None) -> None:
+        self.w3 = w3
+        self.contract: Contract = contract_at(w3, FEDERATION, address)
+        self.address: str = self.contract.address
+        self.sender = sender or Sender(w3)
+        self._events = EventReader(w3, self.contract, self.sender.network)
+
+    @classmethod
+    def deploy(
+        cls,
+        w3: Web3,
+        account: LocalAccount,
+        *,
+        coordinator: str,
+        rules: Rules,
+        members: Sequence[str],
+        model_root: bytes,
+        model_cid: bytes,
+        owner: str | None = None,
+    ) -> tuple[FederationContract, Receipt]:
+        """Create a federation over the model of ``model_root`` (32 bytes) and ``model_cid`` (binary CIDv1).
+
+        ``account`` pays, and owns the federation unless ``owner`` is given.
+        """
+        sender = Sender(w3)
+        arguments = (
+            owner or account.address,
+            coordinator,
+            rules.as_tuple(),
+            list(members),
+            model_root,
+            model_cid,
+        )
+        receipt = deploy_contract(sender, account, FEDERATION, arguments)
+        assert receipt.contract_address is not None
+        return cls(w3, receipt.contract_address, sender=sender), receipt
+
+    # Rounds
+
+    def open_round(self, account: LocalAccount) -> tuple[RoundOpened, Receipt]:
+        """Open the next round (coordinator)."""
+        receipt = self._send(account, "openRound")
+        return self._only(receipt, RoundOpened), receipt
+
+    def submit(self, account: LocalAccount, round_id: int, submissions: Iterable[Submission]) -> Submitted:
+        """Relay signed updates (coordinator), sorted by member address, in as few messages as hold them.
+
+        Updates the rules refuse come back as events; a member below one accepted before makes the contract
+        revert with ``MembersOutOfOrder``.
+        """
+        ordered = sorted(submissions, key=lambda submission: int(submission.member, 16))
+        receipts = []
+        for batch in self._batches(round_id, ordered):
+            tuples = [submission.as_tuple() for submission in batch]
+            receipts.append(self._send(account, "submit", round_id, tuples))
+        events = [event for receipt in receipts for event in self.events_of(receipt)]
+        return Submitted(
+            tuple(event for event in events if isinstance(event, UpdateAccepted)),
+            tuple(event for event in events if isinstance(event, UpdateRefused)),
+            tuple(receipts),
+        )
+
+    def finalize_round(
+        self, account: LocalAccount, round_id: int, *, model_root: bytes, aggregate_root: bytes, cid: bytes
+    ) -> tuple[RoundFinal, Receipt]:
+        """State what a round with its quorum came to (coordinator): roots of 32 bytes, the model's binary
+        CID."""
+        receipt = self._send(account, "finalizeRound", round_id, model_root, aggregate_root, cid)
+        return self._only(receipt, RoundFinal), receipt
+
+    def fail_round(self, account: LocalAccount, round_id: int) -> tuple[RoundFailed, Receipt]:
+        """Give up a round: the coordinator while the quorum is missing, anyone after the deadline."""
+        receipt = self._send(account, "failRound", round_id)
+        return self._only(receipt, RoundFailed), receipt
+
+    # Membership
+
+    def add_member(self, account: LocalAccount, member: str) -> Receipt:
+        return self._send(account, "addMember", member)
+
+    def remove_member(self, account: LocalAccount, member: str) -> Receipt:
+        return self._send(account, "removeMember", member)
+
+    def replace_coordinator(self, account: LocalAccount, coordinator: str) -> Receipt:
+        return self._send(account, "replaceCoordinator", coordinator)
+
+    # State
+
+    def owner(self) -> str:
+        return str(self._read("owner"))
+
+    def coordinator(self) -> str:
+        return str(self._read("coordinator"))
+
+    def rules(self) -> Rules:
+        return rules_of(self._read("rules"))
+
+    def rules_hash(self) -> bytes:
+        return bytes(self._read("rulesHash"))
+
+    def model_root(self) -> bytes:
+        """Root of the model that the next round trains from."""
+        return bytes(self._read("modelRoot"))
+
+    def current_round(self) -> int:
+        """Number of the latest round that was opened; 0 before the first."""
+        return int(self._read("currentRound"))
+
+    def round(self, round_id: int) -> Round:
+        return Round.of(self._read("round", round_id))
+
+    def round_seed(self, round_id: int) -> bytes:
+        return bytes(self._read("roundSeed", round_id))
+
+    def members(self) -> list[str]:
+        """Members in ascending order of address."""
+        return sorted(self._read("members"), key=lambda member: int(member, 16))
+
+    def is_member(self, address: str) -> bool:
+        return bool(self._read("isMember", address))
+
+    def hash_update(self, update: Update) -> bytes:
+        """The typed-data digest as the contract computes it; equals ``encoding.update_digest``."""
+        return bytes(self._read("hashUpdate", update.as_tuple()))
+
+    # Events
+
+    def events(
+        self, kinds: Sequence[type[Any]] = (), first: int = 0, last: int | None = None
+    ) -> Iterator[FederationEvent]:
+        """Events in order, of the given dataclasses or all, from block ``first`` to ``last`` (None: the
+        head)."""
+        names = [kind.__name__ for kind in kinds] or list(EVENT_TYPES)
+        for event in self._events.fetch(names, first, last):
+            yield typed_event(event)
+
+    def events_of(self, receipt: Receipt) -> list[FederationEvent]:
+        """This contract's events in one transaction."""
+        decoded = self._events.decode(receipt.raw["logs"])
+        return [typed_event(event) for event in decoded if event.name in EVENT_TYPES]
+
+    def _only(self, receipt: Receipt, kind: type[Event]) -> Event:
+        found = [event for event in self.events_of(receipt) if isinstance(event, kind)]
+        if len(found) != 1:
+            raise ChainError(
+                f"{receipt.tx_hash} holds {len(found)} {kind.__name__} events, not one; "
+                f"is {self.address} a Federation of this version?"
+            )
+        return found[0]
+
+    def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
+        data = self.contract.encode_abi(function, args=list(arguments))
+        action = f"Federation.{function}"
+        return self.sender.send(account, {"to": self.contract.address, "data": data}, action=action)
+
+    def _read(self, function: str, *arguments: Any) -> Any:
+        return read(self.contract, function, *arguments)
+
+    def _batches(self, round_id: int, ordered: Sequence[Submission]) -> Iterator[Sequence[Submission]]:
+        head = self._encoded_size(round_id, [])
+        batch: list[Submission] = []
+        size = head
+        for submission in ordered:
+            # Adding one submission to a batch adds what it adds to an empty one: its offset and its body.
+            weight = self._encoded_size(round_id, [submission]) - head
+            if batch and size + weight > MAX_CALLDATA_BYTES:
+                yield batch
+                batch, size = [], head
+            batch.append(submission)
+            size += weight
+        if batch:
+            yield batch
+
+    def _encoded_size(self, round_id: int, submissions: Sequence[Submission]) -> int:
+        tuples = [submission.as_tuple() for submission in submissions]
+        return len(self.contract.encode_abi("submit", args=[round_id, tuples])) // 2 - 1

@@ -1,0 +1,230 @@
+"""What the Federation contract takes and tells, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from fedvm.chain.events import Place, RawEvent
+from fedvm.encoding import Rules, Update
+
+
+class Refusal(IntEnum):
+    """Why an update does not count; the contract's enum."""
+
+    NONE = 0
+    NOT_MEMBER = 1
+    DUPLICATE = 2
+    BAD_SIGNATURE = 3
+    WRONG_ROUND = 4
+    WRONG_RULES = 5
+    WRONG_BASE = 6
+    WRONG_SHAPE = 7
+    EXPIRED = 8
+    TOO_FEW_EXAMPLES = 9
+    NORM_TOO_LARGE = 10
+    ACCURACY_TOO_LOW = 11
+    LOSS_TOO_HIGH = 12
+
+    @property
+    def label(self) -> str:
+        """The name in the contract, e.g. ``NormTooLarge``."""
+        return "".join(word.capitalize() for word in self.name.split("_"))
+
+
+class RoundState(IntEnum):
+    """Where a round stands; the contract's enum."""
+
+    NONE = 0
+    OPEN = 1
+    FINAL = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An update as the coordinator relays it: the member who signed, what it signed, r ‖ s ‖ v of 65
+    bytes."""
+
+    member: str
+    update: Update
+    signature: bytes
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        return self.member, self.update.as_tuple(), self.signature
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round as the contract stores it; times in Unix seconds, roots and chain 32 bytes each."""
+
+    state: RoundState
+    opened_at: int
+    deadline: int
+    last_member: str
+    accepted: int
+    total_weight: int
+    base_root: bytes
+    commitments: bytes
+    model_root: bytes
+    aggregate_root: bytes
+
+    @classmethod
+    def of(cls, value: Any) -> Round:
+        return cls(RoundState(value[0]), *value[1:])
+
+
+@dataclass(frozen=True)
+class FederationCreated:
+    owner: str
+    coordinator: str
+    rules_hash: bytes
+    rules: Rules
+    model_root: bytes
+    model_cid: bytes
+    at: Place
+
+
+@dataclass(frozen=True)
+class MemberAdded:
+    member: str
+    at: Place
+
+
+@dataclass(frozen=True)
+class MemberRemoved:
+    member: str
+    at: Place
+
+
+@dataclass(frozen=True)
+class CoordinatorReplaced:
+    previous: str
+    coordinator: str
+    at: Place
+
+
+@dataclass(frozen=True)
+class RoundOpened:
+    round: int
+    base_root: bytes
+    seed: bytes
+    rules_hash: bytes
+    deadline: int
+    at: Place
+
+
+@dataclass(frozen=True)
+class UpdateAccepted:
+    """With the round's base and the rules this holds every field that was signed."""
+
+    round: int
+    member: str
+    update_root: bytes
+    weight: int
+    examples: int
+    sum_squares: int
+    accuracy_ppm: int
+    loss_micros: int
+    deadline: int
+    cid: bytes
+    signature: bytes
+    at: Place
+
+    def update(self, rules: Rules, base_root: bytes) -> Update:
+        """The statement that the member signed."""
+        return Update(
+            round=self.round,
+            rules_hash=rules.digest(),
+            base_root=base_root,
+            update_root=self.update_root,
+            sum_squares=self.sum_squares,
+            elements=rules.elements,
+            fraction_bits=rules.fraction_bits,
+            examples=self.examples,
+            accuracy_ppm=self.accuracy_ppm,
+            loss_micros=self.loss_micros,
+            deadline=self.deadline,
+            cid=self.cid,
+        )
+
+
+@dataclass(frozen=True)
+class UpdateRefused:
+    """``member`` is whom the coordinator named; only for reasons after BAD_SIGNATURE did that member sign."""
+
+    round: int
+    member: str
+    reason: Refusal
+    update_root: bytes
+    cid: bytes
+    at: Place
+
+
+@dataclass(frozen=True)
+class RoundFinal:
+    round: int
+    model_root: bytes
+    aggregate_root: bytes
+    total_weight: int
+    accepted: int
+    cid: bytes
+    at: Place
+
+
+@dataclass(frozen=True)
+class RoundFailed:
+    round: int
+    by: str
+    accepted: int
+    at: Place
+
+
+FederationEvent = (
+    FederationCreated
+    | MemberAdded
+    | MemberRemoved
+    | CoordinatorReplaced
+    | RoundOpened
+    | UpdateAccepted
+    | UpdateRefused
+    | RoundFinal
+    | RoundFailed
+)
+
+EVENT_TYPES: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        FederationCreated,
+        MemberAdded,
+        MemberRemoved,
+        CoordinatorReplaced,
+        RoundOpened,
+        UpdateAccepted,
+        UpdateRefused,
+        RoundFinal,
+        RoundFailed,
+    )
+}
+
+
+def typed_event(event: RawEvent) -> FederationEvent:
+    """The dataclass of a decoded event whose name is in ``EVENT_TYPES``."""
+    fields = {_snake(name): value for name, value in event.args.items()}
+    if event.name == "FederationCreated":
+        fields["rules"] = rules_of(fields["rules"])
+    elif event.name == "UpdateRefused":
+        fields["reason"] = Refusal(fields["reason"])
+    typed: FederationEvent = EVENT_TYPES[event.name](**fields, at=event.at)
+    return typed
+
+
+def rules_of(value: Any) -> Rules:
+    """The contract's ``Rules`` struct, as web3 decodes it (tuple, or mapping within events)."""
+    values = value.values() if hasattr(value, "values") else value
+    return Rules(*values)
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)

@@ -1,0 +1,222 @@
+"""The ModelService contract, typed, on any chain web3 can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
+from numpy.typing import NDArray
+from web3 import Web3
+from web3.contract import Contract
+from web3.exceptions import Web3Exception
+
+from fedvm.chain.artifacts import MODEL_SERVICE, contract_at
+from fedvm.chain.call import read
+from fedvm.chain.deploy import deploy_contract
+from fedvm.chain.errors import CallFailed, DeploymentError
+from fedvm.chain.events import EventReader, Place, RawEvent
+from fedvm.chain.revert import explain, revert_data
+from fedvm.chain.sender import Receipt, Sender
+
+NO_FEDERATION = "0x" + "00" * 20
+NO_ROOT = bytes(32)
+
+
+@dataclass(frozen=True)
+class ProgramPart:
+    """A contract of a program, pinned to the keccak-256 of its runtime code."""
+
+    account: str
+    code_hash: bytes
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the model; the first part is the entry contract.
+
+    ``federation`` is the zero address, ``round`` 0 and ``model_root`` zero if the model has no lineage on
+    chain.
+    """
+
+    parts: tuple[ProgramPart, ...]
+    integer_onnx_digest: bytes
+    onnx_cid: bytes
+    federation: str = NO_FEDERATION
+    round: int = 0
+    model_root: bytes = NO_ROOT
+
+    @property
+    def program(self) -> str:
+        return self.parts[0].account
+
+    @property
+    def has_lineage(self) -> bool:
+        return int(self.federation, 16) != 0
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        return (
+            self.program,
+            self.federation,
+            self.round,
+            self.model_root,
+            self.integer_onnx_digest,
+            self.onnx_cid,
+            [(part.account, part.code_hash) for part in self.parts],
+        )
+
+    @classmethod
+    def of(cls, value: Any) -> Version:
+        _, federation, round_id, model_root, digest, cid, parts = value
+        pinned = tuple(ProgramPart(account, bytes(code_hash)) for account, code_hash in parts)
+        return cls(pinned, bytes(digest), bytes(cid), federation, round_id, bytes(model_root))
+
+
+@dataclass(frozen=True)
+class VersionRegistered:
+    id: int
+    version: Version
+    at: Place
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A recorded decision. ``input`` is None if it was longer than the event takes; its hash is always
+    there."""
+
+    id: int
+    caller: str
+    version: int
+    input_hash: bytes
+    input: bytes | None
+    scores: tuple[int, ...]
+    at: Place
+
+
+class ModelService:
+    """A deployed ModelService. Inputs are bytes in the ONNX model's layout; scores are int32 [outputs]."""
+
+    def __init__(self, w3: Web3, address: str, *, sender: Sender | None = None) -> None:
+        self.w3 = w3
+        self.contract: Contract = contract_at(w3, MODEL_SERVICE, address)
+        self.address: str = self.contract.address
+        self.sender = sender or Sender(w3)
+        self._events = EventReader(w3, self.contract, self.sender.network)
+
+    @classmethod
+    def deploy(
+        cls, w3: Web3, account: LocalAccount, *, owner: str | None = None
+    ) -> tuple[ModelService, Receipt]:
+        """Create a service; ``account`` pays, and owns it unless ``owner`` is given."""
+        sender = Sender(w3)
+        receipt = deploy_contract(sender, account, MODEL_SERVICE, (owner or account.address,))
+        assert receipt.contract_address is not None
+        return cls(w3, receipt.contract_address, sender=sender), receipt
+
+    def register(self, account: LocalAccount, version: Version) -> tuple[VersionRegistered, Receipt]:
+        """Make ``version`` the one that serves (owner)."""
+        receipt = self._send(account, "register", version.as_tuple())
+        (event,) = (e for e in self._events.decode(receipt.raw["logs"]) if e.name == "VersionRegistered")
+        return _registered(event), receipt
+
+    def current_version(self) -> int:
+        """Number of the version that serves; 0 if none is registered."""
+        return int(read(self.contract, "currentVersion"))
+
+    def version(self, version_id: int) -> Version:
+        return Version.of(read(self.contract, "version", version_id))
+
+    def predict(self, data: bytes, *, version: int | None = None) -> NDArray[np.int32]:
+        """Scores by the serving version, or by an older one."""
+        if version is None:
+            scores = read(self.contract, "predict", data)
+        else:
+            scores = read(self.contract, "predictWith", version, data)
+        return np.array(scores, dtype=np.int32)
+
+    def classify(self, data: bytes) -> int:
+        """Index of the highest score, as the program decides it."""
+        return int(read(self.contract, "classify", data))
+
+    def predict_gas(self, data: bytes) -> int:
+        """Gas of a transaction that calls ``predict``, as the node estimates it."""
+        call: Any = {"to": self.contract.address, "data": self.contract.encode_abi("predict", args=[data])}
+        try:
+            return int(self.w3.eth.estimate_gas(call))
+        except Web3Exception as error:
+            raise CallFailed("predict", explain(error), data=revert_data(error)) from error
+
+    def decide(
+        self, account: LocalAccount, data: bytes, *, expected_version: int | None = None
+    ) -> tuple[Decision, Receipt]:
+        """Predict and record it: caller, version, input (up to 4 KiB, public for ever) and scores.
+
+        Reverts with ``VersionMismatch`` if another version than ``expected_version`` (default: the one that
+        serves now) has come into service meanwhile.
+        """
+        expected = self.current_version() if expected_version is None else expected_version
+        receipt = self._send(account, "decide", data, expected)
+        (event,) = (e for e in self._events.decode(receipt.raw["logs"]) if e.name == "Decision")
+        return _decision(event), receipt
+
+    def decisions(self, first: int = 0, last: int | None = None) -> Iterator[Decision]:
+        """Recorded decisions in order, from block ``first`` to ``last`` (None: the head)."""
+        for event in self._events.fetch(["Decision"], first, last):
+            yield _decision(event)
+
+    def versions(self, first: int = 0, last: int | None = None) -> Iterator[VersionRegistered]:
+        """Registrations in order."""
+        for event in self._events.fetch(["VersionRegistered"], first, last):
+            yield _registered(event)
+
+    def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
+        data = self.contract.encode_abi(function, args=list(arguments))
+        action = f"ModelService.{function}"
+        return self.sender.send(account, {"to": self.contract.address, "data": data}, action=action)
+
+
+def pin_parts(w3: Web3, addresses: Sequence[str]) -> tuple[ProgramPart, ...]:
+    """The contracts of a program with the hashes of the code that is on chain now, the entry first."""
+    parts = []
+    for address in addresses:
+        code = bytes(w3.eth.get_code(Web3.to_checksum_address(address)))
+        if not code:
+            raise DeploymentError(f"no code at {address}; deploy the program before it is registered")
+        parts.append(ProgramPart(Web3.to_checksum_address(address), keccak(code)))
+    return tuple(parts)
+
+
+def _registered(event: RawEvent) -> VersionRegistered:
+    args = event.args
+    parts = [tuple(p.values()) if hasattr(p, "values") else p for p in args["parts"]]
+    version = Version.of(
+        (
+            args["program"],
+            args["federation"],
+            args["round"],
+            args["modelRoot"],
+            args["integerOnnxDigest"],
+            args["onnxCid"],
+            parts,
+        )
+    )
+    return VersionRegistered(args["version"], version, event.at)
+
+
+def _decision(event: RawEvent) -> Decision:
+    args = event.args
+    recorded = bytes(args["input"])
+    # Empty stands for "too long"; an input that really was empty has the hash of nothing.
+    known = recorded if keccak(recorded) == bytes(args["inputHash"]) else None
+    return Decision(
+        args["id"],
+        args["caller"],
+        args["version"],
+        bytes(args["inputHash"]),
+        known,
+        tuple(args["scores"]),
+        event.at,
+    )

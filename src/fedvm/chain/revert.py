@@ -1,0 +1,87 @@
+"""Revert data made readable: ``Error(string)``, ``Panic(uint256)`` and the custom errors of our contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.abi import function_abi_to_4byte_selector, get_abi_input_types
+from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
+
+from fedvm.chain.artifacts import CONTRACT_NAMES, load_artifact
+
+# Solidity's own two errors; https://docs.soliditylang.org, "Panic via assert and Error via require".
+_BUILTIN_ERRORS: Final[list[dict[str, Any]]] = [
+    {"type": "error", "name": "Error", "inputs": [{"name": "reason", "type": "string"}]},
+    {"type": "error", "name": "Panic", "inputs": [{"name": "code", "type": "uint256"}]},
+]
+
+
+def decode_revert(data: bytes, extra_errors: Iterable[dict[str, Any]] = ()) -> str:
+    """Revert data as text, e.g. ``"QuorumNotReached(2, 4)"``.
+
+    ``extra_errors`` are ABI entries of type ``error`` beyond those of the shipped contracts. Data that fits
+    none is shown by its selector.
+    """
+    if not data:
+        return "reverted without data"
+    known = _known_errors() | {_selector(entry): entry for entry in extra_errors}
+    entry = known.get(data[:4])
+    if entry is None:
+        return f"reverted with unknown error 0x{data[:4].hex()} ({len(data)} bytes)"
+    try:
+        values = decode(get_abi_input_types(entry), data[4:])  # type: ignore[arg-type]
+    except DecodingError:
+        return f"reverted with malformed {entry['name']} ({len(data)} bytes)"
+    if entry["name"] == "Error" and isinstance(values[0], str):
+        return values[0]
+    return f"{entry['name']}({', '.join(_shown(value) for value in values)})"
+
+
+def revert_data(error: Web3Exception) -> bytes:
+    """The revert data that a node's answer carried; empty if none."""
+    data: Any = None
+    if isinstance(error, ContractLogicError):
+        data = error.data
+    elif isinstance(error, Web3RPCError) and error.rpc_response is not None:
+        body = error.rpc_response.get("error")
+        data = body.get("data") if isinstance(body, dict) else None
+    if isinstance(data, dict):
+        data = data.get("data")
+    if not isinstance(data, str):
+        return b""
+    try:
+        return bytes.fromhex(data.removeprefix("Reverted ").removeprefix("0x"))
+    except ValueError:
+        return b""
+
+
+def explain(error: Web3Exception) -> str:
+    """Why a call or an estimate failed, from revert data where there are any."""
+    data = revert_data(error)
+    if data:
+        return decode_revert(data)
+    if isinstance(error, Web3RPCError) and error.rpc_response is not None:
+        body = error.rpc_response.get("error")
+        if isinstance(body, dict) and body.get("message"):
+            return str(body["message"])
+    return str(error) or type(error).__name__
+
+
+@cache
+def _known_errors() -> dict[bytes, dict[str, Any]]:
+    entries = [*_BUILTIN_ERRORS]
+    for name in CONTRACT_NAMES:
+        entries += [entry for entry in load_artifact(name).abi if entry["type"] == "error"]
+    return {_selector(entry): entry for entry in entries}
+
+
+def _selector(entry: dict[str, Any]) -> bytes:
+    return function_abi_to_4byte_selector({**entry, "type": "function"})  # type: ignore[arg-type]
+
+
+def _shown(value: Any) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)

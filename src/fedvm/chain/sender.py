@@ -1,0 +1,166 @@
+"""Sending transactions so that they arrive: on the embedded chain, on anvil, and on Filecoin.
+
+Type 2 with an empty access list; the pending nonce, one transaction at a time; the gas estimate with room,
+since Filecoin's can fall short; a fee over the base fees of the last blocks; replacement with a higher
+premium when a transaction hangs, watching every hash that may land (filecoin-project/lotus, message pool).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.exceptions import TransactionNotFound, Web3Exception
+from web3.types import TxParams, TxReceipt
+
+from fedvm.chain.errors import NetworkError, TransactionFailed
+from fedvm.chain.limits import BLOCK_GAS_LIMIT
+from fedvm.chain.networks import Network, network_of, require_funds
+from fedvm.chain.revert import explain, revert_data
+
+GAS_ROOM: Final = 1.25
+REPLACEMENT_FACTOR: Final = 1.3
+"""Lotus wants 1.25 times the premium; a little more survives its rounding."""
+FEE_HISTORY_BLOCKS: Final = 120
+MAX_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a transaction. Gas in units of the chain, ``gas_price`` in wei a unit."""
+
+    tx_hash: str
+    block_number: int
+    gas_used: int
+    gas_price: int
+    contract_address: str | None
+    raw: TxReceipt
+
+
+class Sender:
+    """Sends transactions over one connection, one after another; safe to share between threads."""
+
+    def __init__(self, w3: Web3, network: Network | None = None) -> None:
+        self.w3 = w3
+        self.network = network or network_of(w3)
+        self._lock = threading.Lock()
+
+    def send(self, account: LocalAccount, transaction: TxParams, *, action: str = "transaction") -> Receipt:
+        """Sign with ``account``, send, and wait for success.
+
+        ``transaction`` holds ``to`` (absent to create a contract), ``data`` and ``value``; everything else is
+        filled in, ``gas`` unless given. ``action`` names it in errors.
+
+        Raises :class:`TransactionFailed` if the chain refuses or reverts it, :class:`NetworkError` for
+        missing funds or if it does not land in time (then the message lists the hashes to look for).
+        """
+        with self._lock:
+            filled = self._fill(account, transaction, action)
+            hashes: list[HexBytes] = []
+            for attempt in range(MAX_ATTEMPTS):
+                self._submit(account, filled, hashes, action)
+                receipt = self._wait(hashes, last=attempt == MAX_ATTEMPTS - 1)
+                if receipt is not None:
+                    return self._checked(receipt, filled, action)
+                filled = _with_higher_fees(filled)
+        raise NetworkError(
+            f"{action}: not included in {self.network.receipt_timeout_seconds:.0f} s; it may still land as "
+            + ", ".join(h.to_0x_hex() for h in hashes)
+        )
+
+    def _fill(self, account: LocalAccount, transaction: TxParams, action: str) -> TxParams:
+        filled: Any = {"value": 0, "data": "0x", **transaction}
+        if "gas" not in filled:
+            filled["gas"] = self._estimate(account, filled, action)
+        tip, fee = self._fees()
+        filled |= {
+            "type": 2,
+            "accessList": [],
+            "chainId": self.w3.eth.chain_id,
+            "nonce": self.w3.eth.get_transaction_count(account.address, "pending"),
+            "maxPriorityFeePerGas": tip,
+            "maxFeePerGas": fee,
+        }
+        require_funds(self.w3, account.address, filled["value"] + filled["gas"] * fee)
+        return filled  # type: ignore[no-any-return]
+
+    def _estimate(self, account: LocalAccount, filled: dict[str, Any], action: str) -> int:
+        call: Any = {
+            "from": account.address,
+            **{k: filled[k] for k in ("to", "data", "value") if k in filled},
+        }
+        try:
+            estimate = self.w3.eth.estimate_gas(call)
+        except Web3Exception as error:
+            raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
+        ceiling = self.w3.eth.get_block("latest")["gasLimit"]
+        return min(int(estimate * GAS_ROOM), ceiling, BLOCK_GAS_LIMIT)
+
+    def _fees(self) -> tuple[int, int]:
+        tip = self.w3.eth.max_priority_fee
+        history = self.w3.eth.fee_history(FEE_HISTORY_BLOCKS, "latest", [])
+        return tip, 2 * max(history["baseFeePerGas"]) + tip
+
+    def _submit(self, account: LocalAccount, filled: TxParams, hashes: list[HexBytes], action: str) -> None:
+        signed = account.sign_transaction(dict(filled))  # type: ignore[arg-type]
+        try:
+            self.w3.eth.send_raw_transaction(signed.raw_transaction)
+        except Web3Exception as error:
+            # A replacement may be refused because the original has just landed: then its receipt will say so.
+            if not hashes:
+                raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
+        else:
+            hashes.append(signed.hash)
+
+    def _wait(self, hashes: list[HexBytes], *, last: bool) -> TxReceipt | None:
+        attempts_before = MAX_ATTEMPTS - 1
+        remaining = self.network.receipt_timeout_seconds - attempts_before * self.network.resubmit_seconds
+        seconds = max(remaining, self.network.resubmit_seconds) if last else self.network.resubmit_seconds
+        deadline = time.monotonic() + seconds
+        while True:
+            for tx_hash in hashes:
+                try:
+                    return self.w3.eth.get_transaction_receipt(tx_hash)
+                except TransactionNotFound:
+                    continue
+                except (OSError, Web3Exception):
+                    # Gateways fail now and then; the transaction is on its way all the same.
+                    continue
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(self.network.poll_seconds)
+
+    def _checked(self, raw: TxReceipt, filled: TxParams, action: str) -> Receipt:
+        tx_hash = raw["transactionHash"].to_0x_hex()
+        if raw["status"] != 1:
+            reason, data = self._replay(raw, filled)
+            raise TransactionFailed(action, reason, data=data, tx_hash=tx_hash)
+        return Receipt(
+            tx_hash,
+            raw["blockNumber"],
+            raw["gasUsed"],
+            raw.get("effectiveGasPrice", 0),
+            raw.get("contractAddress"),
+            raw,
+        )
+
+    def _replay(self, raw: TxReceipt, filled: TxParams) -> tuple[str, bytes]:
+        """Ask again on the state before the block, to learn the reason that a receipt does not carry."""
+        call: Any = {"from": raw["from"], **{k: filled[k] for k in ("to", "data", "value") if k in filled}}
+        try:
+            self.w3.eth.call(call, raw["blockNumber"] - 1)
+        except Web3Exception as error:
+            return explain(error), revert_data(error)
+        return f"reverted after {raw['gasUsed']} gas of {filled['gas']}; possibly out of gas", b""
+
+
+def _with_higher_fees(filled: TxParams) -> TxParams:
+    raised: Any = dict(filled)
+    for name in ("maxPriorityFeePerGas", "maxFeePerGas"):
+        raised[name] = int(raised[name] * REPLACEMENT_FACTOR) + 1
+    return raised  # type: ignore[no-any-return]

@@ -1,0 +1,143 @@
+"""ModelService through its typed wrapper, and its programs in revm with py-evm's gas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from eth_utils.crypto import keccak
+from handmade import DOUBLER, init_code, program
+from setup_federation import Setup, some_cid
+from test_federation import run_round
+
+from fedvm.chain.deploy import deploy_code
+from fedvm.chain.embedded import EmbeddedChain
+from fedvm.chain.errors import CallFailed, DeploymentError, TransactionFailed
+from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
+from fedvm.chain.revm import PREDICT, RevmProgram, encode_call, intrinsic_gas
+from fedvm.chain.sender import Sender
+
+
+@pytest.fixture
+def parts(chain: EmbeddedChain) -> tuple[str, str]:
+    sender, owner = Sender(chain.w3), chain.account("owner")
+    part = deploy_code(sender, owner, init_code(DOUBLER), action="part").contract_address
+    assert part is not None
+    entry = deploy_code(sender, owner, init_code(program(part)), action="entry").contract_address
+    assert entry is not None
+    return entry, part
+
+
+@pytest.fixture
+def service(chain: EmbeddedChain, parts: tuple[str, str]) -> ModelService:
+    deployed, _ = ModelService.deploy(chain.w3, chain.account("owner"))
+    deployed.register(chain.account("owner"), version_of(chain, parts))
+    return deployed
+
+
+def version_of(chain: EmbeddedChain, parts: tuple[str, str], **lineage: object) -> Version:
+    return Version(pin_parts(chain.w3, parts), b"\x05" * 32, some_cid("onnx"), **lineage)
+
+
+def test_predicts_and_classifies_by_the_registered_program(service: ModelService) -> None:
+    for byte in (0, 1, 7, 255):
+        scores = service.predict(bytes([byte]))
+        assert scores.dtype == np.int32
+        assert scores.tolist() == [2 * byte, -byte]
+    assert service.predict(b"\x03", version=1).tolist() == [6, -3]
+    assert service.predict_gas(b"\x03") > 30_000
+
+
+def test_registration_is_read_back(
+    service: ModelService, chain: EmbeddedChain, parts: tuple[str, str]
+) -> None:
+    assert service.current_version() == 1
+    version = service.version(1)
+    assert version == version_of(chain, parts)
+    assert version.program == parts[0]
+    assert not version.has_lineage
+    (event,) = service.versions()
+    assert isinstance(event, VersionRegistered)
+    assert event.version == version
+
+
+def test_lineage_must_be_a_final_round(setup: Setup, chain: EmbeddedChain, parts: tuple[str, str]) -> None:
+    service, _ = ModelService.deploy(chain.w3, setup.owner)
+    _, final = run_round(setup)
+    lineage = {"federation": setup.federation.address, "round": 1}
+    with pytest.raises(TransactionFailed, match="RoundNotFinal"):
+        service.register(setup.owner, version_of(chain, parts, model_root=b"\x01" * 32, **lineage))
+    service.register(setup.owner, version_of(chain, parts, model_root=final.model_root, **lineage))
+    assert service.version(1).has_lineage
+
+
+def test_decisions_are_recorded(service: ModelService, chain: EmbeddedChain) -> None:
+    user = chain.account("user")
+    first, receipt = service.decide(user, b"\x07")
+    assert (first.id, first.caller, first.version, first.scores) == (1, user.address, 1, (14, -7))
+    assert (first.input, first.input_hash) == (b"\x07", keccak(b"\x07"))
+    assert first.at.tx_hash == receipt.tx_hash
+    long = b"\x02" * 5000
+    second, _ = service.decide(user, long, expected_version=1)
+    assert (second.input, second.input_hash) == (None, keccak(long))
+    assert list(service.decisions()) == [first, second]
+    with pytest.raises(TransactionFailed, match=r"VersionMismatch\(2, 1\)"):
+        service.decide(user, b"\x07", expected_version=2)
+
+
+def test_the_programs_own_revert_reaches_the_caller(service: ModelService) -> None:
+    with pytest.raises(CallFailed, match="0xdeadbeef") as raised:
+        service.predict(b"")
+    assert raised.value.data == bytes.fromhex("deadbeef")
+
+
+def test_service_without_a_version(chain: EmbeddedChain) -> None:
+    service, _ = ModelService.deploy(chain.w3, chain.account("owner"))
+    with pytest.raises(CallFailed, match=r"UnknownVersion\(0\)"):
+        service.predict(b"\x01")
+    with pytest.raises(DeploymentError, match="no code"):
+        pin_parts(chain.w3, [chain.account("owner").address])
+
+
+def test_revm_charges_what_the_chain_charges(chain: EmbeddedChain, parts: tuple[str, str]) -> None:
+    revm = RevmProgram.from_chain(chain.w3, parts)
+    sender, user = Sender(chain.w3), chain.account("user")
+    for data in (b"\x00", b"\x07" * 40, bytes(range(256)) * 3):
+        calldata = encode_call(PREDICT, data)
+        used = sender.send(user, {"to": parts[0], "data": calldata}).gas_used
+        for _ in range(3):  # warm addresses must not survive a call
+            result = revm.call(calldata)
+            assert result.success
+            assert result.gas_used == used - intrinsic_gas(calldata)
+        assert result.output == bytes(chain.w3.eth.call({"to": parts[0], "data": calldata}))
+    # The program touches its part twice: once cold (2,600), once warm (100).
+    assert 2_700 < result.gas_used < 3_200
+
+
+def test_revm_predicts_many(chain: EmbeddedChain, parts: tuple[str, str]) -> None:
+    revm = RevmProgram.from_chain(chain.w3, parts)
+    inputs = np.arange(200, dtype=np.uint8).reshape(100, 1, 2, 1)
+    seen: list[tuple[int, int]] = []
+    result = revm.predict_many(inputs, progress=lambda done, total: seen.append((done, total)))
+    expected = np.stack([2 * np.arange(0, 200, 2), -np.arange(0, 200, 2)], axis=1)
+    assert result.scores.dtype == np.int32
+    assert np.array_equal(result.scores, expected)
+    assert len(set(result.gas.tolist())) == 1
+    assert seen[-1] == (100, 100)
+    assert revm.predict(b"\x09").tolist() == [18, -9]
+
+
+def test_revm_tells_of_failures_and_recovers(chain: EmbeddedChain, parts: tuple[str, str]) -> None:
+    revm = RevmProgram.from_chain(chain.w3, parts)
+    good = revm.call(encode_call(PREDICT, b"\x01"))
+    failed = revm.call(encode_call(PREDICT, b""))
+    assert (failed.success, failed.output) == (False, bytes.fromhex("deadbeef"))
+    assert revm.call(encode_call(PREDICT, b"\x01"), gas=200).reason.startswith("halted: OutOfGas")
+    assert revm.call(encode_call(PREDICT, b"\x01")) == good
+    with pytest.raises(CallFailed, match="deadbeef"):
+        revm.predict(b"")
+    with pytest.raises(CallFailed, match="uint8"):
+        revm.predict_many(np.zeros((2, 2), dtype=np.float32))  # type: ignore[arg-type]
+    with pytest.raises(DeploymentError, match="no code"):
+        RevmProgram.from_chain(chain.w3, [parts[0], chain.account("owner").address])
+    with pytest.raises(DeploymentError, match="entry"):
+        RevmProgram({parts[0]: b"\x00"}, parts[1])
