@@ -1,0 +1,87 @@
+"""`model.pt`: the weights of a network and what is needed to build it again."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fedvm.learning.data import Normalisation
+from fedvm.learning.errors import CheckpointError, LearningError
+from fedvm.learning.files import write_atomically
+from fedvm.learning.models import ModelSpec, build_model
+
+_FORMAT = "fedvm-model/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network on the CPU in evaluation mode, its spec, its classes' names, its pixels' normalisation."""
+
+    model: nn.Module
+    spec: ModelSpec
+    class_names: tuple[str, ...]
+    normalisation: Normalisation = field(default_factory=Normalisation)
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    spec: ModelSpec,
+    class_names: tuple[str, ...],
+    normalisation: Normalisation | None = None,
+) -> None:
+    """Write `path` atomically; the same weights give the same bytes. Plain PyTorch can read it, too.
+
+    Raises:
+        CheckpointError: `class_names` does not fit the spec, or `path` cannot be written.
+    """
+    if len(class_names) != spec.classes:
+        raise CheckpointError(f"the model has {spec.classes} classes but {len(class_names)} names were given")
+    content: dict[str, Any] = {
+        "format": _FORMAT,
+        "spec": {"name": spec.name, "shape": list(spec.shape), "classes": spec.classes},
+        "class_names": list(class_names),
+        "normalisation": asdict(normalisation or Normalisation()),
+        "state_dict": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read `path` without running any code in it (`weights_only`).
+
+    Raises:
+        CheckpointError: missing, damaged, not ours, or weights that do not fit the spec.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no such checkpoint: {path}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} is damaged or not a PyTorch checkpoint: {reason}") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of the form {_FORMAT}")
+    try:
+        stored = content["spec"]
+        channels, height, width = stored["shape"]
+        spec = ModelSpec(stored["name"], (channels, height, width), stored["classes"])
+        model = build_model(spec, seed=0)
+        model.load_state_dict(content["state_dict"])
+        normalisation = Normalisation(**content["normalisation"])
+        names = tuple(content["class_names"])
+    except (KeyError, TypeError, ValueError, RuntimeError, LearningError) as error:
+        raise CheckpointError(f"{path} does not hold what its header says: {error}") from error
+    return Checkpoint(model.eval(), spec, names, normalisation)

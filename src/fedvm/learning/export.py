@@ -1,0 +1,98 @@
+"""`model.onnx`: the network as other programs read it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from fedvm.learning.data import Shape
+from fedvm.learning.device import deterministic
+from fedvm.learning.errors import ExportError
+from fedvm.learning.files import write_atomically
+
+OPSET = 17
+INPUT, OUTPUT = "input", "scores"
+TOLERANCE = 1e-4
+_CHECKED_IMAGES = 8
+
+
+def export_onnx(model: nn.Module, shape: Shape, path: Path) -> bytes:
+    """Write `model` with its present weights to `path` and prove that ONNX Runtime computes the same.
+
+    The graph takes `input` float32 [batch, C, H, W], normalised as in training, and gives `scores` float32
+    [batch, classes]; opset 17, the batch size free. The same weights give the same bytes (with one version of
+    PyTorch).
+
+    Args:
+        model: on any device, in any mode; it is exported as it evaluates and left as it was.
+        shape: (C, H, W).
+
+    Returns:
+        The bytes written.
+
+    Raises:
+        ExportError: the network cannot be exported, has weights that are not finite, or ONNX Runtime's scores
+            differ from PyTorch's by more than 1e-4 (relative to scores above 1).
+    """
+    subject = copy.deepcopy(model).cpu().eval()
+    for name, tensor in subject.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ExportError(f"weight '{name}' has values that are not finite; the model cannot be exported")
+    content = _trace(subject, shape)
+    _verify(subject, shape, content)
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error}") from error
+    return content
+
+
+def _trace(model: nn.Module, shape: Shape) -> bytes:
+    # The tracing exporter: the newer one lacks opset 17, makes Flatten a Reshape and takes 4 s, not 40 ms.
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                model,
+                (torch.zeros(2, *shape),),
+                buffer,  # type: ignore[arg-type]
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+                dynamo=False,
+            )
+    except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
+        raise ExportError(f"PyTorch cannot export this model to ONNX: {error}") from error
+    graph = onnx.load_model_from_string(buffer.getvalue())
+    for node in graph.graph.node:
+        node.ClearField("doc_string")  # may name the source files of this machine
+    onnx.checker.check_model(graph, full_check=True)
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def _verify(model: nn.Module, shape: Shape, content: bytes) -> None:
+    import onnxruntime
+
+    images = np.random.default_rng(0).uniform(-1, 1, (_CHECKED_IMAGES, *shape)).astype(np.float32)
+    with deterministic(), torch.inference_mode():
+        expected = model(torch.from_numpy(images)).numpy()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    scores = session.run([OUTPUT], {INPUT: images})[0]
+    if scores.shape != expected.shape or not np.allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE):
+        worst = np.abs(scores - expected).max() if scores.shape == expected.shape else float("inf")
+        raise ExportError(
+            f"ONNX Runtime's scores differ from PyTorch's by up to {worst:.2g} (allowed: {TOLERANCE:g}); "
+            "the export is not faithful and was not written"
+        )
