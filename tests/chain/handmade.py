@@ -20,7 +20,7 @@ COUNTER = bytes.fromhex(
 REVERT_WITH_CALLDATA = bytes.fromhex("3660006000373660" + "00fd")
 
 # a part of a program: returns twice the word it is given
-DOUBLER = bytes.fromhex("60003560010b60005260206000f3".replace("60010b", "600202"))
+DOUBLER = bytes.fromhex("60003560020260005260206000f3")
 
 
 def program(part: str) -> bytes:
@@ -28,8 +28,8 @@ def program(part: str) -> bytes:
     uint256.
 
     Scores are (2·b₀, −b₀) for the first byte b₀; ``part`` is the address of a DOUBLER, which is called twice
-    so that the first access is cold and the second warm. Reverts with ``Error("empty")``-free raw data when
-    the input is empty.
+    so that the first access is cold and the second warm. Reverts with the four bytes deadbeef
+    when the input is empty.
     """
     call_part = "6020600060206000" + "73" + part.removeprefix("0x") + "5afa50"  # out 0..32, in 0..32
     load = "60443560f81c"  # first byte of the input: calldata word at 4 + 32 + 32, shifted down
