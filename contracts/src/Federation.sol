@@ -78,18 +78,14 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function addMember(
-        address member
-    ) external onlyOwner {
+    function addMember(address member) external onlyOwner {
         _requireBetweenRounds();
         _addMember(member);
         _rules.validateMemberCount(_members.length());
     }
 
     /// @inheritdoc IFederation
-    function removeMember(
-        address member
-    ) external onlyOwner {
+    function removeMember(address member) external onlyOwner {
         _requireBetweenRounds();
         require(_members.remove(member), UnknownMember(member));
         _rules.validateMemberCount(_members.length());
@@ -97,9 +93,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function replaceCoordinator(
-        address newCoordinator
-    ) external onlyOwner {
+    function replaceCoordinator(address newCoordinator) external onlyOwner {
         require(newCoordinator != address(0), InvalidParameter("coordinator"));
         emit CoordinatorReplaced(coordinator, newCoordinator);
         coordinator = newCoordinator;
@@ -118,10 +112,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function submit(
-        uint64 roundId,
-        Submission[] calldata submissions
-    ) external onlyCoordinator {
+    function submit(uint64 roundId, Submission[] calldata submissions) external onlyCoordinator {
         Round storage current = _rounds[roundId];
         current.requireOpen(roundId);
         Rules memory rules_ = _rules;
@@ -140,12 +131,10 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function finalizeRound(
-        uint64 roundId,
-        bytes32 newModelRoot,
-        bytes32 aggregateRoot,
-        bytes calldata cid
-    ) external onlyCoordinator {
+    function finalizeRound(uint64 roundId, bytes32 newModelRoot, bytes32 aggregateRoot, bytes calldata cid)
+        external
+        onlyCoordinator
+    {
         Round storage current = _rounds[roundId];
         current.requireOpen(roundId);
         require(newModelRoot != 0, InvalidParameter("newModelRoot"));
@@ -157,9 +146,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function failRound(
-        uint64 roundId
-    ) external {
+    function failRound(uint64 roundId) external {
         Round storage current = _rounds[roundId];
         current.requireOpen(roundId);
         uint32 accepted = current.accepted;
@@ -180,33 +167,24 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function round(
-        uint64 roundId
-    ) external view returns (Round memory) {
+    function round(uint64 roundId) external view returns (Round memory) {
         return _rounds[roundId];
     }
 
     /// @inheritdoc IFederation
-    function roundSeed(
-        uint64 roundId
-    ) external view returns (bytes32) {
+    function roundSeed(uint64 roundId) external view returns (bytes32) {
         Round storage opened = _rounds[roundId];
         require(opened.state != RoundState.None, UnknownRound(roundId));
         return _seed(roundId, opened.baseRoot);
     }
 
     /// @inheritdoc IFederation
-    function updateContext(
-        uint64 roundId,
-        address member
-    ) external view returns (bytes32) {
+    function updateContext(uint64 roundId, address member) external view returns (bytes32) {
         return MerkleSumTree.context(block.chainid, address(this), roundId, member, _rules.elements);
     }
 
     /// @inheritdoc IFederation
-    function isMember(
-        address account
-    ) external view returns (bool) {
+    function isMember(address account) external view returns (bool) {
         return _members.contains(account);
     }
 
@@ -221,9 +199,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function hashUpdate(
-        Update calldata update
-    ) public view returns (bytes32) {
+    function hashUpdate(Update calldata update) public view returns (bytes32) {
         return _hashTypedDataV4(UpdateTypes.structHash(update));
     }
 
@@ -255,10 +231,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @dev Apart from `_consider` because of the stack's depth. An accepted update states the round itself.
-    function _emitAccepted(
-        Submission calldata submission,
-        uint32 weight
-    ) private {
+    function _emitAccepted(Submission calldata submission, uint32 weight) private {
         Update calldata update = submission.update;
         emit UpdateAccepted(
             update.round,
@@ -276,10 +249,11 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @dev Whether the stated member may and did sign, and for the first time.
-    function _refusalOfSigner(
-        Submission calldata submission,
-        address lastMember
-    ) private view returns (Refusal) {
+    function _refusalOfSigner(Submission calldata submission, address lastMember)
+        private
+        view
+        returns (Refusal)
+    {
         address member = submission.member;
         if (!_members.contains(member)) return Refusal.NotMember;
         if (member == lastMember) return Refusal.Duplicate;
@@ -288,9 +262,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         return signer == member ? Refusal.None : Refusal.BadSignature;
     }
 
-    function _addMember(
-        address member
-    ) private {
+    function _addMember(address member) private {
         require(member != address(0), InvalidParameter("member"));
         require(_members.add(member), AlreadyMember(member));
         emit MemberAdded(member);
@@ -301,10 +273,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         require(_rounds[latest].state != RoundState.Open, RoundStillOpen(latest));
     }
 
-    function _seed(
-        uint64 roundId,
-        bytes32 baseRoot
-    ) private view returns (bytes32) {
+    function _seed(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {
         return keccak256(abi.encode(block.chainid, address(this), roundId, baseRoot));
     }
 }

@@ -28,14 +28,10 @@ contract ModelService is IModelService, Ownable2Step {
     mapping(uint256 versionId => Version) private _versions;
 
     /// @param owner_ Registers versions; handed over in two steps.
-    constructor(
-        address owner_
-    ) Ownable(owner_) {}
+    constructor(address owner_) Ownable(owner_) {}
 
     /// @inheritdoc IModelService
-    function register(
-        Version calldata version_
-    ) external onlyOwner returns (uint256 id) {
+    function register(Version calldata version_) external onlyOwner returns (uint256 id) {
         _requireWellFormed(version_);
         _requireLineage(version_);
         version_.parts.requirePinned();
@@ -56,10 +52,10 @@ contract ModelService is IModelService, Ownable2Step {
     }
 
     /// @inheritdoc IModelService
-    function decide(
-        bytes calldata input,
-        uint256 expectedVersion
-    ) external returns (uint256 id, int32[] memory scores) {
+    function decide(bytes calldata input, uint256 expectedVersion)
+        external
+        returns (uint256 id, int32[] memory scores)
+    {
         uint256 current = currentVersion;
         require(expectedVersion == current, VersionMismatch(expectedVersion, current));
         scores = _pinnedProgram(current).predict(input);
@@ -70,54 +66,43 @@ contract ModelService is IModelService, Ownable2Step {
     }
 
     /// @inheritdoc IModelService
-    function predict(
-        bytes calldata input
-    ) external view returns (int32[] memory scores) {
+    function predict(bytes calldata input) external view returns (int32[] memory scores) {
         return _pinnedProgram(currentVersion).predict(input);
     }
 
     /// @inheritdoc IModelService
-    function predictWith(
-        uint256 versionId,
-        bytes calldata input
-    ) external view returns (int32[] memory scores) {
+    function predictWith(uint256 versionId, bytes calldata input)
+        external
+        view
+        returns (int32[] memory scores)
+    {
         return _pinnedProgram(versionId).predict(input);
     }
 
     /// @inheritdoc IModelService
-    function classify(
-        bytes calldata input
-    ) external view returns (uint256 label) {
+    function classify(bytes calldata input) external view returns (uint256 label) {
         return _pinnedProgram(currentVersion).classify(input);
     }
 
     /// @inheritdoc IModelService
-    function version(
-        uint256 versionId
-    ) external view returns (Version memory) {
+    function version(uint256 versionId) external view returns (Version memory) {
         return _registered(versionId);
     }
 
     /// @dev A version's program, once its code is seen to be what was registered. What the program reverts with
     ///      reaches the caller as it is.
-    function _pinnedProgram(
-        uint256 versionId
-    ) private view returns (IProgram) {
+    function _pinnedProgram(uint256 versionId) private view returns (IProgram) {
         Version storage served = _registered(versionId);
         served.parts.requirePinned();
         return IProgram(served.program);
     }
 
-    function _registered(
-        uint256 versionId
-    ) private view returns (Version storage) {
+    function _registered(uint256 versionId) private view returns (Version storage) {
         require(versionId != 0 && versionId <= currentVersion, UnknownVersion(versionId));
         return _versions[versionId];
     }
 
-    function _requireWellFormed(
-        Version calldata version_
-    ) private pure {
+    function _requireWellFormed(Version calldata version_) private pure {
         require(version_.program != address(0), InvalidVersion("program"));
         require(version_.integerOnnxDigest != 0, InvalidVersion("integerOnnxDigest"));
         require(ContentId.isPlausible(version_.onnxCid), InvalidVersion("onnxCid"));
@@ -128,9 +113,7 @@ contract ModelService is IModelService, Ownable2Step {
         );
     }
 
-    function _requireLineage(
-        Version calldata version_
-    ) private view {
+    function _requireLineage(Version calldata version_) private view {
         address federation = version_.federation;
         if (federation == address(0)) {
             require(version_.round == 0 && version_.modelRoot == 0, LineageWithoutFederation());

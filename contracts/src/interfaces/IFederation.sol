@@ -82,21 +82,15 @@ interface IFederation {
 
     /// @notice Lets a new member in, between rounds. Owner only.
     /// @param member Address of the key the member signs with.
-    function addMember(
-        address member
-    ) external;
+    function addMember(address member) external;
 
     /// @notice Puts a member out, between rounds. Owner only.
     /// @param member Address of the member.
-    function removeMember(
-        address member
-    ) external;
+    function removeMember(address member) external;
 
     /// @notice Puts another coordinator in place, at any time: the way out when one vanished. Owner only.
     /// @param newCoordinator Address of the new coordinator.
-    function replaceCoordinator(
-        address newCoordinator
-    ) external;
+    function replaceCoordinator(address newCoordinator) external;
 
     /// @notice Opens the next round over the current model. Coordinator only.
     /// @return roundId Number of the round; the first is 1.
@@ -108,28 +102,19 @@ interface IFederation {
     ///      as a duplicate.
     /// @param roundId Number of the open round.
     /// @param submissions Signed updates.
-    function submit(
-        uint64 roundId,
-        Submission[] calldata submissions
-    ) external;
+    function submit(uint64 roundId, Submission[] calldata submissions) external;
 
     /// @notice States what the accepted updates of a round aggregate to. Needs the quorum. Coordinator only.
     /// @param roundId Number of the open round.
     /// @param newModelRoot Root of base + floor(S / W).
     /// @param aggregateRoot Root of S = Σ wᵢ·dᵢ.
     /// @param cid Binary CIDv1 of the new model in the store.
-    function finalizeRound(
-        uint64 roundId,
-        bytes32 newModelRoot,
-        bytes32 aggregateRoot,
-        bytes calldata cid
-    ) external;
+    function finalizeRound(uint64 roundId, bytes32 newModelRoot, bytes32 aggregateRoot, bytes calldata cid)
+        external;
 
     /// @notice Gives a round up: by the coordinator while it has no quorum, by anyone after its deadline.
     /// @param roundId Number of the open round.
-    function failRound(
-        uint64 roundId
-    ) external;
+    function failRound(uint64 roundId) external;
 
     /// @return Address that runs the rounds.
     function coordinator() external view returns (address);
@@ -148,29 +133,20 @@ interface IFederation {
 
     /// @param roundId Number of a round.
     /// @return The round; state `None` if it was never opened.
-    function round(
-        uint64 roundId
-    ) external view returns (Round memory);
+    function round(uint64 roundId) external view returns (Round memory);
 
     /// @param roundId Number of an opened round.
     /// @return keccak(abi.encode(chainId, federation, roundId, baseRoot)), from which the sample follows.
-    function roundSeed(
-        uint64 roundId
-    ) external view returns (bytes32);
+    function roundSeed(uint64 roundId) external view returns (bytes32);
 
     /// @param roundId Number of a round.
     /// @param member Address of a member.
     /// @return Context that the leaves of this member's update in this round are bound to.
-    function updateContext(
-        uint64 roundId,
-        address member
-    ) external view returns (bytes32);
+    function updateContext(uint64 roundId, address member) external view returns (bytes32);
 
     /// @param account Any address.
     /// @return True when it is a member.
-    function isMember(
-        address account
-    ) external view returns (bool);
+    function isMember(address account) external view returns (bool);
 
     /// @return Number of members.
     function memberCount() external view returns (uint256);
@@ -180,7 +156,5 @@ interface IFederation {
 
     /// @param update Statement to sign.
     /// @return EIP-712 digest that a member signs.
-    function hashUpdate(
-        Update calldata update
-    ) external view returns (bytes32);
+    function hashUpdate(Update calldata update) external view returns (bytes32);
 }

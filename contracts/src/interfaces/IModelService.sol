@@ -72,42 +72,35 @@ interface IModelService {
     /// @notice Registers a version, which serves from now on. Owner only.
     /// @param version_ Program and lineage.
     /// @return id Number of the version; the first is 1.
-    function register(
-        Version calldata version_
-    ) external returns (uint256 id);
+    function register(Version calldata version_) external returns (uint256 id);
 
     /// @notice Runs the serving version.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return scores Integer outputs of the network.
-    function predict(
-        bytes calldata input
-    ) external view returns (int32[] memory scores);
+    function predict(bytes calldata input) external view returns (int32[] memory scores);
 
     /// @notice Runs any registered version.
     /// @param versionId Number of the version.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return scores Integer outputs of the network.
-    function predictWith(
-        uint256 versionId,
-        bytes calldata input
-    ) external view returns (int32[] memory scores);
+    function predictWith(uint256 versionId, bytes calldata input)
+        external
+        view
+        returns (int32[] memory scores);
 
     /// @notice Runs the serving version and takes the greatest score, the first among equals.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return label Index of the greatest score.
-    function classify(
-        bytes calldata input
-    ) external view returns (uint256 label);
+    function classify(bytes calldata input) external view returns (uint256 label);
 
     /// @notice Runs the serving version and records the decision in an event. The input becomes public.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @param expectedVersion Version the caller wants to decide; reverts when another serves.
     /// @return id Number of the decision; the first is 1.
     /// @return scores Integer outputs of the network.
-    function decide(
-        bytes calldata input,
-        uint256 expectedVersion
-    ) external returns (uint256 id, int32[] memory scores);
+    function decide(bytes calldata input, uint256 expectedVersion)
+        external
+        returns (uint256 id, int32[] memory scores);
 
     /// @return Number of the serving version, 0 before the first.
     function currentVersion() external view returns (uint256);
@@ -117,7 +110,5 @@ interface IModelService {
 
     /// @param versionId Number of a version.
     /// @return Program and lineage.
-    function version(
-        uint256 versionId
-    ) external view returns (Version memory);
+    function version(uint256 versionId) external view returns (Version memory);
 }

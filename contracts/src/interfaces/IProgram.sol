@@ -8,14 +8,10 @@ interface IProgram {
     /// @notice Runs the network.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return scores Integer outputs of the network, equal to those of the integer ONNX reference.
-    function predict(
-        bytes calldata input
-    ) external view returns (int32[] memory scores);
+    function predict(bytes calldata input) external view returns (int32[] memory scores);
 
     /// @notice Runs the network and takes the greatest output, the first among equals.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return label Index of the greatest score.
-    function classify(
-        bytes calldata input
-    ) external view returns (uint256 label);
+    function classify(bytes calldata input) external view returns (uint256 label);
 }

@@ -11,9 +11,7 @@ library ContentId {
 
     /// @param cid Binary CID.
     /// @return True when the length is between 1 and `MAX_BYTES`.
-    function isPlausible(
-        bytes calldata cid
-    ) internal pure returns (bool) {
+    function isPlausible(bytes calldata cid) internal pure returns (bool) {
         return cid.length > 0 && cid.length <= MAX_BYTES;
     }
 }

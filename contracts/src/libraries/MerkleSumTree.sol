@@ -32,29 +32,23 @@ library MerkleSumTree {
     /// @param member Signer.
     /// @param elements Length of the vector.
     /// @return keccak-256 of the ABI encoding of these.
-    function context(
-        uint256 chainId,
-        address federation,
-        uint64 round,
-        address member,
-        uint64 elements
-    ) internal pure returns (bytes32) {
+    function context(uint256 chainId, address federation, uint64 round, address member, uint64 elements)
+        internal
+        pure
+        returns (bytes32)
+    {
         return keccak256(abi.encode(chainId, federation, round, member, elements));
     }
 
     /// @param elements Length of the vector, at least 1.
     /// @return Number of chunks.
-    function chunkCount(
-        uint64 elements
-    ) internal pure returns (uint256) {
+    function chunkCount(uint64 elements) internal pure returns (uint256) {
         return (uint256(elements) + CHUNK_ELEMENTS - 1) / CHUNK_ELEMENTS;
     }
 
     /// @param elements Length of the vector, at least 1.
     /// @return levels Levels above the leaves: the binary logarithm of the chunks, rounded up.
-    function height(
-        uint64 elements
-    ) internal pure returns (uint256 levels) {
+    function height(uint64 elements) internal pure returns (uint256 levels) {
         for (uint256 width = 1; width < chunkCount(elements); width <<= 1) {
             levels += 1;
         }
@@ -63,10 +57,7 @@ library MerkleSumTree {
     /// @param elements Length of the vector.
     /// @param index Index of a chunk.
     /// @return Elements that this chunk must hold; 0 when there is no such chunk.
-    function chunkLength(
-        uint64 elements,
-        uint32 index
-    ) internal pure returns (uint256) {
+    function chunkLength(uint64 elements, uint32 index) internal pure returns (uint256) {
         uint256 start = uint256(index) * CHUNK_ELEMENTS;
         if (start >= elements) return 0;
         uint256 rest = elements - start;
@@ -76,9 +67,7 @@ library MerkleSumTree {
     /// @notice Σd² of a packed chunk.
     /// @param values Big-endian int32, packed.
     /// @return sum Sum of the squares.
-    function sumOfSquares(
-        bytes memory values
-    ) internal pure returns (uint128 sum) {
+    function sumOfSquares(bytes memory values) internal pure returns (uint128 sum) {
         require(values.length % ELEMENT_BYTES == 0, RaggedChunk(values.length));
         for (uint256 offset = 0; offset < values.length; offset += ELEMENT_BYTES) {
             int256 value;
@@ -99,12 +88,11 @@ library MerkleSumTree {
     /// @param sum Stated Σd² of the chunk.
     /// @param values Big-endian int32, packed; their number is part of the hash.
     /// @return keccak(0x00 ‖ context ‖ index:u32 ‖ count:u32 ‖ sum:u128 ‖ values).
-    function leafHash(
-        bytes32 context_,
-        uint32 index,
-        uint128 sum,
-        bytes memory values
-    ) internal pure returns (bytes32) {
+    function leafHash(bytes32 context_, uint32 index, uint128 sum, bytes memory values)
+        internal
+        pure
+        returns (bytes32)
+    {
         require(values.length % ELEMENT_BYTES == 0, RaggedChunk(values.length));
         // 2^32 elements do not fit any memory that gas can pay for.
         // forge-lint: disable-next-line(unsafe-typecast)
@@ -115,10 +103,7 @@ library MerkleSumTree {
     /// @param left Left child.
     /// @param right Right child.
     /// @return keccak(0x01 ‖ left ‖ leftSum:u128 ‖ right ‖ rightSum:u128).
-    function nodeHash(
-        SumNode memory left,
-        SumNode memory right
-    ) internal pure returns (bytes32) {
+    function nodeHash(SumNode memory left, SumNode memory right) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(NODE, left.hash, left.sum, right.hash, right.sum));
     }
 

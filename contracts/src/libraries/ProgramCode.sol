@@ -12,9 +12,7 @@ library ProgramCode {
 
     /// @notice Reverts unless every part has the code it is pinned to.
     /// @param parts Parts with their hashes.
-    function requirePinned(
-        ProgramPart[] memory parts
-    ) internal view {
+    function requirePinned(ProgramPart[] memory parts) internal view {
         for (uint256 i = 0; i < parts.length; ++i) {
             address account = parts[i].account;
             bytes32 expected = parts[i].codeHash;

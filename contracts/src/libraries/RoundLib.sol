@@ -65,12 +65,10 @@ library RoundLib {
     /// @param openedAt Unix time in seconds.
     /// @param roundSeconds Seconds until the deadline.
     /// @return deadline Unix time in seconds.
-    function open(
-        Round storage self,
-        bytes32 baseRoot,
-        uint64 openedAt,
-        uint64 roundSeconds
-    ) internal returns (uint64 deadline) {
+    function open(Round storage self, bytes32 baseRoot, uint64 openedAt, uint64 roundSeconds)
+        internal
+        returns (uint64 deadline)
+    {
         deadline = openedAt + roundSeconds;
         self.state = RoundState.Open;
         self.openedAt = openedAt;
@@ -81,10 +79,7 @@ library RoundLib {
     /// @notice Reverts unless the round is open.
     /// @param self Round.
     /// @param roundId Its number, for the error.
-    function requireOpen(
-        Round storage self,
-        uint64 roundId
-    ) internal view {
+    function requireOpen(Round storage self, uint64 roundId) internal view {
         RoundState state = self.state;
         require(state == RoundState.Open, RoundNotOpen(roundId, state));
     }
@@ -94,12 +89,9 @@ library RoundLib {
     /// @param minClients Quorum.
     /// @param modelRoot Root of the new model.
     /// @param aggregateRoot Root of the aggregate.
-    function finalize(
-        Round storage self,
-        uint32 minClients,
-        bytes32 modelRoot,
-        bytes32 aggregateRoot
-    ) internal {
+    function finalize(Round storage self, uint32 minClients, bytes32 modelRoot, bytes32 aggregateRoot)
+        internal
+    {
         uint32 accepted = self.accepted;
         require(accepted >= minClients, QuorumNotReached(accepted, minClients));
         self.state = RoundState.Final;
@@ -109,9 +101,7 @@ library RoundLib {
 
     /// @notice Open → Failed.
     /// @param self Open round.
-    function fail(
-        Round storage self
-    ) internal {
+    function fail(Round storage self) internal {
         self.state = RoundState.Failed;
     }
 
@@ -124,13 +114,11 @@ library RoundLib {
     /// @param updateRoot Root hash of the update.
     /// @param sumSquares Root sum of the update.
     /// @return Chain with the update.
-    function chain(
-        bytes32 previous,
-        address member,
-        uint32 weight,
-        bytes32 updateRoot,
-        uint128 sumSquares
-    ) internal pure returns (bytes32) {
+    function chain(bytes32 previous, address member, uint32 weight, bytes32 updateRoot, uint128 sumSquares)
+        internal
+        pure
+        returns (bytes32)
+    {
         return keccak256(abi.encode(previous, member, weight, updateRoot, sumSquares));
     }
 }

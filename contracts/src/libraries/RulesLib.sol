@@ -78,9 +78,7 @@ library RulesLib {
 
     /// @notice Reverts unless every rule is in its range.
     /// @param rules Rules to check.
-    function validate(
-        Rules memory rules
-    ) internal pure {
+    function validate(Rules memory rules) internal pure {
         require(rules.minClients > 0, InvalidRule("minClients"));
         // A weight of zero would let a round of nothing divide by zero.
         require(rules.minExamples > 0, InvalidRule("minExamples"));
@@ -98,10 +96,7 @@ library RulesLib {
     /// @notice Reverts unless so many members can reach the quorum and cannot overflow the aggregate.
     /// @param rules Rules in force.
     /// @param memberCount Number of members.
-    function validateMemberCount(
-        Rules memory rules,
-        uint256 memberCount
-    ) internal pure {
+    function validateMemberCount(Rules memory rules, uint256 memberCount) internal pure {
         require(memberCount >= rules.minClients, QuorumUnreachable(memberCount, rules.minClients));
         require(
             memberCount * rules.maxExamples < TOTAL_WEIGHT_LIMIT,
@@ -111,19 +106,14 @@ library RulesLib {
 
     /// @param rules Rules.
     /// @return keccak-256 of their ABI encoding, the hash that clients sign.
-    function hash(
-        Rules memory rules
-    ) internal pure returns (bytes32) {
+    function hash(Rules memory rules) internal pure returns (bytes32) {
         return keccak256(abi.encode(rules));
     }
 
     /// @param rules Rules in force.
     /// @param examples Examples a client attests.
     /// @return Weight of its update: the examples, capped.
-    function weight(
-        Rules memory rules,
-        uint32 examples
-    ) internal pure returns (uint32) {
+    function weight(Rules memory rules, uint32 examples) internal pure returns (uint32) {
         return examples < rules.maxExamples ? examples : rules.maxExamples;
     }
 
@@ -133,12 +123,11 @@ library RulesLib {
     /// @param expected What the round expects it to state.
     /// @param time Unix time in seconds.
     /// @return First reason to refuse the update, or `Refusal.None`.
-    function refusal(
-        Rules memory rules,
-        Update calldata update,
-        Expectation memory expected,
-        uint256 time
-    ) internal pure returns (Refusal) {
+    function refusal(Rules memory rules, Update calldata update, Expectation memory expected, uint256 time)
+        internal
+        pure
+        returns (Refusal)
+    {
         if (update.round != expected.round) return Refusal.WrongRound;
         if (update.rulesHash != expected.rulesHash) return Refusal.WrongRules;
         if (update.baseRoot != expected.baseRoot) return Refusal.WrongBase;

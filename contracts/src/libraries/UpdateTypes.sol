@@ -50,9 +50,7 @@ library UpdateTypes {
 
     /// @param update Signed statement.
     /// @return `hashStruct(update)`, still without the domain.
-    function structHash(
-        Update calldata update
-    ) internal pure returns (bytes32) {
+    function structHash(Update calldata update) internal pure returns (bytes32) {
         // Two halves, since one encoding of all thirteen words is too deep for the stack; both are whole words,
         // so that their concatenation equals the one encoding.
         return keccak256(

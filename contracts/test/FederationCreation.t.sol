@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+
+import {Federation} from "../src/Federation.sol";
+import {IFederation} from "../src/interfaces/IFederation.sol";
+import {Rules, RulesLib} from "../src/libraries/RulesLib.sol";
+import {FederationFixture} from "./base/FederationFixture.sol";
+
+/// @notice What a federation is created with, and what it refuses to be created with.
+contract FederationCreationTest is FederationFixture {
+    function test_holdsWhatItWasCreatedWith() public view {
+        vm.assertEq(federation.owner(), owner);
+        vm.assertEq(federation.coordinator(), coordinator);
+        vm.assertEq(federation.modelRoot(), INITIAL_ROOT);
+        vm.assertEq(uint256(federation.currentRound()), 0);
+        vm.assertEq(abi.encode(federation.rules()), abi.encode(defaultRules()));
+        vm.assertEq(federation.rulesHash(), keccak256(abi.encode(defaultRules())));
+        vm.assertEq(federation.memberCount(), MEMBERS);
+        vm.assertEq(abi.encode(federation.members()), abi.encode(members));
+        for (uint256 i = 0; i < MEMBERS; ++i) {
+            vm.assertTrue(federation.isMember(members[i]));
+        }
+        vm.assertFalse(federation.isMember(stranger));
+    }
+
+    function test_announcesItself() public {
+        Rules memory rules = defaultRules();
+        vm.expectEmit();
+        emit IFederation.FederationCreated(
+            owner, coordinator, keccak256(abi.encode(rules)), rules, INITIAL_ROOT, cidOf("initial")
+        );
+        vm.expectEmit();
+        emit IFederation.CoordinatorReplaced(address(0), coordinator);
+        vm.expectEmit();
+        emit IFederation.MemberAdded(members[0]);
+        create(rules);
+    }
+
+    function test_refusesEachRuleOutOfRange() public {
+        Rules memory rules = defaultRules();
+        rules.minClients = 0;
+        expectInvalidRule(rules, "minClients");
+        rules = defaultRules();
+        rules.minExamples = 0;
+        expectInvalidRule(rules, "minExamples");
+        rules = defaultRules();
+        rules.maxExamples = rules.minExamples - 1;
+        expectInvalidRule(rules, "maxExamples");
+        rules = defaultRules();
+        rules.maxSumSquares = 0;
+        expectInvalidRule(rules, "maxSumSquares");
+        rules = defaultRules();
+        rules.elements = 0;
+        expectInvalidRule(rules, "elements");
+        rules.elements = 64 * (uint64(1) << 32) + 1;
+        expectInvalidRule(rules, "elements");
+        rules = defaultRules();
+        rules.fractionBits = 31;
+        expectInvalidRule(rules, "fractionBits");
+        rules = defaultRules();
+        rules.roundSeconds = 0;
+        expectInvalidRule(rules, "roundSeconds");
+        rules.roundSeconds = 365 days + 1;
+        expectInvalidRule(rules, "roundSeconds");
+        rules = defaultRules();
+        rules.minAccuracyPpm = 1_000_001;
+        expectInvalidRule(rules, "minAccuracyPpm");
+        rules = defaultRules();
+        rules.maxLossMicros = 0;
+        expectInvalidRule(rules, "maxLossMicros");
+    }
+
+    function test_takesEachRuleAtItsLimit() public {
+        Rules memory rules = defaultRules();
+        rules.minClients = uint32(MEMBERS);
+        rules.minExamples = rules.maxExamples = uint32((uint256(1) << 32) / MEMBERS - 1);
+        rules.maxSumSquares = type(uint128).max;
+        rules.elements = 64 * (uint64(1) << 32);
+        rules.fractionBits = 30;
+        rules.roundSeconds = 365 days;
+        rules.minAccuracyPpm = 1_000_000;
+        rules.maxLossMicros = type(uint64).max;
+        vm.assertEq(create(rules).rulesHash(), keccak256(abi.encode(rules)));
+    }
+
+    function test_refusesMoreWeightThanAnInt64Holds() public {
+        Rules memory rules = defaultRules();
+        rules.maxExamples = uint32((uint256(1) << 32) / MEMBERS);
+        vm.expectRevert(
+            abi.encodeWithSelector(RulesLib.AggregateCouldOverflow.selector, MEMBERS, rules.maxExamples)
+        );
+        create(rules);
+    }
+
+    function test_refusesQuorumOverMembers() public {
+        Rules memory rules = defaultRules();
+        rules.minClients = uint32(MEMBERS + 1);
+        vm.expectRevert(abi.encodeWithSelector(RulesLib.QuorumUnreachable.selector, MEMBERS, MEMBERS + 1));
+        create(rules);
+    }
+
+    function test_refusesZeroAndRepeatedMembers() public {
+        members[3] = address(0);
+        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "member"));
+        create(defaultRules());
+        members[3] = members[5];
+        vm.expectRevert(abi.encodeWithSelector(IFederation.AlreadyMember.selector, members[5]));
+        create(defaultRules());
+    }
+
+    function test_refusesEmptyParameters() public {
+        Rules memory rules = defaultRules();
+        bytes memory cid = cidOf("initial");
+        vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableInvalidOwner.selector, address(0)));
+        new Federation(address(0), coordinator, rules, members, INITIAL_ROOT, cid);
+        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "coordinator"));
+        new Federation(owner, address(0), rules, members, INITIAL_ROOT, cid);
+        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelRoot"));
+        new Federation(owner, coordinator, rules, members, 0, cid);
+        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelCid"));
+        new Federation(owner, coordinator, rules, members, INITIAL_ROOT, "");
+        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelCid"));
+        new Federation(owner, coordinator, rules, members, INITIAL_ROOT, new bytes(65));
+    }
+
+    function create(Rules memory rules) private returns (Federation) {
+        return new Federation(owner, coordinator, rules, members, INITIAL_ROOT, cidOf("initial"));
+    }
+
+    function expectInvalidRule(Rules memory rules, string memory name) private {
+        vm.expectRevert(abi.encodeWithSelector(RulesLib.InvalidRule.selector, name));
+        create(rules);
+    }
+}

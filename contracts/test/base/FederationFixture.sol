@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Federation} from "../../src/Federation.sol";
+import {IFederation} from "../../src/interfaces/IFederation.sol";
+import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
+import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
+import {TestBase} from "./TestBase.sol";
+
+/// @notice A federation of sixteen members with known keys, in ascending address order.
+abstract contract FederationFixture is TestBase {
+    uint256 internal constant MEMBERS = 16;
+    /// Order of secp256k1.
+    uint256 internal constant CURVE_ORDER =
+        0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
+    bytes32 internal constant INITIAL_ROOT = keccak256("initial model");
+    bytes32 internal constant NEXT_ROOT = keccak256("next model");
+    bytes32 internal constant AGGREGATE_ROOT = keccak256("aggregate");
+
+    address internal owner = address(0x0A11CE);
+    address internal coordinator = address(0xC0FFEE);
+    address internal stranger = address(0xBAD);
+    uint256[] internal keys;
+    address[] internal members;
+    Federation internal federation;
+
+    function setUp() public virtual {
+        vm.warp(1_800_000_000);
+        _makeMembers();
+        federation =
+            new Federation(owner, coordinator, defaultRules(), members, INITIAL_ROOT, cidOf("initial"));
+    }
+
+    function defaultRules() internal pure returns (Rules memory) {
+        return Rules({
+            minClients: 10,
+            minExamples: 20,
+            maxExamples: 400,
+            maxSumSquares: 107_374_182_400,
+            elements: 61_706,
+            fractionBits: 16,
+            roundSeconds: 3600,
+            minAccuracyPpm: 100_000,
+            maxLossMicros: 5_000_000
+        });
+    }
+
+    /// @dev The bytes of a CIDv1, raw codec, keccak-256: SHA-256 is a precompile, and calling it would take the place
+    ///      of the call that a cheatcode before it is about.
+    function cidOf(bytes memory content) internal pure returns (bytes memory) {
+        return abi.encodePacked(hex"01551b20", keccak256(content));
+    }
+
+    function openRound() internal returns (uint64 roundId) {
+        vm.prank(coordinator);
+        return federation.openRound();
+    }
+
+    function submit(uint64 roundId, Submission[] memory submissions) internal {
+        vm.prank(coordinator);
+        federation.submit(roundId, submissions);
+    }
+
+    function submitOne(uint64 roundId, Submission memory submission) internal {
+        Submission[] memory submissions = new Submission[](1);
+        submissions[0] = submission;
+        submit(roundId, submissions);
+    }
+
+    /// @dev An update within all rules.
+    function honestUpdate(uint64 roundId, uint256 index) internal view returns (Update memory) {
+        return Update({
+            round: roundId,
+            rulesHash: federation.rulesHash(),
+            baseRoot: federation.modelRoot(),
+            updateRoot: keccak256(abi.encode("update", roundId, index)),
+            sumSquares: uint128(1_000_000 + index),
+            elements: 61_706,
+            fractionBits: 16,
+            examples: uint32(100 + index),
+            accuracyPpm: 912_345,
+            lossMicros: 301_234,
+            deadline: uint64(block.timestamp + 1800),
+            cid: cidOf(abi.encode("update", roundId, index))
+        });
+    }
+
+    function signature(uint256 key, Update memory update) internal view returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, federation.hashUpdate(update));
+        return abi.encodePacked(r, s, v);
+    }
+
+    function signed(uint256 index, Update memory update) internal view returns (Submission memory) {
+        return Submission(members[index], update, signature(keys[index], update));
+    }
+
+    /// @dev Honest updates of members first … first + count − 1.
+    function honestSubmissions(uint64 roundId, uint256 first, uint256 count)
+        internal
+        view
+        returns (Submission[] memory submissions)
+    {
+        submissions = new Submission[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            submissions[i] = signed(first + i, honestUpdate(roundId, first + i));
+        }
+    }
+
+    function expectRefusal(Submission memory submission, Refusal reason) internal {
+        vm.expectEmit();
+        emit IFederation.UpdateRefused(
+            federation.currentRound(),
+            submission.member,
+            reason,
+            submission.update.updateRoot,
+            submission.update.cid
+        );
+    }
+
+    function _makeMembers() private {
+        for (uint256 i = 0; i < MEMBERS; ++i) {
+            uint256 key = uint256(keccak256(abi.encode("member", i)));
+            keys.push(key);
+            // Insertion sort by address.
+            for (uint256 j = i; j > 0 && vm.addr(keys[j - 1]) > vm.addr(keys[j]); --j) {
+                (keys[j - 1], keys[j]) = (keys[j], keys[j - 1]);
+            }
+        }
+        for (uint256 i = 0; i < MEMBERS; ++i) {
+            members.push(vm.addr(keys[i]));
+        }
+    }
+}
