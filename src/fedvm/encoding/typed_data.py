@@ -21,7 +21,7 @@ UPDATE_TYPE = (
     "uint64 elements,uint8 fractionBits,uint32 examples,uint32 accuracyPpm,uint64 lossMicros,"
     "uint64 deadline,bytes cid)"
 )
-MAX_CID_BYTES = 128
+MAX_CID_BYTES = 64  # ContentId.MAX_BYTES of the contracts
 
 # secp256k1's group order; an s above its half is the malleable twin of a signature (EIP-2).
 _HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2

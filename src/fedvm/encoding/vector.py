@@ -19,8 +19,9 @@ SumVector = NDArray[np.int64]
 
 MAX_FRACTION_BITS = 30
 _INT32 = np.iinfo(np.int32)
-# A rounding error of float64 is 2^−53; one step of this size outruns the error of a whole norm.
-_SHRINK = 1.0 - 2.0**-40
+# First step by which an update left too long by float rounding is shrunk. An error of float64 is 2^−53, so
+# that one step outruns the error of a whole norm; doubling bounds the number of steps for any input.
+_FIRST_SHRINK = 2.0**-40
 
 
 def max_sum_squares(bound: float, fraction_bits: int) -> int:
@@ -87,12 +88,14 @@ def quantize_update(difference: FloatVector, bound: float, fraction_bits: int) -
     largest = float(np.max(np.abs(finite), initial=0.0))
     norm = largest * float(np.linalg.norm(finite / largest)) if largest > 0.0 else 0.0
     scale = min(1.0, bound / norm) if norm > 0.0 else 1.0
+    shrink = _FIRST_SHRINK
     while True:
         update = _to_int32("update", np.trunc(np.ldexp(finite * scale, fraction_bits)), fraction_bits)
         # Float rounding can leave the clipped vector a few units of 2^−53 too long: the integers decide.
         if sum_squares(update) <= limit:
             return update
-        scale *= _SHRINK
+        scale *= 1.0 - shrink
+        shrink *= 2.0
 
 
 def to_bytes(vector: IntVector | SumVector) -> bytes:

@@ -52,6 +52,12 @@ def blocks_of(data: bytes) -> Iterator[Block]:
             yield Block(level[-1], node)
 
 
+def cid_of(data: bytes) -> Cid:
+    """The CID under which a store keeps ``data``; needs no store."""
+    *_, root = blocks_of(data)
+    return root.link.cid
+
+
 def encode_node(links: list[Link]) -> bytes:
     """A dag-pb node of a UnixFS file without own data: links first, then the UnixFS message."""
     body = b"".join(encode_field(2, _encode_link(link)) for link in links)
