@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+
+import {ModelService} from "../src/ModelService.sol";
+import {IModelService, ProgramPart, Version} from "../src/interfaces/IModelService.sol";
+import {FederationFixture} from "./base/FederationFixture.sol";
+import {LengthProgram, LinearProgram} from "./programs/LinearProgram.sol";
+
+/// @notice Versions with and without lineage, pinned code, predictions and decisions.
+contract ModelServiceTest is FederationFixture {
+    ModelService private service;
+    LinearProgram private program;
+    LinearProgram private part;
+    uint64 private roundId;
+
+    function setUp() public override {
+        super.setUp();
+        service = new ModelService(owner);
+        program = new LinearProgram(100);
+        part = new LinearProgram(200);
+        roundId = openRound();
+        submit(roundId, honestSubmissions(roundId, 0, MEMBERS));
+        vm.prank(coordinator);
+        federation.finalizeRound(roundId, NEXT_ROOT, AGGREGATE_ROOT, cidOf("next"));
+    }
+
+    function test_registersAVersionOfAFinalRound() public {
+        Version memory version = federatedVersion();
+        vm.expectEmit();
+        emit IModelService.VersionRegistered(
+            1,
+            address(program),
+            address(federation),
+            roundId,
+            NEXT_ROOT,
+            version.integerOnnxDigest,
+            version.onnxCid,
+            version.parts
+        );
+        vm.assertEq(register(version), 1);
+        vm.assertEq(service.currentVersion(), 1);
+        vm.assertEq(abi.encode(service.version(1)), abi.encode(version));
+    }
+
+    function test_registersAVersionWithoutLineage() public {
+        Version memory version = standaloneVersion(address(program));
+        register(version);
+        vm.assertEq(service.version(1).federation, address(0));
+        vm.assertEq(service.version(1).modelRoot, bytes32(0));
+    }
+
+    function test_registersAsManyPartsAsAnEventHolds() public {
+        Version memory version = standaloneVersion(address(program));
+        version.parts = new ProgramPart[](service.MAX_PARTS());
+        for (uint256 i = 0; i < version.parts.length; ++i) {
+            version.parts[i] = pinned(address(program));
+        }
+        register(version);
+        vm.assertEq(service.version(1).parts.length, 100);
+
+        version.parts = new ProgramPart[](service.MAX_PARTS() + 1);
+        version.parts[0] = pinned(address(program));
+        expectInvalid(version, "parts");
+    }
+
+    function test_onlyTheOwnerRegisters() public {
+        vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, stranger));
+        vm.prank(stranger);
+        service.register(federatedVersion());
+    }
+
+    function test_refusesFieldsThatAreEmpty() public {
+        Version memory version = federatedVersion();
+        version.program = address(0);
+        expectInvalid(version, "program");
+        version = federatedVersion();
+        version.integerOnnxDigest = 0;
+        expectInvalid(version, "integerOnnxDigest");
+        version = federatedVersion();
+        version.onnxCid = "";
+        expectInvalid(version, "onnxCid");
+        version.onnxCid = new bytes(65);
+        expectInvalid(version, "onnxCid");
+        version = federatedVersion();
+        version.parts = new ProgramPart[](0);
+        expectInvalid(version, "parts");
+        version = federatedVersion();
+        version.program = address(part);
+        expectInvalid(version, "parts");
+    }
+
+    function test_refusesLineageWithoutFederation() public {
+        Version memory version = standaloneVersion(address(program));
+        version.round = 1;
+        expectRefused(version, abi.encodeWithSelector(IModelService.LineageWithoutFederation.selector));
+        version.round = 0;
+        version.modelRoot = NEXT_ROOT;
+        expectRefused(version, abi.encodeWithSelector(IModelService.LineageWithoutFederation.selector));
+    }
+
+    function test_refusesRoundsThatAreNotFinal() public {
+        Version memory version = federatedVersion();
+        version.round = openRound();
+        expectNotFinal(version);
+        vm.prank(coordinator);
+        federation.failRound(version.round);
+        expectNotFinal(version);
+        version.round = 0;
+        expectNotFinal(version);
+    }
+
+    function test_refusesAnotherModelRoot() public {
+        Version memory version = federatedVersion();
+        version.modelRoot = INITIAL_ROOT;
+        expectNotFinal(version);
+    }
+
+    function test_refusesCodeThatIsNotWhatItShouldBe() public {
+        Version memory version = federatedVersion();
+        version.parts[1].codeHash = address(program).codehash;
+        expectRefused(version, mismatch(version.parts[1]));
+    }
+
+    function test_refusesPartsWithoutCode() public {
+        Version memory version = federatedVersion();
+        version.parts[1] = ProgramPart(address(0xE0A), 0);
+        expectRefused(version, mismatch(version.parts[1]));
+        // An account that exists but has no code.
+        version.parts[1] = ProgramPart(members[0], keccak256(""));
+        payable(members[0]).transfer(1);
+        vm.assertEq(members[0].codehash, keccak256(""));
+        expectRefused(version, mismatch(version.parts[1]));
+    }
+
+    function test_predictsWithTheServingVersion() public {
+        register(federatedVersion());
+        int32[] memory scores = service.predict(hex"0a141e3c");
+        vm.assertEq(scores.length, 2);
+        vm.assertEq(int256(scores[0]), 20);
+        vm.assertEq(int256(scores[1]), -20);
+        vm.assertEq(service.classify(hex"0a141e3c"), 0);
+        vm.assertEq(service.classify(hex"00000001"), 1);
+    }
+
+    function test_predictsWithAnOlderVersion() public {
+        register(federatedVersion());
+        register(standaloneVersion(address(part)));
+        vm.assertEq(int256(service.predict(hex"0a141e3c")[0]), -80);
+        vm.assertEq(int256(service.predictWith(2, hex"0a141e3c")[0]), -80);
+        vm.assertEq(int256(service.predictWith(1, hex"0a141e3c")[0]), 20);
+    }
+
+    function test_refusesUnknownVersions() public {
+        bytes memory unknown = abi.encodeWithSelector(IModelService.UnknownVersion.selector, 0);
+        vm.expectRevert(unknown);
+        service.predict(hex"0a141e3c");
+        vm.expectRevert(unknown);
+        service.classify(hex"0a141e3c");
+        vm.expectRevert(unknown);
+        service.decide(hex"0a141e3c", 0);
+        register(federatedVersion());
+        vm.expectRevert(abi.encodeWithSelector(IModelService.UnknownVersion.selector, 2));
+        service.predictWith(2, hex"0a141e3c");
+        vm.expectRevert(abi.encodeWithSelector(IModelService.UnknownVersion.selector, 2));
+        service.version(2);
+    }
+
+    function test_passesOnWhatTheProgramRevertsWith() public {
+        register(federatedVersion());
+        bytes memory reason = abi.encodeWithSelector(LinearProgram.WrongInputLength.selector, 3, 4);
+        vm.expectRevert(reason);
+        service.predict(hex"0a141e");
+        vm.expectRevert(reason);
+        service.classify(hex"0a141e");
+        vm.expectRevert(reason);
+        service.predictWith(1, hex"0a141e");
+        vm.expectRevert(reason);
+        service.decide(hex"0a141e", 1);
+    }
+
+    function test_recordsDecisions() public {
+        register(federatedVersion());
+        int32[] memory scores = new int32[](2);
+        (scores[0], scores[1]) = (20, -20);
+        vm.expectEmit();
+        emit IModelService.Decision(1, stranger, 1, keccak256(hex"0a141e3c"), hex"0a141e3c", scores);
+        vm.prank(stranger);
+        (uint256 id, int32[] memory answer) = service.decide(hex"0a141e3c", 1);
+        vm.assertEq(id, 1);
+        vm.assertEq(abi.encode(answer), abi.encode(scores));
+
+        (id,) = service.decide(hex"0a141e3c", 1);
+        vm.assertEq(id, 2);
+        vm.assertEq(service.decisionCount(), 2);
+    }
+
+    function test_recordsInputsUpToTheLimit() public {
+        register(standaloneVersion(address(new LengthProgram())));
+        int32[] memory scores = new int32[](1);
+        bytes memory input = new bytes(service.MAX_RECORDED_INPUT());
+        scores[0] = 4096;
+        vm.expectEmit();
+        emit IModelService.Decision(1, address(this), 1, keccak256(input), input, scores);
+        service.decide(input, 1);
+
+        input = new bytes(input.length + 1);
+        scores[0] = 4097;
+        vm.expectEmit();
+        emit IModelService.Decision(2, address(this), 1, keccak256(input), "", scores);
+        service.decide(input, 1);
+    }
+
+    function test_decidesOnlyWithTheExpectedVersion() public {
+        register(federatedVersion());
+        register(standaloneVersion(address(part)));
+        vm.expectRevert(abi.encodeWithSelector(IModelService.VersionMismatch.selector, 1, 2));
+        service.decide(hex"0a141e3c", 1);
+        service.decide(hex"0a141e3c", 2);
+    }
+
+    function test_doesNotServeCodeThatChanged() public {
+        register(federatedVersion());
+        Version memory version = service.version(1);
+        vm.etch(address(part), address(program).code);
+        bytes memory changed = mismatch(version.parts[1]);
+        vm.expectRevert(changed);
+        service.predict(hex"0a141e3c");
+        vm.expectRevert(changed);
+        service.predictWith(1, hex"0a141e3c");
+        vm.expectRevert(changed);
+        service.classify(hex"0a141e3c");
+        vm.expectRevert(changed);
+        service.decide(hex"0a141e3c", 1);
+    }
+
+    function testFuzz_servesWhatTheProgramComputes(bytes4 input) public {
+        register(federatedVersion());
+        vm.assertEq(
+            abi.encode(service.predict(abi.encodePacked(input))),
+            abi.encode(program.predict(abi.encodePacked(input)))
+        );
+        vm.assertEq(service.classify(abi.encodePacked(input)), program.classify(abi.encodePacked(input)));
+    }
+
+    function federatedVersion() private view returns (Version memory version) {
+        version = standaloneVersion(address(program));
+        version.federation = address(federation);
+        version.round = roundId;
+        version.modelRoot = NEXT_ROOT;
+        version.parts = new ProgramPart[](2);
+        version.parts[0] = pinned(address(program));
+        version.parts[1] = pinned(address(part));
+    }
+
+    function standaloneVersion(address entry) private view returns (Version memory version) {
+        version.program = entry;
+        version.integerOnnxDigest = keccak256("integer onnx");
+        version.onnxCid = cidOf("onnx");
+        version.parts = new ProgramPart[](1);
+        version.parts[0] = pinned(entry);
+    }
+
+    function pinned(address account) private view returns (ProgramPart memory) {
+        return ProgramPart(account, account.codehash);
+    }
+
+    function mismatch(ProgramPart memory expected) private view returns (bytes memory) {
+        return abi.encodeWithSelector(
+            IModelService.CodeHashMismatch.selector,
+            expected.account,
+            expected.codeHash,
+            expected.account.codehash
+        );
+    }
+
+    function register(Version memory version) private returns (uint256 id) {
+        vm.prank(owner);
+        return service.register(version);
+    }
+
+    function expectRefused(Version memory version, bytes memory reason) private {
+        vm.expectRevert(reason);
+        register(version);
+    }
+
+    function expectInvalid(Version memory version, string memory field) private {
+        expectRefused(version, abi.encodeWithSelector(IModelService.InvalidVersion.selector, field));
+    }
+
+    function expectNotFinal(Version memory version) private {
+        expectRefused(
+            version,
+            abi.encodeWithSelector(
+                IModelService.RoundNotFinal.selector, version.federation, version.round, version.modelRoot
+            )
+        );
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Federation} from "../src/Federation.sol";
+import {MerkleSumTree, SumNode} from "../src/libraries/MerkleSumTree.sol";
+import {Rules} from "../src/libraries/RulesLib.sol";
+import {Update} from "../src/libraries/UpdateTypes.sol";
+import {FederationFixture} from "./base/FederationFixture.sol";
+import {SumTree} from "./base/SumTree.sol";
+
+/// @notice The encodings equal those of the Python package: both read tests/encoding/vectors.json.
+contract SharedVectorsTest is FederationFixture {
+    string private vectors;
+
+    function setUp() public override {
+        super.setUp();
+        vectors = vm.readFile("../tests/encoding/vectors.json");
+    }
+
+    function test_rulesHash() public view {
+        Rules memory rules = Rules({
+            minClients: uint32(number(".rules.rules.minClients")),
+            minExamples: uint32(number(".rules.rules.minExamples")),
+            maxExamples: uint32(number(".rules.rules.maxExamples")),
+            maxSumSquares: uint128(number(".rules.rules.maxSumSquares")),
+            elements: uint64(number(".rules.rules.elements")),
+            fractionBits: uint8(number(".rules.rules.fractionBits")),
+            roundSeconds: uint64(number(".rules.rules.roundSeconds")),
+            minAccuracyPpm: uint32(number(".rules.rules.minAccuracyPpm")),
+            maxLossMicros: uint64(number(".rules.rules.maxLossMicros"))
+        });
+        vm.assertEq(keccak256(abi.encode(rules)), word(".rules.rulesHash"));
+    }
+
+    function test_typedData() public {
+        Update memory update = Update({
+            round: uint64(number(".typedData.message.round")),
+            rulesHash: word(".typedData.message.rulesHash"),
+            baseRoot: word(".typedData.message.baseRoot"),
+            updateRoot: word(".typedData.message.updateRoot"),
+            sumSquares: uint128(number(".typedData.message.sumSquares")),
+            elements: uint64(number(".typedData.message.elements")),
+            fractionBits: uint8(number(".typedData.message.fractionBits")),
+            examples: uint32(number(".typedData.message.examples")),
+            accuracyPpm: uint32(number(".typedData.message.accuracyPpm")),
+            lossMicros: uint64(number(".typedData.message.lossMicros")),
+            deadline: uint64(number(".typedData.message.deadline")),
+            cid: vm.parseJsonBytes(vectors, ".typedData.message.cid")
+        });
+        // The federation's code at the vectors' address and on their chain.
+        address place = vm.parseJsonAddress(vectors, ".typedData.domain.verifyingContract");
+        vm.etch(place, address(federation).code);
+        vm.chainId(number(".typedData.domain.chainId"));
+        federation = Federation(place);
+        vm.assertEq(federation.hashUpdate(update), word(".typedData.digest"));
+        vm.assertEq(
+            signature(uint256(word(".typedData.privateKey")), update),
+            vm.parseJsonBytes(vectors, ".typedData.signature")
+        );
+    }
+
+    function test_updateTrees() public view {
+        uint256 count = 0;
+        for (; vm.keyExistsJson(vectors, updateKey(count, "")); ++count) {
+            int256[] memory values = vm.parseJsonIntArray(vectors, updateKey(count, ".values"));
+            bytes32 context = MerkleSumTree.context(
+                number(".place.chainId"),
+                vm.parseJsonAddress(vectors, ".place.federation"),
+                uint64(number(".place.round")),
+                vm.parseJsonAddress(vectors, ".place.member"),
+                uint64(values.length)
+            );
+            vm.assertEq(context, word(updateKey(count, ".context")));
+
+            SumNode[][] memory levels = SumTree.build(context, values);
+            SumNode memory root = SumTree.rootOf(levels);
+            vm.assertEq(root.hash, word(updateKey(count, ".root")));
+            vm.assertEq(uint256(root.sum), number(updateKey(count, ".sumSquares")));
+            for (uint32 i = 0; i < MerkleSumTree.chunkCount(uint64(values.length)); ++i) {
+                vm.assertTrue(
+                    MerkleSumTree.verify(
+                        context,
+                        uint64(values.length),
+                        i,
+                        SumTree.chunkOf(values, i),
+                        SumTree.path(levels, i),
+                        root
+                    )
+                );
+            }
+        }
+        vm.assertTrue(count >= 5);
+    }
+
+    function updateKey(uint256 index, string memory field) private pure returns (string memory) {
+        return string.concat(".updates[", vm.toString(index), "]", field);
+    }
+
+    function number(string memory key) private view returns (uint256) {
+        return vm.parseJsonUint(vectors, key);
+    }
+
+    function word(string memory key) private view returns (bytes32) {
+        return vm.parseJsonBytes32(vectors, key);
+    }
+}
