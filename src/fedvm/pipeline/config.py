@@ -121,9 +121,7 @@ class CompilerTable(Table):
     """
 
     weight_bits: int = Field(default=8, ge=2, le=8)
-    activation_bits: int = Field(default=8, ge=2, le=8)
-    optimize: Literal["gas", "size"] = "gas"
-    target: Literal["cancun", "shanghai"] = "cancun"
+    activation_bits: int = Field(default=7, ge=2, le=8)
     calibration_images: int = Field(default=256, ge=1, le=10_000)
 
 

@@ -52,7 +52,7 @@ class RunDirectory:
 
     @property
     def rounds(self) -> Path:
-        return self.path / "rounds.json"
+        return self.path / "rounds"
 
     @property
     def baseline(self) -> Path:

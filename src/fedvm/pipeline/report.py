@@ -23,7 +23,7 @@ _MOST_CLIENTS_SHOWN = 48
 class ReportImages:
     """The pictures of the page: uint8 `[C, H, W]`.
 
-    by_label: training examples for each class name; predictions: the image of each of the report's examples.
+    by_label: held-out examples for each class name; predictions: the image of each of the report's examples.
     """
 
     by_label: Mapping[str, Sequence[NDArray[np.uint8]]]

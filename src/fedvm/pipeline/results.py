@@ -70,12 +70,16 @@ class RoundRow:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data set: shape (C, H, W), images for training and held out, examples each client trains on."""
+    """The data set: shape (C, H, W), numbers of images, and examples each client trains on.
+
+    train: dealt out among the clients; calibration: public, for the compiler; test: held out.
+    """
 
     name: str
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     train: int
+    calibration: int
     test: int
     partition: str
     client_examples: tuple[int, ...]

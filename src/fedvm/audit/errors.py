@@ -1,0 +1,11 @@
+"""Errors of the audit itself; what an audit finds is a `Finding`."""
+
+from __future__ import annotations
+
+
+class AuditError(Exception):
+    """The audit cannot be carried out."""
+
+
+class RecipeError(AuditError):
+    """An ONNX file does not say how it was compiled."""

@@ -1,0 +1,113 @@
+"""What an audit reports: how much was checked, and what does not follow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fedvm.store import Cid, InvalidCid
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a finding lies; what does not apply stays empty. tx: the transaction's hash, cid: the
+    artefact."""
+
+    round: int | None = None
+    member: str = ""
+    version: int | None = None
+    decision: int | None = None
+    tx: str = ""
+    cid: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{name} {value}" for name, value in asdict(self).items() if value not in (None, "")]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not follow. check: the name of the check that failed."""
+
+    check: str
+    place: Place
+    message: str
+
+
+@dataclass
+class Ledger:
+    """Collects the outcomes while an audit runs."""
+
+    passed: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+
+    def check(self, name: str, holds: bool, place: Place, message: str) -> bool:
+        """Record one outcome and return it."""
+        if holds:
+            self.passed[name] += 1
+        else:
+            self.findings.append(Finding(name, place, message))
+        return holds
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The whole audit. passed: how often each check held."""
+
+    chain_id: int
+    federation: str
+    service: str
+    passed: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was found."""
+        return not self.findings
+
+    def rows(self) -> Iterator[tuple[str, int, int]]:
+        """(check, times it held, times it failed), in the order of `CHECKS`."""
+        failed = Counter(finding.check for finding in self.findings)
+        for name in CHECKS:
+            if self.passed.get(name, 0) or failed[name]:
+                yield name, self.passed.get(name, 0), failed[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        return {**asdict(self), "clean": self.clean}
+
+
+def cid_text(cid: bytes) -> str:
+    """A binary CID as text; what is none, in hexadecimal."""
+    try:
+        return str(Cid.from_binary(cid))
+    except InvalidCid:
+        return "0x" + cid.hex()
+
+
+CHECKS: dict[str, str] = {
+    "rules": "the rules' hash is that of the rules the contract was created with",
+    "round opening": "a round trains from the current model, its seed and deadline follow",
+    "relay": "the contract's verdict on every relayed update is the one its rules give",
+    "membership": "who signed was a member when the update was relayed",
+    "signature": "the member's key signed the statement (EIP-712)",
+    "order": "accepted members stand in ascending address order",
+    "weight": "the weight is the stated examples, capped",
+    "update data": "the store holds the update, unaltered",
+    "update root": "the update's tree has the signed root",
+    "norm": "the update's sum of squares is the stated one and within the bound",
+    "total weight": "a final round's total weight and count are those of its accepted updates",
+    "quorum": "a final round has its quorum, a failed one has not or is past its deadline",
+    "aggregate": "the weighted sum over the accepted updates has the stated root",
+    "model": "base plus the weighted mean has the stated model root",
+    "model data": "the store holds each model, unaltered, with the root on the chain",
+    "version": "a version's round is final with its model root",
+    "onnx data": "the store holds the version's ONNX file, unaltered",
+    "onnx weights": "the ONNX file's weights are the round's model",
+    "integer onnx": "compiling again gives the registered integer ONNX digest",
+    "code hashes": "compiling again gives the registered code hashes",
+    "code on chain": "the chain holds the code that was registered",
+    "decision": "a recorded decision's scores are what its version's code gives for its input",
+}

@@ -1,0 +1,55 @@
+"""The audit: from a federation, a service, their chain and a store to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from web3 import Web3
+
+from fedvm.audit.chain_reader import ChainReader
+from fedvm.audit.decisions import replay_decisions
+from fedvm.audit.findings import AuditReport, Ledger
+from fedvm.audit.rounds import FederationReplay, FinalRound
+from fedvm.audit.versions import VersionReplay
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.model_service import ModelService
+from fedvm.store import ContentStore
+
+Progress = Callable[[str, int, int], None]
+
+
+def audit(
+    w3: Web3,
+    store: ContentStore,
+    *,
+    federation: str | None,
+    service: str | None,
+    first_block: int = 0,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Replay everything that the chain records of a federation and a model service (hex addresses).
+
+    The report names what does not follow; nothing is trusted but the chain. first_block: at or before the
+    creation of both contracts; progress: called with what is replayed, how much is done and of how much.
+    Raises AuditError when the contracts are not what they should be, ChainError when they cannot be read.
+    """
+    reader, ledger = ChainReader(w3), Ledger()
+    tell = progress or (lambda what, done, total: None)
+    finals: dict[str, dict[int, FinalRound]] = {}
+    if federation is not None:
+        rounds = FederationReplay(reader, FederationContract(w3, federation), store, ledger)
+        rounds.run(first_block, partial(tell, "federation's events"))
+        finals[federation.lower()] = rounds.finals
+    if service is not None:
+        contract = ModelService(w3, service)
+        versions = VersionReplay(reader, contract, store, ledger, finals)
+        versions.run(first_block, partial(tell, "versions"))
+        replay_decisions(contract, ledger, versions.served, first_block, partial(tell, "decisions"))
+    return AuditReport(
+        chain_id=reader.chain_id,
+        federation=federation or "",
+        service=service or "",
+        passed=dict(ledger.passed),
+        findings=tuple(ledger.findings),
+    )

@@ -1,0 +1,326 @@
+"""Replays a federation: every event in order, every update fetched, every sum done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from fedvm.audit.chain_reader import ChainReader
+from fedvm.audit.errors import AuditError
+from fedvm.audit.findings import Ledger, Place, cid_text
+from fedvm.audit.verdict import Circumstances, signer_of, verdict
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import (
+    FederationCreated,
+    FederationEvent,
+    MemberAdded,
+    MemberRemoved,
+    Refusal,
+    RoundFailed,
+    RoundFinal,
+    RoundOpened,
+    UpdateAccepted,
+    UpdateRefused,
+)
+from fedvm.encoding import (
+    Contribution,
+    Domain,
+    EncodingError,
+    Rules,
+    Update,
+    UpdateContext,
+    aggregate_root,
+    int32_from_bytes,
+    model_root,
+    update_tree,
+    weighted_mean,
+)
+from fedvm.encoding.vector import IntVector
+from fedvm.store import ContentStore, StoreError
+
+
+@dataclass(frozen=True)
+class FinalRound:
+    """A final round as replayed: the model it came to, None where the store could not give it."""
+
+    model_root: bytes
+    model: IntVector | None
+
+
+@dataclass
+class _OpenRound:
+    number: int
+    base_root: bytes
+    deadline: int
+    last_member: str = ""
+    total_weight: int = 0
+    accepted: int = 0
+    contributions: list[Contribution] = field(default_factory=list)
+    expected: dict[str, Iterator[Refusal]] = field(default_factory=dict)  # by transaction, in its order
+
+
+class FederationReplay:
+    """Replays one Federation contract into `ledger`; then `finals` holds its final rounds by number."""
+
+    def __init__(
+        self, reader: ChainReader, contract: FederationContract, store: ContentStore, ledger: Ledger
+    ) -> None:
+        self.finals: dict[int, FinalRound] = {}
+        self._reader, self._contract, self._store, self._ledger = reader, contract, store, ledger
+        self._domain = Domain(reader.chain_id, contract.address)
+        self._members: set[str] = set()
+        self._model: IntVector | None = None
+        self._model_root = b""
+        self._latest = 0
+        self._round: _OpenRound | None = None
+        self._rules: Rules | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """The rules the federation was created with. Raises AuditError before its creation was seen."""
+        if self._rules is None:
+            raise AuditError(
+                f"{self._contract.address} has no FederationCreated event here: start at an earlier block, "
+                "or check address and network"
+            )
+        return self._rules
+
+    def run(self, first_block: int, progress: Callable[[int, int], None] | None = None) -> None:
+        """Replay everything from `first_block` on; `progress(done, events)`.
+
+        Raises AuditError if the contract's creation is not among the events.
+        """
+        events = list(self._contract.events(first=first_block))
+        for done, event in enumerate(events, start=1):
+            self._handle(event)
+            if progress:
+                progress(done, len(events))
+        assert self.rules
+
+    def _handle(self, event: FederationEvent) -> None:
+        match event:
+            case FederationCreated():
+                self._on_created(event)
+            case MemberAdded():
+                self._members.add(event.member.lower())
+            case MemberRemoved():
+                self._members.discard(event.member.lower())
+            case RoundOpened():
+                self._on_opened(event)
+            case UpdateAccepted():
+                self._on_accepted(event)
+            case UpdateRefused():
+                self._on_refused(event)
+            case RoundFinal():
+                self._on_final(event)
+            case RoundFailed():
+                self._on_failed(event)
+
+    def _on_created(self, event: FederationCreated) -> None:
+        self._rules = event.rules
+        place = Place(tx=event.at.tx_hash, cid=cid_text(event.model_cid))
+        self._ledger.check(
+            "rules",
+            event.rules.digest() == event.rules_hash,
+            place,
+            "the rules' hash is not that of the rules",
+        )
+        self._model_root = event.model_root
+        self._model = self._load_model(event.model_cid, event.model_root, place)
+
+    def _on_opened(self, event: RoundOpened) -> None:
+        types = ["uint256", "address", "uint64", "bytes32"]
+        values = [self._reader.chain_id, self._contract.address, event.round, event.base_root]
+        deadline = self._reader.time(event.at.block_number) + self.rules.round_seconds
+        parts = {
+            "number": event.round == self._latest + 1 and self._round is None,
+            "base root": event.base_root == self._model_root,
+            "seed": event.seed == keccak(encode(types, values)),
+            "rules hash": event.rules_hash == self.rules.digest(),
+            "deadline": event.deadline == deadline,
+        }
+        wrong = ", ".join(name for name, holds in parts.items() if not holds)
+        place = Place(round=event.round, tx=event.at.tx_hash)
+        self._ledger.check("round opening", not wrong, place, f"does not follow: {wrong}")
+        self._latest = event.round
+        self._round = _OpenRound(event.round, event.base_root, event.deadline)
+
+    def _on_accepted(self, event: UpdateAccepted) -> None:
+        opened = self._opened(event)
+        member, check = event.member.lower(), self._ledger.check
+        place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
+        self._check_relay(event, opened, Refusal.NONE, place)
+        check("membership", member in self._members, place, "an update of someone who is no member counts")
+        update = event.update(self.rules, opened.base_root)
+        signer = signer_of(update, self._domain, event.signature)
+        check("signature", signer == member, place, f"signed by {signer or 'no possible key'}")
+        check("order", member > opened.last_member, place, f"stands after {opened.last_member}")
+        weight = self.rules.weight(event.examples)
+        check(
+            "weight",
+            event.weight == weight,
+            place,
+            f"counts {event.weight}, but {event.examples} examples under the cap make {weight}",
+        )
+        opened.last_member = member
+        opened.accepted += 1
+        opened.total_weight += event.weight
+        vector = self._load_update(update, member, place)
+        if vector is not None:
+            opened.contributions.append(Contribution(member, event.weight, vector))
+
+    def _on_refused(self, event: UpdateRefused) -> None:
+        place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
+        self._check_relay(event, self._opened(event), event.reason, place)
+
+    def _on_final(self, event: RoundFinal) -> None:
+        opened, check = self._opened(event), self._ledger.check
+        place = Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(event.cid))
+        check(
+            "total weight",
+            (event.total_weight, event.accepted) == (opened.total_weight, opened.accepted),
+            place,
+            f"states {event.accepted} updates of weight {event.total_weight}, "
+            f"accepted were {opened.accepted} of {opened.total_weight}",
+        )
+        check(
+            "quorum",
+            opened.accepted >= self.rules.min_clients,
+            place,
+            f"{opened.accepted} accepted updates are fewer than the quorum of {self.rules.min_clients}",
+        )
+        self._check_aggregate(opened, event, place)
+        self._model_root = event.model_root
+        self._model = self._load_model(event.cid, event.model_root, place)
+        self.finals[event.round] = FinalRound(event.model_root, self._model)
+        self._round = None
+
+    def _on_failed(self, event: RoundFailed) -> None:
+        opened = self._opened(event)
+        late = self._reader.time(event.at.block_number) > opened.deadline
+        self._ledger.check(
+            "quorum",
+            late or opened.accepted < self.rules.min_clients,
+            Place(round=event.round, tx=event.at.tx_hash),
+            "was failed before its deadline in spite of its quorum",
+        )
+        self._round = None
+
+    def _opened(self, event: UpdateAccepted | UpdateRefused | RoundFinal | RoundFailed) -> _OpenRound:
+        if self._round is None or self._round.number != event.round:
+            raise AuditError(
+                f"{type(event).__name__} in {event.at.tx_hash} is of round {event.round}, which is not open: "
+                f"is {self._contract.address} a Federation of this version?"
+            )
+        return self._round
+
+    def _check_relay(
+        self, event: UpdateAccepted | UpdateRefused, opened: _OpenRound, stated: Refusal, place: Place
+    ) -> None:
+        """Hold the contract's verdict against ours, which follows from the transaction's calldata."""
+        tx = event.at.tx_hash
+        if tx not in opened.expected:
+            time = self._reader.time(event.at.block_number)
+            opened.expected[tx] = iter(self._verdicts(opened, self._reader.calldata(tx), time))
+        expected = next(opened.expected[tx], None)
+        if expected is not None:
+            message = f"the verdict is {stated.label}, by the rules it is {expected.label}"
+            self._ledger.check("relay", stated is expected, place, message)
+
+    def _verdicts(self, opened: _OpenRound, calldata: bytes, time: int) -> list[Refusal]:
+        """Verdicts on all updates that a transaction relays; none if it went through another contract."""
+        try:
+            function, arguments = self._contract.contract.decode_function_input(calldata)
+        except ValueError:
+            return []
+        if function.fn_name != "submit":
+            return []
+        reasons, last = [], opened.last_member
+        for submission in arguments["submissions"]:
+            around = Circumstances(
+                self._domain,
+                self.rules,
+                frozenset(self._members),
+                opened.number,
+                opened.base_root,
+                opened.deadline,
+                last,
+                time,
+            )
+            reasons.append(_judge(submission, around))
+            last = submission["member"].lower() if reasons[-1] is Refusal.NONE else last
+        return reasons
+
+    def _load_update(self, update: Update, member: str, place: Place) -> IntVector | None:
+        check, elements = self._ledger.check, self.rules.elements
+        try:
+            vector = int32_from_bytes(self._store.get(update.cid), elements)
+        except (StoreError, EncodingError) as error:
+            check("update data", False, place, str(error))
+            return None
+        check("update data", True, place, "")
+        context = UpdateContext(self._reader.chain_id, self._contract.address, update.round, member, elements)
+        tree = update_tree(vector, context)
+        rooted = check(
+            "update root",
+            tree.root == update.update_root,
+            place,
+            f"the stored update has root 0x{tree.root.hex()}, signed was 0x{update.update_root.hex()}",
+        )
+        check(
+            "norm",
+            tree.sum_squares == update.sum_squares <= self.rules.max_sum_squares,
+            place,
+            f"the stored update's sum of squares is {tree.sum_squares}, stated {update.sum_squares}, "
+            f"bound {self.rules.max_sum_squares}",
+        )
+        return vector if rooted else None
+
+    def _check_aggregate(self, opened: _OpenRound, event: RoundFinal, place: Place) -> None:
+        check = self._ledger.check
+        missing = opened.accepted - len(opened.contributions)
+        if missing or self._model is None:
+            what = f"{missing} accepted updates" if missing else "the base model"
+            check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
+            return
+        try:
+            result = weighted_mean(self._model, opened.contributions)
+        except EncodingError as error:
+            check("aggregate", False, place, f"cannot be computed again: {error}")
+            return
+        check(
+            "aggregate",
+            aggregate_root(result.sums) == event.aggregate_root,
+            place,
+            "the weighted sum of the accepted updates has another root",
+        )
+        check(
+            "model",
+            model_root(result.model) == event.model_root,
+            place,
+            "base plus weighted mean has another root than the model stated",
+        )
+
+    def _load_model(self, cid: bytes, root: bytes, place: Place) -> IntVector | None:
+        check = self._ledger.check
+        try:
+            model = int32_from_bytes(self._store.get(cid), self.rules.elements)
+        except (StoreError, EncodingError) as error:
+            check("model data", False, place, str(error))
+            return None
+        message = "the stored model has another root than the chain's"
+        return model if check("model data", model_root(model) == root, place, message) else None
+
+
+def _judge(submission: Mapping[str, Any], around: Circumstances) -> Refusal:
+    statement = submission["update"]
+    values = statement.values() if isinstance(statement, Mapping) else statement
+    try:
+        update = Update(*values)
+    except EncodingError:  # a CID of a length that the contract refuses for its shape, too
+        return Refusal.WRONG_SHAPE
+    return verdict(submission["member"].lower(), update, bytes(submission["signature"]), around)

@@ -1,0 +1,64 @@
+"""The contract's verdict on one update, computed again (`Federation.sol`, `RulesLib.sol`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedvm.chain.federation_types import Refusal
+from fedvm.encoding import Domain, Rules, SignatureError, Update, recover_signer
+
+_PPM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a verdict depends on beside the update: the round as it stood when the update was relayed.
+
+    last_member: highest member accepted so far (lower-case hex), "" before the first; time: of the block,
+    Unix seconds.
+    """
+
+    domain: Domain
+    rules: Rules
+    members: frozenset[str]
+    round: int
+    base_root: bytes
+    deadline: int
+    last_member: str
+    time: int
+
+
+def verdict(member: str, update: Update, signature: bytes, around: Circumstances) -> Refusal:
+    """Why the update does not count; Refusal.NONE if it does. member: lower-case hex address."""
+    if member not in around.members:
+        return Refusal.NOT_MEMBER
+    if member == around.last_member:
+        return Refusal.DUPLICATE
+    if signer_of(update, around.domain, signature) != member:
+        return Refusal.BAD_SIGNATURE
+    return _by_rules(update, around)
+
+
+def signer_of(update: Update, domain: Domain, signature: bytes) -> str:
+    """Lower-case hex address of the key that signed, "" if no key can have."""
+    try:
+        return recover_signer(update, domain, signature).lower()
+    except SignatureError:
+        return ""
+
+
+def _by_rules(update: Update, around: Circumstances) -> Refusal:
+    rules = around.rules
+    shape = (rules.elements, rules.fraction_bits)
+    checks = (
+        (update.round == around.round, Refusal.WRONG_ROUND),
+        (update.rules_hash == rules.digest(), Refusal.WRONG_RULES),
+        (update.base_root == around.base_root, Refusal.WRONG_BASE),
+        ((update.elements, update.fraction_bits) == shape, Refusal.WRONG_SHAPE),
+        (around.time <= min(update.deadline, around.deadline), Refusal.EXPIRED),
+        (update.examples >= rules.min_examples, Refusal.TOO_FEW_EXAMPLES),
+        (update.sum_squares <= rules.max_sum_squares, Refusal.NORM_TOO_LARGE),
+        (rules.min_accuracy_ppm <= update.accuracy_ppm <= _PPM, Refusal.ACCURACY_TOO_LOW),
+        (update.loss_micros <= rules.max_loss_micros, Refusal.LOSS_TOO_HIGH),
+    )
+    return next((reason for holds, reason in checks if not holds), Refusal.NONE)

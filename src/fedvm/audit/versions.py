@@ -1,0 +1,123 @@
+"""Checks every registered version: its ONNX file, its weights, and the code that compiling it again gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from eth_hash.auto import keccak
+
+from fedvm.audit.chain_reader import ChainReader
+from fedvm.audit.errors import RecipeError
+from fedvm.audit.findings import Ledger, Place, cid_text
+from fedvm.audit.recipe import CompileRecipe, calibration_images, initializers, read_recipe
+from fedvm.audit.rounds import FinalRound
+from fedvm.chain.model_service import ModelService, Version, VersionRegistered
+from fedvm.compiler import CompiledModel, CompileError, compile_model
+from fedvm.encoding import dequantize
+from fedvm.encoding.vector import IntVector
+from fedvm.store import ContentStore, StoreError
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version whose code is what was registered: address → runtime code, and the entry's address."""
+
+    program: str
+    codes: Mapping[str, bytes]
+
+
+class VersionReplay:
+    """Checks the versions of one ModelService; then `served` holds those that can be run, by number.
+
+    finals: final rounds of each federation that was replayed, by the federation's lower-case address.
+    """
+
+    def __init__(
+        self,
+        reader: ChainReader,
+        service: ModelService,
+        store: ContentStore,
+        ledger: Ledger,
+        finals: Mapping[str, Mapping[int, FinalRound]],
+    ) -> None:
+        self.served: dict[int, ServedVersion] = {}
+        self._reader, self._service, self._store = reader, service, store
+        self._ledger, self._finals = ledger, finals
+
+    def run(self, first_block: int, progress: Callable[[int, int], None] | None = None) -> None:
+        """Check every version; `progress(done, versions)`."""
+        registered = list(self._service.versions(first=first_block))
+        for done, event in enumerate(registered):
+            if progress:
+                progress(done, len(registered))
+            self._check(event)
+
+    def _check(self, event: VersionRegistered) -> None:
+        version, check = event.version, self._ledger.check
+        place = Place(version=event.id, tx=event.at.tx_hash, cid=cid_text(version.onnx_cid))
+        self._check_code(event.id, version, place)
+        final = self._check_round(version, place) if version.has_lineage else None
+        try:
+            onnx = self._store.get(version.onnx_cid)
+        except StoreError as error:
+            check("onnx data", False, place, str(error))
+            return
+        check("onnx data", True, place, "")
+        try:
+            recipe = read_recipe(onnx)
+            if final is not None and final.model is not None:
+                self._check_weights(onnx, recipe, final.model, place)
+            compiled = compile_model(onnx, calibration_images(self._store, recipe), **recipe.arguments())
+        except (RecipeError, StoreError, CompileError) as error:
+            check("integer onnx", False, place, f"cannot be compiled again: {error}")
+            return
+        self._check_compilation(compiled, version, place)
+
+    def _check_code(self, number: int, version: Version, place: Place) -> None:
+        codes = {part.account: self._reader.code(part.account) for part in version.parts}
+        altered = [part.account for part in version.parts if keccak(codes[part.account]) != part.code_hash]
+        message = f"the chain holds other code than registered at {', '.join(altered)}"
+        if self._ledger.check("code on chain", not altered, place, message):
+            self.served[number] = ServedVersion(version.program, codes)
+
+    def _check_round(self, version: Version, place: Place) -> FinalRound | None:
+        rounds = self._finals.get(version.federation.lower())
+        if rounds is None:
+            message = f"comes from the federation {version.federation}, which was not audited: audit it, too"
+            self._ledger.check("version", False, place, message)
+            return None
+        final = rounds.get(version.round)
+        same = final is not None and final.model_root == version.model_root
+        message = f"round {version.round} is not final with the model root registered"
+        return final if self._ledger.check("version", same, place, message) else None
+
+    def _check_weights(self, onnx: bytes, recipe: CompileRecipe, model: IntVector, place: Place) -> None:
+        stored = initializers(onnx)
+        parts = [stored[name].reshape(-1) for name in recipe.tensors if name in stored]
+        weights = np.concatenate([np.zeros(0, np.float32), *parts])
+        expected = dequantize(model, recipe.fraction_bits).astype(np.float32)
+        same = weights.shape == expected.shape and bool((weights == expected).all())
+        self._ledger.check(
+            "onnx weights", same, place, "the weights in the ONNX file are not the round's model"
+        )
+
+    def _check_compilation(self, compiled: CompiledModel, version: Version, place: Place) -> None:
+        digest = sha256(compiled.reference.SerializeToString(deterministic=True)).digest()
+        self._ledger.check(
+            "integer onnx",
+            digest == version.integer_onnx_digest,
+            place,
+            f"compiling again gives 0x{digest.hex()}, registered is 0x{version.integer_onnx_digest.hex()}",
+        )
+        entry, *parts = version.parts
+        linked = compiled.link([part.account for part in parts]) if len(parts) < len(compiled.units) else ()
+        hashes = [keccak(code) for code in linked]
+        self._ledger.check(
+            "code hashes",
+            hashes == [part.code_hash for part in (*parts, entry)],
+            place,
+            "compiling again gives other code than registered",
+        )

@@ -1,0 +1,59 @@
+"""Step 5: the federated network as `model.pt` and `model.onnx`, and compiled to EVM code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedvm.audit.recipe import CompileRecipe, write_recipe
+from fedvm.compiler import CompiledModel, compile_model
+from fedvm.learning.checkpoint import save_checkpoint
+from fedvm.learning.export import export_onnx
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.data import PreparedData
+from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.federate import Trained
+from fedvm.store import ContentStore
+
+
+@dataclass(frozen=True)
+class Built:
+    """The compiled network. onnx: bytes of `model.onnx`, whose metadata say how to compile it again."""
+
+    onnx: bytes
+    onnx_cid: str
+    compiled: CompiledModel
+
+
+def build(
+    config: RunConfig, data: PreparedData, trained: Trained, store: ContentStore, directory: RunDirectory
+) -> Built:
+    """Write `model.pt`, `model.onnx`, `model.int.onnx` and `program/`; publish what the audit needs.
+
+    All of it follows from the trained weights and the configuration, so doing it again changes nothing.
+    Raises ExportError or CompileError.
+    """
+    save_checkpoint(
+        directory.checkpoint,
+        trained.model,
+        trained.model_spec,
+        data.images.class_names,
+        data.images.normalisation,
+    )
+    scale = data.images.normalisation
+    recipe = CompileRecipe(
+        calibration=store.put(data.calibration.tobytes()),
+        calibration_shape=data.calibration.shape,
+        preprocess=(scale.scale, scale.offset),
+        tensors=tuple(tensor.name for tensor in trained.spec.tensors),
+        fraction_bits=config.rules.fraction_bits,
+        options={
+            "weight_bits": config.compiler.weight_bits,
+            "activation_bits": config.compiler.activation_bits,
+        },
+    )
+    onnx = write_recipe(export_onnx(trained.model, data.images.shape, directory.onnx), recipe)
+    write_atomically(directory.onnx, onnx)
+    compiled = compile_model(onnx, data.calibration, **recipe.arguments())
+    compiled.save(directory.program)
+    write_atomically(directory.reference, compiled.reference.SerializeToString(deterministic=True))
+    return Built(onnx, store.put(onnx), compiled)

@@ -1,0 +1,68 @@
+"""Step 1: read the data set, keep the public calibration images apart, deal the rest out among the
+clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedvm.learning.data import ImageData, load_dataset
+from fedvm.learning.partition import Partition, Scheme, partition
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.results import DataFacts
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The images of a run.
+
+    images: the data set, its training split without the calibration images; partitions: one a client, indices
+    into that split; calibration: uint8 `[N, C, H, W]`, public, held by no client.
+    """
+
+    images: ImageData
+    partitions: tuple[Partition, ...]
+    calibration: NDArray[np.uint8]
+
+    def facts(self, config: RunConfig) -> DataFacts:
+        """What the report says of the data."""
+        how = config.data.partition + (f", α = {config.data.alpha:g}" if _uses_alpha(config) else "")
+        return DataFacts(
+            name=self.images.name,
+            shape=self.images.shape,
+            class_names=self.images.class_names,
+            train=len(self.images.train),
+            calibration=len(self.calibration),
+            test=len(self.images.test),
+            partition=how,
+            client_examples=tuple(len(part.train_indices) for part in self.partitions),
+        )
+
+
+def prepare_data(config: RunConfig) -> PreparedData:
+    """Read and deal out, the same for the same configuration.
+
+    Raises what `fedvm.learning` raises for data that cannot be used, and ConfigError when the calibration
+    would take more than half of the training images.
+    """
+    seed = config.run.seed
+    data = load_dataset(config.data.dataset, config.data.path, seed=seed)
+    wanted = config.compiler.calibration_images
+    if 2 * wanted > len(data.train):
+        raise ConfigError(
+            f"compiler.calibration_images = {wanted} is more than half of the {len(data.train)} training "
+            "images: lower it"
+        )
+    order = np.random.default_rng((seed, 1)).permutation(len(data.train))
+    calibration = data.train.take(np.sort(order[:wanted])).images
+    kept = replace(data, train=data.train.take(np.sort(order[wanted:])))
+    scheme = Scheme(config.data.partition, alpha=config.data.alpha)
+    partitions = partition(kept.train.labels, config.data.clients, scheme, seed=seed)
+    return PreparedData(kept, partitions, calibration)
+
+
+def _uses_alpha(config: RunConfig) -> bool:
+    return config.data.partition == "dirichlet"

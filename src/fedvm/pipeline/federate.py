@@ -1,0 +1,230 @@
+"""Steps 2 to 4: the initial model, the federation contract, the rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from flwr.app import ArrayRecord, MetricRecord
+from web3.types import Nonce
+from web3.utils import get_create_address
+
+from fedvm.chain.deployment import ChainRef, Deployment
+from fedvm.chain.embedded import EmbeddedChain
+from fedvm.chain.federation import FederationContract
+from fedvm.encoding import Rules, VectorSpec, max_sum_squares, quantize_model
+from fedvm.encoding.vector import IntVector
+from fedvm.federation.chain_ledger import ChainLedger
+from fedvm.federation.client import ClientData
+from fedvm.federation.grid import Finished
+from fedvm.federation.journal import RoundJournal
+from fedvm.federation.membership import publish_model
+from fedvm.federation.records import RoundRecord
+from fedvm.federation.schema import FederationSettings, TrainingSettings
+from fedvm.federation.server import Watch, image_nodes, initial_arrays, run_federation
+from fedvm.federation.workers import forking_supported
+from fedvm.learning.device import resolve_device
+from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.training import evaluate
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.data import PreparedData
+from fedvm.pipeline.directory import RunDirectory
+from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.events import Observer
+from fedvm.pipeline.results import MemberRow, RoundRow
+from fedvm.store import Cid, ContentStore
+
+PPM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the rounds came to: the network with the federated weights, and the last final round.
+
+    vector: the model on chain, int32; spec: how it maps to tensors; round: the final round that gave it.
+    """
+
+    model: torch.nn.Module
+    model_spec: ModelSpec
+    spec: VectorSpec
+    vector: IntVector
+    model_root: bytes
+    round: int
+    contract: FederationContract
+    rounds: tuple[RoundRow, ...]
+
+
+def federate(
+    config: RunConfig,
+    data: PreparedData,
+    chain: EmbeddedChain,
+    store: ContentStore,
+    directory: RunDirectory,
+    observer: Observer,
+) -> Trained:
+    """Create the federation, or find the one of an interrupted run, and play its rounds to the last.
+
+    Raises ConfigError when every round failed, and what `fedvm.federation` raises.
+    """
+    spec = ModelSpec.for_data(config.model.name, data.images)
+    settings = _settings(config)
+    initial = initial_arrays(spec, config.run.seed)
+    keys = [chain.account("member", index).key.hex() for index in range(config.data.clients)]
+    clients = {str(chain.account("member", index).address): index for index in range(config.data.clients)}
+    contract = _contract(config, data, chain, store, initial, list(clients))
+    reference = ChainRef("embedded", directory.chain.name)
+    if not directory.deployment.is_file():
+        Deployment(reference, chain.chain_id, federation=contract.address).save(directory.path)
+    rows: list[RoundRow] = []
+
+    def on_round(record: RoundRecord) -> None:
+        rows.append(round_row(record, clients))
+        observer.round_done(rows[-1], config.federation.rounds)
+
+    def on_client(finished: Finished) -> None:
+        observer.progress("clients", finished.done, finished.total)
+
+    result = run_federation(
+        settings,
+        ledger=ChainLedger(contract, chain.account("coordinator")),
+        store=store,
+        nodes=image_nodes(
+            settings,
+            model=spec,
+            data=lambda index: _client_data(data, index),
+            keys=keys,
+            seed=config.run.seed,
+            normalisation=data.images.normalisation,
+        ),
+        keys=keys,
+        initial=initial,
+        seed=config.run.seed,
+        workers=config.training.workers if config.training.workers > 1 and forking_supported() else 0,
+        evaluate_fn=lambda number, arrays: _test(config, data, spec, arrays, settings.training.device),
+        journal=RoundJournal(directory.rounds),
+        watch=Watch(on_client=on_client, on_round=on_round),
+    )
+    final = [row.round for row in rows if row.final]
+    if not final:
+        raise ConfigError(
+            f"no round reached its quorum of {config.rules.min_clients} accepted updates: see why in the "
+            "table above, then begin a new run with other rules"
+        )
+    return Trained(
+        model=_network(spec, result.arrays),
+        model_spec=spec,
+        spec=VectorSpec.from_arrays({name: array.numpy() for name, array in result.arrays.items()}),
+        vector=result.vector,
+        model_root=contract.model_root(),
+        round=final[-1],
+        contract=contract,
+        rounds=tuple(rows),
+    )
+
+
+def rules_for(config: RunConfig, data: PreparedData, elements: int) -> Rules:
+    """The contract's rules: `rules` of the configuration in the contract's units."""
+    sizes = [len(part.train_indices) for part in data.partitions]
+    cap = config.rules.max_examples or -(-2 * sum(sizes) // len(sizes))
+    return Rules(
+        min_clients=config.rules.min_clients,
+        min_examples=config.rules.min_examples,
+        max_examples=max(cap, config.rules.min_examples),
+        max_sum_squares=max_sum_squares(config.rules.max_norm, config.rules.fraction_bits),
+        elements=elements,
+        fraction_bits=config.rules.fraction_bits,
+        round_seconds=config.rules.round_seconds,
+        min_accuracy_ppm=round(config.rules.min_accuracy * PPM),
+        max_loss_micros=round(config.rules.max_loss * PPM),
+    )
+
+
+def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:
+    """A federation's record as the report shows it. clients: member's address → the client's number."""
+    rows = [MemberRow(clients[one.member], one.member, one.examples, one.weight) for one in record.accepted]
+    rows += [MemberRow(clients[one.member], one.member, 0, 0, refused=one.reason) for one in record.refused]
+    rows += [MemberRow(clients[one.member], one.member, 0, 0, failure=one.reason) for one in record.failures]
+    return RoundRow(
+        round=record.round,
+        final=record.status == "final",
+        members=tuple(sorted(rows, key=lambda row: row.client)),
+        train_loss=record.train_loss,
+        validation_loss=record.validation_loss,
+        validation_accuracy=record.validation_accuracy,
+        test_loss=record.test_loss,
+        test_accuracy=record.test_accuracy,
+        seconds=record.seconds or None,
+        gas={"open": record.gas.open, "submit": record.gas.submit, "close": record.gas.close},
+        model_root=record.model_root,
+        model_cid=record.model_cid or "",
+    )
+
+
+def _settings(config: RunConfig) -> FederationSettings:
+    training = config.training.model_dump(exclude={"workers"})
+    training["device"] = resolve_device(config.training.device).type
+    return FederationSettings(
+        clients=config.data.clients,
+        **config.federation.model_dump(),
+        training=TrainingSettings(**training),
+        adversaries=config.adversaries,
+    )
+
+
+def _contract(
+    config: RunConfig,
+    data: PreparedData,
+    chain: EmbeddedChain,
+    store: ContentStore,
+    initial: ArrayRecord,
+    members: list[str],
+) -> FederationContract:
+    """The federation of this run, which is the first thing its owner creates.
+
+    So its address is known before it is there, and a run that was killed right after creating it finds it:
+    another federation would have another address, and with it other seeds and other samples.
+    """
+    owner = chain.account("owner")
+    address = get_create_address(owner.address, Nonce(0))
+    if chain.w3.eth.get_code(address):
+        return FederationContract(chain.w3, address)
+    arrays = {name: array.numpy() for name, array in initial.items()}
+    spec = VectorSpec.from_arrays(arrays)
+    vector = quantize_model(spec.flatten(arrays), config.rules.fraction_bits)
+    root, cid = publish_model(store, vector)
+    contract, _ = FederationContract.deploy(
+        chain.w3,
+        owner,
+        coordinator=chain.account("coordinator").address,
+        rules=rules_for(config, data, spec.elements),
+        members=members,
+        model_root=root,
+        model_cid=Cid.parse(cid).binary,
+    )
+    return contract
+
+
+def _client_data(data: PreparedData, index: int) -> ClientData:
+    part, train = data.partitions[index], data.images.train
+    return ClientData(train.take(part.train_indices), train.take(part.validation_indices))
+
+
+def _network(spec: ModelSpec, arrays: ArrayRecord) -> torch.nn.Module:
+    network = build_model(spec, seed=0)
+    network.load_state_dict(arrays.to_torch_state_dict())
+    return network.eval()
+
+
+def _test(
+    config: RunConfig, data: PreparedData, spec: ModelSpec, arrays: ArrayRecord, device: str
+) -> MetricRecord:
+    test = data.images.test
+    result = evaluate(
+        _network(spec, arrays),
+        test.images,
+        test.labels,
+        criterion=config.training.criterion,
+        normalisation=data.images.normalisation,
+        device=device,
+    )
+    return MetricRecord({"loss": result.loss, "accuracy": result.accuracy})

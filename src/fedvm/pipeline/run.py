@@ -1,0 +1,225 @@
+"""The whole run, step by step, in one directory. Each step finds what an interrupted start has left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from web3 import Web3
+
+import fedvm
+from fedvm.chain.embedded import EmbeddedChain, open_chain
+from fedvm.chain.revm import RevmProgram
+from fedvm.learning.models import model_size
+from fedvm.pipeline.baseline import baseline
+from fedvm.pipeline.build import Built, build
+from fedvm.pipeline.check import Checked, check_predictions
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.config_file import save_config
+from fedvm.pipeline.data import PreparedData, prepare_data
+from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.events import Observer
+from fedvm.pipeline.federate import Trained, federate
+from fedvm.pipeline.gas import read_gas
+from fedvm.pipeline.report import ReportImages, render_report
+from fedvm.pipeline.results import (
+    ChainFacts,
+    GasFacts,
+    LayerFacts,
+    ModelFacts,
+    ProgramPart,
+    RunReport,
+)
+from fedvm.pipeline.serve import Lineage, Served, serve, served_before
+from fedvm.store import Cid, ContentStore
+
+_PICTURES_PER_CLASS = 2
+
+
+@dataclass
+class _Steps:
+    """Announces the steps and measures them."""
+
+    observer: Observer
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, title: str) -> Iterator[None]:
+        self.observer.step(title)
+        begun = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - begun, 3)
+
+
+def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | None = None) -> RunReport:
+    """Run everything that `config` says, or go on with a run that was interrupted at any moment.
+
+    With the same configuration the result is the same, interrupted or not: `model_root` and the weights to
+    the bit. Raises RunDirectoryError when the directory is in use, not empty, or (resuming) holds no run;
+    otherwise what the steps raise. KeyboardInterrupt passes through; nothing needs to be cleaned up.
+    """
+    watcher, directory = observer or Observer(), RunDirectory(config.out)
+    if resume:
+        directory.require_run()
+    else:
+        directory.require_free()
+    with directory.locked():
+        if not resume:
+            directory.require_free()  # again, now that nobody else can begin here
+            save_config(config, directory.config)
+        watcher.started(config, resume)
+        with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
+            return _run(config, directory, chain, watcher)
+
+
+def _run(config: RunConfig, directory: RunDirectory, chain: EmbeddedChain, observer: Observer) -> RunReport:
+    steps, store = _Steps(observer), ContentStore(directory.store)
+    with steps.step("data", f"Reading {config.data.dataset} and dealing it out"):
+        data = prepare_data(config)
+        observer.note(_describe(config, data))
+    with steps.step("federation", f"Federating {config.federation.rounds} rounds under the contract's rules"):
+        trained = federate(config, data, chain, store, directory, observer)
+    central = None
+    if config.baseline.enabled:
+        with steps.step("baseline", "Training the baselines in one place"):
+            central = baseline(config, data, directory, observer)
+    with steps.step("compile", "Exporting and compiling the federated model"):
+        built = build(config, data, trained, store, directory)
+    with steps.step("deploy", "Deploying the program and registering the version"):
+        served = served_before(chain.w3, directory) or serve(
+            chain.w3,
+            chain.account("owner"),
+            built.compiled,
+            built.onnx_cid,
+            directory,
+            Lineage(trained.contract.address, trained.round, trained.model_root),
+            lambda done, total: observer.progress("transactions", done, total),
+        )
+    with steps.step("check", "Asking the contract about held-out images"):
+        checked = check_predictions(
+            data.images,
+            config.evaluation.test_images,
+            trained.model,
+            directory.reference.read_bytes(),
+            RevmProgram.from_chain(chain.w3, [part.account for part in served.registered.version.parts]),
+            served.service,
+            lambda done, total: observer.progress("images", done, total),
+        )
+    report = RunReport(
+        fedvm=fedvm.__version__,
+        name=config.run.name,
+        seed=config.run.seed,
+        data=data.facts(config),
+        rules=_rules(trained),
+        rounds=trained.rounds,
+        baseline=central,
+        model=_model_facts(config, data, trained, built, served, chain),
+        chain=_chain_facts(trained, served, chain),
+        gas=_gas_facts(trained, built, served, checked, chain),
+        evaluation=checked.facts,
+        seconds=steps.seconds,
+    )
+    with steps.step("report", "Writing the report"):
+        page = render_report(report, ReportImages(_pictures(data), checked.images))
+        write_atomically(directory.page, page)
+        report.save(directory.report)
+    return report
+
+
+def _describe(config: RunConfig, data: PreparedData) -> str:
+    sizes = [len(part.train_indices) for part in data.partitions]
+    spread = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return (
+        f"{len(data.images.train):,} images for {len(sizes)} clients ({spread} to train on each), "
+        f"{len(data.calibration)} public ones for the compiler, {len(data.images.test):,} held out"
+    )
+
+
+def _rules(trained: Trained) -> dict[str, int]:
+    rules = trained.contract.rules()
+    names = (
+        "minClients",
+        "minExamples",
+        "maxExamples",
+        "maxSumSquares",
+        "elements",
+        "fractionBits",
+        "roundSeconds",
+        "minAccuracyPpm",
+        "maxLossMicros",
+    )
+    return dict(zip(names, rules.as_tuple(), strict=True))
+
+
+def _model_facts(
+    config: RunConfig,
+    data: PreparedData,
+    trained: Trained,
+    built: Built,
+    served: Served,
+    chain: EmbeddedChain,
+) -> ModelFacts:
+    size = model_size(trained.model, data.images.shape)
+    version = served.registered.version
+    return ModelFacts(
+        name=config.model.name,
+        parameters=size.parameters,
+        macs=size.macs,
+        round=version.round,
+        version=served.registered.id,
+        model_root="0x" + version.model_root.hex(),
+        onnx_cid=str(Cid.from_binary(version.onnx_cid)),
+        integer_onnx_sha256="0x" + version.integer_onnx_digest.hex(),
+        parts=tuple(
+            ProgramPart(part.account, "0x" + part.code_hash.hex(), _size(chain, part.account))
+            for part in version.parts
+        ),
+        layers=tuple(
+            LayerFacts(row["name"], row["op"], row["macs"], row["gas"])
+            for row in built.compiled.manifest["layers"]
+        ),
+    )
+
+
+def _size(chain: EmbeddedChain, address: str) -> int:
+    return len(chain.w3.eth.get_code(Web3.to_checksum_address(address)))
+
+
+def _chain_facts(trained: Trained, served: Served, chain: EmbeddedChain) -> ChainFacts:
+    return ChainFacts(
+        chain_id=chain.chain_id,
+        federation=trained.contract.address,
+        service=served.service.address,
+        program=served.registered.version.program,
+        coordinator=trained.contract.coordinator(),
+    )
+
+
+def _gas_facts(
+    trained: Trained, built: Built, served: Served, checked: Checked, chain: EmbeddedChain
+) -> GasFacts:
+    gas = read_gas(chain.w3)
+    forecast = built.compiled.manifest["gas"]
+    return GasFacts(
+        federation_deploy=gas.creating([trained.contract.address]),
+        service_deploy=gas.creating([served.service.address]),
+        program_deploy=gas.creating(part.account for part in served.registered.version.parts),
+        register=gas.transactions[served.registered.at.tx_hash],
+        rounds=sum(sum(row.gas.values()) for row in trained.rounds),
+        predict=int(np.rint(checked.gas.mean())),
+        predict_estimate=int(forecast["evm"]),
+        filecoin_predict_estimate=int(forecast["filecoin"]),
+    )
+
+
+def _pictures(data: PreparedData) -> dict[str, list[NDArray[np.uint8]]]:
+    """Two held-out images of each class: those of the clients stay with them."""
+    test = data.images.test
+    return {
+        name: [test.images[n] for n in np.flatnonzero(test.labels == label)[:_PICTURES_PER_CLASS]]
+        for label, name in enumerate(data.images.class_names)
+    }
