@@ -199,6 +199,13 @@ class Assembler:
         self._times = outer
         self.op("POP")
 
+    @contextmanager
+    def failure(self) -> Iterator[None]:
+        """What is appended inside runs only when the call reverts: it counts for the size, not for the gas."""
+        outer, self._times = self._times, 0
+        yield
+        self._times = outer
+
     # -- output ---------------------------------------------------------------------------------------------------
 
     @property

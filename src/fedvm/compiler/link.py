@@ -151,7 +151,9 @@ def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
             continue
         # a dense layer is cut for little; a cut convolution loads its input words once more
         worth = 2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
-        cut = step.split(budget) if budget >= worth else None
+        # the rest of a cut step reads what this one reads, so that must not have been made inside this part
+        alone = len(groups) == 1 or not groups[-1].steps
+        cut = step.split(budget) if alone and budget >= worth else None
         if cut is not None:
             groups[-1].steps.append(cut[0])
             todo.insert(0, cut[1])
@@ -338,19 +340,20 @@ def _begin(a: Assembler, plan: Plan) -> None:
         a.op("EQ", result="fits")
         ok = a.new_label("length_ok", [*a.stack[:-1]])
         a.jump_if(ok)
-        a.push(int.from_bytes(WRONG_LENGTH, "big") << 224)
-        a.push(0)
-        a.op("MSTORE")
-        a.push(count)
-        a.push(4)
-        a.op("MSTORE")
-        a.push(36)
-        a.op("CALLDATALOAD")
-        a.push(36)
-        a.op("MSTORE")
-        a.push(68)
-        a.push(0)
-        a.op("REVERT")
+        with a.failure():
+            a.push(int.from_bytes(WRONG_LENGTH, "big") << 224)
+            a.push(0)
+            a.op("MSTORE")
+            a.push(count)
+            a.push(4)
+            a.op("MSTORE")
+            a.push(36)
+            a.op("CALLDATALOAD")
+            a.push(36)
+            a.op("MSTORE")
+            a.push(68)
+            a.push(0)
+            a.op("REVERT")
         a.place(ok, reached=False)
         _require(a, MALFORMED)
 
@@ -359,12 +362,13 @@ def _require(a: Assembler, error: bytes) -> None:
     """Revert with an error without arguments unless the top of the stack is true. Stack: condition →"""
     ok = a.new_label("ok", a.stack[:-1])
     a.jump_if(ok)
-    a.push(int.from_bytes(error, "big") << 224)
-    a.push(0)
-    a.op("MSTORE")
-    a.push(4)
-    a.push(0)
-    a.op("REVERT")
+    with a.failure():
+        a.push(int.from_bytes(error, "big") << 224)
+        a.push(0)
+        a.op("MSTORE")
+        a.push(4)
+        a.push(0)
+        a.op("REVERT")
     a.place(ok, reached=False)
 
 
