@@ -34,7 +34,7 @@ class Adversary:
     """How a client misbehaves: what it does to its labels, its app's replies, its update, its messages."""
 
     summary: str
-    labels: Callable[[Split, int], Split] | None = None
+    labels: Callable[[Split], Split] | None = None
     inner: Sequence[Mod] = ()
     quantizer: Quantizer = clip_and_quantize
     outer: Sequence[Mod] = ()
@@ -96,10 +96,9 @@ def _foreign_signature(reply: Message, seed_text: str) -> bytes:
     return bytes(Account.unsafe_sign_hash(digest, key).signature)
 
 
-def _shuffle_labels(images: Split, seed: int) -> Split:
-    """The same images with labels dealt out at random: the client trains on noise."""
-    order = np.random.default_rng(seed).permutation(len(images))
-    return replace(images, labels=images.labels[order])
+def _shift_labels(images: Split) -> Split:
+    """The same images, each with the label of the next class: what is learnt from them is wrong."""
+    return replace(images, labels=(images.labels + 1) % (int(images.labels.max()) + 1))
 
 
 ADVERSARIES: Mapping[str, Adversary] = MappingProxyType(
@@ -108,6 +107,6 @@ ADVERSARIES: Mapping[str, Adversary] = MappingProxyType(
         "exploded_update": Adversary("scales its update 1000-fold and does not clip it", quantizer=_explode),
         "bad_signature": Adversary("signs with a key not its own", outer=(_sign_as_member_with_another_key,)),
         "replay": Adversary("sends its first update again and again", outer=(_replay,)),
-        "low_quality": Adversary("trains on shuffled labels", labels=_shuffle_labels),
+        "low_quality": Adversary("trains on wrong labels", labels=_shift_labels),
     }
 )

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from enum import IntEnum
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
-from web3.contract import Contract
+from eth_account.signers.local import LocalAccount
 
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import (
+    FederationCreated,
+    FederationEvent,
+    RoundFailed,
+    RoundFinal,
+    RoundOpened,
+    Submission,
+    UpdateAccepted,
+    UpdateRefused,
+)
 from fedvm.encoding import Rules
 from fedvm.federation.commitment import SignedUpdate
+from fedvm.federation.errors import LedgerMismatch
 from fedvm.federation.ledger import (
     AcceptedUpdate,
     LedgerRound,
@@ -17,147 +28,158 @@ from fedvm.federation.ledger import (
     RoundGas,
     RoundStatus,
     Verdict,
-    by_address,
 )
 
-BATCH_BYTES = 48_000
-"""Calldata one `submit` may take: under FEVM's 64 KiB of a message, with room for the envelope."""
-_SUBMISSION_BYTES = 900
-
-
-class Refusal(IntEnum):
-    """The contract's reasons, in its order."""
-
-    None_ = 0
-    NotMember = 1
-    Duplicate = 2
-    BadSignature = 3
-    WrongRound = 4
-    WrongRules = 5
-    WrongBase = 6
-    WrongShape = 7
-    Expired = 8
-    TooFewExamples = 9
-    NormTooLarge = 10
-    AccuracyTooLow = 11
-    LossTooHigh = 12
+Event = TypeVar("Event", RoundOpened, UpdateAccepted, UpdateRefused, RoundFinal, RoundFailed)
 
 
 class ChainLedger:
-    """A `Ledger` over the web3 contract object; `coordinator` is an address that the provider signs for."""
+    """A `Ledger` over the contract; `coordinator` signs the transactions.
 
-    def __init__(self, contract: Contract, coordinator: str) -> None:
+    first_block: the block the contract was created in, so that no earlier one is searched for its events.
+    Events are read once and kept, each call reading on from the last block seen; a chain that reorganises
+    deeper than the network's receipts are waited for would need a new ChainLedger.
+    """
+
+    def __init__(
+        self, contract: FederationContract, coordinator: LocalAccount, *, first_block: int = 0
+    ) -> None:
         self._contract = contract
         self._coordinator = coordinator
-        self._w3 = contract.w3
+        self._rules = contract.rules()
+        self._chain_id = int(contract.w3.eth.chain_id)
+        self._events: list[FederationEvent] = []
+        self._next_block = first_block
+        self._gas_by_transaction: dict[str, int] = {}
 
     @property
     def chain_id(self) -> int:
-        return int(self._w3.eth.chain_id)
+        """EIP-155 chain id."""
+        return self._chain_id
 
     @property
     def address(self) -> str:
-        return str(self._contract.address)
+        """Checksummed address of the contract."""
+        return self._contract.address
 
     def rules(self) -> Rules:
-        return Rules(*self._contract.functions.rules().call())
+        """The rules, which are fixed when the contract is created."""
+        return self._rules
 
     def members(self) -> tuple[str, ...]:
-        return tuple(sorted(self._contract.functions.members().call(), key=by_address))
+        """Checksummed addresses, ascending."""
+        return tuple(self._contract.members())
 
     def current_round(self) -> int:
-        return int(self._contract.functions.currentRound().call())
+        """Number of the latest round, 0 before the first."""
+        return self._contract.current_round()
 
     def round(self, number: int) -> LedgerRound:
-        (state, _, deadline, _, accepted, weight, base_root, _, model_root, aggregate_root) = (
-            self._contract.functions.round(number).call()
-        )
-        final = RoundStatus(state) is RoundStatus.FINAL
+        """State of a round. Raises CallFailed if it was never opened."""
+        stored = self._contract.round(number)
+        status = RoundStatus(stored.state.value)
+        final = self._of(RoundFinal, number) if status is RoundStatus.FINAL else []
         return LedgerRound(
             number=number,
-            status=RoundStatus(state),
-            seed=bytes(self._contract.functions.roundSeed(number).call()),
-            base_root=bytes(base_root),
-            model_root=bytes(model_root),
-            aggregate_root=bytes(aggregate_root),
-            deadline=int(deadline),
-            accepted=int(accepted),
-            total_weight=int(weight),
-            model_cid=bytes(self._logs("RoundFinal", round=number)[0]["args"]["cid"]) if final else b"",
+            status=status,
+            seed=self._contract.round_seed(number),
+            base_root=bytes(stored.base_root),
+            model_root=bytes(stored.model_root),
+            aggregate_root=bytes(stored.aggregate_root),
+            deadline=stored.deadline,
+            accepted=stored.accepted,
+            total_weight=stored.total_weight,
+            model_cid=bytes(final[0].cid) if final else b"",
         )
 
     def model_cid(self) -> bytes:
-        final = self._logs("RoundFinal")
-        if final:
-            return bytes(final[-1]["args"]["cid"])
-        return bytes(self._logs("FederationCreated")[0]["args"]["modelCid"])
+        """Binary CID of the latest final model, or of the first. Raises LedgerMismatch if no event has it."""
+        events = self._read()
+        final = [event for event in events if isinstance(event, RoundFinal)]
+        created = [event for event in events if isinstance(event, FederationCreated)]
+        if not final and not created:
+            raise LedgerMismatch(f"{self.address} tells of no model; search from an earlier first_block")
+        return bytes(final[-1].cid if final else created[0].model_cid)
 
     def model_root(self) -> bytes:
-        return bytes(self._contract.functions.modelRoot().call())
+        """Root of that model."""
+        return self._contract.model_root()
 
     def verdicts(self, number: int) -> tuple[Verdict, ...]:
-        logs = [*self._logs("UpdateAccepted", round=number), *self._logs("UpdateRefused", round=number)]
-        logs.sort(key=lambda log: (log["blockNumber"], log["logIndex"]))
-        return tuple(_verdict(log) for log in logs)
+        """Verdicts of a round so far, in the order of the chain."""
+        return tuple(
+            _accepted(event) if isinstance(event, UpdateAccepted) else _refused(event)
+            for event in self._read()
+            if isinstance(event, UpdateAccepted | UpdateRefused) and event.round == number
+        )
 
     def gas(self, number: int) -> RoundGas:
-        submits = ("UpdateAccepted", "UpdateRefused")
-        return RoundGas(
-            self._gas_of(("RoundOpened",), number),
-            self._gas_of(submits, number),
-            self._gas_of(("RoundFinal", "RoundFailed"), number),
-        )
+        """Gas the round's transactions used."""
+        opened = self._of(RoundOpened, number)
+        submitted: list[FederationEvent] = [
+            *self._of(UpdateAccepted, number),
+            *self._of(UpdateRefused, number),
+        ]
+        closed: list[FederationEvent] = [*self._of(RoundFinal, number), *self._of(RoundFailed, number)]
+        return RoundGas(self._gas_of(opened), self._gas_of(submitted), self._gas_of(closed))
 
     def now(self) -> int:
-        return int(self._w3.eth.get_block("latest")["timestamp"])
+        """Unix seconds of the latest block."""
+        return int(self._contract.w3.eth.get_block("latest")["timestamp"])
 
     def open_round(self) -> LedgerRound:
-        self._transact(self._contract.functions.openRound())
-        return self.round(self.current_round())
+        """Open the next round over the latest model."""
+        opened, _ = self._contract.open_round(self._coordinator)
+        return self.round(opened.round)
 
     def submit(self, number: int, updates: Sequence[SignedUpdate]) -> None:
-        ordered = sorted(updates, key=lambda signed: by_address(signed.member))
-        for batch in _batches(ordered):
-            submissions = [(s.member, s.update.as_tuple(), s.signature) for s in batch]
-            self._transact(self._contract.functions.submit(number, submissions))
+        """Relay updates, ascending by member, in as few transactions as hold them."""
+        submissions = [Submission(signed.member, signed.update, signed.signature) for signed in updates]
+        self._contract.submit(self._coordinator, number, submissions)
 
     def finalise(self, number: int, *, model_root: bytes, aggregate_root: bytes, cid: bytes) -> None:
-        self._transact(self._contract.functions.finalizeRound(number, model_root, aggregate_root, cid))
+        """Close a round that reached its quorum."""
+        self._contract.finalize_round(
+            self._coordinator, number, model_root=model_root, aggregate_root=aggregate_root, cid=cid
+        )
 
     def fail(self, number: int) -> None:
-        self._transact(self._contract.functions.failRound(number))
+        """Close a round without result."""
+        self._contract.fail_round(self._coordinator, number)
 
-    def _transact(self, function: Any) -> None:
-        sent = function.transact({"from": self._coordinator})
-        self._w3.eth.wait_for_transaction_receipt(sent)
+    def _read(self) -> list[FederationEvent]:
+        head = int(self._contract.w3.eth.block_number)
+        if head >= self._next_block:
+            self._events.extend(self._contract.events(first=self._next_block, last=head))
+            self._next_block = head + 1
+        return self._events
 
-    def _logs(self, event: str, **filters: int) -> list[Any]:
-        return list(self._contract.events[event].get_logs(from_block=0, argument_filters=filters))
+    def _of(self, kind: type[Event], number: int) -> list[Event]:
+        return [event for event in self._read() if isinstance(event, kind) and event.round == number]
 
-    def _gas_of(self, events: tuple[str, ...], number: int) -> int:
-        sent = {log["transactionHash"] for event in events for log in self._logs(event, round=number)}
-        return sum(int(self._w3.eth.get_transaction_receipt(tx)["gasUsed"]) for tx in sent)
+    def _gas_of(self, events: Sequence[FederationEvent]) -> int:
+        sent = dict.fromkeys(event.at.tx_hash for event in events)
+        return sum(self._gas_used(tx_hash) for tx_hash in sent)
+
+    def _gas_used(self, tx_hash: str) -> int:
+        if tx_hash not in self._gas_by_transaction:
+            receipt = self._contract.w3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
+            self._gas_by_transaction[tx_hash] = int(receipt["gasUsed"])
+        return self._gas_by_transaction[tx_hash]
 
 
-def _batches(updates: Sequence[SignedUpdate]) -> Iterator[Sequence[SignedUpdate]]:
-    size = BATCH_BYTES // _SUBMISSION_BYTES
-    for start in range(0, len(updates), size):
-        yield updates[start : start + size]
-
-
-def _verdict(log: Mapping[str, Any]) -> Verdict:
-    args = log["args"]
-    if log["event"] == "UpdateRefused":
-        return RefusedUpdate(
-            args["member"], Refusal(args["reason"]).name, bytes(args["updateRoot"]), bytes(args["cid"])
-        )
+def _accepted(event: UpdateAccepted) -> AcceptedUpdate:
     return AcceptedUpdate(
-        member=args["member"],
-        weight=args["weight"],
-        examples=args["examples"],
-        update_root=bytes(args["updateRoot"]),
-        sum_squares=args["sumSquares"],
-        accuracy_ppm=args["accuracyPpm"],
-        loss_micros=args["lossMicros"],
-        cid=bytes(args["cid"]),
+        member=event.member,
+        weight=event.weight,
+        examples=event.examples,
+        update_root=bytes(event.update_root),
+        sum_squares=event.sum_squares,
+        accuracy_ppm=event.accuracy_ppm,
+        loss_micros=event.loss_micros,
+        cid=bytes(event.cid),
     )
+
+
+def _refused(event: UpdateRefused) -> RefusedUpdate:
+    return RefusedUpdate(event.member, event.reason.label, bytes(event.update_root), bytes(event.cid))

@@ -14,6 +14,7 @@ from fedvm.federation.metrics import MetricNames
 from fedvm.federation.reproducible import derive_seed
 from fedvm.federation.schema import TrainingSettings
 from fedvm.learning.data import Normalisation, Split
+from fedvm.learning.device import deterministic
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import evaluate, train
 
@@ -49,7 +50,9 @@ def image_client_app(
     given model on the client's validation images. Training depends on (seed, round, partition) and the given
     model alone. The functions raise what `fedvm.learning` raises; Flower turns that into an error reply.
     """
-    app = ClientApp(mods=list(mods))
+    # PyTorch loads much when it is first made deterministic; done here, forked workers share it.
+    with deterministic():
+        app = ClientApp(mods=list(mods))
 
     @app.train()
     def train_images(message: Message, context: Context) -> Message:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eth_account import Account
 from flwr.app import ArrayRecord, Context, RecordDict
@@ -62,7 +62,7 @@ def image_nodes(
     for index, kind in settings.adversaries.items():
         adversary = ADVERSARIES[kind]
         app = image_client_app(
-            data=_spoilt(data, kind, seed),
+            data=_spoilt(data, kind),
             mods=adversary.mods(),
             **common,  # type: ignore[arg-type]
         )
@@ -146,10 +146,13 @@ def _address(key: str) -> str:
     return str(Account.from_key(key).address)
 
 
-def _spoilt(data: DataLoader, kind: str, seed: int) -> DataLoader:
+def _spoilt(data: DataLoader, kind: str) -> DataLoader:
     relabel = ADVERSARIES[kind].labels
     if relabel is None:
         return data
-    return lambda partition: ClientData(
-        relabel(data(partition).train, derive_seed(seed, kind, partition)), data(partition).validation
-    )
+
+    def relabelled(partition: int) -> ClientData:
+        own = data(partition)
+        return replace(own, train=relabel(own.train))
+
+    return relabelled

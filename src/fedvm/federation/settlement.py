@@ -7,7 +7,7 @@ to the same model when it settles again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedvm.encoding import (
@@ -90,7 +90,8 @@ def settle(
     if len(accepted) < ledger.rules().min_clients:
         ledger.fail(round_.number)
         return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None)
-    return _finalise(federation, round_, base, accepted, refused, withheld)
+    at_hand = {signed.update.update_root: signed.vector for signed in sound}
+    return _finalise(federation, round_, base, accepted, refused, withheld, at_hand)
 
 
 def recall(federation: Federation, number: int) -> Settlement:
@@ -132,12 +133,16 @@ def _finalise(
     accepted: tuple[AcceptedUpdate, ...],
     refused: tuple[RefusedUpdate, ...],
     withheld: tuple[Withheld, ...],
+    at_hand: Mapping[bytes, IntVector],
 ) -> Settlement:
     ledger, store = federation.ledger, federation.store
-    ordered = sorted(accepted, key=lambda update: by_address(update.member))
-    result = weighted_mean(
-        base, [Contribution(u.member, u.weight, _stored(federation, round_.number, u)) for u in ordered]
-    )
+    contributions = []
+    for update in sorted(accepted, key=lambda update: by_address(update.member)):
+        vector = at_hand.get(update.update_root)
+        if vector is None:  # accepted before this coordinator took the round up
+            vector = _stored(federation, round_.number, update)
+        contributions.append(Contribution(update.member, update.weight, vector))
+    result = weighted_mean(base, contributions)
     aggregate_cid = store.put(to_bytes(result.sums))
     model_cid = store.put(to_bytes(result.model))
     ledger.finalise(
