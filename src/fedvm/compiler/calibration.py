@@ -1,7 +1,7 @@
 """Runs layers on calibration data and gathers the samples that quantization fits to.
 
-Float layers run in float64. Integer layers run in float32 on integers below 2^24, where matrix products are exact,
-so that calibration sees precisely the integers that the deployed network computes.
+Float layers run in float64. Integer layers run in float32 on integers below 2^24, where matrix products are
+exact, so that calibration sees precisely the integers that the deployed network computes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Positions:
 
 
 def sample_positions(shape: tuple[int, int, int], limit: int) -> Positions:
-    """At most `limit` of the positions `(N, H, W)`, spread by the golden ratio so that no grid is favoured."""
+    """At most `limit` of the positions `(N, H, W)`, spread by the golden ratio so that no grid is
+    favoured."""
     total = int(np.prod(shape))
     if total <= limit:
         chosen = np.arange(total)
@@ -100,7 +101,7 @@ def squash(layer: IntegerLayer, pooled: NDArray[np.float32]) -> NDArray[np.float
     if layer.high is None:
         return pooled
     factor = (0.5 ** layer.shift.astype(np.float64)).astype(np.float32)[None, :, None, None]
-    return np.clip(np.floor(pooled * factor), 0, layer.high)
+    return np.asarray(np.clip(np.floor(pooled * factor), 0, layer.high))
 
 
 def evaluate(graph_layers: tuple[FloatLayer, ...], tensors: dict[str, FloatArray]) -> dict[str, FloatArray]:

@@ -14,7 +14,8 @@ from fedvm.compiler.graph import INPUT, Conv, Input, IntArray, IntegerGraph, Int
 
 
 def run(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> IntArray:
-    """Scores of `inputs` (uint8 `[N, *onnx_shape]`): int64 `[N, O]`, or `[N, C, H, W]` if the scores are a map.
+    """Scores of `inputs` (uint8 `[N, *onnx_shape]`): int64 `[N, O]`, or `[N, C, H, W]` if the scores are a
+    map.
 
     ValueError if the shape or the dtype of `inputs` is another one.
     """
@@ -36,14 +37,14 @@ def run_layer(layer: IntegerLayer, tensors: dict[str, IntArray]) -> IntArray:
         total = _max_pool(layer.pool, total)
     if layer.high is None:
         return np.asarray(total, np.int64)
-    return np.clip(total >> layer.shift[None, :, None, None], 0, layer.high)
+    return np.asarray(np.clip(total >> layer.shift[None, :, None, None], 0, layer.high), np.int64)
 
 
 def accumulator_bounds(graph: IntegerGraph) -> dict[str, tuple[IntArray, IntArray]]:
     """Exact interval `(min[O], max[O])` of every layer's accumulators over all inputs in range.
 
-    Each source element ranges over 0..high on its own; padded positions hold a value in that range too, so the
-    interval holds at the borders as well.
+    Each source element ranges over 0..high on its own; padded positions hold a value in that range too, so
+    the interval holds at the borders as well.
     """
     bounds: dict[str, tuple[IntArray, IntArray]] = {}
     for layer in graph.layers:
@@ -57,7 +58,8 @@ def accumulator_bounds(graph: IntegerGraph) -> dict[str, tuple[IntArray, IntArra
 
 
 def as_chw(spec: Input, inputs: NDArray[Any]) -> NDArray[Any]:
-    """`inputs` `[N, *onnx_shape]` as `[N, C, H, W]`, dtype kept; ValueError if they are not bytes of that shape."""
+    """`inputs` `[N, *onnx_shape]` as `[N, C, H, W]`, dtype kept; ValueError if they are not bytes of that
+    shape."""
     if inputs.dtype != np.uint8 or inputs.shape[1:] != spec.onnx_shape:
         raise ValueError(
             f"the inputs are {inputs.dtype} {list(inputs.shape)}; give uint8 [N, "

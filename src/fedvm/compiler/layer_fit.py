@@ -47,8 +47,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Source:
-    """A tensor the layer reads: its integers on the calibration data `[N, C, H, W]`, the real value of one step in
-    each channel, the integer that stands for zero, and its largest value."""
+    """A tensor the layer reads: its integers on the calibration data `[N, C, H, W]`, the real value of one
+    step in each channel, the integer that stands for zero, and its largest value."""
 
     whole: NDArray[np.float32]
     scale: FloatArray
@@ -58,8 +58,8 @@ class Source:
 
 @dataclass(frozen=True)
 class _Term:
-    """A term on integers with its calibration inputs: weight `[groups, O/groups, K]` real, mean `[groups, K]` and
-    centred second moments `[groups, K, K]` of the inputs, rows `[R, groups, K]`."""
+    """A term on integers with its calibration inputs: weight `[groups, O/groups, K]` real, mean `[groups, K]`
+    and centred second moments `[groups, K, K]` of the inputs, rows `[R, groups, K]`."""
 
     term: Term
     weight: FloatArray
@@ -77,7 +77,8 @@ class _Term:
 def fit_layer(
     layer: FloatLayer, total: FloatArray, sources: dict[str, Source], importance: FloatArray, budget: Budget
 ) -> IntegerLayer:
-    """The integer layer nearest to `layer`, whose accumulators on the calibration data are `total` `[N, O, H, W]`.
+    """The integer layer nearest to `layer`, whose accumulators on the calibration data are `total` `[N, O, H,
+    W]`.
 
     importance: how strongly later layers weigh each output, `[O]`. RangeError if no scale fits the lane.
     """
@@ -94,9 +95,33 @@ def fit_layer(
         terms.append(_Term(absorbed, grouped_weight(absorbed), rows, mean, moments, is_uniform(absorbed)))
     if budget.refit is not None and any(term.source != INPUT for term in layer.terms):
         terms = _follow(terms, target, budget.refit)
-    fit = _Fit(layer, tuple(terms), sources, budget, target)
-    choose = _ScaleChoice(fit, max_pool(layer.pool, total), importance)
-    tight = np.ones(len(layer.bias))
+    pooled = max_pool(layer.pool, total)
+    while True:
+        try:
+            return _fit_to(_Fit(layer, tuple(terms), sources, budget, target), pooled, importance)
+        except _NoScale as error:
+            # A bounded activation fixes scale · high, so that coarser steps need fewer of them.
+            if (
+                budget.output_bits is None
+                or budget.output_bits == 1
+                or not isinstance(layer.activation, tuple)
+            ):
+                raise RangeError(
+                    f"layer {layer.name}: no scale fits its accumulators into {budget.lane_bits} bits; raise "
+                    "lane_bits or lower the activation bits of the layers it reads"
+                ) from error
+            budget = replace(budget, output_bits=budget.output_bits - 1)
+
+
+class _NoScale(Exception):
+    """No scale satisfies the budget."""
+
+
+def _fit_to(fit: _Fit, pooled: FloatArray, importance: FloatArray) -> IntegerLayer:
+    """The integer layer within the budget: retried while rounding makes some accumulator too wide."""
+    fit.check_alive()
+    choose = _ScaleChoice(fit, pooled, importance)
+    tight = np.ones(len(fit.layer.bias))
     for _ in range(ATTEMPTS):
         result = fit.rounded(choose.scales(fit.largest_multiplier() * tight))
         wide = fit.too_wide(result)
@@ -104,8 +129,8 @@ def fit_layer(
             return result
         tight = np.where(wide, tight * 0.97, tight)
     raise RangeError(
-        f"layer {layer.name}: its accumulators do not fit {budget.lane_bits} bits; raise lane_bits or lower the "
-        "activation bits of the layers it reads"
+        f"layer {fit.layer.name}: its accumulators do not fit {fit.budget.lane_bits} bits; "
+        "raise lane_bits or lower the activation bits of the layers it reads"
     )
 
 
@@ -230,6 +255,16 @@ class _Fit:
         wide: NDArray[np.bool_] = (width >= 1 << self.budget.lane_bits) | (magnitude >= 1 << EXACT_BITS)
         return wide
 
+    def check_alive(self) -> None:
+        """RangeError if the lane leaves no weight of the layer large enough to round to 1."""
+        peaks = [np.abs(term.flat).max(axis=1) for term in self.terms]
+        peak = np.max(peaks, axis=0)
+        if peak.any() and (peak * self.largest_multiplier() < 0.5).all():
+            raise RangeError(
+                f"layer {self.layer.name}: {self.budget.lane_bits} lane bits round all its weights to zero; "
+                "raise lane_bits or lower the activation bits of the layers it reads"
+            )
+
     def _zeros(self, weights: list[FloatArray]) -> FloatArray:
         """What the sources' zeros add to the accumulators, for weights `[O, K]` a term."""
         total = np.zeros(len(self.layer.bias))
@@ -252,7 +287,8 @@ class _ScaleChoice:
         self._zero = _zero_point(fit, goal, high)
         # An output that is silent on the calibration data keeps some range for other data.
         quiet = np.abs(values).max(axis=0) / high / 16
-        full = np.maximum(np.maximum(_full_scale(goal, high, self._zero), quiet), 1e-12)
+        cap = _cap(fit.layer, high, self._zero)
+        full = np.maximum(np.minimum(np.maximum(_full_scale(goal, high, self._zero), quiet), cap), 1e-12)
         grid = scale_grid(full)
         noise = [_squared_error(goal, grid[:, j], self._zero, high) for j in range(grid.shape[1])]
         linear = fit.layer.activation == "linear"
@@ -270,11 +306,11 @@ class _ScaleChoice:
         shape = (len(units), len(full))
         self._loss = Loss(
             grid, np.stack(noise, axis=1), spread, np.reshape(units, shape), np.reshape(powers, shape),
-            _cap(fit.layer, high, self._zero),
+            cap,
         )  # fmt: skip
 
     def scales(self, largest: FloatArray) -> Scales:
-        """Scales with multipliers of at most `largest` `[O]`; RangeError if there are none."""
+        """Scales with multipliers of at most `largest` `[O]`; `_NoScale` if there are none."""
         layer = self._fit.layer
         if self._fit.budget.high is None:
             mantissa, exponent = math.frexp(float(largest.min()))
@@ -286,10 +322,7 @@ class _ScaleChoice:
         else:
             scales = scales_per_channel(self._loss, largest, self._zero)
         if scales is None:
-            raise RangeError(
-                f"layer {layer.name}: no scale fits its accumulators into {self._fit.budget.lane_bits} bits; raise "
-                "lane_bits or lower the activation bits of the layers it reads"
-            )
+            raise _NoScale
         return scales
 
 

@@ -1,12 +1,12 @@
 """Post-training quantization to integers whose every rescaling is a right shift.
 
-Layer by layer, each fitted on the integer outputs of the layers before it. Scales of activations are free (one
-a channel: a positive factor passes through ReLU and max pooling into the next layer's weights), so that
+Layer by layer, each fitted on the integer outputs of the layers before it. Scales of activations are free
+(one a channel: a positive factor passes through ReLU and max pooling into the next layer's weights), so that
 
     multiplier[o] = 2^shift[o] / scale[o],   weight_int = round(multiplier · weight),   out = acc >> shift
 
-with scale near the one of least squared clipping and rounding error (Banner et al. 2019), and shift the largest
-for which the weights fit their bits and the accumulator's exact interval fits its lane.
+with scale near the one of least squared clipping and rounding error (Banner et al. 2019), and shift the
+largest for which the weights fit their bits and the accumulator's exact interval fits its lane.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ WORK = 4_000_000_000
 class QuantizeOptions:
     """How to quantize. Mappings are by layer name; layers left out take the default (8 bits, 24 lane bits).
 
-    weight_bits: of every weight, 2..8. activation_bits: of a layer's output, 1..8. lane_bits: 8..24; the
-    accumulator's interval, made to include 0, is narrower than 2^lane_bits. rounding: "compensated" or "nearest".
-    bias_correction: makes each layer's mean error zero on the calibration data. refit: ridge strength with which
-    weights follow the earlier layers' errors, None for not at all. samples: positions a layer is fitted on.
+    weight_bits: of every weight, 2..8. activation_bits: of a layer's output at most, 1..8. lane_bits: 8..24;
+    the accumulator's interval, made to include 0, is narrower than 2^lane_bits. rounding: "compensated" or
+    "nearest". bias_correction: makes each layer's mean error zero on the calibration data. refit: ridge
+    strength with which weights follow the earlier layers' errors, None for not at all. samples: positions a
+    layer is fitted on.
     """
 
     weight_bits: int = 8
@@ -77,7 +78,8 @@ def quantize(
     """The integer network nearest to `graph` on `calibration` (uint8 `[N, *onnx_shape]`, typical inputs).
 
     Every accumulator's interval over all inputs fits its lane, or RangeError. CalibrationError if the data do
-    not fit the model; CompileError if the options name no layer of it. The same arguments give the same integers.
+    not fit the model; CompileError if the options name no layer of it. The same arguments give the same
+    integers.
     """
     options = options or QuantizeOptions()
     _check_names(graph, options)

@@ -1,12 +1,14 @@
 """The integer network as a standard ONNX file that any runtime evaluates exactly.
 
-Integers are carried in float32, where sums are exact in any order while every partial sum stays under 2^24; ONNX's
-own integer operators are avoided because their SIMD kernels saturate on some CPUs (onnxruntime issues 16105, 14642).
+Integers are carried in float32, where sums are exact in any order while every partial sum stays under 2^24;
+ONNX's own integer operators are avoided because their SIMD kernels saturate on some CPUs (onnxruntime issues
+16105, 14642).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -57,7 +59,7 @@ class _Writer:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
 
-    def add(self, op: str, inputs: list[str], output: str | None = None, **attributes: object) -> str:
+    def add(self, op: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
         output = output or f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [output], name=f"n{len(self.nodes)}", **attributes))
         return output
@@ -79,8 +81,8 @@ def _check_exact(graph: IntegerGraph) -> None:
             magnitude = magnitude + weight.sum(axis=1) * graph.high_of(term.source)
         if int(magnitude.max()) >= EXACT:
             raise RangeError(
-                f"layer {layer.name}: an accumulator may reach {int(magnitude.max())}, which float32 does not hold "
-                f"exactly (limit 2^24 = {EXACT}); quantize with fewer lane, weight or activation bits"
+                f"layer {layer.name}: an accumulator may reach {int(magnitude.max())}, which float32 "
+                f"does not hold exactly (limit {EXACT}); quantize with fewer lane, weight or activation bits"
             )
 
 

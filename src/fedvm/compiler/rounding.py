@@ -1,7 +1,8 @@
 """Rounds a layer's real weights to integers so that its outputs, not its weights, change least.
 
-The sequential rounding is optimal brain quantization in a fixed order (Frantar et al., "GPTQ", 2022): each rounding
-error is carried into the weights not yet rounded, through the second moments of the calibration inputs.
+The sequential rounding is optimal brain quantization in a fixed order (Frantar et al., "GPTQ", 2022): each
+rounding error is carried into the weights not yet rounded, through the second moments of the calibration
+inputs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ DAMPING = 0.01
 
 
 def compensated_round(weight: FloatArray, moments: FloatArray, limit: int) -> FloatArray:
-    """Integers of magnitude at most `limit` near `weight` `[O, K]` for inputs of centred `moments` `[K, K]`."""
+    """Integers of magnitude at most `limit` near `weight` `[O, K]` for inputs of centred `moments` `[K,
+    K]`."""
     size = weight.shape[1]
     mean = float(np.trace(moments)) / size
     if size == 1 or mean <= 0:
@@ -44,8 +46,8 @@ def nearest_round(weight: FloatArray, limit: int) -> FloatArray:
 def refit(weight: FloatArray, moments: FloatArray, cross: FloatArray, strength: float) -> FloatArray:
     """Ridge step from `weight` `[O, K]` towards the least-squares fit of the float network's outputs.
 
-    moments: centred second moments `[K, K]` of the inputs; cross: moments `[O, K]` of the outputs' remaining error
-    with the inputs; strength: weight of staying close, relative to the mean of the moments' diagonal.
+    moments: centred second moments `[K, K]` of the inputs; cross: moments `[O, K]` of the outputs' remaining
+    error with the inputs; strength: weight of staying close, relative to the mean of the moments' diagonal.
     """
     size = weight.shape[1]
     mean = float(np.trace(moments)) / size

@@ -32,9 +32,10 @@ class Scales:
 class Loss:
     """Expected squared error of a layer's outputs.
 
-    grid: candidate scales `[O, J]`, ascending; noise: measured error `[O, J]` of clipping and rounding the outputs
-    with them; spread: `[O]`, error of rounding the weights with a multiplier of 1; units, powers: `[T, O]`, weight of
-    each shortcut or average and the mean square of what it multiplies; cap: largest scale allowed.
+    grid: candidate scales `[O, J]`, ascending; noise: measured error `[O, J]` of clipping and rounding the
+    outputs with them; spread: `[O]`, error of rounding the weights with a multiplier of 1; units, powers:
+    `[T, O]`, weight of each shortcut or average and the mean square of what it multiplies; cap: largest scale
+    allowed.
     """
 
     grid: FloatArray
@@ -51,10 +52,11 @@ class Loss:
         total = total + self.spread[o] / np.square(multiplier)
         for unit, power in zip(self.units[:, o], self.powers[:, o], strict=True):
             total = total + power * np.square((np.rint(unit * multiplier) - unit * multiplier) / multiplier)
-        return total
+        return np.asarray(total)
 
     def best(self, o: int, largest: float, shift: int) -> tuple[float, float] | None:
-        """`(loss, scale)` of the best scale for a shift and multipliers up to `largest`; None if none fits."""
+        """`(loss, scale)` of the best scale for a shift and multipliers up to `largest`; None if none
+        fits."""
         smallest = 2.0**shift / largest
         if smallest > self.cap:
             return None
@@ -87,8 +89,8 @@ class Loss:
 
 
 def scale_grid(start: FloatArray) -> FloatArray:
-    """Candidate scales `[O, J]` around `start` `[O]`, which is kept to six bits so that the last digits of a sum do
-    not decide anything."""
+    """Candidate scales `[O, J]` around `start` `[O]`, which is kept to six bits so that the last digits of a
+    sum do not decide anything."""
     mantissa, exponent = np.frexp(start)
     snapped = np.ldexp(np.rint(mantissa * 64) / 64, exponent)
     steps = np.arange(-OCTAVES * GRID_STEPS, OCTAVES * GRID_STEPS + 1)

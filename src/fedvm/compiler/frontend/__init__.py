@@ -30,8 +30,8 @@ def load_graph(
     """Loads an ONNX classifier as a graph over bytes.
 
     preprocess: `(scale, offset)` when the model expects `scale · q + offset` of the byte q (numbers or one a
-    channel); input_range: `(lo, hi)` of the real numbers a float-input model takes, which clients then quantize to
-    bytes; without either the model takes 0..255 itself. The batch axis must be dynamic or 1.
+    channel); input_range: `(lo, hi)` of the real numbers a float-input model takes, which clients then
+    quantize to bytes; without either the model takes 0..255 itself. The batch axis must be dynamic or 1.
 
     ModelError for a damaged or unsafe file, UnsupportedOperator (naming the node) for what has no kernel.
     """

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from fedvm.compiler.errors import UnsupportedOperator
-from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor, planes, tensor_of
-from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, IntArray, Shape, Term
+from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor, planes
+from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, Term
+
+Activation: TypeAlias = Literal["linear", "relu"] | tuple[Literal["clip"], float, float]
 
 
 @dataclass
@@ -55,7 +58,8 @@ class Builder:
         return pending(self.settle(part))
 
     def single(self, tensor: Tensor) -> Part:
-        """The tensor as one part whose elements stand in ONNX order; a selection layer is pending if needed."""
+        """The tensor as one part whose elements stand in ONNX order; a selection layer is pending if
+        needed."""
         if len(tensor.parts) == 1 and tensor.whole and (np.diff(tensor.index.ravel()) == 1).all():
             return tensor.parts[0]
         settled = self.settle_all(tensor)
@@ -96,8 +100,9 @@ def conv(
 ) -> Pending:
     """Convolution of a tensor of finished parts that is an arrangement of channel planes.
 
-    weight: `[O, I / groups, kh, kw]`. Scale, offset and channel order of the parts go into weight and bias; the
-    arrangement of padded values is the caller's to check: a part with an offset must be the input, or unpadded.
+    weight: `[O, I / groups, kh, kw]`. Scale, offset and channel order of the parts go into weight and bias;
+    the arrangement of padded values is the caller's to check: a part with an offset must be the input, or
+    unpadded.
     """
     found = planes(tensor)
     if found is None:
@@ -133,7 +138,8 @@ def conv(
         else:
             channels = found.channel[used]
             scaled = np.zeros((outputs, ref.shape[0], kh, kw))
-            np.add.at(scaled, (slice(None), channels), weight[:, used] * ref.scale[channels][:, None, None])
+            for c, o in zip(used, channels, strict=True):
+                scaled[:, o] += weight[:, c] * ref.scale[o]
             bias += weight[:, used].sum(axis=(2, 3)) @ ref.offset[channels]
         terms += _padded_terms(ref, scaled, stride, pads, groups, tensor.fill)
     return Pending(tuple(terms), bias, shape)
@@ -155,7 +161,7 @@ def dense(tensor: Tensor, weight: FloatArray) -> Pending:
         local = index[columns] - starts[number]
         channel = local // (ref.shape[1] * ref.shape[2])
         scaled = np.zeros((outputs, math.prod(ref.shape)))
-        np.add.at(scaled, (slice(None), local), weight[:, columns] * ref.scale[channel])
+        np.add.at(scaled.T, local, (weight[:, columns] * ref.scale[channel]).T)
         bias = bias + weight[:, columns] @ ref.offset[channel]
         terms.append(Dense(ref.source, scaled))
     return Pending(tuple(terms), bias, (outputs, 1, 1))
@@ -179,7 +185,8 @@ def _padded_terms(
     groups: int,
     fill: float,
 ) -> list[Term]:
-    """The convolution as one term, or as one per padding value where channels of the input need different ones."""
+    """The convolution as one term, or as one per padding value where channels of the input need different
+    ones."""
     if not any(pads):
         return [Conv(ref.source, weight, stride, pads, 0, groups)]
     if ref.source != INPUT:
@@ -208,7 +215,7 @@ def _zero_inside(part: Pending) -> tuple[Pending, float]:
     return replace(part, bias=part.bias - shift, low=part.low - shift, high=part.high - shift), shift
 
 
-def _activation(part: Pending) -> str | tuple[str, float, float]:
+def _activation(part: Pending) -> Activation:
     if not part.clipped:
         return "linear"
     return "relu" if part.low == 0 and part.high == math.inf else ("clip", part.low, part.high)
@@ -233,21 +240,3 @@ def is_uniform(term: Conv) -> bool:
     """Whether the term is a shortcut or an average: depthwise, with equal weights within each channel."""
     weight = term.weight
     return term.groups == len(weight) and bool((weight == weight[:, :, :1, :1]).all())
-
-
-def one_by_one(shape: Shape) -> bool:
-    """Whether a tensor of the shape is a vector."""
-    return shape[1] == shape[2] == 1
-
-
-__all__ = [
-    "Builder",
-    "IntArray",
-    "affine",
-    "conv",
-    "dense",
-    "is_uniform",
-    "one_by_one",
-    "pending",
-    "tensor_of",
-]

@@ -1,4 +1,5 @@
-"""Constant folding: nodes whose inputs are all known are computed here, with their size checked beforehand."""
+"""Constant folding: nodes whose inputs are all known are computed here, with their size checked
+beforehand."""
 
 from __future__ import annotations
 
@@ -17,12 +18,13 @@ from fedvm.compiler.frontend.load import MAX_ELEMENTS, constant_array
 Array = NDArray[Any]
 
 ELEMENTWISE = {
-    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Div", "Equal", "Exp", "Floor", "Greater", "Less", "Log", "Max", "Min",
-    "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Sqrt", "Sub", "Where", "DequantizeLinear",
+    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Div", "Equal", "Exp", "Floor", "Greater", "Less", "Log",
+    "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Sqrt", "Sub", "Where",
+    "DequantizeLinear",
 }  # fmt: skip
 RESHAPING = {
-    "Concat", "Flatten", "Gather", "Identity", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
-    "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    "Concat", "Flatten", "Gather", "Identity", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 SHAPED_BY_VALUE = {"ConstantOfShape", "Expand", "Range", "Tile"}
 FOLDABLE = ELEMENTWISE | RESHAPING | SHAPED_BY_VALUE | {"Constant", "Size", "Shape"}
@@ -37,6 +39,8 @@ def fold(node: onnx.NodeProto, inputs: list[Array | None], opset: int) -> list[A
         return [_constant(node)]
     if _result_size(node, inputs) > MAX_ELEMENTS:
         raise ModelError(f"node {node.name or node.op_type} makes a constant of over {MAX_ELEMENTS} elements")
+    if node.op_type == "DequantizeLinear":
+        return [_checked(node, _dequantized(node, inputs))]
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(inputs)]
     single = onnx.NodeProto()
     single.CopyFrom(node)
@@ -70,6 +74,26 @@ def _constant(node: onnx.NodeProto) -> Array:
         if attribute.name in ("value_int", "value_ints"):
             return np.asarray(helper.get_attribute_value(attribute), np.int64)
     raise ModelError(f"node {node.name or 'Constant'} holds no numeric value")
+
+
+def _dequantized(node: onnx.NodeProto, inputs: list[Array | None]) -> Array:
+    """`(x − zero) · scale`, per tensor or per axis (ONNX Runtime's reference evaluator has newer opsets
+    only)."""
+    x, scale = inputs[0], inputs[1]
+    if x is None or scale is None:
+        raise ModelError(f"node {node.name or node.op_type} lacks an input")
+    zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale)
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if attributes.get("block_size", 0):
+        raise ModelError(f"node {node.name or node.op_type}: blocked quantization is not supported")
+    if scale.size > 1:
+        shape = [1] * x.ndim
+        axis = attributes.get("axis", 1)
+        if scale.ndim != 1 or not -x.ndim <= axis < x.ndim or x.shape[axis] != scale.size:
+            raise ModelError(f"node {node.name or node.op_type}: the scale does not fit the tensor")
+        shape[axis] = -1
+        scale, zero = scale.reshape(shape), zero.reshape(shape)
+    return np.asarray((x.astype(np.float64) - zero.astype(np.float64)) * scale.astype(np.float64))
 
 
 def _checked(node: onnx.NodeProto, value: Array) -> Array:

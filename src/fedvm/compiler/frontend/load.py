@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.inliner
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
@@ -145,7 +145,8 @@ def _check_opsets(proto: onnx.ModelProto) -> None:
         )
     if versions[0] not in OPSETS:
         raise ModelError(
-            f"the model uses opset {versions[0]}; export with one of {OPSETS.start}..{OPSETS.stop - 1}, such as 17"
+            f"the model uses opset {versions[0]}; "
+            f"export with one of {OPSETS.start}..{OPSETS.stop - 1}, such as 17"
         )
 
 
@@ -154,7 +155,7 @@ def _check_tensors(proto: onnx.ModelProto) -> None:
         raise ModelError("the model has sparse weights; export it with dense ones")
     for tensor in proto.graph.initializer:
         if 0 in tensor.dims:
-            # Resize and the like carry empty optional inputs; a layer that uses one fails in the lowering by name.
+            # Optional inputs may be empty; a layer that uses one fails in the lowering by name.
             continue
         constant_array(tensor)
 

@@ -14,16 +14,16 @@ from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend.builder import Builder
 from fedvm.compiler.frontend.fold import FOLDABLE, fold
 from fedvm.compiler.frontend.load import constant_array, model_input
-from fedvm.compiler.frontend.operators import HEAD_OPERATORS, OPERATORS, Node, Relayout, Value, single
-from fedvm.compiler.frontend.values import Pending, Ref, Tensor
+from fedvm.compiler.frontend.operators import HEAD_OPERATORS, OPERATORS, Node, Value, single
+from fedvm.compiler.frontend.values import Ref, Tensor
 from fedvm.compiler.graph import INPUT, FloatGraph, FloatLayer, Input
 
 
 def lower(proto: onnx.ModelProto, spec: Input, fixed: bool) -> FloatGraph:
     """The network as float layers, with the input laid out as `spec` says.
 
-    `Relayout` if the first convolution sees another layout and `fixed` is false; UnsupportedOperator and ModelError
-    name the node they mean.
+    `Relayout` if the first convolution sees another layout and `fixed` is false; UnsupportedOperator and
+    ModelError name the node they mean.
     """
     name = model_input(proto)[0]
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
@@ -85,7 +85,7 @@ def _input_tensor(spec: Input) -> Tensor:
     channels, height, width = spec.shape
     index = np.arange(math.prod(spec.shape), dtype=np.int64)
     if spec.layout == "HWC":
-        index = index.reshape(channels, height, width).transpose(1, 2, 0)
+        index = np.ascontiguousarray(index.reshape(channels, height, width).transpose(1, 2, 0)).reshape(-1)
     return Tensor((Ref(INPUT, spec.shape, spec.scale, spec.offset),), index.reshape(1, *spec.onnx_shape))
 
 
@@ -138,6 +138,3 @@ def _finish(builder: Builder, proto: onnx.ModelProto, scores: Tensor, opset: int
             stack += [term.source for term in layers[current].terms]
     kept = [layer for layer in builder.layers if layer.name in needed and layer.name != name]
     return (*kept, layers[name])
-
-
-__all__ = ["Pending", "Relayout", "lower"]

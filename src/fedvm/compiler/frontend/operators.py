@@ -1,4 +1,5 @@
-"""One function an ONNX operator: from lowered inputs to lowered outputs (semantics: ONNX operator schemas)."""
+"""One function an ONNX operator: from lowered inputs to lowered outputs (semantics: ONNX operator
+schemas)."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ Value: TypeAlias = Tensor | Array
 
 
 class Relayout(Exception):
-    """The input turned out to be an image in another layout than assumed; lowering starts over with this one."""
+    """The input turned out to be an image in another layout than assumed; lowering starts over with this
+    one."""
 
     def __init__(self, layout: str, shape: Shape) -> None:
         super().__init__(layout, shape)
@@ -76,7 +78,7 @@ class Node:
         )
 
 
-# --- rearrangements --------------------------------------------------------------------------------------------
+# --- rearrangements ---------------------------------------------------------------------------
 
 
 def _identity(node: Node) -> list[Tensor]:
@@ -221,11 +223,12 @@ def _pad(node: Node) -> list[Tensor]:
     return [replace(tensor, index=np.pad(tensor.index, widths, constant_values=PADDING), fill=fill)]
 
 
-# --- elementwise -----------------------------------------------------------------------------------------------
+# --- elementwise ------------------------------------------------------------------------------
 
 
 def _scale_shift(node: Node, tensor: Tensor, scale: Array | float, offset: Array | float) -> Tensor:
-    """`scale · tensor + offset` with constants that broadcast to the tensor and do not vary within a channel."""
+    """`scale · tensor + offset` with constants that broadcast to the tensor and do not vary within a
+    channel."""
     if (tensor.index == PADDING).any():
         raise node.refuse("a padded tensor must go into a convolution or a pooling layer first")
     scale, offset = np.asarray(scale, np.float64), np.asarray(offset, np.float64)
@@ -335,7 +338,8 @@ def _sum(node: Node, left: Tensor, right: Tensor) -> Tensor:
 
 
 def _unstrided(node: Node, part: Pending) -> Pending:
-    """The part as a term of a sum whose terms advance by one: a strided convolution becomes a layer of its own."""
+    """The part as a term of a sum whose terms advance by one: a strided convolution becomes a layer of its
+    own."""
     if all(isinstance(term, Conv) and term.stride == (1, 1) for term in part.terms):
         return part
     return build.pending(node.builder.settle(part))
@@ -348,7 +352,11 @@ def _as_dense(node: Node, part: Pending) -> Pending:
     terms = []
     for term in part.terms:
         if isinstance(term, Conv):
-            full = build.ungrouped(term.weight, term.groups) if term.groups > 1 else term.weight
+            full = (
+                build.ungrouped(np.asarray(term.weight, np.float64), term.groups)
+                if term.groups > 1
+                else term.weight
+            )
             term = Dense(term.source, full[:, :, 0, 0])
         terms.append(term)
     return replace(part, terms=tuple(terms))
@@ -436,7 +444,7 @@ def _batch_normalization(node: Node) -> list[Tensor]:
     return [_scale_shift(node, tensor, scale.reshape(column), (beta - mean * scale).reshape(column))]
 
 
-# --- linear layers ---------------------------------------------------------------------------------------------
+# --- linear layers ----------------------------------------------------------------------------
 
 
 def _convolution(node: Node) -> list[Tensor]:
@@ -458,7 +466,8 @@ def _convolution(node: Node) -> list[Tensor]:
     pads = _pads(node, tensor.index.shape[2:], kernel, stride, spatial)
     result = _apply_conv(node, tensor, weight, stride, pads, groups)
     if node.given(2):
-        result = build.affine(result, np.ones(len(weight)), np.asarray(node.array(2), np.float64).ravel())
+        bias = np.asarray(node.array(2), np.float64).ravel()
+        result = replace(result, bias=result.bias + bias)
     output = tensor_of(result)
     return [replace(output, index=output.index[:, :, 0]) if spatial == 1 else output]
 
@@ -551,7 +560,7 @@ def _apply_dense(node: Node, tensor: Tensor, weight: FloatArray) -> Tensor:
     return replace(result, index=result.index.transpose(0, 2, 3, 1).reshape(*lead, len(weight)))
 
 
-# --- pooling ---------------------------------------------------------------------------------------------------
+# --- pooling ----------------------------------------------------------------------------------
 
 
 def _max_pool(node: Node) -> list[Tensor]:
@@ -673,26 +682,40 @@ def _reduce_sum(node: Node) -> list[Tensor]:
     return [_reduce(node, mean=False)]
 
 
+def _reduce_max(node: Node) -> list[Tensor]:
+    image, shape = _reduced_image(node)
+    image = _channels_first(node, image) if planes(image) is None else image
+    size = (int(image.index.shape[2]), int(image.index.shape[3]))
+    result = _apply_max_pool(node, image, size, (1, 1), (0, 0, 0, 0))
+    return [replace(result, index=result.index.reshape(shape))]
+
+
 def _reduce(node: Node, mean: bool) -> Tensor:
-    """Mean or sum over height and width, in whatever order the axes stand."""
+    """Mean or sum over height and width."""
+    image, shape = _reduced_image(node)
+    size = (int(image.index.shape[2]), int(image.index.shape[3]))
+    value = 1 / math.prod(size) if mean else 1.0
+    result = _depthwise(node, image, size, (1, 1), (0, 0, 0, 0), value)
+    return replace(result, index=result.index.reshape(shape))
+
+
+def _reduced_image(node: Node) -> tuple[Tensor, tuple[int, ...]]:
+    """The input of a reduction over height and width as `[1, C, H, W]`, in whatever order its axes stand, and
+    the shape of the result."""
     tensor = node.tensor()
     rank = tensor.index.ndim
     axes = node.ints("axes", 1)
     if axes is None or rank not in (3, 4):
-        raise node.refuse("only means over height and width are supported")
+        raise node.refuse("only reductions over height and width are supported")
     axes = sorted(axis % rank for axis in axes)
     channel = [axis for axis in range(1, rank) if axis not in axes]
     if len(channel) != 1 or 0 in axes:
         raise node.refuse(f"reduces the axes {axes}; only height and width together are supported")
     index = tensor.index.transpose(0, channel[0], *axes)
-    image = replace(tensor, index=index[:, :, None, :] if rank == 3 else index)
-    size = (int(image.index.shape[2]), int(image.index.shape[3]))
-    value = 1 / math.prod(size) if mean else 1.0
-    result = _depthwise(node, image, size, (1, 1), (0, 0, 0, 0), value)
     shape = tuple(1 if axis in axes else n for axis, n in enumerate(tensor.index.shape))
     if not node.attribute("keepdims", 1):
         shape = (1, shape[channel[0]])
-    return replace(result, index=result.index.reshape(shape))
+    return replace(tensor, index=index[:, :, None, :] if rank == 3 else index), shape
 
 
 def _image(node: Node) -> Tensor:
@@ -771,7 +794,7 @@ def _check_positions(
             )
 
 
-# --- heads -----------------------------------------------------------------------------------------------------
+# --- heads ------------------------------------------------------------------------------------
 
 
 def _softmax(node: Node) -> list[Tensor]:
@@ -816,6 +839,7 @@ OPERATORS: dict[str, Callable[[Node], list[Tensor]]] = {
     "Mul": _multiply,
     "Neg": _negate,
     "Pad": _pad,
+    "ReduceMax": _reduce_max,
     "ReduceMean": _reduce_mean,
     "ReduceSum": _reduce_sum,
     "Relu": _relu,

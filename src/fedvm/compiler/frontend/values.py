@@ -1,8 +1,8 @@
 """What an ONNX tensor is while the graph is being lowered: a rearrangement of pieces of layers.
 
-A `Tensor` is an index array into the elements of its parts. Transpose, Reshape, Flatten, Slice, Split and Concat
-therefore only move indices, and whoever consumes the tensor (a convolution, a dense layer) folds the arrangement
-into its weights.
+A `Tensor` is an index array into the elements of its parts. Transpose, Reshape, Flatten, Slice, Split and
+Concat therefore only move indices, and whoever consumes the tensor (a convolution, a dense layer) folds the
+arrangement into its weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ PADDING = -1
 
 @dataclass(frozen=True, eq=False)
 class Ref:
-    """`scale[c] · source + offset[c]` of a finished tensor (a layer's output or the input); arrays are `[C]`."""
+    """`scale[c] · source + offset[c]` of a finished tensor (a layer's output or the input); arrays are
+    `[C]`."""
 
     source: str
     shape: Shape
@@ -36,7 +37,8 @@ class Ref:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A layer under construction: sum of terms and bias, pooled, then clipped to `low..high` (may be infinite)."""
+    """A layer under construction: sum of terms and bias, pooled, then clipped to `low..high` (may be
+    infinite)."""
 
     terms: tuple[Term, ...]
     bias: FloatArray
@@ -61,8 +63,9 @@ Part: TypeAlias = Ref | Pending
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """An ONNX tensor of one sample. `index` has the ONNX shape (batch axis 1) and holds positions in the parts'
-    elements, one part after the other, each in (C, H, W) order; `PADDING` stands for the constant `fill`.
+    """An ONNX tensor of one sample. `index` has the ONNX shape (batch axis 1) and holds positions in the
+    parts' elements, one part after the other, each in (C, H, W) order; `PADDING` stands for the constant
+    `fill`.
 
     head: the function of the scores that this is ("softmax", "argmax"), "" for ordinary tensors.
     """
@@ -92,8 +95,8 @@ def tensor_of(part: Part) -> Tensor:
 
 @dataclass(frozen=True)
 class Planes:
-    """A tensor `[1, C, H, W]` seen as channel planes: ONNX channel c is channel `channel[c]` of part `part[c]`,
-    surrounded by `pads` (top, left, bottom, right) rows and columns of the fill value."""
+    """A tensor `[1, C, H, W]` seen as channel planes: ONNX channel c is channel `channel[c]` of part
+    `part[c]`, surrounded by `pads` (top, left, bottom, right) rows and columns of the fill value."""
 
     part: IntArray
     channel: IntArray

@@ -1,0 +1,308 @@
+"""The float graph computes what the ONNX file computes, and refuses what it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from models import CASES, export, graph_model, keras_like, random_bytes, randomise, run_float, run_graph
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from fedvm.compiler.errors import CompileError, ModelError, UnsupportedOperator
+from fedvm.compiler.frontend import load_graph
+from fedvm.compiler.graph import Conv, Dense
+
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "models"
+node = helper.make_node
+
+
+def check(model, shape, *, scale=1.0, offset=0.0, tolerance=2e-4, **options):
+    """The lowered graph agrees with ONNX Runtime on noise; returns the graph."""
+    graph = load_graph(model, **options)
+    inputs = random_bytes(shape, 6)
+    # a constant image may sit on a tie of max pooling, but never changes a value by that
+    wanted = run_float(model, (inputs * np.float32(scale) + np.float32(offset)).astype(np.float32))
+    got = run_graph(graph, inputs)
+    wanted = wanted.reshape(got.shape)
+    assert np.abs(got - wanted).max() <= tolerance * (np.abs(wanted).max() + 1e-3)
+    return graph
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pytorch_models(name):
+    make, shape = CASES[name]
+    # The padded byte nearest to a real zero is off by up to half a step.
+    check(export(randomise(make(), 3), shape), shape, tolerance=0.05 if name == "normalising" else 2e-4)
+
+
+@pytest.mark.parametrize("name", ["pre_activation", "shuffle"])
+def test_pytorch_models_of_the_newer_exporter(name):
+    make, shape = CASES[name]
+    check(export(randomise(make(), 3), shape, dynamo=True), shape)
+
+
+def test_preprocess_is_folded():
+    model = export(randomise(CASES["lenet"][0](), 1), (3, 14, 14))
+    check(model, (3, 14, 14), scale=1 / 127.5, offset=-1.0, preprocess=(1 / 127.5, -1.0))
+    graph = check(model, (3, 14, 14), scale=2 / 255, offset=-1.0, input_range=(-1.0, 1.0))
+    assert graph.input.float_input and graph.input.offset.tolist() == [-1.0] * 3
+
+
+def test_preprocess_per_channel_with_padding_uses_each_channels_byte():
+    model = export(randomise(nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Flatten()), 1), (3, 4, 4))
+    graph = load_graph(model, preprocess=([0.01, 0.02, 0.01], [-1.0, -1.0, -0.5]))
+    values = sorted((term.pad_value, np.flatnonzero(term.weight.any(axis=(0, 2, 3))).tolist())
+                    for term in graph.layers[0].terms)  # fmt: skip
+    assert values == [(50, [1, 2]), (100, [0])]
+
+
+def test_keras_layout():
+    graph = check(keras_like(), (8, 8, 3))
+    assert graph.input.layout == "HWC" and graph.input.shape == (3, 8, 8) and graph.head == "softmax"
+    assert [layer.name for layer in graph.layers] == ["conv1", "conv2", "dense1"]
+
+
+def test_flat_input_reshaped_to_an_image():
+    module = nn.Sequential(
+        nn.Unflatten(1, (1, 6, 6)), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)
+    )
+    graph = check(export(randomise(module, 2), (36,)), (36,))
+    assert graph.input.onnx_shape == (36,) and graph.input.shape == (1, 6, 6)
+
+
+def test_residual_sum_is_one_layer():
+    graph = load_graph(export(randomise(CASES["residual"][0](), 3), (3, 8, 8)))
+    shapes = {layer.name: [(type(t), t.source) for t in layer.terms] for layer in graph.layers}
+    assert [kind for kind, _ in shapes["conv4"]] == [Conv, Conv]
+    for layer in graph.layers:
+        strides = {term.stride for term in layer.terms if isinstance(term, Conv)}
+        assert len(layer.terms) == 1 or strides == {(1, 1)}
+
+
+def test_dense_shortcut_is_dense():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.b(torch.relu(self.a(x) + x))
+
+    graph = check(export(randomise(Block(), 1), (6,)), (6,))
+    assert all(isinstance(term, Dense) for layer in graph.layers for term in layer.terms)
+
+
+def test_explicit_padding_and_constants():
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.normal(0, 0.1, (4, 3, 3, 3)).astype(np.float32), "pads": np.array([0, 0, 1, 2, 0, 0, 2, 1]),
+        "half": np.float32(0.5), "shift": rng.normal(0, 5, (4, 1, 1)).astype(np.float32),
+        "six": np.float32(6), "zero": np.float32(0), "q": np.arange(-6, 6, dtype=np.int8).reshape(4, 3),
+        "s": np.float32(0.1), "z": np.int8(1),
+    }  # fmt: skip
+    nodes = [
+        node("Pad", ["x", "pads"], ["p"]),
+        node("Conv", ["p", "w"], ["c"], strides=[2, 2]),
+        node("Mul", ["half", "c"], ["m"]),
+        node("Sub", ["shift", "m"], ["s1"]),
+        node("Clip", ["s1", "zero", "six"], ["r"]),
+        node("ReduceMean", ["r"], ["mean"], axes=[2, 3], keepdims=0),
+        node("DequantizeLinear", ["q", "s", "z"], ["dq"]),
+        node("MatMul", ["mean", "dq"], ["y"]),
+    ]
+    check(graph_model(nodes, constants), (3, 8, 8))
+
+
+def test_positive_lower_bound_of_a_clip():
+    constants = {
+        "w": np.eye(3, dtype=np.float32)[:, :, None, None] / 100,
+        "lo": np.float32(0.5),
+        "hi": np.float32(2),
+    }
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("Clip", ["c", "lo", "hi"], ["r"]),
+        node("Conv", ["r", "w"], ["d"], pads=[1, 1, 1, 1]),
+        node("Flatten", ["d"], ["y"]),
+    ]
+    check(graph_model(nodes, constants), (3, 8, 8))
+
+
+def test_argmax_and_softmax_of_the_same_scores():
+    model = keras_like()
+    model.graph.node.append(node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0))
+    model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]))
+    assert load_graph(model).head == "argmax"
+
+
+def test_uint8_input_takes_bytes():
+    nodes = [node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), node("Flatten", ["f"], ["v"]),
+             node("Gemm", ["v", "w"], ["y"])]  # fmt: skip
+    model = graph_model(nodes, {"w": np.ones((4, 2), np.float32)}, (1, 4), dtype=TensorProto.UINT8)
+    assert load_graph(model).input.shape == (4, 1, 1)
+    with pytest.raises(ModelError, match="bytes already"):
+        load_graph(model, preprocess=(1.0, 0.0))
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
+@pytest.mark.parametrize("name", ["lenet_cifar10_trained", "mlperf_tiny_resnet8", "workshop_lenet_untrained"])
+def test_shared_models(name):
+    model = (SHARED / f"{name}.onnx").read_bytes()
+    shape = (32, 32, 3) if "resnet" in name else (3, 32, 32)
+    check(model, shape)
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+def linear_model(**changes):
+    weight = changes.pop("weight", np.ones((4, 2), np.float32))
+    return graph_model(
+        [node("MatMul", ["x", "w"], ["y"])], {"w": weight}, changes.pop("shape", (1, 4)), **changes
+    )
+
+
+@pytest.mark.parametrize("cut", [1, 10, 100, -1, -20])
+def test_truncated_files(cut):
+    data = export(randomise(CASES["lenet"][0](), 1), (3, 14, 14))
+    with pytest.raises(ModelError):
+        load_graph(data[:cut])
+
+
+def test_every_flipped_byte_is_read_or_refused():
+    data = linear_model().SerializeToString()
+    for position in range(len(data)):
+        broken = bytearray(data)
+        broken[position] ^= 0x55
+        with contextlib.suppress(CompileError):
+            load_graph(bytes(broken))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (b"", "0 bytes"),
+        (b"not a model at all", "not an ONNX file|no nodes|default operator set"),
+        (linear_model(weight=np.full((4, 2), np.nan, np.float32)), "NaN"),
+        (linear_model(weight=np.full((4, 2), np.inf, np.float32)), "NaN or infinity"),
+        (graph_model([node("Relu", ["x"], ["y"])], {}, (1, 0)), "positive"),
+        (linear_model(shape=("N", "F")), "positive"),
+        (linear_model(shape=(8, 4)), "batch"),
+        (linear_model(opset=99), "opset"),
+        (linear_model(dtype=TensorProto.STRING), "STRING|valid"),
+        (linear_model(weight=np.ones((5, 2), np.float32)), "valid|fit"),
+        (linear_model(output="missing"), "valid|missing"),
+    ],
+)
+def test_malformed_models(model, message):
+    with pytest.raises(ModelError, match=message):
+        load_graph(model)
+
+
+def test_external_data_is_refused(tmp_path):
+    model = linear_model(weight=np.ones((4, 2), np.float32))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/hostname")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="another file"):
+        load_graph(path)
+
+
+def test_cycles_are_refused():
+    nodes = [node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"]), node("Relu", ["b"], ["y"])]
+    with pytest.raises(ModelError):
+        load_graph(graph_model(nodes, {}))
+
+
+def test_custom_domains_are_refused():
+    model = graph_model([node("Relu", ["x"], ["y"], domain="my.ops")], {})
+    model.opset_import.append(helper.make_opsetid("my.ops", 1))
+    with pytest.raises(UnsupportedOperator, match=r"my\.ops"):
+        load_graph(model)
+    del model.opset_import[0]
+    with pytest.raises(ModelError, match="operator set"):
+        load_graph(model)
+
+
+def test_claimed_sizes_are_not_believed():
+    tensor = numpy_helper.from_array(np.ones(4, np.float32), "w")
+    del tensor.dims[:]
+    tensor.dims.extend([1 << 40, 1 << 20])
+    model = linear_model()
+    model.graph.initializer[0].CopyFrom(tensor)
+    with pytest.raises(ModelError, match="shape"):
+        load_graph(model)
+
+
+@pytest.mark.parametrize("op", ["ConstantOfShape", "Expand", "Tile", "Range"])
+def test_constants_that_would_fill_the_memory(op):
+    big = np.array([1 << 20, 1 << 20])
+    one = np.ones((1, 1), np.float32)
+    made = {
+        "ConstantOfShape": node("ConstantOfShape", ["big"], ["c"]),
+        "Expand": node("Expand", ["one", "big"], ["c"]),
+        "Tile": node("Tile", ["one", "big"], ["c"]),
+        "Range": node("Range", ["a", "b", "d"], ["c"]),
+    }[op]
+    constants = {"big": big, "one": one, "a": np.int64(0), "b": np.int64(1 << 50), "d": np.int64(1)}
+    model = graph_model([made, node("Add", ["x", "c"], ["y"])], constants)
+    with pytest.raises(ModelError):
+        load_graph(model)
+
+
+def test_unknown_operators_are_named():
+    model = graph_model([node("Erf", ["x"], ["y"], name="gelu_1")], {})
+    with pytest.raises(UnsupportedOperator, match=r"gelu_1.*Erf.*Supported:.*MaxPool"):
+        load_graph(model)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "reason"),
+    [
+        ([node("Conv", ["x", "w"], ["y"], dilations=[2, 2])], {"w": np.ones((1, 3, 3, 3), "f4")}, "dilated"),
+        ([node("Sigmoid", ["x"], ["g"]), node("Mul", ["x", "g"], ["y"])], {}, "Sigmoid"),
+        ([node("Relu", ["x"], ["g"]), node("Mul", ["x", "g"], ["y"])], {}, "product of two"),
+        ([node("Softmax", ["x"], ["y"], axis=1)], {}, "softmax over all"),
+        ([node("AveragePool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])], {}, "divisor varies"),
+        ([node("Add", ["x", "c"], ["y"])], {"c": np.ones((8, 8), "f4").cumsum(1)}, "varies over"),
+        ([node("Flatten", ["x"], ["f"]), node("Softmax", ["f"], ["s"]), node("Relu", ["s"], ["y"])], {},
+         "follows"),
+    ],
+)  # fmt: skip
+def test_unsupported_forms(nodes, constants, reason):
+    with pytest.raises(UnsupportedOperator, match=reason):
+        load_graph(graph_model(nodes, constants))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ModelError, match="no file"):
+        load_graph(tmp_path / "absent.onnx")
+
+
+def test_bad_preprocess():
+    for options in (
+        {"preprocess": (0.0, 1.0)},
+        {"preprocess": ([1.0, 2.0, 3.0], 0.0)},
+        {"preprocess": (float("nan"), 0.0)},
+        {"preprocess": (1, 0), "input_range": (0, 1)},
+        {"input_range": (1, 0)},
+    ):
+        with pytest.raises(ModelError):
+            load_graph(linear_model(), **options)
+
+
+def test_model_is_not_changed():
+    model = keras_like()
+    before = model.SerializeToString(deterministic=True)
+    load_graph(model)
+    assert model.SerializeToString(deterministic=True) == before
+    assert onnx.load_model_from_string(before) == model
