@@ -35,6 +35,8 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     /// @inheritdoc IFederation
     bytes32 public modelRoot;
     /// @inheritdoc IFederation
+    // In storage beside the rules, since minimal clones share their code.
+    // slither-disable-next-line immutable-states
     bytes32 public rulesHash;
 
     Rules private _rules;
@@ -146,6 +148,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
+    // slither-disable-next-line timestamp
     function failRound(uint64 roundId) external {
         Round storage current = _rounds[roundId];
         current.requireOpen(roundId);
@@ -203,7 +206,8 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         return _hashTypedDataV4(UpdateTypes.structHash(update));
     }
 
-    /// @dev Accepts one submission into the tally, or refuses it.
+    /// @dev Accepts one submission into the tally, or refuses it. The time decides only what is past a deadline.
+    // slither-disable-next-line timestamp
     function _consider(
         Submission calldata submission,
         Rules memory rules_,
@@ -257,8 +261,9 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         address member = submission.member;
         if (!_members.contains(member)) return Refusal.NotMember;
         if (member == lastMember) return Refusal.Duplicate;
+        // Why a recovery failed does not matter: it gives the zero address, which is never a member.
+        // slither-disable-next-line unused-return
         (address signer,,) = ECDSA.tryRecoverCalldata(hashUpdate(submission.update), submission.signature);
-        // A failed recovery gives the zero address, which is never a member.
         return signer == member ? Refusal.None : Refusal.BadSignature;
     }
 

@@ -6,6 +6,8 @@ Standard library only.
 
     python contracts/tools/export_artifacts.py           # write src/fedvm/chain/artifacts/*.json
     python contracts/tools/export_artifacts.py --check   # exit 1 if they differ from contracts/out/
+
+`--out DIR` reads another output folder (that of `forge build --out DIR`).
 """
 
 from __future__ import annotations
@@ -49,14 +51,14 @@ def read_code(built: Mapping[str, Any], field: str, name: str) -> str:
     return str(built[field]["object"])
 
 
-def make_artifact(name: str) -> dict[str, Any]:
-    """Return the artefact of contract `name` from forge's output.
+def make_artifact(name: str, out: Path) -> dict[str, Any]:
+    """Return the artefact of contract `name` from forge's output folder `out`.
 
     Raises ArtifactError if forge has not built it.
     """
-    path = CONTRACTS / "out" / f"{name}.sol" / f"{name}.json"
+    path = out / f"{name}.sol" / f"{name}.json"
     if not path.is_file():
-        raise ArtifactError(f"contracts/out has no {name}; run `npx forge build` in contracts/ first")
+        raise ArtifactError(f"{out} has no {name}; run `npx forge build` in contracts/ first")
     built = json.loads(path.read_text(encoding="utf-8"))
     metadata = built["metadata"]
     settings = {key: metadata["settings"][key] for key in SETTINGS if key in metadata["settings"]}
@@ -111,9 +113,10 @@ def main() -> int:
     """Export or check; return the exit status."""
     parser = argparse.ArgumentParser(description="Export the contracts' artefacts into the Python package.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the artefacts differ")
+    parser.add_argument("--out", type=Path, default=CONTRACTS / "out", help="forge's output folder")
     arguments = parser.parse_args()
     try:
-        artifacts = {name: make_artifact(name) for name in NAMES}
+        artifacts = {name: make_artifact(name, arguments.out) for name in NAMES}
         if arguments.check:
             check(artifacts)
         else:

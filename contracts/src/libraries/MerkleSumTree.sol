@@ -67,6 +67,8 @@ library MerkleSumTree {
     /// @notice Σd² of a packed chunk.
     /// @param values Big-endian int32, packed.
     /// @return sum Sum of the squares.
+    // Solidity has no signed read of four bytes from memory.
+    // slither-disable-next-line assembly
     function sumOfSquares(bytes memory values) internal pure returns (uint128 sum) {
         require(values.length % ELEMENT_BYTES == 0, RaggedChunk(values.length));
         for (uint256 offset = 0; offset < values.length; offset += ELEMENT_BYTES) {
