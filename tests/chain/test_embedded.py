@@ -19,6 +19,7 @@ from web3.exceptions import ContractCustomError, ContractLogicError, Web3RPCErro
 from fedvm.chain.accounts import derive_account
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.errors import ChainError, ChainLocked, ChainMismatch, ChainNotFound
+from fedvm.chain.ledger import Ledger
 from fedvm.chain.limits import MAX_CALLDATA_BYTES
 
 
@@ -240,6 +241,27 @@ def test_another_process_may_read_but_not_write(tmp_path: Path) -> None:
     assert child.stdout.strip() == "1"
     assert child.returncode != 0
     assert "ChainLocked" in child.stderr
+
+
+def test_a_block_that_cannot_be_written_leaves_no_trace(
+    chain: EmbeddedChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = deploy(chain, COUNTER)
+    head = dict(chain.w3.eth.get_block("latest"))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_index_logs", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            poke(chain, counter, gas=100_000)
+    assert dict(chain.w3.eth.get_block("latest")) == head
+    assert int.from_bytes(chain.w3.eth.get_storage_at(counter, 0), "big") == 0
+    nonce = chain.w3.eth.get_transaction_count(chain.account("owner").address)
+    with pytest.raises(Web3RPCError, match="nonce"):
+        poke(chain, counter, gas=100_000, nonce=nonce + 1)
+    assert poke(chain, counter)["blockNumber"] == head["number"] + 1
 
 
 def test_threads_share_one_chain(chain: EmbeddedChain) -> None:

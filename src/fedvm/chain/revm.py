@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from eth_utils.crypto import keccak
 from numpy.typing import NDArray
-from pyrevm import EVM, AccountInfo
+from pyrevm import EVM, AccountInfo, Env, TxEnv
 from web3 import Web3
 
 from fedvm.chain.errors import CallFailed, DeploymentError
@@ -23,6 +23,7 @@ from fedvm.chain.revert import decode_revert
 
 PREDICT: Final = keccak(b"predict(bytes)")[:4]
 CLASSIFY: Final = keccak(b"classify(bytes)")[:4]
+ACCESS_LIST_ADDRESS_GAS: Final = 2_400
 CALLER: Final = "0x" + "00" * 19 + "01"
 
 Progress = Callable[[int, int], None]
@@ -129,10 +130,38 @@ class RevmProgram:
 
     def _instance(self) -> Any:
         if self._evm is None:
-            self._evm = EVM(spec_id="CANCUN", gas_limit=2**63 - 1)
-            for address, code in self._codes.items():
-                self._evm.insert_account_info(address, AccountInfo(code=code))
+            self._evm = _new_instance(self._codes)
         return self._evm
+
+
+def run_fresh(
+    codes: Mapping[str, bytes], entry: str, calldata: bytes, gas: int, warm: Sequence[str] = ()
+) -> tuple[CallResult, set[str]]:
+    """Run ``entry`` in an instance of its own, with the addresses ``warm`` accessed before.
+
+    Returns the result and the addresses loaded meanwhile (lower-case hex), the caller's and the zero address
+    among them.
+    """
+    # An access list (EIP-2930) warms addresses; what it costs is taken off again.
+    evm = _new_instance(codes, TxEnv(access_list=[(address, []) for address in warm]))
+    intrinsic = intrinsic_gas(calldata) + ACCESS_LIST_ADDRESS_GAS * len(warm)
+    try:
+        output = evm.message_call(caller=CALLER, to=entry, calldata=calldata, gas=gas + intrinsic)
+    except RuntimeError as error:
+        return _failed(str(error), intrinsic), _loaded(evm)
+    used = evm.result.gas_used + evm.result.gas_refunded - intrinsic
+    return CallResult(bytes(output), used, True), _loaded(evm)
+
+
+def _loaded(evm: Any) -> set[str]:
+    return {address.lower() for address in evm.journal_state}
+
+
+def _new_instance(codes: Mapping[str, bytes], transaction: TxEnv | None = None) -> Any:
+    evm = EVM(env=Env(tx=transaction), spec_id="CANCUN", gas_limit=2**63 - 1)
+    for address, code in codes.items():
+        evm.insert_account_info(address, AccountInfo(code=code))
+    return evm
 
 
 def encode_call(selector: bytes, data: bytes) -> bytes:

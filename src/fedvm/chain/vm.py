@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eth.abc import BlockHeaderAPI
+from eth.abc import BlockHeaderAPI, ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.chains.base import MiningChain
 from eth.exceptions import VMError
 from eth.vm.forks.cancun import CancunVM
@@ -18,6 +18,7 @@ from fedvm.chain.limits import (
     POINT_EVALUATION_PRECOMPILE,
     UNSUPPORTED_OPCODES,
 )
+from fedvm.chain.native import run_natively
 
 FILECOIN_OPCODES = {
     code: function for code, function in CancunComputation.opcodes.items() if code not in UNSUPPORTED_OPCODES
@@ -38,6 +39,25 @@ class FilecoinComputation(CancunComputation):
 
     opcodes = FILECOIN_OPCODES
     _precompiles = FILECOIN_PRECOMPILES
+
+    @classmethod
+    def apply_computation(
+        cls,
+        state: StateAPI,
+        message: MessageAPI,
+        transaction_context: TransactionContextAPI,
+        parent_computation: ComputationAPI | None = None,
+    ) -> ComputationAPI:
+        outcome = run_natively(state, message)
+        if outcome is None:
+            return super().apply_computation(state, message, transaction_context, parent_computation)
+        with cls(state, message, transaction_context) as computation:
+            computation.contracts_created = parent_computation.contracts_created if parent_computation else []
+            for address in outcome.touched:
+                state.mark_address_warm(address)
+            computation.consume_gas(outcome.gas_used, reason="pure program in revm")
+            computation.output = outcome.output
+        return computation
 
     def add_log_entry(self, account: Address, topics: tuple[int, ...], data: bytes) -> None:
         size = 32 * len(topics) + len(data)
