@@ -1,7 +1,7 @@
 """ONNX → integer graph → EVM: compile a trained network so that a contract computes its predictions bit for bit.
 
-    compiled = compile_model("model.onnx", calibration=images)
-    deployed = compiled.deploy(w3, sender)
+compiled = compile_model("model.onnx", calibration=images)
+deployed = compiled.deploy(w3, sender)
 """
 
 from fedvm.compiler.compile import CompileOptions, compile_integer, compile_model

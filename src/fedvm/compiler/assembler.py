@@ -55,7 +55,9 @@ class Section:
     @property
     def gas(self) -> int:
         """EVM gas of the opcodes, copies included; memory and cold accounts apart."""
-        return sum(OPCODES[name].gas * n for name, n in self.counts.items()) + COPY_WORD_GAS * self.copied_words
+        return (
+            sum(OPCODES[name].gas * n for name, n in self.counts.items()) + COPY_WORD_GAS * self.copied_words
+        )
 
 
 class Assembler:

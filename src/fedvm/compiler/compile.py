@@ -66,14 +66,18 @@ def compile_model(
     data = np.asarray(calibration)
     if data.dtype != np.uint8 and preprocess is None and input_range is None:
         if data.size == 0 or not np.isfinite(data).all():
-            raise CalibrationError("calibration data must hold finite numbers; it is empty or has NaN or infinity")
+            raise CalibrationError(
+                "calibration data must hold finite numbers; it is empty or has NaN or infinity"
+            )
         input_range = (float(data.min()), float(data.max()))
         options = CompileOptions(weight_bits, activation_bits, lane_bits, preprocess, input_range)
     graph = load_graph(model, preprocess=preprocess, input_range=input_range)
     data = _as_bytes(graph.input, data)
     budget = lane_budget(graph, weight_bits) if lane_bits is None else lane_bits
     integer = quantize(graph, data, QuantizeOptions(weight_bits, activation_bits, budget))
-    return compile_integer(integer, source=_digest(model), options=options, calibration=data, float_graph=graph)
+    return compile_integer(
+        integer, source=_digest(model), options=options, calibration=data, float_graph=graph
+    )
 
 
 def compile_integer(
@@ -89,7 +93,8 @@ def compile_integer(
     plan = plan_layers(integer)
     program = link(plan)
     units = tuple(
-        Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()}) for c in program.contracts
+        Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()})
+        for c in program.contracts
     )
     listing = "".join(f";; ==== {c.name}: {len(c.code)} bytes\n{c.listing}\n" for c in program.contracts)
     manifest = _manifest(integer, plan, program, reference, source, options or CompileOptions(), calibration)
@@ -110,7 +115,9 @@ def _as_bytes(spec: Input, data: NDArray[Any]) -> NDArray[np.uint8]:
     if not np.isfinite(data).all():
         raise CalibrationError("calibration data holds NaN or infinity")
     if not spec.float_input and (data.min() < 0 or data.max() > 255 or np.any(data != np.rint(data))):
-        raise CalibrationError("the model takes bytes 0..255: give whole numbers in that range, or preprocess")
+        raise CalibrationError(
+            "the model takes bytes 0..255: give whole numbers in that range, or preprocess"
+        )
     if not spec.float_input:
         return data.astype(np.uint8)
     axis = tuple(-1 if i == channel_axis(spec) else 1 for i in range(len(spec.onnx_shape)))
@@ -141,7 +148,11 @@ def _manifest(
     spec, last = graph.input, graph.layers[-1]
     layers = [_layer_row(p, program) for p in plan.layers]
     total_macs = sum(row["macs"] for row in layers)
-    rows = [_section_row("input", program), *layers, *(_section_row(n, program) for n in ("calls", "scores", "entry"))]
+    rows = [
+        _section_row("input", program),
+        *layers,
+        *(_section_row(n, program) for n in ("calls", "scores", "entry")),
+    ]
     overhead = program.gas - sum(row["gas"] for row in rows)
     rows.append({**_section_row("", program), "name": "memory and calls of parts", "gas": overhead})
     for row in rows:
@@ -149,7 +160,9 @@ def _manifest(
     return {
         "format": FORMAT,
         "source_sha256": source,
-        "calibration_sha256": hashlib.sha256(calibration.tobytes()).hexdigest() if calibration is not None else "",
+        "calibration_sha256": hashlib.sha256(calibration.tobytes()).hexdigest()
+        if calibration is not None
+        else "",
         "calibration_samples": len(calibration) if calibration is not None else 0,
         "options": {
             "weight_bits": options.weight_bits,

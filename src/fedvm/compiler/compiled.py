@@ -107,7 +107,9 @@ class CompiledModel:
         spec = self.manifest["input"]
         shape = tuple(spec["shape"])
         if x.shape[1:] != shape:
-            raise ValueError(f"inputs have shape {list(x.shape)}, the model takes [N, {', '.join(map(str, shape))}]")
+            raise ValueError(
+                f"inputs have shape {list(x.shape)}, the model takes [N, {', '.join(map(str, shape))}]"
+            )
         if x.dtype == np.uint8:
             return np.ascontiguousarray(x)
         if not np.isfinite(x).all():

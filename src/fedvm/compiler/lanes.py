@@ -134,7 +134,9 @@ def plan_restride(
     """
     deltas = [t - s for s, t in zip(sources, targets, strict=True)]
     total_shift = min(deltas)
-    base = max(total_shift, -min(sources)) if total_shift < 0 else 0  # the rest at the end, so that nothing falls off
+    base = (
+        max(total_shift, -min(sources)) if total_shift < 0 else 0
+    )  # the rest at the end, so that nothing falls off
     fields = [s + base for s in sources]
     field_mask = (1 << width) - 1
     if any(f < 0 or f + width > 256 for f in fields):
@@ -179,7 +181,9 @@ def plan_restride(
                 continue
             left = (content | copy) & ~goal
             if left:
-                search(rest, after, left, gas + _MOVE_GAS[kind], [*moves, Move(kind, amount, keep, moved, False)])
+                search(
+                    rest, after, left, gas + _MOVE_GAS[kind], [*moves, Move(kind, amount, keep, moved, False)]
+                )
             search(rest, after, 0, gas + _MOVE_GAS[kind] + (6 if left else 0),
                    [*moves, Move(kind, amount, keep, moved, bool(left))])  # fmt: skip
 

@@ -152,7 +152,9 @@ class DensePlan:
     layer: IntegerLayer
     lane_bits: int
     words: int
-    terms: tuple[tuple[Dense, View | None, int], ...]  # (term, view or None for raw input bytes, largest value)
+    terms: tuple[
+        tuple[Dense, View | None, int], ...
+    ]  # (term, view or None for raw input bytes, largest value)
     requant: Requant
 
     @property
@@ -242,7 +244,9 @@ def plan_layers(graph: IntegerGraph) -> Plan:
     """
     bounds = accumulator_bounds(graph)
     requants = {
-        layer.name: requantization(layer, [int(v) for v in bounds[layer.name][0]], [int(v) for v in bounds[layer.name][1]])
+        layer.name: requantization(
+            layer, [int(v) for v in bounds[layer.name][0]], [int(v) for v in bounds[layer.name][1]]
+        )
         for layer in graph.layers
     }
     lane_bits = _lane_bits(graph, requants)
@@ -268,13 +272,17 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str
     for layer in graph.layers:
         need = requants[layer.name].need
         if need > MAX_LANE_BITS:
-            raise RangeError(f"layer {layer.name!r}: sums need {need} bits, a lane has at most {MAX_LANE_BITS}")
+            raise RangeError(
+                f"layer {layer.name!r}: sums need {need} bits, a lane has at most {MAX_LANE_BITS}"
+            )
         result[layer.name] = need
         is_conv = isinstance(layer.terms[0], Conv)
         if is_conv:
             kernel, stride, pool = _span(layer)
             if chunks_of(layer.shape[2], need, kernel, stride, pool) >= 10**6:
-                raise RangeError(f"layer {layer.name!r}: {kernel} taps of {need} bits do not fit a 256-bit word")
+                raise RangeError(
+                    f"layer {layer.name!r}: {kernel} taps of {need} bits do not fit a 256-bit word"
+                )
         widest[layer.name] = choose_lane_bits(layer, need, MAX_LANE_BITS) if is_conv else need
     changed = True
     while changed:
@@ -313,7 +321,13 @@ class _Demands:
 
 
 def _mergeable(a: View, b: View) -> bool:
-    same = (a.tensor, a.lane_bits, a.start, a.step, a.words) == (b.tensor, b.lane_bits, b.start, b.step, b.words)
+    same = (a.tensor, a.lane_bits, a.start, a.step, a.words) == (
+        b.tensor,
+        b.lane_bits,
+        b.start,
+        b.step,
+        b.words,
+    )
     padded = any(v.top or v.bottom or v.start < 0 for v in (a, b))
     return same and (a.pad_value == b.pad_value or not padded)
 

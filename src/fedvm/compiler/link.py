@@ -110,9 +110,13 @@ def link(plan: Plan) -> Program:
     entry, extra = _entry(plan, groups[0], groups[1:], regions, total)
     for contract in (*parts, entry):
         if len(contract.code) > CODE_LIMIT:
-            raise CompileError(f"contract {contract.name} has {len(contract.code)} bytes, the limit is {CODE_LIMIT}")
+            raise CompileError(
+                f"contract {contract.name} has {len(contract.code)} bytes, the limit is {CODE_LIMIT}"
+            )
     gas = entry.gas + sum(p.gas + COLD_ACCOUNT_GAS for p in parts)
-    filecoin = entry.filecoin + sum(p.filecoin + COLD_CALL_FILECOIN - OPCODES["STATICCALL"].filecoin for p in parts)
+    filecoin = entry.filecoin + sum(
+        p.filecoin + COLD_CALL_FILECOIN - OPCODES["STATICCALL"].filecoin for p in parts
+    )
     return Program(tuple(parts), entry, gas - extra["classify"], gas - extra["predict"], round(filecoin))
 
 
@@ -150,7 +154,9 @@ def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
             groups[-1].size += size
             continue
         # a dense layer is cut for little; a cut convolution loads its input words once more
-        worth = 2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
+        worth = (
+            2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
+        )
         # the rest of a cut step reads what this one reads, so that must not have been made inside this part
         alone = len(groups) == 1 or not groups[-1].steps
         cut = step.split(budget) if alone and budget >= worth else None

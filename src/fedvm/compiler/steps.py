@@ -52,7 +52,9 @@ class PackStep:
     def scratch_bytes(self) -> int:
         return 0
 
-    def emit(self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int) -> None:
+    def emit(
+        self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
+    ) -> None:
         emit_pack(a, self.raw, self.view, places[RAW], targets[self.view])
 
     def split(self, budget: int) -> tuple[Step, Step] | None:
@@ -85,7 +87,9 @@ class ConvStep:
     def scratch_bytes(self) -> int:
         return Scratch.bytes(self.plan, len(self.outputs))
 
-    def emit(self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int) -> None:
+    def emit(
+        self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
+    ) -> None:
         views = {term.view: places[term.view] for term in self.plan.terms}
         emit_conv(a, self.plan, views, dict(targets), Scratch.allocate(self.plan, len(self.outputs), scratch),
                   self.outputs)  # fmt: skip
@@ -131,7 +135,9 @@ class DenseStep:
     def scratch_bytes(self) -> int:
         return 0
 
-    def emit(self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int) -> None:
+    def emit(
+        self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
+    ) -> None:
         native = self.plan.native
         partial = places[native] if self.span.start else None
         emit_dense(a, self.plan, self.raw, places, partial, targets[native], self.span)

@@ -61,7 +61,9 @@ def phases_of(plan: ConvPlan, outputs: range) -> list[Phase]:
             mine = tuple(o for o in outputs if first <= o < last)
             if not mine:
                 continue
-            taps = [Tap(index, group * per_group + c, r) for c in range(per_group) for r in range(kernel_rows)]
+            taps = [
+                Tap(index, group * per_group + c, r) for c in range(per_group) for r in range(kernel_rows)
+            ]
             taps = [t for t in taps if any(weight_word(plan, t, o) for o in mine)]
             if len(mine) == 1:
                 phases.append(Phase(tuple(taps), mine, staged=False))
@@ -287,7 +289,12 @@ def _requantize(a: Assembler, plan: ConvPlan, output: int) -> None:
 
 
 def _finish_row(
-    a: Assembler, plan: ConvPlan, targets: Mapping[View, int], scratch: Scratch, outputs: int, row_names: list[str]
+    a: Assembler,
+    plan: ConvPlan,
+    targets: Mapping[View, int],
+    scratch: Scratch,
+    outputs: int,
+    row_names: list[str],
 ) -> None:
     views = list(targets)
     for i, name in enumerate(row_names):
@@ -416,7 +423,9 @@ def _gather(a: Assembler, view: View, word: int, position: Mapping[int, Mapping[
 
 def padding_word(view: View, word: int) -> int:
     """`pad_value` in the lanes of a word that lie beside the image."""
-    return lanes.at(view.pad_value, [view.bit(word, c) for c in view.columns(word) if not 0 <= c < view.width])
+    return lanes.at(
+        view.pad_value, [view.bit(word, c) for c in view.columns(word) if not 0 <= c < view.width]
+    )
 
 
 def store_word(a: Assembler, pointer: str, offset: int) -> None:
@@ -452,7 +461,8 @@ def macs(plan: ConvPlan) -> int:
     total = 0
     for term in plan.terms:
         weight = np.asarray(term.conv.weight)
-        identity = weight.shape[1:] == (1, 1, 1) and term.conv.groups == weight.shape[0] and len(plan.terms) > 1
+        identity = (
+            weight.shape[1:] == (1, 1, 1) and term.conv.groups == weight.shape[0] and len(plan.terms) > 1
+        )
         total += 0 if identity else weight.size * area
     return total
-

@@ -88,7 +88,13 @@ def _initial(plan: DensePlan, word: int) -> int:
 
 
 def _load_element(
-    a: Assembler, plan: DensePlan, raw: Input, places: Mapping[View | str, Place], term: int, element: int, name: str
+    a: Assembler,
+    plan: DensePlan,
+    raw: Input,
+    places: Mapping[View | str, Place],
+    term: int,
+    element: int,
+    name: str,
 ) -> None:
     _, view, high = plan.terms[term]
     if view is None:
@@ -119,7 +125,9 @@ def _finish(a: Assembler, plan: DensePlan, word: int) -> None:
     if lift:
         a.push(lift)
         a.op("ADD", result="u")
-    lanes.clamp(a, shape, requant.zero, requant.high, lanes.at(requant.high, [view.bit(word, o) for o in columns]))
+    lanes.clamp(
+        a, shape, requant.zero, requant.high, lanes.at(requant.high, [view.bit(word, o) for o in columns])
+    )
 
 
 def macs(plan: DensePlan) -> int:

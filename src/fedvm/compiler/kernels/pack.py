@@ -71,7 +71,9 @@ def _pack_row(a: Assembler, view: View, source: Place, first: int, stride: int, 
             store_word(a, "to", offset + WORD_BYTES * word)
 
 
-def _longest(view: View, word: int, columns: list[int], stride: int) -> tuple[list[int], list[int], list[int]]:
+def _longest(
+    view: View, word: int, columns: list[int], stride: int
+) -> tuple[list[int], list[int], list[int]]:
     """As many of the columns as one loaded word can bring into place: (columns, bits now, bits wanted)."""
     for count in range(min(len(columns), 31 // stride + 1), 0, -1):
         taken = columns[:count]
