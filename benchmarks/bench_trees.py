@@ -1,8 +1,8 @@
 """Seconds to build the trees of one round: 16 updates of 62,006 parameters, and the model and aggregate.
 
-Run: python benchmarks/bench_trees.py. Writes benchmarks/results/trees.json. Each work is timed twice
-over: by the wall clock, which other work on the machine lengthens, and by the CPU time of this process, which it
-hardly does. Both are the least of five runs. On an idle machine they agree.
+Run: python benchmarks/bench_trees.py. Writes benchmarks/results/trees.json. Each work is timed by the wall
+clock, which other work on the machine lengthens, and by the CPU time of this process, which it hardly does.
+Both are the least of five runs; on an idle machine they agree.
 """
 
 from __future__ import annotations

@@ -147,6 +147,14 @@ def test_wrong_vectors_and_places_are_refused() -> None:
         model_root(np.zeros(0, dtype=np.int32))
     with pytest.raises(EncodingError, match="federation is 'FedVM'"):
         update_tree(sample(3), place(3, federation="FedVM"))
+    for spelling in (
+        "fe" * 20,
+        "0X" + "fe" * 20,
+        "0x" + "fe" * 19,
+        "0x" + "Fe" * 20,
+    ):  # the last: bad checksum
+        with pytest.raises(EncodingError, match="hex digits"):
+            update_tree(sample(3), place(3, federation=spelling))
     with pytest.raises(RangeError, match="round is -1"):
         update_tree(sample(3), place(3, round=-1))
     with pytest.raises(EncodingError, match=r"round must be an integer, not float"):
