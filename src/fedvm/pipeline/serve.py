@@ -9,9 +9,12 @@ from hashlib import sha256
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
+from fedvm.chain.deploy import deploy_code
 from fedvm.chain.deployment import Deployment
+from fedvm.chain.errors import DeploymentError
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
-from fedvm.compiler import CompiledModel
+from fedvm.chain.sender import Sender
+from fedvm.compiler import CompiledModel, creation_code
 from fedvm.pipeline.directory import RunDirectory
 from fedvm.store import Cid
 
@@ -50,13 +53,10 @@ def serve(
     Raises CompileError or ChainError when a transaction fails.
     """
     tell = progress or (lambda done, total: None)
-    units = len(compiled.units)
-    deployed = compiled.deploy(
-        w3, owner.address, on_transaction=lambda done, total, address: tell(done, units + 2)
-    )
+    total = len(compiled.units) + 2
+    addresses = deploy_program(Sender(w3), owner, compiled, lambda done, _: tell(done, total))
     service, _ = ModelService.deploy(w3, owner)
-    tell(units + 1, units + 2)
-    addresses = (deployed.address, *deployed.parts)
+    tell(total - 1, total)
     digest = sha256(compiled.reference.SerializeToString(deterministic=True)).digest()
     version = Version(pin_parts(w3, addresses), digest, Cid.parse(onnx_cid).binary)
     if lineage is not None:
@@ -67,9 +67,30 @@ def serve(
             model_root=lineage.model_root,
         )
     registered, _ = service.register(owner, version)
-    tell(units + 2, units + 2)
+    tell(total, total)
     replace(Deployment.load(directory.path), service=service.address, program=addresses).save(directory.path)
     return Served(service, registered)
+
+
+def deploy_program(
+    sender: Sender, owner: LocalAccount, compiled: CompiledModel, progress: Progress | None = None
+) -> tuple[str, ...]:
+    """Create the program's contracts; addresses, the entry's first, then the parts' in order of creation.
+
+    Raises TransactionFailed when a creation fails, DeploymentError when other code lies there afterwards.
+    """
+    addresses: dict[str, str] = {}
+    for done, unit in enumerate(compiled.units, start=1):
+        runtime = unit.linked(addresses)
+        receipt = deploy_code(sender, owner, creation_code(runtime), action=f"creating {unit.name}")
+        address = Web3.to_checksum_address(str(receipt.contract_address))
+        if bytes(sender.w3.eth.get_code(address)) != runtime:
+            raise DeploymentError(f"the code at {address} is not the code of {unit.name} that was sent")
+        addresses[unit.name] = address
+        if progress:
+            progress(done, len(compiled.units))
+    *parts, entry = addresses.values()
+    return (entry, *parts)
 
 
 def served_before(w3: Web3, directory: RunDirectory) -> Served | None:

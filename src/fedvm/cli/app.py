@@ -1,0 +1,41 @@
+"""The application: its commands in the order a newcomer meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedvm.cli import commands
+
+app = typer.Typer(
+    name="fedvm",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import fedvm
+
+        typer.echo(f"fedvm {fedvm.__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with `fedvm run examples/demo.toml`, then try `fedvm audit --run runs/demo`.")
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error. May stand anywhere.")
+    ] = False,
+) -> None:
+    """Federated learning whose rules a contract enforces and whose model a contract runs."""
+
+
+for command in commands.ALL:
+    app.command(command.name, epilog=command.epilog())(command.function)

@@ -1,0 +1,16 @@
+"""One module a command; `ALL` lists them in the order `--help` shows."""
+
+from __future__ import annotations
+
+from fedvm.cli.commands.audit import COMMAND as AUDIT
+from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.compile import COMMAND as COMPILE
+from fedvm.cli.commands.decisions import COMMAND as DECISIONS
+from fedvm.cli.commands.deploy import COMMAND as DEPLOY
+from fedvm.cli.commands.networks import COMMAND as NETWORKS
+from fedvm.cli.commands.predict import COMMAND as PREDICT
+from fedvm.cli.commands.run import COMMAND as RUN
+
+ALL: tuple[Command, ...] = (RUN, PREDICT, DECISIONS, AUDIT, COMPILE, DEPLOY, NETWORKS)
+
+__all__ = ["ALL", "Command"]

@@ -1,0 +1,79 @@
+"""`fedvm audit`: replay everything and name what does not follow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.command import Command
+
+
+def audit(
+    run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Replay a run from its chain and its store alone, and name everything that does not follow.
+
+    Signatures, membership, the contract's verdicts, weights, norms, aggregate and model of every round; the
+    ONNX file, the integer ONNX and the code that compiling it again gives; every recorded decision. Exit
+    status 1 when something was found. Example counts and validation figures are attested by members: an audit
+    cannot prove them.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from fedvm.audit.findings import CHECKS, AuditReport
+    from fedvm.audit.replay import audit as replay
+    from fedvm.chain.run import open_run
+    from fedvm.cli.console import err, out
+    from fedvm.cli.entry import FAILURE
+    from fedvm.cli.progress import CountDisplay
+
+    with open_run(run) as opened, CountDisplay(err()) as display:
+        report: AuditReport = replay(
+            opened.w3,
+            opened.store,
+            federation=opened.deployment.federation,
+            service=opened.deployment.service,
+            first_block=opened.deployment.block,
+            progress=display.progress,
+        )
+
+    def show(console: Console) -> None:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("check")
+        table.add_column("held", justify="right")
+        table.add_column("failed", justify="right")
+        table.add_column("what it says", style="dim")
+        for name, held, failed in report.rows():
+            mark = f"[bold red]{failed}[/]" if failed else "[dim]0[/]"
+            table.add_row(name, str(held), mark, CHECKS[name])
+        console.print(table)
+        for finding in report.findings:
+            console.print(f"[bold red]✗ {finding.check}[/]  {escape(str(finding.place))}")
+            console.print(f"  {escape(finding.message)}")
+        if report.clean:
+            console.print(f"[bold green]Nothing found[/] in {sum(report.passed.values())} checks.")
+        else:
+            console.print(f"[bold red]{len(report.findings)} findings.[/]")
+
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        show(out())
+    if not report.clean:
+        raise typer.Exit(FAILURE)
+
+
+COMMAND = Command(
+    "audit",
+    audit,
+    (
+        ("fedvm audit --run runs/demo", ""),
+        ("fedvm audit --run runs/demo --json > audit.json", ""),
+    ),
+)

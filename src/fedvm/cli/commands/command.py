@@ -1,0 +1,21 @@
+"""What the application needs to know of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """A name, the function Typer reads the options from, and examples: (command line, what it does)."""
+
+    name: str
+    function: Callable[..., Any]
+    examples: tuple[tuple[str, str], ...]
+
+    def epilog(self) -> str:
+        """The examples as Markdown for the end of the help."""
+        lines = [f"- `{line}`" + (f" {meaning}" if meaning else "") for line, meaning in self.examples]
+        return "Examples:\n\n" + "\n\n".join(lines)

@@ -1,0 +1,81 @@
+"""`fedvm compile`: an ONNX file to EVM bytecode."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.command import Command
+
+
+class Emit(StrEnum):
+    """What to print beside the table."""
+
+    ASM = "asm"
+    MANIFEST = "manifest"
+
+
+def compile_(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory for the program.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Typical inputs: .npz or .npy of uint8, or a folder of images.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="The model expects scale · byte + offset, e.g. 0.00784313725.")
+    ] = None,
+    offset: Annotated[float | None, typer.Option(help="See --scale, e.g. -1.")] = None,
+    weight_bits: Annotated[int, typer.Option(min=2, max=8)] = 8,
+    activation_bits: Annotated[int, typer.Option(min=2, max=8)] = 7,
+    resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the code against ONNX Runtime; exit status 1 if they differ.")
+    ] = False,
+    emit: Annotated[Emit | None, typer.Option(help="Print the disassembly or the manifest.")] = None,
+) -> None:
+    """Compile MODEL, a trained ONNX classifier, to EVM bytecode, with its gas on Ethereum and Filecoin.
+
+    Written to the directory: one .bin a contract, manifest.json, abi.json, program.asm and model.int.onnx,
+    which computes the same scores bit for bit in any ONNX runtime.
+    """
+    import json
+
+    from fedvm.cli.console import err
+    from fedvm.cli.entry import FAILURE
+    from fedvm.cli.model_table import print_model, request_of
+    from fedvm.pipeline.onnx_model import check as check_code
+    from fedvm.pipeline.onnx_model import prepare
+
+    prepared = prepare(request_of(model, calibration, scale, offset, weight_bits, activation_bits, resize))
+    compiled = prepared.compiled
+    if emit is Emit.ASM:
+        typer.echo(compiled.asm())
+    elif emit is Emit.MANIFEST:
+        typer.echo(json.dumps(compiled.manifest, indent=2))
+    else:
+        print_model(prepared)
+    if out is not None:
+        compiled.save(out)
+        err().print(f"Written to {out}", markup=False)
+    if check:
+        inputs, wrong, gas = check_code(prepared)
+        err().print(f"{inputs} inputs, {wrong} unlike ONNX Runtime, {gas:,} gas each", markup=False)
+        if wrong:
+            raise typer.Exit(FAILURE)
+
+
+COMMAND = Command(
+    "compile",
+    compile_,
+    (
+        ("fedvm compile model.onnx --calibration images.npz -o program/ --check", ""),
+        (
+            "fedvm compile lenet.onnx --calibration photos/ --scale 0.00784313725 --offset -1",
+            "the network was trained on −1 … 1",
+        ),
+        ("fedvm compile model.onnx --calibration images.npz --emit asm", "read the code"),
+    ),
+)

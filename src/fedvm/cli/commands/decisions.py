@@ -1,0 +1,61 @@
+"""`fedvm decisions`: what a service has decided on record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.command import Command
+
+
+def decisions(
+    run: Annotated[Path, typer.Option("--run", help="Directory of a finished run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the decisions recorded by a run's ModelService: who, which version, what it gave.
+
+    `fedvm audit` runs every one of them again.
+    """
+    from rich.table import Table
+
+    from fedvm.cli.console import out
+    from fedvm.pipeline.ask import decisions as recorded
+    from fedvm.pipeline.ask import shown_decisions
+
+    rows = list(shown_decisions(*recorded(run)))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    console = out()
+    if not rows:
+        console.print(f"No decision is recorded. Record one: fedvm predict IMAGE --run {run} --record")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (("id", "right"), ("class", "left"), ("score", "right"), ("version", "right")):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for title in ("caller", "input hash", "transaction"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(
+            str(row["id"]),
+            row["class"],
+            f"{max(row['scores']):,}",
+            str(row["version"]),
+            row["caller"],
+            row["input_hash"][:18] + "…",
+            row["tx"][:18] + "…",
+        )
+    console.print(table)
+
+
+COMMAND = Command(
+    "decisions",
+    decisions,
+    (
+        ("fedvm decisions --run runs/demo", ""),
+        ("fedvm decisions --run runs/demo --json", ""),
+    ),
+)

@@ -1,0 +1,80 @@
+"""`fedvm deploy`: an ONNX file onto a real chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.command import Command
+
+
+def deploy(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    rpc: Annotated[str, typer.Option(help="JSON-RPC address of the chain; see `fedvm networks`.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory to leave (runs/MODEL-NETWORK).")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Typical inputs: .npz or .npy of uint8, or a folder of images.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="The model expects scale · byte + offset.")] = None,
+    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
+    weight_bits: Annotated[int, typer.Option(min=2, max=8)] = 8,
+    activation_bits: Annotated[int, typer.Option(min=2, max=8)] = 7,
+    resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
+    env_file: Annotated[Path, typer.Option("--env", help="File with PRIVATE_KEY.")] = Path(".env"),
+) -> None:
+    """Compile MODEL, an ONNX file, deploy it with a ModelService, and print the address.
+
+    The key is read from PRIVATE_KEY in the environment or in .env; a .env that git tracks is refused. It is
+    never written anywhere. Afterwards `fedvm predict IMAGE --run DIR` asks the contract.
+    """
+    from functools import partial
+
+    from fedvm.chain.keys import load_key
+    from fedvm.chain.networks import connect, network_of
+    from fedvm.cli.console import err
+    from fedvm.cli.console import out as stdout
+    from fedvm.cli.model_table import print_model, request_of
+    from fedvm.cli.progress import CountDisplay
+    from fedvm.pipeline.directory import RunDirectory
+    from fedvm.pipeline.onnx_model import deploy as deploy_model
+    from fedvm.pipeline.onnx_model import prepare
+
+    account = load_key(env_file)
+    w3 = connect(rpc)
+    network = network_of(w3)
+    directory = RunDirectory(out or Path("runs") / f"{model.stem}-{network.name}")
+    directory.require_free()
+    prepared = prepare(request_of(model, calibration, scale, offset, weight_bits, activation_bits, resize))
+    print_model(prepared)
+    err().print(f"Deploying to {network.title} from {account.address}", markup=False)
+    with CountDisplay(err()) as display:
+        served = deploy_model(
+            prepared,
+            w3,
+            rpc,
+            account,
+            directory,
+            partial(display.progress, "transactions"),
+        )
+    console = stdout()
+    console.print(f"ModelService  [bold]{served.service.address}[/]")
+    console.print(f"program       {served.registered.version.program}")
+    console.print(f"version       {served.registered.id}")
+    console.print(f"directory     {directory.path}", markup=False)
+
+
+COMMAND = Command(
+    "deploy",
+    deploy,
+    (
+        ("fedvm deploy runs/demo/model.onnx --rpc http://127.0.0.1:8545", "the model of a run"),
+        (
+            "fedvm deploy m.onnx --rpc https://api.calibration.node.glif.io/rpc/v1 --calibration x.npz",
+            "Filecoin's testnet",
+        ),
+    ),
+)

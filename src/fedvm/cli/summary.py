@@ -1,0 +1,52 @@
+"""The figures a run ends with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from fedvm.cli.console import out
+from fedvm.pipeline.results import RunReport
+
+
+def print_summary(report: RunReport, directory: Path) -> None:
+    """Accuracies, gas, digests and where to go from here, on standard output."""
+    evaluation, gas, model = report.evaluation, report.gas, report.model
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(no_wrap=False, overflow="fold")
+    table.add_row("accuracy, floating point", f"{evaluation.float_accuracy:.1%}")
+    table.add_row("accuracy, integers (ONNX Runtime)", f"{evaluation.integer_accuracy:.1%}")
+    table.add_row(
+        "accuracy, on chain",
+        f"[bold]{evaluation.chain_accuracy:.1%}[/] of {evaluation.images} held-out images",
+    )
+    colour = "red" if evaluation.mismatches else "green"
+    table.add_row("scores unlike ONNX Runtime's", f"[{colour}]{evaluation.mismatches}[/]")
+    if report.baseline is not None:
+        table.add_row("baseline, all data in one place", f"{report.baseline.all_data[-1]:.1%}")
+        table.add_row("baseline, one client alone", f"{report.baseline.one_client[-1]:.1%}")
+    table.add_row("gas, one prediction", f"[bold]{gas.predict:,}[/]")
+    table.add_row("gas, deploying the program", f"{gas.program_deploy:,} in {len(model.parts)} contracts")
+    table.add_row("gas, all rounds", f"{gas.rounds:,}")
+    table.add_row("Filecoin gas, one prediction (estimate)", f"{gas.filecoin_predict_estimate:,}")
+    table.add_row("updates capped / refused", f"{_capped(report)} / {_refused(report)}")
+    table.add_row("model root", model.model_root)
+    table.add_row("ModelService", report.chain.service)
+    console = out()
+    console.print()
+    console.print(table)
+    console.print(
+        f"\nOpen [bold]{escape(str(directory / 'report.html'))}[/]. Then: "
+        f"fedvm predict IMAGE --run {escape(str(directory))} · fedvm audit --run {escape(str(directory))}"
+    )
+
+
+def _capped(report: RunReport) -> int:
+    return sum(member.capped for row in report.rounds for member in row.members)
+
+
+def _refused(report: RunReport) -> int:
+    return sum(len(row.refused) for row in report.rounds)

@@ -1,0 +1,132 @@
+"""Ask the contract of a finished run about one image, and read what was decided before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedvm.chain.embedded import EmbeddedChain
+from fedvm.chain.keys import load_key
+from fedvm.chain.model_service import Decision
+from fedvm.chain.run import Run, open_run
+from fedvm.pipeline.directory import RunDirectory
+from fedvm.pipeline.errors import RunDirectoryError
+from fedvm.pipeline.images import ImageInput, load_image
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the contract said. gas: of a transaction that calls `predict`; decision: its id when recorded.
+
+    label: index of the highest score, as the contract decides it; notes: conversions made to the image.
+    """
+
+    label: int
+    class_names: tuple[str, ...]
+    scores: tuple[int, ...]
+    gas: int
+    version: int
+    notes: tuple[str, ...]
+    decision: int | None = None
+    tx: str = ""
+
+
+def ask(image: Path, directory: Path, *, resize: bool = False, record: bool = False) -> Answer:
+    """Send the image's bytes to ModelService; with `record` as a decision, by the first `user` account.
+
+    On a network the key comes from the environment or `.env`. A recorded input is public for ever.
+    Raises ImageError, RunDirectoryError, ChainError.
+    """
+    manifest = _manifest(directory)
+    pixels = load_image(image, _image_shape(manifest, directory), resize=resize)
+    data = _as_input(pixels, manifest)
+    with open_run(directory, read_only=not record) as run:
+        names = class_names(directory, manifest["output"]["scores"])
+        service = run.model_service
+        version = service.current_version()
+        if record:
+            decision, receipt = service.decide(_user(run), data, expected_version=version)
+            return Answer(
+                service.classify(data),
+                names,
+                decision.scores,
+                receipt.gas_used,
+                decision.version,
+                pixels.notes,
+                decision.id,
+                receipt.tx_hash,
+            )
+        scores = tuple(int(score) for score in service.predict(data))
+        return Answer(service.classify(data), names, scores, service.predict_gas(data), version, pixels.notes)
+
+
+def decisions(directory: Path) -> tuple[tuple[Decision, ...], tuple[str, ...]]:
+    """The decisions that a run's service has recorded, and the names of its classes."""
+    with open_run(directory) as run:
+        found = tuple(run.model_service.decisions(first=run.deployment.block))
+        width = len(found[0].scores) if found else 0
+        return found, class_names(directory, width)
+
+
+def class_names(directory: Path, count: int) -> tuple[str, ...]:
+    """Names from the run's report; the classes' numbers where there is none."""
+    try:
+        names = json.loads(RunDirectory(directory).report.read_text())["data"]["class_names"]
+        if len(names) == count or not count:
+            return tuple(names)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return tuple(f"class {index}" for index in range(count))
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = RunDirectory(directory).program / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise RunDirectoryError(
+            f"{directory} holds no compiled model (program/manifest.json): is it a run's directory, and did "
+            "the run end? An interrupted run is continued with `fedvm run --resume`."
+        ) from None
+    return manifest
+
+
+def _image_shape(manifest: dict[str, Any], directory: Path) -> tuple[int, int, int]:
+    shape = manifest["input"]["shape"]
+    if len(shape) != 3:
+        raise RunDirectoryError(f"the model in {directory} takes {shape}, which is no image")
+    if manifest["input"]["layout"] == "HWC":
+        height, width, channels = shape
+        return channels, height, width
+    channels, height, width = shape
+    return channels, height, width
+
+
+def _as_input(image: ImageInput, manifest: dict[str, Any]) -> bytes:
+    pixels = image.pixels
+    return (pixels.transpose(1, 2, 0) if manifest["input"]["layout"] == "HWC" else pixels).tobytes()
+
+
+def _user(run: Run) -> Any:
+    chain: EmbeddedChain | None = run.chain
+    return chain.account("user") if chain is not None else load_key()
+
+
+def shown_decisions(found: tuple[Decision, ...], names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Decisions as plain values for a table or JSON."""
+    for decision in found:
+        label = max(range(len(decision.scores)), key=decision.scores.__getitem__)
+        yield {
+            "id": decision.id,
+            "class": names[label] if label < len(names) else str(label),
+            "scores": list(decision.scores),
+            "version": decision.version,
+            "caller": decision.caller,
+            "input_hash": "0x" + decision.input_hash.hex(),
+            "input_recorded": decision.input is not None,
+            "block": decision.at.block_number,
+            "tx": decision.at.tx_hash,
+        }

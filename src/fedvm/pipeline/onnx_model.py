@@ -1,0 +1,161 @@
+"""A user's own ONNX file: compile it, check it, deploy it. The second half of a run, without the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eth_account.signers.local import LocalAccount
+from numpy.typing import NDArray
+from web3 import Web3
+
+from fedvm.audit.errors import RecipeError
+from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
+from fedvm.chain.deployment import ChainRef, Deployment
+from fedvm.chain.revm import RevmProgram
+from fedvm.compiler import CompiledModel, compile_model
+from fedvm.compiler.frontend import load_graph
+from fedvm.pipeline.calibration import load_calibration
+from fedvm.pipeline.check import integer_scores
+from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.errors import UsageError
+from fedvm.pipeline.serve import Progress, Served, serve
+from fedvm.store import ContentStore, StoreError
+
+_SYNTHETIC = 128
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compile and how. calibration None: the file's own recipe if its store lies beside it, else
+    synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes."""
+
+    model: Path
+    calibration: Path | None = None
+    preprocess: tuple[float, float] | None = None
+    weight_bits: int = 8
+    activation_bits: int = 7
+    resize: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled file. calibration_source: where the calibration came from, for the user to read."""
+
+    onnx: bytes
+    calibration: NDArray[np.uint8]
+    preprocess: tuple[float, float] | None
+    options: dict[str, Any]
+    compiled: CompiledModel
+    calibration_source: str
+
+
+def prepare(request: Request) -> Prepared:
+    """Read and compile. Raises UsageError for files that cannot be used, CompileError for the model."""
+    try:
+        onnx = request.model.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{request.model}: cannot be read ({error.strerror}). Give an ONNX file.") from None
+    own = _own_recipe(onnx)
+    preprocess = request.preprocess or (own.preprocess if own else None)
+    spec = load_graph(onnx, preprocess=preprocess).input
+    calibration, source = _calibration(request, own, spec.onnx_shape, spec.layout == "HWC")
+    options: dict[str, Any] = {"weight_bits": request.weight_bits, "activation_bits": request.activation_bits}
+    compiled = compile_model(onnx, calibration, preprocess=preprocess, **options)
+    return Prepared(onnx, calibration, preprocess, options, compiled, source)
+
+
+def check(prepared: Prepared, images: int = 100, progress: Progress | None = None) -> tuple[int, int, int]:
+    """Run the code in revm on calibration inputs, all-zero and all-255 ones, against ONNX Runtime.
+
+    Returns (inputs, inputs with any score that differs, gas of the last prediction).
+    """
+    compiled, shape = prepared.compiled, prepared.calibration.shape[1:]
+    extremes = np.stack([np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)])
+    inputs = np.concatenate([extremes, prepared.calibration[:images]])
+    addresses = [f"0x{0xFED << 100 | number:040x}" for number in range(len(compiled.units))]
+    *_, entry = addresses
+    codes = dict(zip(addresses, compiled.link(addresses[:-1]), strict=True))
+    outcome = RevmProgram(codes, entry).predict_many(inputs, progress)
+    exact = integer_scores(compiled.reference.SerializeToString(deterministic=True), inputs)
+    return len(inputs), int((outcome.scores != exact).any(axis=1).sum()), int(outcome.gas[-1])
+
+
+def deploy(
+    prepared: Prepared,
+    w3: Web3,
+    rpc_url: str,
+    owner: LocalAccount,
+    directory: RunDirectory,
+    progress: Callable[[int, int], None] | None = None,
+) -> Served:
+    """Deploy with a ModelService and leave a directory that `predict`, `decisions` and `audit` understand.
+
+    The version has no lineage: no federation stands behind the file. Raises RunDirectoryError when the
+    directory is not free, ChainError when a transaction fails.
+    """
+    directory.require_free()
+    with directory.locked():
+        directory.require_free()
+        store = ContentStore(directory.store)
+        recipe = CompileRecipe(
+            calibration=store.put(prepared.calibration.tobytes()),
+            calibration_shape=prepared.calibration.shape,
+            preprocess=prepared.preprocess,
+            tensors=(),
+            fraction_bits=0,
+            options=prepared.options,
+        )
+        onnx = write_recipe(prepared.onnx, recipe)
+        write_atomically(directory.onnx, onnx)
+        prepared.compiled.save(directory.program)
+        reference = prepared.compiled.reference.SerializeToString(deterministic=True)
+        write_atomically(directory.reference, reference)
+        first_block = w3.eth.block_number
+        Deployment(ChainRef("rpc", rpc_url), w3.eth.chain_id, block=first_block).save(directory.path)
+        return serve(w3, owner, prepared.compiled, store.put(onnx), directory, None, progress)
+
+
+def synthetic_calibration(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """uint8 `[128, *shape]`: random blocks of 1, 2, 4 and 8 pixels, the same each time.
+
+    A stand-in with some of the smoothness of images; real inputs calibrate better.
+    """
+    generator = np.random.default_rng(0)
+    samples = []
+    for number in range(_SYNTHETIC):
+        block = 2 ** (number % 4)
+        coarse = [-(-size // block) if size > 3 else size for size in shape]
+        sample = generator.integers(0, 256, coarse, dtype=np.uint8)
+        for axis, size in enumerate(shape):
+            if size > 3:
+                sample = sample.repeat(block, axis=axis).take(range(size), axis=axis)
+        samples.append(sample)
+    return np.stack(samples)
+
+
+def _own_recipe(onnx: bytes) -> CompileRecipe | None:
+    try:
+        return read_recipe(onnx)
+    except RecipeError:
+        return None
+
+
+def _calibration(
+    request: Request, own: CompileRecipe | None, shape: tuple[int, ...], channels_last: bool
+) -> tuple[NDArray[np.uint8], str]:
+    if request.calibration is not None:
+        images = load_calibration(
+            request.calibration, shape, channels_last=channels_last, resize=request.resize
+        )
+        return images, f"{len(images)} inputs from {request.calibration}"
+    if own is not None:
+        try:
+            images = calibration_images(ContentStore(request.model.parent / "store"), own)
+            return images, f"{len(images)} inputs that the file names, from the store beside it"
+        except (RecipeError, StoreError):
+            pass
+    return synthetic_calibration(shape), ""
