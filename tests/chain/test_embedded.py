@@ -321,3 +321,19 @@ def test_killed_while_being_created_can_be_created_again(tmp_path: Path) -> None
         open_chain(tmp_path)
     with open_chain(tmp_path, seed=7, create=True) as chain:
         assert chain.w3.eth.block_number == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_may_not_use_the_chain_and_does_not_release_it(chain: EmbeddedChain) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            chain.w3.eth.block_number  # noqa: B018
+            os._exit(1)
+        except ChainError:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    script = "import sys; from fedvm.chain.embedded import open_chain; open_chain(sys.argv[1])"
+    other = subprocess.run([sys.executable, "-c", script, chain.path], capture_output=True, text=True)
+    assert "ChainLocked" in other.stderr
+    assert chain.w3.eth.block_number == 0
