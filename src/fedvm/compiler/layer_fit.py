@@ -242,7 +242,10 @@ class _Fit:
         )
 
     def too_wide(self, layer: IntegerLayer) -> NDArray[np.bool_]:
-        """Which outputs' accumulators, together with 0, do not fit the lane or float32, `[O]`."""
+        """Which outputs' accumulators do not fit the lane or float32, `[O]`.
+
+        In a lane they are raised by a multiple of 2^shift, so that they are never negative and shift exactly.
+        """
         low = high = layer.bias
         magnitude = np.abs(layer.bias)
         for term in layer.terms:
@@ -251,7 +254,8 @@ class _Fit:
             low = low + np.minimum(weight, 0).sum(axis=1) * top
             high = high + np.maximum(weight, 0).sum(axis=1) * top
             magnitude = magnitude + np.abs(weight).sum(axis=1) * top
-        width = np.maximum(high, 0) - np.minimum(low, 0)
+        raised = -(np.minimum(low, 0) >> layer.shift) << layer.shift
+        width = np.maximum(high, 0) + raised
         wide: NDArray[np.bool_] = (width >= 1 << self.budget.lane_bits) | (magnitude >= 1 << EXACT_BITS)
         return wide
 
