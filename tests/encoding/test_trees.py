@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -147,14 +148,16 @@ def test_wrong_vectors_and_places_are_refused() -> None:
         model_root(np.zeros(0, dtype=np.int32))
     with pytest.raises(EncodingError, match="federation is 'FedVM'"):
         update_tree(sample(3), place(3, federation="FedVM"))
-    for spelling in (
-        "fe" * 20,
-        "0X" + "fe" * 20,
-        "0x" + "fe" * 19,
-        "0x" + "Fe" * 20,
-    ):  # the last: bad checksum
+    for spelling in ("fe" * 20, "0X" + "fe" * 20, "0x" + "fe" * 19, "0x" + "fg" * 20):
         with pytest.raises(EncodingError, match="hex digits"):
             update_tree(sample(3), place(3, federation=spelling))
+    with pytest.raises(EncodingError, match="wrong checksum"):
+        update_tree(sample(3), place(3, federation="0x" + "Fe" * 20))
+    for spelling in ("0x" + "FE" * 20, to_checksum_address(FEDERATION)):
+        assert (
+            update_tree(sample(3), place(3, federation=spelling)).root
+            == update_tree(sample(3), place(3)).root
+        )
     with pytest.raises(RangeError, match="round is -1"):
         update_tree(sample(3), place(3, round=-1))
     with pytest.raises(EncodingError, match=r"round must be an integer, not float"):

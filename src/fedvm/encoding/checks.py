@@ -1,6 +1,6 @@
 """Range checks at the boundary of the fixed-width encodings."""
 
-from eth_utils.address import is_address
+from eth_utils.address import is_checksum_address, is_checksum_formatted_address, is_hex_address
 
 from fedvm.encoding.errors import EncodingError, RangeError
 
@@ -35,8 +35,11 @@ def address_bytes(name: str, address: str) -> bytes:
     Raises:
         EncodingError: not such an address, or its EIP-55 checksum is wrong.
     """
-    if not (isinstance(address, str) and address.startswith("0x") and is_address(address)):
+    if not (isinstance(address, str) and address.startswith("0x") and is_hex_address(address)):
+        raise EncodingError(f"{name} is {address!r}; give 0x and 40 hex digits")
+    # Mixed case carries a checksum; eth_utils.is_address would let a wrong one pass.
+    if is_checksum_formatted_address(address) and not is_checksum_address(address):
         raise EncodingError(
-            f"{name} is {address!r}; give 0x and 40 hex digits, with a right checksum if mixed"
+            f"{name} {address} has a wrong checksum (EIP-55); a digit or its case is mistyped"
         )
     return bytes.fromhex(address[2:])
