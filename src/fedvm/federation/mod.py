@@ -61,8 +61,9 @@ def _receive(message: Message) -> tuple[Briefing, IntVector]:
     arrays_key, arrays = _only_arrays(message.content)
     vector = vector_of(arrays, briefing.spec.elements)
     others = {name: array for name, array in named_arrays(arrays).items() if name != VECTOR}
-    order = (*(tensor.name for tensor in briefing.spec.tensors), *others)
-    codec = ModelCodec(briefing.spec, others, order, briefing.fraction_bits)
+    if set(briefing.order) != {tensor.name for tensor in briefing.spec.tensors} | set(others):
+        raise TermsError("the server's tensors are not those its fedvm record names")
+    codec = ModelCodec(briefing.spec, others, briefing.order, briefing.fraction_bits)
     del message.content[RECORD]
     message.content[arrays_key] = codec.floats(vector)
     return briefing, vector

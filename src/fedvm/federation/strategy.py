@@ -237,7 +237,7 @@ class Accountable(Strategy):
     ) -> list[Message]:
         if not drafts:
             return []
-        briefing = Briefing(self.codec.spec, self.rules.fraction_bits, terms)
+        briefing = Briefing(self.codec.spec, self.codec.order, self.rules.fraction_bits, terms)
         content = drafts[0].content
         content[RECORD] = briefing.to_record()
         node_ids = {member: node_id for node_id, member in self.federation.nodes.items()}

@@ -38,9 +38,13 @@ class RoundTerms:
 
 @dataclass(frozen=True)
 class Briefing:
-    """Everything FedVM adds to a message: how the vector maps to tensors, its scale, and a train's terms."""
+    """Everything FedVM adds to a message: how the vector maps to tensors, its scale, and a train's terms.
+
+    order: names of all the model's tensors, federated or not, since some apps go by position.
+    """
 
     spec: VectorSpec
+    order: tuple[str, ...]
     fraction_bits: int
     terms: RoundTerms | None
 
@@ -49,6 +53,7 @@ class Briefing:
         tensors = [[tensor.name, list(tensor.shape), tensor.dtype] for tensor in self.spec.tensors]
         content: dict[str, ConfigRecordValues] = {
             "tensors": json.dumps(tensors),
+            "order": json.dumps(self.order),
             "fraction-bits": self.fraction_bits,
         }
         if self.terms:
@@ -62,7 +67,8 @@ class Briefing:
             tensors = json.loads(str(record["tensors"]))
             spec = VectorSpec(tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in tensors))
             terms = _terms(json.loads(str(record["terms"]))) if "terms" in record else None
-            return cls(spec, int(str(record["fraction-bits"])), terms)
+            order = tuple(str(name) for name in json.loads(str(record["order"])))
+            return cls(spec, order, int(str(record["fraction-bits"])), terms)
         except (KeyError, TypeError, ValueError, EncodingError) as error:
             raise TermsError(f"the server's fedvm record cannot be read: {error}") from error
 
