@@ -44,7 +44,7 @@ def find_columns(dataset: Dataset, where: str, default_names: tuple[str, ...] = 
     image = _pick(features, _IMAGE_COLUMNS, Image)
     label = _pick(features, _LABEL_COLUMNS, ClassLabel)
     if image is None or label is None:
-        missing = "an image column (img or image)" if image is None else "a label column (label)"
+        missing = "image column (img or image)" if image is None else "label column (label)"
         raise DataError(f"{where} has no {missing}; its columns are {', '.join(features)}")
     if isinstance(features[label], ClassLabel) and features[label].names:
         return Columns(image, label, tuple(features[label].names))

@@ -22,18 +22,15 @@ def recognises(path: Path) -> bool:
 
 
 def load(name: str, path: Path, *, seed: int, size: tuple[int, int] | None = None) -> ImageData:
-    """Read the train and the test (or validation) files; without the latter a tenth is set aside for testing.
+    """Read the train and the test (or validation) files; without the latter a tenth is set aside.
 
-    A split's files are `<split>.parquet` or `<split>-*.parquet`. Files named for no split are training data.
+    A split's files are `<split>.parquet` or `<split>-*.parquet`; files named for no split are training data,
+    and so is a single file given by its path.
 
     Raises:
         DataError: damaged files, or columns that are not labelled images.
     """
-    files = _files(path)
-    held_out = next((found for split in _TEST_NAMES if (found := _named(files, split))), [])
-    train_files = _named(files, "train") or [
-        file for file in files if not any(_named([file], split) for split in _TEST_NAMES)
-    ]
+    train_files, held_out = _splits(_files(path)) if path.is_dir() else ([path], [])
     if not train_files:
         raise DataError(f"{path} has no training data; name it train.parquet or train-*.parquet")
     rows = _read(train_files)
@@ -50,6 +47,12 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix == ".parquet" else []
     return sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
+
+
+def _splits(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    held_out = next((found for split in _TEST_NAMES if (found := _named(files, split))), [])
+    unnamed = [file for file in files if not any(_named([file], split) for split in _TEST_NAMES)]
+    return _named(files, "train") or unnamed, held_out
 
 
 def _named(files: list[Path], split: str) -> list[Path]:
