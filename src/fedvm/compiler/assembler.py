@@ -9,7 +9,6 @@ The stack is checked at every instruction, and at every label the stack must be 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ class Label:
     stack: tuple[str, ...]
 
 
-@dataclass
+@dataclass(slots=True)
 class Instruction:
     """One instruction. immediate: the pushed number, or a label or link symbol that is resolved when assembling."""
 
@@ -48,7 +47,7 @@ class Instruction:
 class Section:
     """What one part of the program (usually a layer) costs: how often each opcode runs, and copied words."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=dict)
     copied_words: int = 0
     code_bytes: int = 0
 
@@ -67,6 +66,8 @@ class Assembler:
         self.instructions: list[Instruction] = []
         self.stack: list[str] = []
         self.sections: dict[str, Section] = {}
+        self.size = 0
+        """Bytes of code so far."""
         self._section = "entry"
         self._times = 1
         self._labels = 0
@@ -113,24 +114,26 @@ class Assembler:
 
     def _append(self, ins: Instruction, name: str = "_") -> None:
         op = OPCODES[ins.name]
-        if len(self.stack) < op.pops:
-            raise AssemblyError(f"{ins.name} needs {op.pops} items, the stack holds {self.stack}")
-        if op.name.startswith("SWAP"):
-            pass
-        elif op.name.startswith("DUP"):
-            self.stack.append(name)
-        else:
+        stack = self.stack
+        if len(stack) < op.pops:
+            raise AssemblyError(f"{ins.name} needs {op.pops} items, the stack holds {stack}")
+        if 0x80 <= op.code < 0x90:  # DUP
+            stack.append(name)
+        elif not 0x90 <= op.code < 0xA0:  # SWAP leaves the depth as it is
             if op.pops:
-                del self.stack[-op.pops :]
+                del stack[-op.pops :]
             if op.pushes:
-                self.stack.append(name)
-        if len(self.stack) > 1000:
+                stack.append(name)
+        if len(stack) > 1000:
             raise AssemblyError("the stack grows past 1,000 items")
         ins.section, ins.times = self._section, self._times
         self.instructions.append(ins)
-        section = self.sections.setdefault(self._section, Section())
-        section.counts[ins.name] += self._times
+        section = self.sections.get(self._section)
+        if section is None:
+            section = self.sections[self._section] = Section()
+        section.counts[ins.name] = section.counts.get(ins.name, 0) + self._times
         section.code_bytes += ins.size
+        self.size += ins.size
 
     def copied(self, words: int) -> None:
         """Account for the words a copy opcode just appended moves."""
@@ -209,11 +212,6 @@ class Assembler:
         self._times = outer
 
     # -- output ---------------------------------------------------------------------------------------------------
-
-    @property
-    def size(self) -> int:
-        """Bytes of code so far."""
-        return sum(ins.size for ins in self.instructions)
 
     def assemble(self) -> tuple[bytes, dict[str, list[int]]]:
         """The code, and for every link symbol the offsets of its bytes (left zero)."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,21 +14,18 @@ from eth_hash.auto import keccak
 from numpy.typing import NDArray
 
 from fedvm.compiler.compiled import CompiledModel, Unit, creation_gas
-from fedvm.compiler.errors import CalibrationError, CompileError
+from fedvm.compiler.errors import CalibrationError
 from fedvm.compiler.frontend import load_graph
-from fedvm.compiler.graph import Conv, FloatGraph, Input, IntegerGraph
+from fedvm.compiler.graph import Conv, Input, IntegerGraph
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link
-from fedvm.compiler.opcodes import COLD_CALL_FILECOIN, OPCODES
+from fedvm.compiler.opcodes import OPCODES
 from fedvm.compiler.policy import lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
 
 FORMAT = 1
-FLOOR_LANES = {"conv": 8 / 42, "dense": 8 / 12}
-"""Gas a multiply-accumulate cannot undercut at L = 21 with MUL and ADD alone."""
-
 Numbers = float | Sequence[float]
 
 
@@ -76,7 +73,7 @@ def compile_model(
     budget = lane_budget(graph, weight_bits) if lane_bits is None else lane_bits
     integer = quantize(graph, data, QuantizeOptions(weight_bits, activation_bits, budget))
     return compile_integer(
-        integer, source=_digest(model), options=options, calibration=data, float_graph=graph
+        integer, source=_digest(model), options=options, calibration=data
     )
 
 
@@ -86,7 +83,6 @@ def compile_integer(
     source: str = "",
     options: CompileOptions | None = None,
     calibration: NDArray[np.uint8] | None = None,
-    float_graph: FloatGraph | None = None,
 ) -> CompiledModel:
     """Compile an integer graph as it stands; the other arguments only go into the manifest."""
     reference = build_reference(integer)
@@ -253,6 +249,3 @@ def _layer_row(plan: LayerPlan, program: Program) -> dict[str, Any]:
         "lanes": plan.lanes,
         "L": plan.lane_bits,
     }
-
-
-__all__ = ["COLD_CALL_FILECOIN", "CompileError", "CompileOptions", "compile_integer", "compile_model"]

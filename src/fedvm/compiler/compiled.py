@@ -114,7 +114,7 @@ class CompiledModel:
             return np.ascontiguousarray(x)
         if not np.isfinite(x).all():
             raise ValueError("inputs hold NaN or infinity")
-        axis = (1,) + tuple(-1 if i == spec["channel_axis"] else 1 for i in range(len(shape)))
+        axis = (1, *(-1 if i == spec["channel_axis"] else 1 for i in range(len(shape))))
         scale, offset = (np.asarray(spec[k], np.float64).reshape(axis) for k in ("scale", "offset"))
         return np.clip(np.rint((x.astype(np.float64) - offset) / scale), 0, 255).astype(np.uint8)
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
 
 from fedvm.compiler.errors import RangeError, UnsupportedOperator
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
@@ -164,6 +167,19 @@ class DensePlan:
     @property
     def native(self) -> View:
         return View(self.layer.name, 1, 1, self.layer.shape[0], self.lane_bits, 0, self.lanes, self.words)
+
+    @cached_property
+    def weight_words(self) -> list[list[list[int]]]:
+        """The signed integers the products are made with: `[term][element][output word]`."""
+        view, result = self.native, []
+        for dense, _, _ in self.terms:
+            weight = dense.weight.astype(object)
+            words = [
+                sum(weight[o] << view.bit(word, o) for o in view.columns(word) if o < view.width)
+                for word in range(self.words)
+            ]
+            result.append(np.stack(words, axis=1).tolist())
+        return result
 
     @property
     def outputs(self) -> tuple[View, ...]:

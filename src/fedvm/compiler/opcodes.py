@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Opcode:
     """One opcode: its byte, stack items popped and pushed, EVM gas, Filecoin gas."""
 
@@ -70,7 +70,7 @@ _TABLE = (
     ("INVALID", 0xFE, 0, 0, 0, 200),
 )
 
-OPCODES: dict[str, Opcode] = {name: Opcode(name, *rest) for name, *rest in _TABLE}  # type: ignore[arg-type]
+OPCODES: dict[str, Opcode] = {name: Opcode(name, *rest) for name, *rest in _TABLE}
 OPCODES["PUSH0"] = Opcode("PUSH0", 0x5F, 0, 1, 2, _push_filecoin(0))
 for _n in range(1, 33):
     OPCODES[f"PUSH{_n}"] = Opcode(f"PUSH{_n}", 0x5F + _n, 0, 1, 3, _push_filecoin(_n))

@@ -25,7 +25,7 @@ def lane_budget(graph: FloatGraph, weight_bits: int = 8) -> dict[str, int]:
 
 def _conv_bits(layer: FloatLayer, floor: int) -> int:
     convs = [t for t in layer.terms if isinstance(t, Conv)]
-    kernel = max(max(c.pads[1] for c in convs) - c.pads[1] + c.weight.shape[3] for c in convs)
+    kernel = int(max(max(c.pads[1] for c in convs) - c.pads[1] + c.weight.shape[3] for c in convs))
     pool = layer.pool or MaxPool((1, 1), (1, 1))
     bits = min(floor, WORD_BITS // kernel)
     words = chunks_of(layer.shape[2], bits, kernel, convs[0].stride[1], pool)

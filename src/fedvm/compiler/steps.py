@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TypeAlias
 
 from fedvm.compiler.assembler import Assembler
@@ -144,17 +145,16 @@ class DenseStep:
 
     def split(self, budget: int) -> tuple[Step, Step] | None:
         """As many whole blocks of activations as fit `budget` bytes of code, and the rest."""
-        blocks = -(-len(self.span) // STAGED_WORDS)
-        if blocks < 2:
+        sizes = [measure(replace(self, span=self.span[i : i + STAGED_WORDS])) for i in self._blocks]
+        fits = [i for i, total in enumerate(accumulate(sizes), start=1) if total <= budget]
+        cut = (fits[-1] if fits else 0) * STAGED_WORDS
+        if not 0 < cut < len(self.span):
             return None
-        whole = measure(self)
-        take = min(blocks - 1, int(budget * blocks / whole) + 1)
-        while take > 0 and measure(replace(self, span=self.span[: take * STAGED_WORDS])) > budget:
-            take -= 1
-        if take < 1:
-            return None
-        cut = take * STAGED_WORDS
         return replace(self, span=self.span[:cut]), replace(self, span=self.span[cut:])
+
+    @property
+    def _blocks(self) -> range:
+        return range(0, len(self.span), STAGED_WORDS)
 
 
 Step: TypeAlias = PackStep | ConvStep | DenseStep

@@ -35,16 +35,6 @@ def input_offset(source: Input, element: int) -> int:
     return pixel * channels + channel
 
 
-def weight_words(plan: DensePlan, term: int, element: int) -> list[int]:
-    """The signed integers that the element's products are made with, one an output word."""
-    column = plan.terms[term][0].weight[:, element]
-    view = plan.native
-    return [
-        sum(int(column[o]) << view.bit(word, o) for o in view.columns(word) if o < view.width)
-        for word in range(plan.words)
-    ]
-
-
 def emit_dense(
     a: Assembler, plan: DensePlan, raw: Input, places: Mapping[View | str, Place], partial: Place | None, target: int,
     span: range,
@@ -54,14 +44,14 @@ def emit_dense(
     places: where the sources lie ("input": raw bytes); partial: where earlier partial sums lie (None: begin with
     the bias); target: memory address of the sums, and after the last activation of the output view.
     """
-    everything = elements(plan)
+    everything, weights = elements(plan), plan.weight_words
     chosen = [everything[i] for i in span]
     last = span.stop == len(everything)
     blocks = [chosen[i : i + STAGED_WORDS] for i in range(0, len(chosen), STAGED_WORDS)] or [[]]
     for number, block in enumerate(blocks):
         for i, (term, element) in enumerate(block):
             _load_element(a, plan, raw, places, term, element, f"x{i}")
-        columns = [weight_words(plan, term, element) for term, element in block]
+        columns = [weights[term][element] for term, element in block]
         for word in range(plan.words):
             if number:
                 load_at(a, Place("MLOAD", target), WORD_BYTES * word, "acc")

@@ -1,0 +1,72 @@
+# Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all lint format bench bench-compiler contracts artifacts clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Node from the machine if it has one, else the one from PyPI that the dev install brings.
+export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export HF_HUB_OFFLINE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## What there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "FedVM needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+contracts/node_modules/.installed: contracts/package-lock.json $(VENV)/.dev
+	cd contracts && npm ci --no-progress
+	@touch $@
+
+demo: $(VENV)/.runtime ## Train with 16 phones under a contract's rules, then ask the contract what is in an image
+	@rm -rf runs/demo
+	$(BIN)/fedvm run examples/demo.toml --out runs/demo
+	@echo "Open runs/demo/report.html, or ask the contract yourself: $(BIN)/fedvm predict examples/digit.png --run runs/demo"
+
+test: lint contracts ## Lint and the tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: lint contracts ## All tests, the slow ones and long fuzzing too
+	$(BIN)/python -m pytest -n 2
+	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test
+
+contracts: contracts/node_modules/.installed ## Test the Solidity sources and compare their gas snapshot
+	cd contracts && node_modules/.bin/forge test
+
+artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package
+	cd contracts && node_modules/.bin/forge build src && $(CURDIR)/$(BIN)/python tools/export_artifacts.py
+
+lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, forge fmt, slither
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cd contracts && node_modules/.bin/forge fmt --check
+	cd contracts && $(CURDIR)/$(BIN)/slither . --config-file slither.config.json
+
+format: $(VENV)/.dev contracts/node_modules/.installed ## Format all sources
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd contracts && node_modules/.bin/forge fmt
+
+bench: bench-compiler ## All benchmarks
+	$(BIN)/python benchmarks/bench_trees.py
+
+bench-compiler: $(VENV)/.dev contracts/node_modules/.installed ## Gas, accuracy and compile time of the compiler
+	$(BIN)/python benchmarks/bench_compiler.py $(if $(DATA),--data $(DATA))
+
+clean: ## Remove what was built, not the runs
+	rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build
