@@ -119,6 +119,14 @@ def test_idx_files_round_trip_and_truncation_is_found(tmp_path: Path) -> None:
     content = bytes((0, 0, 8, 3)) + np.array(pixels.shape, ">u4").tobytes() + pixels.tobytes()
     (tmp_path / "x.gz").write_bytes(gzip.compress(content))
     assert np.array_equal(read_idx(tmp_path / "x.gz", dimensions=3), pixels)
+    for prefix in ("train", "t10k"):
+        (tmp_path / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(bytes((0, 0, 8, 1, 0, 0, 0, 2, 1, 0)))
+    data = load_dataset(data=tmp_path)
+    assert np.array_equal(data.test.images[:, 0], pixels) and data.class_names == ("0", "1")
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"lacks t10k-labels-idx1-ubyte\.gz"):
+        load_dataset(data=tmp_path)
     (tmp_path / "y").write_bytes(content[:-1])
     with pytest.raises(DataError, match="damaged"):
         read_idx(tmp_path / "y", dimensions=3)

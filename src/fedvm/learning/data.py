@@ -115,7 +115,8 @@ def load_dataset(
             `cifar100`, or any image data set of the Hugging Face hub as `owner/name`. With `data`, only a
             label for the run.
         data: a folder with parquet files (`train.parquet`, or `train-*.parquet` as on the hub), one parquet
-            file, or a folder with one subfolder of images per class (optionally under `train/` and `test/`).
+            file, a folder with one subfolder of images per class (optionally under `train/` and `test/`), or
+            a folder with the four IDX files of MNIST and its kin.
         seed: chooses the test examples when the data set has no test split of its own.
         size: resize every image to (height, width); without it all images must have one size.
 
@@ -132,17 +133,19 @@ def load_dataset(
         label = name or data.resolve().stem
         if parquet.recognises(data):
             return parquet.load(label, data, seed=seed, size=size)
+        if idx.recognises(data):
+            return idx.load(label, data, size=size)
         if folder.recognises(data):
             return folder.load(label, data, seed=seed, size=size)
         raise DataError(
             f"{data} holds no data set: expected parquet files with an image and a label column, "
-            "or one subfolder of images per class"
+            "one subfolder of images per class, or the four IDX files of MNIST"
         )
     chosen = (name or "mnist").lower()
     if chosen == "mnist":
         return mnist.load(seed=seed, size=size)
     if chosen == "fashion-mnist" and idx.FASHION_MNIST.is_dir():
-        return idx.load("fashion-mnist", idx.FASHION_MNIST, idx.FASHION_CLASSES, size=size)
+        return idx.load("fashion-mnist", idx.FASHION_MNIST, size=size)
     if chosen in hub.ALIASES or "/" in chosen:
         return hub.load(name or "mnist", seed=seed, size=size)
     known = unknown_name("data set", chosen, ["mnist", *hub.ALIASES])

@@ -19,17 +19,22 @@ from fedvm.learning.errors import DataError
 from fedvm.learning.sources.decode import resize_images
 
 # Where Debian's package dataset-fashion-mnist puts its files.
-FASHION_MNIST = Path("/usr/share/dataset-fashion-mnist")
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 # H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST" (arXiv:1708.07747), table 1.
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 
 
-def load(
-    name: str, folder: Path, class_names: tuple[str, ...], *, size: tuple[int, int] | None = None
-) -> ImageData:
-    """Read `{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]` from `folder`, at any depth.
+def recognises(path: Path) -> bool:
+    """Whether `path` is a folder with such files."""
+    return path.is_dir() and any(path.glob("train-images-idx3-ubyte*"))
+
+
+def load(name: str, folder: Path, *, size: tuple[int, int] | None = None) -> ImageData:
+    """Read `{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]` from `folder`.
+
+    Classes are called by their numbers, unless the data set is called `fashion-mnist`.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -39,7 +44,9 @@ def load(
         images = read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"), dimensions=3)
         labels = read_idx(_find(folder, f"{prefix}-labels-idx1-ubyte"), dimensions=1)
         splits.append(Split(resize_images(images[:, None], size), labels.astype(np.int64)))
-    return ImageData(name, splits[0], splits[1], class_names)
+    numbers = tuple(str(label) for label in range(int(splits[0].labels.max(initial=0)) + 1))
+    names = FASHION_CLASSES if name.lower() == "fashion-mnist" else numbers
+    return ImageData(name, splits[0], splits[1], names)
 
 
 def read_idx(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
@@ -62,7 +69,7 @@ def read_idx(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
 
 
 def _find(folder: Path, stem: str) -> Path:
-    found = sorted(path for path in folder.rglob(f"{stem}*") if path.name in (stem, f"{stem}.gz"))
+    found = [path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()]
     if not found:
-        raise DataError(f"{folder} lacks {stem}.gz; reinstall the package that provides it")
+        raise DataError(f"{folder} lacks {stem}.gz; fetch the four files of the data set again")
     return found[0]
