@@ -82,9 +82,10 @@ def run_rounds(
     number before it trains; on_round: with its record after, in order, earlier rounds of a resumed run
     included.
 
-    With clients that depend on (seed, round, model) alone the result is that of an uninterrupted run. Raises
-    FederationStalled after `max_failed_rounds` failed rounds in a row; the chain keeps them and the run can
-    be resumed. LedgerMismatch if chain, store and initial_arrays disagree.
+    With clients that depend on (seed, round, model) alone the result is that of an uninterrupted run.
+
+    Raises FederationStalled after `max_failed_rounds` failed rounds in a row or if no round became final; the
+    chain keeps them and the run can be resumed. LedgerMismatch if chain, store and initial_arrays disagree.
     """
     loop = _Loop(
         strategy,
@@ -116,6 +117,8 @@ def run_rounds(
         failed_in_a_row = failed_in_a_row + 1 if record.status == "failed" else 0
         if failed_in_a_row >= max_failed_rounds:
             raise FederationStalled(_stalled(record, failed_in_a_row, strategy.rules.min_clients))
+    if all(record.status == "failed" for record in records):
+        raise FederationStalled(_stalled(records[-1], len(records), strategy.rules.min_clients))
     ledger = strategy.federation.ledger
     return FederationResult(
         tuple(records), arrays, strategy.vector, "0x" + ledger.model_root().hex(), ledger.model_cid()
