@@ -34,7 +34,8 @@ class CompileOptions:
     """How to compile. bits: of weights and activations; preprocess and input_range: see `load_graph`."""
 
     weight_bits: int = 8
-    activation_bits: int = 7
+    activation_bits: Mapping[str, int] | int = 7
+    input_bits: int = 8
     lane_bits: Mapping[str, int] | int | None = None
     preprocess: tuple[Numbers, Numbers] | None = None
     input_range: tuple[float, float] | None = None
@@ -47,7 +48,8 @@ def compile_model(
     preprocess: tuple[Numbers, Numbers] | None = None,
     input_range: tuple[float, float] | None = None,
     weight_bits: int = 8,
-    activation_bits: int = 7,
+    activation_bits: Mapping[str, int] | int = 7,
+    input_bits: int = 8,
     lane_bits: Mapping[str, int] | int | None = None,
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
@@ -59,7 +61,6 @@ def compile_model(
 
     Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError).
     """
-    options = CompileOptions(weight_bits, activation_bits, lane_bits, preprocess, input_range)
     data = np.asarray(calibration)
     if data.dtype != np.uint8 and preprocess is None and input_range is None:
         if data.size == 0 or not np.isfinite(data).all():
@@ -67,14 +68,14 @@ def compile_model(
                 "calibration data must hold finite numbers; it is empty or has NaN or infinity"
             )
         input_range = (float(data.min()), float(data.max()))
-        options = CompileOptions(weight_bits, activation_bits, lane_bits, preprocess, input_range)
     graph = load_graph(model, preprocess=preprocess, input_range=input_range)
     data = _as_bytes(graph.input, data)
     budget = lane_budget(graph, weight_bits) if lane_bits is None else lane_bits
-    integer = quantize(graph, data, QuantizeOptions(weight_bits, activation_bits, budget))
-    return compile_integer(
-        integer, source=_digest(model), options=options, calibration=data
+    options = CompileOptions(weight_bits, activation_bits, input_bits, budget, preprocess, input_range)
+    integer = quantize(
+        graph, data, QuantizeOptions(weight_bits, activation_bits, budget, input_bits=input_bits)
     )
+    return compile_integer(integer, source=_digest(model), options=options, calibration=data)
 
 
 def compile_integer(
@@ -162,7 +163,8 @@ def _manifest(
         "calibration_samples": len(calibration) if calibration is not None else 0,
         "options": {
             "weight_bits": options.weight_bits,
-            "activation_bits": options.activation_bits,
+            "activation_bits": _plain(options.activation_bits),
+            "input_bits": options.input_bits,
             "lane_bits": _plain(options.lane_bits),
             "preprocess": _plain(options.preprocess),
             "input_range": _plain(options.input_range),

@@ -133,13 +133,19 @@ class IntegerLayer:
 
 @dataclass(frozen=True)
 class IntegerGraph:
-    """The exact integer network. `input_high` bounds the input bytes (255)."""
+    """The exact integer network. It computes with the top bits of each input byte: byte >> `input_shift`, which is
+    at most `input_high`, 2^bits − 1."""
 
     input: Input
     layers: tuple[IntegerLayer, ...]
     head: Literal["", "softmax", "argmax"] = ""
     input_high: int = 255
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def input_shift(self) -> int:
+        """Bits of an input byte that are dropped."""
+        return 8 - self.input_high.bit_length()
 
     def shape_of(self, name: str) -> Shape:
         """`(C, H, W)` of the tensor `name`; KeyError if there is none."""

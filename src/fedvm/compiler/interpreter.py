@@ -24,7 +24,7 @@ def run(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> IntArray:
 
 def run_all(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> dict[str, IntArray]:
     """Every tensor of the network by name, int64 `[N, C, H, W]`, for `inputs` (uint8 `[N, *onnx_shape]`)."""
-    tensors: dict[str, IntArray] = {INPUT: as_chw(graph.input, inputs).astype(np.int64)}
+    tensors: dict[str, IntArray] = {INPUT: as_chw(graph.input, inputs).astype(np.int64) >> graph.input_shift}
     for layer in graph.layers:
         tensors[layer.name] = run_layer(layer, tensors)
     return tensors

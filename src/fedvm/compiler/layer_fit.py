@@ -150,8 +150,11 @@ def _absorb(term: Term, source: Source) -> Term:
     repeats = weight.shape[2] * len(weight) // len(source.scale)
     scale = np.repeat(source.scale, repeats).reshape(len(weight), 1, -1)
     scaled = (weight * scale).reshape(term.weight.shape)
-    if isinstance(term, Conv) and term.source != INPUT:
-        return replace(term, weight=scaled, pad_value=source.zero)
+    if isinstance(term, Conv):
+        padding = (
+            source.zero if term.source != INPUT else int(term.pad_value) >> (8 - source.high.bit_length())
+        )
+        return replace(term, weight=scaled, pad_value=padding)
     return replace(term, weight=scaled)
 
 

@@ -33,11 +33,11 @@ WORK = 4_000_000_000
 class QuantizeOptions:
     """How to quantize. Mappings are by layer name; layers left out take the default (8 bits, 24 lane bits).
 
-    weight_bits: of every weight, 2..8. activation_bits: of a layer's output at most, 1..8. lane_bits: 8..24;
-    the accumulator's interval, made to include 0, is narrower than 2^lane_bits. rounding: "compensated" or
-    "nearest". bias_correction: makes each layer's mean error zero on the calibration data. refit: ridge
-    strength with which weights follow the earlier layers' errors, None for not at all. samples: positions a
-    layer is fitted on.
+    input_bits: top bits of each input byte that the network sees, 1..8. weight_bits: of every weight, 2..8.
+    activation_bits: of a layer's output at most, 1..8. lane_bits: 8..24; the accumulator's interval, made to
+    include 0, is narrower than 2^lane_bits. rounding: "compensated" or "nearest". bias_correction: makes each
+    layer's mean error zero on the calibration data. refit: ridge strength with which weights follow the earlier
+    layers' errors, None for not at all. samples: positions a layer is fitted on.
     """
 
     weight_bits: int = 8
@@ -47,9 +47,11 @@ class QuantizeOptions:
     bias_correction: bool = True
     refit: float | None = 0.1
     samples: int = 8192
+    input_bits: int = 8
 
     def __post_init__(self) -> None:
         _check_bits("weight_bits", self.weight_bits, 2, 8)
+        _check_bits("input_bits", self.input_bits, 1, 8)
         _check_bits("activation_bits", self.activation_bits, 1, 8)
         _check_bits("lane_bits", self.lane_bits, 8, EXACT_BITS)
         if self.samples < 1:
@@ -86,7 +88,12 @@ def quantize(
     data = _calibration_input(graph, calibration)
     real: dict[str, NDArray[Any]] = {INPUT: data.astype(np.float64)}
     channels = graph.input.shape[0]
-    sources = {INPUT: Source(data.astype(np.float32), np.ones(channels), 0, 255)}
+    dropped = 8 - options.input_bits
+    sources = {
+        INPUT: Source(
+            (data >> dropped).astype(np.float32), np.full(channels, 2.0**dropped), 0, 255 >> dropped
+        )
+    }
     last_use = {term.source: i for i, layer in enumerate(graph.layers) for term in layer.terms}
     layers: list[IntegerLayer] = []
     for position, layer in enumerate(graph.layers):
@@ -103,7 +110,7 @@ def quantize(
         for name in [name for name in real if last_use.get(name, -1) <= position and name != layer.name]:
             del real[name], sources[name]
     notes = (f"calibrated on {len(data)} samples",)
-    return IntegerGraph(graph.input, tuple(layers), graph.head, 255, notes)
+    return IntegerGraph(graph.input, tuple(layers), graph.head, 255 >> dropped, notes)
 
 
 def _importance(graph: FloatGraph, layer: FloatLayer) -> FloatArray:

@@ -89,6 +89,8 @@ def _check_exact(graph: IntegerGraph) -> None:
 def _input(writer: _Writer, graph: IntegerGraph) -> str:
     channels, height, width = graph.input.shape
     tensor = writer.add("Cast", ["input"], to=TensorProto.FLOAT)
+    if graph.input_shift:
+        tensor = writer.add("Floor", [writer.add("Mul", [tensor, writer.floats(2.0**-graph.input_shift)])])
     hwc = graph.input.layout == "HWC"
     wanted = (height, width, channels) if hwc else (channels, height, width)
     if graph.input.onnx_shape != wanted:

@@ -35,6 +35,7 @@ class PackStep:
     """Spread the raw input bytes into the words of one view."""
 
     raw: Input
+    bits: int
     view: View
 
     @property
@@ -56,7 +57,7 @@ class PackStep:
     def emit(
         self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
     ) -> None:
-        emit_pack(a, self.raw, self.view, places[RAW], targets[self.view])
+        emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view])
 
     def split(self, budget: int) -> tuple[Step, Step] | None:
         return None
@@ -162,7 +163,9 @@ Step: TypeAlias = PackStep | ConvStep | DenseStep
 
 def steps_of(plan: Plan) -> list[Step]:
     """The whole network, unsplit, in order."""
-    steps: list[Step] = [PackStep(plan.graph.input, view) for view in plan.input_views]
+    steps: list[Step] = [
+        PackStep(plan.graph.input, plan.graph.input_high.bit_length(), view) for view in plan.input_views
+    ]
     for layer in plan.layers:
         if isinstance(layer, ConvPlan):
             steps.append(ConvStep(layer, range(layer.layer.shape[0])))

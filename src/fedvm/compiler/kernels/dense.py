@@ -89,7 +89,7 @@ def _load_element(
     _, view, high = plan.terms[term]
     if view is None:
         load_at(a, places["input"], input_offset(raw, element), name)
-        lanes.shift(a, -248)
+        lanes.shift(a, high.bit_length() - 256)
         return
     offset, bit = view.locate(element)
     load_at(a, places[view], offset, name)

@@ -10,19 +10,22 @@ from fedvm.compiler.kernels.conv import fill_padding, padding_word, store_word
 from fedvm.compiler.layout import WORD_BYTES, View
 
 
-def emit_pack(a: Assembler, raw: Input, view: View, source: Place, target: int) -> None:
-    """Append the code that writes one view of the input. source: the raw bytes; target: memory of the view."""
+def emit_pack(a: Assembler, raw: Input, bits: int, view: View, source: Place, target: int) -> None:
+    """Append the code that writes one view of the input: the top `bits` of each byte.
+
+    source: the raw bytes; target: memory of the view.
+    """
     channels, height, width = raw.shape
     fill_padding(a, view, target, channels)
     a.push(target + view.top * view.row_bytes, name="to")
     if raw.layout == "HWC":
         with a.loop("from", source.base, width * channels, height):
             for channel in range(channels):
-                _pack_row(a, view, source, channel, channels, channel * view.channel_bytes)
+                _pack_row(a, bits, view, source, channel, channels, channel * view.channel_bytes)
             _step(a, 1, view.row_bytes)
     elif view.rows == height:
         with a.loop("from", source.base, width, channels * height):
-            _pack_row(a, view, source, 0, 1, 0)
+            _pack_row(a, bits, view, source, 0, 1, 0)
             _step(a, 1, view.row_bytes)
     else:
         with a.loop("plane", source.base, height * width, channels):
@@ -30,7 +33,7 @@ def emit_pack(a: Assembler, raw: Input, view: View, source: Place, target: int) 
                 a.dup("plane")
                 a.dup("row")
                 a.op("ADD", result="from")
-                _pack_row(a, view, source, 0, 1, 0)
+                _pack_row(a, bits, view, source, 0, 1, 0)
                 a.op("POP")
                 _step(a, 2, view.row_bytes)
             _step(a, 1, view.channel_bytes - height * view.row_bytes)
@@ -45,20 +48,22 @@ def _step(a: Assembler, depth: int, amount: int) -> None:
     a.swap(depth)
 
 
-def _pack_row(a: Assembler, view: View, source: Place, first: int, stride: int, offset: int) -> None:
+def _pack_row(
+    a: Assembler, bits: int, view: View, source: Place, first: int, stride: int, offset: int
+) -> None:
     """One row of one channel, whose columns lie `stride` bytes apart from from + first on, to to + offset."""
     for word in range(view.words):
         columns = [c for c in view.columns(word) if 0 <= c < view.width]
         padding = padding_word(view, word)
         pieces = 0
         while columns:
-            taken, sources, targets = _longest(view, word, columns, stride)
+            taken, sources, targets = _longest(bits, view, word, columns, stride)
             a.dup("from")
             if first + taken[0] * stride:
                 a.push(first + taken[0] * stride)
                 a.op("ADD")
             a.op(source.load, result="w")
-            lanes.restride(a, sources, targets, 8, lanes.FULL & ~lanes.at(255, sources))
+            lanes.restride(a, sources, targets, bits, _around(sources, bits))
             if pieces:
                 a.op("OR", result="w")
             pieces += 1
@@ -72,16 +77,21 @@ def _pack_row(a: Assembler, view: View, source: Place, first: int, stride: int, 
 
 
 def _longest(
-    view: View, word: int, columns: list[int], stride: int
+    bits: int, view: View, word: int, columns: list[int], stride: int
 ) -> tuple[list[int], list[int], list[int]]:
     """As many of the columns as one loaded word can bring into place: (columns, bits now, bits wanted)."""
     for count in range(min(len(columns), 31 // stride + 1), 0, -1):
         taken = columns[:count]
-        sources = [248 - 8 * stride * i for i in range(count)]
+        sources = [256 - bits - 8 * stride * i for i in range(count)]
         targets = [view.bit(word, c) for c in taken]
         try:
-            lanes.plan_restride(tuple(sources), tuple(targets), 8, lanes.FULL & ~lanes.at(255, sources))
+            lanes.plan_restride(tuple(sources), tuple(targets), bits, _around(sources, bits))
         except AssemblyError:
             continue
         return taken, sources, targets
     raise AssemblyError(f"no column of {columns} can be brought into place")
+
+
+def _around(fields: list[int], bits: int) -> int:
+    """Every bit outside the fields: the neighbours' bytes, and the low bits that are dropped."""
+    return lanes.FULL & ~lanes.at((1 << bits) - 1, fields)
