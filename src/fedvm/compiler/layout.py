@@ -203,7 +203,17 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
 
     low, high: exact interval bounds of the accumulator of each output, bias included.
     """
-    shifts = [int(s) for s in layer.shift] if layer.high is not None else [0] * len(low)
+    if layer.high is None:
+        # the scores are neither shifted nor clipped, so every output keeps an offset of its own
+        offsets = [max(0, -lo) for lo in low]
+        bits = max(1, max((hi + m).bit_length() for hi, m in zip(high, offsets, strict=True)))
+        still = (0,) * len(low)
+        return Requant(
+            shift=still, offset=tuple(offsets), lift=still, zero=0, bits=bits, high=None,
+            initial=tuple(int(b) + m for b, m in zip(layer.bias, offsets, strict=True)),
+            need=bits + (layer.pool is not None),  # taking the maximum needs one free bit
+        )  # fmt: skip
+    shifts = [int(s) for s in layer.shift]
     least = [max(0, -(lo >> k)) for lo, k in zip(low, shifts, strict=True)]  # ceil(−lo / 2^k)
     zero = max(least)
     need = max((hi + (m << k)).bit_length() for hi, m, k in zip(high, least, shifts, strict=True))
@@ -211,10 +221,10 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
         zero if (hi + (zero << k)).bit_length() <= need else m
         for hi, m, k in zip(high, least, shifts, strict=True)
     ]
-    bits = max(1, max(((hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
+    bits = max(1, max((max(0, hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
     initial = [int(b) + (m << k) for b, m, k in zip(layer.bias, offset, shifts, strict=True)]
-    if layer.high is not None:
-        need = max(need, bits + 1)  # the comparisons of clip and max need one free bit
+    # the comparisons of clip and max need one free bit; readers mask all bits of `high`
+    need = max(need, bits + 1, layer.high.bit_length())
     return Requant(
         shift=tuple(shifts), offset=tuple(offset), lift=tuple(zero - m for m in offset), initial=tuple(initial),
         need=need, zero=zero, bits=bits, high=layer.high,
@@ -286,7 +296,8 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str
     result: dict[str, int] = {}
     widest: dict[str, int] = {}
     for layer in graph.layers:
-        need = requants[layer.name].need
+        sources = max(graph.high_of(t.source).bit_length() for t in layer.terms)
+        need = max(requants[layer.name].need, sources)  # more than the sums need if weights are all zero
         if need > MAX_LANE_BITS:
             raise RangeError(
                 f"layer {layer.name!r}: sums need {need} bits, a lane has at most {MAX_LANE_BITS}"

@@ -109,7 +109,7 @@ def _finish(a: Assembler, plan: DensePlan, word: int) -> None:
     columns = [o for o in view.columns(word) if o < view.width]
     k = requant.shift[0]
     lanes.shift(a, -k)
-    width = min(requant.bits, plan.lane_bits - k)
+    width = max(0, min(requant.bits, plan.lane_bits - k))
     lanes.and_constant(a, lanes.at((1 << width) - 1, [view.bit(word, o) for o in columns]))
     lift = sum(requant.lift[o] << view.bit(word, o) for o in columns)
     if lift:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.kernels.accumulate import Place, load_at
-from fedvm.compiler.layout import WORD_BYTES, DensePlan, LayerPlan
+from fedvm.compiler.layout import WORD_BYTES, LayerPlan
 
 
 def emit_scores(a: Assembler, plan: LayerPlan, source: Place, target: int) -> None:
@@ -21,7 +21,7 @@ def emit_scores(a: Assembler, plan: LayerPlan, source: Place, target: int) -> No
                 a.op("POP")
             load_at(a, source, offset, "lanes")
             loaded = offset
-        a.push(plan.requant.offset[element] if isinstance(plan, DensePlan) else plan.requant.zero)
+        a.push(plan.requant.offset[element // (height * width)])
         a.dup("lanes")
         lanes.shift(a, -bit)
         a.push(mask)

@@ -1,0 +1,279 @@
+"""Random integer networks of every form that has a kernel, and the inputs that are hardest on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fedvm.compiler.graph import (
+    INPUT,
+    Conv,
+    Dense,
+    Input,
+    IntArray,
+    IntegerGraph,
+    IntegerLayer,
+    MaxPool,
+    Shape,
+    Term,
+)
+
+HIGHS = (1, 3, 7, 15, 31, 63, 127, 255)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that further layers may read."""
+
+    name: str
+    shape: Shape
+    high: int
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What all terms of a convolutional layer agree on: size of the sum, outputs, stride."""
+
+    outputs: int
+    height: int
+    width: int
+    stride: tuple[int, int]
+
+
+def draw_input(shape: Shape, layout: str) -> Input:
+    """Input of plain bytes."""
+    channels, height, width = shape
+    onnx_shape = (height, width, channels) if layout == "HWC" else shape
+    return Input(onnx_shape, layout, shape, np.ones(channels), np.zeros(channels))  # type: ignore[arg-type]
+
+
+@st.composite
+def networks(draw: Callable[..., object]) -> IntegerGraph:
+    """One to five layers: convolutions of all kinds, residual sums, pooling, then dense layers or a score map."""
+    d = _Draw(draw)
+    wide = d.integer(0, 3) == 0
+    shape = (d.integer(1, 4), d.integer(1, 9), d.integer(15, 40) if wide else d.integer(1, 12))
+    tensors = [Tensor(INPUT, shape, 255)]
+    layers: list[IntegerLayer] = []
+    for _ in range(d.integer(0, 3)):
+        layers.append(d.conv_layer(f"conv{len(layers)}", tensors, last=False))
+        tensors.append(_tensor(layers[-1]))
+    if d.integer(0, 2) == 0:
+        layers.append(d.conv_layer("scores", tensors, last=True))
+    else:
+        for i in range(d.integer(0, 1)):
+            layers.append(d.dense_layer(f"dense{i}", tensors, d.integer(1, 30), last=False))
+            tensors.append(_tensor(layers[-1]))
+        layers.append(d.dense_layer("scores", tensors, d.integer(1, 20), last=True))
+    return IntegerGraph(draw_input(shape, d.choice(("CHW", "HWC"))), tuple(_reached(layers)))
+
+
+def _tensor(layer: IntegerLayer) -> Tensor:
+    assert layer.high is not None
+    return Tensor(layer.name, layer.shape, layer.high)
+
+
+def _reached(layers: list[IntegerLayer]) -> list[IntegerLayer]:
+    """Layers that the scores depend on (the frontend leaves no others)."""
+    wanted, kept = {layers[-1].name}, []
+    for layer in reversed(layers):
+        if layer.name in wanted:
+            kept.append(layer)
+            wanted |= {term.source for term in layer.terms}
+    return kept[::-1]
+
+
+class _Draw:
+    """Hypothesis draws the structure; numpy draws the numbers from a drawn seed."""
+
+    def __init__(self, draw: Callable[..., object]) -> None:
+        self._draw = draw
+        self.rng = np.random.default_rng(self.integer(0, 2**32 - 1))
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self._draw(st.integers(low, high)))  # type: ignore[call-overload]
+
+    def choice(self, options):  # type: ignore[no-untyped-def]
+        return self._draw(st.sampled_from(options))
+
+    def weights(self, shape: tuple[int, ...]) -> IntArray:
+        kind = self.choice(("dense", "dense", "extreme", "positive", "negative", "sparse", "small", "zero", "one"))
+        rng = self.rng
+        w = rng.integers(-128, 128, shape)
+        if kind == "extreme":
+            w = rng.choice([-128, -127, 127], shape)
+        elif kind == "positive":
+            w = rng.integers(0, 128, shape)
+        elif kind == "negative":
+            w = rng.integers(-128, 1, shape)
+        elif kind == "sparse":
+            w = w * (rng.random(shape) < 0.3)
+        elif kind == "small":
+            w = rng.integers(-2, 3, shape)
+        elif kind == "zero":
+            w = w * (rng.random((shape[0], *[1] * (len(shape) - 1))) < 0.5)
+        elif kind == "one":
+            w = np.ones(shape, np.int64)
+        return np.asarray(w, np.int64)
+
+    # -- layers -----------------------------------------------------------------------------------------------
+
+    def conv_layer(self, name: str, tensors: list[Tensor], *, last: bool) -> IntegerLayer:
+        images = [t for t in tensors if not t.name.startswith("dense")]
+        source = images[-1] if self.integer(0, 3) else self.choice(images)
+        depthwise = self.integer(0, 3) == 0
+        outputs = source.shape[0] * self.integer(1, 2) if depthwise else self.integer(1, 5)
+        groups = source.shape[0] if depthwise else self._groups(source.shape[0], outputs)
+        stride = (self.integer(1, 3), self.integer(1, 3)) if self.integer(0, 2) == 0 else (1, 1)
+        first, frame = self._leading(source, outputs, groups, stride)
+        terms: list[Term] = [first]
+        for _ in range(self.integer(0, 2) if self.integer(0, 2) == 0 else 0):
+            more = self._matching(self.choice(images), frame)
+            if more is not None:
+                terms.append(more)
+        pool, height, width = self._pool(frame)
+        return self._finish(name, terms, (frame.outputs, height, width), tensors, pool, last=last)
+
+    def dense_layer(self, name: str, tensors: list[Tensor], outputs: int, *, last: bool) -> IntegerLayer:
+        sources = [tensors[-1]]
+        if self.integer(0, 3) == 0:
+            sources.append(self.choice(tensors))
+        terms: tuple[Term, ...] = tuple(
+            Dense(s.name, self.weights((outputs, int(np.prod(s.shape))))) for s in sources
+        )
+        return self._finish(name, list(terms), (outputs, 1, 1), tensors, None, last=last)
+
+    def _finish(
+        self, name: str, terms: list[Term], shape: Shape, tensors: list[Tensor], pool: MaxPool | None, *, last: bool
+    ) -> IntegerLayer:
+        outputs = shape[0]
+        highs = {t.name: t.high for t in tensors}
+        reach = np.zeros(outputs, np.int64)
+        for term in terms:
+            reach += np.abs(np.asarray(term.weight)).reshape(outputs, -1).sum(axis=1) * highs[term.source]
+        size = max(1, int(reach.max()) // self.choice((1, 8, 64)))
+        bias = self.rng.integers(-size, size + 1, outputs)
+        shift, high = np.zeros(outputs, np.int64), None
+        if not last:
+            high = self.choice(HIGHS)
+            fitting = max(0, int(reach.max()).bit_length() - high.bit_length())
+            shift += int(np.clip(fitting + self.integer(-3, 1), 0, 20))
+            if isinstance(terms[0], Conv) and self.integer(0, 1):
+                shift = np.maximum(0, shift + self.rng.integers(-2, 3, outputs))
+        return IntegerLayer(name, tuple(terms), bias, shift, shape, np.ones(outputs), 0, high, pool)
+
+    # -- convolutions -----------------------------------------------------------------------------------------
+
+    def _groups(self, inputs: int, outputs: int) -> int:
+        return int(self.choice([g for g in (1, 1, 2, 3, 4) if inputs % g == outputs % g == 0]))
+
+    def _leading(
+        self, source: Tensor, outputs: int, groups: int, stride: tuple[int, int]
+    ) -> tuple[Conv, _Frame]:
+        channels, height, width = source.shape
+        pads = (0, 0, 0, 0)
+        if self.integer(0, 1):
+            pads = (self.integer(0, 2), self.integer(0, 2), self.integer(0, 2), self.integer(0, 2))
+        rows = self.integer(1, min(4, height + pads[0] + pads[2]))
+        columns = self.integer(1, min(5, width + pads[1] + pads[3]))
+        if self.integer(0, 4) == 0:  # average pooling is a depthwise convolution with equal weights
+            groups = channels
+            outputs = channels
+            weight = np.ones((channels, 1, rows, columns), np.int64)
+        else:
+            weight = self.weights((outputs, channels // groups, rows, columns))
+        conv = Conv(source.name, weight, stride, pads, self._pad_value(source), groups)
+        tall = (height + pads[0] + pads[2] - rows) // stride[0] + 1
+        wide = (width + pads[1] + pads[3] - columns) // stride[1] + 1
+        return conv, _Frame(outputs, tall, wide, stride)
+
+    def _matching(self, source: Tensor, frame: _Frame) -> Conv | None:
+        """Another term of the same sum, or None if no small padding makes the sizes meet."""
+        channels, height, width = source.shape
+        identity = source.shape == (frame.outputs, frame.height, frame.width) and frame.stride == (1, 1)
+        if identity and self.integer(0, 1):
+            weight = self.rng.choice([1, 64, 127]) * np.ones((channels, 1, 1, 1), np.int64)
+            return Conv(source.name, weight, groups=channels)
+        rows, columns = self.integer(1, 4), self.integer(1, 4)
+        vertical = self._split((frame.height - 1) * frame.stride[0] + rows - height, frame.stride[0])
+        horizontal = self._split((frame.width - 1) * frame.stride[1] + columns - width, frame.stride[1])
+        if vertical is None or horizontal is None:
+            return None
+        groups = self._groups(channels, frame.outputs)
+        weight = self.weights((frame.outputs, channels // groups, rows, columns))
+        pads = (vertical[0], horizontal[0], vertical[1], horizontal[1])
+        return Conv(source.name, weight, frame.stride, pads, self._pad_value(source), groups)
+
+    def _split(self, needed: int, stride: int) -> tuple[int, int] | None:
+        """Padding before and after that adds up to needed … needed + stride − 1."""
+        if needed + stride <= 0 or needed > 6:
+            return None
+        total = max(0, needed)
+        before = self.integer(0, total)
+        return before, total - before
+
+    def _pad_value(self, source: Tensor) -> int:
+        return int(self.choice((0, 0, source.high, self.integer(0, source.high))))
+
+    def _pool(self, frame: _Frame) -> tuple[MaxPool | None, int, int]:
+        if self.integer(0, 2):
+            return None, frame.height, frame.width
+        kernel = (self.integer(1, min(3, frame.height)), self.integer(1, min(4, frame.width)))
+        stride = (self.integer(1, 3), self.integer(1, 3))
+        pads = (0, 0, 0, 0)
+        if self.integer(0, 3) == 0:
+            top, bottom = (self.integer(0, kernel[0] - 1) for _ in range(2))
+            left, right = (self.integer(0, kernel[1] - 1) for _ in range(2))
+            pads = (top, left, bottom, right)
+        tall = (frame.height + pads[0] + pads[2] - kernel[0]) // stride[0] + 1
+        wide = (frame.width + pads[1] + pads[3] - kernel[1]) // stride[1] + 1
+        return MaxPool(kernel, stride, pads), tall, wide
+
+
+# -- inputs ---------------------------------------------------------------------------------------------------------
+
+
+def hard_inputs(graph: IntegerGraph, count: int, seed: int) -> NDArray[np.uint8]:
+    """`count` inputs `[count, *onnx_shape]`: all 0, all 255, one-hot, extremes of first-layer sums, noise."""
+    rng = np.random.default_rng(seed)
+    shape = graph.input.shape
+    rows: list[NDArray[np.uint8]] = [np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)]
+    for value in (255, 1):
+        hot = np.zeros(shape, np.uint8)
+        hot.flat[rng.integers(hot.size)] = value
+        rows += [hot, 255 - hot]
+    rows += _extremes(graph, rng)
+    rows += [255 * (rng.random(shape) < share).astype(np.uint8) for share in (0.5, 0.9, 0.1)]
+    while len(rows) < count:
+        low, high = sorted(rng.integers(0, 256, 2))
+        rows.append(rng.integers(low, high + 1, shape).astype(np.uint8))
+    batch = np.stack(rows[:count])
+    if graph.input.layout == "HWC":
+        batch = batch.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(batch.reshape(len(batch), *graph.input.onnx_shape))
+
+
+def _extremes(graph: IntegerGraph, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """Inputs at which some first-layer accumulators reach the ends of their intervals."""
+    shape = graph.input.shape
+    result = []
+    for layer in graph.layers:
+        for term in layer.terms:
+            if term.source != INPUT:
+                continue
+            output = int(rng.integers(len(layer.bias)))
+            weight = np.zeros(shape, np.int64)
+            if isinstance(term, Dense):
+                weight = np.asarray(term.weight[output], np.int64).reshape(shape)
+            else:
+                kernel = np.asarray(term.weight[output], np.int64)
+                first = output * term.groups // len(layer.bias) * kernel.shape[0]
+                tiles = -(-shape[1] // kernel.shape[1]), -(-shape[2] // kernel.shape[2])
+                tiled = np.tile(kernel, (1, *tiles))[:, : shape[1], : shape[2]]
+                weight[first : first + kernel.shape[0]] = tiled
+            result += [255 * (weight > 0).astype(np.uint8), 255 * (weight < 0).astype(np.uint8)]
+    return result
