@@ -15,7 +15,9 @@ from fedvm.chain import open_run
 from fedvm.compiler import CompiledModel
 from fedvm.encoding import int32_from_bytes, model_root
 from fedvm.learning.checkpoint import load_checkpoint
+from fedvm.learning.errors import LearningError
 from fedvm.pipeline.check import integer_scores
+from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import ConfigError, RunDirectoryError
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.results import RunReport
@@ -99,7 +101,7 @@ def test_gas_is_the_chain_s(finished: Finished) -> None:
 
 
 class _Interrupt(Observer):
-    """Presses Ctrl-C when the n-th step begins."""
+    """Presses Ctrl-C when the n-th step begins. The first one, reading, comes before there is a run."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -143,3 +145,23 @@ def test_too_few_images_for_the_calibration(tmp_path: Path, digits: Path) -> Non
     config = small_config(digits, tmp_path / "run", compiler__calibration_images=150)
     with pytest.raises(ConfigError, match=r"compiler\.calibration_images = 150"):
         run_all(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "word"),
+    [
+        ({"model__name": "lenett"}, LearningError, "lenet"),
+        ({"training__optimizer": "adm"}, LearningError, "adam"),
+        ({"training__criterion": "cross_entropi"}, LearningError, "cross_entropy"),
+        ({"training__augmentation": "shif"}, LearningError, "shift"),
+        ({"training__device": "tpu"}, LearningError, "cpu"),
+        ({"data__clients": 120}, LearningError, "clients"),
+        ({"rules__max_examples": 2**31}, ConfigError, "overflow"),
+    ],
+)
+def test_bad_settings_leave_the_directory_free(
+    tmp_path: Path, digits: Path, override: dict[str, object], error: type[Exception], word: str
+) -> None:
+    with pytest.raises(error, match=word):
+        run_all(small_config(digits, tmp_path / "run", **override))
+    RunDirectory(tmp_path / "run").require_free()

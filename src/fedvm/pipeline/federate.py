@@ -31,6 +31,7 @@ from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
+from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import MemberRow, RoundRow
 from fedvm.store import Cid, ContentStore
 
@@ -124,12 +125,10 @@ def federate(
 
 def rules_for(config: RunConfig, data: PreparedData, elements: int) -> Rules:
     """The contract's rules: `rules` of the configuration in the contract's units."""
-    sizes = [len(part.train_indices) for part in data.partitions]
-    cap = config.rules.max_examples or -(-2 * sum(sizes) // len(sizes))
     return Rules(
         min_clients=config.rules.min_clients,
         min_examples=config.rules.min_examples,
-        max_examples=max(cap, config.rules.min_examples),
+        max_examples=example_cap(config, data),
         max_sum_squares=max_sum_squares(config.rules.max_norm, config.rules.fraction_bits),
         elements=elements,
         fraction_bits=config.rules.fraction_bits,

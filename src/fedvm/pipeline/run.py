@@ -25,6 +25,7 @@ from fedvm.pipeline.directory import RunDirectory, write_atomically
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import Trained, federate
 from fedvm.pipeline.gas import read_gas
+from fedvm.pipeline.preflight import check_settings
 from fedvm.pipeline.report import ReportImages, render_report
 from fedvm.pipeline.results import (
     ChainFacts,
@@ -67,20 +68,24 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
         directory.require_run()
     else:
         directory.require_free()
+    steps = _Steps(watcher)
     with directory.locked():
+        watcher.started(config, resume)
+        with steps.step("data", f"Reading {config.data.dataset} and dealing it out"):
+            data = prepare_data(config)
+            check_settings(config, data)
+            watcher.note(_describe(data))
         if not resume:
             directory.require_free()  # again, now that nobody else can begin here
             save_config(config, directory.config)
-        watcher.started(config, resume)
         with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
-            return _run(config, directory, chain, watcher)
+            return _run(config, directory, data, chain, steps)
 
 
-def _run(config: RunConfig, directory: RunDirectory, chain: EmbeddedChain, observer: Observer) -> RunReport:
-    steps, store = _Steps(observer), ContentStore(directory.store)
-    with steps.step("data", f"Reading {config.data.dataset} and dealing it out"):
-        data = prepare_data(config)
-        observer.note(_describe(config, data))
+def _run(
+    config: RunConfig, directory: RunDirectory, data: PreparedData, chain: EmbeddedChain, steps: _Steps
+) -> RunReport:
+    observer, store = steps.observer, ContentStore(directory.store)
     with steps.step("federation", f"Federating {config.federation.rounds} rounds under the contract's rules"):
         trained = federate(config, data, chain, store, directory, observer)
     central = None
@@ -130,7 +135,7 @@ def _run(config: RunConfig, directory: RunDirectory, chain: EmbeddedChain, obser
     return report
 
 
-def _describe(config: RunConfig, data: PreparedData) -> str:
+def _describe(data: PreparedData) -> str:
     sizes = [len(part.train_indices) for part in data.partitions]
     spread = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     return (

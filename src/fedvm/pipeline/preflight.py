@@ -1,0 +1,44 @@
+"""Everything about a configuration that only the data can tell, before anything is written anywhere."""
+
+from __future__ import annotations
+
+from fedvm.learning.augment import AUGMENTATIONS
+from fedvm.learning.device import resolve_device
+from fedvm.learning.errors import TrainingError, unknown_name
+from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.optimisation import make_criterion, make_optimizer
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.data import PreparedData
+from fedvm.pipeline.errors import ConfigError
+
+_TOTAL_WEIGHT_LIMIT = 1 << 32  # RulesLib.TOTAL_WEIGHT_LIMIT: Σ wᵢ·dᵢ must fit an int64
+
+
+def check_settings(config: RunConfig, data: PreparedData) -> None:
+    """Raise LearningError or ConfigError for a setting that the run would fail on later."""
+    training = config.training
+    model = build_model(ModelSpec.for_data(config.model.name, data.images), seed=0)
+    resolve_device(training.device)
+    make_criterion(training.criterion)
+    make_optimizer(
+        training.optimizer,
+        model,
+        lr=training.lr,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+    )
+    if training.augmentation not in AUGMENTATIONS:
+        raise TrainingError(unknown_name("augmentation", training.augmentation, AUGMENTATIONS))
+    cap = example_cap(config, data)
+    if config.data.clients * cap >= _TOTAL_WEIGHT_LIMIT:
+        raise ConfigError(
+            f"rules.max_examples = {cap} for {config.data.clients} clients could overflow the aggregate: "
+            f"their product must stay below 2^32; lower it to {(_TOTAL_WEIGHT_LIMIT - 1) // config.data.clients}"
+        )
+
+
+def example_cap(config: RunConfig, data: PreparedData) -> int:
+    """`rules.max_examples`; where it is not given, twice the mean of the clients' examples."""
+    sizes = [len(part.train_indices) for part in data.partitions]
+    cap = config.rules.max_examples or -(-2 * sum(sizes) // len(sizes))
+    return max(cap, config.rules.min_examples)

@@ -1,0 +1,135 @@
+"""The audit of a real run: clean as it is, and every tampering found and named."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import small_config, write_digits
+
+from fedvm.audit.findings import CHECKS, AuditReport
+from fedvm.audit.replay import audit
+from fedvm.chain import open_run
+from fedvm.chain.federation_types import RoundFinal, UpdateAccepted
+from fedvm.pipeline.run import run_all
+from fedvm.store import Cid
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with two decisions on record."""
+    out = tmp_path_factory.mktemp("audited") / "run"
+    run_all(small_config(write_digits(tmp_path_factory.mktemp("pictures") / "images"), out))
+    with open_run(out, read_only=False) as run:
+        assert run.chain is not None
+        for value in (0, 200):
+            run.model_service.decide(run.chain.account("user"), np.full(256, value, np.uint8).tobytes())
+    return out
+
+
+@pytest.fixture
+def copy(recorded: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(recorded, tmp_path / "copy")
+
+
+def _audit(path: Path) -> AuditReport:
+    with open_run(path) as run:
+        return audit(
+            run.w3,
+            run.store,
+            federation=run.deployment.federation,
+            service=run.deployment.service,
+            first_block=run.deployment.block,
+        )
+
+
+def _flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at % len(data)] ^= 1
+    path.write_bytes(data)
+
+
+def test_an_honest_run_is_clean(recorded: Path) -> None:
+    report = _audit(recorded)
+    assert report.findings == () and report.clean
+    held = dict(report.passed)
+    assert set(held) == set(CHECKS)
+    assert held["signature"] == held["update data"] == held["weight"] == held["norm"] == 6
+    assert held["relay"] == 8  # the two refusals were right, too
+    assert held["aggregate"] == held["quorum"] == 2 and held["decision"] == 2
+    assert held["onnx weights"] == held["integer onnx"] == held["code hashes"] == 1
+
+
+@pytest.mark.parametrize("at", [0, 1_000, -1])
+def test_one_flipped_byte_of_an_update_is_found_and_named(copy: Path, at: int) -> None:
+    with open_run(copy) as run:
+        victim = [e for e in run.federation_contract.events() if isinstance(e, UpdateAccepted)][4]
+        file = run.store.file_of(Cid.from_binary(victim.cid))
+    _flip(file, at)
+    report = _audit(copy)
+    (finding,) = [finding for finding in report.findings if finding.check == "update data"]
+    assert finding.place.round == victim.round and finding.place.member == victim.member
+    assert finding.place.tx == victim.at.tx_hash
+    assert finding.place.cid == str(Cid.from_binary(victim.cid)) and "corrupt" in finding.message
+    assert {finding.check for finding in report.findings} == {"update data", "aggregate"}
+
+
+def test_a_missing_update_is_named(copy: Path) -> None:
+    with open_run(copy) as run:
+        victim = next(e for e in run.federation_contract.events() if isinstance(e, UpdateAccepted))
+        run.store.file_of(Cid.from_binary(victim.cid)).unlink()
+    finding = _audit(copy).findings[0]
+    assert finding.check == "update data" and "not in the store" in finding.message
+
+
+def test_an_altered_model_is_named(copy: Path) -> None:
+    with open_run(copy) as run:
+        final = [e for e in run.federation_contract.events() if isinstance(e, RoundFinal)]
+        _flip(run.store.file_of(Cid.from_binary(final[0].cid)), 5)
+    checks = {(finding.check, finding.place.round) for finding in _audit(copy).findings}
+    assert checks == {("model data", 1), ("aggregate", 2)}
+
+
+def test_an_altered_onnx_file_is_named(copy: Path) -> None:
+    with open_run(copy) as run:
+        cid = run.model_service.version(1).onnx_cid
+        _flip(run.store.file_of(Cid.from_binary(cid)), 500)
+    (finding,) = _audit(copy).findings
+    assert finding.check == "onnx data" and finding.place.version == 1
+
+
+def test_altered_calibration_images_are_named(copy: Path) -> None:
+    from fedvm.audit.recipe import read_recipe
+
+    with open_run(copy) as run:
+        recipe = read_recipe((copy / "model.onnx").read_bytes())
+        _flip(run.store.file_of(recipe.calibration), 7)
+    (finding,) = _audit(copy).findings
+    assert finding.check == "integer onnx" and recipe.calibration in finding.message
+
+
+@pytest.mark.parametrize(
+    ("event", "byte", "expected"),
+    [
+        ("UpdateAccepted", 31, {"weight", "total weight", "aggregate"}),  # the weight
+        ("UpdateAccepted", 63, {"signature"}),  # the examples
+        ("RoundFinal", 31, {"total weight"}),
+        ("Decision", -1, {"decision"}),  # the last score
+    ],
+)
+def test_forged_events_are_found(copy: Path, event: str, byte: int, expected: set[str]) -> None:
+    """Whoever serves the chain may forge what it says happened; what was signed gives it away."""
+    with open_run(copy) as run:
+        contract = run.service if event == "Decision" else run.federation
+        topic = bytes.fromhex(contract.events[event]().topic.removeprefix("0x"))
+    with sqlite3.connect(copy / "chain.sqlite") as connection:
+        query = "SELECT block_number, log_index, data FROM logs WHERE topic0 = ? ORDER BY 1, 2"
+        block, index, data = connection.execute(query, [topic]).fetchone()
+        forged = bytearray(data)
+        forged[byte] ^= 1
+        change = "UPDATE logs SET data = ? WHERE block_number = ? AND log_index = ?"
+        assert connection.execute(change, [bytes(forged), block, index]).rowcount == 1
+    assert expected <= {finding.check for finding in _audit(copy).findings}
