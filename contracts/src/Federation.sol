@@ -8,7 +8,7 @@ import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet
 
 import {IFederation} from "./interfaces/IFederation.sol";
 import {ContentId} from "./libraries/ContentId.sol";
-import {MerkleSumTree} from "./libraries/MerkleSumTree.sol";
+import {MerkleSumTree, UpdatePlace} from "./libraries/MerkleSumTree.sol";
 import {Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
@@ -183,7 +183,8 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
 
     /// @inheritdoc IFederation
     function updateContext(uint64 roundId, address member) external view returns (bytes32) {
-        return MerkleSumTree.context(block.chainid, address(this), roundId, member, _rules.elements);
+        return
+            MerkleSumTree.context(UpdatePlace(block.chainid, address(this), roundId, member, _rules.elements));
     }
 
     /// @inheritdoc IFederation

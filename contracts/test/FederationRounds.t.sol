@@ -27,6 +27,13 @@ contract FederationRoundsTest is FederationFixture {
         vm.assertEq(federation.roundSeed(1), seed);
     }
 
+    function test_bindsUpdatesToTheirPlace() public view {
+        bytes32 context = keccak256(
+            abi.encode(block.chainid, address(federation), uint64(7), members[2], defaultRules().elements)
+        );
+        vm.assertEq(federation.updateContext(7, members[2]), context);
+    }
+
     function test_onlyOneRoundIsOpen() public {
         openRound();
         vm.expectRevert(abi.encodeWithSelector(IFederation.RoundStillOpen.selector, 1));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {MerkleSumTree, SumNode} from "../src/libraries/MerkleSumTree.sol";
+import {MerkleSumTree, SumNode, UpdatePlace} from "../src/libraries/MerkleSumTree.sol";
 import {SumTree} from "./base/SumTree.sol";
 import {TestBase} from "./base/TestBase.sol";
 
@@ -56,8 +56,8 @@ contract MerkleSumTreeTest is TestBase {
     }
 
     function testFuzz_provesEveryChunk(uint256 seed, uint16 size) public pure {
-        int256[] memory values = randomValues(seed, bound(size, 1, 600));
-        SumNode[][] memory levels = SumTree.build(CONTEXT, values);
+        int256[] memory values = randomValues(seed, bound(size, 1, 320));
+        SumNode[][] memory levels = SumTree.build(contextOf(values), values);
         for (uint32 i = 0; i < MerkleSumTree.chunkCount(uint64(values.length)); ++i) {
             vm.assertTrue(proves(levels, values, i));
         }
@@ -73,37 +73,51 @@ contract MerkleSumTreeTest is TestBase {
         public
         pure
     {
-        int256[] memory values = randomValues(seed, bound(size, 65, 600));
-        uint64 elements = uint64(values.length);
-        SumNode[][] memory levels = SumTree.build(CONTEXT, values);
-        uint32 index = uint32(bound(seed >> 128, 0, MerkleSumTree.chunkCount(elements) - 1));
+        int256[] memory values = randomValues(seed, bound(size, 65, 320));
+        UpdatePlace memory place = placeOf(values);
+        SumNode[][] memory levels = SumTree.build(contextOf(values), values);
+        uint32 index = uint32(bound(seed >> 128, 0, MerkleSumTree.chunkCount(place.elements) - 1));
         bytes memory chunk = SumTree.chunkOf(values, index);
         SumNode[] memory siblings = SumTree.path(levels, index);
         SumNode memory root = SumTree.rootOf(levels);
-        bytes32 context = CONTEXT;
         vm.assume(change != 0);
 
-        lie = bound(lie, 0, 9);
-        if (lie == 0) context ^= bytes32(uint256(change));
-        else if (lie == 1) elements += 64 * (1 + change % 1000);
-        else if (lie == 2) index ^= uint32(change) | 1;
-        else if (lie == 3) chunk[change % chunk.length] ^= bytes1(uint8(change) | 1);
-        else if (lie == 4) siblings[change % siblings.length].hash ^= bytes32(uint256(change));
-        else if (lie == 5) siblings[change % siblings.length].sum ^= change;
-        else if (lie == 6) root.hash ^= bytes32(uint256(change));
-        else if (lie == 7) root.sum ^= change;
-        else if (lie == 8) siblings = new SumNode[](siblings.length - 1);
+        lie = bound(lie, 0, 12);
+        if (lie == 0) place.chainId ^= change;
+        else if (lie == 1) place.federation = address(uint160(place.federation) ^ change);
+        else if (lie == 2) place.round ^= change;
+        else if (lie == 3) place.member = address(uint160(place.member) ^ change);
+        else if (lie == 4) place.elements ^= change;
+        else if (lie == 5) index ^= uint32(change) | 1;
+        else if (lie == 6) chunk[change % chunk.length] ^= bytes1(uint8(change) | 1);
+        else if (lie == 7) siblings[change % siblings.length].hash ^= bytes32(uint256(change));
+        else if (lie == 8) siblings[change % siblings.length].sum ^= change;
+        else if (lie == 9) root.hash ^= bytes32(uint256(change));
+        else if (lie == 10) root.sum ^= change;
+        else if (lie == 11) siblings = new SumNode[](siblings.length - 1);
         else chunk = bytes.concat(chunk, hex"00000000");
-        vm.assertFalse(MerkleSumTree.verify(context, elements, index, chunk, siblings, root));
+        vm.assertFalse(MerkleSumTree.verify(place, index, chunk, siblings, root));
+    }
+
+    /// @dev A count under which every chunk has the length it has, and the tree its height.
+    function test_refusesAnotherCountOfTheSameShape() public pure {
+        int256[] memory values = randomValues(1, 262);
+        SumNode[][] memory levels = SumTree.build(contextOf(values), values);
+        UpdatePlace memory place = placeOf(values);
+        SumNode memory root = SumTree.rootOf(levels);
+        bytes memory chunk = SumTree.chunkOf(values, 0);
+        vm.assertTrue(MerkleSumTree.verify(place, 0, chunk, SumTree.path(levels, 0), root));
+        place.elements += 64;
+        vm.assertFalse(MerkleSumTree.verify(place, 0, chunk, SumTree.path(levels, 0), root));
     }
 
     function test_refusesSumsThatOverflow() public pure {
         int256[] memory values = randomValues(1, 128);
-        SumNode[][] memory levels = SumTree.build(CONTEXT, values);
+        SumNode[][] memory levels = SumTree.build(contextOf(values), values);
         SumNode[] memory siblings = SumTree.path(levels, 0);
         siblings[0].sum = type(uint128).max;
         bytes memory chunk = SumTree.chunkOf(values, 0);
-        vm.assertFalse(MerkleSumTree.verify(CONTEXT, 128, 0, chunk, siblings, SumTree.rootOf(levels)));
+        vm.assertFalse(MerkleSumTree.verify(placeOf(values), 0, chunk, siblings, SumTree.rootOf(levels)));
     }
 
     function test_aNodeIsNoLeaf() public pure {
@@ -122,13 +136,20 @@ contract MerkleSumTreeTest is TestBase {
         returns (bool)
     {
         return MerkleSumTree.verify(
-            CONTEXT,
-            uint64(values.length),
+            placeOf(values),
             index,
             SumTree.chunkOf(values, index),
             SumTree.path(levels, index),
             SumTree.rootOf(levels)
         );
+    }
+
+    function placeOf(int256[] memory values) private pure returns (UpdatePlace memory) {
+        return UpdatePlace(31_415_926, address(0xFED), 3, address(0xA11CE), uint64(values.length));
+    }
+
+    function contextOf(int256[] memory values) private pure returns (bytes32) {
+        return MerkleSumTree.context(placeOf(values));
     }
 
     /// @dev Any int32, extremes included.

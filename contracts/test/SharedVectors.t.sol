@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Federation} from "../src/Federation.sol";
-import {MerkleSumTree, SumNode} from "../src/libraries/MerkleSumTree.sol";
+import {MerkleSumTree, SumNode, UpdatePlace} from "../src/libraries/MerkleSumTree.sol";
 import {Rules} from "../src/libraries/RulesLib.sol";
 import {Update} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -63,13 +63,14 @@ contract SharedVectorsTest is FederationFixture {
         uint256 count = 0;
         for (; vm.keyExistsJson(vectors, updateKey(count, "")); ++count) {
             int256[] memory values = vm.parseJsonIntArray(vectors, updateKey(count, ".values"));
-            bytes32 context = MerkleSumTree.context(
+            UpdatePlace memory place = UpdatePlace(
                 number(".place.chainId"),
                 vm.parseJsonAddress(vectors, ".place.federation"),
                 uint64(number(".place.round")),
                 vm.parseJsonAddress(vectors, ".place.member"),
                 uint64(values.length)
             );
+            bytes32 context = MerkleSumTree.context(place);
             vm.assertEq(context, word(updateKey(count, ".context")));
 
             SumNode[][] memory levels = SumTree.build(context, values);
@@ -78,14 +79,7 @@ contract SharedVectorsTest is FederationFixture {
             vm.assertEq(uint256(root.sum), number(updateKey(count, ".sumSquares")));
             for (uint32 i = 0; i < MerkleSumTree.chunkCount(uint64(values.length)); ++i) {
                 vm.assertTrue(
-                    MerkleSumTree.verify(
-                        context,
-                        uint64(values.length),
-                        i,
-                        SumTree.chunkOf(values, i),
-                        SumTree.path(levels, i),
-                        root
-                    )
+                    MerkleSumTree.verify(place, i, SumTree.chunkOf(values, i), SumTree.path(levels, i), root)
                 );
             }
         }

@@ -7,6 +7,20 @@ struct SumNode {
     uint128 sum;
 }
 
+/// @notice Where an update belongs. Everything that its leaves are bound to.
+struct UpdatePlace {
+    /// Chain of the federation.
+    uint256 chainId;
+    /// Address of the federation.
+    address federation;
+    /// Number of the round.
+    uint64 round;
+    /// Signer.
+    address member;
+    /// Length of the vector.
+    uint64 elements;
+}
+
 /// @title Merkle sum tree over the chunks of an update
 /// @notice Commits to a vector of int32 and to the sum of its squares at once: every node states the sum of the
 ///         squares below it, so that a root with a wrong sum has a leaf or a node that shows it.
@@ -26,18 +40,10 @@ library MerkleSumTree {
     error RaggedChunk(uint256 length);
 
     /// @notice Binds the leaves of an update to its place, so that it cannot be copied or cut.
-    /// @param chainId Chain of the federation.
-    /// @param federation Address of the federation.
-    /// @param round Number of the round.
-    /// @param member Signer.
-    /// @param elements Length of the vector.
-    /// @return keccak-256 of the ABI encoding of these.
-    function context(uint256 chainId, address federation, uint64 round, address member, uint64 elements)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(chainId, federation, round, member, elements));
+    /// @param place Where the update belongs.
+    /// @return keccak(abi.encode(chainId, federation, round, member, elements)).
+    function context(UpdatePlace memory place) internal pure returns (bytes32) {
+        return keccak256(abi.encode(place));
     }
 
     /// @param elements Length of the vector, at least 1.
@@ -110,28 +116,28 @@ library MerkleSumTree {
     }
 
     /// @notice Climbs from a chunk to the root.
-    /// @dev Sums are checked for overflow: honest ones stay far below 2^128, so that one that overflows is a lie.
-    /// @param context_ Context of the update.
-    /// @param elements Length of the vector.
+    /// @dev The context is derived here and not taken from the caller: the number of elements decides which chunks
+    ///      there are and how long the last one is, and it is the leaves' context that holds a root to that number.
+    ///      Sums are checked for overflow: honest ones stay far below 2^128, so that one that overflows is a lie.
+    /// @param place Where the update belongs.
     /// @param index Index of the chunk.
     /// @param values The chunk, packed.
     /// @param siblings Nodes beside the path, from the leaf up.
     /// @param root Root hash and Σd² of the update.
     /// @return True when the chunk has the right length and Σd², and the path leads to the root and its sum.
     function verify(
-        bytes32 context_,
-        uint64 elements,
+        UpdatePlace memory place,
         uint32 index,
         bytes memory values,
         SumNode[] memory siblings,
         SumNode memory root
     ) internal pure returns (bool) {
-        uint256 length = chunkLength(elements, index);
+        uint256 length = chunkLength(place.elements, index);
         if (length == 0 || values.length != length * ELEMENT_BYTES) return false;
-        if (siblings.length != height(elements)) return false;
+        if (siblings.length != height(place.elements)) return false;
 
         uint128 sum = sumOfSquares(values);
-        SumNode memory node = SumNode(leafHash(context_, index, sum, values), sum);
+        SumNode memory node = SumNode(leafHash(context(place), index, sum, values), sum);
         uint256 position = index;
         for (uint256 level = 0; level < siblings.length; ++level) {
             SumNode memory sibling = siblings[level];
