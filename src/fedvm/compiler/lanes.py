@@ -194,6 +194,13 @@ def plan_restride(
     return base, tuple(best[1]), best[2], total_shift - base
 
 
+def restride_gas(sources: tuple[int, ...], targets: tuple[int, ...], width: int, dirty: int) -> int:
+    """Gas of `restride` with the same arguments."""
+    first, moves, final, last = plan_restride(sources, targets, width, dirty)
+    steps = sum(_MOVE_GAS[m.kind] + 6 * m.clean for m in moves)
+    return steps + 6 * (bool(first) + bool(final) + bool(last))
+
+
 def restride(a: Assembler, sources: list[int], targets: list[int], width: int, dirty: int = 0) -> None:
     """Move fields between strides, clearing everything else. Stack: w → w."""
     first, moves, final, last = plan_restride(tuple(sources), tuple(targets), width, dirty)

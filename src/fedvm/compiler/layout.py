@@ -125,6 +125,8 @@ class ConvPlan:
     terms: tuple[ConvTerm, ...]
     requant: Requant
     outputs: tuple[View, ...] = ()
+    unroll_bytes: int = 8000
+    """A loop whose code without the loop would be longer than this stays a loop."""
 
     @property
     def lanes(self) -> int:

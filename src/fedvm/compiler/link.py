@@ -1,8 +1,8 @@
 """Linking: which contract runs which step, where regions lie in its memory, and the calls between contracts.
 
 The entry contract checks the call, holds all regions in its memory and runs the first steps itself; each part is a
-contract that runs some steps: its calldata is a stretch of the entry's memory, its return data the region that its
-last step writes. Parts are created first, so the entry's code names their addresses: the code alone is the function.
+contract that runs some steps: its calldata is a stretch of the entry's memory, its return data what others read of
+what it wrote. Parts are created first, so the entry's code names their addresses: the code alone is the function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.scores import emit_return_class, emit_return_scores, emit_scores
 from fedvm.compiler.layout import WORD_BYTES, Plan, View
 from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, OPCODES, memory_gas
-from fedvm.compiler.steps import RAW, DenseStep, Key, Step, measure, steps_of
+from fedvm.compiler.steps import RAW, DenseStep, Key, Step, Written, measure, steps_of
 
 CODE_LIMIT = 24_576
 """Runtime code bytes a contract may have (EIP-170, and Filecoin's EVM)."""
@@ -102,12 +102,23 @@ class _Group:
     size: int = 0
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A part and what it returns."""
+
+    name: str
+    group: _Group
+    returns: list[Written]
+
+
 def link(plan: Plan) -> Program:
     """Split, place and assemble the whole network. Raises CompileError if a step cannot be split small enough."""
     groups = _group(plan)
     regions, total = _allocate(plan, groups)
-    parts = [_part(i, group, regions) for i, group in enumerate(groups[1:], start=1)]
-    entry, extra = _entry(plan, groups[0], groups[1:], regions, total)
+    final = plan.layers[-1].native
+    calls = [_Call(f"part{i}", g, _returned(g, groups, final)) for i, g in enumerate(groups[1:], start=1)]
+    parts = [_part(call, regions) for call in calls]
+    entry, extra = _entry(plan, groups[0], calls, regions, total)
     for contract in (*parts, entry):
         if len(contract.code) > CODE_LIMIT:
             raise CompileError(
@@ -146,7 +157,7 @@ def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
     part_budget = CODE_LIMIT - PART_BYTES
     while todo:
         step = todo.pop(0)
-        fits = len(groups) == 1 or _joins(groups[-1], step, todo)
+        fits = len(groups) == 1 or _joins(groups[-1], step)
         budget = (entry_budget if len(groups) == 1 else part_budget) - groups[-1].size if fits else 0
         size = measure(step)
         if size <= budget:
@@ -157,9 +168,7 @@ def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
         worth = (
             2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
         )
-        # the rest of a cut step reads what this one reads, so that must not have been made inside this part
-        alone = len(groups) == 1 or not groups[-1].steps
-        cut = step.split(budget) if alone and budget >= worth else None
+        cut = step.split(budget) if budget >= worth else None
         if cut is not None:
             groups[-1].steps.append(cut[0])
             todo.insert(0, cut[1])
@@ -171,16 +180,21 @@ def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
     return groups
 
 
-def _joins(group: _Group, step: Step, todo: list[Step]) -> bool:
-    """Whether a part can run `step` too. Only the last step's regions are returned, so a part is a chain: each step
-    reads what the one before wrote, and nobody else does."""
-    if not group.steps:
-        return True
-    written = group.steps[-1].writes
-    if len(written) != 1 or any(written[0].key in other.reads for other in todo):
-        return False
-    whole = written[0].offset == 0 and written[0].size == written[0].key.bytes
-    return whole and written[0].key in step.reads
+def _joins(group: _Group, step: Step) -> bool:
+    """Whether a part can run `step` too: it has all of what it reads, or nothing of it."""
+    return all(
+        w.offset == 0 and w.size == w.key.bytes
+        for earlier in group.steps
+        for w in earlier.writes
+        if w.key in step.reads
+    )
+
+
+def _returned(group: _Group, groups: list[_Group], final: Key) -> list[Written]:
+    """What a part hands back: the regions it wrote that others read, as the last of its steps left them."""
+    others = {key for g in groups if g is not group for s in g.steps for key in s.reads} | {final}
+    written = {w.key: w for step in group.steps for w in step.writes}
+    return [w for key, w in written.items() if key in others]
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
@@ -243,31 +257,30 @@ def _span(group: _Group, regions: Mapping[Key, Region]) -> tuple[int, int, tuple
     return low, high, tuple(dict.fromkeys(needs))
 
 
-def _part(index: int, group: _Group, regions: Mapping[Key, Region]) -> Contract:
-    low, _, needs = _span(group, regions)
+def _part(call: _Call, regions: Mapping[Key, Region]) -> Contract:
+    low, _, needs = _span(call.group, regions)
     places: dict[Key, Place] = {key: Place("CALLDATALOAD", regions[key].base - low) for key in needs}
-    bases: list[dict[View, int]] = []
+    bases: dict[View, int] = {}
     top = 0
-    for step in group.steps:
-        bases.append({})
-        for w in step.writes:
-            bases[-1][w.key] = top
+    for w in [*call.returns, *(w for step in call.group.steps for w in step.writes)]:
+        if w.key not in bases:
+            bases[w.key] = top
             top += w.size
     scratch = top
-    top += max(step.scratch_bytes for step in group.steps)
+    top += max(step.scratch_bytes for step in call.group.steps)
     a = Assembler()
     with a.section("calls"):
         _touch(a, top)
-    for step, targets in zip(group.steps, bases, strict=True):
+    for step in call.group.steps:
         with a.section(step.name):
-            step.emit(a, places, targets, scratch)
-        places |= {view: Place("MLOAD", base) for view, base in targets.items()}
+            step.emit(a, places, {w.key: bases[w.key] for w in step.writes}, scratch)
+        places |= {w.key: Place("MLOAD", bases[w.key]) for w in step.writes}
     with a.section("calls"):
-        a.push(sum(w.size for w in group.steps[-1].writes))
-        a.push(min(bases[-1].values()))
+        a.push(sum(w.size for w in call.returns))
+        a.push(0)
         a.op("RETURN")
     code, symbols = a.assemble()
-    return Contract(f"part{index}", code, symbols, a.sections, top, a.listing())
+    return Contract(call.name, code, symbols, a.sections, top, a.listing())
 
 
 def _touch(a: Assembler, top: int) -> None:
@@ -278,7 +291,7 @@ def _touch(a: Assembler, top: int) -> None:
 
 
 def _entry(
-    plan: Plan, group: _Group, parts: list[_Group], regions: Mapping[Key, Region], total: int
+    plan: Plan, group: _Group, parts: list[_Call], regions: Mapping[Key, Region], total: int
 ) -> tuple[Contract, dict[str, int]]:
     a = Assembler()
     scratch = total
@@ -300,9 +313,9 @@ def _entry(
     for step in group.steps:
         with a.section(step.name):
             step.emit(a, places, {w.key: regions[w.key].base + w.offset for w in step.writes}, scratch)
-    for i, part in enumerate(parts, start=1):
+    for call in parts:
         with a.section("calls"):
-            _call(a, f"part{i}", part, regions)
+            _call(a, call, regions)
     costs = _end(a, plan, Place("MLOAD", regions[plan.layers[-1].native].base), output)
     code, symbols = a.assemble()
     return Contract("entry", code, symbols, a.sections, top, a.listing()), costs
@@ -378,31 +391,29 @@ def _require(a: Assembler, error: bytes) -> None:
     a.place(ok, reached=False)
 
 
-def _call(a: Assembler, symbol: str, group: _Group, regions: Mapping[Key, Region]) -> None:
+def _call(a: Assembler, call: _Call, regions: Mapping[Key, Region]) -> None:
     """Call a part with the stretch of memory it reads, and put what it returns into its regions."""
-    low, high, _ = _span(group, regions)
-    written = group.steps[-1].writes
-    size = sum(w.size for w in written)
-    direct = len(written) == 1
+    low, high, _ = _span(call.group, regions)
+    size = sum(w.size for w in call.returns)
+    direct = len(call.returns) == 1
     a.push(size if direct else 0)
-    a.push(regions[written[0].key].base + written[0].offset if direct else 0)
+    a.push(regions[call.returns[0].key].base + call.returns[0].offset if direct else 0)
     a.push(high - low)
     a.push(low)
-    a.push_symbol(symbol, 20)
+    a.push_symbol(call.name, 20)
     a.op("GAS", "STATICCALL", result="success")
     a.op("RETURNDATASIZE")
     a.push(size)
     a.op("EQ", "AND", result="success")
     _require(a, PART_FAILED)
-    if not direct:
-        position = 0
-        for w in written:
-            a.push(w.size)
-            a.push(position)
-            a.push(regions[w.key].base + w.offset)
-            a.op("RETURNDATACOPY")
-            a.copied(w.size // WORD_BYTES)
-            position += w.size
+    position = 0
+    for w in [] if direct else call.returns:
+        a.push(w.size)
+        a.push(position)
+        a.push(regions[w.key].base + w.offset)
+        a.op("RETURNDATACOPY")
+        a.copied(w.size // WORD_BYTES)
+        position += w.size
 
 
 def _end(a: Assembler, plan: Plan, source: Place, output: int) -> dict[str, int]:

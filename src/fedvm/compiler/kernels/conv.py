@@ -16,6 +16,7 @@ import numpy as np
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
+from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
 from fedvm.compiler.layout import WORD_BYTES, ConvPlan, View
 
 
@@ -112,29 +113,91 @@ def emit_conv(
     for view, base in targets.items():
         fill_padding(a, view, base, len(outputs))
     pool, stride = plan.pool, plan.stride
-    row_bytes = WORD_BYTES * plan.chunks
-    row_names = [f"to_row{i}" for i in range(len(targets))]
-    for name, (view, base) in zip(row_names, targets.items(), strict=True):
-        a.push(base + view.top * view.row_bytes, name=name)
-    with a.loop("row", 0, pool.stride[0] * stride[0] * row_bytes, plan.layer.shape[1]):
-        with _positions(a, plan, scratch, len(outputs)):
-            _accumulate(a, plan, sources, scratch, outputs)
-        _finish_row(a, plan, targets, scratch, len(outputs), row_names)
-        _advance(a, [view.row_bytes for view in targets])
-    for _ in row_names:
+    for i, (view, base) in enumerate(targets.items()):
+        a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
+    views = list(targets)
+    with a.loop("row", 0, pool.stride[0] * stride[0] * WORD_BYTES * plan.chunks, plan.layer.shape[1]):
+        phase = _unrolled(plan, outputs)
+        if phase is not None:
+            _accumulate_unrolled(a, plan, phase, sources, scratch, outputs)
+        else:
+            with _positions(a, plan, scratch, len(outputs)):
+                _accumulate(a, plan, sources, scratch, outputs)
+        straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
+        squash_row(a, plan, views, scratch.stage, len(outputs), unrolled=straight)
+        advance(a, [view.row_bytes for view in views])
+    for _ in views:
         a.op("POP")
 
 
-def _advance(a: Assembler, steps: list[int]) -> None:
-    """Add to the row pointers that lie below "row"."""
-    depth = len(steps)
-    for i, step in enumerate(steps):
-        below = depth - i
-        name = a.stack[-1 - below]
-        a.swap(below)
-        a.push(step)
-        a.op("ADD", result=name)
-        a.swap(below)
+def _squash_bytes(plan: ConvPlan, views: list[View], outputs: int) -> int:
+    """Code bytes that squashing all channels without a loop takes."""
+    a = Assembler()
+    for i in range(len(views)):
+        a.push(0, name=f"to_row{i}")
+    a.push(0, name="row")
+    squash_row(a, plan, views, 0, 1, unrolled=True)
+    return a.size * outputs
+
+
+def _unrolled(plan: ConvPlan, outputs: range) -> Phase | None:
+    """The layer's one phase, if it has but one and its code is short enough to be repeated for every position."""
+    phases = phases_of(plan, outputs)
+    positions = plan.pool.kernel[0] * plan.chunks
+    if len(phases) != 1 or not phases[0].staged or positions == 1:
+        return None
+    words = [weight_word(plan, tap, o) for tap in phases[0].taps for o in outputs]
+    size = sum(4 + (abs(w).bit_length() + 7) // 8 for w in words if w) + 40 * len(outputs)
+    return phases[0] if size * positions <= plan.unroll_bytes else None
+
+
+def _accumulate_unrolled(
+    a: Assembler,
+    plan: ConvPlan,
+    phase: Phase,
+    sources: Mapping[View, Place],
+    scratch: Scratch,
+    outputs: range,
+) -> None:
+    """All positions under a pool row without loops; from one convolution row to the next, words of x that are still
+    needed stay on the stack, and new ones take the place of those that are not."""
+    for chunk in range(plan.chunks):
+        held: list[tuple[int, int, int]] = []  # (term, channel, row of the source) on the stack
+        for row in range(plan.pool.kernel[0]):
+            first = row * plan.stride[0]
+            needed = {(t.term, t.channel, first + t.row): t for t in phase.taps}
+            for key, tap in needed.items():
+                if key in held:
+                    continue
+                _load_tap(a, plan, sources, tap, _name(key), "row", first, chunk)
+                gone = next((k for k in held if k not in needed), None)
+                if gone is not None:
+                    a.swap(len(a.stack) - 1 - a.stack.index(_name(gone)))
+                    a.op("POP")
+                    held.remove(gone)
+                held.append(key)
+            for output in outputs:
+                products = [(_name(key), weight_word(plan, tap, output)) for key, tap in needed.items()]
+                _sum(a, plan, output, [(name, w) for name, w in products if w])
+                position = row * plan.chunks + chunk
+                a.push(scratch.stage + WORD_BYTES * (position * len(outputs) + output - outputs.start))
+                a.op("MSTORE")
+        for _ in held:
+            a.op("POP")
+
+
+def _name(key: tuple[int, int, int]) -> str:
+    return "x{}.{}.{}".format(*key)
+
+
+def _sum(a: Assembler, plan: ConvPlan, output: int, products: list[tuple[str, int]]) -> None:
+    """One requantized sum of products. Stack: → u."""
+    sign = -1 if len(products) > 1 and products[0][1] < 0 else 1
+    a.push(sign * lanes.replicate(plan.requant.initial[output], plan.lane_bits, plan.lanes), name="acc")
+    for i, (name, weight) in enumerate(products):
+        a.dup(name)
+        sign = add_product(a, weight, sign, last=i == len(products) - 1)
+    _requantize(a, plan, output)
 
 
 @contextmanager
@@ -265,11 +328,16 @@ def _by_weight(taps: tuple[Tap, ...], word: Callable[[Tap], int]) -> list[tuple[
     return list(groups.items())
 
 
-def _load_tap(a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], tap: Tap, name: str) -> None:
+def _load_tap(
+    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], tap: Tap, name: str,
+    pointer: str = "p", below: int = 0, chunk: int = 0,
+) -> None:  # fmt: skip
+    """Load the word under a tap, `below` rows further down and in word `chunk` of its row. Stack: → x."""
     term = plan.terms[tap.term]
     view = term.view
-    row = view.top - term.conv.pads[0] + tap.row
-    load_from(a, "p", sources[view], tap.channel * view.channel_bytes + row * view.row_bytes, name)
+    row = view.top - term.conv.pads[0] + tap.row + below
+    offset = tap.channel * view.channel_bytes + row * view.row_bytes + WORD_BYTES * chunk
+    load_from(a, pointer, sources[view], offset, name)
 
 
 def _requantize(a: Assembler, plan: ConvPlan, output: int) -> None:
@@ -278,179 +346,11 @@ def _requantize(a: Assembler, plan: ConvPlan, output: int) -> None:
     k = requant.shift[output]
     if k or requant.high is not None or plan.lane_bits * plan.lanes < 256:
         lanes.shift(a, -k)
-        width = min(requant.bits, plan.lane_bits - k)
+        width = max(0, min(requant.bits, plan.lane_bits - k))
         lanes.and_constant(a, lanes.replicate((1 << width) - 1, plan.lane_bits, plan.lanes))
     if requant.lift[output]:
         a.push(lanes.replicate(requant.lift[output], plan.lane_bits, plan.lanes))
         a.op("ADD", result="acc")
-
-
-# -- pooling, clipping, storing ---------------------------------------------------------------------------------------
-
-
-def _finish_row(
-    a: Assembler,
-    plan: ConvPlan,
-    targets: Mapping[View, int],
-    scratch: Scratch,
-    outputs: int,
-    row_names: list[str],
-) -> None:
-    views = list(targets)
-    for i, name in enumerate(row_names):
-        a.dup(name)
-        a.rename(f"to{i}")
-    with a.loop("from", scratch.stage, WORD_BYTES, outputs):
-        for chunk in range(plan.chunks):
-            _pooled(a, plan, chunk, outputs)
-            if plan.requant.high is not None:
-                _clip(a, plan, chunk)
-            a.rename(f"v{chunk}")
-        for i, view in enumerate(views):
-            _store(a, plan, view, f"to{i}", last=i == len(views) - 1)
-        _advance(a, [view.channel_bytes for view in views])
-    for _ in views:
-        a.op("POP")
-
-
-def _shape(plan: ConvPlan) -> lanes.Shape:
-    return lanes.Shape(plan.lane_bits, plan.lanes, plan.requant.bits)
-
-
-def _pooled(a: Assembler, plan: ConvPlan, chunk: int, outputs: int) -> None:
-    """Load the staged words under the pool and take their maximum. Stack: → u."""
-    shape, (rows, columns) = _shape(plan), plan.pool.kernel
-    for row in range(rows):
-        load_from(a, "from", Place("MLOAD", 0), WORD_BYTES * outputs * (row * plan.chunks + chunk), "u")
-        if row:
-            lanes.maximum(a, shape)
-            a.rename("u")
-    if columns == 2:
-        a.dup("u")
-        lanes.shift(a, plan.stride[1] * plan.lane_bits)
-        lanes.maximum(a, shape)
-    elif columns > 2:
-        a.rename("u0")
-        a.dup("u0")
-        for column in range(1, columns):
-            a.dup("u0")
-            lanes.shift(a, plan.stride[1] * plan.lane_bits * column)
-            lanes.maximum(a, shape)
-        a.swap(1)
-        a.op("POP")
-    a.rename("u")
-
-
-def _valid(plan: ConvPlan, chunk: int) -> range:
-    """Output columns of a chunk."""
-    first = chunk * plan.columns
-    return range(first, min(first + plan.columns, plan.layer.shape[2]))
-
-
-def _clip(a: Assembler, plan: ConvPlan, chunk: int) -> None:
-    high = plan.requant.high
-    assert high is not None
-    keep = lanes.at(high, [plan.native.bit(chunk, column) for column in _valid(plan, chunk)])
-    lanes.clamp(a, _shape(plan), plan.requant.zero, high, keep)
-
-
-def _store(a: Assembler, plan: ConvPlan, view: View, pointer: str, *, last: bool) -> None:
-    """Write the words v0.. of a row into one view. Stack: v0 … → v0 … , or → nothing if `last`."""
-    native = plan.native
-    if view == native:
-        for chunk in reversed(range(plan.chunks)):
-            if not last:
-                a.dup(f"v{chunk}")
-            store_word(a, pointer, WORD_BYTES * chunk)
-        return
-    high = plan.requant.high
-    assert high is not None
-    width = high.bit_length()
-    position: dict[int, dict[int, int]] = {}  # chunk → column → bit after moving
-    moved: list[str] = []
-    for chunk in range(plan.chunks):
-        columns = _valid(plan, chunk)
-        sources = [native.bit(chunk, c) for c in columns]
-        targets = _targets(view, columns)
-        position[chunk] = dict(zip(columns, targets, strict=True))
-        a.dup(f"v{chunk}")
-        lanes.restride(a, sources, targets, width)
-        a.rename(f"m{chunk}")
-        moved.append(f"m{chunk}")
-    for word in range(view.words):
-        _gather(a, view, word, position)
-        store_word(a, pointer, WORD_BYTES * word)
-    for _ in moved:
-        a.op("POP")
-    if last:
-        for _ in range(plan.chunks):
-            a.op("POP")
-
-
-def _targets(view: View, columns: range) -> list[int]:
-    """Bits for the columns at the view's stride, where possible in place for the word that takes most of them."""
-    best = max(range(view.words), key=lambda w: len(set(columns) & set(view.columns(w))))
-    bits = [view.bit(best, c) for c in columns]
-    low, top = min(bits), max(bits) + view.lane_bits
-    if low < 0:
-        bits = [b - low for b in bits]
-    elif top > 256:
-        bits = [b - (max(bits) - view.lane_bits * (view.lanes - 1)) for b in bits]
-    return bits
-
-
-def _gather(a: Assembler, view: View, word: int, position: Mapping[int, Mapping[int, int]]) -> None:
-    """Assemble one word of a view from the moved words. Stack: → w."""
-    inside = [c for c in view.columns(word) if 0 <= c < view.width]
-    pieces = 0
-    for chunk, bits in position.items():
-        mine = [c for c in inside if c in bits]
-        if not mine:
-            continue
-        a.dup(f"m{chunk}")
-        lanes.shift(a, view.bit(word, mine[0]) - bits[mine[0]])
-        if pieces:
-            a.op("OR")
-        a.rename("w")
-        pieces += 1
-    padding = padding_word(view, word)
-    if not pieces:
-        a.push(padding, name="w")
-    elif padding:
-        a.push(padding)
-        a.op("OR", result="w")
-
-
-def padding_word(view: View, word: int) -> int:
-    """`pad_value` in the lanes of a word that lie beside the image."""
-    return lanes.at(
-        view.pad_value, [view.bit(word, c) for c in view.columns(word) if not 0 <= c < view.width]
-    )
-
-
-def store_word(a: Assembler, pointer: str, offset: int) -> None:
-    a.dup(pointer)
-    if offset:
-        a.push(offset)
-        a.op("ADD")
-    a.op("MSTORE")
-
-
-def fill_padding(a: Assembler, view: View, base: int, channels: int) -> None:
-    """Write the rows of padding above and below the image (the memory may have been used before)."""
-    rows = [*range(view.top), *range(view.top + view.height, view.rows)]
-    if not rows:
-        return
-    full = lanes.at(view.pad_value, [view.bit(0, c) for c in view.columns(0)])
-    with a.loop("channel", base, view.channel_bytes, channels):
-        a.push(full, name="pad")
-        for row in rows:
-            for word in range(view.words):
-                a.dup("pad")
-                a.dup("channel")
-                a.push(row * view.row_bytes + word * WORD_BYTES)
-                a.op("ADD", "MSTORE")
-        a.op("POP")
 
 
 def macs(plan: ConvPlan) -> int:

@@ -6,7 +6,7 @@ from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
-from fedvm.compiler.kernels.conv import fill_padding, padding_word, store_word
+from fedvm.compiler.kernels.squash import fill_padding, padding_word, store_word
 from fedvm.compiler.layout import WORD_BYTES, View
 
 

@@ -1,0 +1,279 @@
+"""From requantized sums to the next layers' words: pooling, clipping, moving lanes to the readers' strides, storing.
+
+A word of a pooled or strided layer uses only some of its lanes. Such words are interleaved before they are pooled
+and clipped, so that one comparison serves several of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fedvm.compiler import lanes
+from fedvm.compiler.assembler import Assembler, AssemblyError
+from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
+from fedvm.compiler.layout import WORD_BYTES, ConvPlan, View
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A clipped word on the stack: its name and the bit at which each output column lies."""
+
+    name: str
+    bits: Mapping[int, int]
+
+
+def squash_row(
+    a: Assembler, plan: ConvPlan, views: Sequence[View], stage: int, outputs: int, *, unrolled: bool
+) -> None:
+    """Pool, clip and store one output row of `outputs` channels.
+
+    stage: memory address of the staged words, `[position][channel]`. The stack holds a pointer "to_row<i>" to the
+    row of the first channel in each of the `views`.
+    """
+    if unrolled:
+        for channel in range(outputs):
+            _squash_channel(a, plan, views, None, stage + WORD_BYTES * channel, outputs, channel)
+        return
+    for i in range(len(views)):
+        a.dup(f"to_row{i}")
+        a.rename(f"to{i}")
+    with a.loop("from", stage, WORD_BYTES, outputs):
+        _squash_channel(a, plan, views, "from", 0, outputs, 0)
+        advance(a, [view.channel_bytes for view in views])
+    for _ in views:
+        a.op("POP")
+
+
+def advance(a: Assembler, steps: Sequence[int]) -> None:
+    """Add to the pointers that lie below the top, the deepest first."""
+    for i, step in enumerate(steps):
+        below = len(steps) - i
+        name = a.stack[-1 - below]
+        a.swap(below)
+        a.push(step)
+        a.op("ADD", result=name)
+        a.swap(below)
+
+
+def _squash_channel(
+    a: Assembler,
+    plan: ConvPlan,
+    views: Sequence[View],
+    pointer: str | None,
+    base: int,
+    outputs: int,
+    channel: int,
+) -> None:
+    packed: list[Packed] = []
+    for chunks in _groups(plan, views):
+        for chunk in chunks:
+            _row_maximum(a, plan, pointer, base, outputs, chunk)
+            a.rename(f"u{chunk}")
+        packed.append(_pool_and_clip(a, plan, chunks))
+    for i, view in enumerate(views):
+        target = ("to_row" if pointer is None else "to") + str(i)
+        _store(a, plan, view, packed, target, channel * view.channel_bytes)
+    for _ in packed:
+        a.op("POP")
+
+
+def _groups(plan: ConvPlan, views: Sequence[View]) -> list[list[int]]:
+    """Chunks whose used lanes are interleaved in one word. Words that are stored as they are stay apart."""
+    width = 1 if plan.native in views or plan.requant.high is None else plan.native.stride
+    return [list(range(i, min(i + width, plan.chunks))) for i in range(0, plan.chunks, width)]
+
+
+def _row_maximum(
+    a: Assembler, plan: ConvPlan, pointer: str | None, base: int, outputs: int, chunk: int
+) -> None:
+    """Load the staged words of one chunk under the pool's rows and take their maximum. Stack: → u."""
+    for row in range(plan.pool.kernel[0]):
+        offset = base + WORD_BYTES * outputs * (row * plan.chunks + chunk)
+        if pointer is None:
+            load_at(a, Place("MLOAD", 0), offset, "u")
+        else:
+            load_from(a, pointer, Place("MLOAD", 0), offset, "u")
+        if row:
+            lanes.maximum(a, _shape(plan))
+            a.rename("u")
+
+
+def _shape(plan: ConvPlan) -> lanes.Shape:
+    return lanes.Shape(plan.lane_bits, plan.lanes, plan.requant.bits)
+
+
+def _valid(plan: ConvPlan, chunk: int) -> range:
+    """Output columns of a chunk."""
+    first = chunk * plan.columns
+    return range(first, min(first + plan.columns, plan.layer.shape[2]))
+
+
+def _pool_and_clip(a: Assembler, plan: ConvPlan, chunks: list[int]) -> Packed:
+    """Interleave the chunks' words, take the maximum along the row, clip. Stack: u<first> … u<last> → v."""
+    bits = {
+        column: plan.native.bit(chunk, column) - slot * plan.lane_bits
+        for slot, chunk in enumerate(chunks)
+        for column in _valid(plan, chunk)
+    }
+    columns = plan.pool.kernel[1]
+    if len(chunks) == 1:
+        _column_maximum(a, plan)
+    else:
+        for column in range(columns):
+            for slot, chunk in enumerate(chunks):
+                a.dup(f"u{chunk}")
+                lanes.shift(a, (column * plan.stride[1] - slot) * plan.lane_bits)
+                full = (1 << plan.requant.bits) - 1
+                lanes.and_constant(a, lanes.at(full, [bits[c] for c in _valid(plan, chunk)]))
+                if slot:
+                    a.op("OR", result="u")
+            if column:
+                lanes.maximum(a, _shape(plan))
+        a.swap(len(chunks))
+        for _ in chunks:
+            a.op("POP")
+    name = f"v{chunks[0]}"
+    if plan.requant.high is not None:
+        keep = lanes.at(plan.requant.high, bits.values())
+        lanes.clamp(a, _shape(plan), plan.requant.zero, plan.requant.high, keep)
+    a.rename(name)
+    return Packed(name, bits)
+
+
+def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
+    """Maximum over the columns under the pool, left in the lane of the first. Stack: u → u."""
+    shape, columns, lane = _shape(plan), plan.pool.kernel[1], plan.stride[1] * plan.lane_bits
+    if columns == 2:
+        a.rename("u")
+        a.dup("u")
+        lanes.shift(a, lane)
+        lanes.maximum(a, shape)
+    elif columns > 2:
+        a.rename("u0")
+        a.dup("u0")
+        for column in range(1, columns):
+            a.dup("u0")
+            lanes.shift(a, lane * column)
+            lanes.maximum(a, shape)
+        a.swap(1)
+        a.op("POP")
+    a.rename("u")
+
+
+# -- storing ----------------------------------------------------------------------------------------------------------
+
+
+def _store(a: Assembler, plan: ConvPlan, view: View, packed: list[Packed], pointer: str, offset: int) -> None:
+    """Write the packed words of a row into one view, at pointer + offset. Stack: unchanged."""
+    if view == plan.native:
+        for chunk, word in enumerate(packed):
+            a.dup(word.name)
+            store_word(a, pointer, offset + WORD_BYTES * chunk)
+        return
+    high = plan.requant.high
+    assert high is not None
+    moved: list[Packed] = []
+    for number, word in enumerate(packed):
+        for columns in _moves(plan, view, word, high.bit_length()):
+            others = lanes.at(high, [bit for c, bit in word.bits.items() if c not in columns])
+            sources = [word.bits[c] for c in columns]
+            targets = _targets(view, columns)
+            a.dup(word.name)
+            lanes.restride(a, sources, targets, high.bit_length(), others)
+            a.rename(f"m{number}.{columns[0]}")
+            moved.append(Packed(a.stack[-1], dict(zip(columns, targets, strict=True))))
+    for number in range(view.words):
+        _gather(a, view, number, moved)
+        store_word(a, pointer, offset + WORD_BYTES * number)
+    for _ in moved:
+        a.op("POP")
+
+
+def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[int]]:
+    """Columns that are brought to the view's stride together: all of the word, or chunk by chunk if that is less."""
+    whole = sorted(word.bits)
+    apart = [[c for c in _valid(plan, chunk) if c in word.bits] for chunk in range(plan.chunks)]
+    apart = [columns for columns in apart if columns]
+    if len(apart) == 1:
+        return apart
+
+    def gas(choice: list[list[int]]) -> int:
+        total = 0
+        for columns in choice:
+            bits = [word.bits[c] for c in columns]
+            others = lanes.at((1 << width) - 1, [b for c, b in word.bits.items() if c not in columns])
+            total += 15 + lanes.restride_gas(tuple(bits), tuple(_targets(view, columns)), width, others)
+        return total
+
+    try:
+        return [whole] if view.words == 1 and gas([whole]) <= gas(apart) else apart
+    except AssemblyError:  # the whole word cannot be moved at once
+        return apart
+
+
+def _targets(view: View, columns: Sequence[int]) -> list[int]:
+    """Bits for the columns at the view's stride, where possible in place for the word that takes most of them."""
+    best = max(range(view.words), key=lambda w: len(set(columns) & set(view.columns(w))))
+    bits = [view.bit(best, c) for c in columns]
+    low, top = min(bits), max(bits) + view.lane_bits
+    if low < 0:
+        bits = [b - low for b in bits]
+    elif top > 256:
+        bits = [b - (max(bits) - view.lane_bits * (view.lanes - 1)) for b in bits]
+    return bits
+
+
+def _gather(a: Assembler, view: View, word: int, moved: list[Packed]) -> None:
+    """Assemble one word of a view from the moved words. Stack: → w."""
+    inside = [c for c in view.columns(word) if 0 <= c < view.width]
+    pieces = 0
+    for piece in moved:
+        mine = [c for c in inside if c in piece.bits]
+        if not mine:
+            continue
+        a.dup(piece.name)
+        lanes.shift(a, view.bit(word, mine[0]) - piece.bits[mine[0]])
+        if pieces:
+            a.op("OR")
+        a.rename("w")
+        pieces += 1
+    padding = padding_word(view, word)
+    if not pieces:
+        a.push(padding, name="w")
+    elif padding:
+        a.push(padding)
+        a.op("OR", result="w")
+
+
+def padding_word(view: View, word: int) -> int:
+    """`pad_value` in the lanes of a word that lie beside the image."""
+    return lanes.at(
+        view.pad_value, [view.bit(word, c) for c in view.columns(word) if not 0 <= c < view.width]
+    )
+
+
+def store_word(a: Assembler, pointer: str, offset: int) -> None:
+    """Store the top of the stack at pointer + offset. Stack: w →"""
+    a.dup(pointer)
+    if offset:
+        a.push(offset)
+        a.op("ADD")
+    a.op("MSTORE")
+
+
+def fill_padding(a: Assembler, view: View, base: int, channels: int) -> None:
+    """Write the rows of padding above and below the image (the memory may have been used before)."""
+    rows = [*range(view.top), *range(view.top + view.height, view.rows)]
+    if not rows:
+        return
+    full = lanes.at(view.pad_value, [view.bit(0, c) for c in view.columns(0)])
+    with a.loop("channel", base, view.channel_bytes, channels):
+        a.push(full, name="pad")
+        for row in rows:
+            for word in range(view.words):
+                a.dup("pad")
+                a.dup("channel")
+                a.push(row * view.row_bytes + word * WORD_BYTES)
+                a.op("ADD", "MSTORE")
+        a.op("POP")
