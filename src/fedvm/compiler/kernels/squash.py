@@ -80,7 +80,10 @@ def _squash_channel(
 
 def _groups(plan: ConvPlan, views: Sequence[View]) -> list[list[int]]:
     """Chunks whose used lanes are interleaved in one word. Words that are stored as they are stay apart."""
-    width = 1 if plan.native in views or plan.requant.high is None else plan.native.stride
+    stride = plan.native.stride
+    width = min(stride, plan.lanes - stride * (plan.columns - 1))
+    if plan.native in views or plan.requant.high is None:
+        width = 1
     return [list(range(i, min(i + width, plan.chunks))) for i in range(0, plan.chunks, width)]
 
 
@@ -193,23 +196,40 @@ def _store(a: Assembler, plan: ConvPlan, view: View, packed: list[Packed], point
 def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[int]]:
     """Columns that are brought to the view's stride together: all of the word, or chunk by chunk if that is less."""
     whole = sorted(word.bits)
-    apart = [[c for c in _valid(plan, chunk) if c in word.bits] for chunk in range(plan.chunks)]
-    apart = [columns for columns in apart if columns]
+    apart: list[list[int]] = []
+    for chunk in range(plan.chunks):
+        rest = [c for c in _valid(plan, chunk) if c in word.bits]
+        while rest:
+            apart.append(_longest(view, word, rest, width))
+            rest = rest[len(apart[-1]) :]
     if len(apart) == 1:
         return apart
-
-    def gas(choice: list[list[int]]) -> int:
-        total = 0
-        for columns in choice:
-            bits = [word.bits[c] for c in columns]
-            others = lanes.at((1 << width) - 1, [b for c, b in word.bits.items() if c not in columns])
-            total += 15 + lanes.restride_gas(tuple(bits), tuple(_targets(view, columns)), width, others)
-        return total
-
     try:
-        return [whole] if view.words == 1 and gas([whole]) <= gas(apart) else apart
+        if view.words == 1 and _move_gas(view, word, whole, width) <= sum(
+            _move_gas(view, word, columns, width) for columns in apart
+        ):
+            return [whole]
     except AssemblyError:  # the whole word cannot be moved at once
-        return apart
+        pass
+    return apart
+
+
+def _longest(view: View, word: Packed, columns: list[int], width: int) -> list[int]:
+    """As many of the first columns as can be moved at once: wider lanes spread them over more than one word."""
+    for count in range(len(columns), 1, -1):
+        try:
+            _move_gas(view, word, columns[:count], width)
+        except AssemblyError:
+            continue
+        return columns[:count]
+    return columns[:1]
+
+
+def _move_gas(view: View, word: Packed, columns: list[int], width: int) -> int:
+    """Gas of moving the columns to the view's stride; AssemblyError if that cannot be done at once."""
+    bits = [word.bits[c] for c in columns]
+    others = lanes.at((1 << width) - 1, [b for c, b in word.bits.items() if c not in columns])
+    return 15 + lanes.restride_gas(tuple(bits), tuple(_targets(view, columns)), width, others)
 
 
 def _targets(view: View, columns: Sequence[int]) -> list[int]:
