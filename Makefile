@@ -42,20 +42,23 @@ test: lint contracts ## Lint and the tests
 
 test-all: lint contracts ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
-	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test
+	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test testFuzz
 
 contracts: contracts/node_modules/.installed ## Test the Solidity sources and compare their gas snapshot
-	cd contracts && node_modules/.bin/forge test
+	cd contracts && node_modules/.bin/forge build
+	cd contracts && FORGE_SNAPSHOT_CHECK=true node_modules/.bin/forge test
+	cd contracts && node_modules/.bin/forge snapshot --no-match-contract SharedVectorsTest --check
+	cd contracts && $(CURDIR)/$(BIN)/python tools/export_artifacts.py --check
 
 artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package
-	cd contracts && node_modules/.bin/forge build src && $(CURDIR)/$(BIN)/python tools/export_artifacts.py
+	cd contracts && node_modules/.bin/forge build && $(CURDIR)/$(BIN)/python tools/export_artifacts.py
 
-lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, forge fmt, slither
+lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, forge fmt and lint, slither
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	cd contracts && node_modules/.bin/forge fmt --check
-	cd contracts && $(CURDIR)/$(BIN)/slither . --config-file slither.config.json
+	cd contracts && node_modules/.bin/forge fmt --check && node_modules/.bin/forge lint
+	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/slither . --config-file slither.config.json
 
 format: $(VENV)/.dev contracts/node_modules/.installed ## Format all sources
 	$(BIN)/ruff format .
