@@ -11,7 +11,7 @@ its accumulators, and the words (`View`) in which each layer wants to read its s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +30,8 @@ class View:
     """A tensor in memory: for every channel, row and word J the columns start + J·step … in lanes.
 
     `stride`: lanes from one column to the next (1, or the stride and pooling of the layer that wrote it). `top` and
-    `bottom` rows of padding are stored with the tensor; columns outside 0..width−1 hold `pad_value`.
+    `bottom` rows of padding are stored with the tensor; columns outside 0..width−1 hold `pad_value`. `padded`:
+    whether a reader looks at any padding.
     """
 
     tensor: str
@@ -45,6 +46,7 @@ class View:
     top: int = 0
     bottom: int = 0
     pad_value: int = 0
+    padded: bool = field(default=False, compare=False)
 
     @property
     def lanes(self) -> int:
@@ -342,7 +344,13 @@ class _Demands:
         for ask in self._asked:
             for i, have in enumerate(views):
                 if _mergeable(have, ask):
-                    views[i] = replace(have, top=max(have.top, ask.top), bottom=max(have.bottom, ask.bottom))
+                    views[i] = replace(
+                        have,
+                        top=max(have.top, ask.top),
+                        bottom=max(have.bottom, ask.bottom),
+                        pad_value=ask.pad_value if ask.padded else have.pad_value,
+                        padded=have.padded or ask.padded,
+                    )
                     break
             else:
                 views.append(ask)
@@ -357,8 +365,7 @@ def _mergeable(a: View, b: View) -> bool:
         b.step,
         b.words,
     )
-    padded = any(v.top or v.bottom or v.start < 0 for v in (a, b))
-    return same and (a.pad_value == b.pad_value or not padded)
+    return same and (a.pad_value == b.pad_value or not (a.padded and b.padded))
 
 
 def _draft_conv(
@@ -384,7 +391,8 @@ def _draft_conv(
         last = (conv_rows - 1) * conv.stride[0] - top + conv.weight.shape[2] - 1
         view = View(
             conv.source, channels, height, in_width, bits, -left, step, chunks,
-            top=top, bottom=max(0, last - (height - 1)), pad_value=int(conv.pad_value),
+            top=top, bottom=max(0, last - (height - 1)),
+            pad_value=int(conv.pad_value) if any(conv.pads) else 0, padded=any(conv.pads),
         )  # fmt: skip
         demands.ask(view)
         terms.append(ConvTerm(conv, view, left - conv.pads[1]))
