@@ -7,6 +7,11 @@ from rich.markup import escape
 
 from fedvm.pipeline.results import RoundRow
 
+
+class Interrupted(Exception):
+    """Ctrl-C in a command that can say how to go on; the text says it, or is empty."""
+
+
 ROUND_HEADER = (
     f"{'round':>5} {'sampled':>7} {'accepted':>8} {'refused':>7} {'failed':>6} "
     f"{'loss':>7} {'accuracy':>8} {'seconds':>7} {'gas':>11}"

@@ -25,19 +25,24 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
     import click
 
     from fedvm.cli.app import app
-    from fedvm.cli.console import show_error, show_interrupt
+    from fedvm.cli.console import Interrupted, show_error, show_interrupt
 
     _quiet_libraries()
     try:
         status = app(args=list(arguments), prog_name="fedvm", standalone_mode=False)
+        if status == INTERRUPTED:  # Typer turns Ctrl-C into this status, without a word
+            show_interrupt("")
         return status if isinstance(status, int) else OK
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
-    except (KeyboardInterrupt, click.Abort) as interrupt:
+    except Interrupted as interrupt:
         show_interrupt(str(interrupt))
+        return INTERRUPTED
+    except (KeyboardInterrupt, click.Abort):
+        show_interrupt("")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left, as `fedvm decisions | head` does
@@ -67,3 +72,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+if __name__ == "__main__":
+    main()

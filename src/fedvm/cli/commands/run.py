@@ -148,9 +148,11 @@ def run(
 
 
 def _run(path: Path | None, overrides: dict[str, Any], assignments: list[str] | None, resume: bool) -> None:
+    from fedvm.cli.console import Interrupted
     from fedvm.cli.progress import RunDisplay
     from fedvm.cli.summary import print_summary
     from fedvm.pipeline.config_file import load_config, parse_assignment
+    from fedvm.pipeline.directory import RunDirectory
     from fedvm.pipeline.resume import resumed_config
 
     overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
@@ -163,9 +165,9 @@ def _run(path: Path | None, overrides: dict[str, Any], assignments: list[str] | 
         try:
             report = run_all(config, resume=resume, observer=display)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"Nothing is lost. Continue with: fedvm run --out {config.out} --resume"
-            ) from None
+            begun = RunDirectory(config.out).started
+            hint = f"Nothing is lost. Continue with: fedvm run --out {config.out} --resume" if begun else ""
+            raise Interrupted(hint) from None
     print_summary(report, config.out)
 
 

@@ -1,0 +1,214 @@
+"""The commands as a user types them: what they print, and the status they end with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_run import settings, small_config, write_digits
+
+from fedvm.cli import main
+from fedvm.pipeline.results import RunReport
+from fedvm.pipeline.run import run_all
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Status, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    captured = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, captured.out, captured.err
+
+
+def flags(digits: Path, out: Path) -> list[str]:
+    """The small run as flags."""
+    return [f"--set={key}={value}" for key, value in settings(digits, out).items()]
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_digits(tmp_path_factory.mktemp("digits") / "images")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path, RunReport]:
+    out = tmp_path_factory.mktemp("finished") / "run"
+    return out, run_all(small_config(digits, out))
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom fedvm.cli.entry import run\nassert run(['--help']) == 0\n"
+        "heavy = {'torch', 'flwr', 'web3', 'onnx', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    for word in (
+        "run",
+        "predict",
+        "decisions",
+        "audit",
+        "compile",
+        "deploy",
+        "networks",
+        "examples/demo.toml",
+    ):
+        assert word in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "predict", "decisions", "audit", "compile", "deploy", "networks"])
+def test_every_command_teaches_with_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    status, out, _ = call(capsys, command, "--help")
+    assert (
+        status == 0
+        and "Examples:" in out
+        and f"fedvm {'deploy' if command == 'networks' else command}" in out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--epohcs", "3"], "--epochs"),
+        (["run", "--set", "training.epohcs=3"], "did you mean epochs?"),
+        (["run", "--set", "rounds"], "table.key=value"),
+        (["run", "--clients", "3", "--min-clients", "4"], "rules.min_clients = 4"),
+        (["run", "nowhere.toml"], "nowhere.toml: no such file"),
+        (["run", "--dataset", "mnits", "--out", "{tmp}/run"], "mnist"),
+        (["run", "--data", "{tmp}/nothing", "--out", "{tmp}/run"], "no such file or folder"),
+        (["run", "--resume", "--out", "{tmp}"], "is no run directory"),
+        (["predict", "x.png", "--run", "{tmp}"], "holds no compiled model"),
+        (["decisions", "--run", "{tmp}"], "deployment.json"),
+        (["audit", "--run", "{tmp}"], "deployment.json"),
+        (["compile", "{tmp}/model.onnx"], "cannot be read"),
+        (["compile", "{text}"], "ONNX"),
+        (["compile", "{text}", "--offset", "1"], "--offset needs --scale"),
+        (["deploy", "{text}", "--rpc", "http://127.0.0.1:1", "--env", "{tmp}/.env"], "no key"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_bad_input_gives_one_message_and_status_2(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.delenv("PRIVATE_KEY", raising=False)
+    text = tmp_path / "text.onnx"
+    text.write_text("no model")
+    filled = [word.format(tmp=tmp_path, text=text) for word in arguments]
+    status, _, err = call(capsys, *filled)
+    assert status == 2, err
+    assert words in err and "Traceback" not in err
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+    from fedvm.pipeline.errors import RunDirectoryError
+
+    with pytest.raises(RunDirectoryError):
+        main(["predict", "x.png", "--run", str(tmp_path), "--debug"])
+
+
+def test_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "networks")
+    assert status == 0 and "314159" in out and "calibration" in out
+    status, out, _ = call(capsys, "networks", "--json")
+    assert {network["chain_id"] for network in json.loads(out)} >= {314, 314159, 31337}
+
+
+def test_run_prints_rounds_and_figures(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, digits: Path, finished: tuple[Path, RunReport]
+) -> None:
+    _, report = finished
+    status, out, err = call(capsys, "run", *flags(digits, tmp_path / "run"))
+    assert status == 0, err
+    assert report.model.model_root in out and "scores unlike ONNX Runtime's             0" in out
+    assert err.count("refused client 2") == 2 and "NormTooLarge" in err and err.count("counts 60") == 2
+    assert "\x1b[" not in out + err
+    status, _, err = call(capsys, "run", *flags(digits, tmp_path / "run"))
+    assert status == 2 and "--resume" in err
+    status, _, err = call(capsys, "run", "--out", str(tmp_path / "run"), "--resume", "--rounds", "9")
+    assert status == 2 and "federation.rounds: 2 → 9" in err
+
+
+def test_predict_record_list_audit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+) -> None:
+    run, report = finished
+    image = tmp_path / "image.png"
+    pixels = np.random.default_rng(5).integers(0, 256, (16, 16), dtype=np.uint8)
+    Image.fromarray(pixels).save(image)
+    status, out, _ = call(capsys, "decisions", "--run", str(run))
+    assert status == 0 and "No decision is recorded" in out
+    status, out, _ = call(capsys, "predict", str(image), "--run", str(run), "--json")
+    plain = json.loads(out)
+    assert status == 0 and plain["class"] == report.data.class_names[plain["label"]]
+    assert plain["scores"][plain["label"]] == max(plain["scores"]) and plain["decision"] is None
+    status, out, _ = call(capsys, "predict", str(image), "--run", str(run), "--record")
+    assert status == 0 and out.startswith(plain["class"]) and "Recorded as decision 1" in out
+    status, out, _ = call(capsys, "decisions", "--run", str(run), "--json")
+    (decision,) = json.loads(out)
+    assert decision["scores"] == plain["scores"] and decision["class"] == plain["class"]
+    status, out, _ = call(capsys, "audit", "--run", str(run))
+    assert status == 0 and "Nothing found" in out
+
+
+def test_predict_refuses_what_does_not_fit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+) -> None:
+    run, _ = finished
+    image = tmp_path / "big.png"
+    Image.new("RGB", (40, 30), (250, 10, 10)).save(image)
+    status, _, err = call(capsys, "predict", str(image), "--run", str(run))
+    assert status == 2 and "takes 16×16 pixels, the image has 40×30" in err
+    status, _, err = call(capsys, "predict", str(image), "--run", str(run), "--resize")
+    assert status == 0 and "scaled from 40×30" in err
+    image.write_text("no picture")
+    status, _, err = call(capsys, "predict", str(image), "--run", str(run))
+    assert status == 2 and "not a readable image" in err
+
+
+def test_audit_names_a_flipped_byte_and_ends_with_1(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+) -> None:
+    import shutil
+
+    from fedvm.chain import open_run
+    from fedvm.chain.federation_types import UpdateAccepted
+    from fedvm.store import Cid
+
+    copy = shutil.copytree(finished[0], tmp_path / "copy")
+    with open_run(copy) as run:
+        victim = next(e for e in run.federation_contract.events() if isinstance(e, UpdateAccepted))
+        file = run.store.file_of(Cid.from_binary(victim.cid))
+    data = bytearray(file.read_bytes())
+    data[33] ^= 4
+    file.write_bytes(data)
+    status, out, _ = call(capsys, "audit", "--run", str(copy))
+    assert status == 1 and victim.member in out and str(Cid.from_binary(victim.cid)) in out
+    status, out, _ = call(capsys, "audit", "--run", str(copy), "--json")
+    report = json.loads(out)
+    assert status == 1 and not report["clean"] and report["findings"][0]["place"]["round"] == 1
+
+
+def test_compile_checks_the_code(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport], digits: Path
+) -> None:
+    run, report = finished
+    model, program = str(run / "model.onnx"), tmp_path / "program"
+    status, out, err = call(capsys, "compile", model, "-o", str(program), "--check")
+    assert status == 0 and "from the store beside it" in err and "0 unlike ONNX Runtime" in err
+    assert f"{report.gas.predict_estimate:,} EVM gas" in out
+    assert (program / "manifest.json").is_file() and (program / "entry.bin").is_file()
+    status, out, _ = call(capsys, "compile", model, "--calibration", str(digits), "--emit", "manifest")
+    assert status == 0 and json.loads(out)["calibration_samples"] == 240
+    status, out, _ = call(capsys, "compile", model, "--emit", "asm")
+    assert status == 0 and "MUL" in out
