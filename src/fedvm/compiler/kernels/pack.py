@@ -8,6 +8,7 @@ from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.squash import fill_padding, padding_word, store_word
 from fedvm.compiler.layout import WORD_BYTES, View
+from fedvm.compiler.restride import plan_restride, restride
 
 
 def emit_pack(a: Assembler, raw: Input, bits: int, view: View, source: Place, target: int) -> None:
@@ -63,7 +64,7 @@ def _pack_row(
                 a.push(first + taken[0] * stride)
                 a.op("ADD")
             a.op(source.load, result="w")
-            lanes.restride(a, sources, targets, bits, _around(sources, bits))
+            restride(a, sources, targets, bits, _around(sources, bits))
             if pieces:
                 a.op("OR", result="w")
             pieces += 1
@@ -85,7 +86,7 @@ def _longest(
         sources = [256 - bits - 8 * stride * i for i in range(count)]
         targets = [view.bit(word, c) for c in taken]
         try:
-            lanes.plan_restride(tuple(sources), tuple(targets), bits, _around(sources, bits))
+            plan_restride(tuple(sources), tuple(targets), bits, _around(sources, bits))
         except AssemblyError:
             continue
         return taken, sources, targets

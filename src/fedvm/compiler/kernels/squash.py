@@ -6,13 +6,18 @@ and clipped, so that one comparison serves several of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
 from fedvm.compiler.layout import WORD_BYTES, ConvPlan, View
+from fedvm.compiler.restride import plan_restride, restride
+
+STACKED_WORDS = 10
+"""Words of a row kept on the stack, so that pointers and temporaries stay within the reach of DUP16."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,48 @@ def _squash_channel(
     outputs: int,
     channel: int,
 ) -> None:
+    groups = _groups(plan, views)
     packed: list[Packed] = []
-    for chunks in _groups(plan, views):
+    spill = None if len(groups) <= STACKED_WORDS else Spill(plan, pointer, base, outputs)
+    for chunks in groups:
         for chunk in chunks:
             _row_maximum(a, plan, pointer, base, outputs, chunk)
             a.rename(f"u{chunk}")
         packed.append(_pool_and_clip(a, plan, chunks))
+        if spill:
+            spill.store(a, chunks[0])
     for i, view in enumerate(views):
         target = ("to_row" if pointer is None else "to") + str(i)
-        _store(a, plan, view, packed, target, channel * view.channel_bytes)
-    for _ in packed:
-        a.op("POP")
+        _store(a, plan, view, packed, target, channel * view.channel_bytes, spill)
+    if not spill:
+        for _ in packed:
+            a.op("POP")
+
+
+@dataclass(frozen=True)
+class Spill:
+    """Clipped words of a row that is too wide for the stack: each takes the place of the sums it was made from."""
+
+    plan: ConvPlan
+    pointer: str | None
+    base: int
+    outputs: int
+
+    def store(self, a: Assembler, chunk: int) -> None:
+        """Stack: v →"""
+        self._address(a, chunk)
+        a.op("MSTORE")
+
+    def load(self, a: Assembler, chunk: int) -> None:
+        """Stack: → v"""
+        self._address(a, chunk)
+        a.op("MLOAD", result=f"v{chunk}")
+
+    def _address(self, a: Assembler, chunk: int) -> None:
+        a.push(self.base + WORD_BYTES * self.outputs * chunk)
+        if self.pointer is not None:
+            a.dup(self.pointer)
+            a.op("ADD")
 
 
 def _groups(plan: ConvPlan, views: Sequence[View]) -> list[list[int]]:
@@ -167,30 +203,77 @@ def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
 # -- storing ----------------------------------------------------------------------------------------------------------
 
 
-def _store(a: Assembler, plan: ConvPlan, view: View, packed: list[Packed], pointer: str, offset: int) -> None:
+def _store(
+    a: Assembler,
+    plan: ConvPlan,
+    view: View,
+    packed: list[Packed],
+    pointer: str,
+    offset: int,
+    spill: Spill | None,
+) -> None:
     """Write the packed words of a row into one view, at pointer + offset. Stack: unchanged."""
     if view == plan.native:
         for chunk, word in enumerate(packed):
-            a.dup(word.name)
+            _fetch(a, word, spill)
             store_word(a, pointer, offset + WORD_BYTES * chunk)
         return
     high = plan.requant.high
     assert high is not None
+    moves = sum(len(_moves(plan, view, word, high.bit_length())) for word in packed)
+    if spill or len(packed) + moves > STACKED_WORDS:
+        _store_apart(a, view, packed, high.bit_length(), pointer, offset, spill)
+        return
     moved: list[Packed] = []
     for number, word in enumerate(packed):
         for columns in _moves(plan, view, word, high.bit_length()):
-            others = lanes.at(high, [bit for c, bit in word.bits.items() if c not in columns])
-            sources = [word.bits[c] for c in columns]
             targets = _targets(view, columns)
             a.dup(word.name)
-            lanes.restride(a, sources, targets, high.bit_length(), others)
+            _move(a, word, columns, targets, high.bit_length())
             a.rename(f"m{number}.{columns[0]}")
-            moved.append(Packed(a.stack[-1], dict(zip(columns, targets, strict=True))))
+            moved.append(Packed(a.stack[-1], targets))
     for number in range(view.words):
         _gather(a, view, number, moved)
         store_word(a, pointer, offset + WORD_BYTES * number)
     for _ in moved:
         a.op("POP")
+
+
+def _store_apart(
+    a: Assembler, view: View, packed: list[Packed], width: int, pointer: str, offset: int, spill: Spill | None
+) -> None:
+    """The same for rows too wide for the stack: every word of the view is assembled from moves of its own."""
+    for number in range(view.words):
+        inside = [c for c in view.columns(number) if 0 <= c < view.width]
+        pieces = 0
+        for word in packed:
+            rest = [c for c in inside if c in word.bits]
+            while rest:
+                targets = {c: view.bit(number, c) for c in rest}
+                columns = _longest(word, rest, lambda _, there=targets: there, width)  # type: ignore[misc]
+                _fetch(a, word, spill)
+                _move(a, word, columns, targets, width)
+                if pieces:
+                    a.op("OR")
+                a.rename("w")
+                pieces += 1
+                rest = rest[len(columns) :]
+        _add_padding(a, view, number, pieces)
+        store_word(a, pointer, offset + WORD_BYTES * number)
+
+
+def _fetch(a: Assembler, word: Packed, spill: Spill | None) -> None:
+    """Stack: → v"""
+    if spill:
+        spill.load(a, int(word.name[1:]))
+    else:
+        a.dup(word.name)
+
+
+def _move(a: Assembler, word: Packed, columns: Sequence[int], targets: Mapping[int, int], width: int) -> None:
+    """Move the columns to the bits `targets`, clearing all others. Stack: v → m"""
+    sources = [word.bits[c] for c in columns]
+    restride(a, sources, [targets[c] for c in columns], width, _others(word, columns, width))
 
 
 def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[int]]:
@@ -200,13 +283,13 @@ def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[in
     for chunk in range(plan.chunks):
         rest = [c for c in _valid(plan, chunk) if c in word.bits]
         while rest:
-            apart.append(_longest(view, word, rest, width))
+            apart.append(_longest(word, rest, partial(_targets, view), width))
             rest = rest[len(apart[-1]) :]
     if len(apart) == 1:
         return apart
     try:
-        if view.words == 1 and _move_gas(view, word, whole, width) <= sum(
-            _move_gas(view, word, columns, width) for columns in apart
+        if view.words == 1 and _move_gas(word, whole, _targets(view, whole), width) <= sum(
+            _move_gas(word, columns, _targets(view, columns), width) for columns in apart
         ):
             return [whole]
     except AssemblyError:  # the whole word cannot be moved at once
@@ -214,25 +297,32 @@ def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[in
     return apart
 
 
-def _longest(view: View, word: Packed, columns: list[int], width: int) -> list[int]:
+def _longest(
+    word: Packed, columns: list[int], place: Callable[[list[int]], Mapping[int, int]], width: int
+) -> list[int]:
     """As many of the first columns as can be moved at once: wider lanes spread them over more than one word."""
     for count in range(len(columns), 1, -1):
         try:
-            _move_gas(view, word, columns[:count], width)
+            _move_gas(word, columns[:count], place(columns[:count]), width)
         except AssemblyError:
             continue
         return columns[:count]
     return columns[:1]
 
 
-def _move_gas(view: View, word: Packed, columns: list[int], width: int) -> int:
-    """Gas of moving the columns to the view's stride; AssemblyError if that cannot be done at once."""
-    bits = [word.bits[c] for c in columns]
-    others = lanes.at((1 << width) - 1, [b for c, b in word.bits.items() if c not in columns])
-    return 15 + lanes.restride_gas(tuple(bits), tuple(_targets(view, columns)), width, others)
+def _move_gas(word: Packed, columns: Sequence[int], targets: Mapping[int, int], width: int) -> int:
+    """Gas of moving the columns to the bits `targets`; AssemblyError if that cannot be done at once."""
+    bits = tuple(word.bits[c] for c in columns)
+    goals = tuple(targets[c] for c in columns)
+    return 15 + plan_restride(bits, goals, width, _others(word, columns, width)).gas
 
 
-def _targets(view: View, columns: Sequence[int]) -> list[int]:
+def _others(word: Packed, columns: Sequence[int], width: int) -> int:
+    """The bits of a word's other columns."""
+    return lanes.at((1 << width) - 1, [bit for c, bit in word.bits.items() if c not in columns])
+
+
+def _targets(view: View, columns: Sequence[int]) -> dict[int, int]:
     """Bits for the columns at the view's stride, where possible in place for the word that takes most of them."""
     best = max(range(view.words), key=lambda w: len(set(columns) & set(view.columns(w))))
     bits = [view.bit(best, c) for c in columns]
@@ -241,7 +331,7 @@ def _targets(view: View, columns: Sequence[int]) -> list[int]:
         bits = [b - low for b in bits]
     elif top > 256:
         bits = [b - (max(bits) - view.lane_bits * (view.lanes - 1)) for b in bits]
-    return bits
+    return dict(zip(columns, bits, strict=True))
 
 
 def _gather(a: Assembler, view: View, word: int, moved: list[Packed]) -> None:
@@ -258,6 +348,11 @@ def _gather(a: Assembler, view: View, word: int, moved: list[Packed]) -> None:
             a.op("OR")
         a.rename("w")
         pieces += 1
+    _add_padding(a, view, word, pieces)
+
+
+def _add_padding(a: Assembler, view: View, word: int, pieces: int) -> None:
+    """Stack: w → w, or if the word has no pieces → w"""
     padding = padding_word(view, word)
     if not pieces:
         a.push(padding, name="w")
