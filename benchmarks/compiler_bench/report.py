@@ -1,0 +1,50 @@
+"""The tables that the benchmark prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler_bench.comparison import NAME, Comparison
+from compiler_bench.measure import Measurement
+from compiler_bench.published import PUBLISHED
+from compiler_bench.rows import Row, markdown_table
+
+HEADER = (
+    "model", "MACs", "gas", "gas/MAC", "× floor", "accuracy", "float", "agreement", "Filecoin gas", "deployment",
+    "compile",
+)  # fmt: skip
+
+
+def results_table(measurements: Sequence[Measurement]) -> str:
+    """One line a compiled model."""
+    return markdown_table(
+        HEADER,
+        [
+            (
+                m.name, f"{m.macs:,}", f"{m.gas:,}", f"{m.gas / m.macs:.2f}", f"{m.gas / m.floor:.1f}",
+                f"{100 * m.integer_accuracy:.1f} %", f"{100 * m.float_accuracy:.1f} %", f"{100 * m.agreement:.1f} %",
+                f"{m.filecoin_gas / 1e6:,.0f} M", f"{m.deploy_gas / 1e6:.1f} M", f"{m.compile_seconds:.1f} s",
+            )
+            for m in measurements
+        ],
+    )  # fmt: skip
+
+
+def comparison_table(measurements: Sequence[Measurement], comparison: Comparison | None) -> str:
+    """Gas beside that of hand-written Solidity and of what is published."""
+    lines = [(f"FedVM, {m.name}", f"{m.gas:,}", f"{m.gas / m.macs:.2f}", "none") for m in measurements]
+    if comparison is not None:
+        per_mac = f"{comparison.gas / comparison.macs:.1f}"
+        lines.append((NAME, f"{comparison.gas:,}", per_mac, "none"))
+    for p in PUBLISHED:
+        per_mac = f"{p.gas / p.macs:,.0f}" if p.macs and not p.prover else "–"
+        lines.append((p.name, f"{p.gas:,}", per_mac, p.prover or "none"))
+    return markdown_table(("prediction", "gas", "gas/MAC", "prover"), lines)
+
+
+def all_rows(measurements: Sequence[Measurement], comparison: Comparison | None) -> list[Row]:
+    """Everything measured, then what is published."""
+    rows = [row for m in measurements for row in m.to_rows()]
+    if comparison is not None:
+        rows += comparison.to_rows()
+    return rows + [Row(f"published: {p.name}", p.gas, "gas") for p in PUBLISHED]
