@@ -52,11 +52,11 @@ def draw_input(shape: Shape, layout: str) -> Input:
 
 
 @st.composite
-def networks(draw: Callable[..., object]) -> IntegerGraph:
+def networks(draw: Callable[..., object], widest: int = 40) -> IntegerGraph:
     """One to five layers: convolutions of all kinds, residual sums, pooling, then dense layers or a score map."""
     d = _Draw(draw)
     wide = d.integer(0, 3) == 0
-    shape = (d.integer(1, 4), d.integer(1, 9), d.integer(15, 40) if wide else d.integer(1, 12))
+    shape = (d.integer(1, 4), d.integer(1, 9), d.integer(15, widest) if wide else d.integer(1, 12))
     tensors = [Tensor(INPUT, shape, 255)]
     layers: list[IntegerLayer] = []
     for _ in range(d.integer(0, 3)):
@@ -68,6 +68,9 @@ def networks(draw: Callable[..., object]) -> IntegerGraph:
         for i in range(d.integer(0, 1)):
             layers.append(d.dense_layer(f"dense{i}", tensors, d.integer(1, 30), last=False))
             tensors.append(_tensor(layers[-1]))
+            if d.integer(0, 2) == 0:
+                layers.append(d.conv_layer(f"vector{i}", tensors, last=False))
+                tensors.append(_tensor(layers[-1]))
         layers.append(d.dense_layer("scores", tensors, d.integer(1, 20), last=True))
     return IntegerGraph(draw_input(shape, d.choice(("CHW", "HWC"))), tuple(_reached(layers)))
 
@@ -101,7 +104,9 @@ class _Draw:
         return self._draw(st.sampled_from(options))
 
     def weights(self, shape: tuple[int, ...]) -> IntArray:
-        kind = self.choice(("dense", "dense", "extreme", "positive", "negative", "sparse", "small", "zero", "one"))
+        kind = self.choice(
+            ("dense", "dense", "extreme", "positive", "negative", "sparse", "small", "zero", "one")
+        )
         rng = self.rng
         w = rng.integers(-128, 128, shape)
         if kind == "extreme":
@@ -123,8 +128,7 @@ class _Draw:
     # -- layers -----------------------------------------------------------------------------------------------
 
     def conv_layer(self, name: str, tensors: list[Tensor], *, last: bool) -> IntegerLayer:
-        images = [t for t in tensors if not t.name.startswith("dense")]
-        source = images[-1] if self.integer(0, 3) else self.choice(images)
+        source = tensors[-1] if self.integer(0, 3) else self.choice(tensors)
         depthwise = self.integer(0, 3) == 0
         outputs = source.shape[0] * self.integer(1, 2) if depthwise else self.integer(1, 5)
         groups = source.shape[0] if depthwise else self._groups(source.shape[0], outputs)
@@ -132,7 +136,7 @@ class _Draw:
         first, frame = self._leading(source, outputs, groups, stride)
         terms: list[Term] = [first]
         for _ in range(self.integer(0, 2) if self.integer(0, 2) == 0 else 0):
-            more = self._matching(self.choice(images), frame)
+            more = self._matching(self.choice(tensors), frame)
             if more is not None:
                 terms.append(more)
         pool, height, width = self._pool(frame)
@@ -148,7 +152,14 @@ class _Draw:
         return self._finish(name, list(terms), (outputs, 1, 1), tensors, None, last=last)
 
     def _finish(
-        self, name: str, terms: list[Term], shape: Shape, tensors: list[Tensor], pool: MaxPool | None, *, last: bool
+        self,
+        name: str,
+        terms: list[Term],
+        shape: Shape,
+        tensors: list[Tensor],
+        pool: MaxPool | None,
+        *,
+        last: bool,
     ) -> IntegerLayer:
         outputs = shape[0]
         highs = {t.name: t.high for t in tensors}
@@ -162,7 +173,7 @@ class _Draw:
             high = self.choice(HIGHS)
             fitting = max(0, int(reach.max()).bit_length() - high.bit_length())
             shift += int(np.clip(fitting + self.integer(-3, 1), 0, 20))
-            if isinstance(terms[0], Conv) and self.integer(0, 1):
+            if self.integer(0, 1):
                 shift = np.maximum(0, shift + self.rng.integers(-2, 3, outputs))
         return IntegerLayer(name, tuple(terms), bias, shift, shape, np.ones(outputs), 0, high, pool)
 

@@ -13,6 +13,7 @@ import onnx
 from eth_hash.auto import keccak
 from numpy.typing import NDArray
 
+from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, Unit, creation_gas
 from fedvm.compiler.errors import CalibrationError
 from fedvm.compiler.frontend import load_graph
@@ -87,7 +88,7 @@ def compile_integer(
 ) -> CompiledModel:
     """Compile an integer graph as it stands; the other arguments only go into the manifest."""
     reference = build_reference(integer)
-    plan = plan_layers(integer)
+    plan = plan_layers(canonical(integer))
     program = link(plan)
     units = tuple(
         Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()})

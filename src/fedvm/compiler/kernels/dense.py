@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
-from fedvm.compiler.errors import RangeError
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, load_at
 from fedvm.compiler.layout import WORD_BYTES, DensePlan, View
@@ -103,14 +102,23 @@ def _finish(a: Assembler, plan: DensePlan, word: int) -> None:
     requant, view = plan.requant, plan.native
     if requant.high is None:
         return
-    if len(set(requant.shift)) != 1:
-        raise RangeError(f"layer {plan.layer.name!r}: outputs that share a word need the same shift")
     shape = lanes.Shape(plan.lane_bits, plan.lanes, requant.bits)
     columns = [o for o in view.columns(word) if o < view.width]
-    k = requant.shift[0]
-    lanes.shift(a, -k)
-    width = max(0, min(requant.bits, plan.lane_bits - k))
-    lanes.and_constant(a, lanes.at((1 << width) - 1, [view.bit(word, o) for o in columns]))
+    by_shift: dict[int, list[int]] = {}
+    for output in columns:
+        by_shift.setdefault(requant.shift[output], []).append(output)
+    for number, (k, outputs) in enumerate(by_shift.items()):
+        final = number == len(by_shift) - 1
+        if not final:
+            a.dup("acc")
+        elif number:
+            a.swap(1)
+        lanes.shift(a, -k)
+        width = max(0, min(requant.bits, plan.lane_bits - k))
+        lanes.and_constant(a, lanes.at((1 << width) - 1, [view.bit(word, o) for o in outputs]))
+        if number:
+            a.op("OR")
+        a.rename("u")
     lift = sum(requant.lift[o] << view.bit(word, o) for o in columns)
     if lift:
         a.push(lift)

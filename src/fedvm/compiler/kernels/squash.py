@@ -16,8 +16,8 @@ from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
 from fedvm.compiler.layout import WORD_BYTES, ConvPlan, View
 from fedvm.compiler.restride import plan_restride, restride
 
-STACKED_WORDS = 10
-"""Words of a row kept on the stack, so that pointers and temporaries stay within the reach of DUP16."""
+STACKED_WORDS = 12
+"""Words of a row, and pointers to views, kept on the stack: DUP16 must reach below them and some temporaries."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _squash_channel(
 ) -> None:
     groups = _groups(plan, views)
     packed: list[Packed] = []
-    spill = None if len(groups) <= STACKED_WORDS else Spill(plan, pointer, base, outputs)
+    spill = None if len(groups) + len(views) <= STACKED_WORDS else Spill(plan, pointer, base, outputs)
     for chunks in groups:
         for chunk in chunks:
             _row_maximum(a, plan, pointer, base, outputs, chunk)
@@ -82,7 +82,7 @@ def _squash_channel(
             spill.store(a, chunks[0])
     for i, view in enumerate(views):
         target = ("to_row" if pointer is None else "to") + str(i)
-        _store(a, plan, view, packed, target, channel * view.channel_bytes, spill)
+        _store(a, plan, view, packed, target, channel * view.channel_bytes, spill, STACKED_WORDS - len(views))
     if not spill:
         for _ in packed:
             a.op("POP")
@@ -211,8 +211,12 @@ def _store(
     pointer: str,
     offset: int,
     spill: Spill | None,
+    room: int,
 ) -> None:
-    """Write the packed words of a row into one view, at pointer + offset. Stack: unchanged."""
+    """Write the packed words of a row into one view, at pointer + offset. Stack: unchanged.
+
+    room: words that may lie on the stack.
+    """
     if view == plan.native:
         for chunk, word in enumerate(packed):
             _fetch(a, word, spill)
@@ -221,7 +225,7 @@ def _store(
     high = plan.requant.high
     assert high is not None
     moves = sum(len(_moves(plan, view, word, high.bit_length())) for word in packed)
-    if spill or len(packed) + moves > STACKED_WORDS:
+    if spill or len(packed) + moves > room:
         _store_apart(a, view, packed, high.bit_length(), pointer, offset, spill)
         return
     moved: list[Packed] = []
