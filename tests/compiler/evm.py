@@ -36,9 +36,7 @@ def address_of(index: int) -> str:
 
 def encode(selector: bytes, data: bytes) -> bytes:
     """Calldata of a function of one `bytes`."""
-    return (
-        selector + (32).to_bytes(32, "big") + len(data).to_bytes(32, "big") + data + bytes(-len(data) % 32)
-    )
+    return selector + (32).to_bytes(32, "big") + len(data).to_bytes(32, "big") + data + bytes(-len(data) % 32)
 
 
 def intrinsic(calldata: bytes) -> int:

@@ -25,6 +25,7 @@ from fedvm.compiler.opcodes import OPCODES
 from fedvm.compiler.policy import lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
+from fedvm.compiler.scanner import UNLINKED, scan
 
 FORMAT = 1
 Numbers = float | Sequence[float]
@@ -90,6 +91,8 @@ def compile_integer(
     reference = build_reference(integer)
     plan = plan_layers(canonical(integer))
     program = link(plan)
+    for contract in program.contracts:
+        scan(contract.code, parts=(UNLINKED,))
     units = tuple(
         Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()})
         for c in program.contracts

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.link import CODE_LIMIT
+from fedvm.compiler.scanner import UNLINKED, scan
 
 ABI: list[dict[str, Any]] = [
     {
@@ -165,7 +166,8 @@ class CompiledModel:
 
     @classmethod
     def load(cls, directory: str | Path) -> CompiledModel:
-        """Read what `save` wrote; CompileError if files are missing or do not have the manifest's hashes."""
+        """Read what `save` wrote; CompileError if files are missing, do not have the manifest's hashes, or hold
+        code that is not on the whitelist of programs."""
         source = Path(directory)
         try:
             manifest = json.loads((source / "manifest.json").read_bytes())
@@ -180,6 +182,7 @@ class CompiledModel:
         for c in manifest["contracts"]:
             if "0x" + keccak(codes[c["name"]]).hex() != c["code_hash"]:
                 raise CompileError(f"{source / c['name']}.bin is not the code the manifest names")
+            scan(codes[c["name"]], parts=(UNLINKED,))
             units.append(Unit(c["name"], codes[c["name"]], {k: tuple(v) for k, v in c["links"].items()}))
         return cls(onnx.load_model_from_string(reference), manifest, tuple(units), listing)
 

@@ -1,0 +1,79 @@
+"""The whitelist: emitted code may compute, read its input and call its own parts, and nothing else.
+
+Code that passes is a function of its calldata alone: no storage, logs, balances, caller, block data or foreign code,
+and the remaining gas is read only to be handed on whole. Opcode bytes follow the Yellow Paper, appendix H, with
+EIP-145, EIP-211, EIP-3855 and EIP-5656.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from fedvm.compiler.errors import CompileError
+
+ARITHMETIC = frozenset((*range(0x01, 0x0C), *range(0x10, 0x1E)))
+INPUT_AND_OWN_CODE = frozenset((0x35, 0x36, 0x37, 0x38, 0x39))  # CALLDATA*, CODESIZE, CODECOPY
+RETURN_DATA = frozenset((0x3D, 0x3E))
+STACK_AND_MEMORY = frozenset((0x50, 0x51, 0x52, 0x53, 0x5E, *range(0x5F, 0xA0)))
+CONTROL = frozenset(
+    (0x00, 0x56, 0x57, 0x5B, 0xF3, 0xFD, 0xFE)
+)  # STOP, JUMP(I), JUMPDEST, RETURN, REVERT, INVALID
+ALLOWED = ARITHMETIC | INPUT_AND_OWN_CODE | RETURN_DATA | STACK_AND_MEMORY | CONTROL
+
+PUSH1, PUSH20, PUSH32 = 0x60, 0x73, 0x7F
+GAS = 0x5A
+STATICCALL, DELEGATECALL = 0xFA, 0xF4
+CALLS = (STATICCALL, DELEGATECALL)
+UNLINKED = bytes(20)
+"""What stands in place of a part's address before linking."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One instruction: where it lies, its byte, and the bytes it pushes."""
+
+    offset: int
+    code: int
+    immediate: bytes = b""
+
+
+def opcodes_of(code: bytes) -> Iterator[Op]:
+    """The instructions of `code`, pushed bytes skipped. CompileError if the last push is cut off."""
+    position = 0
+    while position < len(code):
+        byte = code[position]
+        width = byte - PUSH1 + 1 if PUSH1 <= byte <= PUSH32 else 0
+        immediate = code[position + 1 : position + 1 + width]
+        if len(immediate) < width:
+            raise CompileError(f"the code ends inside the PUSH{width} at byte {position}")
+        yield Op(position, byte, immediate)
+        position += 1 + width
+
+
+def scan(code: bytes, parts: Collection[bytes] | None = None) -> None:
+    """Refuse code that is more than a function of its calldata.
+
+    A call is allowed as `PUSH20 address, GAS, STATICCALL` (or DELEGATECALL) only: no jump can enter between the
+    three, so the address is the one that stands in the code. parts: the 20-byte addresses it may be (None: any, for
+    code whose parts have been checked by whoever linked it). CompileError names the first byte that breaks a rule.
+    """
+    if not code:
+        raise CompileError("there is no code to scan")
+    ops = [Op(-1, 0), Op(-1, 0), *opcodes_of(code), Op(len(code), 0)]
+    for before, previous, op, following in zip(ops, ops[1:], ops[2:], ops[3:], strict=False):
+        if op.code in CALLS:
+            if (before.code, previous.code) != (PUSH20, GAS):
+                raise CompileError(f"byte {op.offset}: a call whose address is not pushed right before it")
+            if parts is not None and before.immediate not in parts:
+                raise CompileError(
+                    f"byte {op.offset}: a call of 0x{before.immediate.hex()}, which is no part of the program"
+                )
+        elif op.code == GAS:
+            if previous.code != PUSH20 or following.code not in CALLS:
+                raise CompileError(f"byte {op.offset}: GAS is read other than for a call of a part")
+        elif op.code not in ALLOWED:
+            raise CompileError(
+                f"byte {op.offset}: opcode 0x{op.code:02x} is not on the whitelist of programs, which only "
+                "compute on their calldata"
+            )
