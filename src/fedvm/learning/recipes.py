@@ -17,18 +17,21 @@ class Recipe:
     epochs: int = 1
     batch_size: int = 16
     optimizer: str = "nesterov"
-    lr: float = 0.02
+    lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 0.0
     criterion: str = "cross_entropy"
     augmentation: str = "none"
 
 
+# Measured with lenet, 16 IID clients and plain FedAvg; seconds are of one core for all 16 clients' round.
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
+        # MNIST-5k, seeds 0, 1, 2: 95.2 % on average after 5 rounds, 96.4 % after 8; 2.4 s a round.
         "mnist": Recipe(epochs=3),
-        "fashion-mnist": Recipe(),
-        "cifar10": Recipe(),
+        # Seeds 0, 1: 46.1 and 46.5 % after 5 rounds; 8.7 s a round. Batches of 16 at half the rate: 46.4 and
+        # 46.5 %, but 11.4 s.
+        "cifar10": Recipe(batch_size=32, lr=0.02),
     }
 )
 

@@ -58,7 +58,7 @@ def train(
     epochs: int = 1,
     batch_size: int = 16,
     optimizer: str = "nesterov",
-    lr: float = 0.02,
+    lr: float = 0.01,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     criterion: str = "cross_entropy",
