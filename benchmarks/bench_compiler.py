@@ -1,12 +1,13 @@
 """Gas, accuracy and compile time of the compiler, beside hand-written Solidity and published figures.
 
-    python benchmarks/bench_compiler.py [--data PATH] [--models PATH] [--quick] [--plot]
+    python benchmarks/bench_compiler.py [--data PATH] [--models PATH] [--quick] [--plot] [--docs]
 
 Needs CIFAR-10 as parquet files (`train.parquet`, `test.parquet`, columns of the hub's `uoft-cs/cifar10`) and the
 models lenet_cifar10_trained.onnx and mlperf_tiny_resnet8.onnx; the MNIST models are trained here. Writes
-benchmarks/results/compiler.json and, with --plot, docs/img/compiler-gas.png. Gas is exact: it is what revm charges,
-and the run fails if that is not what the compiler predicted, or if any score differs from ONNX Runtime's.
-Exit status 2: data or models are missing; 1: the compiler failed its own check.
+benchmarks/results/compiler.json; with --plot also docs/img/compiler-gas.png, with --docs also the tables in the
+documents. Gas is exact: it is what revm charges, and the run fails if that is not what the compiler predicted, if any
+score differs from ONNX Runtime's, or if a model does not compile; then nothing is written.
+Exit status 2: data or models are missing; 1: the compiler failed.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from compiler_bench.comparison import Comparison, compare_with_solidity
 from compiler_bench.measure import Measurement, PredictionDiffers, Progress, measure
 from compiler_bench.naive import SolidityUnavailable
 from compiler_bench.plot import draw
-from compiler_bench.report import all_rows, comparison_table, results_table
+from compiler_bench.report import all_rows, comparison_table, results_table, update_document
 from compiler_bench.rows import machine, write_results
 
+from fedvm.compiler import CompileError
 from fedvm.learning.data import load_dataset
 from fedvm.learning.errors import LearningError
 
@@ -31,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent.parent / "shared"
 RESULTS = HERE / "results" / "compiler.json"
 PLOT = HERE.parent / "docs" / "img" / "compiler-gas.png"
+DOCUMENTS = (HERE.parent / "README.md", HERE.parent / "docs" / "compiler.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,15 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
         cases = cifar_cases(data, options.models, options.quick) + mnist_cases(Path(folder), options.quick)
     try:
         measurements, comparison = _measure_all(cases, 2 if options.quick else 20)
-    except PredictionDiffers as error:
-        print(f"bench_compiler: {error}", file=sys.stderr)
+    except (PredictionDiffers, CompileError) as error:
+        print(f"\nbench_compiler: {error}", file=sys.stderr)
         return 1
-    rows = all_rows(measurements, comparison)
-    print(f"{machine()}\n\n{results_table(measurements)}\n\n{comparison_table(measurements, comparison)}")
-    if not options.quick:
-        write_results(options.out, rows)
-    if options.plot:
-        draw(rows, PLOT)
+    results, compared = results_table(measurements), comparison_table(measurements, comparison)
+    print(f"{machine()}\n\n{results}\n\n{compared}")
     runs = [m.differential for m in measurements] + ([comparison.differential] if comparison else [])
     wrong = sum(run.mismatches for run in runs)
     if wrong:
@@ -69,14 +68,25 @@ def main(arguments: list[str] | None = None) -> int:
             f"bench_compiler: {wrong} images have other scores in a contract than in ONNX Runtime",
             file=sys.stderr,
         )
-    return int(wrong > 0)
+        return 1
+    if not options.quick:
+        write_results(options.out, all_rows(measurements, comparison))
+    if options.plot:
+        draw(all_rows(measurements, comparison), PLOT)
+    if options.docs:
+        for document in DOCUMENTS:
+            update_document(document, {"results": results, "comparison": compared})
+    return 0
 
 
 def _measure_all(cases: list[Case], solidity_images: int) -> tuple[list[Measurement], Comparison | None]:
     measurements, comparison = [], None
     for number, case in enumerate(cases):
         say = _progress(case.name)
-        measurement, compiled = measure(case, say)
+        try:
+            measurement, compiled = measure(case, say)
+        except CompileError as error:
+            raise CompileError(f"{case.name}: {error}") from error
         measurements.append(measurement)
         if number == 0:
             try:
@@ -109,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
         help="fewer images, no ResNet-8 and no MNIST CNN; writes no results file",
     )
     parser.add_argument("--plot", action="store_true", help="also draw docs/img/compiler-gas.png")
+    parser.add_argument(
+        "--docs", action="store_true", help="also put the tables into README.md and docs/compiler.md"
+    )
     return parser
 
 

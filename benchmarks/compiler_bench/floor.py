@@ -20,6 +20,6 @@ def floor_gas(layers: Sequence[Mapping[str, Any]]) -> float:
     Narrower lanes hold more, so this is a yardstick and no proof that less is impossible.
     """
     return sum(
-        STEP_GAS * layer["macs"] / (DENSE_MACS if layer["op"].startswith("dense") else CONV_MACS)
+        STEP_GAS * int(layer["macs"]) / (DENSE_MACS if layer["op"].startswith("dense") else CONV_MACS)
         for layer in layers
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from compiler_bench.comparison import NAME
 from compiler_bench.published import PUBLISHED
@@ -21,6 +22,7 @@ TRANSACTION_CAP = 16_777_216
 """Most gas an Ethereum transaction may have (EIP-7825)."""
 OURS, SOLIDITY, PROOFS = "#0b6e69", "#b5651d", "#7a7f87"
 INK, GRID = "#1f2328", "#d0d7de"
+LABEL_GROUND = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(9, 7.2), dpi=160, facecolor="white", height_ratios=[len(gas), len(per_mac)]
     )
-    _bars(top, gas, "Gas of one prediction (log scale)", "{:,.0f}")
-    top.axvline(TRANSACTION_CAP, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-    top.text(TRANSACTION_CAP, -0.75, "most a transaction may take", ha="center", va="bottom", fontsize=8)
-    _bars(bottom, per_mac, "Gas for each multiply-accumulate (log scale), computed on chain", "{:,.2f}")
+    _bars(top, gas, "Gas of one prediction (log scale)", lambda value: f"{value:,.0f}")
+    top.axvline(TRANSACTION_CAP, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
+    top.text(TRANSACTION_CAP, -0.72, "most gas an Ethereum transaction may have", ha="center", fontsize=8)
+    _bars(bottom, per_mac, "Gas for each multiply-accumulate (log scale), computed on chain", _three_digits)
     figure.tight_layout(h_pad=2.2)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp.png")
@@ -74,17 +76,18 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     temporary.replace(path)
 
 
-def _bars(axes: Axes, bars: Sequence[Bar], title: str, form: str) -> None:
+def _bars(axes: Axes, bars: Sequence[Bar], title: str, form: Callable[[float], str]) -> None:
     places = range(len(bars))
     axes.barh(places, [b.value for b in bars], color=[b.colour for b in bars], height=0.68)
     axes.set_xscale("log")
     axes.set_yticks(places, [b.label for b in bars])
     axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     low, high = min(b.value for b in bars), max(b.value for b in bars)
     axes.set_xlim(low / 3, high * 12)
     for place, bar in zip(places, bars, strict=True):
-        text = form.format(bar.value) + (f"  ({bar.note})" if bar.note else "")
-        axes.text(bar.value * 1.08, place, text, va="center", color=INK)
+        text = form(bar.value) + (f"  ({bar.note})" if bar.note else "")
+        axes.text(bar.value * 1.08, place, text, va="center", color=INK, bbox=LABEL_GROUND)
     axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=14)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -92,3 +95,15 @@ def _bars(axes: Axes, bars: Sequence[Bar], title: str, form: str) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(GRID)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _short(value: float) -> str:
+    """1000 as 1 k, 1,000,000 as 1 M."""
+    for size, unit in ((1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"

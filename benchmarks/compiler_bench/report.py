@@ -1,8 +1,10 @@
-"""The tables that the benchmark prints."""
+"""The tables that the benchmark prints and puts into documents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from compiler_bench.comparison import NAME, Comparison
 from compiler_bench.measure import Measurement
@@ -48,3 +50,23 @@ def all_rows(measurements: Sequence[Measurement], comparison: Comparison | None)
     if comparison is not None:
         rows += comparison.to_rows()
     return rows + [Row(f"published: {p.name}", p.gas, "gas") for p in PUBLISHED]
+
+
+def update_document(path: Path, tables: Mapping[str, str]) -> bool:
+    """Put each table between its marks `<!-- bench_compiler: name -->` and `<!-- end -->` in a Markdown document.
+
+    Marks that the document does not have are passed over; so is a document that does not exist. Returns whether
+    anything changed.
+    """
+    if not path.is_file():
+        return False
+    before = after = path.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        mark = f"<!-- bench_compiler: {name} -->"
+        block = f"{mark}\n{table}\n<!-- end -->".replace("\\", r"\\")
+        after = re.sub(rf"{re.escape(mark)}\n.*?<!-- end -->", block, after, flags=re.DOTALL)
+    if after != before:
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(after, encoding="utf-8")
+        temporary.replace(path)
+    return after != before

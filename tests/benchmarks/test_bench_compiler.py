@@ -110,6 +110,16 @@ def test_draws_the_rows(measured: tuple[Measurement, CompiledModel], tmp_path: P
     assert [p.name for p in tmp_path.iterdir()] == ["plot.png"]
 
 
+def test_replaces_the_tables_between_marks_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("a\n<!-- bench_compiler: results -->\nold\nold\n<!-- end -->\nb\n<!-- end -->\n")
+    assert report.update_document(path, {"results": "| \\1 |", "comparison": "unused"})
+    wanted = "a\n<!-- bench_compiler: results -->\n| \\1 |\n<!-- end -->\nb\n<!-- end -->\n"
+    assert path.read_text() == wanted
+    assert not report.update_document(path, {"results": "| \\1 |"})
+    assert not report.update_document(tmp_path / "none.md", {"results": ""})
+
+
 def test_markdown_columns_line_up() -> None:
     lines = markdown_table(("a", "number"), [("first", "1"), ("x", "20")]).splitlines()
     assert lines == ["| a     | number |", "|-------|-------:|", "| first |      1 |", "| x     |     20 |"]
