@@ -31,7 +31,7 @@ class View:
 
     `stride`: lanes from one column to the next (1, or the stride and pooling of the layer that wrote it). `top` and
     `bottom` rows of padding are stored with the tensor; columns outside 0..width−1 hold `pad_value`. `padded`:
-    whether a reader looks at any padding.
+    whether a reader looks at any padding; `reach`: how many columns of a word it looks at.
     """
 
     tensor: str
@@ -47,6 +47,7 @@ class View:
     bottom: int = 0
     pad_value: int = 0
     padded: bool = field(default=False, compare=False)
+    reach: int = field(default=1, compare=False)
 
     @property
     def lanes(self) -> int:
@@ -150,6 +151,11 @@ class ConvPlan:
             self.layer.name, channels, height, width, self.lane_bits, 0, self.columns, self.chunks,
             stride=self.stride[1] * self.pool.stride[1],
         )  # fmt: skip
+
+    def is_native(self, view: View) -> bool:
+        """Whether the words that come out of the lanes serve the readers of `view` as they are: none looks at
+        columns that the next word computes."""
+        return view == self.native and (view.words == 1 or view.reach <= view.step)
 
 
 @dataclass(frozen=True)
@@ -350,6 +356,7 @@ class _Demands:
                         bottom=max(have.bottom, ask.bottom),
                         pad_value=ask.pad_value if ask.padded else have.pad_value,
                         padded=have.padded or ask.padded,
+                        reach=max(have.reach, ask.reach),
                     )
                     break
             else:
@@ -393,6 +400,7 @@ def _draft_conv(
             conv.source, channels, height, in_width, bits, -left, step, chunks,
             top=top, bottom=max(0, last - (height - 1)),
             pad_value=int(conv.pad_value) if any(conv.pads) else 0, padded=any(conv.pads),
+            reach=step + (pool.kernel[1] - pool.stride[1]) * stride - stride + kernel,
         )  # fmt: skip
         demands.ask(view)
         terms.append(ConvTerm(conv, view, left - conv.pads[1]))

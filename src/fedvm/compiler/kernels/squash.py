@@ -118,7 +118,7 @@ def _groups(plan: ConvPlan, views: Sequence[View]) -> list[list[int]]:
     """Chunks whose used lanes are interleaved in one word. Words that are stored as they are stay apart."""
     stride = plan.native.stride
     width = min(stride, plan.lanes - stride * (plan.columns - 1))
-    if plan.native in views or plan.requant.high is None:
+    if plan.requant.high is None or any(plan.is_native(view) for view in views):
         width = 1
     return [list(range(i, min(i + width, plan.chunks))) for i in range(0, plan.chunks, width)]
 
@@ -217,7 +217,7 @@ def _store(
 
     room: words that may lie on the stack.
     """
-    if view == plan.native:
+    if plan.is_native(view):
         for chunk, word in enumerate(packed):
             _fetch(a, word, spill)
             store_word(a, pointer, offset + WORD_BYTES * chunk)
