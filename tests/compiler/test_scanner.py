@@ -17,7 +17,7 @@ ARGUMENTS = b"\x5f\x5f\x5f\x5f"
 
 FORBIDDEN = {
     "KECCAK256": 0x20, "ADDRESS": 0x30, "BALANCE": 0x31, "ORIGIN": 0x32, "CALLER": 0x33, "CALLVALUE": 0x34,
-    "GASPRICE": 0x3A, "EXTCODESIZE": 0x3B, "EXTCODECOPY": 0x3C, "EXTCODEHASH": 0x3F, "BLOCKHASH": 0x40,
+    "GASPRICE": 0x3A, "EXTCODESIZE": 0x3B, "EXTCODEHASH": 0x3F, "BLOCKHASH": 0x40,
     "COINBASE": 0x41, "TIMESTAMP": 0x42, "NUMBER": 0x43, "PREVRANDAO": 0x44, "GASLIMIT": 0x45, "CHAINID": 0x46,
     "SELFBALANCE": 0x47, "BASEFEE": 0x48, "BLOBHASH": 0x49, "BLOBBASEFEE": 0x4A, "SLOAD": 0x54, "SSTORE": 0x55,
     "TLOAD": 0x5C, "TSTORE": 0x5D, "LOG0": 0xA0, "LOG4": 0xA4, "CREATE": 0xF0, "CALL": 0xF1, "CALLCODE": 0xF2,
@@ -44,6 +44,16 @@ def test_calls_of_parts_pass():
     for call in (b"\xfa", b"\xf4"):
         scan(ARGUMENTS + CALL[:-1] + call, parts=[PART])
         scan(ARGUMENTS + CALL[:-1] + call)
+
+
+def test_data_of_parts_passes_and_other_data_does_not():
+    read = ARGUMENTS[:3] + b"\x73" + PART + b"\x3c"  # PUSH20 EXTCODECOPY
+    scan(read, parts=[PART])
+    scan(read)
+    with pytest.raises(CompileError, match="no part of the program"):
+        scan(read, parts=[bytes(20)])
+    with pytest.raises(CompileError, match="no part of the program"):
+        scan(ARGUMENTS + b"\x5f\x35\x3c")  # the address comes from calldata
 
 
 def test_call_of_another_contract_is_refused():

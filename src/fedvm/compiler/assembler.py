@@ -161,6 +161,23 @@ class Assembler:
         self.stack = list(label.stack)
         self._append(Instruction("JUMPDEST", label=label))
 
+    def push_label(self, label: Label, name: str) -> None:
+        """Push where the label lies, for a subroutine to return to."""
+        self._append(Instruction("PUSH2", label, 3, comment=label.name), name)
+
+    @contextmanager
+    def subroutine(self, name: str, stack: list[str], times: int) -> Iterator[Label]:
+        """Assemble the body apart from the flow; it is entered by a jump to the label with `stack` on the stack, runs
+        `times` times in all, and must end by jumping to where it was called from."""
+        after = self.new_label(f"after_{name}")
+        self.jump(after)
+        entry = self.new_label(name, stack)
+        outer, self._times = self._times, times
+        self.place(entry, reached=False)
+        yield entry
+        self._times = outer
+        self.place(after, reached=False)
+
     def jump(self, label: Label) -> None:
         """JUMP to the label."""
         self._append(Instruction("PUSH2", label, 3))
@@ -210,6 +227,30 @@ class Assembler:
         outer, self._times = self._times, 0
         yield
         self._times = outer
+
+    @contextmanager
+    def repeat(self, name: str, start: int, step: int, end: str, total: int, entered: int) -> Iterator[None]:
+        """Run the body with `name` = start, start + step, ... until it equals the stack item `end`, at least once.
+
+        total: trips over all times this loop is entered; entered: how often it is entered, which is how often what
+        surrounds it runs.
+        """
+        if self._times % entered or total < entered:
+            raise AssemblyError(f"loop {name}: {total} trips in {entered} rounds")
+        self.push(start, name=name)
+        head = self.new_label(name)
+        outer, self._times = self._times, self._times // entered * total
+        self.place(head)
+        yield
+        self._check(head)
+        self.push(step)
+        self.op("ADD", result=name)
+        self.dup(name)
+        self.dup(end)
+        self.op("XOR")
+        self.jump_if(head)
+        self._times = outer
+        self.op("POP")
 
     # -- output ---------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -29,6 +29,7 @@ from fedvm.compiler.scanner import UNLINKED, scan
 
 FORMAT = 1
 Numbers = float | Sequence[float]
+Optimize = Literal["run", "deploy"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class CompileOptions:
     lane_bits: Mapping[str, int] | int | None = None
     preprocess: tuple[Numbers, Numbers] | None = None
     input_range: tuple[float, float] | None = None
+    optimize: Optimize = "run"
 
 
 def compile_model(
@@ -49,20 +51,24 @@ def compile_model(
     *,
     preprocess: tuple[Numbers, Numbers] | None = None,
     input_range: tuple[float, float] | None = None,
-    weight_bits: int = 8,
+    weight_bits: int | None = None,
     activation_bits: Mapping[str, int] | int = 7,
     input_bits: int = 8,
     lane_bits: Mapping[str, int] | int | None = None,
+    optimize: Optimize = "run",
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
     calibration: uint8 `[N, *input_shape]`, typical inputs, or float32 for a model whose inputs are real numbers
     (the range of the bytes is then taken from the data unless `input_range` says it). preprocess: (scale, offset)
     if the model expects scale·q + offset of the byte q. lane_bits: upper bound on the bits of a layer's sums (by
-    layer name or for all); by default what each layer's shape makes cheap.
+    layer name or for all); by default what each layer's shape makes cheap. weight_bits: 8 by default, 6 for small
+    contracts. optimize: "run" for little gas a
+    prediction, "deploy" for small contracts (weights as data, loops instead of repeated code).
 
     Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError).
     """
+    weight_bits = weight_bits or (8 if optimize == "run" else 6)
     data = np.asarray(calibration)
     if data.dtype != np.uint8 and preprocess is None and input_range is None:
         if data.size == 0 or not np.isfinite(data).all():
@@ -72,8 +78,10 @@ def compile_model(
         input_range = (float(data.min()), float(data.max()))
     graph = load_graph(model, preprocess=preprocess, input_range=input_range)
     data = _as_bytes(graph.input, data)
-    budget = lane_budget(graph, weight_bits) if lane_bits is None else lane_bits
-    options = CompileOptions(weight_bits, activation_bits, input_bits, budget, preprocess, input_range)
+    budget = lane_budget(graph, weight_bits, optimize) if lane_bits is None else lane_bits
+    options = CompileOptions(
+        weight_bits, activation_bits, input_bits, budget, preprocess, input_range, optimize
+    )
     integer = quantize(
         graph, data, QuantizeOptions(weight_bits, activation_bits, budget, input_bits=input_bits)
     )
@@ -87,18 +95,21 @@ def compile_integer(
     options: CompileOptions | None = None,
     calibration: NDArray[np.uint8] | None = None,
 ) -> CompiledModel:
-    """Compile an integer graph as it stands; the other arguments only go into the manifest."""
+    """Compile an integer graph as it stands; of the other arguments only `options.optimize` shapes the program, the
+    rest goes into the manifest."""
+    options = options or CompileOptions()
     reference = build_reference(integer)
-    plan = plan_layers(canonical(integer))
+    plan = plan_layers(canonical(integer), options.optimize)
     program = link(plan)
     for contract in program.contracts:
-        scan(contract.code, parts=(UNLINKED,))
+        if contract.code[:1] != b"\x00":  # data contracts begin with STOP and cannot run
+            scan(contract.code, parts=(UNLINKED,))
     units = tuple(
         Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()})
         for c in program.contracts
     )
     listing = "".join(f";; ==== {c.name}: {len(c.code)} bytes\n{c.listing}\n" for c in program.contracts)
-    manifest = _manifest(integer, plan, program, reference, source, options or CompileOptions(), calibration)
+    manifest = _manifest(integer, plan, program, reference, source, options, calibration)
     return CompiledModel(reference, manifest, units, listing)
 
 
@@ -172,6 +183,7 @@ def _manifest(
             "lane_bits": _plain(options.lane_bits),
             "preprocess": _plain(options.preprocess),
             "input_range": _plain(options.input_range),
+            "optimize": options.optimize,
         },
         "reference_sha256": hashlib.sha256(reference.SerializeToString(deterministic=True)).hexdigest(),
         "input": {

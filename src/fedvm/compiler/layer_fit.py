@@ -14,6 +14,7 @@ from fedvm.compiler.errors import RangeError
 from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, IntegerLayer, Term
 from fedvm.compiler.rounding import compensated_round, nearest_round, refit
 from fedvm.compiler.scales import Loss, Scales, scale_grid, scales_common_shift, scales_per_channel
+from fedvm.compiler.trained_grid import trained_grid
 
 ATTEMPTS = 40
 EXACT_BITS = 24
@@ -48,11 +49,12 @@ class Budget:
 @dataclass(frozen=True)
 class Source:
     """A tensor the layer reads: its integers on the calibration data `[N, C, H, W]`, the real value of one
-    step in each channel, the integer that stands for zero, and its largest value."""
+    step in each channel, the integer that stands for zero (a fraction where dropped bits count half), and its
+    largest value."""
 
     whole: NDArray[np.float32]
     scale: FloatArray
-    zero: int
+    zero: float
     high: int
 
 
@@ -93,6 +95,9 @@ def fit_layer(
         centred = (rows - mean).transpose(1, 0, 2)
         moments = centred.transpose(0, 2, 1) @ centred
         terms.append(_Term(absorbed, grouped_weight(absorbed), rows, mean, moments, is_uniform(absorbed)))
+    trained = _trained(layer, terms, sources, budget, target)
+    if trained is not None:
+        return trained
     if budget.refit is not None and any(term.source != INPUT for term in layer.terms):
         terms = _follow(terms, target, budget.refit)
     pooled = max_pool(layer.pool, total)
@@ -111,6 +116,20 @@ def fit_layer(
                     "lane_bits or lower the activation bits of the layers it reads"
                 ) from error
             budget = replace(budget, output_bits=budget.output_bits - 1)
+
+
+def _trained(
+    layer: FloatLayer, terms: list[_Term], sources: dict[str, Source], budget: Budget, target: FloatArray
+) -> IntegerLayer | None:
+    """The very integer layer that was trained, if the weights are on a grid that fits the budget."""
+    exact = replace(budget, compensate=False, correct_bias=False)
+    fit = _Fit(layer, tuple(terms), sources, exact, target)
+    weights = [term.flat for term in terms]
+    grid = trained_grid(layer, weights, fit.bias_on_steps(weights), budget.weight_limit, budget.output_bits)
+    if grid is None:
+        return None
+    result = replace(fit, budget=replace(exact, output_bits=grid.output_bits)).rounded(grid.scales)
+    return None if fit.too_wide(result).any() else result
 
 
 class _NoScale(Exception):
@@ -152,7 +171,7 @@ def _absorb(term: Term, source: Source) -> Term:
     scaled = (weight * scale).reshape(term.weight.shape)
     if isinstance(term, Conv):
         padding = (
-            source.zero if term.source != INPUT else int(term.pad_value) >> (8 - source.high.bit_length())
+            int(source.zero) if term.source != INPUT else int(term.pad_value) >> (8 - source.high.bit_length())
         )
         return replace(term, weight=scaled, pad_value=padding)
     return replace(term, weight=scaled)
@@ -189,7 +208,7 @@ class _Fit:
 
     def interval(self) -> tuple[FloatArray, FloatArray]:
         """Interval of the real accumulators `[O]` over all inputs."""
-        low = high = self.layer.bias - self._zeros([term.flat for term in self.terms])
+        low = high = self.bias_on_steps([term.flat for term in self.terms])
         for term in self.terms:
             top = self.sources[term.term.source].high
             low = low + np.minimum(term.flat, 0).sum(axis=1) * top
@@ -271,6 +290,10 @@ class _Fit:
                 f"layer {self.layer.name}: {self.budget.lane_bits} lane bits round all its weights to zero; "
                 "raise lane_bits or lower the activation bits of the layers it reads"
             )
+
+    def bias_on_steps(self, weights: list[FloatArray]) -> FloatArray:
+        """Real bias `[O]` for inputs counted from their integer 0, for weights `[O, K]` a term."""
+        return self.layer.bias - self._zeros(weights)
 
     def _zeros(self, weights: list[FloatArray]) -> FloatArray:
         """What the sources' zeros add to the accumulators, for weights `[O, K]` a term."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -169,6 +170,8 @@ class DensePlan:
         tuple[Dense, View | None, int], ...
     ]  # (term, view or None for raw input bytes, largest value)
     requant: Requant
+    packed: bool = False
+    """Whether the weights lie in data contracts instead of the code."""
 
     @property
     def lanes(self) -> int:
@@ -273,8 +276,8 @@ def choose_lane_bits(layer: IntegerLayer, need: int, wide: int) -> int:
     return lane_bits
 
 
-def plan_layers(graph: IntegerGraph) -> Plan:
-    """Choose lanes, words and views for every layer.
+def plan_layers(graph: IntegerGraph, optimize: Literal["run", "deploy"] = "run") -> Plan:
+    """Choose lanes, words and views for every layer. optimize: for little gas a prediction, or little code.
 
     Raises RangeError if a lane cannot hold what it may have to, UnsupportedOperator for shapes without a kernel.
     """
@@ -291,14 +294,41 @@ def plan_layers(graph: IntegerGraph) -> Plan:
     for layer in graph.layers:
         requant, bits = requants[layer.name], lane_bits[layer.name]
         if all(isinstance(t, Dense) for t in layer.terms):
+            packed = False
+            if optimize == "deploy":
+                bits, packed = _packing(layer, bits)
             words = -(-layer.shape[0] // (WORD_BITS // bits))
-            drafts.append(DensePlan(layer, bits, words, (), requant))
+            drafts.append(DensePlan(layer, bits, words, (), requant, packed))
         elif all(isinstance(t, Conv) for t in layer.terms):
-            drafts.append(_draft_conv(graph, layer, bits, requant, demands))
+            draft = _draft_conv(graph, layer, bits, requant, demands)
+            drafts.append(replace(draft, unroll_bytes=0) if optimize == "deploy" else draft)
         else:
             raise UnsupportedOperator(f"layer {layer.name!r} adds a convolution and a dense product")
     views = demands.merged()
     return _settle(graph, drafts, views)
+
+
+PACKED_CODE = 3000
+"""Code bytes of the loop that computes a packed layer, about."""
+IMMEDIATE = 36
+"""Code bytes of a word of weights as an immediate, with its product."""
+
+
+def _packing(layer: IntegerLayer, need: int) -> tuple[int, bool]:
+    """(lane bits, whether to pack) for a dense layer of which little code is wanted."""
+    low = min(0, *(int(t.weight.min()) for t in layer.terms))
+    high = max(0, *(int(t.weight.max()) for t in layer.terms))
+    field, outputs = max(1, (high - low).bit_length()), layer.shape[0]
+    activations = sum(t.weight.shape[1] for t in layer.terms)
+
+    def data_words(bits: int) -> tuple[int, int]:
+        words = -(-outputs // (WORD_BITS // bits))
+        return -(-words // max(1, min(bits // field, words))), words
+
+    bits = min(range(need, max(need, 32) + 1), key=lambda b: (*data_words(b), b))
+    packed = activations * data_words(bits)[0] * WORD_BYTES + PACKED_CODE
+    unpacked = activations * -(-outputs // (WORD_BITS // need)) * IMMEDIATE
+    return (bits, True) if packed < unpacked else (need, False)
 
 
 def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str, int]:

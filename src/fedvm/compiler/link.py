@@ -18,7 +18,7 @@ from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.scores import emit_return_class, emit_return_scores, emit_scores
 from fedvm.compiler.layout import WORD_BYTES, Plan, View
 from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, OPCODES, memory_gas
-from fedvm.compiler.steps import RAW, DenseStep, Key, Step, Written, measure, steps_of
+from fedvm.compiler.steps import RAW, DenseStep, Key, PackedStep, Step, Written, measure, steps_of
 
 CODE_LIMIT = 24_576
 """Runtime code bytes a contract may have (EIP-170, and Filecoin's EVM)."""
@@ -117,7 +117,8 @@ def link(plan: Plan) -> Program:
     regions, total = _allocate(plan, groups)
     final = plan.layers[-1].native
     calls = [_Call(f"part{i}", g, _returned(g, groups, final)) for i, g in enumerate(groups[1:], start=1)]
-    parts = [_part(call, regions) for call in calls]
+    data = [c for g in groups for s in g.steps if isinstance(s, PackedStep) for c in _data(s)]
+    parts = data + [_part(call, regions) for call in calls]
     entry, extra = _entry(plan, groups[0], calls, regions, total)
     for contract in (*parts, entry):
         if len(contract.code) > CODE_LIMIT:
@@ -255,6 +256,14 @@ def _span(group: _Group, regions: Mapping[Key, Region]) -> tuple[int, int, tuple
     low = min(regions[k].base for k in needs)
     high = max(regions[k].end for k in needs)
     return low, high, tuple(dict.fromkeys(needs))
+
+
+def _data(step: PackedStep) -> list[Contract]:
+    """The data contracts of a step: a STOP, so that they cannot be run, and the weights."""
+    return [
+        Contract(name, b"\x00" + data, {}, {}, 0, f";; weights of {step.name}\n")
+        for name, data in zip(step.symbols, step.data(), strict=True)
+    ]
 
 
 def _part(call: _Call, regions: Mapping[Key, Region]) -> Contract:

@@ -89,11 +89,10 @@ def quantize(
     real: dict[str, NDArray[Any]] = {INPUT: data.astype(np.float64)}
     channels = graph.input.shape[0]
     dropped = 8 - options.input_bits
-    sources = {
-        INPUT: Source(
-            (data >> dropped).astype(np.float32), np.full(channels, 2.0**dropped), 0, 255 >> dropped
-        )
-    }
+    # A byte without its low bits stands for the mean of the bytes it may have been.
+    middle = (1 - 0.5**dropped) / 2
+    top = (data >> dropped).astype(np.float32)
+    sources = {INPUT: Source(top, np.full(channels, 2.0**dropped), -middle, 255 >> dropped)}
     last_use = {term.source: i for i, layer in enumerate(graph.layers) for term in layer.terms}
     layers: list[IntegerLayer] = []
     for position, layer in enumerate(graph.layers):

@@ -25,6 +25,7 @@ PUSH1, PUSH20, PUSH32 = 0x60, 0x73, 0x7F
 GAS = 0x5A
 STATICCALL, DELEGATECALL = 0xFA, 0xF4
 CALLS = (STATICCALL, DELEGATECALL)
+EXTCODECOPY = 0x3C
 UNLINKED = bytes(20)
 """What stands in place of a part's address before linking."""
 
@@ -55,7 +56,8 @@ def scan(code: bytes, parts: Collection[bytes] | None = None) -> None:
     """Refuse code that is more than a function of its calldata.
 
     A call is allowed as `PUSH20 address, GAS, STATICCALL` (or DELEGATECALL) only: no jump can enter between the
-    three, so the address is the one that stands in the code. parts: the 20-byte addresses it may be (None: any, for
+    three, so the address is the one that stands in the code. Likewise data is read as `PUSH20 address, EXTCODECOPY`
+    only, from a part whose code nobody can change. parts: the 20-byte addresses it may be (None: any, for
     code whose parts have been checked by whoever linked it). CompileError names the first byte that breaks a rule.
     """
     if not code:
@@ -69,6 +71,9 @@ def scan(code: bytes, parts: Collection[bytes] | None = None) -> None:
                 raise CompileError(
                     f"byte {op.offset}: a call of 0x{before.immediate.hex()}, which is no part of the program"
                 )
+        elif op.code == EXTCODECOPY:
+            if previous.code != PUSH20 or (parts is not None and previous.immediate not in parts):
+                raise CompileError(f"byte {op.offset}: EXTCODECOPY of what is no part of the program")
         elif op.code == GAS:
             if previous.code != PUSH20 or following.code not in CALLS:
                 raise CompileError(f"byte {op.offset}: GAS is read other than for a call of a part")

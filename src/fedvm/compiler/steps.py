@@ -13,6 +13,7 @@ from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place
 from fedvm.compiler.kernels.conv import Scratch, emit_conv
 from fedvm.compiler.kernels.dense import elements, emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
+from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
 from fedvm.compiler.layout import ConvPlan, DensePlan, Plan, View
 
 RAW = "input"
@@ -158,7 +159,49 @@ class DenseStep:
         return range(0, len(self.span), STAGED_WORDS)
 
 
-Step: TypeAlias = PackStep | ConvStep | DenseStep
+@dataclass(frozen=True)
+class PackedStep:
+    """A dense layer whose weights lie in data contracts."""
+
+    plan: DensePlan
+    layout: Layout
+
+    @property
+    def name(self) -> str:
+        return self.plan.layer.name
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        return tuple(dict.fromkeys(RAW if view is None else view for _, view, _ in self.plan.terms))
+
+    @property
+    def writes(self) -> tuple[Written, ...]:
+        return (Written(self.plan.native, 0, self.plan.native.bytes),)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.layout.scratch_bytes
+
+    @property
+    def symbols(self) -> list[str]:
+        """Names of the data contracts."""
+        return [f"{self.name}_data{i}" for i in range(1, len(self.layout.blocks) + 1)]
+
+    def emit(
+        self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
+    ) -> None:
+        target = targets[self.plan.native]
+        emit_packed(a, self.plan, self.layout, places, self.symbols, target, scratch)
+
+    def split(self, budget: int) -> tuple[Step, Step] | None:
+        return None
+
+    def data(self) -> list[bytes]:
+        """What the data contracts hold."""
+        return data_of(self.plan, self.layout)
+
+
+Step: TypeAlias = PackStep | ConvStep | DenseStep | PackedStep
 
 
 def steps_of(plan: Plan) -> list[Step]:
@@ -169,6 +212,8 @@ def steps_of(plan: Plan) -> list[Step]:
     for layer in plan.layers:
         if isinstance(layer, ConvPlan):
             steps.append(ConvStep(layer, range(layer.layer.shape[0])))
+        elif layer.packed:
+            steps.append(PackedStep(layer, layout_of(layer, plan.graph.input)))
         else:
             steps.append(DenseStep(layer, plan.graph.input, range(len(elements(layer)))))
     return steps

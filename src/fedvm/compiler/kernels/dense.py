@@ -57,21 +57,22 @@ def emit_dense(
             elif partial is not None:
                 load_at(a, partial, WORD_BYTES * word, "acc")
             else:
-                a.push(_initial(plan, word), name="acc")
+                a.push(initial(plan, word), name="acc")
             for i, words in enumerate(columns):
                 if words[word]:
                     a.dup(f"x{i}")
                     a.push(words[word])
                     a.op("MUL", "ADD", result="acc")
             if last and number == len(blocks) - 1:
-                _finish(a, plan, word)
+                finish(a, plan, word)
             a.push(target + WORD_BYTES * word)
             a.op("MSTORE")
         for _ in block:
             a.op("POP")
 
 
-def _initial(plan: DensePlan, word: int) -> int:
+def initial(plan: DensePlan, word: int) -> int:
+    """What an output word starts with: bias and offset of every lane."""
     view = plan.native
     return sum(plan.requant.initial[o] << view.bit(word, o) for o in view.columns(word) if o < view.width)
 
@@ -97,7 +98,7 @@ def _load_element(
     a.op("AND", result=name)
 
 
-def _finish(a: Assembler, plan: DensePlan, word: int) -> None:
+def finish(a: Assembler, plan: DensePlan, word: int) -> None:
     """Requantize and clip one output word. Stack: acc → v."""
     requant, view = plan.requant, plan.native
     if requant.high is None:
