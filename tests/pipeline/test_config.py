@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from fedvm.encoding import max_sum_squares
 from fedvm.learning.recipes import default_recipe
 from fedvm.pipeline.config import AdversaryKind, PartitionScheme, RulesTable
 from fedvm.pipeline.config_file import differences, dump_config, load_config, parse_assignment, save_config
@@ -30,6 +31,7 @@ def test_file_names_the_run_and_flags_override_it(tmp_path: Path) -> None:
     config = load_config(path, {"federation.rounds": 9})
     assert config.run.name == "night" and config.out == Path("runs/night")
     assert config.federation.rounds == 9 and config.training.lr == 0.5
+    assert load_config(None, {"data.dataset": "owner/some set"}).out == Path("runs/owner-some-set")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,7 @@ def test_differences_ignore_what_cannot_change_results() -> None:
 
 def test_bound_on_the_norm_is_exact_in_integers() -> None:
     assert RulesTable(max_norm=1.5, fraction_bits=16).max_sum_squares == (3 << 15) ** 2
+    assert RulesTable(max_norm=0.7, fraction_bits=21).max_sum_squares == max_sum_squares(0.7, 21)
     assert RulesTable(max_norm=0.1, fraction_bits=30).max_sum_squares == 11529215046068471  # the double 0.1
 
 

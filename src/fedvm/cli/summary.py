@@ -33,11 +33,12 @@ def print_summary(report: RunReport, directory: Path) -> None:
     table.add_row("gas, all rounds", f"{gas.rounds:,}")
     table.add_row("Filecoin gas, one prediction (estimate)", f"{gas.filecoin_predict_estimate:,}")
     table.add_row("updates capped / refused", f"{_capped(report)} / {_refused(report)}")
-    table.add_row("model root", model.model_root)
-    table.add_row("ModelService", report.chain.service)
     console = out()
     console.print()
     console.print(table)
+    # Outside the table, which would break them on a narrow terminal where they could not be copied.
+    console.print(f"[dim]model root  [/] {model.model_root}")
+    console.print(f"[dim]ModelService[/] {report.chain.service}")
     console.print(
         f"\nOpen [bold]{escape(str(directory / 'report.html'))}[/]. Then: "
         f"fedvm predict IMAGE --run {escape(str(directory))} · fedvm audit --run {escape(str(directory))}"

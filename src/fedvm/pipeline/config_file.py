@@ -26,15 +26,15 @@ from fedvm.pipeline.errors import ConfigError
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration of `path` (without one: the defaults) with `overrides` laid over it.
 
-    overrides maps "table.key" to a value. A file without a run name is named after itself.
+    overrides maps "table.key" to a value. A run without a name is called after its file,
+    or after its data set.
     Raises ConfigError, listing every finding.
     """
     text = _read(path) if path is not None else ""
     tables = _parse(text, path)
-    if path is not None and isinstance(tables.setdefault("run", {}), dict):
-        tables["run"].setdefault("name", path.stem)
     for dotted, value in (overrides or {}).items():
         _lay_over(tables, dotted, value)
+    _add_name(tables, path)
     _add_recipe(tables)
     try:
         return RunConfig.model_validate(tables)
@@ -98,6 +98,14 @@ def _lay_over(tables: dict[str, Any], dotted: str, value: Any) -> None:
     inner = tables.setdefault(table, {})
     if isinstance(inner, dict):  # otherwise validation says what is wrong with it
         inner[key] = value
+
+
+def _add_name(tables: dict[str, Any], path: Path | None) -> None:
+    """A run without a name is called after its file, or after its data set."""
+    run, data = tables.setdefault("run", {}), tables.get("data", {})
+    if isinstance(run, dict) and isinstance(data, dict):
+        dataset = str(data.get("dataset", DataTable().dataset))
+        run.setdefault("name", path.stem if path is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", dataset))
 
 
 def _add_recipe(tables: dict[str, Any]) -> None:

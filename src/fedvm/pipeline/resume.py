@@ -11,6 +11,7 @@ from fedvm.pipeline.config_file import differences, load_config
 from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import ConfigError
 
+_NAMING = ("run.out", "run.name", "data.dataset")  # what the directory's name depends on
 _FREE = ("run.out", "training.workers", "training.device")
 
 
@@ -20,7 +21,7 @@ def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig
     Only what cannot change results (the number of workers, the device) is taken from `overrides`.
     Raises RunDirectoryError if there is no run, ConfigError naming the settings that differ.
     """
-    named = {key: value for key, value in overrides.items() if key == "run.out"}
+    named = {key: value for key, value in overrides.items() if key in _NAMING}
     directory = RunDirectory(load_config(path, named).out)
     directory.require_run()
     own = {"run.out": str(directory.path)}
