@@ -24,6 +24,12 @@ from fedvm.compiler.interpreter import accumulator_bounds
 WORD_BITS = 256
 WORD_BYTES = 32
 MAX_LANE_BITS = 64
+PACKED_CODE = 3000
+"""Code bytes of the loop that computes a packed layer, about."""
+IMMEDIATE = 36
+"""Code bytes of a word of weights as an immediate, with its product."""
+BLOCK_CODE = 20_000
+"""Code bytes that the products of one block of activations may take."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,11 @@ class DensePlan:
     def native(self) -> View:
         return View(self.layer.name, 1, 1, self.layer.shape[0], self.lane_bits, 0, self.lanes, self.words)
 
+    @property
+    def block(self) -> int:
+        """Activations that wait on the stack together: 15, or fewer where a block's code would not fit a contract."""
+        return max(1, min(15, BLOCK_CODE // (IMMEDIATE * self.words)))
+
     @cached_property
     def weight_words(self) -> list[list[list[int]]]:
         """The signed integers the products are made with: `[term][element][output word]`."""
@@ -306,12 +317,6 @@ def plan_layers(graph: IntegerGraph, optimize: Literal["run", "deploy"] = "run")
             raise UnsupportedOperator(f"layer {layer.name!r} adds a convolution and a dense product")
     views = demands.merged()
     return _settle(graph, drafts, views)
-
-
-PACKED_CODE = 3000
-"""Code bytes of the loop that computes a packed layer, about."""
-IMMEDIATE = 36
-"""Code bytes of a word of weights as an immediate, with its product."""
 
 
 def _packing(layer: IntegerLayer, need: int) -> tuple[int, bool]:

@@ -18,7 +18,17 @@ from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.scores import emit_return_class, emit_return_scores, emit_scores
 from fedvm.compiler.layout import WORD_BYTES, Plan, View
 from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, OPCODES, memory_gas
-from fedvm.compiler.steps import RAW, DenseStep, Key, PackedStep, Step, Written, measure, steps_of
+from fedvm.compiler.steps import (
+    RAW,
+    DenseStep,
+    Key,
+    PackedStep,
+    Step,
+    Written,
+    far_address,
+    measure,
+    steps_of,
+)
 
 CODE_LIMIT = 24_576
 """Runtime code bytes a contract may have (EIP-170, and Filecoin's EVM)."""
@@ -154,13 +164,13 @@ def _overhead(plan: Plan) -> int:
 
 def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
     groups = [_Group()]
-    todo = steps_of(plan)
+    todo, far = steps_of(plan), far_address(plan)
     part_budget = CODE_LIMIT - PART_BYTES
     while todo:
         step = todo.pop(0)
         fits = len(groups) == 1 or _joins(groups[-1], step)
         budget = (entry_budget if len(groups) == 1 else part_budget) - groups[-1].size if fits else 0
-        size = measure(step)
+        size = measure(step, far)
         if size <= budget:
             groups[-1].steps.append(step)
             groups[-1].size += size
@@ -169,7 +179,7 @@ def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
         worth = (
             2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
         )
-        cut = step.split(budget) if budget >= worth else None
+        cut = step.split(budget, far) if budget >= worth else None
         if cut is not None:
             groups[-1].steps.append(cut[0])
             todo.insert(0, cut[1])

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
-from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place
+from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.conv import Scratch, emit_conv
 from fedvm.compiler.kernels.dense import elements, emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
@@ -60,7 +60,7 @@ class PackStep:
     ) -> None:
         emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view])
 
-    def split(self, budget: int) -> tuple[Step, Step] | None:
+    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
         return None
 
 
@@ -97,14 +97,14 @@ class ConvStep:
         emit_conv(a, self.plan, views, dict(targets), Scratch.allocate(self.plan, len(self.outputs), scratch),
                   self.outputs)  # fmt: skip
 
-    def split(self, budget: int) -> tuple[Step, Step] | None:
+    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
         """The most channels that fit `budget` bytes of code, and the rest."""
         count = len(self.outputs)
         if count < 2:
             return None
-        one, whole = (measure(replace(self, outputs=self.outputs[:k])) for k in (1, count))
+        one, whole = (measure(replace(self, outputs=self.outputs[:k]), far) for k in (1, count))
         take = min(count - 1, int((budget - one) * (count - 1) / max(1, whole - one)) + 1)
-        while take > 0 and measure(replace(self, outputs=self.outputs[:take])) > budget:
+        while take > 0 and measure(replace(self, outputs=self.outputs[:take]), far) > budget:
             take -= 1
         if take < 1:
             return None
@@ -145,18 +145,16 @@ class DenseStep:
         partial = places[native] if self.span.start else None
         emit_dense(a, self.plan, self.raw, places, partial, targets[native], self.span)
 
-    def split(self, budget: int) -> tuple[Step, Step] | None:
+    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
         """As many whole blocks of activations as fit `budget` bytes of code, and the rest."""
-        sizes = [measure(replace(self, span=self.span[i : i + STAGED_WORDS])) for i in self._blocks]
+        block = self.plan.block
+        starts = range(0, len(self.span), block)
+        sizes = [measure(replace(self, span=self.span[i : i + block]), far) for i in starts]
         fits = [i for i, total in enumerate(accumulate(sizes), start=1) if total <= budget]
-        cut = (fits[-1] if fits else 0) * STAGED_WORDS
+        cut = (fits[-1] if fits else 0) * block
         if not 0 < cut < len(self.span):
             return None
         return replace(self, span=self.span[:cut]), replace(self, span=self.span[cut:])
-
-    @property
-    def _blocks(self) -> range:
-        return range(0, len(self.span), STAGED_WORDS)
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ class PackedStep:
         target = targets[self.plan.native]
         emit_packed(a, self.plan, self.layout, places, self.symbols, target, scratch)
 
-    def split(self, budget: int) -> tuple[Step, Step] | None:
+    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
         return None
 
     def data(self) -> list[bytes]:
@@ -219,10 +217,15 @@ def steps_of(plan: Plan) -> list[Step]:
     return steps
 
 
-def measure(step: Step) -> int:
-    """Bytes of code of a step, with addresses as long as they may become."""
+def far_address(plan: Plan) -> int:
+    """An address whose PUSH is as long as that of any region may become."""
+    views = [*plan.input_views, *(view for layer in plan.layers for view in layer.outputs)]
+    return 0x8000 if sum(view.bytes for view in views) < 0x8000 else 0x10000
+
+
+def measure(step: Step, far: int) -> int:
+    """Bytes of code of a step, with addresses from `far` on."""
     a = Assembler()
-    far = Place("CALLDATALOAD", 0x8000)
-    places: dict[Key, Place] = dict.fromkeys(step.reads, far)
-    step.emit(a, places, {w.key: 0x8000 for w in step.writes}, 0x8000)
+    places: dict[Key, Place] = dict.fromkeys(step.reads, Place("CALLDATALOAD", far))
+    step.emit(a, places, {w.key: far for w in step.writes}, far)
     return a.size

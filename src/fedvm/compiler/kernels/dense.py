@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
-from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, load_at
+from fedvm.compiler.kernels.accumulate import Place, load_at
 from fedvm.compiler.layout import WORD_BYTES, DensePlan, View
 
 
@@ -46,7 +46,7 @@ def emit_dense(
     everything, weights = elements(plan), plan.weight_words
     chosen = [everything[i] for i in span]
     last = span.stop == len(everything)
-    blocks = [chosen[i : i + STAGED_WORDS] for i in range(0, len(chosen), STAGED_WORDS)] or [[]]
+    blocks = [chosen[i : i + plan.block] for i in range(0, len(chosen), plan.block)] or [[]]
     for number, block in enumerate(blocks):
         for i, (term, element) in enumerate(block):
             _load_element(a, plan, raw, places, term, element, f"x{i}")
