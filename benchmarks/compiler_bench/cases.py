@@ -66,9 +66,7 @@ def cifar_cases(data: ImageData, models: Path, quick: bool) -> list[Case]:
     cases = [lenet]
     if "optimize" in inspect.signature(compile_model).parameters:
         options = {**lenet.options, "optimize": "deploy"}
-        cases.append(
-            replace(lenet, name="LeNet, 8-bit, small code", options=options, in_contract=in_contract // 5)
-        )
+        cases.append(replace(lenet, name="LeNet, small code", options=options, in_contract=in_contract // 5))
     cases.append(replace(lenet, name="LeNet, low-bit", options=LOW_BIT))
     if QAT_MODEL.is_file():
         model = QAT_MODEL.read_bytes()
