@@ -171,7 +171,9 @@ def _absorb(term: Term, source: Source) -> Term:
     scaled = (weight * scale).reshape(term.weight.shape)
     if isinstance(term, Conv):
         padding = (
-            int(source.zero) if term.source != INPUT else int(term.pad_value) >> (8 - source.high.bit_length())
+            int(source.zero)
+            if term.source != INPUT
+            else int(term.pad_value) >> (8 - source.high.bit_length())
         )
         return replace(term, weight=scaled, pad_value=padding)
     return replace(term, weight=scaled)

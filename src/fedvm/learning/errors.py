@@ -26,6 +26,10 @@ class TrainingError(LearningError):
     """A training setting is invalid, or training diverged."""
 
 
+class QuantizationError(LearningError):
+    """The network cannot be trained on integers, or not with these bits."""
+
+
 class CheckpointError(LearningError):
     """A checkpoint is missing, damaged, or not one of ours."""
 
