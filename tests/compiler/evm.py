@@ -53,7 +53,7 @@ def fresh(codes: Sequence[bytes]) -> Any:
     return evm
 
 
-def call(evm: Any, index: int, calldata: bytes, gas: int = 2**40) -> Outcome:
+def call(evm: Any, index: int, calldata: bytes, gas: int = 10**9) -> Outcome:
     """Call the contract with this index once; reverts and halts are outcomes, not exceptions."""
     cost = intrinsic(calldata)
     try:
@@ -69,7 +69,7 @@ def call(evm: Any, index: int, calldata: bytes, gas: int = 2**40) -> Outcome:
     return Outcome(bytes(data), evm.result.gas_used + evm.result.gas_refunded - cost, returned=True)
 
 
-def run(code: bytes, calldata: bytes = b"", gas: int = 2**40) -> Outcome:
+def run(code: bytes, calldata: bytes = b"", gas: int = 10**7) -> Outcome:
     """Run a code that stands alone."""
     return call(fresh([code]), 0, calldata, gas)
 
@@ -91,11 +91,11 @@ class Machine:
         self.codes = model.link(addresses[:-1])
         self._evm = fresh(self.codes)
 
-    def cold(self, calldata: bytes, gas: int = 2**40) -> Outcome:
+    def cold(self, calldata: bytes, gas: int = 10**9) -> Outcome:
         """Call the entry with every account cold, as in a transaction of its own: the gas is exact."""
         return call(fresh(self.codes), len(self.codes) - 1, calldata, gas)
 
-    def warm(self, calldata: bytes, gas: int = 2**40) -> Outcome:
+    def warm(self, calldata: bytes, gas: int = 10**9) -> Outcome:
         """Call the entry in an EVM that is reused: quick, but accounts called before are warm."""
         return call(self._evm, len(self.codes) - 1, calldata, gas)
 

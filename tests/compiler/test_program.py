@@ -213,7 +213,9 @@ REFUSED = {
         UnsupportedOperator, "different strides",
     ),
     "a padded pool over the scores": (
-        one_layer((1, 4, 4), Conv(INPUT, ones(2, 1, 1, 1)), shape=(2, 3, 3), pool=MaxPool((2, 2), (2, 2), (1, 1, 1, 1))),
+        one_layer(
+            (1, 4, 4), Conv(INPUT, ones(2, 1, 1, 1)), shape=(2, 3, 3), pool=MaxPool((2, 2), (2, 2), (1, 1, 1, 1))
+        ),
         UnsupportedOperator, "MaxPool with padding",
     ),
 }  # fmt: skip

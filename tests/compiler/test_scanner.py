@@ -35,7 +35,7 @@ def test_refuses(name):
 
 def test_unassigned_opcodes_are_refused():
     for byte in range(256):
-        if byte not in ALLOWED and byte not in (0x5A, 0xFA, 0xF4):
+        if byte not in ALLOWED and byte not in (0x5A, 0xFA, 0xF4, 0x3C):
             with pytest.raises(CompileError):
                 scan(bytes([byte]))
 
@@ -76,6 +76,15 @@ def test_call_of_another_contract_is_refused():
 def test_calls_of_other_forms_are_refused(code):
     with pytest.raises(CompileError, match=r"pushed right before|GAS is read"):
         scan(code)
+
+
+def test_data_is_read_from_parts_only():
+    read = b"\x60\x20\x5f\x5f\x73" + PART + b"\x3c"
+    scan(read, parts=[PART])
+    scan(b"\x00\x55\xf1\xff")  # data itself
+    for code in (read, b"\x60\x20\x5f\x5f\x5f\x35\x3c"):
+        with pytest.raises(CompileError, match="EXTCODECOPY of what is no part"):
+            scan(code, parts=[bytes(20)])
 
 
 def test_gas_is_no_input():

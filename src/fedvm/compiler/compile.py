@@ -22,7 +22,7 @@ from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link
 from fedvm.compiler.opcodes import OPCODES
-from fedvm.compiler.policy import lane_budget
+from fedvm.compiler.policy import activation_budget, lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
 from fedvm.compiler.scanner import UNLINKED, scan
@@ -37,7 +37,7 @@ class CompileOptions:
     """How to compile. bits: of weights and activations; preprocess and input_range: see `load_graph`."""
 
     weight_bits: int = 8
-    activation_bits: Mapping[str, int] | int = 7
+    activation_bits: Mapping[str, int] | int = 6
     input_bits: int = 8
     lane_bits: Mapping[str, int] | int | None = None
     preprocess: tuple[Numbers, Numbers] | None = None
@@ -52,7 +52,7 @@ def compile_model(
     preprocess: tuple[Numbers, Numbers] | None = None,
     input_range: tuple[float, float] | None = None,
     weight_bits: int | None = None,
-    activation_bits: Mapping[str, int] | int = 7,
+    activation_bits: Mapping[str, int] | int = 6,
     input_bits: int = 8,
     lane_bits: Mapping[str, int] | int | None = None,
     optimize: Optimize = "run",
@@ -62,7 +62,9 @@ def compile_model(
     calibration: uint8 `[N, *input_shape]`, typical inputs, or float32 for a model whose inputs are real numbers
     (the range of the bytes is then taken from the data unless `input_range` says it). preprocess: (scale, offset)
     if the model expects scale·q + offset of the byte q. lane_bits: upper bound on the bits of a layer's sums (by
-    layer name or for all); by default what each layer's shape makes cheap. weight_bits: 8 by default, 6 for small
+    layer name or for all); by default what each layer's shape and the bits of the activations make cheap. activation_bits: of
+    layer outputs (for all, or by layer name); 4 or 5 cost much less gas than 6 and little accuracy. input_bits: top
+    bits of the input bytes that the network sees. weight_bits: 8 by default, 6 for small
     contracts. optimize: "run" for little gas a
     prediction, "deploy" for small contracts (weights as data, loops instead of repeated code).
 
@@ -78,13 +80,14 @@ def compile_model(
         input_range = (float(data.min()), float(data.max()))
     graph = load_graph(model, preprocess=preprocess, input_range=input_range)
     data = _as_bytes(graph.input, data)
-    budget = lane_budget(graph, weight_bits, optimize) if lane_bits is None else lane_bits
-    options = CompileOptions(
-        weight_bits, activation_bits, input_bits, budget, preprocess, input_range, optimize
-    )
-    integer = quantize(
-        graph, data, QuantizeOptions(weight_bits, activation_bits, budget, input_bits=input_bits)
-    )
+    budget, outputs = lane_bits, activation_bits
+    if budget is None:
+        most = max(outputs.values(), default=8) if isinstance(outputs, Mapping) else outputs
+        budget = lane_budget(graph, most, input_bits, weight_bits, optimize)
+    if not isinstance(outputs, Mapping):
+        outputs = activation_budget(graph, outputs)
+    options = CompileOptions(weight_bits, outputs, input_bits, budget, preprocess, input_range, optimize)
+    integer = quantize(graph, data, QuantizeOptions(weight_bits, outputs, budget, input_bits=input_bits))
     return compile_integer(integer, source=_digest(model), options=options, calibration=data)
 
 
@@ -102,8 +105,7 @@ def compile_integer(
     plan = plan_layers(canonical(integer), options.optimize)
     program = link(plan)
     for contract in program.contracts:
-        if contract.code[:1] != b"\x00":  # data contracts begin with STOP and cannot run
-            scan(contract.code, parts=(UNLINKED,))
+        scan(contract.code, parts=(UNLINKED,))
     units = tuple(
         Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()})
         for c in program.contracts

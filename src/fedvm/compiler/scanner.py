@@ -21,8 +21,8 @@ CONTROL = frozenset(
 )  # STOP, JUMP(I), JUMPDEST, RETURN, REVERT, INVALID
 ALLOWED = ARITHMETIC | INPUT_AND_OWN_CODE | RETURN_DATA | STACK_AND_MEMORY | CONTROL
 
+STOP, GAS = 0x00, 0x5A
 PUSH1, PUSH20, PUSH32 = 0x60, 0x73, 0x7F
-GAS = 0x5A
 STATICCALL, DELEGATECALL = 0xFA, 0xF4
 CALLS = (STATICCALL, DELEGATECALL)
 EXTCODECOPY = 0x3C
@@ -57,11 +57,14 @@ def scan(code: bytes, parts: Collection[bytes] | None = None) -> None:
 
     A call is allowed as `PUSH20 address, GAS, STATICCALL` (or DELEGATECALL) only: no jump can enter between the
     three, so the address is the one that stands in the code. Likewise data is read as `PUSH20 address, EXTCODECOPY`
-    only, from a part whose code nobody can change. parts: the 20-byte addresses it may be (None: any, for
-    code whose parts have been checked by whoever linked it). CompileError names the first byte that breaks a rule.
+    only, from a part whose code nobody can change. Code that begins with STOP is such data. parts: the 20-byte
+    addresses it may be (None: any, for code whose parts have been checked by whoever linked it). CompileError names
+    the first byte that breaks a rule.
     """
     if not code:
         raise CompileError("there is no code to scan")
+    if code[0] == STOP:
+        return  # data: run, it would return nothing at once
     ops = [Op(-1, 0), Op(-1, 0), *opcodes_of(code), Op(len(code), 0)]
     for before, previous, op, following in zip(ops, ops[1:], ops[2:], ops[3:], strict=False):
         if op.code in CALLS:
