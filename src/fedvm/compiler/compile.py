@@ -61,12 +61,13 @@ def compile_model(
 
     calibration: uint8 `[N, *input_shape]`, typical inputs, or float32 for a model whose inputs are real numbers
     (the range of the bytes is then taken from the data unless `input_range` says it). preprocess: (scale, offset)
-    if the model expects scale·q + offset of the byte q. lane_bits: upper bound on the bits of a layer's sums (by
-    layer name or for all); by default what each layer's shape and the bits of the activations make cheap. activation_bits: of
-    layer outputs (for all, or by layer name); 4 or 5 cost much less gas than 6 and little accuracy. input_bits: top
-    bits of the input bytes that the network sees. weight_bits: 8 by default, 6 for small
-    contracts. optimize: "run" for little gas a
-    prediction, "deploy" for small contracts (weights as data, loops instead of repeated code).
+    if the model expects scale·q + offset of the byte q.
+    activation_bits: of layer outputs, for all or by layer name; 4 or 5 cost much less gas than 6 and little accuracy.
+    input_bits: top bits of the input bytes that the network sees. weight_bits: 8 by default, 6 for small contracts.
+    lane_bits: upper bound on the bits of a layer's sums, for all or by layer name; by default what each layer's shape
+    and the bits of the activations make cheap.
+    optimize: "run" for little gas a prediction, "deploy" for small contracts (weights as data, loops instead of
+    repeated code).
 
     Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError).
     """

@@ -337,7 +337,7 @@ def _packing(layer: IntegerLayer, need: int) -> tuple[int, bool]:
 
 
 def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str, int]:
-    """L of every layer. Layers that read the same tensor share L where that costs no more words."""
+    """L of every layer. Layers that hand words on share L where that costs no more words."""
     result: dict[str, int] = {}
     widest: dict[str, int] = {}
     for layer in graph.layers:
@@ -361,13 +361,23 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str
         changed = False
         for a in graph.layers:
             for b in graph.layers:
-                if a is b or not {t.source for t in a.terms} & {t.source for t in b.terms}:
+                if a is b or not _aligned(a, b):
                     continue
                 low, high = sorted((a.name, b.name), key=lambda name: result[name])
                 if result[low] < result[high] <= widest[low]:
                     result[low] = result[high]
                     changed = True
     return result
+
+
+def _aligned(a: IntegerLayer, b: IntegerLayer) -> bool:
+    """Whether equal lanes save work: b reads what a reads, or what a writes with a column in every lane."""
+    sources = {t.source for t in b.terms}
+    if sources & {t.source for t in a.terms}:
+        return True
+    first = a.terms[0]
+    dense = isinstance(first, Conv) and first.stride[1] == 1 and (a.pool is None or a.pool.stride[1] == 1)
+    return dense and a.name in sources and isinstance(b.terms[0], Conv)
 
 
 class _Demands:

@@ -1,33 +1,59 @@
-"""How many bits a layer's sums may take: what its shape makes cheap, and no less than quantization can live with."""
+"""How many bits tensors and sums take: what each layer's shape makes cheap, and no less than accuracy can live with.
+
+Lanes decide the gas: a layer costs as many products as its rows need words. Wider lanes than that number of words
+asks for cost nothing, so a layer gets the widest that need no more words than lanes of a floor width do, and the
+floor follows from the bits of the activations.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from fedvm.compiler.graph import Conv, FloatGraph, FloatLayer, MaxPool
+from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer, MaxPool
 from fedvm.compiler.layout import WORD_BITS, chunks_of
 
+LOW = 5
+"""Activations of so few bits or fewer go with narrow lanes: nearly all of the accuracy for much less gas."""
 FLOOR_CONV = 18
-"""Sums of fewer bits leave too few weight bits for post-training quantization at 6–8-bit activations."""
+"""Lane bits of convolutions over activations of more than LOW bits."""
 DENSE = 21
 """12 lanes a word; narrower lanes pay only in steps of 256/13, 256/14, ..."""
 DENSE_PACKED = 18
 """Weights of some 6 bits, of which three share a lane of a data word."""
+NARROW = 10
+"""Lane bits beside those of the activations, where they are few."""
+FROM_INPUT = 9
+"""Lane bits beside those of the input, at least: weights below 4 bits lose too much in the first layer."""
 WIDEST = 23
 """The reference carries integers in float32: below 2²⁴ they are exact."""
 
 
 def lane_budget(
-    graph: FloatGraph, weight_bits: int = 8, optimize: Literal["run", "deploy"] = "run"
+    graph: FloatGraph,
+    activation_bits: int,
+    input_bits: int = 8,
+    weight_bits: int = 8,
+    optimize: Literal["run", "deploy"] = "run",
 ) -> dict[str, int]:
-    """Lane bits by layer name: for convolutions the widest lanes that need no more words than lanes of 18 bits."""
-    floor = FLOOR_CONV - max(0, 8 - weight_bits)
-    dense = DENSE if optimize == "run" else DENSE_PACKED
+    """Lane bits by layer name."""
+    low = activation_bits <= LOW
+    floor = (NARROW + activation_bits if low else FLOOR_CONV) - max(0, 8 - weight_bits)
+    dense = NARROW + activation_bits if low else DENSE if optimize == "run" else DENSE_PACKED
     budget = {}
     for layer in graph.layers:
-        budget[layer.name] = _conv_bits(layer, floor) if isinstance(layer.terms[0], Conv) else dense
+        from_input = input_bits + FROM_INPUT if any(t.source == INPUT for t in layer.terms) else 0
+        if isinstance(layer.terms[0], Conv):
+            budget[layer.name] = _conv_bits(layer, max(floor, from_input))
+        else:
+            budget[layer.name] = max(dense, from_input)
     budget[graph.layers[-1].name] = WIDEST
     return budget
+
+
+def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]:
+    """Output bits by layer name: all alike, but 8 where no activation follows, for such tensors (shortcuts, averages)
+    are read once and their rounding goes straight into a sum."""
+    return {layer.name: 8 if layer.activation == "linear" else activation_bits for layer in graph.layers[:-1]}
 
 
 def _conv_bits(layer: FloatLayer, floor: int) -> int:
