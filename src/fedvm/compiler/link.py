@@ -147,12 +147,12 @@ def link(plan: Plan) -> Program:
 
 def _group(plan: Plan) -> list[_Group]:
     """Fill contract after contract; a step that does not fit is cut where it does, if the cut is worth it."""
-    count = 1
+    overhead, calls = _overhead(plan), 8
     while True:
-        groups = _fill(plan, CODE_LIMIT - _overhead(plan) - CALL_BYTES * count)
-        if len(groups) - 1 <= count:
+        groups = _fill(plan, CODE_LIMIT - overhead - CALL_BYTES * calls)
+        if len(groups) - 1 <= calls:
             return groups
-        count = len(groups) - 1
+        calls = len(groups) + 1
 
 
 def _overhead(plan: Plan) -> int:
@@ -179,7 +179,7 @@ def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
         worth = (
             2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
         )
-        cut = step.split(budget, far) if budget >= worth else None
+        cut = step.split(size, budget, far) if budget >= worth else None
         if cut is not None:
             groups[-1].steps.append(cut[0])
             todo.insert(0, cut[1])

@@ -60,7 +60,7 @@ class PackStep:
     ) -> None:
         emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view])
 
-    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
+    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
         return None
 
 
@@ -97,13 +97,12 @@ class ConvStep:
         emit_conv(a, self.plan, views, dict(targets), Scratch.allocate(self.plan, len(self.outputs), scratch),
                   self.outputs)  # fmt: skip
 
-    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
-        """The most channels that fit `budget` bytes of code, and the rest."""
+    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
+        """About as many channels as fit `budget` bytes of code, and the rest; all of them take `size`."""
         count = len(self.outputs)
         if count < 2:
             return None
-        one, whole = (measure(replace(self, outputs=self.outputs[:k]), far) for k in (1, count))
-        take = min(count - 1, int((budget - one) * (count - 1) / max(1, whole - one)) + 1)
+        take = min(count - 1, budget * count // size)
         while take > 0 and measure(replace(self, outputs=self.outputs[:take]), far) > budget:
             take -= 1
         if take < 1:
@@ -145,7 +144,7 @@ class DenseStep:
         partial = places[native] if self.span.start else None
         emit_dense(a, self.plan, self.raw, places, partial, targets[native], self.span)
 
-    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
+    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
         """As many whole blocks of activations as fit `budget` bytes of code, and the rest."""
         block = self.plan.block
         starts = range(0, len(self.span), block)
@@ -191,7 +190,7 @@ class PackedStep:
         target = targets[self.plan.native]
         emit_packed(a, self.plan, self.layout, places, self.symbols, target, scratch)
 
-    def split(self, budget: int, far: int) -> tuple[Step, Step] | None:
+    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
         return None
 
     def data(self) -> list[bytes]:
