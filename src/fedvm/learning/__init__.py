@@ -6,6 +6,7 @@ The modules, in the order a run uses them:
 * `fedvm.learning.partition`: deal it out among clients;
 * `fedvm.learning.models`: build a network sized from the data;
 * `fedvm.learning.training`: `train` and `evaluate`, reproducible to the bit on a CPU;
+* `fedvm.learning.quantization`: train on the integers that a contract computes with;
 * `fedvm.learning.recipes`: measured hyperparameters per data set;
 * `fedvm.learning.baseline`: the centralised comparison;
 * `fedvm.learning.checkpoint`, `fedvm.learning.export`: `model.pt` and `model.onnx`.

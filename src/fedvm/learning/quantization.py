@@ -117,39 +117,24 @@ def quantize_aware(
         )
     if not len(images):
         raise QuantizationError("there are no images to measure the first clips on; give some hundred")
-    model = copy.deepcopy(model).cpu().eval()
     names = _layer_names(model)
     settings.check_layers(list(names.values()))
-    last = list(names)[-1] if names else ""
     how = normalisation or Normalisation()
     stages: OrderedDict[str, nn.Module] = OrderedDict(quantize_input=TruncatedInput(settings.input_bits, how))
     entry = _Entry.of_bytes(settings.input_bits, how)
+    last = list(names)[-1]
     with deterministic(), torch.inference_mode(False), torch.no_grad():
         real = torch.from_numpy(np.ascontiguousarray(images)).float() * how.scale + how.offset
         steps = stages["quantize_input"](real)
-        children = list(model.named_children())
-        for position, (child, module) in enumerate(children):
+        for child, module in copy.deepcopy(model).cpu().eval().named_children():
             real = module(real)
             if isinstance(module, nn.Conv2d | nn.Linear):
-                name = names[child]
-                scores = child == last
-                if not scores and not any(
-                    isinstance(m, nn.ReLU) for _, m in children[position + 1 : position + 2]
-                ):
-                    raise QuantizationError(f"layer '{child}' must be followed by ReLU to be quantized")
-                layer = _quantized(module, name, entry, real, steps, settings, scores)
+                layer = _quantized(module, names[child], entry, real, steps, settings, scores=child == last)
+                entry = _Entry.of_layer(layer, _of(settings.activation_bits, names[child], 4))
                 stages[child] = layer
-                bits = _of(settings.activation_bits, name, 4)
-                entry = _Entry.of_layer(layer, bits)
-            elif isinstance(module, nn.ReLU):
-                stages[child] = QuantizedReLU(entry.bits)
             else:
-                stages[child] = module
+                stages[child] = QuantizedReLU(entry.bits) if isinstance(module, nn.ReLU) else module
             steps = stages[child].eval()(steps)
-    if not names or any(isinstance(m, nn.ReLU) for _, m in children[-1:]):
-        raise QuantizationError(
-            "the network must end in a dense or convolutional layer that gives the scores"
-        )
     return QuantizedNetwork(stages, settings)
 
 
@@ -320,19 +305,29 @@ def _folded(layer: QuantizedLayer, entry: _Entry | None) -> nn.Module:
 
 
 def _layer_names(model: nn.Sequential) -> dict[str, str]:
-    """The compiler's name of each layer by its name in `model`; QuantizationError if there is anything else."""
+    """The compiler's name of each layer by its name in `model`; QuantizationError if it cannot be quantized."""
     counts = {"conv": 0, "dense": 0}
-    names = {}
+    names: dict[str, str] = {}
+    before = ""  # the layer whose outputs no ReLU has seen yet
     for child, module in model.named_children():
         if isinstance(module, nn.Conv2d | nn.Linear):
+            if before:
+                raise QuantizationError(f"layer '{before}' must be followed by ReLU to be quantized")
             kind = "conv" if isinstance(module, nn.Conv2d) else "dense"
             counts[kind] += 1
             names[child] = f"{kind}{counts[kind]}"
-        elif not isinstance(module, (nn.ReLU, *_PASSED)):
+            before = child
+        elif isinstance(module, nn.ReLU):
+            before = ""
+        elif not isinstance(module, _PASSED):
             raise QuantizationError(
                 f"layer '{child}' is a {type(module).__name__}, which cannot be quantized; use Conv2d, Linear, ReLU, "
                 "MaxPool2d, Flatten, Dropout or Identity (fold BatchNorm into its convolution first)"
             )
+    if not before:
+        raise QuantizationError(
+            "the network must end in a dense or convolutional layer that gives the scores"
+        )
     return names
 
 
@@ -341,8 +336,8 @@ def _check_convolution(module: nn.Conv2d, name: str, padded_bytes: bool) -> None
         raise QuantizationError(f"{name}: give its padding in numbers, of zeros, and no dilation")
     if padded_bytes and any(module.padding):
         raise QuantizationError(
-            f"{name} pads normalised pixels with 0, which is no whole byte; use a normalisation without offset, or pad "
-            "in a later layer"
+            f"{name} pads normalised pixels with 0, which is no whole step of the input; pad in a later layer, or use "
+            "8 input bits and a normalisation without offset"
         )
 
 
