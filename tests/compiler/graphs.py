@@ -245,6 +245,33 @@ class _Draw:
         return MaxPool(kernel, stride, pads), tall, wide
 
 
+def big_network() -> IntegerGraph:
+    """A network whose weights do not fit two contracts, with a residual sum across contracts."""
+    rng = np.random.default_rng(7)
+
+    def weights(*shape):
+        return rng.integers(-127, 128, shape)
+
+    def layer(name, terms, outputs, shape, high: int | None = 63, pool=None):
+        shift = np.full(outputs, 0 if high is None else 12)
+        return IntegerLayer(
+            name, terms, rng.integers(-999, 999, outputs), shift, shape, np.ones(outputs), 0, high, pool
+        )
+
+    identity = Conv("a", np.full((12, 1, 1, 1), 64), groups=12)
+    return IntegerGraph(
+        draw_input((3, 12, 12), "CHW"),
+        (
+            layer("a", (Conv(INPUT, weights(12, 3, 3, 3), pads=(1, 1, 1, 1)),), 12, (12, 12, 12)),
+            layer("b", (Conv("a", weights(24, 12, 3, 3), pads=(1, 1, 1, 1), pad_value=3),), 24, (24, 12, 12)),
+            layer("c", (Conv("b", weights(12, 24, 3, 3), pads=(1, 1, 1, 1)), identity), 12, (12, 6, 6),
+                  pool=MaxPool((2, 2), (2, 2))),
+            layer("d", (Dense("c", weights(40, 432)),), 40, (40, 1, 1)),
+            layer("e", (Dense("d", weights(10, 40)),), 10, (10, 1, 1), None),
+        ),
+    )  # fmt: skip
+
+
 # -- inputs ---------------------------------------------------------------------------------------------------------
 
 

@@ -7,14 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from building import AIMS, compile_or_skip
 from evm import CLASSIFY, PREDICT, Machine, encode
-from graphs import draw_input, hard_inputs, networks
-from hypothesis import HealthCheck, Phase, assume, event, given, settings
+from graphs import big_network, draw_input, hard_inputs, networks
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from models import CASES, export, keras_like, random_bytes, randomise
 from onnxruntime import InferenceSession, SessionOptions
 
-from fedvm.compiler import CompileError, RangeError, UnsupportedOperator, compile_integer, compile_model
+from fedvm.compiler import (
+    CompileError,
+    CompileOptions,
+    RangeError,
+    UnsupportedOperator,
+    compile_integer,
+    compile_model,
+)
 from fedvm.compiler.compiled import CompiledModel
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import run
@@ -55,26 +63,13 @@ def assert_right(model: CompiledModel, inputs, expected=None):
     assert_gas(model, machine, inputs[:2])
 
 
-def compile_or_skip(graph: IntegerGraph) -> CompiledModel:
-    """The program. Only clear refusals are let through, and they are counted."""
-    try:
-        return compile_integer(graph)
-    except RangeError as error:
-        assert "float32" in str(error) or "do not fit a 256-bit word" in str(error)
-        event("refused: range")
-    except UnsupportedOperator as error:
-        event(f"refused: {str(error).split(':')[-1]}")
-    assume(False)
-    raise AssertionError
-
-
 # -- any network ----------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=120, phases=(Phase.generate, Phase.shrink), **QUIET)
-@given(networks(), st.integers(0, 2**32 - 1))
-def test_random_networks(graph, seed):
-    model = compile_or_skip(graph)
+@given(networks(), st.sampled_from(AIMS), st.integers(0, 2**32 - 1))
+def test_random_networks(graph, optimize, seed):
+    model = compile_or_skip(graph, optimize)
     inputs = hard_inputs(graph, 16, seed)
     assert_right(model, inputs, run(graph, inputs))
 
@@ -116,10 +111,10 @@ def test_a_hundred_thousand_inputs():
     compared, programs = 0, 0
 
     @settings(max_examples=goal // 80, phases=(Phase.generate,), **QUIET)
-    @given(networks(), st.integers(0, 2**32 - 1))
-    def compare(graph, seed):
+    @given(networks(), st.sampled_from(AIMS), st.integers(0, 2**32 - 1))
+    def compare(graph, optimize, seed):
         nonlocal compared, programs
-        model = compile_or_skip(graph)
+        model = compile_or_skip(graph, optimize)
         inputs = hard_inputs(graph, 96, seed)
         assert_right(model, inputs, run(graph, inputs))
         compared += len(inputs)
@@ -128,6 +123,102 @@ def test_a_hundred_thousand_inputs():
     compare()
     print(f"{compared} inputs of {programs} programs compared")
     assert compared >= goal and programs >= goal // 100
+
+
+def score_layer(*terms, outputs=2, shape=None, pool=None):
+    shape = shape or (outputs, 1, 1)
+    return IntegerLayer(
+        "scores", terms, np.zeros(outputs, np.int64), np.zeros(outputs, np.int64), shape, np.ones(outputs), 0, None,
+        pool,
+    )  # fmt: skip
+
+
+def one_layer(size, *terms, **more) -> IntegerGraph:
+    return IntegerGraph(draw_input(size, "CHW"), (score_layer(*terms, **more),))
+
+
+def ones(*shape):
+    return np.ones(shape, np.int64)
+
+
+# -- networks that were wrong once ----------------------------------------------------------------------------------
+
+
+def inner_layer(name, terms, outputs, shape, *, shift=0, high=255, bias=0, pool=None):
+    return IntegerLayer(
+        name, terms, np.full(outputs, bias), np.full(outputs, shift), shape, np.ones(outputs), 0, high, pool
+    )
+
+
+def weights(*shape, seed=5):
+    return np.random.default_rng(seed).integers(-127, 128, shape)
+
+
+def two_readers() -> IntegerGraph:
+    """One tensor read with padding on the right, and without any but another padding value."""
+    left = Conv(INPUT, weights(2, 1, 1, 2), pads=(0, 0, 0, 1), pad_value=200)
+    right = Conv(INPUT, weights(2, 1, 1, 1, seed=6))
+    return one_layer((1, 3, 7), right, left, shape=(2, 3, 7))
+
+
+def shared_words() -> IntegerGraph:
+    """Words as they come out of the lanes lack the columns that the next layer's kernel reads past them."""
+    first = inner_layer(
+        "a", (Conv(INPUT, weights(2, 1, 4, 3), (2, 1), (0, 0, 0, 1), 0, 2),), 2, (2, 3, 30), shift=10
+    )
+    second = inner_layer("b", (Conv("a", weights(5, 2, 2, 2)),), 5, (5, 2, 29), shift=10)
+    scores = score_layer(Dense("b", weights(8, 290)), outputs=8)
+    return IntegerGraph(draw_input((2, 9, 31), "CHW"), (first, second, scores))
+
+
+def followed_by_scores(shape, layer, outputs=3) -> IntegerGraph:
+    size = int(np.prod(layer.shape))
+    return IntegerGraph(
+        draw_input(shape, "CHW"),
+        (layer, score_layer(Dense(layer.name, weights(outputs, size)), outputs=outputs)),
+    )
+
+
+WRONG_ONCE = {
+    "scores of different offsets": one_layer(
+        (2, 2, 2), Conv(INPUT, np.array([1, -100]).reshape(2, 1, 1, 1), groups=2), shape=(2, 2, 2)),
+    "a pool over the scores": one_layer((1, 1, 8), Conv(INPUT, weights(2, 1, 1, 1)), shape=(2, 1, 4),
+                                        pool=MaxPool((1, 2), (1, 2))),
+    "nothing but zeros": one_layer((1, 1, 8), Conv(INPUT, 0 * weights(2, 1, 1, 3)), shape=(2, 1, 6)),
+    "zeros before a layer": followed_by_scores(
+        (1, 3, 3), inner_layer("a", (Conv(INPUT, 0 * weights(2, 1, 2, 2)),), 2, (2, 2, 2), bias=3)),
+    "sums smaller than their bound": followed_by_scores(
+        (1, 1, 9), inner_layer("a", (Conv(INPUT, ones(1, 1, 1, 1)),), 1, (1, 1, 9), shift=6, high=255)),
+    "sums that are never positive": followed_by_scores(
+        (1, 2, 5), inner_layer("a", (Conv(INPUT, -ones(1, 1, 2, 2)),), 1, (1, 1, 4), shift=3, high=15, bias=-900)),
+    "a shift beyond the lane": followed_by_scores(
+        (1, 2, 5), inner_layer("a", (Conv(INPUT, ones(1, 1, 2, 2)),), 1, (1, 1, 4), shift=18, high=15)),
+    "two readers, two paddings": two_readers(),
+    "words shared with a wider kernel": shared_words(),
+    "wide rows of narrow lanes": IntegerGraph(draw_input((1, 2, 39), "CHW"), (
+        inner_layer("a", (Conv(INPUT, ones(1, 1, 1, 1)),), 1, (1, 2, 39), shift=2, high=63),
+        score_layer(Conv("a", weights(2, 1, 2, 4)), shape=(2, 1, 36)))),
+    "rows of many words": IntegerGraph(draw_input((1, 4, 120), "CHW"), (
+        inner_layer("a", (Conv(INPUT, weights(2, 1, 4, 4), (1, 3), (0, 2, 0, 0)),), 2, (2, 1, 40), shift=14, high=7),
+        score_layer(Conv("a", weights(2, 2, 1, 1)), shape=(2, 1, 40)))),
+    "a padded pool": followed_by_scores(
+        (1, 5, 5), inner_layer("a", (Conv(INPUT, weights(2, 1, 2, 2)),), 2, (2, 2, 2), shift=8,
+                               pool=MaxPool((3, 3), (2, 2), (1, 1, 1, 1)))),
+    "a convolution of a vector": IntegerGraph(draw_input((6, 1, 1), "CHW"), (
+        inner_layer("a", (Dense(INPUT, weights(4, 6)),), 4, (4, 1, 1), shift=9),
+        inner_layer("b", (Conv("a", weights(6, 2, 3, 3), pads=(1, 1, 1, 1), pad_value=7, groups=2),), 6, (6, 1, 1),
+                    shift=9),
+        score_layer(Dense("b", weights(3, 6)), outputs=3))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("optimize", AIMS)
+@pytest.mark.parametrize("name", WRONG_ONCE)
+def test_networks_that_were_wrong_once(name, optimize):
+    graph = WRONG_ONCE[name]
+    model = compile_integer(graph, options=CompileOptions(optimize=optimize))
+    inputs = hard_inputs(graph, 24, 0)
+    assert_right(model, inputs, run(graph, inputs))
 
 
 # -- whole models ---------------------------------------------------------------------------------------------------
@@ -145,58 +236,16 @@ def test_channels_last_model():
     assert_right(model, random_bytes((8, 8, 3), 24, 1))
 
 
-def test_a_program_of_several_contracts():
+@pytest.mark.parametrize("optimize", ["run", "deploy"])
+def test_a_program_of_several_contracts(optimize):
     graph = big_network()
-    model = compile_integer(graph)
+    model = compile_integer(graph, options=CompileOptions(optimize=optimize))
     assert len(model.codes) > 2
     inputs = hard_inputs(graph, 12, 0)
     assert_right(model, inputs, run(graph, inputs))
 
 
-def big_network() -> IntegerGraph:
-    """A network whose weights do not fit two contracts, with a residual sum across contracts."""
-    rng = np.random.default_rng(7)
-
-    def weights(*shape):
-        return rng.integers(-127, 128, shape)
-
-    def layer(name, terms, outputs, shape, high: int | None = 63, pool=None):
-        shift = np.full(outputs, 0 if high is None else 12)
-        return IntegerLayer(
-            name, terms, rng.integers(-999, 999, outputs), shift, shape, np.ones(outputs), 0, high, pool
-        )
-
-    identity = Conv("a", np.full((12, 1, 1, 1), 64), groups=12)
-    return IntegerGraph(
-        draw_input((3, 12, 12), "CHW"),
-        (
-            layer("a", (Conv(INPUT, weights(12, 3, 3, 3), pads=(1, 1, 1, 1)),), 12, (12, 12, 12)),
-            layer("b", (Conv("a", weights(24, 12, 3, 3), pads=(1, 1, 1, 1), pad_value=3),), 24, (24, 12, 12)),
-            layer("c", (Conv("b", weights(12, 24, 3, 3), pads=(1, 1, 1, 1)), identity), 12, (12, 6, 6),
-                  pool=MaxPool((2, 2), (2, 2))),
-            layer("d", (Dense("c", weights(40, 432)),), 40, (40, 1, 1)),
-            layer("e", (Dense("d", weights(10, 40)),), 10, (10, 1, 1), None),
-        ),
-    )  # fmt: skip
-
-
 # -- what cannot be compiled ----------------------------------------------------------------------------------------
-
-
-def score_layer(*terms, outputs=2, shape=None, pool=None):
-    shape = shape or (outputs, 1, 1)
-    return IntegerLayer(
-        "scores", terms, np.zeros(outputs, np.int64), np.zeros(outputs, np.int64), shape, np.ones(outputs), 0, None,
-        pool,
-    )  # fmt: skip
-
-
-def one_layer(size, *terms, **more) -> IntegerGraph:
-    return IntegerGraph(draw_input(size, "CHW"), (score_layer(*terms, **more),))
-
-
-def ones(*shape):
-    return np.ones(shape, np.int64)
 
 
 REFUSED = {
