@@ -179,16 +179,29 @@ def followed_by_scores(shape, layer, outputs=3) -> IntegerGraph:
     )
 
 
+def different_offsets() -> IntegerGraph:
+    """Scores whose least values lie far apart."""
+    graph = one_layer((4, 1, 2), Conv(INPUT, ones(4, 1, 1, 1), groups=4), outputs=4, shape=(4, 1, 2))
+    return replace(graph, layers=(replace(graph.layers[0], bias=np.array([-243, -131, -24, 57])),))
+
+
+def small_sums() -> IntegerGraph:
+    """A layer that cannot reach its own upper bound, and whose lanes its reader masks with that bound."""
+    bit = inner_layer("a", (Conv(INPUT, ones(1, 1, 1, 1)),), 1, (1, 1, 9), shift=7, high=1)
+    copy = inner_layer("b", (Conv("a", ones(1, 1, 1, 1)),), 1, (1, 1, 9), high=15, bias=1)
+    return IntegerGraph(
+        draw_input((1, 1, 9), "CHW"), (bit, copy, score_layer(Dense("b", weights(3, 9)), outputs=3))
+    )
+
+
 WRONG_ONCE = {
-    "scores of different offsets": one_layer(
-        (2, 2, 2), Conv(INPUT, np.array([1, -100]).reshape(2, 1, 1, 1), groups=2), shape=(2, 2, 2)),
+    "scores of different offsets": different_offsets(),
     "a pool over the scores": one_layer((1, 1, 8), Conv(INPUT, weights(2, 1, 1, 1)), shape=(2, 1, 4),
                                         pool=MaxPool((1, 2), (1, 2))),
     "nothing but zeros": one_layer((1, 1, 8), Conv(INPUT, 0 * weights(2, 1, 1, 3)), shape=(2, 1, 6)),
     "zeros before a layer": followed_by_scores(
         (1, 3, 3), inner_layer("a", (Conv(INPUT, 0 * weights(2, 1, 2, 2)),), 2, (2, 2, 2), bias=3)),
-    "sums smaller than their bound": followed_by_scores(
-        (1, 1, 9), inner_layer("a", (Conv(INPUT, ones(1, 1, 1, 1)),), 1, (1, 1, 9), shift=6, high=255)),
+    "sums smaller than their bound": small_sums(),
     "sums that are never positive": followed_by_scores(
         (1, 2, 5), inner_layer("a", (Conv(INPUT, -ones(1, 1, 2, 2)),), 1, (1, 1, 4), shift=3, high=15, bias=-900)),
     "a shift beyond the lane": followed_by_scores(
