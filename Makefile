@@ -35,7 +35,6 @@ contracts/node_modules/.installed: contracts/package-lock.json $(VENV)/.dev
 demo: $(VENV)/.runtime ## Train with 16 phones under a contract's rules, then ask the contract what is in an image
 	@rm -rf runs/demo
 	$(BIN)/fedvm run examples/demo.toml --out runs/demo
-	@echo "Open runs/demo/report.html, or ask the contract yourself: $(BIN)/fedvm predict examples/digit.png --run runs/demo"
 
 test: lint contracts ## Lint and the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -34,6 +34,7 @@ def print_summary(report: RunReport, directory: Path) -> None:
     table.add_row("Filecoin gas, one prediction (estimate)", f"{gas.filecoin_predict_estimate:,}")
     table.add_row("updates capped / refused", f"{_capped(report)} / {_refused(report)}")
     console = out()
+    sample = next(iter(sorted((directory / "images").glob("*.png"))), "IMAGE")
     console.print()
     console.print(table)
     # Outside the table, which would break them on a narrow terminal where they could not be copied.
@@ -41,7 +42,7 @@ def print_summary(report: RunReport, directory: Path) -> None:
     console.print(f"[dim]ModelService[/] {report.chain.service}")
     console.print(
         f"\nOpen [bold]{escape(str(directory / 'report.html'))}[/]. Then: "
-        f"fedvm predict IMAGE --run {escape(str(directory))} · fedvm audit --run {escape(str(directory))}"
+        f"fedvm predict {escape(str(sample))} --run {escape(str(directory))} · fedvm audit --run {escape(str(directory))}"
     )
 
 

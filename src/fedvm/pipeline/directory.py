@@ -67,6 +67,10 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def images(self) -> Path:
+        return self.path / "images"
+
+    @property
     def lock(self) -> Path:
         return self.path / "run.lock"
 

@@ -59,10 +59,15 @@ def render_report(report: RunReport, images: ReportImages) -> str:
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:
     """A PNG data URI of uint8 `[C, H, W]`, C being 1 or 3 (other counts show their first channel)."""
+    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """The PNG file of uint8 `[C, H, W]`, C being 1 or 3 (other counts show their first channel)."""
     flat = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(flat)).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def _series(report: RunReport) -> list[Series]:

@@ -26,7 +26,7 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import Trained, federate
 from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.preflight import check_settings
-from fedvm.pipeline.report import ReportImages, render_report
+from fedvm.pipeline.report import ReportImages, png, render_report
 from fedvm.pipeline.results import (
     ChainFacts,
     GasFacts,
@@ -131,8 +131,19 @@ def _run(
     with steps.step("report", "Writing the report"):
         page = render_report(report, ReportImages(_pictures(data), checked.images))
         write_atomically(directory.page, page)
+        directory.images.mkdir(exist_ok=True)
+        for number, (example, image) in enumerate(
+            zip(checked.facts.examples, checked.images, strict=True), start=1
+        ):
+            label = data.images.class_names[example.true]
+            write_atomically(directory.images / f"{number:02d}-{_file_name(label)}.png", png(image))
         report.save(directory.report)
     return report
+
+
+def _file_name(label: str) -> str:
+    """The label with only characters that every file system takes."""
+    return "".join(c if c.isalnum() else "-" for c in label)
 
 
 def _describe(data: PreparedData) -> str:
