@@ -40,9 +40,10 @@ def print_summary(report: RunReport, directory: Path) -> None:
     # Outside the table, which would break them on a narrow terminal where they could not be copied.
     console.print(f"[dim]model root  [/] {model.model_root}")
     console.print(f"[dim]ModelService[/] {report.chain.service}")
+    run = escape(str(directory))
     console.print(
-        f"\nOpen [bold]{escape(str(directory / 'report.html'))}[/]. Then: "
-        f"fedvm predict {escape(str(sample))} --run {escape(str(directory))} · fedvm audit --run {escape(str(directory))}"
+        f"\nOpen [bold]{run}/report.html[/]. Then: "
+        f"fedvm predict {escape(str(sample))} --run {run} · fedvm audit --run {run}"
     )
 
 
