@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.quantization import QuantizationSettings, QuantizedNetwork, plain, quantize_aware
 from fedvm.learning.training import evaluate, predict, train
 
+MODELS = Path(__file__).parents[2] / "benchmarks" / "models"
 SHAPE = (2, 12, 12)
 PREPROCESS = (Normalisation().scale, Normalisation().offset)
 FEW_BITS = QuantizationSettings(
@@ -272,6 +275,27 @@ def test_few_bits_learn_digits_as_in_a_federation(mnist: ImageData, tmp_path: Pa
     session = onnxruntime.InferenceSession(compiled.reference.SerializeToString())
     scores = session.run(None, {"input": mnist.test.images})[0]
     assert np.array_equal(scores, _scores(model, mnist.test.images))
+
+
+def test_the_model_that_ships_is_on_its_grid() -> None:
+    record = json.loads((MODELS / "lenet_cifar10_qat.json").read_text())
+    content = (MODELS / record["model"]).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == record["sha256"]
+    noise = np.random.default_rng(0).integers(0, 256, (32, 3, 32, 32), np.uint8)
+    graph = load_graph(content, preprocess=tuple(record["preprocess"]))
+    integer = quantize(graph, noise, QuantizeOptions(**record["options"]))
+    assert [layer.high for layer in integer.layers] == [15, 7, 15, 15, None]
+    for layer, lane in zip(integer.layers, record["options"]["lane_bits"].items(), strict=True):
+        assert layer.name == lane[0]
+        if layer.high is not None:  # the integers of the file: weight · 2^shift
+            real = np.asarray(graph.layers[integer.layers.index(layer)].terms[0].weight).reshape(
+                len(layer.bias), -1
+            )
+            scale = 8 if layer.name == "conv1" else 1  # a step of the input is 8 bytes
+            wanted = real * scale * 2.0 ** layer.shift[:, None]
+            assert np.allclose(layer.terms[0].weight.reshape(real.shape), wanted, atol=1e-3)
+    low, high = accumulator_bounds(integer)["dense1"]
+    assert (high - np.minimum(low, 0) < 1 << 12).all()
 
 
 def test_the_state_survives_fixed_point(tmp_path: Path) -> None:
