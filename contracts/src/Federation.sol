@@ -6,26 +6,38 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 
+import {Disputes} from "./Disputes.sol";
+import {Escrow} from "./Escrow.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
+import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {MerkleSumTree, UpdatePlace} from "./libraries/MerkleSumTree.sol";
-import {Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
+import {Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
+import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
 import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 
 /// @title Federation
 /// @notice Rules, members and rounds of one federation; see `IFederation`.
-contract Federation is IFederation, Ownable2Step, EIP712 {
+contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     using EnumerableSet for EnumerableSet.AddressSet;
     using RoundLib for Round;
     using RulesLib for Rules;
+    using SecurityLib for Security;
 
     /// What a batch adds to a round: read once, written once.
     struct Tally {
         address lastMember;
         uint32 accepted;
         uint64 totalWeight;
-        bytes32 commitments;
+        bytes32[MAX_PEAKS] peaks;
+    }
+
+    /// What every update of a batch is held against.
+    struct Measure {
+        Rules rules;
+        Expectation expected;
+        uint256 stake;
     }
 
     /// @inheritdoc IFederation
@@ -39,18 +51,31 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
     // slither-disable-next-line immutable-states
     bytes32 public rulesHash;
 
+    /// @inheritdoc IFederation
+    address public immutable disputes;
+
     Rules private _rules;
+    Security private _security;
     EnumerableSet.AddressSet private _members;
     mapping(uint64 roundId => Round) private _rounds;
+    mapping(uint64 roundId => mapping(uint32 index => bool)) private _excluded;
+    /// Peaks over the updates of the latest round: the only one that can be disputed.
+    bytes32[MAX_PEAKS] private _peaks;
 
     modifier onlyCoordinator() {
         require(msg.sender == coordinator, NotCoordinator(msg.sender));
         _;
     }
 
+    modifier onlyDisputes() {
+        require(msg.sender == disputes, NotDisputes(msg.sender));
+        _;
+    }
+
     /// @param owner_ Sets members and the coordinator; handed over in two steps.
     /// @param coordinator_ Runs the rounds.
     /// @param rules_ Rules; each in its range, see `RulesLib.validate`.
+    /// @param security_ Bond, stake, fees and windows; each in its range, see `SecurityLib.validate`.
     /// @param members_ First members, no one twice, at least the quorum.
     /// @param modelRoot_ Root of the model that round 1 trains from.
     /// @param modelCid Binary CIDv1 of that model in the store.
@@ -58,6 +83,7 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         address owner_,
         address coordinator_,
         Rules memory rules_,
+        Security memory security_,
         address[] memory members_,
         bytes32 modelRoot_,
         bytes memory modelCid
@@ -67,12 +93,16 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         require(modelCid.length > 0 && modelCid.length <= ContentId.MAX_BYTES, InvalidParameter("modelCid"));
         rules_.validate();
         rules_.validateMemberCount(members_.length);
+        security_.validate();
 
         coordinator = coordinator_;
         modelRoot = modelRoot_;
         _rules = rules_;
         rulesHash = rules_.hash();
+        _security = security_;
+        disputes = address(new Disputes(rules_.elements, security_.answerSeconds, security_.demandFee));
         emit FederationCreated(owner_, coordinator_, rulesHash, rules_, modelRoot_, modelCid);
+        emit SecuritySet(security_, disputes);
         emit CoordinatorReplaced(address(0), coordinator_);
         for (uint256 i = 0; i < members_.length; ++i) {
             _addMember(members_[i]);
@@ -107,66 +137,138 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         roundId = currentRound + 1;
         currentRound = roundId;
         bytes32 baseRoot = modelRoot;
-        // Unix time fits 64 bits for longer than there will be blocks.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        uint64 deadline = _rounds[roundId].open(baseRoot, uint64(block.timestamp), _rules.roundSeconds);
+        uint64 deadline = _rounds[roundId].open(baseRoot, _now(), _rules.roundSeconds);
         emit RoundOpened(roundId, baseRoot, _seed(roundId, baseRoot), rulesHash, deadline);
     }
 
     /// @inheritdoc IFederation
     function submit(uint64 roundId, Submission[] calldata submissions) external onlyCoordinator {
         Round storage current = _rounds[roundId];
-        current.requireOpen(roundId);
-        Rules memory rules_ = _rules;
-        Expectation memory expected = Expectation(roundId, rulesHash, current.baseRoot, current.deadline);
-        Tally memory tally =
-            Tally(current.lastMember, current.accepted, current.totalWeight, current.commitments);
-
+        current.requireState(roundId, RoundState.Open);
+        Measure memory measure = Measure(
+            _rules, Expectation(roundId, rulesHash, current.baseRoot, current.deadline), _security.stake
+        );
+        Tally memory tally = _loadTally(current);
         for (uint256 i = 0; i < submissions.length; ++i) {
-            _consider(submissions[i], rules_, expected, tally);
+            _consider(submissions[i], measure, tally);
         }
-
-        current.lastMember = tally.lastMember;
-        current.accepted = tally.accepted;
-        current.totalWeight = tally.totalWeight;
-        current.commitments = tally.commitments;
+        _saveTally(current, tally);
     }
 
     /// @inheritdoc IFederation
-    function finalizeRound(uint64 roundId, bytes32 newModelRoot, bytes32 aggregateRoot, bytes calldata cid)
+    function propose(uint64 roundId, Proposal calldata proposal) external payable onlyCoordinator {
+        require(proposal.aggregationRoot != 0, InvalidParameter("aggregationRoot"));
+        require(proposal.aggregateRoot != 0, InvalidParameter("aggregateRoot"));
+        require(proposal.modelRoot != 0, InvalidParameter("modelRoot"));
+        require(ContentId.isPlausible(proposal.cid), InvalidParameter("cid"));
+        Round storage current = _rounds[roundId];
+        uint64 until = _now() + _security.challengeSeconds;
+        current.propose(roundId, _rules.minClients, proposal, until);
+        _lockBond(_security.bond);
+        emit RoundProposed(
+            roundId,
+            proposal.modelRoot,
+            proposal.aggregateRoot,
+            current.attempt,
+            proposal.aggregationRoot,
+            current.totalWeight,
+            until,
+            proposal.cid
+        );
+    }
+
+    /// @inheritdoc IFederation
+    function finalizeRound(uint64 roundId) external {
+        Round storage current = _rounds[roundId];
+        current.requireState(roundId, RoundState.Proposed);
+        _requirePast(current.until);
+        current.state = RoundState.Final;
+        bytes32 newModelRoot = current.modelRoot;
+        modelRoot = newModelRoot;
+        _releaseBond();
+        emit RoundFinal(
+            roundId,
+            newModelRoot,
+            current.aggregateRoot,
+            current.totalWeight,
+            current.counted(),
+            current.attempt
+        );
+    }
+
+    /// @inheritdoc IFederation
+    function extendChallenge(uint64 roundId, uint64 until) external onlyDisputes {
+        Round storage current = _rounds[roundId];
+        current.requireState(roundId, RoundState.Proposed);
+        if (until <= current.until) return;
+        current.until = until;
+        emit ChallengeExtended(roundId, until);
+    }
+
+    /// @inheritdoc IFederation
+    function rejectProposal(uint64 roundId, address challenger) external onlyDisputes {
+        Round storage current = _rounds[roundId];
+        current.requireState(roundId, RoundState.Proposed);
+        emit ProposalRejected(roundId, challenger, current.attempt);
+        _slashBond(challenger);
+        _reject(current, roundId, challenger);
+    }
+
+    /// @inheritdoc IFederation
+    function excludeUpdate(uint64 roundId, uint32 index, address member, uint32 weight, address challenger)
         external
-        onlyCoordinator
+        onlyDisputes
     {
         Round storage current = _rounds[roundId];
-        current.requireOpen(roundId);
-        require(newModelRoot != 0, InvalidParameter("newModelRoot"));
-        require(aggregateRoot != 0, InvalidParameter("aggregateRoot"));
-        require(ContentId.isPlausible(cid), InvalidParameter("cid"));
-        current.finalize(_rules.minClients, newModelRoot, aggregateRoot);
-        modelRoot = newModelRoot;
-        emit RoundFinal(roundId, newModelRoot, aggregateRoot, current.totalWeight, current.accepted, cid);
+        current.requireState(roundId, RoundState.Proposed);
+        require(!_excluded[roundId][index], AlreadyExcluded(roundId, index));
+        _excluded[roundId][index] = true;
+        current.excluded += 1;
+        current.totalWeight -= weight;
+        emit UpdateExcluded(roundId, member, challenger, current.attempt, index, weight);
+        _slashStake(member, challenger);
+        _releaseBond();
+        _reject(current, roundId, challenger);
     }
 
     /// @inheritdoc IFederation
     // slither-disable-next-line timestamp
     function failRound(uint64 roundId) external {
         Round storage current = _rounds[roundId];
-        current.requireOpen(roundId);
+        RoundState state = current.state;
+        require(
+            state == RoundState.Open || state == RoundState.Submitted, RoundLib.WrongState(roundId, state)
+        );
         uint32 accepted = current.accepted;
         // A deadline is minutes or more; the seconds that a block producer can shift do not matter.
         // forge-lint: disable-next-line(block-timestamp)
-        if (block.timestamp <= current.deadline) {
+        if (block.timestamp <= current.until) {
             require(msg.sender == coordinator, NotCoordinator(msg.sender));
             uint32 minClients = _rules.minClients;
             require(accepted < minClients, RoundLib.QuorumReached(accepted, minClients));
         }
-        current.fail();
+        current.state = RoundState.Failed;
         emit RoundFailed(roundId, msg.sender, accepted);
     }
 
     /// @inheritdoc IFederation
     function rules() external view returns (Rules memory) {
         return _rules;
+    }
+
+    /// @inheritdoc IFederation
+    function security() external view returns (Security memory) {
+        return _security;
+    }
+
+    /// @inheritdoc IFederation
+    function commitmentPeak(uint256 level) external view returns (bytes32) {
+        return _peaks[level];
+    }
+
+    /// @inheritdoc IFederation
+    function isExcluded(uint64 roundId, uint32 index) external view returns (bool) {
+        return _excluded[roundId][index];
     }
 
     /// @inheritdoc IFederation
@@ -209,29 +311,30 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
 
     /// @dev Accepts one submission into the tally, or refuses it. The time decides only what is past a deadline.
     // slither-disable-next-line timestamp
-    function _consider(
-        Submission calldata submission,
-        Rules memory rules_,
-        Expectation memory expected,
-        Tally memory tally
-    ) private {
+    function _consider(Submission calldata submission, Measure memory measure, Tally memory tally) private {
         address member = submission.member;
         Update calldata update = submission.update;
         require(member >= tally.lastMember, RoundLib.MembersOutOfOrder(tally.lastMember, member));
 
+        uint64 roundId = measure.expected.round;
         Refusal reason = _refusalOfSigner(submission, tally.lastMember);
-        if (reason == Refusal.None) reason = rules_.refusal(update, expected, block.timestamp);
+        if (reason == Refusal.None) {
+            reason = measure.rules.refusal(update, measure.expected, block.timestamp);
+        }
+        if (reason == Refusal.None && measure.stake > 0 && !_holdStake(member, measure.stake, roundId)) {
+            reason = Refusal.StakeTooLow;
+        }
         if (reason != Refusal.None) {
-            emit UpdateRefused(expected.round, member, reason, update.updateRoot, update.cid);
+            emit UpdateRefused(roundId, member, reason, update.updateRoot, update.cid);
             return;
         }
 
-        uint32 weight = rules_.weight(update.examples);
+        uint32 weight = measure.rules.weight(update.examples);
+        Commitment memory commitment = Commitment(member, weight, update.updateRoot, update.sumSquares);
+        CommitmentTree.append(tally.peaks, tally.accepted, CommitmentTree.leafHash(commitment));
         tally.lastMember = member;
         tally.accepted += 1;
         tally.totalWeight += weight;
-        tally.commitments =
-            RoundLib.chain(tally.commitments, member, weight, update.updateRoot, update.sumSquares);
         _emitAccepted(submission, weight);
     }
 
@@ -274,9 +377,54 @@ contract Federation is IFederation, Ownable2Step, EIP712 {
         emit MemberAdded(member);
     }
 
+    function _loadTally(Round storage current) private view returns (Tally memory tally) {
+        tally.lastMember = current.lastMember;
+        tally.accepted = current.accepted;
+        tally.totalWeight = current.totalWeight;
+        for (uint256 level = 0; (tally.accepted >> level) > 0; ++level) {
+            if ((tally.accepted >> level) & 1 == 1) tally.peaks[level] = _peaks[level];
+        }
+    }
+
+    function _saveTally(Round storage current, Tally memory tally) private {
+        uint32 before = current.accepted;
+        current.lastMember = tally.lastMember;
+        current.accepted = tally.accepted;
+        current.totalWeight = tally.totalWeight;
+        for (uint256 level = 0; (tally.accepted >> level) > 0; ++level) {
+            // A peak stands unchanged when the counts agree from its bit up.
+            bool changed = before >> level != tally.accepted >> level;
+            if (changed && (tally.accepted >> level) & 1 == 1) _peaks[level] = tally.peaks[level];
+        }
+    }
+
+    /// @dev Lets the coordinator try again, or ends the round.
+    function _reject(Round storage current, uint64 roundId, address challenger) private {
+        if (current.reject(_rules.minClients, _now() + _rules.roundSeconds)) {
+            emit RoundFailed(roundId, challenger, current.accepted);
+        }
+    }
+
+    function _isLive(uint64 roundId) internal view override returns (bool) {
+        return _rounds[roundId].isLive();
+    }
+
     function _requireBetweenRounds() private view {
         uint64 latest = currentRound;
-        require(_rounds[latest].state != RoundState.Open, RoundStillOpen(latest));
+        require(!_isLive(latest), RoundStillOpen(latest));
+    }
+
+    /// @dev A deadline is minutes or more; the seconds that a block producer can shift do not matter.
+    // slither-disable-next-line timestamp
+    function _requirePast(uint64 until) private view {
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp > until, RoundLib.TooEarly(until));
+    }
+
+    function _now() private view returns (uint64) {
+        // Unix time fits 64 bits for longer than there will be blocks.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint64(block.timestamp);
     }
 
     function _seed(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {

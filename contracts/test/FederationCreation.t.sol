@@ -3,9 +3,11 @@ pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
+import {Disputes} from "../src/Disputes.sol";
 import {Federation} from "../src/Federation.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {Rules, RulesLib} from "../src/libraries/RulesLib.sol";
+import {Security, SecurityLib} from "../src/libraries/SecurityLib.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 
 /// @notice What a federation is created with, and what it refuses to be created with.
@@ -72,6 +74,39 @@ contract FederationCreationTest is FederationFixture {
         expectInvalidRule(rules, "maxLossMicros");
     }
 
+    function test_refusesEachSecurityOutOfRange() public {
+        Security memory security = defaultSecurity();
+        security.challengeSeconds = 0;
+        expectInvalidSecurity(security, "challengeSeconds");
+        security.challengeSeconds = 30 days + 1;
+        expectInvalidSecurity(security, "challengeSeconds");
+        security = defaultSecurity();
+        security.answerSeconds = 0;
+        expectInvalidSecurity(security, "answerSeconds");
+        security.answerSeconds = 30 days + 1;
+        expectInvalidSecurity(security, "answerSeconds");
+        security = defaultSecurity();
+        security.bond = 0;
+        expectInvalidSecurity(security, "bond");
+        security.bond = uint128(1) << 96;
+        expectInvalidSecurity(security, "bond");
+    }
+
+    function test_takesEachSecurityAtItsLimit() public {
+        Security memory security = Security(30 days, 30 days, type(uint96).max, 0, type(uint128).max);
+        Federation created = createFederation(defaultRules(), security);
+        vm.assertEq(abi.encode(created.security()), abi.encode(security));
+        vm.assertEq(uint256(Disputes(created.disputes()).answerSeconds()), 30 days);
+        vm.assertEq(Disputes(created.disputes()).demandFee(), type(uint128).max);
+    }
+
+    function test_createsTheContractThatHearsItsDisputes() public view {
+        Disputes disputes = Disputes(federation.disputes());
+        vm.assertEq(address(disputes.federation()), address(federation));
+        vm.assertEq(uint256(disputes.elements()), defaultRules().elements);
+        vm.assertEq(uint256(disputes.answerSeconds()), defaultSecurity().answerSeconds);
+    }
+
     function test_takesEachRuleAtItsLimit() public {
         Rules memory rules = defaultRules();
         rules.minClients = uint32(MEMBERS);
@@ -112,21 +147,27 @@ contract FederationCreationTest is FederationFixture {
 
     function test_refusesEmptyParameters() public {
         Rules memory rules = defaultRules();
+        Security memory security = defaultSecurity();
         bytes memory cid = cidOf("initial");
         vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableInvalidOwner.selector, address(0)));
-        new Federation(address(0), coordinator, rules, members, INITIAL_ROOT, cid);
+        new Federation(address(0), coordinator, rules, security, members, INITIAL_ROOT, cid);
         vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "coordinator"));
-        new Federation(owner, address(0), rules, members, INITIAL_ROOT, cid);
+        new Federation(owner, address(0), rules, security, members, INITIAL_ROOT, cid);
         vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelRoot"));
-        new Federation(owner, coordinator, rules, members, 0, cid);
+        new Federation(owner, coordinator, rules, security, members, 0, cid);
         vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelCid"));
-        new Federation(owner, coordinator, rules, members, INITIAL_ROOT, "");
+        new Federation(owner, coordinator, rules, security, members, INITIAL_ROOT, "");
         vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelCid"));
-        new Federation(owner, coordinator, rules, members, INITIAL_ROOT, new bytes(65));
+        new Federation(owner, coordinator, rules, security, members, INITIAL_ROOT, new bytes(65));
     }
 
     function create(Rules memory rules) private returns (Federation) {
-        return new Federation(owner, coordinator, rules, members, INITIAL_ROOT, cidOf("initial"));
+        return createFederation(rules, defaultSecurity());
+    }
+
+    function expectInvalidSecurity(Security memory security, string memory name) private {
+        vm.expectRevert(abi.encodeWithSelector(SecurityLib.InvalidSecurity.selector, name));
+        createFederation(defaultRules(), security);
     }
 
     function expectInvalidRule(Rules memory rules, string memory name) private {

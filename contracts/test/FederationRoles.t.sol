@@ -120,7 +120,7 @@ contract FederationRolesTest is FederationFixture {
         submit(roundId, submissions);
         vm.expectRevert(refused);
         vm.prank(stranger);
-        federation.finalizeRound(roundId, NEXT_ROOT, AGGREGATE_ROOT, cidOf("next"));
+        federation.propose(roundId, defaultProposal());
     }
 
     function test_ownershipMovesInTwoSteps() public {

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IFederation} from "../src/interfaces/IFederation.sol";
-import {Round, RoundLib, RoundState} from "../src/libraries/RoundLib.sol";
+import {Proposal, Round, RoundLib, RoundState} from "../src/libraries/RoundLib.sol";
 import {Submission} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 
@@ -47,50 +47,87 @@ contract FederationRoundsTest is FederationFixture {
         vm.assertTrue(federation.round(1).state == RoundState.None);
     }
 
-    function test_becomesFinalWithItsQuorum() public {
+    function test_becomesFinalAfterTheChallengeWindow() public {
         uint64 roundId = openRound();
         submit(roundId, honestSubmissions(roundId, 0, QUORUM));
         uint64 totalWeight = federation.round(roundId).totalWeight;
-
+        uint64 until = uint64(block.timestamp + 600);
         vm.expectEmit();
-        emit IFederation.RoundFinal(
-            roundId, NEXT_ROOT, AGGREGATE_ROOT, totalWeight, uint32(QUORUM), cidOf("next")
+        emit IFederation.RoundProposed(
+            roundId, NEXT_ROOT, AGGREGATE_ROOT, 1, AGGREGATION_ROOT, totalWeight, until, cidOf("next")
         );
-        finalize(roundId);
+        propose(roundId);
 
-        Round memory done = federation.round(roundId);
-        vm.assertTrue(done.state == RoundState.Final);
-        vm.assertEq(done.modelRoot, NEXT_ROOT);
-        vm.assertEq(done.aggregateRoot, AGGREGATE_ROOT);
+        Round memory proposed = federation.round(roundId);
+        vm.assertTrue(proposed.state == RoundState.Proposed);
+        vm.assertEq(proposed.modelRoot, NEXT_ROOT);
+        vm.assertEq(proposed.aggregateRoot, AGGREGATE_ROOT);
+        vm.assertEq(proposed.aggregationRoot, AGGREGATION_ROOT);
+        vm.assertEq(uint256(proposed.attempt), 1);
+        vm.assertEq(federation.modelRoot(), INITIAL_ROOT);
+        vm.assertEq(federation.lockedBond(), BOND);
+
+        vm.warp(until);
+        vm.expectRevert(abi.encodeWithSelector(RoundLib.TooEarly.selector, until));
+        federation.finalizeRound(roundId);
+        vm.warp(until + 1);
+        vm.expectEmit();
+        emit IFederation.RoundFinal(roundId, NEXT_ROOT, AGGREGATE_ROOT, totalWeight, uint32(QUORUM), 1);
+        vm.prank(stranger);
+        federation.finalizeRound(roundId);
+
+        vm.assertTrue(federation.round(roundId).state == RoundState.Final);
         vm.assertEq(federation.modelRoot(), NEXT_ROOT);
+        vm.assertEq(federation.owed(coordinator), BOND);
+        vm.assertEq(federation.lockedBond(), 0);
 
         uint64 next = openRound();
         vm.assertEq(uint256(next), 2);
         vm.assertEq(federation.round(next).baseRoot, NEXT_ROOT);
     }
 
-    function test_doesNotBecomeFinalBelowItsQuorum() public {
+    function test_proposesNothingBelowItsQuorum() public {
         uint64 roundId = openRound();
         submit(roundId, honestSubmissions(roundId, 0, QUORUM - 1));
         vm.expectRevert(abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, QUORUM - 1, QUORUM));
-        finalize(roundId);
+        propose(roundId);
     }
 
-    function test_finalisesWithNothingEmpty() public {
+    function test_proposesNothingEmpty() public {
         uint64 roundId = openRound();
         submit(roundId, honestSubmissions(roundId, 0, MEMBERS));
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "newModelRoot"));
+        Proposal memory proposal = defaultProposal();
+        proposal.aggregationRoot = 0;
+        expectInvalid(roundId, proposal, "aggregationRoot");
+        proposal = defaultProposal();
+        proposal.aggregateRoot = 0;
+        expectInvalid(roundId, proposal, "aggregateRoot");
+        proposal = defaultProposal();
+        proposal.modelRoot = 0;
+        expectInvalid(roundId, proposal, "modelRoot");
+        proposal = defaultProposal();
+        proposal.cid = "";
+        expectInvalid(roundId, proposal, "cid");
+        proposal.cid = new bytes(65);
+        expectInvalid(roundId, proposal, "cid");
+    }
+
+    function test_proposesOnlyOnce() public {
+        uint64 roundId = openRound();
+        submit(roundId, honestSubmissions(roundId, 0, MEMBERS));
+        propose(roundId);
+        bytes memory wrong =
+            abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, RoundState.Proposed);
+        vm.expectRevert(wrong);
+        propose(roundId);
+        Submission[] memory submissions = honestSubmissions(roundId, 0, 1);
+        vm.expectRevert(wrong);
+        submit(roundId, submissions);
+        vm.expectRevert(wrong);
         vm.prank(coordinator);
-        federation.finalizeRound(roundId, 0, AGGREGATE_ROOT, cidOf("next"));
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "aggregateRoot"));
-        vm.prank(coordinator);
-        federation.finalizeRound(roundId, NEXT_ROOT, 0, cidOf("next"));
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "cid"));
-        vm.prank(coordinator);
-        federation.finalizeRound(roundId, NEXT_ROOT, AGGREGATE_ROOT, "");
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "cid"));
-        vm.prank(coordinator);
-        federation.finalizeRound(roundId, NEXT_ROOT, AGGREGATE_ROOT, new bytes(65));
+        federation.failRound(roundId);
+        vm.expectRevert(abi.encodeWithSelector(IFederation.RoundStillOpen.selector, roundId));
+        openRound();
     }
 
     function test_coordinatorGivesUpARoundWithoutQuorum() public {
@@ -133,7 +170,7 @@ contract FederationRoundsTest is FederationFixture {
     function test_nothingLeavesFinal() public {
         uint64 roundId = openRound();
         submit(roundId, honestSubmissions(roundId, 0, MEMBERS));
-        finalize(roundId);
+        conclude(roundId);
         expectClosed(roundId, RoundState.Final);
     }
 
@@ -150,19 +187,32 @@ contract FederationRoundsTest is FederationFixture {
     }
 
     function expectClosed(uint64 roundId, RoundState state) private {
-        bytes memory closed = abi.encodeWithSelector(RoundLib.RoundNotOpen.selector, roundId, state);
+        bytes memory closed = abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, state);
         Submission[] memory submissions = honestSubmissions(roundId, 0, 1);
         vm.expectRevert(closed);
         submit(roundId, submissions);
         vm.expectRevert(closed);
-        finalize(roundId);
+        propose(roundId);
+        vm.expectRevert(closed);
+        federation.finalizeRound(roundId);
         vm.expectRevert(closed);
         vm.prank(coordinator);
         federation.failRound(roundId);
+        address disputes = federation.disputes();
+        vm.expectRevert(closed);
+        vm.prank(disputes);
+        federation.rejectProposal(roundId, stranger);
+        vm.expectRevert(closed);
+        vm.prank(disputes);
+        federation.excludeUpdate(roundId, 0, members[0], 100, stranger);
+        vm.expectRevert(closed);
+        vm.prank(disputes);
+        federation.extendChallenge(roundId, type(uint64).max);
     }
 
-    function finalize(uint64 roundId) private {
+    function expectInvalid(uint64 roundId, Proposal memory proposal, string memory what) private {
+        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, what));
         vm.prank(coordinator);
-        federation.finalizeRound(roundId, NEXT_ROOT, AGGREGATE_ROOT, cidOf("next"));
+        federation.propose{value: BOND}(roundId, proposal);
     }
 }

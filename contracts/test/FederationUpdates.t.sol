@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {Federation} from "../src/Federation.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {Round, RoundLib} from "../src/libraries/RoundLib.sol";
@@ -28,7 +30,8 @@ contract FederationUpdatesTest is FederationFixture {
         vm.assertEq(uint256(current.accepted), MEMBERS);
         vm.assertEq(uint256(current.totalWeight), 100 * MEMBERS + MEMBERS * (MEMBERS - 1) / 2);
         vm.assertEq(current.lastMember, members[MEMBERS - 1]);
-        vm.assertEq(current.commitments, chainOf(submissions));
+        // 16 is one bit, so there is one peak: the root over all.
+        vm.assertEq(federation.commitmentPeak(4), treeOf(submissions, 0, 16));
     }
 
     function test_batchesGiveTheSameRoundAsOne() public {
@@ -36,8 +39,23 @@ contract FederationUpdatesTest is FederationFixture {
         submit(roundId, honestSubmissions(roundId, 0, 5));
         submit(roundId, new Submission[](0));
         submit(roundId, honestSubmissions(roundId, 5, MEMBERS - 5));
-        vm.assertEq(federation.round(roundId).commitments, chainOf(submissions));
+        vm.assertEq(federation.commitmentPeak(4), treeOf(submissions, 0, 16));
         vm.assertEq(uint256(federation.round(roundId).accepted), MEMBERS);
+    }
+
+    function testFuzz_keepsAPeakForEachBit(uint256 first, uint256 second) public {
+        first = bound(first, 0, MEMBERS);
+        second = bound(second, 0, MEMBERS - first);
+        Submission[] memory submissions = honestSubmissions(roundId, 0, MEMBERS);
+        submit(roundId, honestSubmissions(roundId, 0, first));
+        submit(roundId, honestSubmissions(roundId, first, second));
+        uint256 start = 0;
+        for (uint256 width = MEMBERS; width > 0; width /= 2) {
+            if ((first + second) & width == 0) continue;
+            bytes32 expected = treeOf(submissions, start, start + width);
+            vm.assertEq(federation.commitmentPeak(Math.log2(width)), expected);
+            start += width;
+        }
     }
 
     function test_capsTheWeight() public {
@@ -132,8 +150,7 @@ contract FederationUpdatesTest is FederationFixture {
     }
 
     function test_refusesSignatureForAnotherFederation() public {
-        Federation other =
-            new Federation(owner, coordinator, defaultRules(), members, INITIAL_ROOT, cidOf("initial"));
+        Federation other = createFederation(defaultRules(), defaultSecurity());
         Update memory update = honestUpdate(roundId, 0);
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(keys[0], other.hashUpdate(update));
         assertRefused(Submission(members[0], update, abi.encodePacked(r, s, v)), Refusal.BadSignature);
@@ -296,7 +313,6 @@ contract FederationUpdatesTest is FederationFixture {
         submitOne(roundId, submission);
         vm.assertEq(uint256(federation.round(roundId).accepted), 0);
         vm.assertEq(uint256(federation.round(roundId).totalWeight), 0);
-        vm.assertEq(federation.round(roundId).commitments, bytes32(0));
     }
 
     function expectAcceptance(Submission memory submission, uint32 weight) private {
@@ -317,13 +333,22 @@ contract FederationUpdatesTest is FederationFixture {
         );
     }
 
-    function chainOf(Submission[] memory submissions) private pure returns (bytes32 chain) {
-        for (uint256 i = 0; i < submissions.length; ++i) {
-            Update memory update = submissions[i].update;
-            uint256 weight = update.examples;
-            chain = keccak256(
-                abi.encode(chain, submissions[i].member, weight, update.updateRoot, update.sumSquares)
-            );
+    /// @dev Root over the commitments of submissions from … to − 1, a power of two of them.
+    function treeOf(Submission[] memory submissions, uint256 from, uint256 to)
+        private
+        pure
+        returns (bytes32)
+    {
+        if (to - from > 1) {
+            uint256 middle = (from + to) / 2;
+            bytes32 left = treeOf(submissions, from, middle);
+            return keccak256(abi.encodePacked(bytes1(0x0b), left, treeOf(submissions, middle, to)));
         }
+        Update memory update = submissions[from].update;
+        return keccak256(
+            abi.encodePacked(
+                bytes1(0x0a), submissions[from].member, update.examples, update.updateRoot, update.sumSquares
+            )
+        );
     }
 }

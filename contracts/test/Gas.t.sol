@@ -11,7 +11,9 @@ import {LinearProgram} from "./programs/LinearProgram.sol";
 /// @dev Every call is a transaction of its own here (`isolate = true` in foundry.toml), with cold state.
 contract GasTest is FederationFixture {
     function test_round() public {
-        // The second round: the first one pays for slots that stay.
+        // The second round: the first one pays for slots that stay. Its bond is that of the first.
+        vm.prank(coordinator);
+        federation.deposit{value: BOND}();
         runRound(false);
         runRound(true);
     }
@@ -40,7 +42,10 @@ contract GasTest is FederationFixture {
         submit(roundId, submissions);
         if (record) vm.snapshotGasLastCall("Federation", "submit, 16 updates");
         vm.prank(coordinator);
-        federation.finalizeRound(roundId, NEXT_ROOT, AGGREGATE_ROOT, cidOf("next"));
+        federation.propose(roundId, defaultProposal());
+        if (record) vm.snapshotGasLastCall("Federation", "propose");
+        vm.warp(federation.round(roundId).until + 1);
+        federation.finalizeRound(roundId);
         if (record) vm.snapshotGasLastCall("Federation", "finalizeRound");
     }
 }

@@ -22,8 +22,7 @@ contract ModelServiceTest is FederationFixture {
         part = new LinearProgram(200);
         roundId = openRound();
         submit(roundId, honestSubmissions(roundId, 0, MEMBERS));
-        vm.prank(coordinator);
-        federation.finalizeRound(roundId, NEXT_ROOT, AGGREGATE_ROOT, cidOf("next"));
+        conclude(roundId);
     }
 
     function test_registersAVersionOfAFinalRound() public {

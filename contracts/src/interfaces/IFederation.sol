@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Round} from "../libraries/RoundLib.sol";
+import {Proposal, Round} from "../libraries/RoundLib.sol";
 import {Refusal, Rules} from "../libraries/RulesLib.sol";
+import {Security} from "../libraries/SecurityLib.sol";
 import {Submission, Update} from "../libraries/UpdateTypes.sol";
+import {IEscrow} from "./IEscrow.sol";
 
 /// @title A federation: who trains together, by which rules, and what each round came to
 /// @notice The owner sets members and the coordinator. The coordinator opens rounds, relays the updates that members
 ///         sign, and states what they aggregate to. The contract decides which updates count and how much.
 ///
-///         Examples, accuracy and loss are attested by the clients, not proved. The model and aggregate roots of a
-///         final round are stated by the coordinator; anyone can recompute them from the updates, whose roots,
-///         weights and content addresses the events carry.
-interface IFederation {
+///         Examples, accuracy and loss are attested by the clients, not proved. What the updates of a round come to is
+///         stated by the coordinator under a bond; for a while anyone may prove to `Disputes` that it is wrong. Each
+///         state of a round has an end that anyone can bring about (table in `RoundLib`).
+interface IFederation is IEscrow {
     /// @notice A federation exists.
     event FederationCreated(
         address indexed owner,
@@ -54,20 +56,51 @@ interface IFederation {
     event UpdateRefused(
         uint64 indexed round, address indexed member, Refusal indexed reason, bytes32 updateRoot, bytes cid
     );
-    /// @notice A round came to a new model, whose binary CIDv1 is given.
+    /// @notice What stands behind proposals, and the contract that hears disputes.
+    event SecuritySet(Security security, address disputes);
+    /// @notice The coordinator states what a round came to. Unless it is proved wrong it can become final after `until`
+    ///         (Unix seconds). `cid` is the binary CIDv1 of the model.
+    event RoundProposed(
+        uint64 indexed round,
+        bytes32 indexed modelRoot,
+        bytes32 indexed aggregateRoot,
+        uint16 attempt,
+        bytes32 aggregationRoot,
+        uint64 totalWeight,
+        uint64 until,
+        bytes cid
+    );
+    /// @notice Data were demanded: the proposal can become final only after `until`.
+    event ChallengeExtended(uint64 indexed round, uint64 until);
+    /// @notice A proposal was proved wrong, or data demanded for it are missing.
+    event ProposalRejected(uint64 indexed round, address indexed challenger, uint16 attempt);
+    /// @notice An accepted update was proved bad and counts no longer.
+    event UpdateExcluded(
+        uint64 indexed round,
+        address indexed member,
+        address indexed challenger,
+        uint16 attempt,
+        uint32 index,
+        uint32 weight
+    );
+    /// @notice A round came to a new model: what its proposal number `attempt` states.
     event RoundFinal(
         uint64 indexed round,
         bytes32 indexed modelRoot,
         bytes32 indexed aggregateRoot,
         uint64 totalWeight,
         uint32 accepted,
-        bytes cid
+        uint16 attempt
     );
     /// @notice A round came to nothing; the next one opens over the same base.
     event RoundFailed(uint64 indexed round, address indexed by, uint32 accepted);
 
     /// @notice Only the coordinator may do this.
     error NotCoordinator(address caller);
+    /// @notice Only the contract that hears disputes may do this.
+    error NotDisputes(address caller);
+    /// @notice The update does not count already.
+    error AlreadyExcluded(uint64 roundId, uint32 index);
     /// @notice An address, root or content address is empty or too long.
     /// @param what Name of the parameter.
     error InvalidParameter(string what);
@@ -104,16 +137,39 @@ interface IFederation {
     /// @param submissions Signed updates.
     function submit(uint64 roundId, Submission[] calldata submissions) external;
 
-    /// @notice States what the accepted updates of a round aggregate to. Needs the quorum. Coordinator only.
-    /// @param roundId Number of the open round.
-    /// @param newModelRoot Root of base + floor(S / W).
-    /// @param aggregateRoot Root of S = Σ wᵢ·dᵢ.
-    /// @param cid Binary CIDv1 of the new model in the store.
-    function finalizeRound(uint64 roundId, bytes32 newModelRoot, bytes32 aggregateRoot, bytes calldata cid)
+    /// @notice States what the accepted updates of a round come to, under a bond taken from what is owed to the caller
+    ///         and what is sent along. Needs the quorum. Coordinator only.
+    /// @param roundId Number of an open round, or of one whose last proposal was rejected.
+    /// @param proposal Roots of the aggregation, the aggregate and the new model, and the model's address.
+    function propose(uint64 roundId, Proposal calldata proposal) external payable;
+
+    /// @notice Makes a proposal final that was not proved wrong in time. Anyone may.
+    /// @param roundId Number of the proposed round.
+    function finalizeRound(uint64 roundId) external;
+
+    /// @notice Gives a challenger time. `Disputes` only.
+    /// @param roundId Number of the proposed round.
+    /// @param until Unix time in seconds before which the proposal cannot become final.
+    function extendChallenge(uint64 roundId, uint64 until) external;
+
+    /// @notice Rejects the proposal and takes its bond. `Disputes` only.
+    /// @param roundId Number of the proposed round.
+    /// @param challenger Who proved it wrong.
+    function rejectProposal(uint64 roundId, address challenger) external;
+
+    /// @notice Leaves an update out and takes its signer's stake; the proposal falls, its bond does not. `Disputes`
+    ///         only, which has checked that this commitment stands at this index.
+    /// @param roundId Number of the proposed round.
+    /// @param index Index of the update among the accepted ones.
+    /// @param member Its signer.
+    /// @param weight Its weight.
+    /// @param challenger Who proved it bad.
+    function excludeUpdate(uint64 roundId, uint32 index, address member, uint32 weight, address challenger)
         external;
 
-    /// @notice Gives a round up: by the coordinator while it has no quorum, by anyone after its deadline.
-    /// @param roundId Number of the open round.
+    /// @notice Gives a round up: by the coordinator while it has no quorum, by anyone after its deadline or, if a
+    ///         proposal was rejected, a round's length after that.
+    /// @param roundId Number of the open or submitted round.
     function failRound(uint64 roundId) external;
 
     /// @return Address that runs the rounds.
@@ -124,6 +180,22 @@ interface IFederation {
 
     /// @return keccak-256 of the rules' ABI encoding.
     function rulesHash() external view returns (bytes32);
+
+    /// @return Bond, stake, fees and windows.
+    function security() external view returns (Security memory);
+
+    /// @return Contract that hears disputes.
+    function disputes() external view returns (address);
+
+    /// @notice A peak of the mountain range over the latest round's accepted updates; see `CommitmentTree`.
+    /// @param level Height of the peak; its bit must be set in the number of accepted updates.
+    /// @return Hash of the peak.
+    function commitmentPeak(uint256 level) external view returns (bytes32);
+
+    /// @param roundId Number of a round.
+    /// @param index Index of an accepted update.
+    /// @return True when it was proved bad.
+    function isExcluded(uint64 roundId, uint32 index) external view returns (bool);
 
     /// @return Root of the current model: that of the last final round, or the initial one.
     function modelRoot() external view returns (bytes32);

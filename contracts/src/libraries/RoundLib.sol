@@ -4,7 +4,12 @@ pragma solidity 0.8.37;
 /// @notice Where a round stands. `None`: never opened. `Final` and `Failed` are for ever.
 enum RoundState {
     None,
+    /// Takes updates.
     Open,
+    /// A proposal was rejected; the coordinator may make another over the same updates.
+    Submitted,
+    /// What the updates came to is stated, and can be challenged.
+    Proposed,
     Final,
     Failed
 }
@@ -14,50 +19,83 @@ struct Round {
     RoundState state;
     /// Unix time in seconds of the opening.
     uint64 openedAt;
-    /// Unix time in seconds after which no update is accepted and anyone may fail the round.
+    /// Unix time in seconds after which no update is accepted.
     uint64 deadline;
+    /// Unix time in seconds after which anyone may end the present state: fail an open or submitted round, make a
+    /// proposed one final.
+    uint64 until;
+    /// Proposals made so far.
+    uint16 attempt;
+    /// Accepted updates that were proved bad and do not count.
+    uint32 excluded;
     /// Highest member address accepted so far: updates come in ascending order, as the aggregate sums them.
     address lastMember;
     /// Number of accepted updates.
     uint32 accepted;
-    /// W = Σ wᵢ over the accepted updates.
+    /// W = Σ wᵢ over the updates that count.
     uint64 totalWeight;
     /// Model root the round trains from.
     bytes32 baseRoot;
-    /// Hash chain over the accepted updates; see `RoundLib.chain`.
-    bytes32 commitments;
-    /// Model root the round came to; zero unless final.
+    /// Model root proposed last; the round's result once it is final.
     bytes32 modelRoot;
-    /// Root of S = Σ wᵢ·dᵢ; zero unless final.
+    /// Root of S = Σ wᵢ·dᵢ proposed last.
     bytes32 aggregateRoot;
+    /// Top of the aggregation tree proposed last.
+    bytes32 aggregationRoot;
+}
+
+/// @notice What the coordinator states that the updates of a round come to.
+struct Proposal {
+    /// Top of the aggregation tree.
+    bytes32 aggregationRoot;
+    /// Root of S = Σ wᵢ·dᵢ.
+    bytes32 aggregateRoot;
+    /// Root of base + floor(S / W).
+    bytes32 modelRoot;
+    /// Binary CIDv1 of the new model in the store.
+    bytes cid;
 }
 
 /// @title State machine of a round
 /// @notice
-/// | from | call     | by             | when                                   | to     |
-/// |------|----------|----------------|----------------------------------------|--------|
-/// | None | open     | coordinator    | the round before it is not open        | Open   |
-/// | Open | accept   | coordinator    | until the deadline, addresses ascending| Open   |
-/// | Open | finalize | coordinator    | quorum reached                         | Final  |
-/// | Open | fail     | coordinator    | quorum not reached                     | Failed |
-/// | Open | fail     | anyone         | after the deadline                     | Failed |
+/// | from      | call            | by           | when                                          | to                  |
+/// |-----------|-----------------|--------------|-----------------------------------------------|---------------------|
+/// | None      | open            | coordinator  | the round before it is over                   | Open                |
+/// | Open      | accept          | coordinator  | until the deadline, addresses ascending       | Open                |
+/// | Open      | propose         | coordinator  | quorum reached                                | Proposed            |
+/// | Open      | fail            | coordinator  | quorum not reached                            | Failed              |
+/// | Open      | fail            | anyone       | after the deadline                            | Failed              |
+/// | Proposed  | extend          | `Disputes`   | data were demanded                            | Proposed            |
+/// | Proposed  | reject          | `Disputes`   | proved wrong, or demanded data are missing    | Submitted or Failed |
+/// | Proposed  | exclude         | `Disputes`   | an update was proved bad                      | Submitted or Failed |
+/// | Proposed  | finalize        | anyone       | after the challenge window                    | Final               |
+/// | Submitted | propose         | coordinator  |                                               | Proposed            |
+/// | Submitted | fail            | anyone       | a round's length after the rejection          | Failed              |
+///
+/// Reject and exclude lead to Failed when the attempts are used up or the quorum is lost.
 library RoundLib {
-    /// @notice The call needs the round to be open.
+    /// Proposals of one round. Each that is rejected costs a bond, so this bounds time, not harm.
+    uint16 internal constant MAX_ATTEMPTS = 8;
+
+    /// @notice The call needs the round to be in another state.
     /// @param roundId Number of the round.
     /// @param state Where it stands.
-    error RoundNotOpen(uint64 roundId, RoundState state);
+    error WrongState(uint64 roundId, RoundState state);
     /// @notice Members must come in ascending address order over all submissions of a round.
     /// @param previous Member accepted before.
     /// @param member Member that came after it.
     error MembersOutOfOrder(address previous, address member);
-    /// @notice Too few accepted updates to finalise.
-    /// @param accepted Accepted updates.
+    /// @notice Too few updates count to propose a result.
+    /// @param counted Updates that count.
     /// @param minClients Quorum.
-    error QuorumNotReached(uint32 accepted, uint32 minClients);
+    error QuorumNotReached(uint32 counted, uint32 minClients);
     /// @notice A round with its quorum can be failed only after its deadline.
     /// @param accepted Accepted updates.
     /// @param minClients Quorum.
     error QuorumReached(uint32 accepted, uint32 minClients);
+    /// @notice Wait until the present state has lasted long enough.
+    /// @param until Unix time in seconds after which the call is possible.
+    error TooEarly(uint64 until);
 
     /// @notice None → Open.
     /// @param self Round, never opened.
@@ -73,52 +111,66 @@ library RoundLib {
         self.state = RoundState.Open;
         self.openedAt = openedAt;
         self.deadline = deadline;
+        self.until = deadline;
         self.baseRoot = baseRoot;
     }
 
-    /// @notice Reverts unless the round is open.
+    /// @notice Reverts unless the round is in the given state.
     /// @param self Round.
     /// @param roundId Its number, for the error.
-    function requireOpen(Round storage self, uint64 roundId) internal view {
+    /// @param wanted State it must be in.
+    function requireState(Round storage self, uint64 roundId, RoundState wanted) internal view {
         RoundState state = self.state;
-        require(state == RoundState.Open, RoundNotOpen(roundId, state));
+        require(state == wanted, WrongState(roundId, state));
     }
 
-    /// @notice Open → Final.
-    /// @param self Open round.
+    /// @param self Round.
+    /// @return True while the round is neither final nor failed.
+    function isLive(Round storage self) internal view returns (bool) {
+        RoundState state = self.state;
+        return state == RoundState.Open || state == RoundState.Submitted || state == RoundState.Proposed;
+    }
+
+    /// @param self Round.
+    /// @return Accepted updates that were not excluded.
+    function counted(Round storage self) internal view returns (uint32) {
+        return self.accepted - self.excluded;
+    }
+
+    /// @notice Open or Submitted → Proposed.
+    /// @param self Round.
+    /// @param roundId Its number, for the errors.
     /// @param minClients Quorum.
-    /// @param modelRoot Root of the new model.
-    /// @param aggregateRoot Root of the aggregate.
-    function finalize(Round storage self, uint32 minClients, bytes32 modelRoot, bytes32 aggregateRoot)
-        internal
-    {
-        uint32 accepted = self.accepted;
-        require(accepted >= minClients, QuorumNotReached(accepted, minClients));
-        self.state = RoundState.Final;
-        self.modelRoot = modelRoot;
-        self.aggregateRoot = aggregateRoot;
+    /// @param proposal What the updates come to.
+    /// @param until Unix time in seconds, end of the challenge window.
+    function propose(
+        Round storage self,
+        uint64 roundId,
+        uint32 minClients,
+        Proposal calldata proposal,
+        uint64 until
+    ) internal {
+        RoundState state = self.state;
+        require(state == RoundState.Open || state == RoundState.Submitted, WrongState(roundId, state));
+        uint32 updates = counted(self);
+        require(updates >= minClients, QuorumNotReached(updates, minClients));
+        self.state = RoundState.Proposed;
+        self.until = until;
+        self.attempt += 1;
+        self.modelRoot = proposal.modelRoot;
+        self.aggregateRoot = proposal.aggregateRoot;
+        self.aggregationRoot = proposal.aggregationRoot;
     }
 
-    /// @notice Open → Failed.
-    /// @param self Open round.
-    function fail(Round storage self) internal {
-        self.state = RoundState.Failed;
-    }
-
-    /// @notice One link of the hash chain over accepted updates: c₀ = 0,
-    ///         cᵢ = keccak(abi.encode(cᵢ₋₁, member, weight, updateRoot, sumSquares)).
-    /// @dev One slot for any number of clients; the values themselves are in the events.
-    /// @param previous Chain so far.
-    /// @param member Signer.
-    /// @param weight Weight the contract gave.
-    /// @param updateRoot Root hash of the update.
-    /// @param sumSquares Root sum of the update.
-    /// @return Chain with the update.
-    function chain(bytes32 previous, address member, uint32 weight, bytes32 updateRoot, uint128 sumSquares)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(previous, member, weight, updateRoot, sumSquares));
+    /// @notice Proposed → Submitted, or Failed when no proposal could follow.
+    /// @param self Proposed round.
+    /// @param minClients Quorum.
+    /// @param until Unix time in seconds after which anyone may fail the round.
+    /// @return True when the round failed.
+    function reject(Round storage self, uint32 minClients, uint64 until) internal returns (bool) {
+        bool over = self.attempt >= MAX_ATTEMPTS || counted(self) < minClients;
+        self.state = over ? RoundState.Failed : RoundState.Submitted;
+        self.until = until;
+        return over;
     }
 }

@@ -40,7 +40,8 @@ enum Refusal {
     TooFewExamples,
     NormTooLarge,
     AccuracyTooLow,
-    LossTooHigh
+    LossTooHigh,
+    StakeTooLow
 }
 
 /// @notice What a round expects every update to state.

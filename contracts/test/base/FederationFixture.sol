@@ -3,7 +3,9 @@ pragma solidity 0.8.37;
 
 import {Federation} from "../../src/Federation.sol";
 import {IFederation} from "../../src/interfaces/IFederation.sol";
+import {Proposal} from "../../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
+import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
 import {TestBase} from "./TestBase.sol";
 
@@ -16,6 +18,8 @@ abstract contract FederationFixture is TestBase {
     bytes32 internal constant INITIAL_ROOT = keccak256("initial model");
     bytes32 internal constant NEXT_ROOT = keccak256("next model");
     bytes32 internal constant AGGREGATE_ROOT = keccak256("aggregate");
+    bytes32 internal constant AGGREGATION_ROOT = keccak256("aggregation");
+    uint128 internal constant BOND = 1 ether;
 
     address internal owner = address(0x0A11CE);
     address internal coordinator = address(0xC0FFEE);
@@ -27,8 +31,32 @@ abstract contract FederationFixture is TestBase {
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         _makeMembers();
-        federation =
-            new Federation(owner, coordinator, defaultRules(), members, INITIAL_ROOT, cidOf("initial"));
+        federation = createFederation(defaultRules(), defaultSecurity());
+        vm.deal(coordinator, 100 * BOND);
+    }
+
+    function createFederation(Rules memory rules, Security memory security) internal returns (Federation) {
+        return new Federation(owner, coordinator, rules, security, members, INITIAL_ROOT, cidOf("initial"));
+    }
+
+    function defaultSecurity() internal pure returns (Security memory) {
+        return Security({challengeSeconds: 600, answerSeconds: 120, bond: BOND, stake: 0, demandFee: 1000});
+    }
+
+    function defaultProposal() internal pure returns (Proposal memory) {
+        return Proposal(AGGREGATION_ROOT, AGGREGATE_ROOT, NEXT_ROOT, cidOf("next"));
+    }
+
+    function propose(uint64 roundId) internal {
+        vm.prank(coordinator);
+        federation.propose{value: BOND}(roundId, defaultProposal());
+    }
+
+    /// @dev Proposes, and makes final when the window is over.
+    function conclude(uint64 roundId) internal {
+        propose(roundId);
+        vm.warp(federation.round(roundId).until + 1);
+        federation.finalizeRound(roundId);
     }
 
     function defaultRules() internal pure returns (Rules memory) {

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {DataDemands} from "./DataDemands.sol";
+import {
+    CommitmentProof,
+    Fraud,
+    IDisputes,
+    UpdateNode,
+    VectorNode,
+    VectorPlace
+} from "./interfaces/IDisputes.sol";
+import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
+import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
+import {MeanLib} from "./libraries/MeanLib.sol";
+import {MerkleSumTree, SumNode, UpdatePlace} from "./libraries/MerkleSumTree.sol";
+import {Round} from "./libraries/RoundLib.sol";
+import {UpdateNodes} from "./libraries/UpdateNodes.sol";
+import {VectorNodes} from "./libraries/VectorNodes.sol";
+import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
+
+/// @title Disputes
+/// @notice Fraud proofs about the proposals of the federation that created it; see `IDisputes`.
+contract Disputes is IDisputes, DataDemands {
+    /// Length of the model's vector.
+    uint64 public immutable elements;
+
+    mapping(bytes32 digest => uint256 blockNumber) private _committedAt;
+
+    /// @param elements_ Length of the model's vector.
+    /// @param answerSeconds_ Seconds to answer a demand for data.
+    /// @param demandFee_ Wei that such a demand costs.
+    constructor(uint64 elements_, uint64 answerSeconds_, uint256 demandFee_)
+        DataDemands(answerSeconds_, demandFee_)
+    {
+        elements = elements_;
+    }
+
+    /// @inheritdoc IDisputes
+    function commit(bytes32 digest) external {
+        // The first commitment counts: nobody can push another's into a later block.
+        if (_committedAt[digest] == 0) _committedAt[digest] = block.number;
+        emit ChallengeCommitted(digest, msg.sender);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveWrongMean(
+        uint64 roundId,
+        uint32 index,
+        Chunk calldata base,
+        Chunk calldata sums,
+        Chunk calldata model,
+        bytes32
+    ) external {
+        Round memory round = _begin(roundId);
+        _requireChunk(VectorKind.Model, index, base, round.baseRoot, "base");
+        _requireChunk(VectorKind.Sums, index, sums, round.aggregateRoot, "aggregate");
+        _requireChunk(VectorKind.Model, index, model, round.modelRoot, "model");
+        require(!MeanLib.follows(base.values, sums.values, model.values, round.totalWeight), NoFraud());
+        _reject(roundId, round.attempt, Fraud.WrongMean);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveWrongSum(
+        uint64 roundId,
+        AggregationNode calldata node,
+        bytes calldata left,
+        bytes calldata right,
+        uint32 index,
+        Chunk calldata sums,
+        Chunk calldata leftSums,
+        Chunk calldata rightSums,
+        bytes32
+    ) external {
+        Round memory round = _begin(roundId);
+        _requireNode(node, round);
+        require(AggregationTree.isNode(node.preimage), NotPartOf("node"));
+        _requireChildren(node.preimage, left, right);
+        _requireChunk(VectorKind.Sums, index, sums, AggregationTree.sumsOf(node.preimage), "sums");
+        if (left.length > 0) {
+            _requireChunk(VectorKind.Sums, index, leftSums, AggregationTree.sumsOf(left), "left sums");
+        }
+        if (right.length > 0) {
+            _requireChunk(VectorKind.Sums, index, rightSums, AggregationTree.sumsOf(right), "right sums");
+        }
+        require(
+            !MeanLib.adds(sums.values, left.length > 0, leftSums.values, right.length > 0, rightSums.values),
+            NoFraud()
+        );
+        _reject(roundId, round.attempt, Fraud.WrongSum);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveWrongProduct(
+        uint64 roundId,
+        AggregationNode calldata leaf,
+        Commitment calldata commitment,
+        uint32 index,
+        bytes calldata values,
+        SumNode[] calldata siblings,
+        Chunk calldata sums,
+        bytes32
+    ) external {
+        Round memory round = _begin(roundId);
+        _requireLeaf(leaf, round);
+        require(
+            CommitmentTree.leafHash(commitment) == AggregationTree.commitmentOf(leaf.preimage),
+            NotPartOf("commitment")
+        );
+        require(
+            MerkleSumTree.verify(
+                _placeOf(roundId, commitment.member),
+                index,
+                values,
+                siblings,
+                SumNode(commitment.updateRoot, commitment.sumSquares)
+            ),
+            NotPartOf("update")
+        );
+        _requireChunk(VectorKind.Sums, index, sums, AggregationTree.sumsOf(leaf.preimage), "sums");
+        require(!MeanLib.multiplies(sums.values, values, commitment.weight), NoFraud());
+        _reject(roundId, round.attempt, Fraud.WrongProduct);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveWrongNode(
+        uint64 roundId,
+        AggregationNode calldata node,
+        bytes calldata left,
+        bytes calldata right,
+        uint32 index,
+        bytes32
+    ) external {
+        Round memory round = _begin(roundId);
+        uint256 level = _requireNode(node, round);
+        bool wrong = node.preimage.length == 0
+            ? index >> level == node.position && _counts(roundId, round.accepted, index)
+            : _isWrong(roundId, round, node, level, left, right);
+        require(wrong, NoFraud());
+        _reject(roundId, round.attempt, Fraud.WrongNode);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveWrongLeaf(
+        uint64 roundId,
+        AggregationNode calldata leaf,
+        CommitmentProof calldata accepted,
+        bytes32
+    ) external {
+        Round memory round = _begin(roundId);
+        _requireLeaf(leaf, round);
+        require(accepted.index == leaf.position, NotPartOf("commitment"));
+        bytes32 commitment = _requireAccepted(round.accepted, accepted);
+        require(
+            AggregationTree.commitmentOf(leaf.preimage) != commitment
+                || AggregationTree.weightOf(leaf.preimage) != accepted.commitment.weight,
+            NoFraud()
+        );
+        _reject(roundId, round.attempt, Fraud.WrongLeaf);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveMalformedVector(
+        uint64 roundId,
+        VectorPlace calldata place,
+        VectorNode calldata node,
+        bytes32
+    ) external {
+        Round memory round = _begin(roundId);
+        (VectorKind kind, bytes32 root) = _vectorAt(place, round);
+        require(VectorNodes.leadsTo(kind, elements, node, root), NotPartOf("vector"));
+        require(!VectorNodes.isWellFormed(kind, elements, node), NoFraud());
+        _reject(roundId, round.attempt, Fraud.MalformedVector);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveMalformedRoot(uint64 roundId, VectorPlace calldata place, bytes calldata preimage, bytes32)
+        external
+    {
+        Round memory round = _begin(roundId);
+        (VectorKind kind, bytes32 root) = _vectorAt(place, round);
+        require(keccak256(preimage) == root, NotPartOf("vector"));
+        require(!VectorNodes.isRoot(kind, elements, preimage), NoFraud());
+        _reject(roundId, round.attempt, Fraud.MalformedVector);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveBadUpdate(
+        uint64 roundId,
+        CommitmentProof calldata accepted,
+        UpdateNode calldata node,
+        bytes32
+    ) external {
+        Round memory round = _begin(roundId);
+        _requireAccepted(round.accepted, accepted);
+        Commitment calldata commitment = accepted.commitment;
+        require(
+            UpdateNodes.leadsTo(elements, node, SumNode(commitment.updateRoot, commitment.sumSquares)),
+            NotPartOf("update")
+        );
+        UpdatePlace memory place = _placeOf(roundId, commitment.member);
+        require(!UpdateNodes.isWellFormed(place, node), NoFraud());
+        emit FraudProved(roundId, msg.sender, Fraud.BadUpdate, round.attempt);
+        federation.excludeUpdate(roundId, accepted.index, commitment.member, commitment.weight, msg.sender);
+    }
+
+    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed.
+    function _begin(uint64 roundId) private view returns (Round memory) {
+        bytes32 digest = keccak256(abi.encode(msg.sender, keccak256(msg.data)));
+        uint256 committedAt = _committedAt[digest];
+        require(committedAt != 0 && committedAt < block.number, NotCommitted(digest));
+        return _proposed(roundId);
+    }
+
+    function _reject(uint64 roundId, uint16 attempt, Fraud fraud) private {
+        emit FraudProved(roundId, msg.sender, fraud, attempt);
+        federation.rejectProposal(roundId, msg.sender);
+    }
+
+    function _requireChunk(
+        VectorKind kind,
+        uint32 index,
+        Chunk calldata chunk,
+        bytes32 root,
+        string memory what
+    ) private view {
+        require(VectorTree.holds(kind, elements, index, chunk, root), NotPartOf(what));
+    }
+
+    /// @dev Checks that a node stands in the proposal's aggregation tree, and returns its level.
+    function _requireNode(AggregationNode calldata node, Round memory round)
+        private
+        pure
+        returns (uint256 level)
+    {
+        uint256 height = AggregationTree.height(round.accepted);
+        uint256 depth = node.path.length;
+        require(
+            depth <= height && node.position >> depth == 0
+                && AggregationTree.climb(node) == round.aggregationRoot,
+            NotPartOf("aggregation")
+        );
+        return height - depth;
+    }
+
+    function _requireLeaf(AggregationNode calldata leaf, Round memory round) private pure {
+        require(_requireNode(leaf, round) == 0 && AggregationTree.isLeaf(leaf.preimage), NotPartOf("leaf"));
+    }
+
+    function _requireChildren(bytes calldata node, bytes calldata left, bytes calldata right) private pure {
+        (bytes32 leftHash, bytes32 rightHash) = AggregationTree.childrenOf(node);
+        require(AggregationTree.hashOf(left) == leftHash, NotPartOf("left child"));
+        require(AggregationTree.hashOf(right) == rightHash, NotPartOf("right child"));
+        // Shorter ones state no weight and no sums: they are malformed themselves, which `proveWrongNode` shows.
+        require(left.length == 0 || left.length >= AggregationTree.HEAD_BYTES, NotPartOf("left child"));
+        require(right.length == 0 || right.length >= AggregationTree.HEAD_BYTES, NotPartOf("right child"));
+    }
+
+    /// @dev Checks that an update was accepted at its index, and returns the hash of its commitment.
+    function _requireAccepted(uint32 count, CommitmentProof calldata proof)
+        private
+        view
+        returns (bytes32 commitment)
+    {
+        require(proof.index < count, NotPartOf("commitments"));
+        (uint256 level, uint256 position) = CommitmentTree.locate(count, proof.index);
+        commitment = CommitmentTree.leafHash(proof.commitment);
+        require(
+            proof.siblings.length == level
+                && CommitmentTree.climb(commitment, position, proof.siblings)
+                    == federation.commitmentPeak(level),
+            NotPartOf("commitments")
+        );
+    }
+
+    function _vectorAt(VectorPlace calldata place, Round memory round)
+        private
+        pure
+        returns (VectorKind kind, bytes32 root)
+    {
+        if (place.isModel) return (VectorKind.Model, round.modelRoot);
+        _requireNode(place.holder, round);
+        require(place.holder.preimage.length >= AggregationTree.HEAD_BYTES, NotPartOf("aggregation"));
+        return (VectorKind.Sums, AggregationTree.sumsOf(place.holder.preimage));
+    }
+
+    function _placeOf(uint64 roundId, address member) private view returns (UpdatePlace memory) {
+        return UpdatePlace(block.chainid, address(federation), roundId, member, elements);
+    }
+
+    function _counts(uint64 roundId, uint32 accepted, uint32 index) private view returns (bool) {
+        return index < accepted && !federation.isExcluded(roundId, index);
+    }
+
+    /// @dev Whether a node that is not empty is wrong by itself or against its children.
+    function _isWrong(
+        uint64 roundId,
+        Round memory round,
+        AggregationNode calldata node,
+        uint256 level,
+        bytes calldata left,
+        bytes calldata right
+    ) private view returns (bool) {
+        bytes calldata preimage = node.preimage;
+        if (!(level == 0 ? AggregationTree.isLeaf(preimage) : AggregationTree.isNode(preimage))) return true;
+        uint64 weight = AggregationTree.weightOf(preimage);
+        if (
+            node.path.length == 0
+                && (weight != round.totalWeight || AggregationTree.sumsOf(preimage) != round.aggregateRoot)
+        ) return true;
+        if (level == 0) return !_counts(roundId, round.accepted, node.position);
+        _requireChildren(preimage, left, right);
+        if (left.length == 0 && right.length == 0) return true;
+        return weight != uint256(AggregationTree.weightOf(left)) + AggregationTree.weightOf(right);
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {PullPayments} from "./PullPayments.sol";
+import {IEscrow} from "./interfaces/IEscrow.sol";
+
+/// @title Bonds and stakes of a federation
+/// @notice See `IEscrow`.
+abstract contract Escrow is IEscrow, PullPayments {
+    /// @dev The bond of the pending proposal; there is one at a time. The holder stays when it is released, which
+    ///      spares the next round a new slot.
+    struct Bond {
+        address holder;
+        uint96 amount;
+    }
+
+    /// @dev What a member risks, and the last round it counts in.
+    struct Stake {
+        uint128 amount;
+        uint64 lastRound;
+    }
+
+    /// @inheritdoc IEscrow
+    uint256 public burnt;
+
+    Bond private _bond;
+    mapping(address member => Stake) private _stakes;
+
+    /// @inheritdoc IEscrow
+    function deposit() external payable {
+        _credit(msg.sender, msg.value);
+        emit Deposited(msg.sender, msg.value);
+    }
+
+    /// @inheritdoc IEscrow
+    function stake() external payable {
+        Stake storage own = _stakes[msg.sender];
+        // There is less money than 2^128 wei.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        own.amount += uint128(msg.value);
+        emit Staked(msg.sender, msg.value, own.amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function unstake() external {
+        Stake storage own = _stakes[msg.sender];
+        uint128 amount = own.amount;
+        require(amount > 0, NoStake(msg.sender));
+        require(!_isLive(own.lastRound), StakeLocked(own.lastRound));
+        own.amount = 0;
+        _credit(msg.sender, amount);
+        emit Unstaked(msg.sender, amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function stakeOf(address member) external view returns (uint256) {
+        return _stakes[member].amount;
+    }
+
+    /// @inheritdoc IEscrow
+    function lockedBond() external view returns (uint256) {
+        return _bond.amount;
+    }
+
+    /// @dev Takes a bond from what the caller is owed and sends along.
+    function _lockBond(uint256 amount) internal {
+        uint256 available = owed[msg.sender] + msg.value;
+        require(available >= amount, BondNotCovered(available, amount));
+        owed[msg.sender] = available - amount;
+        // `SecurityLib` keeps bonds below 2^96.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _bond = Bond(msg.sender, uint96(amount));
+    }
+
+    /// @dev The proposal was not wrong: its bond is owed to who posted it.
+    function _releaseBond() internal {
+        Bond memory bond = _bond;
+        _bond.amount = 0;
+        _credit(bond.holder, bond.amount);
+    }
+
+    /// @dev The proposal was wrong: its bond is lost.
+    function _slashBond(address challenger) internal {
+        Bond memory bond = _bond;
+        _bond.amount = 0;
+        _slash(bond.holder, bond.amount, challenger);
+    }
+
+    /// @dev A member's update was bad: all it has at stake is lost.
+    function _slashStake(address member, address challenger) internal {
+        uint256 amount = _stakes[member].amount;
+        _stakes[member].amount = 0;
+        if (amount > 0) _slash(member, amount, challenger);
+    }
+
+    /// @dev Holds a member's stake until the round is over. False if the stake does not suffice.
+    function _holdStake(address member, uint256 least, uint64 roundId) internal returns (bool) {
+        Stake storage own = _stakes[member];
+        if (own.amount < least) return false;
+        own.lastRound = roundId;
+        return true;
+    }
+
+    /// @dev Whether a round is neither final nor failed.
+    function _isLive(uint64 roundId) internal view virtual returns (bool);
+
+    function _slash(address account, uint256 amount, address challenger) private {
+        uint256 reward = amount / 2;
+        burnt += amount - reward;
+        _credit(challenger, reward);
+        emit Slashed(account, challenger, reward, amount - reward);
+    }
+}

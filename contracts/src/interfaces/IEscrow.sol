@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IPullPayments} from "./IPullPayments.sol";
+
+/// @title Bonds and stakes of a federation
+/// @notice The contract's balance is always the sum of what is owed, the bond of the pending proposal, the stakes, and
+///         what was burnt (which stays in the contract, out of everyone's reach). At least half of what is lost is
+///         burnt, so that proving oneself wrong does not pay.
+interface IEscrow is IPullPayments {
+    /// @notice An account paid in, in wei: for bonds, or to withdraw again.
+    event Deposited(address indexed account, uint256 amount);
+    /// @notice A member's stake grew to `total`.
+    event Staked(address indexed member, uint256 amount, uint256 total);
+    /// @notice A member took its stake back; it is owed to it now.
+    event Unstaked(address indexed member, uint256 amount);
+    /// @notice An account lost a bond or stake: `reward` is owed to the challenger, `burnt` is gone.
+    event Slashed(address indexed account, address indexed challenger, uint256 reward, uint256 burnt);
+
+    /// @notice The deposit and what was sent along do not cover the bond.
+    error BondNotCovered(uint256 available, uint256 bond);
+    /// @notice The caller has no stake.
+    error NoStake(address member);
+    /// @notice The round that the member signed last is not over.
+    error StakeLocked(uint64 roundId);
+
+    /// @notice Pays in for the bonds of proposals to come.
+    function deposit() external payable;
+
+    /// @notice Adds to the caller's stake.
+    function stake() external payable;
+
+    /// @notice Takes the caller's stake back, once the last round it counted in is over. It is owed afterwards.
+    function unstake() external;
+
+    /// @param member Any address.
+    /// @return Wei that it has at stake.
+    function stakeOf(address member) external view returns (uint256);
+
+    /// @return Wei that stand behind the pending proposal.
+    function lockedBond() external view returns (uint256);
+
+    /// @return Wei burnt so far.
+    function burnt() external view returns (uint256);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title Hashes within preimages
+/// @notice Where the nodes of all trees keep the hashes of what is below them.
+library Preimage {
+    /// @param preimage Preimage of a node, whose first byte tells its kind.
+    /// @param hash Hash to look for; 0 stands for nothing and is never found.
+    /// @return True when the preimage holds the hash in one of its kind's places.
+    function holds(bytes calldata preimage, bytes32 hash) internal pure returns (bool) {
+        if (preimage.length == 0 || hash == 0) return false;
+        uint8 kind = uint8(preimage[0]);
+        // Update node: left ‖ leftSum ‖ right ‖ rightSum.
+        if (kind == 0x01) return _at(preimage, 1, hash) || _at(preimage, 49, hash);
+        // Vector node: left ‖ right.
+        if (kind == 0x03 || kind == 0x06) return _at(preimage, 1, hash) || _at(preimage, 33, hash);
+        // Vector root: elements ‖ top.
+        if (kind == 0x04 || kind == 0x07) return _at(preimage, 9, hash);
+        // Aggregation leaf: weight ‖ sums ‖ commitment.
+        if (kind == 0x08) return _at(preimage, 9, hash) || _at(preimage, 41, hash);
+        // Aggregation node: weight ‖ sums ‖ left ‖ right.
+        if (kind == 0x09) {
+            return _at(preimage, 9, hash) || _at(preimage, 41, hash) || _at(preimage, 73, hash);
+        }
+        // Commitment: member ‖ weight ‖ updateRoot ‖ sumSquares.
+        return kind == 0x0a && _at(preimage, 25, hash);
+    }
+
+    function _at(bytes calldata preimage, uint256 offset, bytes32 hash) private pure returns (bool) {
+        return preimage.length >= offset + 32 && bytes32(preimage[offset:offset + 32]) == hash;
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice What stands behind a proposal, and how long it can be challenged. Fixed when a federation is created.
+struct Security {
+    /// Seconds in which a proposal can be challenged before it may become final.
+    uint64 challengeSeconds;
+    /// Seconds to answer a demand for data, and again to go on from the answer.
+    uint64 answerSeconds;
+    /// Wei that the coordinator loses for a proposal that is proved wrong.
+    uint128 bond;
+    /// Wei that a member must have at stake to sign; 0 asks for none.
+    uint128 stake;
+    /// Wei that a demand for data costs; it pays for the answer, or comes back when there is none.
+    uint128 demandFee;
+}
+
+/// @title Ranges of `Security`
+library SecurityLib {
+    /// Longest window: every deadline must come.
+    uint64 internal constant MAX_SECONDS = 30 days;
+
+    /// @notice A field is out of its range.
+    /// @param field Name of the field of `Security`.
+    error InvalidSecurity(string field);
+
+    /// @notice Reverts unless every field is in its range.
+    /// @param security Fields to check.
+    function validate(Security memory security) internal pure {
+        require(
+            security.challengeSeconds > 0 && security.challengeSeconds <= MAX_SECONDS,
+            InvalidSecurity("challengeSeconds")
+        );
+        require(
+            security.answerSeconds > 0 && security.answerSeconds <= MAX_SECONDS,
+            InvalidSecurity("answerSeconds")
+        );
+        // Without a bond a lie costs nothing, and finding it pays nothing.
+        require(security.bond > 0 && security.bond <= type(uint96).max, InvalidSecurity("bond"));
+    }
+}
