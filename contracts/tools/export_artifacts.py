@@ -23,7 +23,7 @@ from typing import Any
 
 CONTRACTS = Path(__file__).resolve().parent.parent
 ARTIFACTS = CONTRACTS.parent / "src" / "fedvm" / "chain" / "artifacts"
-NAMES = ("Federation", "ModelService")
+NAMES = ("Federation", "Disputes", "ModelService")
 SETTINGS = ("optimizer", "evmVersion", "viaIR")
 
 

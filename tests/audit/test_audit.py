@@ -13,7 +13,7 @@ from small_run import small_config, write_digits
 from fedvm.audit.findings import CHECKS, AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain import open_run
-from fedvm.chain.federation_types import RoundFinal, UpdateAccepted
+from fedvm.chain.federation_types import RoundProposed, UpdateAccepted
 from fedvm.pipeline.run import run_all
 from fedvm.store import Cid
 
@@ -87,8 +87,8 @@ def test_a_missing_update_is_named(copy: Path) -> None:
 
 def test_an_altered_model_is_named(copy: Path) -> None:
     with open_run(copy) as run:
-        final = [e for e in run.federation_contract.events() if isinstance(e, RoundFinal)]
-        _flip(run.store.file_of(Cid.from_binary(final[0].cid)), 5)
+        proposed = [e for e in run.federation_contract.events() if isinstance(e, RoundProposed)]
+        _flip(run.store.file_of(Cid.from_binary(proposed[0].cid)), 5)
     checks = {(finding.check, finding.place.round) for finding in _audit(copy).findings}
     assert checks == {("model data", 1), ("aggregate", 2)}
 

@@ -15,28 +15,28 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
     MemberAdded,
+    Proposal,
     Refusal,
     RoundFinal,
     RoundOpened,
     RoundState,
     UpdateAccepted,
 )
-from fedvm.encoding import Domain, recover_signer, update_digest
+from fedvm.encoding import Domain, Security, recover_signer, update_digest
 
+SECURITY = Security()
 NEW_ROOT, AGGREGATE_ROOT = b"\x11" * 32, b"\x22" * 32
+PROPOSAL = Proposal(b"\x33" * 32, AGGREGATE_ROOT, NEW_ROOT, some_cid("model 1"))
 
 
-def run_round(setup: Setup) -> tuple[RoundOpened, RoundFinal]:
+def run_round(setup: Setup, chain: EmbeddedChain) -> tuple[RoundOpened, RoundFinal]:
     opened, _ = setup.federation.open_round(setup.coordinator)
     submissions = [setup.submission(member, opened) for member in setup.members]
     assert len(setup.federation.submit(setup.coordinator, opened.round, submissions).accepted) == 3
-    final, _ = setup.federation.finalize_round(
-        setup.coordinator,
-        opened.round,
-        model_root=NEW_ROOT,
-        aggregate_root=AGGREGATE_ROOT,
-        cid=some_cid("model 1"),
-    )
+    proposed, _ = setup.federation.propose(setup.coordinator, opened.round, PROPOSAL)
+    assert (proposed.attempt, proposed.cid) == (1, PROPOSAL.cid)
+    chain.advance_time(SECURITY.challenge_seconds + 1)
+    final, _ = setup.federation.finalize_round(setup.members[0], opened.round)
     return opened, final
 
 
@@ -58,8 +58,8 @@ def test_creation_is_read_back(setup: Setup) -> None:
     assert sum(isinstance(event, MemberAdded) for event in federation.events_of(setup.created)) == 3
 
 
-def test_a_round_becomes_final(setup: Setup) -> None:
-    opened, final = run_round(setup)
+def test_a_round_becomes_final(setup: Setup, chain: EmbeddedChain) -> None:
+    opened, final = run_round(setup, chain)
     federation = setup.federation
     assert opened.round == federation.current_round() == 1
     assert opened.seed == federation.round_seed(1)
@@ -70,11 +70,11 @@ def test_a_round_becomes_final(setup: Setup) -> None:
     assert (stored.model_root, stored.aggregate_root) == (NEW_ROOT, AGGREGATE_ROOT)
     assert federation.model_root() == NEW_ROOT
     kinds = [type(event).__name__ for event in federation.events(first=opened.at.block_number)]
-    assert kinds == ["RoundOpened", *["UpdateAccepted"] * 3, "RoundFinal"]
+    assert kinds == ["RoundOpened", *["UpdateAccepted"] * 3, "RoundProposed", "RoundFinal"]
 
 
-def test_what_was_signed_can_be_checked_from_events_alone(setup: Setup) -> None:
-    opened, _ = run_round(setup)
+def test_what_was_signed_can_be_checked_from_events_alone(setup: Setup, chain: EmbeddedChain) -> None:
+    opened, _ = run_round(setup, chain)
     domain = Domain(setup.w3.eth.chain_id, setup.federation.address)
     events = list(setup.federation.events([UpdateAccepted]))
     assert len(events) == 3
@@ -135,9 +135,7 @@ def test_reverts_are_decoded(setup: Setup) -> None:
         federation.open_round(coordinator)
     federation.submit(coordinator, 1, [setup.submission(setup.members[0], opened)])
     with pytest.raises(TransactionFailed, match=r"QuorumNotReached\(1, 2\)") as raised:
-        federation.finalize_round(
-            coordinator, 1, model_root=NEW_ROOT, aggregate_root=AGGREGATE_ROOT, cid=some_cid("x")
-        )
+        federation.propose(coordinator, 1, PROPOSAL)
     assert len(raised.value.data) == 4 + 64
     with pytest.raises(CallFailed, match=r"UnknownRound\(5\)"):
         federation.round_seed(5)
@@ -162,6 +160,22 @@ def test_anyone_fails_a_round_after_its_deadline(setup: Setup, chain: EmbeddedCh
     chain.advance_time(RULES.round_seconds + 1)
     failed, _ = setup.federation.fail_round(user, 1)
     assert failed.by == user.address
+
+
+def test_money_goes_in_and_out(setup: Setup, chain: EmbeddedChain) -> None:
+    federation, member = setup.federation, setup.members[0]
+    assert federation.security() == SECURITY
+    run_round(setup, chain)
+    assert federation.owed(setup.coordinator.address) == SECURITY.bond and federation.locked_bond() == 0
+    federation.deposit(member, 7)
+    federation.stake(member, 5)
+    assert (federation.owed(member.address), federation.stake_of(member.address)) == (7, 5)
+    federation.unstake(member)
+    federation.withdraw(member)
+    assert (federation.owed(member.address), federation.stake_of(member.address)) == (0, 0)
+    assert setup.w3.eth.get_balance(federation.address) == SECURITY.bond  # type: ignore[arg-type]
+    with pytest.raises(TransactionFailed, match="NothingOwed"):
+        federation.withdraw(member)
 
 
 def test_many_updates_are_split_over_messages_of_64_kib(chain: EmbeddedChain) -> None:

@@ -15,7 +15,7 @@ CONTRACTS = ROOT / "contracts"
 FORGE = CONTRACTS / "node_modules" / ".bin" / "forge"
 EXPORT = CONTRACTS / "tools" / "export_artifacts.py"
 ARTIFACTS = ROOT / "src" / "fedvm" / "chain" / "artifacts"
-NAMES = ("Federation", "ModelService")
+NAMES = ("Federation", "Disputes", "ModelService")
 RUNTIME_LIMIT = 24_576  # EIP-170, and Filecoin's EVM
 MESSAGE_LIMIT = 65_536  # a Filecoin message, which creation code and constructor arguments must fit
 

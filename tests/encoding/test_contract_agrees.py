@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from test_typed_data import anything
 from web3 import EthereumTesterProvider, Web3
 
-from fedvm.encoding import Domain, Rules, Update, update_digest
+from fedvm.encoding import Domain, Rules, Security, Update, update_digest
 
 RULES = Rules(2, 1, 400, (5 * 2**16) ** 2, 64, 16, 3600, 100_000, 5_000_000)
 
@@ -26,6 +26,7 @@ def federation() -> Iterator[tuple[Any, Domain]]:
         owner,
         coordinator,
         RULES.as_tuple(),
+        Security().as_tuple(),
         sorted(members),
         b"\x07" * 32,
         b"\x01\x55\x12\x20" + bytes(32),

@@ -126,6 +126,11 @@ def create_bench(path: Path, clients: int, **rule_changes: int) -> Bench:
         model_root=root,
         model_cid=Cid.parse(cid).binary,
     )
-    ledger = ChainLedger(contract, chain.account("coordinator"), first_block=receipt.block_number)
+    ledger = ChainLedger(
+        contract,
+        chain.account("coordinator"),
+        first_block=receipt.block_number,
+        pass_time=chain.advance_time,
+    )
     keys = ["0x" + bytes(account.key).hex() for account in accounts]
     return Bench(path, chain, ledger, store, keys, initial)

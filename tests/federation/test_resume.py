@@ -44,9 +44,11 @@ def assert_resumes(bench: Bench, expected: FederationResult, **crash: Any) -> No
     assert bench.ledger.current_round() == SETTINGS.rounds
 
 
-# The second round's calls: each round has 1 open, 1 submit, 1 finalise, and 3 + 2 puts.
+# The second round's calls: each round has 1 open, 1 submit, 1 propose, 1 conclude, and 3 + 2 puts.
 LEDGER_STEPS = [
-    (method, when) for method in ("open_round", "submit", "finalise") for when in ("before", "after")
+    (method, when)
+    for method in ("open_round", "submit", "propose", "conclude")
+    for when in ("before", "after")
 ]
 
 

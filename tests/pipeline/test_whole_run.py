@@ -55,9 +55,9 @@ def test_what_is_exported_is_the_federated_model(finished: Finished) -> None:
     out, report = finished
     with open_run(out) as run:
         contract = run.federation_contract
-        final = [event for event in contract.events() if type(event).__name__ == "RoundFinal"][-1]
+        proposed = [event for event in contract.events() if type(event).__name__ == "RoundProposed"][-1]
         rules = contract.rules()
-        vector = int32_from_bytes(run.store.get(final.cid), rules.elements)
+        vector = int32_from_bytes(run.store.get(proposed.cid), rules.elements)
         version = run.model_service.version(run.model_service.current_version())
     assert "0x" + model_root(vector).hex() == report.model.model_root
     assert version.model_root == model_root(vector) and version.round == 2

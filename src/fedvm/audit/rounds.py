@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,25 +15,30 @@ from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.audit.verdict import Circumstances, signer_of, verdict
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
+    ChallengeExtended,
     FederationCreated,
     FederationEvent,
     MemberAdded,
     MemberRemoved,
+    ProposalRejected,
     Refusal,
     RoundFailed,
     RoundFinal,
     RoundOpened,
+    RoundProposed,
     UpdateAccepted,
+    UpdateExcluded,
     UpdateRefused,
 )
 from fedvm.encoding import (
     Contribution,
+    CountedUpdate,
     Domain,
     EncodingError,
     Rules,
     Update,
     UpdateContext,
-    aggregate_root,
+    aggregation_tree,
     int32_from_bytes,
     model_root,
     update_tree,
@@ -41,6 +46,17 @@ from fedvm.encoding import (
 )
 from fedvm.encoding.vector import IntVector
 from fedvm.store import ContentStore, StoreError
+
+_RoundEvent = (
+    UpdateAccepted
+    | UpdateRefused
+    | RoundProposed
+    | ChallengeExtended
+    | ProposalRejected
+    | UpdateExcluded
+    | RoundFinal
+    | RoundFailed
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,11 @@ class _OpenRound:
     last_member: str = ""
     total_weight: int = 0
     accepted: int = 0
-    contributions: list[Contribution] = field(default_factory=list)
+    missing: set[int] = field(default_factory=set)  # indices of updates that could not be verified
+    updates: list[CountedUpdate | None] = field(default_factory=list)  # None: missing or excluded
+    proposal: RoundProposed | None = None
+    until: int = 0
+    rejected: bool = False
     expected: dict[str, Iterator[Refusal]] = field(default_factory=dict)  # by transaction, in its order
 
 
@@ -115,6 +135,15 @@ class FederationReplay:
                 self._on_accepted(event)
             case UpdateRefused():
                 self._on_refused(event)
+            case RoundProposed():
+                opened = self._opened(event)
+                opened.proposal, opened.until = event, event.until
+            case ChallengeExtended():
+                self._opened(event).until = event.until
+            case ProposalRejected():
+                self._opened(event).rejected = True
+            case UpdateExcluded():
+                self._on_excluded(event)
             case RoundFinal():
                 self._on_final(event)
             case RoundFailed():
@@ -170,16 +199,36 @@ class FederationReplay:
         opened.accepted += 1
         opened.total_weight += event.weight
         vector = self._load_update(update, member, place)
-        if vector is not None:
-            opened.contributions.append(Contribution(member, event.weight, vector))
+        if vector is None:
+            opened.missing.add(len(opened.updates))
+        opened.updates.append(None if vector is None else CountedUpdate(event.commitment, vector))
 
     def _on_refused(self, event: UpdateRefused) -> None:
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
         self._check_relay(event, self._opened(event), event.reason, place)
 
+    def _on_excluded(self, event: UpdateExcluded) -> None:
+        opened = self._opened(event)
+        opened.rejected = True
+        opened.accepted -= 1
+        opened.total_weight -= event.weight
+        opened.missing.discard(event.index)
+        opened.updates[event.index] = None
+
     def _on_final(self, event: RoundFinal) -> None:
         opened, check = self._opened(event), self._ledger.check
-        place = Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(event.cid))
+        proposal = opened.proposal
+        if proposal is None:
+            raise AuditError(f"round {event.round} became final in {event.at.tx_hash} without a proposal")
+        place = Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(proposal.cid))
+        stated = (event.attempt, event.model_root, event.aggregate_root)
+        check(
+            "proposal",
+            stated == (proposal.attempt, proposal.model_root, proposal.aggregate_root)
+            and self._reader.time(event.at.block_number) > opened.until,
+            place,
+            "is not what was proposed last, or came before its challenge window was over",
+        )
         check(
             "total weight",
             (event.total_weight, event.accepted) == (opened.total_weight, opened.accepted),
@@ -193,9 +242,9 @@ class FederationReplay:
             place,
             f"{opened.accepted} accepted updates are fewer than the quorum of {self.rules.min_clients}",
         )
-        self._check_aggregate(opened, event, place)
+        self._check_aggregate(opened, proposal, place)
         self._model_root = event.model_root
-        self._model = self._load_model(event.cid, event.model_root, place)
+        self._model = self._load_model(proposal.cid, event.model_root, place)
         self.finals[event.round] = FinalRound(event.model_root, self._model)
         self._round = None
 
@@ -204,13 +253,13 @@ class FederationReplay:
         late = self._reader.time(event.at.block_number) > opened.deadline
         self._ledger.check(
             "quorum",
-            late or opened.accepted < self.rules.min_clients,
+            late or opened.rejected or opened.accepted < self.rules.min_clients,
             Place(round=event.round, tx=event.at.tx_hash),
             "was failed before its deadline in spite of its quorum",
         )
         self._round = None
 
-    def _opened(self, event: UpdateAccepted | UpdateRefused | RoundFinal | RoundFailed) -> _OpenRound:
+    def _opened(self, event: _RoundEvent) -> _OpenRound:
         if self._round is None or self._round.number != event.round:
             raise AuditError(
                 f"{type(event).__name__} in {event.at.tx_hash} is of round {event.round}, which is not open: "
@@ -280,27 +329,27 @@ class FederationReplay:
         )
         return vector if rooted else None
 
-    def _check_aggregate(self, opened: _OpenRound, event: RoundFinal, place: Place) -> None:
+    def _check_aggregate(self, opened: _OpenRound, proposal: RoundProposed, place: Place) -> None:
         check = self._ledger.check
-        missing = opened.accepted - len(opened.contributions)
-        if missing or self._model is None:
-            what = f"{missing} accepted updates" if missing else "the base model"
+        if opened.missing or self._model is None:
+            what = f"{len(opened.missing)} accepted updates" if opened.missing else "the base model"
             check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
             return
         try:
-            result = weighted_mean(self._model, opened.contributions)
+            tree = aggregation_tree(opened.updates)
+            result = weighted_mean(self._model, _contributions(opened.updates))
         except EncodingError as error:
             check("aggregate", False, place, f"cannot be computed again: {error}")
             return
         check(
             "aggregate",
-            aggregate_root(result.sums) == event.aggregate_root,
+            (tree.root, tree.top.sums.root) == (proposal.aggregation_root, proposal.aggregate_root),
             place,
             "the weighted sum of the accepted updates has another root",
         )
         check(
             "model",
-            model_root(result.model) == event.model_root,
+            model_root(result.model) == proposal.model_root,
             place,
             "base plus weighted mean has another root than the model stated",
         )
@@ -314,6 +363,14 @@ class FederationReplay:
             return None
         message = "the stored model has another root than the chain's"
         return model if check("model data", model_root(model) == root, place, message) else None
+
+
+def _contributions(updates: Sequence[CountedUpdate | None]) -> list[Contribution]:
+    return [
+        Contribution(update.commitment.member, update.commitment.weight, update.vector)
+        for update in updates
+        if update is not None
+    ]
 
 
 def _judge(submission: Mapping[str, Any], around: Circumstances) -> Refusal:

@@ -15,8 +15,9 @@ from web3.contract import Contract
 from fedvm.chain.errors import ArtifactError, DeploymentError
 
 FEDERATION: Final = "Federation"
+DISPUTES: Final = "Disputes"
 MODEL_SERVICE: Final = "ModelService"
-CONTRACT_NAMES: Final = (FEDERATION, MODEL_SERVICE)
+CONTRACT_NAMES: Final = (FEDERATION, DISPUTES, MODEL_SERVICE)
 
 
 @dataclass(frozen=True)

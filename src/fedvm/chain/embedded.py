@@ -38,10 +38,11 @@ class EmbeddedChain:
     def __init__(self, db: SqliteDB, lock: FileLock | None) -> None:
         self._db = db
         self._lock = lock
-        self._shift = 0
+        self._shift = 0.0
         genesis = read_genesis(db)
         self.keyring = Keyring(genesis.seed, genesis.funded_roles)
         self._ledger = Ledger(db, genesis, clock=self._now)
+        self._shift = self._ahead()
         self._provider = EmbeddedProvider(self._ledger, self.keyring)
         self.w3: Web3 = Web3(self._provider)
 
@@ -69,11 +70,13 @@ class EmbeddedChain:
         return self.keyring.account(role, index)
 
     def advance_time(self, seconds: int) -> None:
-        """Let later blocks of this process be ``seconds`` later than the wall clock says, and mine an empty
-        one."""
+        """Let later blocks be ``seconds`` later than they would be, and mine an empty one.
+
+        A chain that is opened again goes on from the time of its head.
+        """
         if seconds < 0:
             raise ChainError(f"time does not go back ({seconds} s)")
-        self._shift += seconds
+        self._shift = self._ahead() + seconds
         self._ledger.append_empty()
 
     def close(self) -> None:
@@ -90,6 +93,10 @@ class EmbeddedChain:
         self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+    def _ahead(self) -> float:
+        """Seconds by which this chain's time is ahead of the wall clock: blocks come a second apart at least."""
+        return max(self._shift, self._ledger.head().timestamp - time.time())
 
     def _now(self) -> float:
         return time.time() + self._shift

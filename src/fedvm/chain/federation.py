@@ -18,19 +18,22 @@ from fedvm.chain.events import EventReader
 from fedvm.chain.federation_types import (
     EVENT_TYPES,
     FederationEvent,
+    Proposal,
     Round,
     RoundFailed,
     RoundFinal,
     RoundOpened,
+    RoundProposed,
     Submission,
     UpdateAccepted,
     UpdateRefused,
     rules_of,
+    security_of,
     typed_event,
 )
 from fedvm.chain.limits import MAX_CALLDATA_BYTES
 from fedvm.chain.sender import Receipt, Sender
-from fedvm.encoding import Rules, Update
+from fedvm.encoding import Rules, Security, Update
 
 Event = TypeVar("Event")
 
@@ -73,16 +76,19 @@ class FederationContract:
         model_root: bytes,
         model_cid: bytes,
         owner: str | None = None,
+        security: Security | None = None,
     ) -> tuple[FederationContract, Receipt]:
         """Create a federation over the model of ``model_root`` (32 bytes) and ``model_cid`` (binary CIDv1).
 
-        ``account`` pays, and owns the federation unless ``owner`` is given.
+        ``account`` pays, and owns the federation unless ``owner`` is given. The federation creates the
+        ``Disputes`` contract that hears challenges of its proposals; ``security`` fixes bond and windows.
         """
         sender = Sender(w3)
         arguments = (
             owner or account.address,
             coordinator,
             rules.as_tuple(),
+            (security or Security()).as_tuple(),
             list(members),
             model_root,
             model_cid,
@@ -116,16 +122,22 @@ class FederationContract:
             tuple(receipts),
         )
 
-    def finalize_round(
-        self, account: LocalAccount, round_id: int, *, model_root: bytes, aggregate_root: bytes, cid: bytes
-    ) -> tuple[RoundFinal, Receipt]:
-        """State what a round with its quorum came to (coordinator): roots of 32 bytes, the model's binary
-        CID."""
-        receipt = self._send(account, "finalizeRound", round_id, model_root, aggregate_root, cid)
+    def propose(
+        self, account: LocalAccount, round_id: int, proposal: Proposal
+    ) -> tuple[RoundProposed, Receipt]:
+        """State what a round with its quorum came to (coordinator), and pay in what its bond lacks."""
+        lacking = max(0, self.security().bond - self.owed(account.address))
+        receipt = self._send(account, "propose", round_id, proposal.as_tuple(), value=lacking)
+        return self._only(receipt, RoundProposed), receipt
+
+    def finalize_round(self, account: LocalAccount, round_id: int) -> tuple[RoundFinal, Receipt]:
+        """Make a proposal final whose challenge window is over (anyone)."""
+        receipt = self._send(account, "finalizeRound", round_id)
         return self._only(receipt, RoundFinal), receipt
 
     def fail_round(self, account: LocalAccount, round_id: int) -> tuple[RoundFailed, Receipt]:
-        """Give up a round: the coordinator while the quorum is missing, anyone after the deadline."""
+        """Give up a round without a proposal: the coordinator while the quorum is missing, anyone after its
+        time."""
         receipt = self._send(account, "failRound", round_id)
         return self._only(receipt, RoundFailed), receipt
 
@@ -140,6 +152,24 @@ class FederationContract:
     def replace_coordinator(self, account: LocalAccount, coordinator: str) -> Receipt:
         return self._send(account, "replaceCoordinator", coordinator)
 
+    # Bonds and stakes
+
+    def deposit(self, account: LocalAccount, amount: int) -> Receipt:
+        """Pay in ``amount`` wei for bonds to come."""
+        return self._send(account, "deposit", value=amount)
+
+    def stake(self, account: LocalAccount, amount: int) -> Receipt:
+        """Add ``amount`` wei to the account's stake (member)."""
+        return self._send(account, "stake", value=amount)
+
+    def unstake(self, account: LocalAccount) -> Receipt:
+        """Let the account's stake be owed to it; possible when the last round it counts in is over."""
+        return self._send(account, "unstake")
+
+    def withdraw(self, account: LocalAccount) -> Receipt:
+        """Send the account all it is owed."""
+        return self._send(account, "withdraw")
+
     # State
 
     def owner(self) -> str:
@@ -150,6 +180,38 @@ class FederationContract:
 
     def rules(self) -> Rules:
         return rules_of(self._read("rules"))
+
+    def security(self) -> Security:
+        """Bond, stake, fees and windows, which never change."""
+        return security_of(self._read("security"))
+
+    def disputes(self) -> str:
+        """Address of the contract that hears disputes."""
+        return str(self._read("disputes"))
+
+    def owed(self, address: str) -> int:
+        """Wei that an account may withdraw or use for a bond."""
+        return int(self._read("owed", address))
+
+    def locked_bond(self) -> int:
+        """Wei behind the pending proposal."""
+        return int(self._read("lockedBond"))
+
+    def stake_of(self, address: str) -> int:
+        """Wei that a member has at stake."""
+        return int(self._read("stakeOf", address))
+
+    def burnt(self) -> int:
+        """Wei burnt so far."""
+        return int(self._read("burnt"))
+
+    def commitment_peak(self, level: int) -> bytes:
+        """A peak over the latest round's accepted updates, 32 bytes."""
+        return bytes(self._read("commitmentPeak", level))
+
+    def is_excluded(self, round_id: int, index: int) -> bool:
+        """Whether accepted update number ``index`` was proved bad."""
+        return bool(self._read("isExcluded", round_id, index))
 
     def rules_hash(self) -> bytes:
         return bytes(self._read("rulesHash"))
@@ -204,10 +266,10 @@ class FederationContract:
             )
         return found[0]
 
-    def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
+    def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
         data = self.contract.encode_abi(function, args=list(arguments))
-        action = f"Federation.{function}"
-        return self.sender.send(account, {"to": self.contract.address, "data": data}, action=action)
+        transaction: Any = {"to": self.contract.address, "data": data, "value": value}
+        return self.sender.send(account, transaction, action=f"Federation.{function}")
 
     def _read(self, function: str, *arguments: Any) -> Any:
         return read(self.contract, function, *arguments)

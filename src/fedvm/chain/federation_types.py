@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from fedvm.chain.events import Place, RawEvent
-from fedvm.encoding import Rules, Update
+from fedvm.encoding import Commitment, Rules, Security, Update
 
 
 class Refusal(IntEnum):
@@ -26,6 +26,7 @@ class Refusal(IntEnum):
     NORM_TOO_LARGE = 10
     ACCURACY_TOO_LOW = 11
     LOSS_TOO_HIGH = 12
+    STAKE_TOO_LOW = 13
 
     @property
     def label(self) -> str:
@@ -38,8 +39,10 @@ class RoundState(IntEnum):
 
     NONE = 0
     OPEN = 1
-    FINAL = 2
-    FAILED = 3
+    SUBMITTED = 2
+    PROPOSED = 3
+    FINAL = 4
+    FAILED = 5
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,40 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """What a round came to: roots of 32 bytes of aggregation, aggregate and model; the model's binary CID."""
+
+    aggregation_root: bytes
+    aggregate_root: bytes
+    model_root: bytes
+    cid: bytes
+
+    def as_tuple(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """The fields in the struct's order, as web3 takes a struct."""
+        return self.aggregation_root, self.aggregate_root, self.model_root, self.cid
+
+
+@dataclass(frozen=True)
 class Round:
-    """A round as the contract stores it; times in Unix seconds, roots and chain 32 bytes each."""
+    """A round as the contract stores it; times in Unix seconds, roots 32 bytes each.
+
+    ``until``: when it has passed, anyone can end the present state. The last three are those of the latest
+    proposal, whatever became of it.
+    """
 
     state: RoundState
     opened_at: int
     deadline: int
+    until: int
+    attempt: int
+    excluded: int
     last_member: str
     accepted: int
     total_weight: int
     base_root: bytes
-    commitments: bytes
     model_root: bytes
     aggregate_root: bytes
+    aggregation_root: bytes
 
     @classmethod
     def of(cls, value: Any) -> Round:
@@ -83,6 +107,13 @@ class FederationCreated:
     rules: Rules
     model_root: bytes
     model_cid: bytes
+    at: Place
+
+
+@dataclass(frozen=True)
+class SecuritySet:
+    security: Security
+    disputes: str
     at: Place
 
 
@@ -132,6 +163,11 @@ class UpdateAccepted:
     signature: bytes
     at: Place
 
+    @property
+    def commitment(self) -> Commitment:
+        """What the contract keeps of it."""
+        return Commitment(self.member, self.weight, bytes(self.update_root), self.sum_squares)
+
     def update(self, rules: Rules, base_root: bytes) -> Update:
         """The statement that the member signed."""
         return Update(
@@ -163,13 +199,54 @@ class UpdateRefused:
 
 
 @dataclass(frozen=True)
+class RoundProposed:
+    round: int
+    model_root: bytes
+    aggregate_root: bytes
+    attempt: int
+    aggregation_root: bytes
+    total_weight: int
+    until: int
+    cid: bytes
+    at: Place
+
+
+@dataclass(frozen=True)
+class ChallengeExtended:
+    round: int
+    until: int
+    at: Place
+
+
+@dataclass(frozen=True)
+class ProposalRejected:
+    round: int
+    challenger: str
+    attempt: int
+    at: Place
+
+
+@dataclass(frozen=True)
+class UpdateExcluded:
+    """``index`` counts the accepted updates of the round from 0."""
+
+    round: int
+    member: str
+    challenger: str
+    attempt: int
+    index: int
+    weight: int
+    at: Place
+
+
+@dataclass(frozen=True)
 class RoundFinal:
     round: int
     model_root: bytes
     aggregate_root: bytes
     total_weight: int
     accepted: int
-    cid: bytes
+    attempt: int
     at: Place
 
 
@@ -183,12 +260,17 @@ class RoundFailed:
 
 FederationEvent = (
     FederationCreated
+    | SecuritySet
     | MemberAdded
     | MemberRemoved
     | CoordinatorReplaced
     | RoundOpened
     | UpdateAccepted
     | UpdateRefused
+    | RoundProposed
+    | ChallengeExtended
+    | ProposalRejected
+    | UpdateExcluded
     | RoundFinal
     | RoundFailed
 )
@@ -197,12 +279,17 @@ EVENT_TYPES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         FederationCreated,
+        SecuritySet,
         MemberAdded,
         MemberRemoved,
         CoordinatorReplaced,
         RoundOpened,
         UpdateAccepted,
         UpdateRefused,
+        RoundProposed,
+        ChallengeExtended,
+        ProposalRejected,
+        UpdateExcluded,
         RoundFinal,
         RoundFailed,
     )
@@ -214,6 +301,8 @@ def typed_event(event: RawEvent) -> FederationEvent:
     fields = {_snake(name): value for name, value in event.args.items()}
     if event.name == "FederationCreated":
         fields["rules"] = rules_of(fields["rules"])
+    elif event.name == "SecuritySet":
+        fields["security"] = security_of(fields["security"])
     elif event.name == "UpdateRefused":
         fields["reason"] = Refusal(fields["reason"])
     typed: FederationEvent = EVENT_TYPES[event.name](**fields, at=event.at)
@@ -224,6 +313,11 @@ def rules_of(value: Any) -> Rules:
     """The contract's ``Rules`` struct, as web3 decodes it (tuple, or mapping within events)."""
     values = value.values() if hasattr(value, "values") else value
     return Rules(*values)
+
+
+def security_of(value: Any) -> Security:
+    """The contract's ``Security`` struct, as web3 decodes it (tuple, or mapping within events)."""
+    return Security(*(value.values() if hasattr(value, "values") else value))
 
 
 def _snake(name: str) -> str:

@@ -1,11 +1,20 @@
 """The byte-exact encodings that clients, coordinator, contract and auditor share (docs/protocol.md)."""
 
+from fedvm.encoding.aggregation import (
+    AggregationNode,
+    AggregationStep,
+    AggregationTree,
+    CountedUpdate,
+    aggregation_tree,
+)
+from fedvm.encoding.commitments import Commitment, CommitmentTree, commitment_tree
 from fedvm.encoding.context import UpdateContext
 from fedvm.encoding.errors import EncodingError, ProofError, RangeError, ShapeError, SignatureError
 from fedvm.encoding.hashing import CHUNK
 from fedvm.encoding.mean import Aggregate, Contribution, weighted_mean
 from fedvm.encoding.proofs import Opening, Sibling, open_plain, open_update, verify_plain, verify_update
 from fedvm.encoding.rules import Rules
+from fedvm.encoding.security import Security
 from fedvm.encoding.spec import TensorSpec, VectorSpec
 from fedvm.encoding.trees import (
     AGGREGATE,
@@ -42,7 +51,13 @@ __all__ = [
     "CHUNK",
     "MODEL",
     "Aggregate",
+    "AggregationNode",
+    "AggregationStep",
+    "AggregationTree",
+    "Commitment",
+    "CommitmentTree",
     "Contribution",
+    "CountedUpdate",
     "Domain",
     "EncodingError",
     "Opening",
@@ -50,6 +65,7 @@ __all__ = [
     "ProofError",
     "RangeError",
     "Rules",
+    "Security",
     "ShapeError",
     "Sibling",
     "SignatureError",
@@ -60,6 +76,8 @@ __all__ = [
     "VectorSpec",
     "aggregate_root",
     "aggregate_tree",
+    "aggregation_tree",
+    "commitment_tree",
     "dequantize",
     "int32_from_bytes",
     "int64_from_bytes",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
@@ -11,11 +12,14 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
     FederationEvent,
+    Proposal,
     RoundFailed,
     RoundFinal,
     RoundOpened,
+    RoundProposed,
     Submission,
     UpdateAccepted,
+    UpdateExcluded,
     UpdateRefused,
 )
 from fedvm.encoding import Rules
@@ -30,19 +34,39 @@ from fedvm.federation.ledger import (
     Verdict,
 )
 
-Event = TypeVar("Event", RoundOpened, UpdateAccepted, UpdateRefused, RoundFinal, RoundFailed)
+Event = TypeVar(
+    "Event",
+    RoundOpened,
+    UpdateAccepted,
+    UpdateRefused,
+    UpdateExcluded,
+    RoundProposed,
+    RoundFinal,
+    RoundFailed,
+)
+
+_LONGEST_SLEEP = 30.0
+_NO_ROOT = bytes(32)
+_WITH_PROPOSAL = (RoundStatus.PROPOSED, RoundStatus.FINAL)
 
 
 class ChainLedger:
     """A `Ledger` over the contract; `coordinator` signs the transactions.
 
     first_block: the block the contract was created in, so that no earlier one is searched for its events.
+    pass_time: called with the seconds of chain time that are left to wait; sleeps unless given. An embedded
+    chain passes its `advance_time`.
     Events are read once and kept, each call reading on from the last block seen; a chain that reorganises
     deeper than the network's receipts are waited for would need a new ChainLedger.
     """
 
     def __init__(
-        self, contract: FederationContract, coordinator: LocalAccount, *, first_block: int = 0
+        self,
+        contract: FederationContract,
+        coordinator: LocalAccount,
+        *,
+        first_block: int = 0,
+        pass_time: Callable[[int], None] | None = None,
     ) -> None:
         self._contract = contract
         self._coordinator = coordinator
@@ -51,6 +75,7 @@ class ChainLedger:
         self._events: list[FederationEvent] = []
         self._next_block = first_block
         self._gas_by_transaction: dict[str, int] = {}
+        self._pass_time = pass_time or _sleep
 
     @property
     def chain_id(self) -> int:
@@ -78,28 +103,35 @@ class ChainLedger:
         """State of a round. Raises CallFailed if it was never opened."""
         stored = self._contract.round(number)
         status = RoundStatus(stored.state.value)
-        final = self._of(RoundFinal, number) if status is RoundStatus.FINAL else []
+        stated = status in _WITH_PROPOSAL
+        proposed = self._of(RoundProposed, number)
         return LedgerRound(
             number=number,
             status=status,
             seed=self._contract.round_seed(number),
             base_root=bytes(stored.base_root),
-            model_root=bytes(stored.model_root),
-            aggregate_root=bytes(stored.aggregate_root),
+            model_root=bytes(stored.model_root) if stated else _NO_ROOT,
+            aggregate_root=bytes(stored.aggregate_root) if stated else _NO_ROOT,
+            aggregation_root=bytes(stored.aggregation_root) if stated else _NO_ROOT,
             deadline=stored.deadline,
-            accepted=stored.accepted,
+            accepted=stored.accepted - stored.excluded,
             total_weight=stored.total_weight,
-            model_cid=bytes(final[0].cid) if final else b"",
+            model_cid=bytes(proposed[-1].cid) if stated else b"",
         )
 
     def model_cid(self) -> bytes:
         """Binary CID of the latest final model, or of the first. Raises LedgerMismatch if no event has it."""
         events = self._read()
         final = [event for event in events if isinstance(event, RoundFinal)]
+        proposals = {
+            (event.round, event.attempt): event for event in events if isinstance(event, RoundProposed)
+        }
         created = [event for event in events if isinstance(event, FederationCreated)]
         if not final and not created:
             raise LedgerMismatch(f"{self.address} tells of no model; search from an earlier first_block")
-        return bytes(final[-1].cid if final else created[0].model_cid)
+        if not final:
+            return bytes(created[0].model_cid)
+        return bytes(proposals[final[-1].round, final[-1].attempt].cid)
 
     def model_root(self) -> bytes:
         """Root of that model."""
@@ -113,6 +145,10 @@ class ChainLedger:
             if isinstance(event, UpdateAccepted | UpdateRefused) and event.round == number
         )
 
+    def excluded(self, number: int) -> frozenset[str]:
+        """Members (lower-case hex) whose accepted update was proved bad."""
+        return frozenset(event.member.lower() for event in self._of(UpdateExcluded, number))
+
     def gas(self, number: int) -> RoundGas:
         """Gas the round's transactions used."""
         opened = self._of(RoundOpened, number)
@@ -120,7 +156,11 @@ class ChainLedger:
             *self._of(UpdateAccepted, number),
             *self._of(UpdateRefused, number),
         ]
-        closed: list[FederationEvent] = [*self._of(RoundFinal, number), *self._of(RoundFailed, number)]
+        closed: list[FederationEvent] = [
+            *self._of(RoundProposed, number),
+            *self._of(RoundFinal, number),
+            *self._of(RoundFailed, number),
+        ]
         return RoundGas(self._gas_of(opened), self._gas_of(submitted), self._gas_of(closed))
 
     def now(self) -> int:
@@ -137,11 +177,22 @@ class ChainLedger:
         submissions = [Submission(signed.member, signed.update, signed.signature) for signed in updates]
         self._contract.submit(self._coordinator, number, submissions)
 
-    def finalise(self, number: int, *, model_root: bytes, aggregate_root: bytes, cid: bytes) -> None:
-        """Close a round that reached its quorum."""
-        self._contract.finalize_round(
-            self._coordinator, number, model_root=model_root, aggregate_root=aggregate_root, cid=cid
-        )
+    def propose(self, number: int, proposal: Proposal) -> None:
+        """State what a round with its quorum came to."""
+        self._contract.propose(self._coordinator, number, proposal)
+
+    def conclude(self, number: int) -> RoundStatus:
+        """Wait for the end of the challenge window and make the proposal final, unless it is rejected."""
+        while True:
+            stored = self._contract.round(number)
+            status = RoundStatus(stored.state.value)
+            if status is not RoundStatus.PROPOSED:
+                return status
+            missing = stored.until + 1 - self.now()
+            if missing <= 0:
+                self._contract.finalize_round(self._coordinator, number)
+            else:
+                self._pass_time(missing)
 
     def fail(self, number: int) -> None:
         """Close a round without result."""
@@ -166,6 +217,10 @@ class ChainLedger:
             receipt = self._contract.w3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
             self._gas_by_transaction[tx_hash] = int(receipt["gasUsed"])
         return self._gas_by_transaction[tx_hash]
+
+
+def _sleep(seconds: int) -> None:
+    time.sleep(min(float(seconds), _LONGEST_SLEEP))
 
 
 def _accepted(event: UpdateAccepted) -> AcceptedUpdate:

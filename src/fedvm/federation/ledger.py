@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from fedvm.encoding import Rules
+from fedvm.chain.federation_types import Proposal
+from fedvm.encoding import Commitment, Rules
 from fedvm.federation.commitment import SignedUpdate
 
 
@@ -16,14 +17,25 @@ class RoundStatus(Enum):
 
     NONE = 0
     OPEN = 1
-    FINAL = 2
-    FAILED = 3
+    SUBMITTED = 2
+    PROPOSED = 3
+    FINAL = 4
+    FAILED = 5
+
+    @property
+    def is_over(self) -> bool:
+        """Final or failed: nothing changes any more."""
+        return self in (RoundStatus.FINAL, RoundStatus.FAILED)
 
 
 @dataclass(frozen=True)
 class LedgerRound:
-    """A round as the chain has it. Roots and seed are 32 bytes; unless the round is final the roots of model
-    and aggregate are zero and model_cid (a binary CIDv1) is empty."""
+    """A round as the chain has it. Roots and seed are 32 bytes.
+
+    The roots of aggregation, aggregate and model, and model_cid (a binary CIDv1), are those of the proposal
+    that stands or became final; without one they are zero and empty. accepted, total_weight: of the updates
+    that count.
+    """
 
     number: int
     status: RoundStatus
@@ -31,6 +43,7 @@ class LedgerRound:
     base_root: bytes
     model_root: bytes
     aggregate_root: bytes
+    aggregation_root: bytes
     deadline: int
     accepted: int
     total_weight: int
@@ -49,6 +62,11 @@ class AcceptedUpdate:
     accuracy_ppm: int
     loss_micros: int
     cid: bytes
+
+    @property
+    def commitment(self) -> Commitment:
+        """What the contract keeps of it."""
+        return Commitment(self.member, self.weight, self.update_root, self.sum_squares)
 
     @property
     def capped(self) -> bool:
@@ -71,7 +89,7 @@ Verdict = AcceptedUpdate | RefusedUpdate
 
 @dataclass(frozen=True)
 class RoundGas:
-    """Gas a round's transactions used: opening, all submissions, closing (finalising or failing)."""
+    """Gas a round's transactions used: opening, all submissions, closing (proposing, finalising, failing)."""
 
     open: int
     submit: int
@@ -124,6 +142,10 @@ class Ledger(Protocol):
         """All verdicts of a round so far, in the order of the chain."""
         ...
 
+    def excluded(self, number: int) -> frozenset[str]:
+        """Members (lower-case hex) whose accepted update was proved bad."""
+        ...
+
     def gas(self, number: int) -> RoundGas:
         """Gas used by the round's transactions so far, whoever sent them."""
         ...
@@ -140,8 +162,13 @@ class Ledger(Protocol):
         """Relay updates, ascending by member; in several transactions if one cannot hold them."""
         ...
 
-    def finalise(self, number: int, *, model_root: bytes, aggregate_root: bytes, cid: bytes) -> None:
-        """Close a round that reached its quorum."""
+    def propose(self, number: int, proposal: Proposal) -> None:
+        """State what a round with its quorum came to."""
+        ...
+
+    def conclude(self, number: int) -> RoundStatus:
+        """Wait until the proposal can be made final and do so; or see it rejected. Returns where the round
+        stands: FINAL, SUBMITTED or FAILED."""
         ...
 
     def fail(self, number: int) -> None:

@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import Result
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.errors import FederationStalled
 from fedvm.federation.journal import RoundJournal
-from fedvm.federation.ledger import RoundStatus, Verdict, by_address
+from fedvm.federation.ledger import Verdict, by_address
 from fedvm.federation.metrics import MetricNames, number
 from fedvm.federation.records import RoundRecord, record_of
 from fedvm.federation.settlement import recall
@@ -168,7 +168,7 @@ def _closed_rounds(loop: _Loop, arrays: ArrayRecord, journal: RoundJournal | Non
     federation = loop.strategy.federation
     ledger = federation.ledger
     current = ledger.current_round()
-    closed = [n for n in range(1, current + 1) if ledger.round(n).status is not RoundStatus.OPEN]
+    closed = [n for n in range(1, current + 1) if ledger.round(n).status.is_over]
     model_root = ledger.model_root()
     records = []
     for closed_round in closed:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fedvm.chain.federation_types import Proposal
 from fedvm.encoding import (
+    Aggregate,
     Contribution,
+    CountedUpdate,
     UpdateContext,
-    aggregate_root,
+    aggregation_tree,
     int32_from_bytes,
     model_root,
     to_bytes,
@@ -62,7 +65,7 @@ def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) ->
     All of them in a round that has just been opened; fewer in one that an earlier coordinator left open, and
     none after its deadline.
     """
-    if ledger.now() > round_.deadline:
+    if round_.status is not RoundStatus.OPEN or ledger.now() > round_.deadline:
         return ()
     verdicts = ledger.verdicts(round_.number)
     decided = {verdict.member.lower() for verdict in verdicts}
@@ -73,10 +76,11 @@ def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) ->
 def settle(
     federation: Federation, round_: LedgerRound, base: IntVector, updates: Sequence[SignedUpdate]
 ) -> Settlement:
-    """Bring an open round to its end, final or failed.
+    """Bring a round to its end, final or failed: also one that is submitted or proposed already.
 
     base: the model the round trains from, int32 (elements,). updates: what clients sent, in any order.
-    Raises LedgerMismatch if the store lacks or contradicts what was accepted.
+    Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
+    proposed than follows.
     """
     ledger = federation.ledger
     sound, withheld = _check(ledger, updates)
@@ -91,7 +95,15 @@ def settle(
         ledger.fail(round_.number)
         return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None)
     at_hand = {signed.update.update_root: signed.vector for signed in sound}
-    return _finalise(federation, round_, base, accepted, refused, withheld, at_hand)
+    updates_at_hand = _load(federation, round_.number, accepted, at_hand)
+    concluded = _conclude(federation, round_.number, base, updates_at_hand)
+    counted = _counted(ledger, round_.number, accepted)
+    ended = ledger.round(round_.number)
+    if concluded is None:
+        return Settlement(ended, counted, refused, withheld, None, None, None)
+    return Settlement(
+        ended, counted, refused, withheld, concluded.model, concluded.model_cid, concluded.aggregate_cid
+    )
 
 
 def recall(federation: Federation, number: int) -> Settlement:
@@ -99,11 +111,11 @@ def recall(federation: Federation, number: int) -> Settlement:
     ledger = federation.ledger
     verdicts = ledger.verdicts(number)
     round_ = ledger.round(number)
-    if round_.status is RoundStatus.OPEN:
+    if not round_.status.is_over:
         raise LedgerMismatch(f"round {number} is still open; settle it first")
     return Settlement(
         round_,
-        tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate)),
+        _counted(ledger, number, verdicts),
         tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate)),
         withheld=(),
         model=None,
@@ -126,34 +138,84 @@ def _check(
     return sound, tuple(withheld)
 
 
-def _finalise(
-    federation: Federation,
-    round_: LedgerRound,
-    base: IntVector,
-    accepted: tuple[AcceptedUpdate, ...],
-    refused: tuple[RefusedUpdate, ...],
-    withheld: tuple[Withheld, ...],
-    at_hand: Mapping[bytes, IntVector],
-) -> Settlement:
+@dataclass(frozen=True)
+class _Concluded:
+    model: IntVector
+    model_cid: str
+    aggregate_cid: str
+
+
+def _conclude(
+    federation: Federation, number: int, base: IntVector, updates: Sequence[CountedUpdate]
+) -> _Concluded | None:
+    """Propose what the updates come to, as often as it takes for a proposal to become final.
+
+    An honest proposal is rejected only when a member's update is proved bad: the next one leaves it out.
+    None when the round failed.
+    """
     ledger, store = federation.ledger, federation.store
-    contributions = []
+    while True:
+        excluded = ledger.excluded(number)
+        counted = [None if update.commitment.member.lower() in excluded else update for update in updates]
+        result = _mean(base, counted)
+        aggregate_cid = store.put(to_bytes(result.sums))
+        model_cid = store.put(to_bytes(result.model))
+        _propose(ledger, number, counted, result, model_cid)
+        status = ledger.conclude(number)
+        if status is RoundStatus.FINAL:
+            return _Concluded(result.model, model_cid, aggregate_cid)
+        if status is RoundStatus.FAILED:
+            return None
+
+
+def _mean(base: IntVector, counted: Sequence[CountedUpdate | None]) -> Aggregate:
+    contributions = [
+        Contribution(update.commitment.member, update.commitment.weight, update.vector)
+        for update in counted
+        if update is not None
+    ]
+    return weighted_mean(base, contributions)
+
+
+def _propose(
+    ledger: Ledger, number: int, counted: Sequence[CountedUpdate | None], result: Aggregate, model_cid: str
+) -> None:
+    tree = aggregation_tree(counted)
+    proposal = Proposal(tree.root, tree.top.sums.root, model_root(result.model), Cid.parse(model_cid).binary)
+    standing = ledger.round(number)
+    if standing.status is not RoundStatus.PROPOSED:
+        ledger.propose(number, proposal)
+    elif (standing.aggregation_root, standing.aggregate_root, standing.model_root) != (
+        proposal.aggregation_root,
+        proposal.aggregate_root,
+        proposal.model_root,
+    ):
+        raise LedgerMismatch(
+            f"what was proposed for round {number} does not follow from its updates; challenge it"
+        )
+
+
+def _counted(
+    ledger: Ledger, number: int, verdicts: Sequence[AcceptedUpdate | RefusedUpdate]
+) -> tuple[AcceptedUpdate, ...]:
+    excluded = ledger.excluded(number)
+    accepted = (verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
+    return tuple(update for update in accepted if update.member.lower() not in excluded)
+
+
+def _load(
+    federation: Federation,
+    number: int,
+    accepted: Sequence[AcceptedUpdate],
+    at_hand: Mapping[bytes, IntVector],
+) -> list[CountedUpdate]:
+    updates = []
     for update in sorted(accepted, key=lambda update: by_address(update.member)):
         vector = at_hand.get(update.update_root)
         if vector is None:  # accepted before this coordinator took the round up
-            vector = _stored(federation, round_.number, update)
-        contributions.append(Contribution(update.member, update.weight, vector))
-    result = weighted_mean(base, contributions)
-    aggregate_cid = store.put(to_bytes(result.sums))
-    model_cid = store.put(to_bytes(result.model))
-    ledger.finalise(
-        round_.number,
-        model_root=model_root(result.model),
-        aggregate_root=aggregate_root(result.sums),
-        cid=Cid.parse(model_cid).binary,
-    )
-    return Settlement(
-        ledger.round(round_.number), accepted, refused, withheld, result.model, model_cid, aggregate_cid
-    )
+            vector = _stored(federation, number, update)
+        updates.append(CountedUpdate(update.commitment, vector))
+    return updates
 
 
 def _stored(federation: Federation, number: int, accepted: AcceptedUpdate) -> IntVector:

@@ -15,7 +15,7 @@ from fedvm.encoding.vector import IntVector
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError, LedgerMismatch, SettingsError
-from fedvm.federation.ledger import LedgerRound, RoundStatus, by_address
+from fedvm.federation.ledger import LedgerRound, by_address
 from fedvm.federation.membership import Federation
 from fedvm.federation.replies import read_reply
 from fedvm.federation.sampling import choose_members
@@ -206,7 +206,7 @@ class Accountable(Strategy):
     def _open_or_reopen(self, number: int) -> LedgerRound:
         ledger = self.federation.ledger
         current = ledger.current_round()
-        if current == number and ledger.round(number).status is RoundStatus.OPEN:
+        if current == number and not ledger.round(number).status.is_over:
             return ledger.round(number)
         if current != number - 1:
             raise LedgerMismatch(

@@ -87,7 +87,7 @@ def federate(
 
     result = run_federation(
         settings,
-        ledger=ChainLedger(contract, chain.account("coordinator")),
+        ledger=ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time),
         store=store,
         nodes=image_nodes(
             settings,

@@ -1,0 +1,128 @@
+"""A proposal that can still be challenged, and everything its round was given, from the chain and a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedvm.audit.errors import AuditError
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import (
+    FederationCreated,
+    RoundFinal,
+    RoundProposed,
+    RoundState,
+    UpdateAccepted,
+    UpdateExcluded,
+)
+from fedvm.encoding import (
+    Commitment,
+    EncodingError,
+    PlainTree,
+    UpdateContext,
+    UpdateTree,
+    int32_from_bytes,
+    model_tree,
+    update_tree,
+)
+from fedvm.encoding.vector import IntVector
+from fedvm.store import ContentStore, StoreError
+
+
+@dataclass(frozen=True)
+class PendingRound:
+    """What was stated, and what it is to follow from. Roots are 32 bytes, until is in Unix seconds.
+
+    published: for each accepted update, by index, the tree over the data in the store (zeros where there are
+    none), which need not be what was signed. excluded: indices of updates that do not count.
+    """
+
+    number: int
+    attempt: int
+    until: int
+    aggregation_root: bytes
+    aggregate_root: bytes
+    model_root: bytes
+    total_weight: int
+    base: PlainTree
+    commitments: tuple[Commitment, ...]
+    published: tuple[UpdateTree, ...]
+    excluded: frozenset[int]
+    chain_id: int
+    federation: str
+
+    def tree_of(self, index: int, vector: IntVector) -> UpdateTree:
+        """The tree of accepted update number ``index`` if its vector is this one, int32 (n,)."""
+        member = self.commitments[index].member
+        place = UpdateContext(self.chain_id, self.federation, self.number, member, vector.size)
+        return update_tree(vector, place)
+
+
+def pending_round(
+    contract: FederationContract, store: ContentStore, *, first_block: int = 0
+) -> PendingRound | None:
+    """The latest round if it has a proposal that can be challenged, else None.
+
+    first_block: at or before the federation's creation. Raises AuditError when the store lacks the base
+    model, without which no proposal can be judged.
+    """
+    number = contract.current_round()
+    round_ = contract.round(number)
+    if round_.state is not RoundState.PROPOSED:
+        return None
+    accepted: list[UpdateAccepted] = []
+    excluded: set[int] = set()
+    cids: dict[tuple[int, int], bytes] = {}
+    base_cid = b""
+    for event in contract.events(first=first_block):
+        match event:
+            case FederationCreated():
+                base_cid = bytes(event.model_cid)
+            case RoundProposed():
+                cids[event.round, event.attempt] = bytes(event.cid)
+            case RoundFinal():
+                base_cid = cids[event.round, event.attempt]
+            case UpdateAccepted() if event.round == number:
+                accepted.append(event)
+            case UpdateExcluded() if event.round == number:
+                excluded.add(event.index)
+    chain_id, elements = int(contract.w3.eth.chain_id), contract.rules().elements
+    places = [UpdateContext(chain_id, contract.address, number, one.member, elements) for one in accepted]
+    return PendingRound(
+        number=number,
+        attempt=round_.attempt,
+        until=round_.until,
+        aggregation_root=bytes(round_.aggregation_root),
+        aggregate_root=bytes(round_.aggregate_root),
+        model_root=bytes(round_.model_root),
+        total_weight=round_.total_weight,
+        base=_base(store, base_cid, elements, bytes(round_.base_root)),
+        commitments=tuple(one.commitment for one in accepted),
+        published=tuple(
+            update_tree(_published(store, one.cid, elements), place)
+            for one, place in zip(accepted, places, strict=True)
+        ),
+        excluded=frozenset(excluded),
+        chain_id=chain_id,
+        federation=contract.address,
+    )
+
+
+def _base(store: ContentStore, cid: bytes, elements: int, root: bytes) -> PlainTree:
+    try:
+        tree = model_tree(int32_from_bytes(store.get(cid), elements))
+    except (StoreError, EncodingError) as error:
+        raise AuditError(
+            f"the model that the round trains from cannot be read: {error}; fetch it first"
+        ) from error
+    if tree.root != root:
+        raise AuditError(f"the stored base model has root 0x{tree.root.hex()}, the round's is 0x{root.hex()}")
+    return tree
+
+
+def _published(store: ContentStore, cid: bytes, elements: int) -> IntVector:
+    try:
+        return int32_from_bytes(store.get(bytes(cid)), elements)
+    except (StoreError, EncodingError):
+        return np.zeros(elements, dtype=np.int32)

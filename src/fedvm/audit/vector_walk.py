@@ -1,0 +1,100 @@
+"""Finds where a stated vector differs from the true one, by opening hashes from the root down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fedvm.audit.preimages import Preimages
+from fedvm.encoding import PlainTree
+from fedvm.encoding.hashing import EMPTY, chunk_count, chunk_length
+
+
+class PreimageMissing(Exception):
+    """Nobody has shown what a hash of the proposal is the hash of.
+
+    wanted: the hash; trail: preimages from the proposal down to the one that holds it, none for a root.
+    """
+
+    def __init__(self, wanted: bytes, trail: tuple[bytes, ...]) -> None:
+        self.wanted, self.trail = wanted, trail
+        super().__init__(f"the preimage of 0x{wanted.hex()} is withheld")
+
+
+@dataclass(frozen=True)
+class Trail:
+    """Opens hashes one below the other, and remembers the way."""
+
+    source: Preimages
+    opened: tuple[bytes, ...] = ()
+
+    def open(self, wanted: bytes) -> tuple[bytes, Trail]:
+        """The preimage of a hash and the trail below it. Raises PreimageMissing."""
+        preimage = self.source(wanted)
+        if preimage is None:
+            raise PreimageMissing(wanted, self.opened)
+        return preimage, replace(self, opened=(*self.opened, preimage))
+
+
+@dataclass(frozen=True)
+class StatedChunk:
+    """A well-formed chunk that differs: its index, its values as bytes, siblings from the leaf up."""
+
+    index: int
+    values: bytes
+    siblings: tuple[bytes, ...]
+
+    def as_tuple(self) -> tuple[bytes, list[bytes]]:
+        """The contract's ``Chunk``."""
+        return self.values, list(self.siblings)
+
+
+@dataclass(frozen=True)
+class MalformedNode:
+    """A node without the form that its place demands; ``hash`` counts when there is no preimage."""
+
+    position: int
+    preimage: bytes
+    hash: bytes
+    siblings: tuple[bytes, ...]
+
+    def as_tuple(self) -> tuple[int, bytes, bytes, list[bytes]]:
+        """The contract's ``VectorNode``."""
+        return self.position, self.preimage, self.hash, list(self.siblings)
+
+
+@dataclass(frozen=True)
+class MalformedRoot:
+    """The preimage of a root that does not state kind and number of elements."""
+
+    preimage: bytes
+
+
+def differing_chunk(
+    trail: Trail, root: bytes, true: PlainTree
+) -> StatedChunk | MalformedNode | MalformedRoot:
+    """Where the vector with the stated ``root`` differs from ``true``, whose root is another.
+
+    Raises PreimageMissing.
+    """
+    kind, size = true.kind, true.vector.size
+    preimage, trail = trail.open(root)
+    if len(preimage) != 41 or preimage[:9] != kind.root + size.to_bytes(8):
+        return MalformedRoot(preimage)
+    siblings: tuple[bytes, ...] = ()
+    stated, position = preimage[9:], 0
+    for level in reversed(range(len(true.hashes) - 1)):
+        preimage, trail = trail.open(stated)
+        if len(preimage) != 65 or preimage[:1] != kind.node:
+            return MalformedNode(position, preimage, EMPTY, siblings)
+        children = preimage[1:33], preimage[33:]
+        side = int(children[0] == true.hashes[level][2 * position])
+        stated, position = children[side], 2 * position + side
+        siblings = (children[1 - side], *siblings)
+    if position >= chunk_count(size):
+        return MalformedNode(position, b"", stated, siblings)
+    preimage, _ = trail.open(stated)
+    count = chunk_length(size, position)
+    header = kind.leaf + position.to_bytes(4) + count.to_bytes(4)
+    if len(preimage) != 9 + count * kind.width or preimage[:9] != header:
+        return MalformedNode(position, preimage, EMPTY, siblings)
+    return StatedChunk(position, preimage[9:], siblings)

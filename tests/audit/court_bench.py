@@ -1,0 +1,141 @@
+"""A federation on an embedded chain whose coordinator proposes what a test likes."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from eth_account.signers.local import LocalAccount
+from lies import Facts, Lie
+
+from fedvm.audit.challenge import Challenger, Upheld, answer_demands
+from fedvm.audit.preimages import Preimages
+from fedvm.chain.embedded import EmbeddedChain, open_chain
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import Proposal, Submission
+from fedvm.encoding import (
+    Domain,
+    Rules,
+    Security,
+    Update,
+    UpdateContext,
+    int32_from_bytes,
+    model_root,
+    sign_update,
+    to_bytes,
+    update_tree,
+)
+from fedvm.encoding.vector import IntVector
+from fedvm.store import Cid, ContentStore
+
+ROUND_SECONDS = 3600
+SECURITY = Security(challenge_seconds=600, answer_seconds=60, bond=10**18, demand_fee=10**12)
+
+
+@dataclass
+class Court:
+    chain: EmbeddedChain
+    store: ContentStore
+    contract: FederationContract
+    base: IntVector
+    block: int
+    signs: dict[str, tuple[bytes, int]]
+    """Root and Σd² that a member signs instead of the true ones."""
+
+    @property
+    def coordinator(self) -> LocalAccount:
+        return self.chain.account("coordinator")
+
+    @property
+    def challenger(self) -> LocalAccount:
+        return self.chain.account("user")
+
+    def open_round(self, vectors: list[IntVector], rng: random.Random) -> Facts:
+        """Open a round in which the first members send these updates, with weights at random."""
+        opened, _ = self.contract.open_round(self.coordinator)
+        members = [self.chain.account("member", index) for index in range(len(vectors))]
+        members.sort(key=lambda member: int(member.address, 16))
+        submissions = []
+        for member, vector in zip(members, vectors, strict=True):
+            rules = self.contract.rules()
+            domain = Domain(self.chain.chain_id, self.contract.address)
+            place = UpdateContext(*(domain.chain_id, domain.federation), opened.round, member.address, vector.size)
+            tree = update_tree(vector, place)
+            root, total = self.signs.get(member.address, (tree.root, tree.sum_squares))
+            update = Update(
+                round=opened.round,
+                rules_hash=opened.rules_hash,
+                base_root=opened.base_root,
+                update_root=root,
+                sum_squares=total,
+                elements=rules.elements,
+                fraction_bits=rules.fraction_bits,
+                examples=rng.randrange(1, 2000),
+                accuracy_ppm=500_000,
+                loss_micros=1,
+                deadline=opened.deadline,
+                cid=Cid.parse(self.store.put(to_bytes(vector))).binary,
+            )
+            submissions.append(Submission(member.address, update, sign_update(update, domain, member.key)))
+        result = self.contract.submit(self.coordinator, opened.round, submissions)
+        assert not result.refused
+        commitments = [event.commitment for event in result.accepted]
+        return Facts(self.base.tolist(), commitments, [vector.tolist() for vector in vectors])
+
+    def propose(self, lie: Lie) -> None:
+        """Propose these roots, under the CID of some model."""
+        cid = Cid.of_block(0x55, lie.model_root).binary
+        proposal = Proposal(lie.aggregation_root, lie.aggregate_root, lie.model_root, cid)
+        self.contract.propose(self.coordinator, self.contract.current_round(), proposal)
+
+    def challenge(self, *, published: Preimages, answered: Preimages) -> Upheld | None:
+        """Challenge the proposal while the coordinator has published some preimages and answers with others."""
+
+        def pass_time(seconds: int) -> None:
+            if not answer_demands(self.contract, self.coordinator, answered, first_block=self.block):
+                self.chain.advance_time(seconds)
+
+        challenger = Challenger(
+            self.contract,
+            self.store,
+            self.challenger,
+            source=published,
+            pass_time=pass_time,
+            first_block=self.block,
+        )
+        return challenger.challenge()
+
+    def give_up(self) -> None:
+        """Let time pass until the round can be failed, so that the next can open."""
+        self.chain.advance_time(ROUND_SECONDS + 1)
+        self.contract.fail_round(self.challenger, self.contract.current_round())
+
+
+def create_court(path: Path, *, elements: int, members: int, base: IntVector | None = None,
+                 security: Security = SECURITY) -> Court:  # fmt: skip
+    chain = open_chain(path, seed=4, create=True)
+    store = ContentStore(path / "store")
+    model = np.arange(elements, dtype=np.int32) - 7 if base is None else base
+    contract, receipt = FederationContract.deploy(
+        chain.w3,
+        chain.account("owner"),
+        coordinator=chain.account("coordinator").address,
+        rules=Rules(1, 1, 1000, 2**100, elements, 16, ROUND_SECONDS, 0, 2**63),
+        security=security,
+        members=[chain.account("member", index).address for index in range(members)],
+        model_root=model_root(model),
+        model_cid=Cid.parse(store.put(to_bytes(model))).binary,
+    )
+    assert (int32_from_bytes(to_bytes(model), elements) == model).all()
+    return Court(chain, store, contract, model, receipt.block_number, {})
+
+
+def random_updates(rng: random.Random, count: int, elements: int) -> list[IntVector]:
+    """Updates of every magnitude that int32 holds."""
+    limits = [2, 2**10, 2**20]
+    return [
+        np.array([rng.randrange(-limit, limit) for _ in range(elements)], dtype=np.int32)
+        for limit in (rng.choice(limits) for _ in range(count))
+    ]
