@@ -62,7 +62,7 @@ def test_registration_is_read_back(
 
 def test_lineage_must_be_a_final_round(setup: Setup, chain: EmbeddedChain, parts: tuple[str, str]) -> None:
     service, _ = ModelService.deploy(chain.w3, setup.owner)
-    _, final = run_round(setup)
+    _, final = run_round(setup, chain)
     lineage = {"federation": setup.federation.address, "round": 1}
     with pytest.raises(TransactionFailed, match="RoundNotFinal"):
         service.register(setup.owner, version_of(chain, parts, model_root=b"\x01" * 32, **lineage))

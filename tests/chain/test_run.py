@@ -31,7 +31,7 @@ ADDRESS = "0x" + "00" * 19 + "01"
 def run_directory(tmp_path: Path) -> Path:
     with open_chain(tmp_path, seed=3, create=True) as chain:
         setup = make_setup(chain)
-        _, final = run_round(setup)
+        _, final = run_round(setup, chain)
         sender = Sender(chain.w3)
         part = deploy_code(sender, setup.owner, init_code(DOUBLER), action="part").contract_address
         assert part is not None
