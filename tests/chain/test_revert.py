@@ -38,4 +38,4 @@ def test_a_callers_own_errors() -> None:
 
 def test_an_unknown_artefact_lists_the_known() -> None:
     with pytest.raises(ArtifactError, match="Federation, Disputes, ModelService"):
-        load_artifact("Disputes")
+        load_artifact("Court")

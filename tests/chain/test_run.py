@@ -62,7 +62,7 @@ def test_everything_is_there(run_directory: Path) -> None:
         assert run.program.predict(b"\x05").tolist() == [10, -5]
         assert run.federation_contract.current_round() == 1
         assert [run.store.get(cid) for cid in run.store] == [b"an artefact"]
-        assert len(list(run.federation_contract.events(first=run.deployment.block))) == 10
+        assert len(list(run.federation_contract.events(first=run.deployment.block))) == 12
 
 
 def test_a_decision_taken_in_another_process_is_seen(run_directory: Path) -> None:
