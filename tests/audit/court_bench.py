@@ -61,7 +61,9 @@ class Court:
         for member, vector in zip(members, vectors, strict=True):
             rules = self.contract.rules()
             domain = Domain(self.chain.chain_id, self.contract.address)
-            place = UpdateContext(*(domain.chain_id, domain.federation), opened.round, member.address, vector.size)
+            place = UpdateContext(
+                *(domain.chain_id, domain.federation), opened.round, member.address, vector.size
+            )
             tree = update_tree(vector, place)
             root, total = self.signs.get(member.address, (tree.root, tree.sum_squares))
             update = Update(

@@ -127,6 +127,74 @@ def plain_case(
     }
 
 
+def aggregation_case(name: str, count: int, excluded: set[int], elements: int) -> dict[str, Any]:
+    members = sorted(
+        (Account.from_key(keccak(b"fedvm client" + bytes([i]))).address for i in range(count)),
+        key=lambda member: int(member, 16),
+    )
+    commitments, leaves = [], []
+    for i, member in enumerate(members):
+        weight, values = 100 * i + 7, [(i + 3) * (j * j % 101 - 50) for j in range(elements)]
+        root, squares = keccak(b"update" + bytes([i])), sum(value * value for value in values)
+        words = bytes.fromhex(member[2:]) + weight.to_bytes(4, "big") + root + squares.to_bytes(16, "big")
+        leaf = keccak(b"\x0a" + words)
+        commitments.append(
+            {
+                "member": member,
+                "weight": weight,
+                "updateRoot": hex0x(root),
+                "sumSquares": str(squares),
+                "leaf": hex0x(leaf),
+                "values": values,
+                "counts": i not in excluded,
+            }
+        )
+        leaves.append(None if i in excluded else (weight, [weight * v for v in values], leaf))
+    levels = [[leaf and aggregation_node(b"\x08", leaf[0], leaf[1], leaf[2]) for leaf in pad(leaves, None)]]
+    while len(levels[-1]) > 1:
+        levels.append([add_nodes(a, b) for a, b in zip(levels[-1][::2], levels[-1][1::2], strict=True)])
+    shown = [
+        [node and {"weight": node[0], "sums": hex0x(node[2]), "hash": hex0x(node[3])} for node in level]
+        for level in levels
+    ]
+    digests = [bytes.fromhex(commitment["leaf"][2:]) for commitment in commitments]
+    return {
+        "name": name,
+        "commitments": commitments,
+        "peaks": mountains(digests),
+        "levels": shown,
+        "aggregationRoot": shown[-1][0]["hash"],
+        "aggregateRoot": shown[-1][0]["sums"],
+        "totalWeight": shown[-1][0]["weight"],
+    }
+
+
+def aggregation_node(kind: bytes, weight: int, values: list[int], rest: bytes) -> tuple[Any, ...]:
+    root = bytes.fromhex(plain_case("", values, b"\x05", b"\x06", b"\x07", 8)["root"][2:])
+    return weight, values, root, keccak(kind + weight.to_bytes(8, "big") + root + rest)
+
+
+def add_nodes(left: Any, right: Any) -> Any:
+    children = [child for child in (left, right) if child]
+    if not children:
+        return None
+    values = [sum(column) for column in zip(*(child[1] for child in children), strict=True)]
+    hashes = b"".join(child[3] if child else bytes(32) for child in (left, right))
+    return aggregation_node(b"\x09", sum(child[0] for child in children), values, hashes)
+
+
+def mountains(leaves: list[bytes]) -> dict[str, str]:
+    """Add leaf after leaf: two mountains of one height become one that is higher."""
+    peaks: dict[int, bytes] = {}
+    for leaf in leaves:
+        height, peak = 0, leaf
+        while height in peaks:
+            peak = keccak(b"\x0b" + peaks.pop(height) + peak)
+            height += 1
+        peaks[height] = peak
+    return {str(height): hex0x(peak) for height, peak in sorted(peaks.items())}
+
+
 def rules_case() -> dict[str, Any]:
     encoded = encode([f"uint{bits}" for bits, _ in RULES.values()], [value for _, value in RULES.values()])
     rules = {name: str(value) for name, (_, value) in RULES.items()}
@@ -175,6 +243,11 @@ def build() -> dict[str, Any]:
         "updates": updates,
         "models": models,
         "aggregates": [plain_case(n, v, b"\x05", b"\x06", b"\x07", 8) for n, v in sums.items()],
+        "aggregations": [
+            aggregation_case("one client", 1, set(), 65),
+            aggregation_case("three clients", 3, set(), 65),
+            aggregation_case("six clients, two excluded", 6, {2, 3}, 130),
+        ],
         "rules": rules,
         "typedData": typed_case(rules["rulesHash"], updates[3], models[3]),
     }

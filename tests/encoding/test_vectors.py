@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from fedvm.encoding import (
+    Commitment,
+    CountedUpdate,
     Domain,
     Rules,
     Update,
     UpdateContext,
     aggregate_tree,
+    aggregation_tree,
+    commitment_tree,
     model_tree,
     recover_signer,
     sign_update,
@@ -91,3 +95,29 @@ def test_typed_data() -> None:
     assert update_digest(update, domain) == unhex(case["digest"])
     assert sign_update(update, domain, case["privateKey"]) == unhex(case["signature"])
     assert recover_signer(update, domain, unhex(case["signature"])) == case["signer"]
+
+
+@pytest.mark.parametrize("case", named(VECTORS["aggregations"]))
+def test_aggregations(case: dict) -> None:
+    commitments = [
+        Commitment(c["member"], c["weight"], unhex(c["updateRoot"]), int(c["sumSquares"]))
+        for c in case["commitments"]
+    ]
+    assert [c.digest() for c in commitments] == [unhex(c["leaf"]) for c in case["commitments"]]
+    peaks = commitment_tree(commitments)
+    assert {str(height): peaks.peak(height) for height in peaks.peaks} == {
+        height: unhex(peak) for height, peak in case["peaks"].items()
+    }
+    updates = [
+        CountedUpdate(commitment, np.array(stated["values"], dtype=np.int32)) if stated["counts"] else None
+        for commitment, stated in zip(commitments, case["commitments"], strict=True)
+    ]
+    tree = aggregation_tree(updates)
+    assert [
+        [node and (node.weight, node.sums.root, node.hash) for node in level] for level in tree.levels
+    ] == [
+        [node and (node["weight"], unhex(node["sums"]), unhex(node["hash"])) for node in level]
+        for level in case["levels"]
+    ]
+    assert tree.root == unhex(case["aggregationRoot"]) and tree.top.weight == case["totalWeight"]
+    assert tree.top.sums.root == unhex(case["aggregateRoot"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedvm.cli.commands.audit import COMMAND as AUDIT
+from fedvm.cli.commands.challenge import COMMAND as CHALLENGE
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compile import COMMAND as COMPILE
 from fedvm.cli.commands.decisions import COMMAND as DECISIONS
@@ -11,6 +12,6 @@ from fedvm.cli.commands.networks import COMMAND as NETWORKS
 from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.run import COMMAND as RUN
 
-ALL: tuple[Command, ...] = (RUN, PREDICT, DECISIONS, AUDIT, COMPILE, DEPLOY, NETWORKS)
+ALL: tuple[Command, ...] = (RUN, PREDICT, DECISIONS, AUDIT, CHALLENGE, COMPILE, DEPLOY, NETWORKS)
 
 __all__ = ["ALL", "Command"]

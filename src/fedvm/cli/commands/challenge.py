@@ -1,0 +1,73 @@
+"""`fedvm challenge`: recompute the pending proposal of a run, and prove what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.command import Command
+
+PREIMAGES = "preimages"
+
+
+def challenge(
+    run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
+    preimages: Annotated[
+        Path | None,
+        typer.Option(help="Folder with what the coordinator published of its trees (RUN/preimages)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Recompute the proposal that stands in the run's federation, and bring it down if it is wrong.
+
+    The challenger proves a wrong product, sum, weight, leaf, division or tree with one opening each. What the
+    coordinator did not publish is demanded on the chain; what is not answered in time is proof enough. Half of
+    the bond is won, the other half burnt. Exit status 1 when a proposal fell. Example counts are attested: no
+    challenge can prove them.
+    """
+    from fedvm.audit.challenge import Challenger
+    from fedvm.audit.preimages import PreimageFolder
+    from fedvm.chain.keys import load_key
+    from fedvm.chain.run import open_run
+    from fedvm.cli.console import out
+    from fedvm.cli.entry import FAILURE
+
+    with open_run(run, read_only=False) as opened:
+        chain = opened.chain
+        challenger = Challenger(
+            opened.federation_contract,
+            opened.store,
+            load_key() if chain is None else chain.account("user"),
+            source=PreimageFolder(preimages or run / PREIMAGES),
+            pass_time=None if chain is None else chain.advance_time,
+            first_block=opened.deployment.block,
+        )
+        upheld = challenger.challenge()
+        number = opened.federation_contract.current_round()
+    if as_json:
+        fields = None if upheld is None else {**asdict(upheld), "fraud": upheld.fraud.name}
+        typer.echo(json.dumps({"round": number, "upheld": fields}, indent=2))
+    elif upheld is None:
+        out().print(f"[bold green]Nothing to challenge[/]: no pending proposal of round {number} is wrong.")
+    else:
+        out().print(
+            f"[bold red]Proposal {upheld.attempt} of round {upheld.round} fell[/]: "
+            f"{upheld.fraud.name.replace('_', ' ').lower()}, shown for {upheld.gas_used:,} gas after "
+            f"{upheld.demands} demands for data; {upheld.reward / 10**18:g} FIL won."
+        )
+    if upheld is not None:
+        raise typer.Exit(FAILURE)
+
+
+COMMAND = Command(
+    "challenge",
+    challenge,
+    (
+        ("fedvm challenge --run runs/demo", ""),
+        ("fedvm challenge --run runs/demo --preimages published --json", ""),
+    ),
+)

@@ -1,0 +1,80 @@
+"""The aggregation tree and the mountain range over commitments, beyond the shared vectors."""
+
+import numpy as np
+import pytest
+from eth_hash.auto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedvm.encoding import (
+    Commitment,
+    CountedUpdate,
+    EncodingError,
+    RangeError,
+    Security,
+    ShapeError,
+    aggregation_tree,
+    commitment_tree,
+)
+from fedvm.encoding.commitments import COMMITMENT_NODE
+
+MEMBERS = [f"0x{index:040x}" for index in range(1, 40)]
+
+
+def commitment(index: int, weight: int = 3) -> Commitment:
+    return Commitment(MEMBERS[index], weight, keccak(bytes([index])), index)
+
+
+def update(index: int, *values: int, weight: int = 3) -> CountedUpdate:
+    return CountedUpdate(commitment(index, weight), np.array(values or [1, 2], dtype=np.int32))
+
+
+@given(st.integers(1, 39), st.data())
+def test_every_commitment_leads_to_its_peak(count: int, data: st.DataObject) -> None:
+    tree = commitment_tree([commitment(index) for index in range(count)])
+    assert sorted(tree.peaks) == [bit for bit in range(6) if count >> bit & 1]
+    index = data.draw(st.integers(0, count - 1))
+    node, siblings = commitment(index).digest(), tree.siblings(index)
+    start = sum(1 << height for height in tree.peaks if height > len(siblings))
+    position = index - start
+    for level, sibling in enumerate(siblings):
+        pair = (sibling, node) if position >> level & 1 else (node, sibling)
+        node = keccak(COMMITMENT_NODE + pair[0] + pair[1])
+    assert node == tree.peak(len(siblings))
+
+
+def test_a_leaf_outside_is_refused() -> None:
+    with pytest.raises(RangeError, match="no update 2; 2 were accepted"):
+        commitment_tree([commitment(0), commitment(1)]).siblings(2)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 9)), min_size=1, max_size=9))
+def test_the_top_states_weight_and_sum(rows: list[tuple[bool, int]]) -> None:
+    updates = [
+        update(index, index, -index, weight=weight) if counts else None
+        for index, (counts, weight) in enumerate(rows)
+    ]
+    counted = [one for one in updates if one]
+    if not counted:
+        with pytest.raises(EncodingError, match="no accepted updates"):
+            aggregation_tree(updates)
+        return
+    top = aggregation_tree(updates).top
+    assert top.weight == sum(one.commitment.weight for one in counted)
+    total = sum(one.commitment.weight * one.vector.astype(np.int64) for one in counted)
+    assert (top.sums.vector == total).all()
+
+
+def test_what_cannot_be_added_is_refused() -> None:
+    with pytest.raises(ShapeError, match="has 3 elements, others 2"):
+        aggregation_tree([update(0), update(1, 1, 2, 3)])
+    with pytest.raises(EncodingError, match=r"weight of .* is zero"):
+        aggregation_tree([update(0, weight=0)])
+    with pytest.raises(RangeError, match="2\\^32"):
+        aggregation_tree([update(0, weight=2**32 - 1), update(1, weight=1)])
+
+
+def test_security_checks_its_widths() -> None:
+    assert Security().as_tuple() == (3600, 600, 10**18, 0, 10**15)
+    with pytest.raises(RangeError, match=r"security\.bond"):
+        Security(bond=2**128)
