@@ -35,7 +35,11 @@ abstract contract FederationFixture is TestBase {
         vm.deal(coordinator, 100 * BOND);
     }
 
-    function createFederation(Rules memory rules, Security memory security) internal returns (Federation) {
+    function createFederation(Rules memory rules, Security memory security)
+        internal
+        virtual
+        returns (Federation)
+    {
         return new Federation(owner, coordinator, rules, security, members, INITIAL_ROOT, cidOf("initial"));
     }
 

@@ -1,0 +1,70 @@
+"""`fedvm challenge` on a run whose coordinator planted a wrong aggregate."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "audit"))
+
+from court_bench import SECURITY, Court, create_court, random_updates
+from lies import LIES, Lie, honest, tell
+
+from fedvm.audit.preimages import PreimageFolder
+from fedvm.chain import ChainRef, Deployment, open_run
+from fedvm.cli.entry import run as fedvm
+
+ELEMENTS = 200
+
+
+def _planted(path: Path, lie: str | None) -> tuple[Court, Lie]:
+    court = create_court(path, elements=ELEMENTS, members=3)
+    rng = random.Random(5)
+    facts = court.open_round(random_updates(rng, 3, ELEMENTS), rng)
+    about = next((about for about in LIES if about.__name__ == lie), None)
+    stated = tell(about, facts, rng) if about else honest(facts)
+    court.propose(stated)
+    place = ChainRef("embedded", "chain.sqlite")
+    Deployment(place, court.chain.chain_id, federation=court.contract.address).save(path)
+    return court, stated
+
+
+def _owed(path: Path) -> int:
+    with open_run(path) as run:
+        assert run.chain is not None
+        return run.federation_contract.owed(run.chain.account("user").address)
+
+
+def test_a_planted_wrong_sum_is_proved_from_what_was_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    court, lie = _planted(tmp_path, "_wrong_product_or_sum")
+    PreimageFolder(tmp_path / "preimages").write(lie.preimages)
+    court.chain.close()
+    assert fedvm(["challenge", "--run", str(tmp_path), "--json"]) == 1
+    upheld = json.loads(capsys.readouterr().out)["upheld"]
+    assert upheld["fraud"] in ("WRONG_SUM", "WRONG_PRODUCT")
+    assert (upheld["demands"], upheld["reward"]) == (0, SECURITY.bond // 2)
+    assert _owed(tmp_path) == SECURITY.bond // 2
+
+
+def test_a_planted_wrong_model_without_data_falls_for_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    court, _ = _planted(tmp_path, "_wrong_model")
+    court.chain.close()
+    assert fedvm(["challenge", "--run", str(tmp_path)]) == 1
+    assert "missing data" in capsys.readouterr().out
+    assert _owed(tmp_path) == SECURITY.bond // 2
+
+
+def test_an_honest_proposal_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    court, _ = _planted(tmp_path, None)
+    court.chain.close()
+    assert fedvm(["challenge", "--run", str(tmp_path)]) == 0
+    assert "Nothing to challenge" in capsys.readouterr().out
+    assert _owed(tmp_path) == 0
