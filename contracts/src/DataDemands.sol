@@ -38,6 +38,8 @@ abstract contract DataDemands is IDisputes, PullPayments {
     }
 
     /// @inheritdoc IDisputes
+    // A demand holds a time beside what is compared here.
+    // slither-disable-next-line timestamp
     function demand(uint64 roundId, bytes32 hash, bytes calldata parent) external payable {
         require(msg.value == demandFee, WrongFee(msg.value, demandFee));
         Round memory round = _proposed(roundId);
@@ -106,6 +108,8 @@ abstract contract DataDemands is IDisputes, PullPayments {
         _credit(challenger, demandFee);
     }
 
+    // A demand holds a time beside what is compared here.
+    // slither-disable-next-line timestamp
     function _open(uint64 roundId, uint16 attempt, bytes32 hash)
         private
         view

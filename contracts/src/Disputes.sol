@@ -37,6 +37,8 @@ contract Disputes is IDisputes, DataDemands {
     }
 
     /// @inheritdoc IDisputes
+    // Zero is what a slot holds that was never written.
+    // slither-disable-next-line incorrect-equality
     function commit(bytes32 digest) external {
         // The first commitment counts: nobody can push another's into a later block.
         if (_committedAt[digest] == 0) _committedAt[digest] = block.number;

@@ -310,7 +310,7 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     }
 
     /// @dev Accepts one submission into the tally, or refuses it. The time decides only what is past a deadline.
-    // slither-disable-next-line timestamp
+    // slither-disable-next-line timestamp,incorrect-equality
     function _consider(Submission calldata submission, Measure memory measure, Tally memory tally) private {
         address member = submission.member;
         Update calldata update = submission.update;

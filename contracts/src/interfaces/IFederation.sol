@@ -57,7 +57,7 @@ interface IFederation is IEscrow {
         uint64 indexed round, address indexed member, Refusal indexed reason, bytes32 updateRoot, bytes cid
     );
     /// @notice What stands behind proposals, and the contract that hears disputes.
-    event SecuritySet(Security security, address disputes);
+    event SecuritySet(Security security, address indexed disputes);
     /// @notice The coordinator states what a round came to. Unless it is proved wrong it can become final after `until`
     ///         (Unix seconds). `cid` is the binary CIDv1 of the model.
     event RoundProposed(
