@@ -224,7 +224,12 @@ def test_two_lines_make_a_flower_app_accountable(make_bench: MakeBench, tmp_path
         model_root=root,
         model_cid=Cid.parse(cid).binary,
     )
-    ledger = ChainLedger(contract, chain.account("coordinator"), first_block=receipt.block_number)
+    ledger = ChainLedger(
+        contract,
+        chain.account("coordinator"),
+        first_block=receipt.block_number,
+        pass_time=chain.advance_time,
+    )
     nodes = make_nodes(own_app(), [{"fedvm-key": "0x" + bytes(account.key).hex()} for account in accounts])
     federation = Federation(
         ledger, store, {node.node_id: account.address for node, account in zip(nodes, accounts, strict=True)}
