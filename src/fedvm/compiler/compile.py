@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,21 @@ from numpy.typing import NDArray
 
 from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, Unit, creation_gas
+from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CalibrationError
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.graph import Conv, Input, IntegerGraph
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
-from fedvm.compiler.link import Program, link
+from fedvm.compiler.link import Program, link, measured_steps
 from fedvm.compiler.opcodes import OPCODES
 from fedvm.compiler.policy import activation_budget, lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
 from fedvm.compiler.scanner import UNLINKED, scan
+from fedvm.compiler.stages import Stage, link_stages
+from fedvm.compiler.steps import Measurer
+from fedvm.compiler.transactions import Target, call_gas
 
 FORMAT = 1
 Numbers = float | Sequence[float]
@@ -43,6 +48,8 @@ class CompileOptions:
     preprocess: tuple[Numbers, Numbers] | None = None
     input_range: tuple[float, float] | None = None
     optimize: Optimize = "run"
+    max_gas: int | None = None
+    target: Target = "ethereum"
 
 
 def compile_model(
@@ -56,6 +63,8 @@ def compile_model(
     input_bits: int = 8,
     lane_bits: Mapping[str, int] | int | None = None,
     optimize: Optimize = "run",
+    max_gas: int | None = None,
+    target: Target = "ethereum",
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
@@ -68,6 +77,9 @@ def compile_model(
     and the bits of the activations make cheap.
     optimize: "run" for little gas a prediction, "deploy" for small contracts (weights as data, loops instead of
     repeated code).
+    max_gas: gas that a transaction may take, in EVM gas or with target="filecoin" in Filecoin gas. If a call with the
+    dearest input takes more, the program is emitted a second time as stages, each within the limit in a transaction of
+    InferenceSession.sol, which keeps the state in between; the same scores to the bit.
 
     Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError).
     """
@@ -87,7 +99,9 @@ def compile_model(
         budget = lane_budget(graph, most, input_bits, weight_bits, optimize)
     if not isinstance(outputs, Mapping):
         outputs = activation_budget(graph, outputs)
-    options = CompileOptions(weight_bits, outputs, input_bits, budget, preprocess, input_range, optimize)
+    options = CompileOptions(
+        weight_bits, outputs, input_bits, budget, preprocess, input_range, optimize, max_gas, target
+    )
     integer = quantize(graph, data, QuantizeOptions(weight_bits, outputs, budget, input_bits=input_bits))
     return compile_integer(integer, source=_digest(model), options=options, calibration=data)
 
@@ -99,21 +113,43 @@ def compile_integer(
     options: CompileOptions | None = None,
     calibration: NDArray[np.uint8] | None = None,
 ) -> CompiledModel:
-    """Compile an integer graph as it stands; of the other arguments only `options.optimize` shapes the program, the
-    rest goes into the manifest."""
+    """Compile an integer graph as it stands; of the other arguments only `options.optimize`, `max_gas` and `target`
+    shape the program, the rest goes into the manifest."""
     options = options or CompileOptions()
     reference = build_reference(integer)
     plan = plan_layers(canonical(integer), options.optimize)
-    program = link(plan)
-    for contract in program.contracts:
+    measure = Measurer(plan)
+    steps = measured_steps(plan, measure)
+    program = link(plan, steps, measure)
+    stages: tuple[Stage, ...] = ()
+    if options.max_gas is not None and _call_gas(integer, program, options.target) > options.max_gas:
+        stages = link_stages(plan, steps, measure, options.max_gas, options.target)
+    everything = [*program.contracts, *(c for stage in stages for c in stage.linked.contracts)]
+    for contract in everything:
         scan(contract.code, parts=(UNLINKED,))
-    units = tuple(
-        Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()})
-        for c in program.contracts
-    )
-    listing = "".join(f";; ==== {c.name}: {len(c.code)} bytes\n{c.listing}\n" for c in program.contracts)
+    listing = "".join(f";; ==== {c.name}: {len(c.code)} bytes\n{c.listing}\n" for c in everything)
     manifest = _manifest(integer, plan, program, reference, source, options, calibration)
-    return CompiledModel(reference, manifest, units, listing)
+    if options.max_gas is not None:
+        manifest["max_gas"] = {"target": options.target, "gas": options.max_gas}
+        manifest["stages"] = [_stage_row(stage) for stage in stages]
+    return CompiledModel(
+        reference,
+        manifest,
+        _units(program.contracts),
+        listing,
+        tuple(_units(stage.linked.contracts) for stage in stages),
+    )
+
+
+def _call_gas(graph: IntegerGraph, program: Program, target: Target) -> int:
+    """Gas of a transaction that asks for the whole prediction, with the dearest input."""
+    return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape))
+
+
+def _units(contracts: Sequence[Contract]) -> tuple[Unit, ...]:
+    return tuple(
+        Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()}) for c in contracts
+    )
 
 
 def _as_bytes(spec: Input, data: NDArray[Any]) -> NDArray[np.uint8]:
@@ -206,24 +242,46 @@ def _manifest(
         "gas": {
             "evm": program.gas,
             "classify": program.classify_gas,
-            "filecoin": program.filecoin + 3_000_000 + 1300 * (68 + int(np.prod(spec.onnx_shape))),
+            "filecoin": _call_gas(graph, program, "filecoin"),
+            "transaction": _call_gas(graph, program, "ethereum"),
             "deploy": sum(creation_gas(c.code) for c in program.contracts),
             "per_mac": program.gas / max(1, total_macs),
         },
         "macs": total_macs,
         "code_bytes": sum(len(c.code) for c in program.contracts),
         "layers": rows,
-        "contracts": [
-            {
-                "name": c.name,
-                "bytes": len(c.code),
-                "code_hash": "0x" + keccak(c.code).hex(),
-                "links": {symbol: list(at) for symbol, at in c.symbols.items()},
-                "memory_bytes": c.memory_bytes,
-            }
-            for c in program.contracts
-        ],
+        "contracts": _contract_rows(program.contracts),
         "notes": list(graph.notes),
+    }
+
+
+def _contract_rows(contracts: Sequence[Contract]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": c.name,
+            "bytes": len(c.code),
+            "code_hash": "0x" + keccak(c.code).hex(),
+            "links": {symbol: list(at) for symbol, at in c.symbols.items()},
+            "memory_bytes": c.memory_bytes,
+        }
+        for c in contracts
+    ]
+
+
+def _stage_row(stage: Stage) -> dict[str, Any]:
+    """transaction: gas limit of the transaction that runs it and keeps the state, in the unit of the target."""
+    linked = stage.linked
+    return {
+        "name": linked.entry.name,
+        "layers": list(stage.layers),
+        "takes": stage.takes,
+        "gives": stage.gives,
+        "gas": linked.gas,
+        "need": linked.need,
+        "filecoin": linked.filecoin,
+        "transaction": stage.transaction,
+        "deploy": sum(creation_gas(c.code) for c in linked.contracts),
+        "contracts": _contract_rows(linked.contracts),
     }
 
 

@@ -16,8 +16,8 @@ import onnx
 from eth_hash.auto import keccak
 from numpy.typing import NDArray
 
+from fedvm.compiler.contract import CODE_LIMIT
 from fedvm.compiler.errors import CompileError
-from fedvm.compiler.link import CODE_LIMIT
 from fedvm.compiler.scanner import UNLINKED, scan
 
 ABI: list[dict[str, Any]] = [
@@ -79,13 +79,15 @@ class CompiledModel:
     """What `compile_model` returns.
 
     reference: the exact integer network as ONNX (uint8 "input" `[N, *shape]` → int32 "scores"); manifest: plain data
-    for JSON; units: the parts in order of creation, then the entry; listing: the disassembly.
+    for JSON; units: the parts in order of creation, then the entry; listing: the disassembly; stages: if a call takes
+    more than `max_gas`, the contracts of each stage, again its parts and then its entry.
     """
 
     reference: onnx.ModelProto
     manifest: dict[str, Any]
     units: tuple[Unit, ...]
     listing: str = ""
+    stages: tuple[tuple[Unit, ...], ...] = ()
 
     @property
     def codes(self) -> tuple[bytes, ...]:
@@ -133,25 +135,27 @@ class CompiledModel:
         on_transaction(done, total, address) is called after each. Raises CompileError if a creation fails or the
         code that lies at the address afterwards is not the code that was sent.
         """
-        addresses: dict[str, str] = {}
-        hashes: list[str] = []
-        gas = 0
-        for number, unit in enumerate(self.units, start=1):
-            runtime = unit.linked(addresses)
-            sent = w3.eth.send_transaction({"from": sender, "data": "0x" + creation_code(runtime).hex()})
-            receipt = w3.eth.wait_for_transaction_receipt(sent, timeout=600)
-            address = receipt["contractAddress"]
-            if receipt["status"] != 1 or address is None:
-                raise CompileError(f"creating {unit.name} failed in transaction {sent.hex()}")
-            if bytes(w3.eth.get_code(address)) != runtime:
-                raise CompileError(f"the code at {address} is not the code of {unit.name} that was sent")
-            addresses[unit.name] = address
-            hashes.append("0x" + bytes(sent).hex())
-            gas += receipt["gasUsed"]
-            if on_transaction:
-                on_transaction(number, len(self.units), address)
-        *parts, entry = addresses.values()
-        return Deployed(entry, tuple(parts), gas, tuple(hashes))
+        creation = _Creation(w3, sender, len(self.units), on_transaction)
+        *parts, entry = [creation.create(unit) for unit in self.units]
+        return Deployed(entry, tuple(parts), creation.gas, tuple(creation.hashes))
+
+    def deploy_stages(
+        self, w3: Any, sender: str, *, on_transaction: Callable[[int, int, str], None] | None = None
+    ) -> DeployedStages:
+        """Create the contracts of all stages; arguments and errors as for `deploy`.
+
+        CompileError if there are no stages: the model fits one call, or was compiled without `max_gas`.
+        """
+        if not self.stages:
+            raise CompileError(
+                "the program has no stages: one call is within the limit, or it was compiled without max_gas"
+            )
+        creation = _Creation(w3, sender, sum(map(len, self.stages)), on_transaction)
+        stages = []
+        for units in self.stages:
+            *parts, entry = [creation.create(unit) for unit in units]
+            stages.append((entry, *parts))
+        return DeployedStages(tuple(stages), creation.gas, tuple(creation.hashes))
 
     def save(self, directory: str | Path) -> None:
         """Write model.int.onnx, manifest.json, abi.json, program.asm and one .bin a contract, each atomically."""
@@ -160,7 +164,7 @@ class CompiledModel:
         _write(target / "model.int.onnx", self.reference.SerializeToString(deterministic=True))
         _write(target / "abi.json", (json.dumps(ABI, indent=1) + "\n").encode())
         _write(target / "program.asm", self.listing.encode())
-        for unit in self.units:
+        for unit in (*self.units, *(unit for stage in self.stages for unit in stage)):
             _write(target / f"{unit.name}.bin", unit.code)
         _write(target / "manifest.json", (json.dumps(self.manifest, indent=1) + "\n").encode())
 
@@ -172,19 +176,67 @@ class CompiledModel:
         try:
             manifest = json.loads((source / "manifest.json").read_bytes())
             reference = (source / "model.int.onnx").read_bytes()
-            codes = {c["name"]: (source / f"{c['name']}.bin").read_bytes() for c in manifest["contracts"]}
+            units = _read_units(source, manifest["contracts"])
+            stages = tuple(_read_units(source, stage["contracts"]) for stage in manifest.get("stages", ()))
             listing = (source / "program.asm").read_text()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CompileError(f"{source} holds no compiled model: {error}") from error
         if hashlib.sha256(reference).hexdigest() != manifest["reference_sha256"]:
             raise CompileError(f"{source / 'model.int.onnx'} is not the file the manifest names")
-        units = []
-        for c in manifest["contracts"]:
-            if "0x" + keccak(codes[c["name"]]).hex() != c["code_hash"]:
-                raise CompileError(f"{source / c['name']}.bin is not the code the manifest names")
-            scan(codes[c["name"]], parts=(UNLINKED,))
-            units.append(Unit(c["name"], codes[c["name"]], {k: tuple(v) for k, v in c["links"].items()}))
-        return cls(onnx.load_model_from_string(reference), manifest, tuple(units), listing)
+        return cls(onnx.load_model_from_string(reference), manifest, units, listing, stages)
+
+
+@dataclass(frozen=True)
+class DeployedStages:
+    """Where the stages of a program lie: for each the addresses of its entry, then of its parts; what creating them
+    cost."""
+
+    stages: tuple[tuple[str, ...], ...]
+    gas_used: int
+    transactions: tuple[str, ...]
+
+
+class _Creation:
+    """Creates contracts one after the other and links each to those before."""
+
+    def __init__(
+        self, w3: Any, sender: str, total: int, on_transaction: Callable[[int, int, str], None] | None
+    ) -> None:
+        self._w3, self._sender, self._total, self._report = w3, sender, total, on_transaction
+        self._addresses: dict[str, str] = {}
+        self.hashes: list[str] = []
+        self.gas = 0
+
+    def create(self, unit: Unit) -> str:
+        """Address of the new contract. CompileError if it is not what was sent."""
+        eth = self._w3.eth
+        runtime = unit.linked(self._addresses)
+        sent = eth.send_transaction({"from": self._sender, "data": "0x" + creation_code(runtime).hex()})
+        receipt = eth.wait_for_transaction_receipt(sent, timeout=600)
+        address = receipt["contractAddress"]
+        if receipt["status"] != 1 or address is None:
+            raise CompileError(f"creating {unit.name} failed in transaction {sent.hex()}")
+        if bytes(eth.get_code(address)) != runtime:
+            raise CompileError(f"the code at {address} is not the code of {unit.name} that was sent")
+        self._addresses[unit.name] = address
+        self.hashes.append("0x" + bytes(sent).hex())
+        self.gas += receipt["gasUsed"]
+        if self._report:
+            self._report(len(self.hashes), self._total, address)
+        return str(address)
+
+
+def _read_units(source: Path, contracts: Any) -> tuple[Unit, ...]:
+    """The contracts that a manifest lists, checked against it and against the whitelist."""
+    units = []
+    for c in contracts:
+        path = source / f"{c['name']}.bin"
+        code = path.read_bytes()
+        if "0x" + keccak(code).hex() != c["code_hash"]:
+            raise CompileError(f"{path} is not the code the manifest names")
+        scan(code, parts=(UNLINKED,))
+        units.append(Unit(c["name"], code, {k: tuple(v) for k, v in c["links"].items()}))
+    return tuple(units)
 
 
 def creation_code(runtime: bytes) -> bytes:

@@ -3,113 +3,71 @@
 The entry contract checks the call, holds all regions in its memory and runs the first steps itself; each part is a
 contract that runs some steps: its calldata is a stretch of the entry's memory, its return data what others read of
 what it wrote. Parts are created first, so the entry's code names their addresses: the code alone is the function.
+
+The same is done for the whole network, whose entry has the program's interface, and for a stage of it, whose entry
+takes and returns the bytes of a state (`stages.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 
-from eth_hash.auto import keccak
-
-from fedvm.compiler.assembler import Assembler, Section
-from fedvm.compiler.errors import CompileError
-from fedvm.compiler.kernels.accumulate import Place
-from fedvm.compiler.kernels.scores import emit_return_class, emit_return_scores, emit_scores
-from fedvm.compiler.layout import WORD_BYTES, Plan, View
-from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, OPCODES, memory_gas
-from fedvm.compiler.steps import (
-    RAW,
-    DenseStep,
-    Key,
-    PackedStep,
-    Step,
-    Written,
-    far_address,
-    measure,
-    steps_of,
+from fedvm.compiler.assembler import Assembler
+from fedvm.compiler.contract import Contract, Linked, assembled
+from fedvm.compiler.dispatch import (
+    INPUT_AT,
+    PART_FAILED,
+    begin_program,
+    begin_stage,
+    end_last_stage,
+    end_program,
+    end_stage,
+    require,
 )
-
-CODE_LIMIT = 24_576
-"""Runtime code bytes a contract may have (EIP-170, and Filecoin's EVM)."""
-INPUT_AT = 68
-"""Calldata offset of the bytes of predict(bytes): selector, offset word, length word."""
-CALL_BYTES = 80
-"""Code bytes the entry keeps free for each call of a part."""
-PART_BYTES = 32
-"""Code bytes a part needs beside its steps."""
-PREDICT = keccak(b"predict(bytes)")[:4]
-CLASSIFY = keccak(b"classify(bytes)")[:4]
-WRONG_LENGTH = keccak(b"WrongInputLength(uint256,uint256)")[:4]
-MALFORMED = keccak(b"MalformedInput()")[:4]
-PART_FAILED = keccak(b"PartFailed()")[:4]
-UNKNOWN = keccak(b"UnknownFunction()")[:4]
-
-
-@dataclass(frozen=True)
-class Contract:
-    """One contract of the program. symbols: where in the code the addresses of parts go."""
-
-    name: str
-    code: bytes
-    symbols: Mapping[str, list[int]]
-    sections: Mapping[str, Section]
-    memory_bytes: int
-    listing: str
-
-    @property
-    def gas(self) -> int:
-        """Gas of its opcodes and memory; calls of other contracts apart."""
-        return sum(s.gas for s in self.sections.values()) + memory_gas(self.memory_bytes // WORD_BYTES)
-
-    @property
-    def filecoin(self) -> float:
-        return sum(OPCODES[op].filecoin * n for s in self.sections.values() for op, n in s.counts.items())
-
-    def linked(self, addresses: Mapping[str, bytes]) -> bytes:
-        """The code with the parts' 20-byte addresses filled in."""
-        code = bytearray(self.code)
-        for symbol, offsets in self.symbols.items():
-            for offset in offsets:
-                code[offset : offset + 20] = addresses[symbol]
-        return bytes(code)
+from fedvm.compiler.grouping import Group, group_steps, returned
+from fedvm.compiler.kernels.accumulate import Place
+from fedvm.compiler.layout import WORD_BYTES, Plan, View
+from fedvm.compiler.memory import Region, allocate, lives
+from fedvm.compiler.state import State
+from fedvm.compiler.steps import Key, Measured, Measurer, PackedStep, Step, Written, steps_of
 
 
 @dataclass(frozen=True)
 class Program:
     """The compiled network: parts in order of creation, then the entry."""
 
-    parts: tuple[Contract, ...]
-    entry: Contract
+    linked: Linked
     gas: int
     """Execution gas of predict(bytes): everything but the 21,000 and the calldata of a transaction."""
     classify_gas: int
-    filecoin: int
-    """Estimated Filecoin gas of predict(bytes) in a message of its own."""
 
     @property
     def contracts(self) -> tuple[Contract, ...]:
-        return (*self.parts, self.entry)
+        return self.linked.contracts
+
+    @property
+    def filecoin(self) -> int:
+        """Estimated Filecoin gas of predict(bytes) in a message of its own."""
+        return self.linked.filecoin
 
 
 @dataclass(frozen=True)
-class Region:
-    """A stretch of the entry's memory."""
+class Interface:
+    """How a contract is called. takes: regions in its calldata, from `at` on; gives: regions it returns, None for
+    the scores; name: of the entry, with `prefix` before the names of its parts."""
 
-    base: int
-    size: int
+    name: str
+    prefix: str
+    takes: State
+    at: int
+    gives: State | None
 
     @property
-    def end(self) -> int:
-        return self.base + self.size
-
-
-@dataclass
-class _Group:
-    """Steps that one contract runs."""
-
-    steps: list[Step] = field(default_factory=list)
-    size: int = 0
+    def is_program(self) -> bool:
+        """Whether it is the program's own: two functions of `bytes`."""
+        return self.at == INPUT_AT
 
 
 @dataclass(frozen=True)
@@ -117,146 +75,79 @@ class _Call:
     """A part and what it returns."""
 
     name: str
-    group: _Group
+    group: Group
     returns: list[Written]
 
 
-def link(plan: Plan) -> Program:
+def link(plan: Plan, steps: Sequence[Measured], measure: Measurer) -> Program:
     """Split, place and assemble the whole network. Raises CompileError if a step cannot be split small enough."""
-    groups = _group(plan)
-    regions, total = _allocate(plan, groups)
-    final = plan.layers[-1].native
-    calls = [_Call(f"part{i}", g, _returned(g, groups, final)) for i, g in enumerate(groups[1:], start=1)]
+    whole = Interface("entry", "", State.of_input(plan), INPUT_AT, None)
+    linked, endings = _link(plan, steps, measure, whole)
+    gas = linked.gas
+    return Program(linked, gas - endings["classify"], gas - endings["predict"])
+
+
+def link_stage(plan: Plan, steps: Sequence[Measured], measure: Measurer, interface: Interface) -> Linked:
+    """The same for consecutive steps of the network."""
+    return _link(plan, steps, measure, interface)[0]
+
+
+def measured_steps(plan: Plan, measure: Measurer) -> list[Measured]:
+    """The whole network, unsplit, in order."""
+    return [measure(step) for step in steps_of(plan)]
+
+
+def _link(
+    plan: Plan, steps: Sequence[Measured], measure: Measurer, interface: Interface
+) -> tuple[Linked, dict[str, int]]:
+    """The contracts, and the gas of each way to return that the other does not spend."""
+    groups = group_steps(steps, measure, _overhead(plan, interface))
+    regions, total = _place(plan, groups, interface)
+    kept: set[Key] = {plan.layers[-1].native} if interface.gives is None else set(interface.gives.keys)
+    calls = [
+        _Call(f"{interface.prefix}part{i}", g, returned(g, groups, kept))
+        for i, g in enumerate(groups[1:], start=1)
+    ]
     data = [c for g in groups for s in g.steps if isinstance(s, PackedStep) for c in _data(s)]
     parts = data + [_part(call, regions) for call in calls]
-    entry, extra = _entry(plan, groups[0], calls, regions, total)
-    for contract in (*parts, entry):
-        if len(contract.code) > CODE_LIMIT:
-            raise CompileError(
-                f"contract {contract.name} has {len(contract.code)} bytes, the limit is {CODE_LIMIT}"
-            )
-    gas = entry.gas + sum(p.gas + COLD_ACCOUNT_GAS for p in parts)
-    filecoin = entry.filecoin + sum(
-        p.filecoin + COLD_CALL_FILECOIN - OPCODES["STATICCALL"].filecoin for p in parts
-    )
-    return Program(tuple(parts), entry, gas - extra["classify"], gas - extra["predict"], round(filecoin))
+    entry, endings = _entry(plan, groups[0], calls, regions, total, interface)
+    linked = Linked((*parts,), entry)
+    linked.require_sizes()
+    return linked, endings
 
 
-# -- which contract runs what -----------------------------------------------------------------------------------------
-
-
-def _group(plan: Plan) -> list[_Group]:
-    """Fill contract after contract; a step that does not fit is cut where it does, if the cut is worth it."""
-    overhead, calls = _overhead(plan), 8
-    while True:
-        groups = _fill(plan, CODE_LIMIT - overhead - CALL_BYTES * calls)
-        if len(groups) - 1 <= calls:
-            return groups
-        calls = len(groups) + 1
-
-
-def _overhead(plan: Plan) -> int:
+def _overhead(plan: Plan, interface: Interface) -> int:
+    """Code bytes of an entry beside its steps and calls, at most."""
     a = Assembler()
-    _begin(a, plan)
-    _end(a, plan, Place("MLOAD", 0x8000), 0x8000)
+    _begin(a, plan, interface)
+    if not interface.is_program:
+        for kept in interface.takes.kept:
+            kept.emit_take(a, 0x8000, 0x8000)
+    if interface.gives is not None:
+        for kept in interface.gives.kept:
+            kept.emit_give(a, 0x8000, 0x8000)
+    _end(a, plan, interface, Place("MLOAD", 0x8000), 0x8000)
     return a.size + 16
 
 
-def _fill(plan: Plan, entry_budget: int) -> list[_Group]:
-    groups = [_Group()]
-    todo, far = steps_of(plan), far_address(plan)
-    part_budget = CODE_LIMIT - PART_BYTES
-    while todo:
-        step = todo.pop(0)
-        fits = len(groups) == 1 or _joins(groups[-1], step)
-        budget = (entry_budget if len(groups) == 1 else part_budget) - groups[-1].size if fits else 0
-        size = measure(step, far)
-        if size <= budget:
-            groups[-1].steps.append(step)
-            groups[-1].size += size
-            continue
-        # a dense layer is cut for little; a cut convolution loads its input words once more
-        worth = (
-            2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
-        )
-        cut = step.split(size, budget, far) if budget >= worth else None
-        if cut is not None:
-            groups[-1].steps.append(cut[0])
-            todo.insert(0, cut[1])
-        elif groups[-1].steps or len(groups) == 1:
-            todo.insert(0, step)
-        else:
-            raise CompileError(f"layer {step.name!r} needs {size} bytes of code and cannot be cut further")
-        groups.append(_Group())
-    return groups
-
-
-def _joins(group: _Group, step: Step) -> bool:
-    """Whether a part can run `step` too: it has all of what it reads, or nothing of it."""
-    return all(
-        w.offset == 0 and w.size == w.key.bytes
-        for earlier in group.steps
-        for w in earlier.writes
-        if w.key in step.reads
-    )
-
-
-def _returned(group: _Group, groups: list[_Group], final: Key) -> list[Written]:
-    """What a part hands back: the regions it wrote that others read, as the last of its steps left them."""
-    others = {key for g in groups if g is not group for s in g.steps for key in s.reads} | {final}
-    written = {w.key: w for step in group.steps for w in step.writes}
-    return [w for key, w in written.items() if key in others]
-
-
-# -- memory -----------------------------------------------------------------------------------------------------------
-
-
-def _allocate(plan: Plan, groups: list[_Group]) -> tuple[dict[Key, Region], int]:
-    """Addresses of all regions in the entry's memory; regions whose lives do not overlap share space."""
+def _place(plan: Plan, groups: Sequence[Group], interface: Interface) -> tuple[dict[Key, Region], int]:
+    """Regions in the entry's memory: what it or a part writes, what parts read, and what comes folded."""
     steps = [s for g in groups for s in g.steps]
-    outside = {key for g in groups[1:] for s in g.steps for key in s.reads}
-    born: dict[Key, int] = {}
-    dies: dict[Key, int] = {}
-    if RAW in outside:
-        born[RAW] = -1
-    for i, step in enumerate(steps):
-        for w in step.writes:
-            born.setdefault(w.key, i)
-            dies[w.key] = i
-        for key in step.reads:
-            if key in born:
-                dies[key] = i
-    dies[plan.layers[-1].native] = len(steps)
-    sizes = {key: _region_bytes(plan, key) for key in born}
-    placed: dict[Key, int] = {}
-    # largest first keeps the memory, which is dear beyond some 20 KB, small
-    for key in sorted(born, key=lambda k: (-sizes[k], born[k])):
-        busy = sorted(
-            (placed[o], placed[o] + sizes[o]) for o in placed if born[o] <= dies[key] and born[key] <= dies[o]
-        )
-        at = 0
-        for low, high in busy:
-            if at + sizes[key] <= low:
-                break
-            at = max(at, high)
-        placed[key] = at
-    total = max((placed[k] + sizes[k] for k in placed), default=0)
-    return {key: Region(base, sizes[key]) for key, base in placed.items()}, total
-
-
-def _region_bytes(plan: Plan, key: Key) -> int:
-    if isinstance(key, View):
-        return key.bytes
-    count = 1
-    for n in plan.graph.input.shape:
-        count *= n
-    return -(-count // WORD_BYTES) * WORD_BYTES
+    needed = {key for g in groups[1:] for s in g.steps for key in s.reads} | _written(steps)
+    needed |= {
+        kept.key for kept in interface.takes.kept if kept.folded and any(kept.key in s.reads for s in steps)
+    }
+    given = [key for key in interface.takes.keys if key in needed]
+    kept: list[Key] = [plan.layers[-1].native]
+    if interface.gives is not None:
+        kept = [key for key in interface.gives.keys if key in _written(steps)]
+    return allocate(plan, lives(steps, given, kept))
 
 
 # -- contracts --------------------------------------------------------------------------------------------------------
 
 
-def _span(group: _Group, regions: Mapping[Key, Region]) -> tuple[int, int, tuple[Key, ...]]:
+def _span(group: Group, regions: Mapping[Key, Region]) -> tuple[int, int, tuple[Key, ...]]:
     """(first byte, end) of the entry's memory that a part needs, and the regions it reads from it."""
     made: set[Key] = set()
     needs: list[Key] = []
@@ -298,8 +189,7 @@ def _part(call: _Call, regions: Mapping[Key, Region]) -> Contract:
         a.push(sum(w.size for w in call.returns))
         a.push(0)
         a.op("RETURN")
-    code, symbols = a.assemble()
-    return Contract(call.name, code, symbols, a.sections, top, a.listing())
+    return assembled(call.name, a, top)
 
 
 def _touch(a: Assembler, top: int) -> None:
@@ -310,104 +200,70 @@ def _touch(a: Assembler, top: int) -> None:
 
 
 def _entry(
-    plan: Plan, group: _Group, parts: list[_Call], regions: Mapping[Key, Region], total: int
-) -> tuple[Contract, dict[str, int]]:
+    plan: Plan, group: Group, parts: Sequence[_Call], regions: Mapping[Key, Region], total: int,
+    interface: Interface,
+) -> tuple[Contract, dict[str, int]]:  # fmt: skip
     a = Assembler()
     scratch = total
     top = scratch + max((step.scratch_bytes for step in group.steps), default=0)
-    shape = plan.layers[-1].layer.shape
-    count = shape[0] * shape[1] * shape[2]
-    output = 0 if not _overlaps(plan, regions, 64 + WORD_BYTES * count) else top
-    top = max(top, output + 64 + WORD_BYTES * count)
-    _begin(a, plan)
+    output, source = 0, Place("MLOAD", 0)
+    if interface.gives is None:
+        scores = regions[plan.layers[-1].native]
+        size = 64 + WORD_BYTES * prod(plan.layers[-1].layer.shape)
+        # the scores must not overwrite the lanes they are read from
+        output, source = 0 if scores.base >= size else top, Place("MLOAD", scores.base)
+        top = max(top, output + size)
+    elif interface.gives.size:
+        output = top
+        top += interface.gives.size
+    _begin(a, plan, interface)
     _touch(a, top)
     places: dict[Key, Place] = {key: Place("MLOAD", region.base) for key, region in regions.items()}
-    places[RAW] = Place("CALLDATALOAD", INPUT_AT)
-    if RAW in regions:
-        a.push(regions[RAW].size)
-        a.push(INPUT_AT)
-        a.push(regions[RAW].base)
-        a.op("CALLDATACOPY")
-        a.copied(regions[RAW].size // WORD_BYTES)
+    changed = _written([*group.steps, *(step for call in parts for step in call.group.steps)])
+    for kept in interface.takes.kept:
+        at = interface.at + interface.takes.offsets[kept.key]
+        if kept.folded is None and kept.key not in changed:
+            places[kept.key] = Place("CALLDATALOAD", at)
+        if kept.key in regions:
+            with a.section("entry" if interface.is_program else "state"):
+                kept.emit_take(a, at, regions[kept.key].base)
     for step in group.steps:
         with a.section(step.name):
             step.emit(a, places, {w.key: regions[w.key].base + w.offset for w in step.writes}, scratch)
     for call in parts:
         with a.section("calls"):
             _call(a, call, regions)
-    costs = _end(a, plan, Place("MLOAD", regions[plan.layers[-1].native].base), output)
-    code, symbols = a.assemble()
-    return Contract("entry", code, symbols, a.sections, top, a.listing()), costs
+    if interface.gives is not None:
+        with a.section("state"):
+            for kept in interface.gives.kept:
+                to = output + interface.gives.offsets[kept.key]
+                if kept.key in changed:
+                    kept.emit_give(a, regions[kept.key].base, to)
+                else:
+                    kept.emit_pass(a, interface.takes.offsets[kept.key], to)
+    endings = _end(a, plan, interface, source, output)
+    return assembled(interface.name, a, top), endings
 
 
-def _overlaps(plan: Plan, regions: Mapping[Key, Region], size: int) -> bool:
-    """Whether the scores, written at 0, would overwrite the lanes they are read from."""
-    return regions[plan.layers[-1].native].base < size
+def _written(steps: Sequence[Step]) -> set[Key]:
+    return {w.key for step in steps for w in step.writes}
 
 
-def _begin(a: Assembler, plan: Plan) -> None:
-    """Dispatch and validation. Leaves "class" on the stack: 1 for classify, 0 for predict."""
-    raw = plan.graph.input
-    count = 1
-    for n in raw.shape:
-        count *= n
-    with a.section("entry"):
-        a.push(0)
-        a.op("CALLDATALOAD")
-        a.push(224)
-        a.op("SHR", result="selector")
-        a.dup("selector")
-        a.push(int.from_bytes(CLASSIFY, "big"))
-        a.op("EQ", result="class")
-        a.swap(1)
-        a.push(int.from_bytes(PREDICT, "big"))
-        a.op("EQ", result="predict")
-        a.dup("class")
-        a.op("OR", result="known")
-        _require(a, UNKNOWN)
-        # the canonical encoding of one bytes argument, so that the input begins at a fixed place
-        a.push(4)
-        a.op("CALLDATALOAD")
-        a.push(32)
-        a.op("EQ")
-        a.push(INPUT_AT + count - 1)
-        a.op("CALLDATASIZE", "GT", "AND", result="canonical")
-        a.push(36)
-        a.op("CALLDATALOAD")
-        a.push(count)
-        a.op("EQ", result="fits")
-        ok = a.new_label("length_ok", [*a.stack[:-1]])
-        a.jump_if(ok)
-        with a.failure():
-            a.push(int.from_bytes(WRONG_LENGTH, "big") << 224)
-            a.push(0)
-            a.op("MSTORE")
-            a.push(count)
-            a.push(4)
-            a.op("MSTORE")
-            a.push(36)
-            a.op("CALLDATALOAD")
-            a.push(36)
-            a.op("MSTORE")
-            a.push(68)
-            a.push(0)
-            a.op("REVERT")
-        a.place(ok, reached=False)
-        _require(a, MALFORMED)
+def _begin(a: Assembler, plan: Plan, interface: Interface) -> None:
+    if interface.is_program:
+        begin_program(a, plan)
+    else:
+        begin_stage(a, interface.takes.size)
 
 
-def _require(a: Assembler, error: bytes) -> None:
-    """Revert with an error without arguments unless the top of the stack is true. Stack: condition →"""
-    ok = a.new_label("ok", a.stack[:-1])
-    a.jump_if(ok)
-    with a.failure():
-        a.push(int.from_bytes(error, "big") << 224)
-        a.push(0)
-        a.op("MSTORE")
-        a.push(4)
-        a.push(0)
-        a.op("REVERT")
-    a.place(ok, reached=False)
+def _end(a: Assembler, plan: Plan, interface: Interface, source: Place, output: int) -> dict[str, int]:
+    if interface.is_program:
+        return end_program(a, plan, source, output)
+    if interface.gives is None:
+        end_last_stage(a, plan, source, output)
+    else:
+        end_stage(a, output, interface.gives.size)
+    return {}
 
 
 def _call(a: Assembler, call: _Call, regions: Mapping[Key, Region]) -> None:
@@ -424,7 +280,7 @@ def _call(a: Assembler, call: _Call, regions: Mapping[Key, Region]) -> None:
     a.op("RETURNDATASIZE")
     a.push(size)
     a.op("EQ", "AND", result="success")
-    _require(a, PART_FAILED)
+    require(a, PART_FAILED)
     position = 0
     for w in [] if direct else call.returns:
         a.push(w.size)
@@ -433,20 +289,3 @@ def _call(a: Assembler, call: _Call, regions: Mapping[Key, Region]) -> None:
         a.op("RETURNDATACOPY")
         a.copied(w.size // WORD_BYTES)
         position += w.size
-
-
-def _end(a: Assembler, plan: Plan, source: Place, output: int) -> dict[str, int]:
-    """Scores and the two ways to return. Returns the gas of each way, which the other does not spend."""
-    shape = plan.layers[-1].layer.shape
-    count = shape[0] * shape[1] * shape[2]
-    with a.section("scores"):
-        emit_scores(a, plan.layers[-1], source, output + 64)
-        classify = a.new_label("classify", a.stack[:-1])
-        a.jump_if(classify)
-        a.stack = []
-    with a.section("predict"):
-        emit_return_scores(a, count, output)
-    with a.section("classify"):
-        a.place(classify, reached=False)
-        emit_return_class(a, count, output + 64)
-    return {name: a.sections[name].gas for name in ("predict", "classify")}

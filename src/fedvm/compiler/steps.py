@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TypeAlias
@@ -15,6 +15,7 @@ from fedvm.compiler.kernels.dense import elements, emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
 from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
 from fedvm.compiler.layout import ConvPlan, DensePlan, Plan, View
+from fedvm.compiler.opcodes import OPCODES
 
 RAW = "input"
 """Region key of the raw input bytes; every other region is the View it holds."""
@@ -60,7 +61,7 @@ class PackStep:
     ) -> None:
         emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view])
 
-    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
+    def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         return None
 
 
@@ -97,17 +98,34 @@ class ConvStep:
         emit_conv(a, self.plan, views, dict(targets), Scratch.allocate(self.plan, len(self.outputs), scratch),
                   self.outputs)  # fmt: skip
 
-    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
-        """About as many channels as fit `budget` bytes of code, and the rest; all of them take `size`."""
+    def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
+        """About as many channels as cost `budget` at most, and the rest; all of them cost `whole`."""
         count = len(self.outputs)
         if count < 2:
             return None
-        take = min(count - 1, budget * count // size)
-        while take > 0 and measure(replace(self, outputs=self.outputs[:take]), far) > budget:
-            take -= 1
+        take = min(count - 1, budget * count // whole)
+        take = _most(take, count, whole, budget, lambda n: cost(replace(self, outputs=self.outputs[:n])))
         if take < 1:
             return None
         return replace(self, outputs=self.outputs[:take]), replace(self, outputs=self.outputs[take:])
+
+
+def _most(take: int, count: int, whole: int, budget: int, cost: Callable[[int], int]) -> int:
+    """The largest n ≤ `take` with cost(n) ≤ budget, 0 if there is none; cost(count) = `whole`, and cost grows with n.
+
+    Costs are nearly linear, so the secant through the last two that are known leads there in a few trials.
+    """
+    best, limit = 0, take + 1
+    above, dear = count, whole
+    while best + 1 < limit:
+        found = cost(take)
+        if found <= budget:
+            best, take = take, take + 1
+            continue
+        slope = max(1, (dear - found) // (above - take))
+        above, dear, limit = take, found, take
+        take = max(best + 1, take - max(1, -(-(found - budget) // slope)))
+    return best
 
 
 @dataclass(frozen=True)
@@ -144,12 +162,12 @@ class DenseStep:
         partial = places[native] if self.span.start else None
         emit_dense(a, self.plan, self.raw, places, partial, targets[native], self.span)
 
-    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
-        """As many whole blocks of activations as fit `budget` bytes of code, and the rest."""
+    def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
+        """As many whole blocks of activations as cost `budget` at most, and the rest."""
         block = self.plan.block
         starts = range(0, len(self.span), block)
-        sizes = [measure(replace(self, span=self.span[i : i + block]), far) for i in starts]
-        fits = [i for i, total in enumerate(accumulate(sizes), start=1) if total <= budget]
+        costs = [cost(replace(self, span=self.span[i : i + block])) for i in starts]
+        fits = [i for i, total in enumerate(accumulate(costs), start=1) if total <= budget]
         cut = (fits[-1] if fits else 0) * block
         if not 0 < cut < len(self.span):
             return None
@@ -190,7 +208,7 @@ class PackedStep:
         target = targets[self.plan.native]
         emit_packed(a, self.plan, self.layout, places, self.symbols, target, scratch)
 
-    def split(self, size: int, budget: int, far: int) -> tuple[Step, Step] | None:
+    def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         return None
 
     def data(self) -> list[bytes]:
@@ -216,15 +234,32 @@ def steps_of(plan: Plan) -> list[Step]:
     return steps
 
 
-def far_address(plan: Plan) -> int:
-    """An address whose PUSH is as long as that of any region may become."""
-    views = [*plan.input_views, *(view for layer in plan.layers for view in layer.outputs)]
-    return 0x8000 if sum(view.bytes for view in views) < 0x8000 else 0x10000
+@dataclass(frozen=True)
+class Measured:
+    """A step with its bytes of code, its gas and Filecoin gas (memory apart)."""
+
+    step: Step
+    size: int
+    gas: int
+    filecoin: int
 
 
-def measure(step: Step, far: int) -> int:
-    """Bytes of code of a step, with addresses from `far` on."""
-    a = Assembler()
-    places: dict[Key, Place] = dict.fromkeys(step.reads, Place("CALLDATALOAD", far))
-    step.emit(a, places, {w.key: far for w in step.writes}, far)
-    return a.size
+class Measurer:
+    """Measures the steps of one plan by assembling them, with addresses as long as any may become; so sizes and gas
+    are upper bounds, close ones."""
+
+    def __init__(self, plan: Plan) -> None:
+        views = [*plan.input_views, *(view for layer in plan.layers for view in layer.outputs)]
+        self._far = 0x8000 if sum(view.bytes for view in views) < 0x8000 else 0x10000
+
+    def __call__(self, step: Step) -> Measured:
+        a = Assembler()
+        places: dict[Key, Place] = dict.fromkeys(step.reads, Place("CALLDATALOAD", self._far))
+        step.emit(a, places, {w.key: self._far for w in step.writes}, self._far)
+        sections = a.sections.values()
+        filecoin = sum(OPCODES[op].filecoin * n for s in sections for op, n in s.counts.items())
+        return Measured(step, a.size, sum(s.gas for s in sections), filecoin)
+
+    def size(self, step: Step) -> int:
+        """Bytes of code."""
+        return self(step).size

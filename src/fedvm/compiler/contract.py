@@ -1,0 +1,87 @@
+"""One contract of a program, as it is assembled: its code, where addresses go, and what running it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedvm.compiler.assembler import Assembler, Section
+from fedvm.compiler.errors import CompileError
+from fedvm.compiler.layout import WORD_BYTES
+from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, OPCODES, memory_gas
+
+CODE_LIMIT = 24_576
+"""Runtime code bytes a contract may have (EIP-170, and Filecoin's EVM)."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One contract of the program. symbols: where in the code the addresses of parts go."""
+
+    name: str
+    code: bytes
+    symbols: Mapping[str, list[int]]
+    sections: Mapping[str, Section]
+    memory_bytes: int
+    listing: str
+
+    @property
+    def gas(self) -> int:
+        """Gas of its opcodes and memory; calls of other contracts apart."""
+        return sum(s.gas for s in self.sections.values()) + memory_gas(self.memory_bytes // WORD_BYTES)
+
+    @property
+    def filecoin(self) -> float:
+        return sum(OPCODES[op].filecoin * n for s in self.sections.values() for op, n in s.counts.items())
+
+    def linked(self, addresses: Mapping[str, bytes]) -> bytes:
+        """The code with the parts' 20-byte addresses filled in."""
+        code = bytearray(self.code)
+        for symbol, offsets in self.symbols.items():
+            for offset in offsets:
+                code[offset : offset + 20] = addresses[symbol]
+        return bytes(code)
+
+
+def assembled(name: str, a: Assembler, memory_bytes: int) -> Contract:
+    """The contract that `a` holds. memory_bytes: how far it grows its memory."""
+    code, symbols = a.assemble()
+    return Contract(name, code, symbols, a.sections, memory_bytes, a.listing())
+
+
+@dataclass(frozen=True)
+class Linked:
+    """An entry contract with all that it calls and reads: parts in order of creation, then the entry.
+
+    gas: execution gas of one call (everything but the 21,000 and the calldata of a transaction); filecoin: the same
+    estimated in Filecoin gas.
+    """
+
+    parts: tuple[Contract, ...]
+    entry: Contract
+
+    @property
+    def contracts(self) -> tuple[Contract, ...]:
+        return (*self.parts, self.entry)
+
+    @property
+    def gas(self) -> int:
+        return self.entry.gas + sum(p.gas + COLD_ACCOUNT_GAS for p in self.parts)
+
+    @property
+    def need(self) -> int:
+        """Gas the entry must be given: of what is left, a call is handed 63/64 at most (EIP-150)."""
+        return self.gas + -(-max((p.gas for p in self.parts), default=0) // 63)
+
+    @property
+    def filecoin(self) -> int:
+        calls = COLD_CALL_FILECOIN - OPCODES["STATICCALL"].filecoin
+        return round(self.entry.filecoin + sum(p.filecoin + calls for p in self.parts))
+
+    def require_sizes(self) -> None:
+        """CompileError if a contract is larger than a chain takes."""
+        for contract in self.contracts:
+            if len(contract.code) > CODE_LIMIT:
+                raise CompileError(
+                    f"contract {contract.name} has {len(contract.code)} bytes, the limit is {CODE_LIMIT}"
+                )

@@ -1,0 +1,133 @@
+"""What a prediction costs as a transaction, or as several with the state kept on chain in between.
+
+Ethereum: upper bounds of the gas *limit* that a transaction of InferenceSession.sol needs, close ones, from the
+schedule (Yellow Paper appendix G, EIP-2028, EIP-2929, EIP-3529, EIP-3860; 63/64 of EIP-150). Filecoin: estimates, from
+the costs of the mainnet actor (see `opcodes.py`); keeping a byte there costs about as much as deploying one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fedvm.compiler.contract import CODE_LIMIT, Linked
+from fedvm.compiler.layout import WORD_BYTES
+from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, WARM_ACCOUNT_GAS, memory_gas
+
+Target = Literal["ethereum", "filecoin"]
+
+LIMITS: dict[Target, int] = {"ethereum": 16_777_216, "filecoin": 10_000_000_000}
+"""Gas that one transaction may take: EIP-7825; Filecoin's block gas limit."""
+
+TRANSACTION_GAS = 21_000
+CALLDATA_BYTE_GAS = 16
+CALL_BYTES = 68
+"""Bytes around the input in the calldata of predict(bytes)."""
+NEW_SLOT_GAS = 22_100
+CREATE_GAS = 32_000
+CODE_BYTE_GAS = 200
+COLD_SLOT_GAS = 2_100
+CHUNK_BYTES = CODE_LIMIT - 1
+"""Bytes that one data contract holds behind its STOP."""
+SESSION_GAS = 45_000
+"""What InferenceSession does in every transaction beside the terms below: slots, events, dispatch."""
+START_GAS = 95_000
+"""Slots of a new session."""
+PIN_GAS = 1_000
+"""Reading and comparing the code hash of one contract, the account's first access apart."""
+SCORE_GAS = 900
+"""Decoding, recording in the event and packing one score, its share of a slot apart."""
+WORD_GAS = 15
+"""Copies of a word of the state, at most five."""
+
+MESSAGE_FILECOIN = 3_000_000
+CALLDATA_BYTE_FILECOIN = 1_300
+SESSION_FILECOIN = 15_000_000
+PIN_FILECOIN = 1_600_000
+CODE_BYTE_FILECOIN = 5_200
+CREATE_FILECOIN = 8_000_000
+CHUNK_READ_FILECOIN = 3_100_000
+SLOT_FILECOIN = 700_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage does. gas, filecoin: of its execution; need: gas it must be given; contracts: how many it consists
+    of, the entry included; takes, gives: bytes of state (of the input for the first stage); scores: how many it
+    returns, in the last stage only."""
+
+    gas: int
+    need: int
+    filecoin: int
+    contracts: int
+    takes: int
+    gives: int
+    scores: int
+    first: bool
+
+    @classmethod
+    def of(cls, linked: Linked, takes: int, gives: int, scores: int, *, first: bool) -> Work:
+        return cls(
+            linked.gas, linked.need, linked.filecoin, len(linked.contracts), takes, gives, scores, first
+        )
+
+
+def call_gas(target: Target, gas: int, filecoin: int, input_bytes: int) -> int:
+    """Gas of a transaction that calls predict with the dearest input of that many bytes. gas, filecoin: of the
+    execution."""
+    if target == "filecoin":
+        return filecoin + MESSAGE_FILECOIN + CALLDATA_BYTE_FILECOIN * (CALL_BYTES + input_bytes)
+    return gas + TRANSACTION_GAS + CALLDATA_BYTE_GAS * (CALL_BYTES + input_bytes)
+
+
+def stage_gas(target: Target, work: Work) -> int:
+    """Gas limit of the transaction of InferenceSession that runs a stage and keeps what it returns."""
+    return _filecoin(work) if target == "filecoin" else _ethereum(work)
+
+
+def _ethereum(work: Work) -> int:
+    pinned = work.contracts * (COLD_ACCOUNT_GAS + PIN_GAS)
+    before = TRANSACTION_GAS + SESSION_GAS + pinned
+    if work.first:
+        # start(bytes32,bytes): the input is calldata, and new slots hold the session
+        before += START_GAS + CALLDATA_BYTE_GAS * (CALL_BYTES + 64 + work.takes)
+    else:
+        before += _chunks(work.takes) * (COLD_SLOT_GAS + COLD_ACCOUNT_GAS + 4 * WARM_ACCOUNT_GAS)
+    words = -(-work.takes // WORD_BYTES) + -(-work.gives // WORD_BYTES) + 64 + 6 * work.contracts
+    before += WORD_GAS * words + memory_gas(words + 3 * work.scores)
+    after = SCORE_GAS * work.scores
+    if work.scores:
+        after += NEW_SLOT_GAS * (1 + -(-work.scores // 8)) + _chunks(work.takes) * 5_000
+    else:
+        after += NEW_SLOT_GAS + sum(
+            CREATE_GAS
+            + NEW_SLOT_GAS
+            + CODE_BYTE_GAS * (size + 1)
+            + 5 * -(-size // WORD_BYTES)
+            + memory_gas(-(-size // WORD_BYTES) + 1)
+            for size in _chunk_sizes(work.gives)
+        )
+    # the pins have touched the stage's contracts, so that its own calls find them warm
+    warmed = (work.contracts - 1) * (COLD_ACCOUNT_GAS - WARM_ACCOUNT_GAS)
+    used, need = work.gas - warmed, work.need - warmed
+    return before + max(used + after, -(-need * 64 // 63))
+
+
+def _filecoin(work: Work) -> int:
+    total = work.filecoin + MESSAGE_FILECOIN + SESSION_FILECOIN + PIN_FILECOIN * work.contracts
+    if work.first:
+        total += CALLDATA_BYTE_FILECOIN * (CALL_BYTES + 64 + work.takes)
+    else:
+        total += CHUNK_READ_FILECOIN * _chunks(work.takes)
+    total += sum(
+        CREATE_FILECOIN + SLOT_FILECOIN + CODE_BYTE_FILECOIN * size for size in _chunk_sizes(work.gives)
+    )
+    return total + SLOT_FILECOIN * (1 + -(-work.scores // 8))
+
+
+def _chunks(size: int) -> int:
+    return -(-size // CHUNK_BYTES)
+
+
+def _chunk_sizes(size: int) -> list[int]:
+    return [min(CHUNK_BYTES, size - at) for at in range(0, size, CHUNK_BYTES)]
