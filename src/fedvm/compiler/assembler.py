@@ -13,7 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fedvm.compiler.opcodes import BY_BYTE, COPY_WORD_GAS, OPCODES
+from fedvm.compiler.opcodes import (
+    BY_BYTE,
+    COPY_WORD_FILECOIN,
+    COPY_WORD_GAS,
+    FALL_THROUGH_FILECOIN,
+    OPCODES,
+    SCAN_BYTE_FILECOIN,
+    SCAN_INSTRUCTION_FILECOIN,
+    SMALL_SHIFT_FILECOIN,
+)
 
 WORD = 2**256
 
@@ -50,6 +59,14 @@ class Section:
     counts: dict[str, int] = field(default_factory=dict)
     copied_words: int = 0
     code_bytes: int = 0
+    instructions: int = 0
+    executed_filecoin: float = 0.0
+
+    @property
+    def filecoin(self) -> float:
+        """Estimated Filecoin gas: the opcodes as they run, copies, and the scan of the code before it runs."""
+        scan = SCAN_INSTRUCTION_FILECOIN * self.instructions + SCAN_BYTE_FILECOIN * self.code_bytes
+        return self.executed_filecoin + scan
 
     @property
     def gas(self) -> int:
@@ -133,11 +150,22 @@ class Assembler:
             section = self.sections[self._section] = Section()
         section.counts[ins.name] = section.counts.get(ins.name, 0) + self._times
         section.code_bytes += ins.size
+        section.instructions += 1
+        section.executed_filecoin += self._filecoin(ins, op.filecoin) * self._times
         self.size += ins.size
+
+    def _filecoin(self, ins: Instruction, cost: int) -> int:
+        """Filecoin gas of an instruction; a shift is cheaper by an amount below 64, pushed right before it."""
+        if 0x1B <= OPCODES[ins.name].code <= 0x1D and len(self.instructions) > 1:
+            amount = self.instructions[-2].immediate
+            return SMALL_SHIFT_FILECOIN if isinstance(amount, int) and amount < 64 else cost
+        return cost
 
     def copied(self, words: int) -> None:
         """Account for the words a copy opcode just appended moves."""
-        self.sections[self._section].copied_words += words * self._times
+        section = self.sections[self._section]
+        section.copied_words += words * self._times
+        section.executed_filecoin += COPY_WORD_FILECOIN * words * self._times
 
     # -- structure ------------------------------------------------------------------------------------------------
 
@@ -219,6 +247,7 @@ class Assembler:
         self.op("XOR")
         self.jump_if(head)
         self._times = outer
+        self.sections[self._section].executed_filecoin += FALL_THROUGH_FILECOIN * outer
         self.op("POP")
 
     @contextmanager
@@ -250,6 +279,7 @@ class Assembler:
         self.op("XOR")
         self.jump_if(head)
         self._times = outer
+        self.sections[self._section].executed_filecoin += FALL_THROUGH_FILECOIN * outer
         self.op("POP")
 
     # -- output ---------------------------------------------------------------------------------------------------

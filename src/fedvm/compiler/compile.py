@@ -23,7 +23,6 @@ from fedvm.compiler.graph import Conv, Input, IntegerGraph
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link, measured_steps
-from fedvm.compiler.opcodes import OPCODES
 from fedvm.compiler.policy import activation_budget, lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
@@ -296,7 +295,7 @@ def _plain(value: Any) -> Any:
 def _section_row(name: str, program: Program) -> dict[str, Any]:
     """What one section costs over all contracts."""
     sections = [c.sections[name] for c in program.contracts if name in c.sections]
-    filecoin = sum(OPCODES[op].filecoin * n for s in sections for op, n in s.counts.items())
+    filecoin = sum(s.filecoin for s in sections)
     return {
         "name": name,
         "op": "",

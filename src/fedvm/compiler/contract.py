@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from fedvm.compiler.assembler import Assembler, Section
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.layout import WORD_BYTES
-from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, OPCODES, memory_gas
+from fedvm.compiler.opcodes import (
+    COLD_ACCOUNT_GAS,
+    COLD_CALL_FILECOIN,
+    MEMORY_BYTE_FILECOIN,
+    OPCODES,
+    memory_gas,
+)
 
 CODE_LIMIT = 24_576
 """Runtime code bytes a contract may have (EIP-170, and Filecoin's EVM)."""
@@ -32,7 +38,8 @@ class Contract:
 
     @property
     def filecoin(self) -> float:
-        return sum(OPCODES[op].filecoin * n for s in self.sections.values() for op, n in s.counts.items())
+        """Filecoin gas of its opcodes, memory and scan; calls of other contracts apart."""
+        return sum(s.filecoin for s in self.sections.values()) + MEMORY_BYTE_FILECOIN * self.memory_bytes
 
     def linked(self, addresses: Mapping[str, bytes]) -> bytes:
         """The code with the parts' 20-byte addresses filled in."""

@@ -19,7 +19,7 @@ from fedvm.compiler.errors import CompileError
 from fedvm.compiler.layout import WORD_BYTES, Plan
 from fedvm.compiler.link import Interface, link_stage
 from fedvm.compiler.memory import region_bytes
-from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, OPCODES, memory_gas
+from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, memory_gas
 from fedvm.compiler.state import State, States
 from fedvm.compiler.steps import Measured, Measurer, PackedStep
 from fedvm.compiler.transactions import Target, Work, stage_gas
@@ -101,7 +101,7 @@ def _gas(a: Assembler) -> int:
 
 
 def _filecoin(a: Assembler) -> int:
-    return sum(OPCODES[op].filecoin * n for s in a.sections.values() for op, n in s.counts.items())
+    return round(sum(s.filecoin for s in a.sections.values()))
 
 
 class Planner:

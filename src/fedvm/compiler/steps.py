@@ -15,7 +15,6 @@ from fedvm.compiler.kernels.dense import elements, emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
 from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
 from fedvm.compiler.layout import ConvPlan, DensePlan, Plan, View
-from fedvm.compiler.opcodes import OPCODES
 
 RAW = "input"
 """Region key of the raw input bytes; every other region is the View it holds."""
@@ -257,7 +256,7 @@ class Measurer:
         places: dict[Key, Place] = dict.fromkeys(step.reads, Place("CALLDATALOAD", self._far))
         step.emit(a, places, {w.key: self._far for w in step.writes}, self._far)
         sections = a.sections.values()
-        filecoin = sum(OPCODES[op].filecoin * n for s in sections for op, n in s.counts.items())
+        filecoin = round(sum(s.filecoin for s in sections))
         return Measured(step, a.size, sum(s.gas for s in sections), filecoin)
 
     def size(self, step: Step) -> int:
