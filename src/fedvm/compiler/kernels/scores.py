@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
-from fedvm.compiler.kernels.accumulate import Place, load_at
-from fedvm.compiler.layout import WORD_BYTES, LayerPlan
+from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
+from fedvm.compiler.kernels.squash import store_word
+from fedvm.compiler.layout import WORD_BYTES, LayerPlan, View
+
+MANY = 64
+"""More scores than this are written row by row in loops, if they form a map."""
 
 
 def emit_scores(a: Assembler, plan: LayerPlan, source: Place, target: int) -> None:
     """Append the code that writes every accumulator, in (C, H, W) order, as a signed word from `target` on."""
     channels, height, width = plan.layer.shape
+    if height > 1 and channels * height * width > MANY:
+        _emit_rows(a, plan, source, target)
+        return
     view = plan.native
-    mask = (1 << view.lane_bits) - 1
     loaded = -1
     for element in range(channels * height * width):
         offset, bit = view.locate(element)
@@ -21,14 +27,45 @@ def emit_scores(a: Assembler, plan: LayerPlan, source: Place, target: int) -> No
                 a.op("POP")
             load_at(a, source, offset, "lanes")
             loaded = offset
-        a.push(plan.requant.offset[element // (height * width)])
-        a.dup("lanes")
-        lanes.shift(a, -bit)
-        a.push(mask)
-        a.op("AND", "SUB", result="score")
+        _emit_score(a, view, plan.requant.offset[element // (height * width)], bit)
         a.push(target + WORD_BYTES * element)
         a.op("MSTORE")
     a.op("POP")
+
+
+def _emit_rows(a: Assembler, plan: LayerPlan, source: Place, target: int) -> None:
+    """A loop over the rows of each channel."""
+    channels, height, width = plan.layer.shape
+    view = plan.native
+    for channel in range(channels):
+        first = channel * height * width
+        a.push(target + WORD_BYTES * first, name="to")
+        with a.loop("from", source.base + view.locate(first)[0], view.row_bytes, height):
+            loaded = -1
+            for column in range(width):
+                offset, bit = view.locate(column)
+                if offset != loaded:
+                    if loaded >= 0:
+                        a.op("POP")
+                    load_from(a, "from", Place(source.load, 0), offset, "lanes")
+                    loaded = offset
+                _emit_score(a, view, plan.requant.offset[channel], bit)
+                store_word(a, "to", WORD_BYTES * column)
+            a.op("POP")
+            a.swap(1)
+            a.push(WORD_BYTES * width)
+            a.op("ADD", result="to")
+            a.swap(1)
+        a.op("POP")
+
+
+def _emit_score(a: Assembler, view: View, offset: int, bit: int) -> None:
+    """One lane less the offset that kept it non-negative. Stack: lanes → lanes score."""
+    a.push(offset)
+    a.dup("lanes")
+    lanes.shift(a, -bit)
+    a.push((1 << view.lane_bits) - 1)
+    a.op("AND", "SUB", result="score")
 
 
 def emit_return_scores(a: Assembler, count: int, target: int) -> None:
