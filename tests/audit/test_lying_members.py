@@ -1,0 +1,127 @@
+"""A member that lies about its own update is left out and loses its stake; the coordinator goes on without it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from court_bench import SECURITY, Court, create_court, random_updates
+from lies import Facts, honest
+
+from fedvm.audit.preimages import by_hash, of_update
+from fedvm.chain.disputes import Fraud
+from fedvm.chain.federation_types import Proposal, RoundState
+from fedvm.encoding import (
+    CountedUpdate,
+    UpdateContext,
+    UpdateTree,
+    aggregation_tree,
+    model_root,
+    sum_squares,
+    update_tree,
+)
+from fedvm.encoding.vector import IntVector
+from fedvm.store import Cid
+
+ELEMENTS, STAKE = 200, 10**17
+
+
+@pytest.fixture
+def court(tmp_path: Path) -> Court:
+    made = create_court(tmp_path, elements=ELEMENTS, members=4, security=replace(SECURITY, stake=STAKE))
+    for index in range(4):
+        made.contract.stake(made.chain.account("member", index), STAKE)
+    return made
+
+
+def _tree(court: Court, member: str, vector: IntVector) -> UpdateTree:
+    place = UpdateContext(court.chain.chain_id, court.contract.address, 1, member, ELEMENTS)
+    return update_tree(vector, place)
+
+
+def _liar(court: Court) -> str:
+    members = (court.chain.account("member", index).address for index in range(4))
+    return sorted(members, key=lambda member: int(member, 16))[2]
+
+
+def _propose_without(court: Court, facts: Facts, index: int) -> None:
+    counted = [
+        None if at == index else CountedUpdate(commitment, np.array(vector, dtype=np.int32))
+        for at, (commitment, vector) in enumerate(zip(facts.commitments, facts.vectors, strict=True))
+    ]
+    tree = aggregation_tree(counted)
+    model = court.base + (tree.top.sums.vector // tree.top.weight).astype(np.int32)
+    cid = Cid.of_block(0x55, b"model").binary
+    proposal = Proposal(tree.root, tree.top.sums.root, model_root(model), cid)
+    court.contract.propose(court.coordinator, 1, proposal)
+
+
+def _assert_left_out(court: Court, facts: Facts, liar: str) -> None:
+    contract = court.contract
+    assert contract.is_excluded(1, 2) and contract.stake_of(liar) == 0
+    assert contract.owed(court.challenger.address) == STAKE // 2
+    assert contract.owed(court.coordinator.address) == SECURITY.bond
+    round_ = contract.round(1)
+    assert round_.state is RoundState.SUBMITTED and round_.excluded == 1
+    assert round_.total_weight == facts.weight - facts.commitments[2].weight
+    _propose_without(court, facts, 2)
+    assert court.challenge(published={}.get, answered={}.get) is None
+    court.chain.advance_time(SECURITY.challenge_seconds + 1)
+    final, _ = contract.finalize_round(court.challenger, 1)
+    assert (final.accepted, final.attempt) == (3, 2)
+
+
+def test_a_norm_made_smaller_than_it_is_costs_the_stake(court: Court) -> None:
+    rng = random.Random(1)
+    vectors, liar = random_updates(rng, 4, ELEMENTS), _liar(court)
+    tree = _tree(court, liar, vectors[2])
+    court.signs[liar] = (tree.root, tree.sum_squares - 1)
+    facts = court.open_round(vectors, rng)
+    court.propose(honest(facts))
+    upheld = court.challenge(published={}.get, answered={}.get)
+    assert upheld is not None and (upheld.fraud, upheld.demands) == (Fraud.BAD_UPDATE, 0)
+    _assert_left_out(court, facts, liar)
+
+
+def test_an_update_copied_from_another_member_costs_the_stake(court: Court) -> None:
+    rng = random.Random(2)
+    vectors, liar = random_updates(rng, 4, ELEMENTS), _liar(court)
+    victim = next(m for i in range(4) if (m := court.chain.account("member", i).address) != liar)
+    copied = _tree(court, victim, vectors[2])  # the right data, bound to another's place
+    court.signs[liar] = (copied.root, copied.sum_squares)
+    facts = court.open_round(vectors, rng)
+    court.propose(honest(facts))
+    upheld = court.challenge(published=by_hash(of_update(copied)).get, answered={}.get)
+    assert upheld is not None and upheld.fraud is Fraud.BAD_UPDATE
+    _assert_left_out(court, facts, liar)
+
+
+def test_other_data_published_than_signed_are_found_by_asking(court: Court) -> None:
+    """The signed vector is opened on chain, and an aggregate over the published one falls."""
+    rng = random.Random(3)
+    vectors, liar = random_updates(rng, 4, ELEMENTS), _liar(court)
+    signed = vectors[2].copy()
+    signed[77] += 1
+    tree = _tree(court, liar, signed)
+    assert tree.sum_squares == sum_squares(signed)
+    court.signs[liar] = (tree.root, tree.sum_squares)
+    facts = court.open_round(vectors, rng)
+    lie = honest(facts)
+    court.propose(lie)
+    known = {**lie.preimages, **by_hash(of_update(tree))}
+    known |= {commitment.digest(): commitment.preimage() for commitment in facts.commitments}
+    upheld = court.challenge(published={}.get, answered=known.get)
+    assert upheld is not None and upheld.fraud is Fraud.WRONG_PRODUCT and upheld.demands > 5
+
+
+def test_a_member_without_stake_is_refused(court: Court) -> None:
+    court.contract.unstake(
+        next(a for i in range(4) if (a := court.chain.account("member", i)).address == _liar(court))
+    )
+    rng = random.Random(4)
+    with pytest.raises(AssertionError):
+        court.open_round(random_updates(rng, 4, ELEMENTS), rng)
+    assert court.contract.round(1).accepted == 3
