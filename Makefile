@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format bench bench-compiler contracts artifacts clean
+.PHONY: help demo test test-all lint format bench bench-compiler bench-contracts contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -64,11 +64,14 @@ format: $(VENV)/.dev contracts/node_modules/.installed ## Format all sources
 	$(BIN)/ruff check --fix .
 	cd contracts && node_modules/.bin/forge fmt
 
-bench: bench-compiler ## All benchmarks
+bench: bench-compiler bench-contracts ## All benchmarks
 	$(BIN)/python benchmarks/bench_trees.py
 
 bench-compiler: $(VENV)/.dev contracts/node_modules/.installed ## Gas, accuracy and compile time of the compiler
 	$(BIN)/python benchmarks/bench_compiler.py $(if $(DATA),--data $(DATA))
+
+bench-contracts: $(VENV)/.dev ## Gas of rounds and disputes, and the share of lies that are caught
+	$(BIN)/python benchmarks/bench_contracts.py
 
 clean: ## Remove what was built, not the runs
 	rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build

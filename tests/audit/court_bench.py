@@ -117,6 +117,7 @@ class Court:
 
 def create_court(path: Path, *, elements: int, members: int, base: IntVector | None = None,
                  security: Security = SECURITY) -> Court:  # fmt: skip
+    path.mkdir(parents=True, exist_ok=True)
     chain = open_chain(path, seed=4, create=True)
     store = ContentStore(path / "store")
     model = np.arange(elements, dtype=np.int32) - 7 if base is None else base
