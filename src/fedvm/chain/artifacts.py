@@ -17,7 +17,8 @@ from fedvm.chain.errors import ArtifactError, DeploymentError
 FEDERATION: Final = "Federation"
 DISPUTES: Final = "Disputes"
 MODEL_SERVICE: Final = "ModelService"
-CONTRACT_NAMES: Final = (FEDERATION, DISPUTES, MODEL_SERVICE)
+INFERENCE_SESSION: Final = "InferenceSession"
+CONTRACT_NAMES: Final = (FEDERATION, DISPUTES, MODEL_SERVICE, INFERENCE_SESSION)
 
 
 @dataclass(frozen=True)

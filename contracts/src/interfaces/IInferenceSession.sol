@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ProgramPart} from "./IModelService.sol";
+
+/// @notice How far a prediction has come.
+struct Session {
+    /// Staged program that it runs.
+    bytes32 program;
+    /// keccak-256 of the input.
+    bytes32 inputHash;
+    /// Stages done so far; all of them once it is finished.
+    uint32 stagesDone;
+    /// Stages of the program.
+    uint32 stages;
+    /// Contracts that hold the state between two stages, each behind a STOP; empty once it is finished.
+    address[] checkpoint;
+}
+
+/// @title Predictions in several transactions
+/// @notice A program too large for one transaction is compiled into stages, pure functions from the bytes of one
+///         state to those of the next. A session runs them one a transaction and keeps the state on chain between
+///         two. Whoever likes may take the next step: only the registered code runs, so who calls makes no
+///         difference to the scores, which are those that the program gives in one call.
+interface IInferenceSession {
+    /// @notice A staged program can be run from now on.
+    event ProgramRegistered(bytes32 indexed program, uint256 stages);
+    /// @notice A session began; its input is the transaction's calldata.
+    event SessionStarted(
+        uint256 indexed id, address indexed caller, bytes32 indexed program, bytes32 inputHash
+    );
+    /// @notice A stage is done and its state kept.
+    event StageFinished(uint256 indexed id, uint256 stage, uint256 stateBytes);
+    /// @notice The last stage is done.
+    event SessionFinished(
+        uint256 indexed id, bytes32 indexed program, bytes32 indexed inputHash, int32[] scores
+    );
+
+    /// @notice There is no stage, or a stage has no parts or more than `MAX_PARTS`.
+    error InvalidStages();
+    /// @notice No such program was registered.
+    error UnknownProgram(bytes32 program);
+    /// @notice No such session was started.
+    error UnknownSession(uint256 id);
+    /// @notice Stages are left to run.
+    error NotFinished(uint256 id, uint256 stagesDone, uint256 stages);
+    /// @notice No stage is left to run.
+    error AlreadyFinished(uint256 id);
+
+    /// @notice Registers a staged program, anyone's; again is harmless.
+    /// @param stages For each stage its entry contract, then every other contract that it runs or reads.
+    /// @return program keccak-256 of the ABI encoding of `stages`.
+    function register(ProgramPart[][] calldata stages) external returns (bytes32 program);
+
+    /// @notice Begins a prediction and runs its first stage, which refuses inputs of a wrong length.
+    /// @param program A registered program.
+    /// @param input Raw uint8 input in the layout of the ONNX model.
+    /// @return id Number of the session; the first is 1.
+    function start(bytes32 program, bytes calldata input) external returns (uint256 id);
+
+    /// @notice Runs the next stage of a session, anyone's.
+    /// @param id Number of the session.
+    function advance(uint256 id) external;
+
+    /// @param id Number of a session that is finished.
+    /// @return scores Integer outputs of the network.
+    function result(uint256 id) external view returns (int32[] memory scores);
+
+    /// @param id Number of a session.
+    /// @return How far it has come.
+    function session(uint256 id) external view returns (Session memory);
+
+    /// @param program A registered program.
+    /// @return Number of its stages.
+    function stageCount(bytes32 program) external view returns (uint256);
+
+    /// @param program A registered program.
+    /// @param index Number of a stage, from 0 on.
+    /// @return Its entry contract, then the others.
+    function stage(bytes32 program, uint256 index) external view returns (ProgramPart[] memory);
+
+    /// @return Number of sessions started.
+    function sessionCount() external view returns (uint256);
+}

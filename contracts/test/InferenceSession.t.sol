@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {InferenceSession} from "../src/InferenceSession.sol";
+import {IInferenceSession, Session} from "../src/interfaces/IInferenceSession.sol";
+import {IModelService, ProgramPart} from "../src/interfaces/IModelService.sol";
+import {TestBase} from "./base/TestBase.sol";
+import {GrowingStage, ScoringStage} from "./programs/Stages.sol";
+
+/// @notice Programs in stages, sessions, and the state kept between two.
+contract InferenceSessionTest is TestBase {
+    InferenceSession private sessions;
+    GrowingStage private growing;
+    ScoringStage private scoring;
+
+    function setUp() public {
+        sessions = new InferenceSession();
+        growing = new GrowingStage();
+        scoring = new ScoringStage();
+    }
+
+    function test_runsAllStagesWhoeverCalls() public {
+        bytes32 program = sessions.register(twoStages());
+        vm.assertEq(sessions.stageCount(program), 2);
+        vm.assertEq(abi.encode(sessions.stage(program, 1)), abi.encode(twoStages()[1]));
+        uint256 id = sessions.start(program, hex"010203");
+        vm.assertEq(id, 1);
+        vm.assertEq(sessions.session(id).stagesDone, 1);
+        vm.prank(address(0xbeef));
+        sessions.advance(id);
+        int32[] memory scores = sessions.result(id);
+        vm.assertEq(uint256(int256(scores[0])), 6 * growing.COPIES());
+        vm.assertEq(sessions.session(id).checkpoint.length, 0);
+    }
+
+    function test_keepsStatesLargerThanOneContract() public {
+        bytes32 program = sessions.register(twoStages());
+        bytes memory input = new bytes(400);
+        for (uint256 i = 0; i < input.length; ++i) {
+            input[i] = bytes1(uint8(i));
+        }
+        uint256 id = sessions.start(program, input);
+        vm.assertEq(sessions.session(id).checkpoint.length, (400 * growing.COPIES() + 24_574) / 24_575);
+        sessions.advance(id);
+        uint256 sum = 0;
+        for (uint256 i = 0; i < input.length; ++i) {
+            sum += uint8(i);
+        }
+        vm.assertEq(uint256(int256(sessions.result(id)[0])), sum * growing.COPIES());
+    }
+
+    function test_registersAgainWithoutHarm() public {
+        bytes32 program = sessions.register(twoStages());
+        vm.assertEq(sessions.register(twoStages()), program);
+        vm.assertEq(sessions.stageCount(program), 2);
+    }
+
+    function test_refusesProgramsWithoutStagesOrParts() public {
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.InvalidStages.selector));
+        sessions.register(new ProgramPart[][](0));
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.InvalidStages.selector));
+        sessions.register(new ProgramPart[][](1));
+    }
+
+    function test_refusesCodeThatIsNotPinned() public {
+        ProgramPart[][] memory stages = twoStages();
+        stages[0][0].codeHash = bytes32(uint256(1));
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IModelService.CodeHashMismatch.selector,
+                address(growing),
+                bytes32(uint256(1)),
+                address(growing).codehash
+            )
+        );
+        sessions.register(stages);
+    }
+
+    function test_refusesUnknownProgramsAndSessions() public {
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.UnknownProgram.selector, bytes32(0)));
+        sessions.start(bytes32(0), "");
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.UnknownSession.selector, 1));
+        sessions.advance(1);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.UnknownSession.selector, 0));
+        sessions.session(0);
+        bytes32 program = sessions.register(twoStages());
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.UnknownProgram.selector, program));
+        sessions.stage(program, 2);
+    }
+
+    function test_refusesResultsTooEarlyAndStagesTooMany() public {
+        uint256 id = sessions.start(sessions.register(twoStages()), hex"01");
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.NotFinished.selector, id, 1, 2));
+        sessions.result(id);
+        sessions.advance(id);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.AlreadyFinished.selector, id));
+        sessions.advance(id);
+    }
+
+    function test_passesOnWhatAStageRevertsWith() public {
+        bytes32 program = sessions.register(twoStages());
+        vm.expectRevert(abi.encodeWithSelector(GrowingStage.EmptyInput.selector));
+        sessions.start(program, "");
+        vm.assertEq(sessions.sessionCount(), 0);
+    }
+
+    function twoStages() private view returns (ProgramPart[][] memory stages) {
+        stages = new ProgramPart[][](2);
+        stages[0] = new ProgramPart[](1);
+        stages[0][0] = ProgramPart(address(growing), address(growing).codehash);
+        stages[1] = new ProgramPart[](1);
+        stages[1][0] = ProgramPart(address(scoring), address(scoring).codehash);
+    }
+}
