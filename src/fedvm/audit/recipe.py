@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fedvm.audit.errors import RecipeError
 from fedvm.store import ContentStore
 
-OPTIONS = frozenset({"weight_bits", "activation_bits", "lane_bits", "input_range"})
+OPTIONS = frozenset({"weight_bits", "activation_bits", "input_bits", "lane_bits", "input_range", "optimize"})
 _KEY = "fedvm.recipe"
 
 

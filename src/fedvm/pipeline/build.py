@@ -49,6 +49,8 @@ def build(
         options={
             "weight_bits": config.compiler.weight_bits,
             "activation_bits": config.compiler.activation_bits,
+            "input_bits": config.compiler.input_bits,
+            "optimize": config.compiler.optimize,
         },
     )
     onnx = write_recipe(export_onnx(trained.model, data.images.shape, directory.onnx), recipe)

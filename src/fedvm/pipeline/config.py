@@ -121,7 +121,9 @@ class CompilerTable(Table):
     """
 
     weight_bits: int = Field(default=8, ge=2, le=8)
-    activation_bits: int = Field(default=7, ge=2, le=8)
+    activation_bits: int = Field(default=6, ge=2, le=8)
+    input_bits: int = Field(default=8, ge=1, le=8)
+    optimize: Literal["run", "deploy"] = "run"
     calibration_images: int = Field(default=256, ge=1, le=10_000)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from eth_account.signers.local import LocalAccount
@@ -18,6 +18,7 @@ from fedvm.chain.deployment import ChainRef, Deployment
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, compile_model
 from fedvm.compiler.frontend import load_graph
+from fedvm.compiler.transactions import LIMITS
 from fedvm.pipeline.calibration import load_calibration
 from fedvm.pipeline.check import integer_scores
 from fedvm.pipeline.directory import RunDirectory, write_atomically
@@ -31,13 +32,18 @@ _SYNTHETIC = 128
 @dataclass(frozen=True)
 class Request:
     """What to compile and how. calibration None: the file's own recipe if its store lies beside it, else
-    synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes."""
+    synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes. The rest as
+    in `compile_model`; max_gas None: what a transaction may take on the target."""
 
     model: Path
     calibration: Path | None = None
     preprocess: tuple[float, float] | None = None
-    weight_bits: int = 8
-    activation_bits: int = 7
+    weight_bits: int | None = None
+    activation_bits: int = 6
+    input_bits: int = 8
+    optimize: Literal["run", "deploy"] = "run"
+    target: Literal["ethereum", "filecoin"] = "ethereum"
+    max_gas: int | None = None
     resize: bool = False
 
 
@@ -63,8 +69,16 @@ def prepare(request: Request) -> Prepared:
     preprocess = request.preprocess or (own.preprocess if own else None)
     spec = load_graph(onnx, preprocess=preprocess).input
     calibration, source = _calibration(request, own, spec.onnx_shape, spec.layout == "HWC")
-    options: dict[str, Any] = {"weight_bits": request.weight_bits, "activation_bits": request.activation_bits}
-    compiled = compile_model(onnx, calibration, preprocess=preprocess, **options)
+    options: dict[str, Any] = {
+        "weight_bits": request.weight_bits or (8 if request.optimize == "run" else 6),
+        "activation_bits": request.activation_bits,
+        "input_bits": request.input_bits,
+        "optimize": request.optimize,
+    }
+    limit = request.max_gas or LIMITS[request.target]
+    compiled = compile_model(
+        onnx, calibration, preprocess=preprocess, max_gas=limit, target=request.target, **options
+    )
     return Prepared(onnx, calibration, preprocess, options, compiled, source)
 
 

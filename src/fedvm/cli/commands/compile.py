@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.compiler_options import Optimize, Target
 
 
 class Emit(StrEnum):
@@ -28,11 +29,37 @@ def compile_(
         float | None, typer.Option(help="The model expects scale · byte + offset, e.g. 0.00784313725.")
     ] = None,
     offset: Annotated[float | None, typer.Option(help="See --scale, e.g. -1.")] = None,
-    weight_bits: Annotated[int, typer.Option(min=2, max=8)] = 8,
-    activation_bits: Annotated[int, typer.Option(min=2, max=8)] = 7,
+    weight_bits: Annotated[
+        int | None, typer.Option(min=2, max=8, help="Bits of weights. Default 8; 6 with --optimize deploy.")
+    ] = None,
+    activation_bits: Annotated[
+        int,
+        typer.Option(
+            "--bits",
+            "--activation-bits",
+            min=2,
+            max=8,
+            help="Bits of layer outputs; 4 or 5 cost much less gas and little accuracy.",
+        ),
+    ] = 6,
+    input_bits: Annotated[
+        int, typer.Option(min=1, max=8, help="Top bits of the input bytes that the network sees.")
+    ] = 8,
+    optimize: Annotated[
+        Optimize, typer.Option(help="Little gas a prediction, or small contracts.")
+    ] = Optimize.RUN,
+    target: Annotated[Target, typer.Option(help="Whose gas limit holds.")] = Target.ETHEREUM,
+    max_gas: Annotated[
+        int | None, typer.Option(min=1, help="Gas of a transaction. Default: the target's limit.")
+    ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Run the code against ONNX Runtime; exit status 1 if they differ.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Run the code against ONNX Runtime and, if --out holds a program, compare code hashes "
+            "instead of writing; exit status 1 if anything differs.",
+        ),
     ] = False,
     emit: Annotated[Emit | None, typer.Option(help="Print the disassembly or the manifest.")] = None,
 ) -> None:
@@ -46,10 +73,25 @@ def compile_(
     from fedvm.cli.console import err
     from fedvm.cli.entry import FAILURE
     from fedvm.cli.model_table import print_model, request_of
+    from fedvm.compiler import CompiledModel
     from fedvm.pipeline.onnx_model import check as check_code
     from fedvm.pipeline.onnx_model import prepare
 
-    prepared = prepare(request_of(model, calibration, scale, offset, weight_bits, activation_bits, resize))
+    prepared = prepare(
+        request_of(
+            model,
+            calibration,
+            scale,
+            offset,
+            resize,
+            weight_bits=weight_bits,
+            activation_bits=activation_bits,
+            input_bits=input_bits,
+            optimize=optimize.value,
+            target=target.value,
+            max_gas=max_gas,
+        )
+    )
     compiled = prepared.compiled
     if emit is Emit.ASM:
         typer.echo(compiled.asm())
@@ -57,9 +99,17 @@ def compile_(
         typer.echo(json.dumps(compiled.manifest, indent=2))
     else:
         print_model(prepared)
-    if out is not None:
+    compare = check and out is not None and (out / "manifest.json").is_file()
+    if out is not None and not compare:
         compiled.save(out)
         err().print(f"Written to {out}", markup=False)
+    if out is not None and compare:
+        held = CompiledModel.load(out)
+        differ = [unit.name for unit in compiled.units if unit not in held.units]
+        if differ or len(held.units) != len(compiled.units):
+            err().print(f"{out} holds another program: {', '.join(differ) or 'more contracts'}", markup=False)
+            raise typer.Exit(FAILURE)
+        err().print(f"{out} holds this program: all code hashes are equal", markup=False)
     if check:
         inputs, wrong, gas = check_code(prepared)
         err().print(f"{inputs} inputs, {wrong} unlike ONNX Runtime, {gas:,} gas each", markup=False)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.compiler_options import Optimize, Target
 
 
 def deploy(
@@ -21,8 +22,29 @@ def deploy(
     ] = None,
     scale: Annotated[float | None, typer.Option(help="The model expects scale · byte + offset.")] = None,
     offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
-    weight_bits: Annotated[int, typer.Option(min=2, max=8)] = 8,
-    activation_bits: Annotated[int, typer.Option(min=2, max=8)] = 7,
+    weight_bits: Annotated[
+        int | None, typer.Option(min=2, max=8, help="Bits of weights. Default 8; 6 with --optimize deploy.")
+    ] = None,
+    activation_bits: Annotated[
+        int,
+        typer.Option(
+            "--bits",
+            "--activation-bits",
+            min=2,
+            max=8,
+            help="Bits of layer outputs; 4 or 5 cost much less gas and little accuracy.",
+        ),
+    ] = 6,
+    input_bits: Annotated[
+        int, typer.Option(min=1, max=8, help="Top bits of the input bytes that the network sees.")
+    ] = 8,
+    optimize: Annotated[
+        Optimize, typer.Option(help="Little gas a prediction, or small contracts.")
+    ] = Optimize.RUN,
+    target: Annotated[Target, typer.Option(help="Whose gas limit holds.")] = Target.ETHEREUM,
+    max_gas: Annotated[
+        int | None, typer.Option(min=1, help="Gas of a transaction. Default: the target's limit.")
+    ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
     env_file: Annotated[Path, typer.Option("--env", help="File with PRIVATE_KEY.")] = Path(".env"),
 ) -> None:
@@ -48,7 +70,21 @@ def deploy(
     network = network_of(w3)
     directory = RunDirectory(out or Path("runs") / f"{model.stem}-{network.name}")
     directory.require_free()
-    prepared = prepare(request_of(model, calibration, scale, offset, weight_bits, activation_bits, resize))
+    prepared = prepare(
+        request_of(
+            model,
+            calibration,
+            scale,
+            offset,
+            resize,
+            weight_bits=weight_bits,
+            activation_bits=activation_bits,
+            input_bits=input_bits,
+            optimize=optimize.value,
+            target=target.value,
+            max_gas=max_gas,
+        )
+    )
     print_model(prepared)
     err().print(f"Deploying to {network.title} from {account.address}", markup=False)
     with CountDisplay(err()) as display:
