@@ -31,6 +31,9 @@ BLOCK_GAS_LIMIT: Final = 10_000_000_000
 """Gas of one block and cap of one message, in Filecoin gas; the embedded chain takes it as its EVM gas
 limit."""
 
+ETHEREUM_TRANSACTION_GAS_LIMIT: Final = 16_777_216
+"""Gas limit that a transaction on Ethereum may ask for (EIP-7825)."""
+
 UNSUPPORTED_OPCODES: Final = {0x49: "BLOBHASH", 0x4A: "BLOBBASEFEE", 0xF2: "CALLCODE"}
 """Cancun opcodes that the EVM actor does not have."""
 

@@ -19,7 +19,7 @@ from web3.exceptions import TransactionNotFound, Web3Exception
 from web3.types import TxParams, TxReceipt
 
 from fedvm.chain.errors import NetworkError, TransactionFailed
-from fedvm.chain.limits import BLOCK_GAS_LIMIT
+from fedvm.chain.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 from fedvm.chain.networks import Network, network_of, require_funds
 from fedvm.chain.revert import explain, revert_data
 
@@ -98,8 +98,11 @@ class Sender:
             estimate = self.w3.eth.estimate_gas(call)
         except Web3Exception as error:
             raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
-        ceiling = self.w3.eth.get_block("latest")["gasLimit"]
-        return min(int(estimate * GAS_ROOM), ceiling, BLOCK_GAS_LIMIT)
+        ceiling = min(self.w3.eth.get_block("latest")["gasLimit"], BLOCK_GAS_LIMIT)
+        if not self.network.is_filecoin and estimate <= ETHEREUM_TRANSACTION_GAS_LIMIT:
+            # room that would make the transaction invalid is none
+            ceiling = min(ceiling, ETHEREUM_TRANSACTION_GAS_LIMIT)
+        return min(int(estimate * GAS_ROOM), ceiling)
 
     def _fees(self) -> tuple[int, int]:
         tip = self.w3.eth.max_priority_fee

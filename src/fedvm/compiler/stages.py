@@ -57,14 +57,16 @@ def link_stages(
 
     Raises CompileError if that cannot be done: a step that cannot be cut, or a state that is too dear to keep.
     """
-    budget = limit
+    margin = 0
     for _ in range(ATTEMPTS):
-        planner, cuts = _cheapest(plan, steps, measure, budget, target)
+        planner, cuts = _cheapest(plan, steps, measure, limit - margin, target)
         stages = link_cuts(planner, cuts, measure)
         over = max(stage.transaction for stage in stages) - limit
         if over <= 0:
             return stages
-        budget -= over
+        # what is assembled in the end is dearer than was estimated by this at most, as far as is known
+        estimates = (planner.cost(first, last) for first, last in pairwise(cuts))
+        margin = max(stage.transaction - cost for stage, cost in zip(stages, estimates, strict=True))
     raise CompileError(
         f"no cut into stages of {limit:,} gas was found; the last one exceeds it by {over:,}: raise max_gas"
     )

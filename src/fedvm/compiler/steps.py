@@ -14,7 +14,7 @@ from fedvm.compiler.kernels.conv import Scratch, emit_conv
 from fedvm.compiler.kernels.dense import elements, emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
 from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
-from fedvm.compiler.layout import ConvPlan, DensePlan, Plan, View
+from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan, View
 
 RAW = "input"
 """Region key of the raw input bytes; every other region is the View it holds."""
@@ -103,28 +103,30 @@ class ConvStep:
         if count < 2:
             return None
         take = min(count - 1, budget * count // whole)
-        take = _most(take, count, whole, budget, lambda n: cost(replace(self, outputs=self.outputs[:n])))
+        take = _most(take, budget, lambda n: cost(replace(self, outputs=self.outputs[:n])))
         if take < 1:
             return None
         return replace(self, outputs=self.outputs[:take]), replace(self, outputs=self.outputs[take:])
 
 
-def _most(take: int, count: int, whole: int, budget: int, cost: Callable[[int], int]) -> int:
-    """The largest n ≤ `take` with cost(n) ≤ budget, 0 if there is none; cost(count) = `whole`, and cost grows with n.
+def _most(take: int, budget: int, cost: Callable[[int], int]) -> int:
+    """The largest n ≤ `take` with cost(n) ≤ budget, 0 if there is none; cost grows with n.
 
-    Costs are nearly linear, so the secant through the last two that are known leads there in a few trials.
+    Costs are nearly linear, so interpolation between what fits and what does not leads there in a few trials.
     """
-    best, limit = 0, take + 1
-    above, dear = count, whole
-    while best + 1 < limit:
-        found = cost(take)
+    found = cost(take) if take > 0 else 0
+    if found <= budget:
+        return max(take, 0)
+    fits, too_many, cheap, dear = 0, take, 0, found
+    while too_many - fits > 1:
+        guess = fits + (too_many - fits) * (budget - cheap) // (dear - cheap)
+        guess = min(max(guess, fits + 1), too_many - 1)
+        found = cost(guess)
         if found <= budget:
-            best, take = take, take + 1
-            continue
-        slope = max(1, (dear - found) // (above - take))
-        above, dear, limit = take, found, take
-        take = max(best + 1, take - max(1, -(-(found - budget) // slope)))
-    return best
+            fits, cheap = guess, found
+        else:
+            too_many, dear = guess, found
+    return fits
 
 
 @dataclass(frozen=True)
@@ -245,13 +247,23 @@ class Measured:
 
 class Measurer:
     """Measures the steps of one plan by assembling them, with addresses as long as any may become; so sizes and gas
-    are upper bounds, close ones."""
+    are upper bounds, close ones. What has been measured is remembered."""
 
     def __init__(self, plan: Plan) -> None:
         views = [*plan.input_views, *(view for layer in plan.layers for view in layer.outputs)]
         self._far = 0x8000 if sum(view.bytes for view in views) < 0x8000 else 0x10000
+        self._pieces: dict[tuple[int, range], tuple[LayerPlan, Measured]] = {}
 
     def __call__(self, step: Step) -> Measured:
+        if not isinstance(step, ConvStep | DenseStep):
+            return self._measured(step)
+        # plans hold arrays, so they are known by identity; keeping the plan keeps its id from being used again
+        piece = (id(step.plan), step.outputs if isinstance(step, ConvStep) else step.span)
+        if piece not in self._pieces:
+            self._pieces[piece] = (step.plan, self._measured(step))
+        return self._pieces[piece][1]
+
+    def _measured(self, step: Step) -> Measured:
         a = Assembler()
         places: dict[Key, Place] = dict.fromkeys(step.reads, Place("CALLDATALOAD", self._far))
         step.emit(a, places, {w.key: self._far for w in step.writes}, self._far)

@@ -26,10 +26,11 @@ CALL_BYTES = 68
 NEW_SLOT_GAS = 22_100
 CREATE_GAS = 32_000
 CODE_BYTE_GAS = 200
+CHANGED_SLOT_GAS = 5_000
 COLD_SLOT_GAS = 2_100
 CHUNK_BYTES = CODE_LIMIT - 1
 """Bytes that one data contract holds behind its STOP."""
-SESSION_GAS = 45_000
+SESSION_GAS = 32_000
 """What InferenceSession does in every transaction beside the terms below: slots, events, dispatch."""
 START_GAS = 95_000
 """Slots of a new session."""
@@ -97,20 +98,24 @@ def _ethereum(work: Work) -> int:
     before += WORD_GAS * words + memory_gas(words + 3 * work.scores)
     after = SCORE_GAS * work.scores
     if work.scores:
-        after += NEW_SLOT_GAS * (1 + -(-work.scores // 8)) + _chunks(work.takes) * 5_000
+        after += NEW_SLOT_GAS * (1 + -(-work.scores // 8)) + CHANGED_SLOT_GAS * _chunks(work.takes)
     else:
-        after += NEW_SLOT_GAS + sum(
-            CREATE_GAS
-            + NEW_SLOT_GAS
-            + CODE_BYTE_GAS * (size + 1)
-            + 5 * -(-size // WORD_BYTES)
-            + memory_gas(-(-size // WORD_BYTES) + 1)
-            for size in _chunk_sizes(work.gives)
-        )
+        # the number of data contracts and their addresses overwrite those of the state before
+        chunks = _chunk_sizes(work.gives)
+        old = 0 if work.first else 1 + min(_chunks(work.takes), len(chunks))
+        after += CHANGED_SLOT_GAS * old + NEW_SLOT_GAS * (1 + len(chunks) - old)
+        after += CHANGED_SLOT_GAS * max(0, _chunks(work.takes) - len(chunks))
+        after += sum(_data_contract_gas(size) for size in chunks)
     # the pins have touched the stage's contracts, so that its own calls find them warm
     warmed = (work.contracts - 1) * (COLD_ACCOUNT_GAS - WARM_ACCOUNT_GAS)
     used, need = work.gas - warmed, work.need - warmed
     return before + max(used + after, -(-need * 64 // 63))
+
+
+def _data_contract_gas(size: int) -> int:
+    """Of creating a data contract of `size` bytes, its slot apart."""
+    words = -(-size // WORD_BYTES)
+    return CREATE_GAS + CODE_BYTE_GAS * (size + 1) + 5 * words + memory_gas(words + 1)
 
 
 def _filecoin(work: Work) -> int:
