@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hexbytes import HexBytes
 from torch import nn
 
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.errors import CallFailed, ChainError
 from fedvm.chain.inference import InferenceSession
+from fedvm.chain.limits import ETHEREUM_TRANSACTION_GAS_LIMIT
+from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel, compile_model
 from fedvm.learning.export import export_onnx
 
@@ -79,19 +82,36 @@ def test_stages_give_the_scores_of_one_call_and_resume(
             sessions.advance(other, first)
 
 
-def test_every_transaction_is_within_the_limit(
+def test_every_transaction_runs_on_the_gas_that_was_predicted(
     staged: CompiledModel, images: np.ndarray, chain: EmbeddedChain
 ) -> None:
     owner = chain.account("owner")
     deployed = staged.deploy_stages(chain.w3, owner.address)
     sessions, _ = InferenceSession.deploy(chain.w3, owner)
     program, _ = sessions.register(owner, deployed.stages)
-    session, receipt = sessions.start(owner, program, images[2].tobytes())
-    gas = [receipt.gas_used]
-    while not sessions.state(session).finished:
-        gas.append(sessions.advance(owner, session).gas_used)
-    assert max(gas) <= staged.manifest["max_gas"]["gas"]
-    assert np.array_equal(sessions.result(session), _expected(staged, images[2:3])[0])
+    limits = [row["transaction"] for row in staged.manifest["stages"]]
+    dearest = np.full((1, 1, 28, 28), 255, np.uint8)
+    start = sessions.contract.encode_abi("start", args=[program, dearest.tobytes()])
+    gas = []
+    for number, limit in enumerate(limits):
+        data = sessions.contract.encode_abi("advance", args=[1]) if number else start
+        receipt = sessions.sender.send(owner, {"to": sessions.address, "data": data, "gas": limit})
+        gas.append(receipt.gas_used)
+    assert max(limits) <= staged.manifest["max_gas"]["gas"]
+    assert all(limit - 35_000 <= used <= limit for used, limit in zip(gas, limits, strict=True)), (
+        gas,
+        limits,
+    )
+    assert np.array_equal(sessions.result(1), _expected(staged, dearest)[0])
+
+
+def test_room_above_an_estimate_keeps_a_transaction_valid(chain: EmbeddedChain) -> None:
+    # PUSH1 0 PUSH3 2,700,000 MSTORE: some 14 million gas of memory; then return no code
+    code = bytes.fromhex("6000") + b"\x62" + (2_700_000).to_bytes(3, "big") + bytes.fromhex("5260006000f3")
+    receipt = Sender(chain.w3).send(chain.account("owner"), {"data": code})
+    sent = chain.w3.eth.get_transaction(HexBytes(receipt.tx_hash))
+    assert receipt.gas_used * 1.25 > ETHEREUM_TRANSACTION_GAS_LIMIT
+    assert receipt.gas_used < sent["gas"] == ETHEREUM_TRANSACTION_GAS_LIMIT
 
 
 def test_wrong_input_and_unknown_sessions_are_refused(staged: CompiledModel, chain: EmbeddedChain) -> None:

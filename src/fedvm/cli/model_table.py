@@ -39,12 +39,29 @@ def print_model(prepared: Prepared) -> None:
             "Give typical inputs with --calibration."
         )
     manifest = prepared.compiled.manifest
+    on_filecoin = manifest["max_gas"]["target"] == "filecoin"
+    console = out()
+    console.print(_layer_table(manifest["layers"], "filecoin" if on_filecoin else "gas"))
+    gas = manifest["gas"]
+    figures = [f"[bold]{gas['evm']:,}[/] EVM gas", f"about [bold]{gas['filecoin']:,}[/] gas on Filecoin"]
+    console.print(
+        f"One prediction: {', '.join(reversed(figures) if on_filecoin else figures)}. "
+        f"Deployment: {gas['deploy']:,} EVM gas, {len(manifest['contracts'])} contracts, "
+        f"{manifest['code_bytes']:,} bytes."
+    )
+    _print_limit(prepared)
+
+
+def _layer_table(rows: list[dict[str, Any]], gas: str) -> Table:
+    """What each layer takes. gas: the column of a row that counts, "gas" or "filecoin"."""
     table = Table(box=None, pad_edge=False)
     table.add_column("layer")
     table.add_column("kind", style="dim")
-    for title in ("shape", "MACs", "lanes", "L", "opcodes", "gas", "bytes", "share"):
-        table.add_column(title, justify="right")
-    for row in manifest["layers"]:
+    title = "Filecoin gas" if gas == "filecoin" else "gas"
+    for column in ("shape", "MACs", "lanes", "L", "opcodes", title, "bytes", "share"):
+        table.add_column(column, justify="right")
+    total = sum(row[gas] for row in rows)
+    for row in rows:
         table.add_row(
             row["name"],
             row["op"],
@@ -53,31 +70,45 @@ def print_model(prepared: Prepared) -> None:
             str(row["lanes"] or ""),
             str(row["L"] or ""),
             f"{row['opcodes']:,}",
-            f"{row['gas']:,}",
+            f"{row[gas]:,}",
             f"{row['bytes']:,}",
-            f"{row['share']:.1%}",
+            f"{row[gas] / total:.1%}",
         )
-    console = out()
-    console.print(table)
-    gas = manifest["gas"]
-    console.print(
-        f"One prediction: [bold]{gas['evm']:,}[/] EVM gas, about {gas['filecoin']:,} on Filecoin. "
-        f"Deployment: {gas['deploy']:,} EVM gas, {len(manifest['contracts'])} contracts, "
-        f"{manifest['code_bytes']:,} bytes."
-    )
-    _print_limit(manifest)
+    return table
 
 
-def _print_limit(manifest: dict[str, Any]) -> None:
-    """Says, with the figures, when one prediction does not fit a transaction."""
+def _print_limit(prepared: Prepared) -> None:
+    """Says, with the figures, when one prediction does not fit a transaction, and what its stages take."""
+    manifest = prepared.compiled.manifest
     limit, stages = manifest["max_gas"], manifest["stages"]
-    if not stages:
+    if not stages and not prepared.unstaged:
         return
     on_filecoin = limit["target"] == "filecoin"
     whole = manifest["gas"]["filecoin" if on_filecoin else "transaction"]
     unit = "Filecoin gas (estimate)" if on_filecoin else "gas"
     err().print(
         f"[bold yellow]Too much for one transaction:[/] {whole:,} {unit}, the limit is {limit['gas']:,}. "
-        f"Also compiled to {len(stages)} stages, each within it, for InferenceSession: see docs/compiler.md. "
-        "Fewer --bits cost less."
+        "Calls that are no transactions (eth_call) work all the same; fewer --bits cost less."
     )
+    if prepared.unstaged:
+        err().print(f"It cannot be done in several transactions either: {prepared.unstaged}", markup=False)
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("stage", "layers"):
+        table.add_column(title)
+    for title in ("execution", "transaction", "state bytes kept", "deployment", "contracts"):
+        table.add_column(title, justify="right")
+    for number, row in enumerate(stages):
+        layers = row["layers"]
+        table.add_row(
+            row["name"],
+            layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}",
+            f"{row['filecoin' if on_filecoin else 'gas']:,}",
+            f"{row['transaction']:,}",
+            f"{row['gives']:,}" if number < len(stages) - 1 else "",
+            f"{row['deploy']:,}",
+            str(len(row["contracts"])),
+        )
+    console = out()
+    console.print(f"In {len(stages)} transactions of an InferenceSession ({unit}):")
+    console.print(table)

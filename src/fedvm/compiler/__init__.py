@@ -5,8 +5,15 @@ deployed = compiled.deploy(w3, sender)
 """
 
 from fedvm.compiler.compile import CompileOptions, compile_integer, compile_model
-from fedvm.compiler.compiled import ABI, CompiledModel, Deployed, creation_code
-from fedvm.compiler.errors import CalibrationError, CompileError, ModelError, RangeError, UnsupportedOperator
+from fedvm.compiler.compiled import ABI, CompiledModel, Deployed, DeployedStages, creation_code
+from fedvm.compiler.errors import (
+    CalibrationError,
+    CompileError,
+    ModelError,
+    RangeError,
+    StageError,
+    UnsupportedOperator,
+)
 
 __all__ = [
     "ABI",
@@ -15,8 +22,10 @@ __all__ = [
     "CompileOptions",
     "CompiledModel",
     "Deployed",
+    "DeployedStages",
     "ModelError",
     "RangeError",
+    "StageError",
     "UnsupportedOperator",
     "compile_integer",
     "compile_model",

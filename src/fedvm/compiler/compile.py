@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, Unit, creation_gas
 from fedvm.compiler.contract import Contract
-from fedvm.compiler.errors import CalibrationError
+from fedvm.compiler.errors import CalibrationError, CompileError
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.graph import Conv, Input, IntegerGraph
 from fedvm.compiler.kernels import conv, dense
@@ -80,8 +80,12 @@ def compile_model(
     dearest input takes more, the program is emitted a second time as stages, each within the limit in a transaction of
     InferenceSession.sol, which keeps the state in between; the same scores to the bit.
 
-    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError).
+    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError, StageError).
     """
+    if max_gas is not None and max_gas < 1:
+        raise CompileError(
+            f"max_gas is {max_gas}: give the gas that a transaction may take, or None for no limit"
+        )
     weight_bits = weight_bits or (8 if optimize == "run" else 6)
     data = np.asarray(calibration)
     if data.dtype != np.uint8 and preprocess is None and input_range is None:

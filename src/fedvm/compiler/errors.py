@@ -19,5 +19,9 @@ class CalibrationError(CompileError):
     """The calibration data does not fit the model."""
 
 
+class StageError(CompileError):
+    """The program cannot be cut into stages within the gas limit."""
+
+
 class RangeError(CompileError):
     """The interval proof failed: some lane could overflow."""

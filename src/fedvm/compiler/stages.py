@@ -15,7 +15,7 @@ from math import prod
 
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.contract import Linked
-from fedvm.compiler.errors import CompileError
+from fedvm.compiler.errors import StageError
 from fedvm.compiler.layout import WORD_BYTES, Plan
 from fedvm.compiler.link import Interface, link_stage
 from fedvm.compiler.memory import region_bytes
@@ -55,7 +55,7 @@ def link_stages(
 ) -> tuple[Stage, ...]:
     """Stages whose transactions take `limit` gas at most.
 
-    Raises CompileError if that cannot be done: a step that cannot be cut, or a state that is too dear to keep.
+    Raises StageError if that cannot be done: a step that cannot be cut, or a state that is too dear to keep.
     """
     margin = 0
     for _ in range(ATTEMPTS):
@@ -67,7 +67,7 @@ def link_stages(
         # what is assembled in the end is dearer than was estimated by this at most, as far as is known
         estimates = (planner.cost(first, last) for first, last in pairwise(cuts))
         margin = max(stage.transaction - cost for stage, cost in zip(stages, estimates, strict=True))
-    raise CompileError(
+    raise StageError(
         f"no cut into stages of {limit:,} gas was found; the last one exceeds it by {over:,}: raise max_gas"
     )
 
@@ -215,7 +215,7 @@ def _halves(planner: Planner, stuck: int, measure: Measurer, limit: int) -> tupl
         execution += weight
         if execution > limit:
             break
-    raise CompileError(_too_dear(planner, stuck, limit))
+    raise StageError(_too_dear(planner, stuck, limit))
 
 
 def weigh(measured: Measured, target: Target) -> int:

@@ -16,7 +16,7 @@ from fedvm.audit.errors import RecipeError
 from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
 from fedvm.chain.deployment import ChainRef, Deployment
 from fedvm.chain.revm import RevmProgram
-from fedvm.compiler import CompiledModel, compile_model
+from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.transactions import LIMITS
 from fedvm.pipeline.calibration import load_calibration
@@ -49,7 +49,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A compiled file. calibration_source: where the calibration came from, for the user to read."""
+    """A compiled file. calibration_source: where the calibration came from, for the user to read; unstaged: why a
+    program too large for one transaction has no stages, "" if it has or needs none."""
 
     onnx: bytes
     calibration: NDArray[np.uint8]
@@ -57,10 +58,14 @@ class Prepared:
     options: dict[str, Any]
     compiled: CompiledModel
     calibration_source: str
+    unstaged: str = ""
 
 
 def prepare(request: Request) -> Prepared:
-    """Read and compile. Raises UsageError for files that cannot be used, CompileError for the model."""
+    """Read and compile. Raises UsageError for files that cannot be used, CompileError for the model.
+
+    A limit that was asked for must be met; where that of the target cannot be, one call still works off chain.
+    """
     try:
         onnx = request.model.read_bytes()
     except OSError as error:
@@ -75,11 +80,18 @@ def prepare(request: Request) -> Prepared:
         "input_bits": request.input_bits,
         "optimize": request.optimize,
     }
-    limit = request.max_gas or LIMITS[request.target]
-    compiled = compile_model(
-        onnx, calibration, preprocess=preprocess, max_gas=limit, target=request.target, **options
-    )
-    return Prepared(onnx, calibration, preprocess, options, compiled, source)
+    target, unstaged = request.target, ""
+    limit = request.max_gas or LIMITS[target]
+    try:
+        compiled = compile_model(
+            onnx, calibration, preprocess=preprocess, max_gas=limit, target=target, **options
+        )
+    except StageError as error:
+        if request.max_gas is not None:
+            raise
+        compiled, unstaged = compile_model(onnx, calibration, preprocess=preprocess, **options), str(error)
+        compiled.manifest.update(max_gas={"target": target, "gas": limit}, stages=[])
+    return Prepared(onnx, calibration, preprocess, options, compiled, source, unstaged)
 
 
 def check(prepared: Prepared, images: int = 100, progress: Progress | None = None) -> tuple[int, int, int]:

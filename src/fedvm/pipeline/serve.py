@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -15,6 +15,7 @@ from fedvm.chain.errors import DeploymentError
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel, creation_code
+from fedvm.compiler.compiled import Unit
 from fedvm.pipeline.directory import RunDirectory
 from fedvm.store import Cid
 
@@ -79,8 +80,15 @@ def deploy_program(
 
     Raises TransactionFailed when a creation fails, DeploymentError when other code lies there afterwards.
     """
+    return deploy_units(sender, owner, compiled.units, progress)
+
+
+def deploy_units(
+    sender: Sender, owner: LocalAccount, units: Sequence[Unit], progress: Progress | None = None
+) -> tuple[str, ...]:
+    """The same for the contracts of a program or of one stage."""
     addresses: dict[str, str] = {}
-    for done, unit in enumerate(compiled.units, start=1):
+    for done, unit in enumerate(units, start=1):
         runtime = unit.linked(addresses)
         receipt = deploy_code(sender, owner, creation_code(runtime), action=f"creating {unit.name}")
         address = Web3.to_checksum_address(str(receipt.contract_address))
@@ -88,7 +96,7 @@ def deploy_program(
             raise DeploymentError(f"the code at {address} is not the code of {unit.name} that was sent")
         addresses[unit.name] = address
         if progress:
-            progress(done, len(compiled.units))
+            progress(done, len(units))
     *parts, entry = addresses.values()
     return (entry, *parts)
 

@@ -106,7 +106,8 @@ def compile_(
     if out is not None and compare:
         held = CompiledModel.load(out)
         differ = [unit.name for unit in compiled.units if unit not in held.units]
-        if differ or len(held.units) != len(compiled.units):
+        differ += [s[-1].name for s in compiled.stages if s not in held.stages]
+        if differ or len(held.units) != len(compiled.units) or len(held.stages) != len(compiled.stages):
             err().print(f"{out} holds another program: {', '.join(differ) or 'more contracts'}", markup=False)
             raise typer.Exit(FAILURE)
         err().print(f"{out} holds this program: all code hashes are equal", markup=False)

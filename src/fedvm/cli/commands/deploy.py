@@ -41,10 +41,15 @@ def deploy(
     optimize: Annotated[
         Optimize, typer.Option(help="Little gas a prediction, or small contracts.")
     ] = Optimize.RUN,
-    target: Annotated[Target, typer.Option(help="Whose gas limit holds.")] = Target.ETHEREUM,
+    target: Annotated[
+        Target | None, typer.Option(help="Whose gas limit holds. Default: that of the chain.")
+    ] = None,
     max_gas: Annotated[
         int | None, typer.Option(min=1, help="Gas of a transaction. Default: the target's limit.")
     ] = None,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Deploy a program too large for one transaction in stages, too.")
+    ] = False,
     resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
     env_file: Annotated[Path, typer.Option("--env", help="File with PRIVATE_KEY.")] = Path(".env"),
 ) -> None:
@@ -62,8 +67,10 @@ def deploy(
     from fedvm.cli.model_table import print_model, request_of
     from fedvm.cli.progress import CountDisplay
     from fedvm.pipeline.directory import RunDirectory
+    from fedvm.pipeline.errors import UsageError
     from fedvm.pipeline.onnx_model import deploy as deploy_model
     from fedvm.pipeline.onnx_model import prepare
+    from fedvm.pipeline.staged import serve_stages
 
     account = load_key(env_file)
     w3 = connect(rpc)
@@ -81,11 +88,13 @@ def deploy(
             activation_bits=activation_bits,
             input_bits=input_bits,
             optimize=optimize.value,
-            target=target.value,
+            target=(target or (Target.FILECOIN if network.is_filecoin else Target.ETHEREUM)).value,
             max_gas=max_gas,
         )
     )
     print_model(prepared)
+    if stages and not prepared.compiled.stages:
+        raise UsageError(prepared.unstaged or "one prediction fits a transaction: leave --stages out")
     err().print(f"Deploying to {network.title} from {account.address}", markup=False)
     with CountDisplay(err()) as display:
         served = deploy_model(
@@ -96,10 +105,17 @@ def deploy(
             directory,
             partial(display.progress, "transactions"),
         )
+        staged = None
+        if stages:
+            progress = partial(display.progress, "transactions of the stages")
+            staged = serve_stages(w3, account, prepared.compiled, directory, progress)
     console = stdout()
     console.print(f"ModelService  [bold]{served.service.address}[/]")
     console.print(f"program       {served.registered.version.program}")
     console.print(f"version       {served.registered.id}")
+    if staged is not None:
+        console.print(f"InferenceSession  [bold]{staged.sessions.address}[/]")
+        console.print(f"staged program    0x{staged.id.hex()}")
     console.print(f"directory     {directory.path}", markup=False)
 
 
