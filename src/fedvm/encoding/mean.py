@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedvm.encoding.checks import address_bytes, check_uint
 from fedvm.encoding.errors import EncodingError, RangeError, ShapeError
@@ -32,33 +34,61 @@ class Aggregate:
     model: IntVector
 
 
+@dataclass(frozen=True)
+class WeightedSums:
+    """S = Σ wᵢ·dᵢ (int64, (n,)) and W = Σ wᵢ ≥ 1: what the contract's disputes speak of, whatever the rule."""
+
+    sums: SumVector
+    total_weight: int
+
+
+def weighted_sums(contributions: Sequence[Contribution], elements: int) -> WeightedSums:
+    """Add up the weighted updates of ``elements`` elements each.
+
+    Raises:
+        EncodingError: no contributions, a weight of zero, or members not in strictly ascending address order.
+        ShapeError: an update has another length, or a dtype other than int32.
+        RangeError: W · 2^31 ≥ 2^63, so a sum could overflow.
+    """
+    total = _total_weight(contributions)
+    sums = np.zeros(elements, dtype=np.int64)
+    for contribution in contributions:
+        check_vector(f"update of {contribution.member}", contribution.update, np.int32)
+        if contribution.update.shape != sums.shape:
+            raise ShapeError(
+                f"the update of {contribution.member} has {contribution.update.size} elements, "
+                f"the model {elements}"
+            )
+        sums += np.int64(contribution.weight) * contribution.update.astype(np.int64)
+    return WeightedSums(sums, total)
+
+
 def weighted_mean(base: IntVector, contributions: Sequence[Contribution]) -> Aggregate:
     """Add the weighted updates to ``base``: federated averaging (McMahan et al. 2017, arXiv:1602.05629)
     with the quotient rounded down, so that 0 ≤ S − q·W < W holds for every element.
 
-    Raises:
-        EncodingError: no contributions, a weight of zero, or members not in strictly ascending address order.
-        ShapeError: an update has another length than ``base``, or a dtype other than int32.
-        RangeError: W · 2^31 ≥ 2^63, so a sum could overflow; or an element of the new model leaves int32.
+    Raises what :func:`weighted_sums` and :func:`moved` raise.
     """
     check_vector("base model", base, np.int32)
-    total = _total_weight(contributions)
-    sums = np.zeros(base.shape, dtype=np.int64)
-    for contribution in contributions:
-        check_vector(f"update of {contribution.member}", contribution.update, np.int32)
-        if contribution.update.shape != base.shape:
-            raise ShapeError(
-                f"the update of {contribution.member} has {contribution.update.size} elements, "
-                f"the model {base.size}"
-            )
-        sums += np.int64(contribution.weight) * contribution.update.astype(np.int64)
-    model = base.astype(np.int64) + sums // np.int64(total)  # NumPy's // rounds down, as the rule asks
+    mean = weighted_sums(contributions, base.size)
+    step = mean.sums // np.int64(mean.total_weight)  # NumPy's // rounds down, as the rule asks
+    return Aggregate(mean.sums, mean.total_weight, moved(base, step))
+
+
+def moved(base: IntVector, step: NDArray[Any]) -> IntVector:
+    """base + step, int32 (n,). step: integers of any dtype whose sum with an int32 does not overflow it.
+
+    Raises:
+        RangeError: an element of the new model leaves int32.
+    """
+    model = base.astype(step.dtype) + step
     if model.min() < _INT32.min or model.max() > _INT32.max:
         at = int(np.flatnonzero((model < _INT32.min) | (model > _INT32.max))[0])
         raise RangeError(
             f"element {at} of the new model is {int(model[at])}, outside int32; lower fraction_bits"
         )
-    return Aggregate(sums, total, model.astype(np.int32))
+    inside: IntVector = model.astype(np.int32)
+    return inside
 
 
 def _total_weight(contributions: Sequence[Contribution]) -> int:
