@@ -120,11 +120,21 @@ def sign_update(update: Update, domain: Domain, private_key: bytes | str) -> byt
 
     Returns 65 bytes r ‖ s ‖ v with low s and v 27 or 28; deterministic (RFC 6979).
     """
-    return bytes(Account.sign_message(_message(update, domain), private_key).signature)
+    return sign_struct(update.struct_hash(), domain, private_key)
 
 
 def recover_signer(update: Update, domain: Domain, signature: bytes) -> str:
-    """Checksummed address of the key that signed.
+    """Checksummed address of the key that signed. Raises SignatureError as `recover_struct_signer`."""
+    return recover_struct_signer(update.struct_hash(), domain, signature)
+
+
+def sign_struct(struct_hash: bytes, domain: Domain, private_key: bytes | str) -> bytes:
+    """Sign any EIP-712 struct, given by its hashStruct (32 bytes), as `sign_update` does."""
+    return bytes(Account.sign_message(_message(struct_hash, domain), private_key).signature)
+
+
+def recover_struct_signer(struct_hash: bytes, domain: Domain, signature: bytes) -> str:
+    """Checksummed address of the key that signed a struct.
 
     Raises:
         SignatureError: not 65 bytes, v not 27 or 28, s in the upper half (malleable), or no such point.
@@ -138,7 +148,7 @@ def recover_signer(update: Update, domain: Domain, signature: bytes) -> str:
             "the signature's s lies in the upper half of the group; such a malleable form is refused"
         )
     try:
-        return str(Account.recover_message(_message(update, domain), signature=signature))
+        return str(Account.recover_message(_message(struct_hash, domain), signature=signature))
     except Exception as error:  # eth-keys raises a family of its own types for impossible r and s
         raise SignatureError(f"no key can have made this signature: {error}") from error
 
@@ -154,6 +164,6 @@ def verify_update_signature(update: Update, domain: Domain, signature: bytes, me
         raise SignatureError(f"the update of {member} was signed by {signer}")
 
 
-def _message(update: Update, domain: Domain) -> SignableMessage:
+def _message(struct_hash: bytes, domain: Domain) -> SignableMessage:
     # EIP-712 is version 0x01 of EIP-191, whose header is the domain separator.
-    return SignableMessage(HexBytes(b"\x01"), HexBytes(domain.separator()), HexBytes(update.struct_hash()))
+    return SignableMessage(HexBytes(b"\x01"), HexBytes(domain.separator()), HexBytes(struct_hash))

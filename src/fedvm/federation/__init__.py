@@ -1,7 +1,8 @@
 """Flower federations that are accountable to a contract.
 
 * `grid`: a Flower `Grid` in one process; `workers`: its warm worker processes;
-* `mod`, `client`: what runs at a client; `adversaries`: clients that misbehave on purpose;
+* `mod`, `client`: what runs at a client; `identity`, `roster`: which node is which member;
+* `adversaries`: clients that misbehave on purpose;
 * `strategy`, `settlement`, `rounds`: what runs at the coordinator; `ledger`: what it needs of a chain;
 * `server`: all of it in one call.
 

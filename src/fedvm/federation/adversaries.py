@@ -64,7 +64,7 @@ def _explode(difference: NDArray[np.float64], rules: Rules) -> IntVector:
 def _replay(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Answer with the first update this client ever signed, whatever the round."""
     reply = call_next(message, context)
-    if reply.has_error() or not message.metadata.message_type.startswith("train"):
+    if reply.has_error() or RECORD not in reply.content.config_records:
         return reply
     arrays_key = next(iter(reply.content.array_records))
     if "replayed-arrays" in context.state:

@@ -11,7 +11,7 @@ from flwr.clientapp.typing import Mod
 from torch import nn
 
 from fedvm.federation.metrics import MetricNames
-from fedvm.federation.reproducible import derive_seed
+from fedvm.federation.reproducible import derive_seed, reproducible
 from fedvm.federation.schema import TrainingSettings
 from fedvm.learning.data import Normalisation, Split
 from fedvm.learning.device import deterministic
@@ -48,7 +48,8 @@ def image_client_app(
     Train replies: the trained state, and the metrics `num-examples`, `train-loss`, `train-accuracy`,
     `validation-loss`, `validation-accuracy`. Evaluate replies: `num-examples`, `loss`, `accuracy` of the
     given model on the client's validation images. Training depends on (seed, round, partition) and the given
-    model alone. The functions raise what `fedvm.learning` raises; Flower turns that into an error reply.
+    model alone, and runs in one thread, so that every engine comes to the same update. The functions raise
+    what `fedvm.learning` raises; Flower turns that into an error reply.
     """
     # PyTorch loads much when it is first made deterministic; done here, forked workers share it.
     with deterministic():
@@ -56,9 +57,13 @@ def image_client_app(
 
     @app.train()
     def train_images(message: Message, context: Context) -> Message:
-        own = data(_partition(context))
-        network = _load(model, message)
         round_ = message.content.config_records[CONFIG]["server-round"]
+        own_seed = derive_seed(seed, "train", round_, _partition(context))
+        with reproducible(own_seed):
+            return _train(message, data(_partition(context)), own_seed)
+
+    def _train(message: Message, own: ClientData, own_seed: int) -> Message:
+        network = _load(model, message)
         result = train(
             network,
             own.train.images,
@@ -73,7 +78,7 @@ def image_client_app(
             augmentation=training.augmentation,
             normalisation=normalisation,
             device=training.device,
-            seed=derive_seed(seed, "train", round_, _partition(context)),
+            seed=own_seed,
         )
         loss, accuracy = _validate(network, own.validation)
         metrics: dict[str, MetricRecordValues] = {

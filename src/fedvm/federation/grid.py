@@ -65,10 +65,10 @@ def make_nodes(app: ClientApp, configs: Sequence[UserConfig]) -> list[Node]:
 class InProcessGrid(Grid):
     """Calls `client_app(message, context)` directly; close it, or use it as a context manager.
 
-    nodes: the clients. seed: every call starts from global random generators seeded by (seed, node, message
-    type, round), so results do not depend on `workers` or on earlier calls. run_config: given to every
-    client's context. workers: 0 runs clients one after another in this process; N ≥ 1 forks N processes
-    **now** (so make the grid before opening files or starting threads that must not be shared).
+    nodes: the clients. seed: every call starts from global random generators seeded by (seed, partition,
+    message type, round), so results do not depend on `workers`, on node ids or on earlier calls.
+    run_config: given to every client's context. workers: 0 runs clients one after another in this process;
+    N ≥ 1 forks N processes **now** (so make the grid before opening files or starting threads that must not be shared).
     client_timeout: seconds per client, with workers only. on_finished: called in this process after every
     client.
 
@@ -218,7 +218,8 @@ class InProcessGrid(Grid):
             state=copy.deepcopy(call.state),
             run_config=dict(self._run_config),
         )
-        seed = derive_seed(self._seed, node.node_id, message.metadata.message_type, _round_of(message))
+        who = node.config.get("partition-id", node.node_id)
+        seed = derive_seed(self._seed, who, message.metadata.message_type, _round_of(message))
         try:
             with task_identity(run_id=self._run.run_id, node_id=node.node_id), reproducible(seed):
                 reply = node.app(message, context)

@@ -1,4 +1,4 @@
-"""What a strategy needs of one federation: its ledger, its store, and which node is which member."""
+"""What a strategy needs of one federation: its ledger, its store, and, if known, which node is which member."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Federation:
-    """A federation as its coordinator sees it. nodes: Flower node id → the member's address (hex).
+    """A federation as its coordinator sees it.
+
+    nodes: Flower node id → the member's address (hex), where the coordinator made the nodes itself; without it
+    the strategy asks every node who it is (`fedvm.federation.roster`).
 
     Raises:
         SettingsError: two nodes share an address, or a node's address is no member of the contract.
@@ -34,9 +37,11 @@ class Federation:
 
     ledger: Ledger
     store: Store
-    nodes: Mapping[int, str]
+    nodes: Mapping[int, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.nodes is None:
+            return
         members = {member.lower() for member in self.ledger.members()}
         addresses = [address.lower() for address in self.nodes.values()]
         if len(set(addresses)) != len(addresses):
@@ -45,12 +50,6 @@ class Federation:
             raise SettingsError(
                 f"{strangers[0]} is no member of the federation {self.ledger.address}; the owner must add it"
             )
-
-    def member_of(self, node_id: int) -> str:
-        """The address of a node. Raises SettingsError for a node without one."""
-        if node_id not in self.nodes:
-            raise SettingsError(f"node {node_id} has no member address; name it in Federation.nodes")
-        return self.nodes[node_id]
 
     def load_model(self) -> IntVector:
         """The latest model, int32 (elements,), from the store.

@@ -12,6 +12,7 @@ from fedvm.encoding.vector import IntVector
 from fedvm.federation.arrays import VECTOR, ModelCodec, named_arrays, vector_of
 from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, clip_and_quantize, commit
 from fedvm.federation.errors import CommitmentError, TermsError
+from fedvm.federation.identity import QUESTION, Question, answer
 from fedvm.federation.keys import FEDERATION, KeyProvider, key_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
@@ -36,6 +37,8 @@ def accountable_mod(
     metric_names = names or MetricNames()
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if QUESTION in message.content.config_records:
+            return _say_who(message, context, key)
         briefing, vector = _receive(message)
         terms = briefing.terms
         if terms is None:  # evaluation: nothing to sign
@@ -52,6 +55,12 @@ def accountable_mod(
 def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """`accountable_mod()` with its defaults: the key comes from the node's config."""
     return accountable_mod()(message, context, call_next)
+
+
+def _say_who(message: Message, context: Context, key: KeyProvider) -> Message:
+    question = Question.from_record(message.content.config_records[QUESTION])
+    _check_federation(question.federation, context)
+    return Message(answer(question, context.node_id, key(context)), reply_to=message)
 
 
 def _receive(message: Message) -> tuple[Briefing, IntVector]:
@@ -74,11 +83,13 @@ def _receive(message: Message) -> tuple[Briefing, IntVector]:
 def _check_terms(terms: RoundTerms, vector: IntVector, context: Context) -> None:
     if _root_of(to_bytes(vector)) != terms.base_root:
         raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
+    _check_federation(terms.federation, context)
+
+
+def _check_federation(named: str, context: Context) -> None:
     expected = context.node_config.get(FEDERATION)
-    if expected is not None and str(expected).lower() != terms.federation.lower():
-        raise TermsError(
-            f"this client signs for the federation {expected} only, the server names {terms.federation}"
-        )
+    if expected is not None and str(expected).lower() != named.lower():
+        raise TermsError(f"this client signs for the federation {expected} only, the server names {named}")
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from logging import INFO
 
@@ -18,6 +18,7 @@ from fedvm.federation.errors import CommitmentError, LedgerMismatch, SettingsErr
 from fedvm.federation.ledger import LedgerRound, by_address
 from fedvm.federation.membership import Federation
 from fedvm.federation.replies import read_reply
+from fedvm.federation.roster import MemberGrid, Roster
 from fedvm.federation.sampling import choose_members
 from fedvm.federation.settlement import Settlement, settle, still_wanted
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
@@ -55,9 +56,10 @@ class Accountable(Strategy):
     """Puts a round's terms into the inner strategy's messages, and the contract's verdicts before its result.
 
     inner: decides how many nodes take part and with which configuration, and averages metrics; its class must
-    be in `WEIGHTED_MEANS`. Which nodes take part follows from the round's public seed (`sampling`). The
-    arrays of the result are the exact integer mean over the accepted updates, not the inner strategy's float
-    sum; metrics are weighted by what the contract accepted.
+    be in `WEIGHTED_MEANS`. It sees the nodes that are members and no others (`roster`). Which of them take
+    part follows from the round's public seed (`sampling`). The arrays of the result are the exact integer
+    mean over the accepted updates, not the inner strategy's float sum; metrics are weighted by what the
+    contract accepted.
 
     One chain round is one Flower round, with the same number.
     Raises SettingsError for another inner strategy.
@@ -74,6 +76,7 @@ class Accountable(Strategy):
         self.rules = federation.ledger.rules()
         self._codec: ModelCodec | None = None
         self._vector: IntVector | None = None
+        self._roster = Roster(federation.ledger, federation.nodes)
         self._open: _OpenRound | None = None
         self._outcome: TrainOutcome | None = None
 
@@ -118,16 +121,17 @@ class Accountable(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Open the round on chain, or take up one left open, and address the inner strategy's messages."""
+        drafts = self._drafts(self.inner.configure_train, server_round, config, grid)  # waits for nodes
         opened = self._open_or_reopen(server_round)
-        drafts = self._drafts(self.inner.configure_train, server_round, config, grid)
-        sampled = choose_members(opened.seed, self._available(grid), len(drafts), purpose="train")
+        nodes = self._roster.present(grid)
+        sampled = choose_members(opened.seed, nodes.values(), min(len(drafts), len(nodes)), purpose="train")
         asked = still_wanted(self.federation.ledger, opened, sampled)
         self._open = _OpenRound(opened, sampled, asked)
         ledger = self.federation.ledger
         terms = RoundTerms(
             ledger.chain_id, ledger.address, server_round, self.rules, opened.base_root, opened.deadline
         )
-        return self._address(drafts, asked, terms)
+        return self._address(drafts, asked, nodes, terms)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -153,8 +157,9 @@ class Accountable(Strategy):
         """The inner strategy's messages, to members drawn by the round's public seed."""
         drafts = self._drafts(self.inner.configure_evaluate, server_round, config, grid)
         seed = self.federation.ledger.round(server_round).seed
-        chosen = choose_members(seed, self._available(grid), len(drafts), purpose="evaluate")
-        return self._address(drafts, chosen, None)
+        nodes = self._roster.present(grid)
+        chosen = choose_members(seed, nodes.values(), min(len(drafts), len(nodes)), purpose="evaluate")
+        return self._address(drafts, chosen, nodes, None)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """The inner strategy's weighted mean of the clients' metrics."""
@@ -215,9 +220,6 @@ class Accountable(Strategy):
             )
         return ledger.open_round()
 
-    def _available(self, grid: Grid) -> list[str]:
-        return [self.federation.member_of(node_id) for node_id in grid.get_node_ids()]
-
     def _drafts(
         self,
         configure: Callable[[int, ArrayRecord, ConfigRecord, Grid], Iterable[Message]],
@@ -225,7 +227,8 @@ class Accountable(Strategy):
         config: ConfigRecord,
         grid: Grid,
     ) -> list[Message]:
-        drafts = list(configure(server_round, self.codec.wire(self.vector), config, grid))
+        members = MemberGrid(grid, self._roster)
+        drafts = list(configure(server_round, self.codec.wire(self.vector), config, members))
         if len({id(draft.content) for draft in drafts}) > 1:
             raise SettingsError(
                 "the inner strategy sends nodes different content; only one for all is recorded"
@@ -233,14 +236,18 @@ class Accountable(Strategy):
         return drafts
 
     def _address(
-        self, drafts: list[Message], members: tuple[str, ...], terms: RoundTerms | None
+        self,
+        drafts: list[Message],
+        members: tuple[str, ...],
+        nodes: Mapping[int, str],
+        terms: RoundTerms | None,
     ) -> list[Message]:
         if not drafts:
             return []
         briefing = Briefing(self.codec.spec, self.codec.order, self.rules.fraction_bits, terms)
         content = drafts[0].content
         content[RECORD] = briefing.to_record()
-        node_ids = {member: node_id for node_id, member in self.federation.nodes.items()}
+        node_ids = {member: node_id for node_id, member in nodes.items()}
         addressed = []
         for draft, member in zip(
             drafts, members, strict=False
@@ -256,7 +263,9 @@ class Accountable(Strategy):
         contents: dict[str, RecordDict] = {}
         reasons = dict.fromkeys(asked, "no answer in time")
         for reply in replies:
-            member = self.federation.member_of(reply.metadata.src_node_id)
+            member = self._roster.member_of(reply.metadata.src_node_id)
+            if member not in reasons:  # not asked, or a second answer
+                continue
             if reply.has_error():
                 reasons[member] = str(reply.error.reason)
                 continue

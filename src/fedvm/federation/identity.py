@@ -1,0 +1,78 @@
+"""The question "which member are you?" to a Flower node, and the signed answer.
+
+It travels in a train message: that is the one function every federated app has, and Flower runs a ClientApp's
+mods only around functions the app has registered. `fedvm_mod` answers before the app sees the message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eth_account import Account
+from flwr.app import ConfigRecord, RecordDict
+
+from fedvm.encoding import Domain, SignatureError
+from fedvm.encoding.node_proof import recover_node_signer, sign_node
+from fedvm.federation.errors import CommitmentError, TermsError
+
+QUESTION = "fedvm.who"
+ANSWER = "fedvm.member"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which federation (chain id, hex address) asks, and a nonce of 32 bytes drawn for this question."""
+
+    chain_id: int
+    federation: str
+    nonce: bytes
+
+    @property
+    def domain(self) -> Domain:
+        """EIP-712 domain of the answer."""
+        return Domain(self.chain_id, self.federation)
+
+    def content(self) -> RecordDict:
+        """The content of the message that asks."""
+        fields = {"chain-id": str(self.chain_id), "federation": self.federation, "nonce": self.nonce}
+        return RecordDict({QUESTION: ConfigRecord(fields)})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_record(cls, record: ConfigRecord) -> Question:
+        """Inverse of `content`. Raises TermsError if the record cannot be read."""
+        nonce = record.get("nonce")
+        try:
+            chain_id = int(str(record["chain-id"]))
+        except (KeyError, ValueError) as error:
+            raise TermsError(f"the server's question cannot be read: {error}") from error
+        if not isinstance(nonce, bytes) or len(nonce) != 32:
+            raise TermsError("the server's question holds no nonce of 32 bytes")
+        return cls(chain_id, str(record.get("federation", "")), nonce)
+
+
+def answer(question: Question, node_id: int, private_key: str) -> RecordDict:
+    """What a client replies: its address, and its signature over federation, node and nonce."""
+    address = str(Account.from_key(private_key).address)
+    signature = sign_node(node_id, question.nonce, question.domain, private_key)
+    return RecordDict({ANSWER: ConfigRecord({"member": address, "signature": signature})})
+
+
+def read_answer(question: Question, node_id: int, content: RecordDict) -> str:
+    """The address (checksummed) that a node has proved to hold the key of.
+
+    Raises CommitmentError if the reply proves nothing.
+    """
+    record = content.config_records.get(ANSWER)
+    if record is None:
+        raise CommitmentError("it does not say who it is; add fedvm_mod: ClientApp(mods=[fedvm_mod])")
+    signature = record.get("signature")
+    if not isinstance(signature, bytes):
+        raise CommitmentError("it sent no signature")
+    try:
+        signer = recover_node_signer(node_id, question.nonce, question.domain, signature)
+    except SignatureError as error:
+        raise CommitmentError(f"its signature is malformed: {error}") from error
+    stated = str(record.get("member"))
+    if signer.lower() != stated.lower():
+        raise CommitmentError(f"it says it is {stated} but another key signed")
+    return signer
