@@ -277,6 +277,12 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
+    function roundRulesHash(uint64 roundId) external view returns (bytes32) {
+        require(_rounds[roundId].state != RoundState.None, UnknownRound(roundId));
+        return rulesHash;
+    }
+
+    /// @inheritdoc IFederation
     function roundSeed(uint64 roundId) external view returns (bytes32) {
         Round storage opened = _rounds[roundId];
         require(opened.state != RoundState.None, UnknownRound(roundId));

@@ -5,7 +5,7 @@ import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IInferenceSession, Session} from "./interfaces/IInferenceSession.sol";
-import {ProgramPart} from "./interfaces/IModelService.sol";
+import {ProgramPart} from "./interfaces/IVersions.sol";
 import {Checkpoint} from "./libraries/Checkpoint.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
 

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {ModelService} from "../src/ModelService.sol";
-import {ProgramPart, Version} from "../src/interfaces/IModelService.sol";
+import {ProgramPart, Version} from "../src/interfaces/IVersions.sol";
 import {Submission} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 import {LinearProgram} from "./programs/LinearProgram.sol";
@@ -30,8 +30,8 @@ contract GasTest is FederationFixture {
         vm.prank(owner);
         service.register(version);
         vm.snapshotGasLastCall("ModelService", "register, one part");
-        service.decide(hex"0a141e3c", 1);
-        service.decide(hex"0a141e3c", 1);
+        service.decide(hex"0a141e3c", 1, 0, type(uint64).max);
+        service.decide(hex"0a141e3c", 1, 0, type(uint64).max);
         vm.snapshotGasLastCall("ModelService", "decide, four bytes");
     }
 

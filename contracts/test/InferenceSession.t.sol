@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {InferenceSession} from "../src/InferenceSession.sol";
 import {IInferenceSession, Session} from "../src/interfaces/IInferenceSession.sol";
-import {IModelService, ProgramPart} from "../src/interfaces/IModelService.sol";
+import {IVersions, ProgramPart} from "../src/interfaces/IVersions.sol";
 import {TestBase} from "./base/TestBase.sol";
 import {GrowingStage, ScoringStage} from "./programs/Stages.sol";
 
@@ -67,7 +67,7 @@ contract InferenceSessionTest is TestBase {
         stages[0][0].codeHash = bytes32(uint256(1));
         vm.expectRevert(
             abi.encodeWithSelector(
-                IModelService.CodeHashMismatch.selector,
+                IVersions.CodeHashMismatch.selector,
                 address(growing),
                 bytes32(uint256(1)),
                 address(growing).codehash

@@ -4,11 +4,11 @@ pragma solidity 0.8.37;
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {ModelService} from "../src/ModelService.sol";
-import {IModelService, ProgramPart, Version} from "../src/interfaces/IModelService.sol";
+import {IVersions, ProgramPart, Version} from "../src/interfaces/IVersions.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
-import {LengthProgram, LinearProgram} from "./programs/LinearProgram.sol";
+import {LinearProgram} from "./programs/LinearProgram.sol";
 
-/// @notice Versions with and without lineage, pinned code, predictions and decisions.
+/// @notice Versions with and without lineage, pinned code, and predictions.
 contract ModelServiceTest is FederationFixture {
     ModelService private service;
     LinearProgram private program;
@@ -28,7 +28,7 @@ contract ModelServiceTest is FederationFixture {
     function test_registersAVersionOfAFinalRound() public {
         Version memory version = federatedVersion();
         vm.expectEmit();
-        emit IModelService.VersionRegistered(
+        emit IVersions.VersionRegistered(
             1,
             address(program),
             address(federation),
@@ -93,10 +93,10 @@ contract ModelServiceTest is FederationFixture {
     function test_refusesLineageWithoutFederation() public {
         Version memory version = standaloneVersion(address(program));
         version.round = 1;
-        expectRefused(version, abi.encodeWithSelector(IModelService.LineageWithoutFederation.selector));
+        expectRefused(version, abi.encodeWithSelector(IVersions.LineageWithoutFederation.selector));
         version.round = 0;
         version.modelRoot = NEXT_ROOT;
-        expectRefused(version, abi.encodeWithSelector(IModelService.LineageWithoutFederation.selector));
+        expectRefused(version, abi.encodeWithSelector(IVersions.LineageWithoutFederation.selector));
     }
 
     function test_refusesRoundsThatAreNotFinal() public {
@@ -152,17 +152,17 @@ contract ModelServiceTest is FederationFixture {
     }
 
     function test_refusesUnknownVersions() public {
-        bytes memory unknown = abi.encodeWithSelector(IModelService.UnknownVersion.selector, 0);
+        bytes memory unknown = abi.encodeWithSelector(IVersions.UnknownVersion.selector, 0);
         vm.expectRevert(unknown);
         service.predict(hex"0a141e3c");
         vm.expectRevert(unknown);
         service.classify(hex"0a141e3c");
         vm.expectRevert(unknown);
-        service.decide(hex"0a141e3c", 0);
+        service.decide(hex"0a141e3c", 0, 0, type(uint64).max);
         register(federatedVersion());
-        vm.expectRevert(abi.encodeWithSelector(IModelService.UnknownVersion.selector, 2));
+        vm.expectRevert(abi.encodeWithSelector(IVersions.UnknownVersion.selector, 2));
         service.predictWith(2, hex"0a141e3c");
-        vm.expectRevert(abi.encodeWithSelector(IModelService.UnknownVersion.selector, 2));
+        vm.expectRevert(abi.encodeWithSelector(IVersions.UnknownVersion.selector, 2));
         service.version(2);
     }
 
@@ -176,47 +176,7 @@ contract ModelServiceTest is FederationFixture {
         vm.expectRevert(reason);
         service.predictWith(1, hex"0a141e");
         vm.expectRevert(reason);
-        service.decide(hex"0a141e", 1);
-    }
-
-    function test_recordsDecisions() public {
-        register(federatedVersion());
-        int32[] memory scores = new int32[](2);
-        (scores[0], scores[1]) = (20, -20);
-        vm.expectEmit();
-        emit IModelService.Decision(1, stranger, 1, keccak256(hex"0a141e3c"), hex"0a141e3c", scores);
-        vm.prank(stranger);
-        (uint256 id, int32[] memory answer) = service.decide(hex"0a141e3c", 1);
-        vm.assertEq(id, 1);
-        vm.assertEq(abi.encode(answer), abi.encode(scores));
-
-        (id,) = service.decide(hex"0a141e3c", 1);
-        vm.assertEq(id, 2);
-        vm.assertEq(service.decisionCount(), 2);
-    }
-
-    function test_recordsInputsUpToTheLimit() public {
-        register(standaloneVersion(address(new LengthProgram())));
-        int32[] memory scores = new int32[](1);
-        bytes memory input = new bytes(service.MAX_RECORDED_INPUT());
-        scores[0] = 4096;
-        vm.expectEmit();
-        emit IModelService.Decision(1, address(this), 1, keccak256(input), input, scores);
-        service.decide(input, 1);
-
-        input = new bytes(input.length + 1);
-        scores[0] = 4097;
-        vm.expectEmit();
-        emit IModelService.Decision(2, address(this), 1, keccak256(input), "", scores);
-        service.decide(input, 1);
-    }
-
-    function test_decidesOnlyWithTheExpectedVersion() public {
-        register(federatedVersion());
-        register(standaloneVersion(address(part)));
-        vm.expectRevert(abi.encodeWithSelector(IModelService.VersionMismatch.selector, 1, 2));
-        service.decide(hex"0a141e3c", 1);
-        service.decide(hex"0a141e3c", 2);
+        service.decide(hex"0a141e", 1, 0, type(uint64).max);
     }
 
     function test_doesNotServeCodeThatChanged() public {
@@ -231,7 +191,7 @@ contract ModelServiceTest is FederationFixture {
         vm.expectRevert(changed);
         service.classify(hex"0a141e3c");
         vm.expectRevert(changed);
-        service.decide(hex"0a141e3c", 1);
+        service.decide(hex"0a141e3c", 1, 0, type(uint64).max);
     }
 
     function testFuzz_servesWhatTheProgramComputes(bytes4 input) public {
@@ -267,7 +227,7 @@ contract ModelServiceTest is FederationFixture {
 
     function mismatch(ProgramPart memory expected) private view returns (bytes memory) {
         return abi.encodeWithSelector(
-            IModelService.CodeHashMismatch.selector,
+            IVersions.CodeHashMismatch.selector,
             expected.account,
             expected.codeHash,
             expected.account.codehash
@@ -285,14 +245,14 @@ contract ModelServiceTest is FederationFixture {
     }
 
     function expectInvalid(Version memory version, string memory field) private {
-        expectRefused(version, abi.encodeWithSelector(IModelService.InvalidVersion.selector, field));
+        expectRefused(version, abi.encodeWithSelector(IVersions.InvalidVersion.selector, field));
     }
 
     function expectNotFinal(Version memory version) private {
         expectRefused(
             version,
             abi.encodeWithSelector(
-                IModelService.RoundNotFinal.selector, version.federation, version.round, version.modelRoot
+                IVersions.RoundNotFinal.selector, version.federation, version.round, version.modelRoot
             )
         );
     }

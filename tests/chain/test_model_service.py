@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from eth_utils.crypto import keccak
 from handmade import DOUBLER, init_code, program
-from setup_federation import Setup, some_cid
-from test_federation import run_round
+from setup_federation import ELEMENTS, Setup, some_cid
+from test_federation import PROPOSAL, SECURITY, run_round
 
 from fedvm.chain.deploy import deploy_code
 from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.errors import CallFailed, DeploymentError, TransactionFailed
-from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
+from fedvm.chain.federation_types import RoundFinal
+from fedvm.chain.fees import Contribution, Earnings, FeeTerms
+from fedvm.chain.model_service import (
+    NO_FEDERATION,
+    NO_ROOT,
+    ModelService,
+    Version,
+    VersionRegistered,
+    pin_parts,
+)
 from fedvm.chain.revm import PREDICT, RevmProgram, encode_call, intrinsic_gas
 from fedvm.chain.sender import Sender
+from fedvm.encoding import AggregationTree, Commitment, CountedUpdate, aggregation_tree
 
 
 @pytest.fixture
@@ -36,6 +48,25 @@ def service(chain: EmbeddedChain, parts: tuple[str, str]) -> ModelService:
 
 def version_of(chain: EmbeddedChain, parts: tuple[str, str], **lineage: object) -> Version:
     return Version(pin_parts(chain.w3, parts), b"\x05" * 32, some_cid("onnx"), **lineage)
+
+
+def run_aggregated_round(
+    setup: Setup, chain: EmbeddedChain
+) -> tuple[AggregationTree, list[Commitment], RoundFinal]:
+    """A final round whose aggregation is the true one."""
+    opened, _ = setup.federation.open_round(setup.coordinator)
+    submissions = [setup.submission(member, opened) for member in setup.members]
+    accepted = setup.federation.submit(setup.coordinator, 1, submissions).accepted
+    counted = [
+        CountedUpdate(event.commitment, np.full(ELEMENTS, int(event.member, 16) % 7 - 3, dtype=np.int32))
+        for event in accepted
+    ]
+    tree = aggregation_tree(counted)
+    proposal = replace(PROPOSAL, aggregation_root=tree.root, aggregate_root=tree.top.sums.root)
+    setup.federation.propose(setup.coordinator, 1, proposal)
+    chain.advance_time(SECURITY.challenge_seconds + 1)
+    final, _ = setup.federation.finalize_round(setup.coordinator, 1)
+    return tree, [one.commitment for one in counted], final
 
 
 def test_predicts_and_classifies_by_the_registered_program(service: ModelService) -> None:
@@ -82,6 +113,56 @@ def test_decisions_are_recorded(service: ModelService, chain: EmbeddedChain) -> 
     assert list(service.decisions()) == [first, second]
     with pytest.raises(TransactionFailed, match=r"VersionMismatch\(2, 1\)"):
         service.decide(user, b"\x07", expected_version=2)
+
+
+def test_decides_many_in_one_transaction(service: ModelService, chain: EmbeddedChain) -> None:
+    user = chain.account("user")
+    made, receipt = service.decide_many(user, [b"\x07", b"\x08"])
+    assert [(one.id, one.scores) for one in made] == [(1, (14, -7)), (2, (16, -8))]
+    assert {one.at.tx_hash for one in made} == {receipt.tx_hash}
+    assert tuple(service.decisions()) == made
+
+
+def test_lineage_names_the_version_of_its_time(service: ModelService, chain: EmbeddedChain) -> None:
+    user, (entry, part) = chain.account("user"), service.version(1).parts
+    service.decide(user, b"\x01")
+    service.register(chain.account("owner"), version_of(chain, (part.account, entry.account)))
+    with pytest.raises(CallFailed, match=r"UnknownDecision\(2\)"):
+        service.lineage(2)
+    found = service.lineage(1)
+    assert (found.version, found.program, found.code_hash) == (1, entry.account, entry.code_hash)
+    assert (found.federation, found.round, found.rules_hash) == (NO_FEDERATION, 0, NO_ROOT)
+    assert (found.integer_onnx_digest, found.onnx_cid) == (b"\x05" * 32, some_cid("onnx"))
+
+
+def test_fees_go_to_those_who_contributed(setup: Setup, chain: EmbeddedChain, parts: tuple[str, str]) -> None:
+    service, _ = ModelService.deploy(chain.w3, setup.owner)
+    tree, commitments, final = run_aggregated_round(setup, chain)
+    lineage = {"federation": setup.federation.address, "round": 1, "model_root": final.model_root}
+    service.register(setup.owner, version_of(chain, parts, **lineage))
+    user, treasury = chain.account("user"), chain.account("treasury").address
+    terms = FeeTerms(1000, treasury, 100_000)
+    service.set_fee(setup.owner, 1, terms)
+    assert service.fee_terms(1) == terms
+    with pytest.raises(TransactionFailed, match=r"FeeTooHigh\(1000, 999\)"):
+        service.decide(user, b"\x07", max_fee=999)
+    service.decide(user, b"\x07", max_fee=5000)
+    assert (service.owed(treasury), service.owed(user.address)) == (100, 0)
+    for position, commitment in enumerate(commitments):
+        service.collect(user, 1, Contribution(position, commitment, tree))
+        assert service.owed(commitment.member) == 300
+    assert service.earnings(1) == Earnings(per_update=300, collected=900)
+    with pytest.raises(TransactionFailed, match="NothingToCollect"):
+        service.collect(user, 1, Contribution(0, commitments[0], tree))
+    before = chain.w3.eth.get_balance(setup.members[0].address)
+    receipt = service.withdraw(setup.members[0])
+    paid = receipt.gas_used * receipt.gas_price
+    assert chain.w3.eth.get_balance(setup.members[0].address) == before + 300 - paid
+    made, _ = service.decide(user, b"\x07", max_fee=1000)
+    found = service.lineage(made.id)
+    assert (found.federation, found.round) == (setup.federation.address, 1)
+    assert (found.rules_hash, found.model_root) == (setup.federation.rules().digest(), final.model_root)
+    assert found.aggregation_root == tree.root
 
 
 def test_the_programs_own_revert_reaches_the_caller(service: ModelService) -> None:

@@ -16,6 +16,7 @@ from fedvm.encoding import (
     aggregation_tree,
     commitment_tree,
 )
+from fedvm.encoding.aggregation import AGGREGATION_NODE
 from fedvm.encoding.commitments import COMMITMENT_NODE
 
 MEMBERS = [f"0x{index:040x}" for index in range(1, 40)]
@@ -63,6 +64,23 @@ def test_the_top_states_weight_and_sum(rows: list[tuple[bool, int]]) -> None:
     assert top.weight == sum(one.commitment.weight for one in counted)
     total = sum(one.commitment.weight * one.vector.astype(np.int64) for one in counted)
     assert (top.sums.vector == total).all()
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=9).filter(any))
+def test_every_leaf_has_its_way_to_the_top(counts: list[bool]) -> None:
+    tree = aggregation_tree([update(n, n, -n) if counted else None for n, counted in enumerate(counts)])
+    for position, counted in enumerate(counts):
+        if not counted:
+            with pytest.raises(RangeError, match=f"position {position}"):
+                tree.path(position)
+            continue
+        node = tree.hash_at(0, position)
+        for level, step in enumerate(tree.path(position)):
+            pair = (step.sibling + node) if position >> level & 1 else (node + step.sibling)
+            node = keccak(AGGREGATION_NODE + step.weight.to_bytes(8) + step.sums + pair)
+        assert node == tree.root
+    with pytest.raises(RangeError, match="position"):
+        tree.path(len(tree.levels[0]))
 
 
 def test_what_cannot_be_added_is_refused() -> None:

@@ -208,6 +208,10 @@ interface IFederation is IEscrow {
     function round(uint64 roundId) external view returns (Round memory);
 
     /// @param roundId Number of an opened round.
+    /// @return Hash of the rules that it was opened under.
+    function roundRulesHash(uint64 roundId) external view returns (bytes32);
+
+    /// @param roundId Number of an opened round.
     /// @return keccak(abi.encode(chainId, federation, roundId, baseRoot)), from which the sample follows.
     function roundSeed(uint64 roundId) external view returns (bytes32);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ProgramPart} from "./IModelService.sol";
+import {ProgramPart} from "./IVersions.sol";
 
 /// @notice How far a prediction has come.
 struct Session {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IModelService, ProgramPart} from "../interfaces/IModelService.sol";
+import {IVersions, ProgramPart} from "../interfaces/IVersions.sol";
 
 /// @title Pinned code of a program
 /// @notice The code of a program is the function it computes. On Filecoin's EVM, SELFDESTRUCT and CREATE2 can put
@@ -19,7 +19,7 @@ library ProgramCode {
             bytes32 actual = account.codehash;
             require(
                 actual == expected && actual != 0 && actual != NO_CODE,
-                IModelService.CodeHashMismatch(account, expected, actual)
+                IVersions.CodeHashMismatch(account, expected, actual)
             );
         }
     }

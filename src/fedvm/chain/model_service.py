@@ -19,11 +19,14 @@ from fedvm.chain.call import read
 from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.errors import CallFailed, DeploymentError
 from fedvm.chain.events import EventReader, Place, RawEvent
+from fedvm.chain.fees import Contribution, Earnings, FeeTerms, Lineage
 from fedvm.chain.revert import explain, revert_data
 from fedvm.chain.sender import Receipt, Sender
 
 NO_FEDERATION = "0x" + "00" * 20
 NO_ROOT = bytes(32)
+DECISION_SECONDS = 3600
+"""Within which a decision must land."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class ModelService:
         return cls(w3, receipt.contract_address, sender=sender), receipt
 
     def register(self, account: LocalAccount, version: Version) -> tuple[VersionRegistered, Receipt]:
-        """Make ``version`` the one that serves (owner)."""
+        """Register ``version`` (owner), which serves from now on."""
         receipt = self._send(account, "register", version.as_tuple())
         (event,) = (e for e in self._events.decode(receipt.raw["logs"]) if e.name == "VersionRegistered")
         return _registered(event), receipt
@@ -150,17 +153,64 @@ class ModelService:
             raise CallFailed("predict", explain(error), data=revert_data(error)) from error
 
     def decide(
-        self, account: LocalAccount, data: bytes, *, expected_version: int | None = None
+        self,
+        account: LocalAccount,
+        data: bytes,
+        *,
+        expected_version: int | None = None,
+        max_fee: int = 0,
+        seconds: int = DECISION_SECONDS,
     ) -> tuple[Decision, Receipt]:
         """Predict and record it: caller, version, input (up to 4 KiB, public for ever) and scores.
 
-        Reverts with ``VersionMismatch`` if another version than ``expected_version`` (default: the one that
-        serves now) has come into service meanwhile.
+        Pays the version's fee. Reverts with ``FeeTooHigh`` if that is more than ``max_fee`` wei, with
+        ``VersionMismatch`` if another version than ``expected_version`` (default: the one that serves now)
+        has come into service meanwhile, and with ``DeadlinePassed`` if it lands more than ``seconds`` after
+        the latest block.
         """
-        expected = self.current_version() if expected_version is None else expected_version
-        receipt = self._send(account, "decide", data, expected)
-        (event,) = (e for e in self._events.decode(receipt.raw["logs"]) if e.name == "Decision")
-        return _decision(event), receipt
+        (decision,), receipt = self._decide(account, "decide", data, 1, expected_version, max_fee, seconds)
+        return decision, receipt
+
+    def decide_many(
+        self,
+        account: LocalAccount,
+        inputs: Sequence[bytes],
+        *,
+        expected_version: int | None = None,
+        max_fee: int = 0,
+        seconds: int = DECISION_SECONDS,
+    ) -> tuple[tuple[Decision, ...], Receipt]:
+        """The same for several inputs in one transaction, all or none; ``max_fee`` for each of them."""
+        count = len(inputs)
+        return self._decide(account, "decideMany", list(inputs), count, expected_version, max_fee, seconds)
+
+    def set_fee(self, account: LocalAccount, version_id: int, terms: FeeTerms) -> Receipt:
+        """Set what later decisions by a version cost (owner)."""
+        return self._send(account, "setFee", version_id, terms.as_tuple())
+
+    def fee_terms(self, version_id: int) -> FeeTerms:
+        """What a decision by a version costs."""
+        return FeeTerms(*read(self.contract, "feeTerms", version_id))
+
+    def collect(self, account: LocalAccount, version_id: int, contribution: Contribution) -> Receipt:
+        """Have an update's share of a version's fees owed to its member (anyone)."""
+        return self._send(account, "collect", version_id, *contribution.as_tuple())
+
+    def earnings(self, version_id: int) -> Earnings:
+        """What a version has earned for those who contributed to it."""
+        return Earnings(*read(self.contract, "earnings", version_id))
+
+    def owed(self, address: str) -> int:
+        """Wei that an account may withdraw."""
+        return int(read(self.contract, "owed", address))
+
+    def withdraw(self, account: LocalAccount) -> Receipt:
+        """Send the account all it is owed."""
+        return self._send(account, "withdraw")
+
+    def lineage(self, decision_id: int) -> Lineage:
+        """Version, code, round, rules and roots behind a recorded decision."""
+        return Lineage.of(read(self.contract, "lineage", decision_id))
 
     def decisions(self, first: int = 0, last: int | None = None) -> Iterator[Decision]:
         """Recorded decisions in order, from block ``first`` to ``last`` (None: the head)."""
@@ -172,10 +222,28 @@ class ModelService:
         for event in self._events.fetch(["VersionRegistered"], first, last):
             yield _registered(event)
 
-    def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
+    def _decide(
+        self,
+        account: LocalAccount,
+        function: str,
+        inputs: Any,
+        count: int,
+        expected_version: int | None,
+        max_fee: int,
+        seconds: int,
+    ) -> tuple[tuple[Decision, ...], Receipt]:
+        expected = self.current_version() if expected_version is None else expected_version
+        deadline = int(self.w3.eth.get_block("latest")["timestamp"]) + seconds
+        fee = min(self.fee_terms(expected).amount, max_fee)
+        arguments = (inputs, expected, max_fee, deadline)
+        receipt = self._send(account, function, *arguments, value=fee * count)
+        events = self._events.decode(receipt.raw["logs"])
+        return tuple(_decision(event) for event in events if event.name == "Decision"), receipt
+
+    def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
         data = self.contract.encode_abi(function, args=list(arguments))
-        action = f"ModelService.{function}"
-        return self.sender.send(account, {"to": self.contract.address, "data": data}, action=action)
+        transaction: Any = {"to": self.contract.address, "data": data, "value": value}
+        return self.sender.send(account, transaction, action=f"ModelService.{function}")
 
 
 def pin_parts(w3: Web3, addresses: Sequence[str]) -> tuple[ProgramPart, ...]:

@@ -87,6 +87,18 @@ class AggregationTree:
         node = self.levels[level][position]
         return EMPTY if node is None else node.hash
 
+    def path(self, position: int) -> tuple[AggregationStep, ...]:
+        """The way from a leaf to the top. Raises RangeError if nothing counts at that position."""
+        if not 0 <= position < len(self.levels[0]) or self.levels[0][position] is None:
+            raise RangeError(f"no update counts at position {position}")
+        steps = []
+        for level, above in enumerate(self.levels[1:]):
+            sibling = self.hash_at(level, (position >> level) ^ 1)
+            node = above[position >> (level + 1)]
+            assert node is not None  # it stands above a leaf that is not empty
+            steps.append(AggregationStep(sibling, node.weight, node.sums.root))
+        return tuple(steps)
+
     def nodes(self) -> Iterator[AggregationNode]:
         """All nodes that are not empty, leaves first."""
         return (node for level in self.levels for node in level if node is not None)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fedvm.chain.embedded import EmbeddedChain
+from fedvm.chain.fees import Lineage
 from fedvm.chain.keys import load_key
 from fedvm.chain.model_service import Decision
 from fedvm.chain.run import Run, open_run
 from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import RunDirectoryError
 from fedvm.pipeline.images import ImageInput, load_image
+from fedvm.store import Cid
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ class Answer:
     tx: str = ""
 
 
-def ask(image: Path, directory: Path, *, resize: bool = False, record: bool = False) -> Answer:
+def ask(
+    image: Path, directory: Path, *, resize: bool = False, record: bool = False, max_fee: int = 0
+) -> Answer:
     """Send the image's bytes to ModelService; with `record` as a decision, by the first `user` account.
 
-    On a network the key comes from the environment or `.env`. A recorded input is public for ever.
+    A decision pays the version's fee, at most `max_fee` wei. On a network the key comes from the environment or
+    `.env`. A recorded input is public for ever.
     Raises ImageError, RunDirectoryError, ChainError.
     """
     manifest = _manifest(directory)
@@ -48,7 +53,7 @@ def ask(image: Path, directory: Path, *, resize: bool = False, record: bool = Fa
         service = run.model_service
         version = service.current_version()
         if record:
-            decision, receipt = service.decide(_user(run), data, expected_version=version)
+            decision, receipt = service.decide(_user(run), data, expected_version=version, max_fee=max_fee)
             return Answer(
                 service.classify(data),
                 names,
@@ -63,12 +68,25 @@ def ask(image: Path, directory: Path, *, resize: bool = False, record: bool = Fa
         return Answer(service.classify(data), names, scores, service.predict_gas(data), version, pixels.notes)
 
 
-def decisions(directory: Path) -> tuple[tuple[Decision, ...], tuple[str, ...]]:
-    """The decisions that a run's service has recorded, and the names of its classes."""
+@dataclass(frozen=True)
+class Recorded:
+    """The decisions that a run's service has recorded, the names of its classes, and the lineage of each version
+    that decided."""
+
+    decisions: tuple[Decision, ...]
+    class_names: tuple[str, ...]
+    lineages: Mapping[int, Lineage]
+
+
+def recorded_decisions(directory: Path) -> Recorded:
+    """Read them from the run's chain. Raises ChainError."""
     with open_run(directory) as run:
-        found = tuple(run.model_service.decisions(first=run.deployment.block))
+        service = run.model_service
+        found = tuple(service.decisions(first=run.deployment.block))
         width = len(found[0].scores) if found else 0
-        return found, class_names(directory, width)
+        firsts = {decision.version: decision.id for decision in reversed(found)}
+        lineages = {version: service.lineage(first) for version, first in sorted(firsts.items())}
+        return Recorded(found, class_names(directory, width), lineages)
 
 
 def class_names(directory: Path, count: int) -> tuple[str, ...]:
@@ -115,9 +133,10 @@ def _user(run: Run) -> Any:
     return chain.account("user") if chain is not None else load_key()
 
 
-def shown_decisions(found: tuple[Decision, ...], names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def shown_decisions(recorded: Recorded) -> Iterator[dict[str, Any]]:
     """Decisions as plain values for a table or JSON."""
-    for decision in found:
+    names = recorded.class_names
+    for decision in recorded.decisions:
         label = max(range(len(decision.scores)), key=decision.scores.__getitem__)
         yield {
             "id": decision.id,
@@ -129,4 +148,10 @@ def shown_decisions(found: tuple[Decision, ...], names: tuple[str, ...]) -> Iter
             "input_recorded": decision.input is not None,
             "block": decision.at.block_number,
             "tx": decision.at.tx_hash,
+            "lineage": _shown_lineage(recorded.lineages[decision.version]),
         }
+
+
+def _shown_lineage(lineage: Lineage) -> dict[str, Any]:
+    shown = asdict(lineage) | {"onnx_cid": str(Cid.from_binary(lineage.onnx_cid))}
+    return {name: "0x" + value.hex() if isinstance(value, bytes) else value for name, value in shown.items()}

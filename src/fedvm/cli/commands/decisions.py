@@ -15,17 +15,16 @@ def decisions(
     run: Annotated[Path, typer.Option("--run", help="Directory of a finished run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the decisions recorded by a run's ModelService: who, which version, what it gave.
+    """List the decisions recorded by a run's ModelService: who, which version, what it gave, and its lineage.
 
     `fedvm audit` runs every one of them again.
     """
     from rich.table import Table
 
     from fedvm.cli.console import out
-    from fedvm.pipeline.ask import decisions as recorded
-    from fedvm.pipeline.ask import shown_decisions
+    from fedvm.pipeline.ask import recorded_decisions, shown_decisions
 
-    rows = list(shown_decisions(*recorded(run)))
+    rows = list(shown_decisions(recorded_decisions(run)))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -49,6 +48,13 @@ def decisions(
             row["tx"][:18] + "…",
         )
     console.print(table)
+    for lineage in {row["version"]: row["lineage"] for row in rows}.values():
+        console.print(f"\nVersion [bold]{lineage['version']}[/] comes from", highlight=False)
+        for name, value in lineage.items():
+            if name != "version":
+                console.print(
+                    f"  [dim]{name.replace('_', ' '):<20}[/] {value}", highlight=False, soft_wrap=True
+                )
 
 
 COMMAND = Command(

@@ -18,6 +18,9 @@ def predict(
         bool,
         typer.Option("--record", help="Record the decision on chain. The image becomes public for ever."),
     ] = False,
+    max_fee: Annotated[
+        int, typer.Option("--max-fee", min=0, help="With --record: most wei to pay for the decision.")
+    ] = 0,
     resize: Annotated[
         bool, typer.Option("--resize", help="Scale the image to the model's size and keep its middle.")
     ] = False,
@@ -35,7 +38,7 @@ def predict(
     from fedvm.cli.console import err, out
     from fedvm.pipeline.ask import ask
 
-    answer = ask(image, run, resize=resize, record=record)
+    answer = ask(image, run, resize=resize, record=record, max_fee=max_fee)
     if as_json:
         typer.echo(json.dumps({**asdict(answer), "class": answer.class_names[answer.label]}))
         return

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
+
+import {IFederation} from "./interfaces/IFederation.sol";
+import {IProgram} from "./interfaces/IProgram.sol";
+import {IVersions, ProgramPart, Version} from "./interfaces/IVersions.sol";
+import {ContentId} from "./libraries/ContentId.sol";
+import {ProgramCode} from "./libraries/ProgramCode.sol";
+import {Round, RoundState} from "./libraries/RoundLib.sol";
+
+/// @title Versions of a model
+/// @notice See `IVersions`.
+abstract contract Versions is IVersions {
+    using Checkpoints for Checkpoints.Trace208;
+    using ProgramCode for ProgramPart[];
+
+    /// @dev What a version's round came to, as the federation said when the version was registered. Kept here, so that
+    ///      what is paid out does not depend on what the federation says later.
+    struct Origin {
+        bytes32 rulesHash;
+        bytes32 aggregationRoot;
+        /// Updates accepted, and of these, those that counted.
+        uint32 accepted;
+        uint32 counted;
+    }
+
+    /// Most parts of a program: their list must fit an event of 8 KiB, which Filecoin's EVM allows.
+    uint256 public constant MAX_PARTS = 100;
+
+    /// @inheritdoc IVersions
+    uint256 public currentVersion;
+    /// @inheritdoc IVersions
+    uint256 public versionCount;
+
+    mapping(uint256 versionId => Version) private _versions;
+    mapping(uint256 versionId => Origin) private _origins;
+    /// Serving version by the number of the first decision that it can take.
+    Checkpoints.Trace208 private _servedFrom;
+
+    /// @inheritdoc IVersions
+    function predict(bytes calldata input) external view returns (int32[] memory scores) {
+        return _pinnedProgram(currentVersion).predict(input);
+    }
+
+    /// @inheritdoc IVersions
+    function predictWith(uint256 versionId, bytes calldata input)
+        external
+        view
+        returns (int32[] memory scores)
+    {
+        return _pinnedProgram(versionId).predict(input);
+    }
+
+    /// @inheritdoc IVersions
+    function classify(bytes calldata input) external view returns (uint256 label) {
+        return _pinnedProgram(currentVersion).classify(input);
+    }
+
+    /// @inheritdoc IVersions
+    function version(uint256 versionId) external view returns (Version memory) {
+        return _registered(versionId);
+    }
+
+    /// @dev Checks a version and keeps it; it does not serve yet.
+    function _register(Version calldata version_) internal returns (uint256 id) {
+        _requireWellFormed(version_);
+        version_.parts.requirePinned();
+
+        id = versionCount + 1;
+        versionCount = id;
+        _versions[id] = version_;
+        if (version_.federation == address(0)) {
+            require(version_.round == 0 && version_.modelRoot == 0, LineageWithoutFederation());
+        } else {
+            _origins[id] = _originOf(version_);
+        }
+        emit VersionRegistered(
+            id,
+            version_.program,
+            version_.federation,
+            version_.round,
+            version_.modelRoot,
+            version_.integerOnnxDigest,
+            version_.onnxCid,
+            version_.parts
+        );
+    }
+
+    /// @dev From now on this version serves: decisions from number `nextDecision` on are its own.
+    function _serve(uint256 versionId, uint256 nextDecision) internal {
+        emit VersionServes(versionId, currentVersion);
+        currentVersion = versionId;
+        // There are fewer than 2^48 decisions, and of versions not more. What `push` replaced does not matter.
+        // slither-disable-next-line unused-return
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _servedFrom.push(uint48(nextDecision), uint208(versionId));
+    }
+
+    /// @dev The version that took a decision which was recorded.
+    function _versionOf(uint256 decisionId) internal view returns (uint256) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return _servedFrom.upperLookupRecent(uint48(decisionId));
+    }
+
+    /// @dev A version's program, once its code is seen to be what was registered. What the program reverts with
+    ///      reaches the caller as it is.
+    function _pinnedProgram(uint256 versionId) internal view returns (IProgram) {
+        Version storage served = _registered(versionId);
+        served.parts.requirePinned();
+        return IProgram(served.program);
+    }
+
+    function _registered(uint256 versionId) internal view returns (Version storage) {
+        require(versionId != 0 && versionId <= versionCount, UnknownVersion(versionId));
+        return _versions[versionId];
+    }
+
+    function _origin(uint256 versionId) internal view returns (Origin storage) {
+        return _origins[versionId];
+    }
+
+    function _requireWellFormed(Version calldata version_) private pure {
+        require(version_.program != address(0), InvalidVersion("program"));
+        require(version_.integerOnnxDigest != 0, InvalidVersion("integerOnnxDigest"));
+        require(ContentId.isPlausible(version_.onnxCid), InvalidVersion("onnxCid"));
+        ProgramPart[] calldata parts = version_.parts;
+        require(
+            parts.length > 0 && parts.length <= MAX_PARTS && parts[0].account == version_.program,
+            InvalidVersion("parts")
+        );
+    }
+
+    function _originOf(Version calldata version_) private view returns (Origin memory) {
+        IFederation federation = IFederation(version_.federation);
+        Round memory round = federation.round(version_.round);
+        require(
+            round.state == RoundState.Final && round.modelRoot == version_.modelRoot,
+            RoundNotFinal(version_.federation, version_.round, version_.modelRoot)
+        );
+        return Origin(
+            federation.roundRulesHash(version_.round),
+            round.aggregationRoot,
+            round.accepted,
+            round.accepted - round.excluded
+        );
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice A contract that a program consists of, and the code it must have.
+struct ProgramPart {
+    address account;
+    /// keccak-256 of its runtime code (EXTCODEHASH).
+    bytes32 codeHash;
+}
+
+/// @notice A version of the model: a program and where it comes from.
+struct Version {
+    /// Entry contract; must be the first of the parts.
+    address program;
+    /// Federation that trained it, or zero: then the version has no lineage on chain, and round and model root are
+    /// zero too.
+    address federation;
+    /// Final round of the federation.
+    uint64 round;
+    /// Model root of that round.
+    bytes32 modelRoot;
+    /// SHA-256 of the integer ONNX model that the program computes.
+    bytes32 integerOnnxDigest;
+    /// Binary CIDv1 of the float ONNX model in the store.
+    bytes onnxCid;
+    /// Entry contract and every other contract that it runs or reads.
+    ProgramPart[] parts;
+}
+
+/// @title Versions of a model and its predictions
+/// @notice That a program computes the model of the stated round is for anyone to check by compiling that model
+///         again and comparing code hashes; the contract checks that the round is final with that model root, and
+///         that the code is what was registered.
+interface IVersions {
+    /// @notice A version was registered.
+    event VersionRegistered(
+        uint256 indexed version,
+        address indexed program,
+        address indexed federation,
+        uint64 round,
+        bytes32 modelRoot,
+        bytes32 integerOnnxDigest,
+        bytes onnxCid,
+        ProgramPart[] parts
+    );
+    /// @notice From now on this version serves in place of the previous one, 0 if there was none.
+    event VersionServes(uint256 indexed version, uint256 indexed previous);
+
+    /// @notice A field of the version is empty or out of range.
+    /// @param field Name of the field of `Version`.
+    error InvalidVersion(string field);
+    /// @notice Without a federation there is no round and no model root to state.
+    error LineageWithoutFederation();
+    /// @notice The federation's round is not final with the stated model root.
+    error RoundNotFinal(address federation, uint64 round, bytes32 modelRoot);
+    /// @notice A part of the program has other code than registered, or none.
+    error CodeHashMismatch(address account, bytes32 expected, bytes32 actual);
+    /// @notice No such version was registered.
+    error UnknownVersion(uint256 version);
+    /// @notice Another version serves than the caller expected.
+    error VersionMismatch(uint256 expected, uint256 current);
+
+    /// @notice Runs the serving version.
+    /// @param input Raw uint8 input in the layout of the ONNX model.
+    /// @return scores Integer outputs of the network.
+    function predict(bytes calldata input) external view returns (int32[] memory scores);
+
+    /// @notice Runs any registered version.
+    /// @param versionId Number of the version.
+    /// @param input Raw uint8 input in the layout of the ONNX model.
+    /// @return scores Integer outputs of the network.
+    function predictWith(uint256 versionId, bytes calldata input)
+        external
+        view
+        returns (int32[] memory scores);
+
+    /// @notice Runs the serving version and takes the greatest score, the first among equals.
+    /// @param input Raw uint8 input in the layout of the ONNX model.
+    /// @return label Index of the greatest score.
+    function classify(bytes calldata input) external view returns (uint256 label);
+
+    /// @return Number of the serving version, 0 before the first.
+    function currentVersion() external view returns (uint256);
+
+    /// @return Number of versions registered.
+    function versionCount() external view returns (uint256);
+
+    /// @param versionId Number of a version.
+    /// @return Program and lineage.
+    function version(uint256 versionId) external view returns (Version memory);
+}
