@@ -14,6 +14,14 @@ def test_lenet_has_the_published_size() -> None:
     assert (size.parameters, size.macs) == (62_006, 651_720)
 
 
+def test_resnet8_has_the_stated_size_and_federates_its_running_statistics() -> None:
+    model = build_model(ModelSpec("resnet8", (3, 32, 32), 10), seed=0)
+    size = model_size(model, (3, 32, 32))
+    assert (size.parameters, size.macs) == (77_946, 12_501_632)
+    floats = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    assert {"norm.running_mean", "block3.norm2.running_var"} <= floats
+
+
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 16, 16), (2, 17, 40)])
 def test_networks_fit_the_shape(name: str, shape: tuple[int, int, int]) -> None:
@@ -43,6 +51,8 @@ def test_activations_neither_die_nor_explode_at_the_start() -> None:
 def test_errors() -> None:
     with pytest.raises(ModelSpecError, match="at least 16×16 pixels, got 15×40"):
         build_model(ModelSpec("lenet", (1, 15, 40), 10), seed=0)
+    with pytest.raises(ModelSpecError, match="at least 8×8 pixels, got 7×40"):
+        build_model(ModelSpec("resnet8", (1, 7, 40), 10), seed=0)
     with pytest.raises(ModelSpecError, match="did you mean 'lenet'"):
         ModelSpec("lenett", (1, 28, 28), 10)
     with pytest.raises(ModelSpecError, match="at least 2 classes"):

@@ -8,8 +8,9 @@ from typing import get_args
 import pytest
 
 from fedvm.encoding import max_sum_squares
-from fedvm.learning.recipes import default_recipe
-from fedvm.pipeline.config import AdversaryKind, PartitionScheme, RulesTable
+from fedvm.learning.recipes import Recipe, default_recipe
+from fedvm.learning.schedule import Schedule
+from fedvm.pipeline.config import AdversaryKind, PartitionScheme, RulesTable, ScheduleName
 from fedvm.pipeline.config_file import differences, dump_config, load_config, parse_assignment, save_config
 from fedvm.pipeline.errors import ConfigError
 
@@ -69,9 +70,29 @@ def test_training_takes_the_data_set_s_recipe_where_nothing_is_given() -> None:
 def test_spelt_out_names_are_the_known_ones() -> None:
     from fedvm.federation.adversaries import ADVERSARIES
     from fedvm.learning.partition import SCHEMES
+    from fedvm.learning.schedule import SCHEDULES
 
     assert set(get_args(AdversaryKind)) == set(ADVERSARIES)
     assert set(get_args(PartitionScheme)) == set(SCHEMES)
+    assert set(get_args(ScheduleName)) == set(SCHEDULES)
+
+
+def test_training_arguments_are_a_recipe_and_its_schedule(tmp_path: Path) -> None:
+    text = "[training]\nlr = 0.3\nschedule = 'step'\nwarmup_rounds = 2\nstep_rounds = 5\nstep_factor = 0.5\n"
+    training = load_config(_write(tmp_path, text)).training
+    assert Recipe(**training.arguments()).lr == 0.3
+    assert training.lr_schedule == Schedule("step", warmup=2, every=5, factor=0.5)
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "examples").rglob("*.toml")), ids=str)
+def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
+    from fedvm.learning.augment import AUGMENTATIONS
+    from fedvm.learning.models import ARCHITECTURES
+
+    config = load_config(file)
+    assert config.run.name == file.stem
+    assert config.model.name in ARCHITECTURES and config.training.augmentation in AUGMENTATIONS
+    assert config.federation.rounds <= 50
 
 
 def test_every_finding_is_listed(tmp_path: Path) -> None:

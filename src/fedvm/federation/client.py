@@ -19,6 +19,8 @@ from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import evaluate, train
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
+LEARNING_RATE = "lr"
+"""Key of the round's learning rate in a train message's config; the app's own setting where it is missing."""
 _NAMES = MetricNames()
 
 
@@ -47,9 +49,10 @@ def image_client_app(
 
     Train replies: the trained state, and the metrics `num-examples`, `train-loss`, `train-accuracy`,
     `validation-loss`, `validation-accuracy`. Evaluate replies: `num-examples`, `loss`, `accuracy` of the
-    given model on the client's validation images. Training depends on (seed, round, partition) and the given
-    model alone, and runs in one thread, so that every engine comes to the same update. The functions raise
-    what `fedvm.learning` raises; Flower turns that into an error reply.
+    given model on the client's validation images. Training depends on (seed, round, partition), the given model
+    and the round's learning rate (`lr` in the train config; the settings' own where it is missing) alone, and
+    runs in one thread, so that every engine comes to the same update. The functions raise what `fedvm.learning`
+    raises; Flower turns that into an error reply.
     """
     # PyTorch loads much when it is first made deterministic; done here, forked workers share it.
     with deterministic():
@@ -57,12 +60,13 @@ def image_client_app(
 
     @app.train()
     def train_images(message: Message, context: Context) -> Message:
-        round_ = message.content.config_records[CONFIG]["server-round"]
-        own_seed = derive_seed(seed, "train", round_, _partition(context))
+        config = message.content.config_records[CONFIG]
+        own_seed = derive_seed(seed, "train", config["server-round"], _partition(context))
+        lr = float(str(config.get(LEARNING_RATE, training.lr)))
         with reproducible(own_seed):
-            return _train(message, data(_partition(context)), own_seed)
+            return _train(message, data(_partition(context)), lr, own_seed)
 
-    def _train(message: Message, own: ClientData, own_seed: int) -> Message:
+    def _train(message: Message, own: ClientData, lr: float, own_seed: int) -> Message:
         network = _load(model, message)
         result = train(
             network,
@@ -71,7 +75,7 @@ def image_client_app(
             epochs=training.epochs,
             batch_size=training.batch_size,
             optimizer=training.optimizer,
-            lr=training.lr,
+            lr=lr,
             momentum=training.momentum,
             weight_decay=training.weight_decay,
             criterion=training.criterion,

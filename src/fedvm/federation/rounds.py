@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
@@ -20,6 +20,7 @@ from fedvm.federation.settlement import recall
 from fedvm.federation.strategy import Accountable, TrainOutcome
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
+RoundConfig = Callable[[int], Mapping[str, ConfigRecordValues]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class _Loop:
     strategy: Accountable
     grid: Grid
     timeout: float
-    train_config: ConfigRecord
+    train_config: Callable[[int], ConfigRecord]
     evaluate_config: ConfigRecord
     evaluate_fn: EvaluateFn | None
     names: MetricNames
@@ -69,6 +70,7 @@ def run_rounds(
     evaluate_fn: EvaluateFn | None = None,
     names: MetricNames | None = None,
     journal: RoundJournal | None = None,
+    round_config: RoundConfig | None = None,
     max_failed_rounds: int = 3,
     on_open: Callable[[int], None] | None = None,
     on_round: Callable[[RoundRecord], None] | None = None,
@@ -78,7 +80,8 @@ def run_rounds(
     A round left open by an earlier coordinator is finished first, from its verdicts and the store where they
     exist. initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies.
     evaluate_fn: server-side test `(round, float arrays) → MetricRecord` with `loss` and `accuracy`, also for
-    the metrics of Flower's result. journal: keeps records for resumed runs. on_open: called with a round's
+    the metrics of Flower's result. journal: keeps records for resumed runs. round_config: what the train
+    messages of a round say beside train_config, such as its learning rate. on_open: called with a round's
     number before it trains; on_round: with its record after, in order, earlier rounds of a resumed run
     included.
 
@@ -91,7 +94,9 @@ def run_rounds(
         strategy,
         grid,
         timeout,
-        train_config or ConfigRecord(),
+        lambda number: ConfigRecord(
+            {**(train_config or {}), **(round_config(number) if round_config else {})}
+        ),
         evaluate_config or ConfigRecord(),
         evaluate_fn,
         names or MetricNames(),
@@ -127,7 +132,7 @@ def run_rounds(
 
 def _play(loop: _Loop, current: int, arrays: ArrayRecord) -> tuple[RoundRecord, ArrayRecord]:
     strategy, started = loop.strategy, time.monotonic()
-    messages = strategy.configure_train(current, arrays, loop.train_config, loop.grid)
+    messages = strategy.configure_train(current, arrays, loop.train_config(current), loop.grid)
     replies = loop.grid.send_and_receive(messages, timeout=loop.timeout)
     trained, _ = strategy.aggregate_train(current, replies)
     arrays = arrays if trained is None else trained

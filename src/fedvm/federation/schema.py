@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 
 from fedvm.federation.adversaries import ADVERSARIES
 from fedvm.federation.errors import SettingsError
+from fedvm.learning.schedule import Schedule
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a client does in one round; names as in `fedvm.learning.training.train`."""
+    """What a client does in one round; names as in `fedvm.learning.training.train`.
+
+    schedule: how `lr` changes over the rounds; the server tells clients each round's rate.
+    """
 
     epochs: int = 1
     batch_size: int = 16
@@ -22,6 +26,7 @@ class TrainingSettings:
     criterion: str = "cross_entropy"
     augmentation: str = "none"
     device: str = "cpu"
+    schedule: Schedule = field(default_factory=Schedule)
 
 
 @dataclass(frozen=True)

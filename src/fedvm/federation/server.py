@@ -11,7 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from fedvm.federation.adversaries import ADVERSARIES
-from fedvm.federation.client import ClientData, DataLoader, image_client_app
+from fedvm.federation.client import LEARNING_RATE, ClientData, DataLoader, image_client_app
 from fedvm.federation.errors import FederationError, SettingsError
 from fedvm.federation.flower_task import SERVER_NODE_ID
 from fedvm.federation.grid import Finished, InProcessGrid, Node, UserConfig, make_nodes
@@ -126,6 +126,7 @@ def run_federation(
                 rounds=settings.rounds,
                 evaluate_fn=evaluate_fn,
                 journal=journal,
+                round_config=lambda number: {LEARNING_RATE: _rate(settings, number)},
                 max_failed_rounds=settings.max_failed_rounds,
                 on_open=watch.on_open,
                 on_round=watch.on_round,
@@ -140,6 +141,10 @@ def run_federation(
     if not results:
         raise FederationError("the ServerApp returned without a result")
     return results[0]
+
+
+def _rate(settings: FederationSettings, number: int) -> float:
+    return settings.training.lr * settings.training.schedule.share(number, settings.rounds)
 
 
 def _address(key: str) -> str:

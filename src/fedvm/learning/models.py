@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fedvm.learning.data import ImageData, Shape
 from fedvm.learning.errors import ModelSpecError, unknown_name
+from fedvm.learning.residual import resnet8
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def mlp(shape: Shape, classes: int) -> nn.Module:
 
 # To add a network: write a function (shape, classes) -> nn.Module and name it here.
 ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyType(
-    {"lenet": lenet, "mlp": mlp}
+    {"lenet": lenet, "mlp": mlp, "resnet8": resnet8}
 )
 
 

@@ -26,12 +26,11 @@ def baseline(
     if directory.baseline.is_file():
         stored = json.loads(directory.baseline.read_text())
         return BaselineFacts(tuple(stored["one_client"]), tuple(stored["all_data"]))
-    training = config.training.model_dump(exclude={"workers", "device"})
     curves = run_baselines(
         data.images,
         data.partitions,
         ModelSpec.for_data(config.model.name, data.images),
-        Recipe(**training),
+        Recipe(**config.training.arguments()),
         epochs=config.baseline.epochs,
         seed=config.run.seed,
         device=resolve_device(config.training.device).type,

@@ -7,14 +7,18 @@ the TOML text and turns pydantic's findings into messages naming the key, its li
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# Spelt out, so that a configuration is checked without loading PyTorch and Flower; tests compare both lists
-# with `fedvm.federation.adversaries.ADVERSARIES` and `fedvm.learning.partition.SCHEMES`.
+from fedvm.learning.schedule import Schedule
+
+# Spelt out, so that a configuration is checked without loading PyTorch and Flower; tests compare the lists
+# with `fedvm.federation.adversaries.ADVERSARIES`, `fedvm.learning.partition.SCHEMES` and
+# `fedvm.learning.schedule.SCHEDULES`.
 AdversaryKind = Literal["inflated_examples", "exploded_update", "bad_signature", "replay", "low_quality"]
 PartitionScheme = Literal["iid", "dirichlet", "shard", "pathological", "linear", "square"]
+ScheduleName = Literal["constant", "cosine", "linear", "step"]
 
 
 class Table(BaseModel):
@@ -51,10 +55,16 @@ class ModelTable(Table):
     name: str = "lenet"
 
 
+_SCHEDULE_KEYS = ("schedule", "warmup_rounds", "final_lr", "step_rounds", "step_factor")
+
+
 class TrainingTable(Table):
     """What a client does in one round; names as in `fedvm.learning.training.train`.
 
-    A key that is not given is taken from the data set's measured recipe (`fedvm.learning.recipes`).
+    A key that is not given is taken from the data set's measured recipe (`fedvm.learning.recipes`). `schedule`
+    is how `lr` changes from round to round (`fedvm.learning.schedule`): after `warmup_rounds` rounds up to the full
+    rate, `cosine` and `linear` fall towards the share `final_lr`, `step` multiplies by `step_factor` every
+    `step_rounds` rounds.
     """
 
     epochs: int = Field(default=1, ge=1)
@@ -65,8 +75,22 @@ class TrainingTable(Table):
     weight_decay: float = Field(default=0.0, ge=0)
     criterion: str = "cross_entropy"
     augmentation: str = "none"
+    schedule: ScheduleName = "constant"
+    warmup_rounds: int = Field(default=0, ge=0)
+    final_lr: float = Field(default=0.0, ge=0, le=1)
+    step_rounds: int = Field(default=10, ge=1)
+    step_factor: float = Field(default=0.1, gt=0, le=1)
     device: str = "auto"
     workers: int = Field(default=2, ge=1, le=64)  # processes training clients at once; never changes results
+
+    @property
+    def lr_schedule(self) -> Schedule:
+        """How `lr` changes from round to round."""
+        return Schedule(self.schedule, self.warmup_rounds, self.final_lr, self.step_rounds, self.step_factor)
+
+    def arguments(self) -> dict[str, Any]:
+        """The keys that are `fedvm.learning.training.train`'s own arguments, for every round the same."""
+        return self.model_dump(exclude={"workers", "device", *_SCHEDULE_KEYS})
 
 
 class FederationTable(Table):
@@ -135,9 +159,14 @@ class BaselineTable(Table):
 
 
 class EvaluationTable(Table):
-    """How many held-out images are asked of the contract."""
+    """How the global model is tested on held-out images.
+
+    test_images: how many are asked of the contract. every: rounds from one test of the global model to the next;
+    the last round is always tested.
+    """
 
     test_images: int = Field(default=500, ge=1)
+    every: int = Field(default=1, ge=1)
 
 
 class RunConfig(Table):

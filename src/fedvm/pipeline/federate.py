@@ -85,6 +85,10 @@ def federate(
     def on_client(finished: Finished) -> None:
         observer.progress("clients", finished.done, finished.total)
 
+    def test(number: int, arrays: ArrayRecord) -> MetricRecord | None:
+        wanted = number % config.evaluation.every == 0 or number == config.federation.rounds
+        return _test(config, data, spec, arrays, settings.training.device) if wanted else None
+
     result = run_federation(
         settings,
         ledger=ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time),
@@ -101,7 +105,7 @@ def federate(
         initial=initial,
         seed=config.run.seed,
         workers=config.training.workers if config.training.workers > 1 and forking_supported() else 0,
-        evaluate_fn=lambda number, arrays: _test(config, data, spec, arrays, settings.training.device),
+        evaluate_fn=test,
         journal=RoundJournal(directory.rounds),
         watch=Watch(on_client=on_client, on_round=on_round),
     )
@@ -160,12 +164,15 @@ def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:
 
 
 def _settings(config: RunConfig) -> FederationSettings:
-    training = config.training.model_dump(exclude={"workers"})
-    training["device"] = resolve_device(config.training.device).type
+    training = TrainingSettings(
+        **config.training.arguments(),
+        device=resolve_device(config.training.device).type,
+        schedule=config.training.lr_schedule,
+    )
     return FederationSettings(
         clients=config.data.clients,
         **config.federation.model_dump(),
-        training=TrainingSettings(**training),
+        training=training,
         adversaries=config.adversaries,
     )
 

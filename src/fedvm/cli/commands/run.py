@@ -41,7 +41,9 @@ def run(
         float | None,
         typer.Option(help="Dirichlet concentration; implies --partition dirichlet.", rich_help_panel=_DATA),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="lenet or mlp.", rich_help_panel=_TRAINING)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="lenet, mlp or resnet8.", rich_help_panel=_TRAINING)
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over a client's data per round.", rich_help_panel=_TRAINING)
     ] = None,
