@@ -54,6 +54,7 @@ contract Disputes is IDisputes, DataDemands {
         Chunk calldata model,
         bytes32
     ) external {
+        require(federation.aggregator() == 0, AuditOnly());
         Round memory round = _begin(roundId);
         _requireChunk(VectorKind.Model, index, base, round.baseRoot, "base");
         _requireChunk(VectorKind.Sums, index, sums, round.aggregateRoot, "aggregate");

@@ -36,6 +36,7 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     /// What every update of a batch is held against.
     struct Measure {
         Rules rules;
+        uint32 maxWeight;
         Expectation expected;
         uint256 stake;
     }
@@ -50,6 +51,9 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     // In storage beside the rules, since minimal clones share their code.
     // slither-disable-next-line immutable-states
     bytes32 public rulesHash;
+
+    /// @inheritdoc IFederation
+    mapping(address member => uint64 roundId) public lastAccepted;
 
     /// @inheritdoc IFederation
     address public immutable disputes;
@@ -145,8 +149,12 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     function submit(uint64 roundId, Submission[] calldata submissions) external onlyCoordinator {
         Round storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Open);
+        Rules memory inForce = _rules;
         Measure memory measure = Measure(
-            _rules, Expectation(roundId, rulesHash, current.baseRoot, current.deadline), _security.stake
+            inForce,
+            inForce.maxWeight(),
+            Expectation(roundId, rulesHash, current.baseRoot, current.deadline),
+            _security.stake
         );
         Tally memory tally = _loadTally(current);
         for (uint256 i = 0; i < submissions.length; ++i) {
@@ -257,6 +265,11 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IFederation
+    function aggregator() external view returns (bytes32) {
+        return _rules.aggregator;
+    }
+
+    /// @inheritdoc IFederation
     function security() external view returns (Security memory) {
         return _security;
     }
@@ -327,6 +340,8 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
         if (reason == Refusal.None) {
             reason = measure.rules.refusal(update, measure.expected, block.timestamp);
         }
+        uint32 rest = measure.rules.restRounds;
+        if (reason == Refusal.None && rest > 0 && _rests(member, rest, roundId)) reason = Refusal.TooSoon;
         if (reason == Refusal.None && measure.stake > 0 && !_holdStake(member, measure.stake, roundId)) {
             reason = Refusal.StakeTooLow;
         }
@@ -335,9 +350,10 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
             return;
         }
 
-        uint32 weight = measure.rules.weight(update.examples);
+        uint32 weight = RulesLib.weight(update.examples, measure.maxWeight);
         Commitment memory commitment = Commitment(member, weight, update.updateRoot, update.sumSquares);
         CommitmentTree.append(tally.peaks, tally.accepted, CommitmentTree.leafHash(commitment));
+        if (rest > 0) lastAccepted[member] = roundId;
         tally.lastMember = member;
         tally.accepted += 1;
         tally.totalWeight += weight;
@@ -352,14 +368,19 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
             submission.member,
             update.updateRoot,
             weight,
-            update.examples,
+            UpdateTypes.attested(update),
             update.sumSquares,
-            update.accuracyPpm,
-            update.lossMicros,
             update.deadline,
             update.cid,
             submission.signature
         );
+    }
+
+    /// @dev Whether a member must still sit out. A round that failed asks for no rest, as its updates came to nothing;
+    ///      an update that was proved bad does.
+    function _rests(address member, uint32 rest, uint64 roundId) private view returns (bool) {
+        uint64 last = lastAccepted[member];
+        return last > 0 && roundId - last <= rest && _rounds[last].state != RoundState.Failed;
     }
 
     /// @dev Whether the stated member may and did sign, and for the first time.

@@ -28,6 +28,20 @@ contract DisputesTest is DisputeFixture {
         rejects(Fraud.WrongMean, wrongMean(1));
     }
 
+    function test_leavesOtherAggregatorsToAudits() public {
+        federate(bytes32(bytes2(0x0101)));
+        Lie memory lie;
+        lie.model = -1;
+        lie.nodeSums = 1;
+        begin();
+        proposeWith(lie);
+        bytes memory call = wrongMean(1);
+        commitTo(challenger, call);
+        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(IDisputes.AuditOnly.selector));
+        // The sums can be disputed all the same.
+        rejects(Fraud.WrongSum, wrongSum(1));
+    }
+
     function test_provesAWrongSum() public {
         Lie memory lie;
         lie.nodeSums = 1;

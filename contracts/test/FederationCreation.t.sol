@@ -117,6 +117,9 @@ contract FederationCreationTest is FederationFixture {
         rules.roundSeconds = 365 days;
         rules.minAccuracyPpm = 1_000_000;
         rules.maxLossMicros = type(uint64).max;
+        rules.minLabels = rules.restRounds = type(uint32).max;
+        rules.maxEpsilonMicros = type(uint64).max;
+        rules.aggregator = bytes32(type(uint256).max);
         vm.assertEq(create(rules).rulesHash(), keccak256(abi.encode(rules)));
     }
 

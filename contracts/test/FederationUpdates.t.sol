@@ -7,7 +7,7 @@ import {Federation} from "../src/Federation.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {Round, RoundLib} from "../src/libraries/RoundLib.sol";
 import {Refusal} from "../src/libraries/RulesLib.sol";
-import {Submission, Update} from "../src/libraries/UpdateTypes.sol";
+import {Attestation, Submission, Update} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 
 /// @notice Which updates count, how much, and why others do not.
@@ -287,7 +287,7 @@ contract FederationUpdatesTest is FederationFixture {
         vm.assume(change != 0);
         Submission memory submission = signed(0, honestUpdate(roundId, 0));
         Update memory update = submission.update;
-        field = bound(field, 0, 11);
+        field = bound(field, 0, 13);
         if (field == 0) update.round ^= change;
         else if (field == 1) update.rulesHash ^= bytes32(uint256(change));
         else if (field == 2) update.baseRoot ^= bytes32(uint256(change));
@@ -299,6 +299,8 @@ contract FederationUpdatesTest is FederationFixture {
         else if (field == 8) update.accuracyPpm ^= uint32(change) | 1;
         else if (field == 9) update.lossMicros ^= change;
         else if (field == 10) update.deadline ^= change;
+        else if (field == 11) update.labels ^= uint32(change) | 1;
+        else if (field == 12) update.epsilonMicros ^= change;
         else update.cid = abi.encode(change);
         assertRefused(submission, Refusal.BadSignature);
     }
@@ -323,14 +325,22 @@ contract FederationUpdatesTest is FederationFixture {
             submission.member,
             update.updateRoot,
             weight,
-            update.examples,
+            attestationOf(update),
             update.sumSquares,
-            update.accuracyPpm,
-            update.lossMicros,
             update.deadline,
             update.cid,
             submission.signature
         );
+    }
+
+    function attestationOf(Update memory update) private pure returns (Attestation memory) {
+        return Attestation({
+            examples: update.examples,
+            accuracyPpm: update.accuracyPpm,
+            lossMicros: update.lossMicros,
+            labels: update.labels,
+            epsilonMicros: update.epsilonMicros
+        });
     }
 
     /// @dev Root over the commitments of submissions from … to − 1, a power of two of them.

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Federation} from "../src/Federation.sol";
 import {MerkleSumTree, SumNode, UpdatePlace} from "../src/libraries/MerkleSumTree.sol";
-import {Rules} from "../src/libraries/RulesLib.sol";
+import {Rules, RulesLib} from "../src/libraries/RulesLib.sol";
 import {Update} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 import {SumTree} from "./base/SumTree.sol";
@@ -27,9 +27,15 @@ contract SharedVectorsTest is FederationFixture {
             fractionBits: uint8(number(".rules.rules.fractionBits")),
             roundSeconds: uint64(number(".rules.rules.roundSeconds")),
             minAccuracyPpm: uint32(number(".rules.rules.minAccuracyPpm")),
-            maxLossMicros: uint64(number(".rules.rules.maxLossMicros"))
+            maxLossMicros: uint64(number(".rules.rules.maxLossMicros")),
+            maxSharePpm: uint32(number(".rules.rules.maxSharePpm")),
+            minLabels: uint32(number(".rules.rules.minLabels")),
+            restRounds: uint32(number(".rules.rules.restRounds")),
+            maxEpsilonMicros: uint64(number(".rules.rules.maxEpsilonMicros")),
+            aggregator: word(".rules.rules.aggregator")
         });
         vm.assertEq(keccak256(abi.encode(rules)), word(".rules.rulesHash"));
+        vm.assertEq(uint256(RulesLib.maxWeight(rules)), number(".rules.maxWeight"));
     }
 
     function test_typedData() public {
@@ -44,6 +50,8 @@ contract SharedVectorsTest is FederationFixture {
             examples: uint32(number(".typedData.message.examples")),
             accuracyPpm: uint32(number(".typedData.message.accuracyPpm")),
             lossMicros: uint64(number(".typedData.message.lossMicros")),
+            labels: uint32(number(".typedData.message.labels")),
+            epsilonMicros: uint64(number(".typedData.message.epsilonMicros")),
             deadline: uint64(number(".typedData.message.deadline")),
             cid: vm.parseJsonBytes(vectors, ".typedData.message.cid")
         });

@@ -77,6 +77,8 @@ class Court:
                 examples=rng.randrange(1, 2000),
                 accuracy_ppm=500_000,
                 loss_micros=1,
+                labels=1,
+                epsilon_micros=0,
                 deadline=opened.deadline,
                 cid=Cid.parse(self.store.put(to_bytes(vector))).binary,
             )

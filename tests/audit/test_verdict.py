@@ -14,8 +14,10 @@ from fedvm.encoding import Domain, Rules, Update, sign_update
 KEY = "0x" + "11" * 32
 MEMBER = Account.from_key(KEY).address.lower()
 DOMAIN = Domain(31415926, "0x" + "22" * 20)
-RULES = Rules(2, 10, 100, 5_000, 64, 16, 60, 500_000, 2_000_000)
-GOOD = Update(3, RULES.digest(), b"b" * 32, b"u" * 32, 4_000, 64, 16, 50, 600_000, 1_000_000, 1_000, b"cid")
+RULES = Rules(2, 10, 100, 5_000, 64, 16, 60, 500_000, 2_000_000, min_labels=3, max_epsilon_micros=900)
+GOOD = Update(
+    3, RULES.digest(), b"b" * 32, b"u" * 32, 4_000, 64, 16, 50, 600_000, 1_000_000, 3, 900, 1_000, b"cid"
+)
 AROUND = Circumstances(DOMAIN, RULES, frozenset({MEMBER}), 3, b"b" * 32, 1_000, "", 900)
 
 
@@ -41,6 +43,9 @@ def test_a_good_update_counts() -> None:
         ({"accuracy_ppm": 499_999}, Refusal.ACCURACY_TOO_LOW),
         ({"accuracy_ppm": 1_000_001}, Refusal.ACCURACY_TOO_LOW),
         ({"loss_micros": 2_000_001}, Refusal.LOSS_TOO_HIGH),
+        ({"labels": 2}, Refusal.TOO_FEW_LABELS),
+        ({"epsilon_micros": 901}, Refusal.BUDGET_SPENT),
+        ({"epsilon_micros": 0}, Refusal.BUDGET_SPENT),
         ({"round": 4, "loss_micros": 2_000_001}, Refusal.WRONG_ROUND),
     ],
 )

@@ -60,6 +60,8 @@ class Setup:
             examples=300,
             accuracy_ppm=900_000,
             loss_micros=400_000,
+            labels=10,
+            epsilon_micros=0,
             deadline=opened.deadline,
             cid=some_cid(member.address),
         )

@@ -47,6 +47,8 @@ TYPES = {
         {"name": "examples", "type": "uint32"},
         {"name": "accuracyPpm", "type": "uint32"},
         {"name": "lossMicros", "type": "uint64"},
+        {"name": "labels", "type": "uint32"},
+        {"name": "epsilonMicros", "type": "uint64"},
         {"name": "deadline", "type": "uint64"},
         {"name": "cid", "type": "bytes"},
     ],
@@ -61,7 +63,12 @@ RULES = {
     "roundSeconds": (64, 3600),
     "minAccuracyPpm": (32, 100_000),
     "maxLossMicros": (64, 5_000_000),
+    "maxSharePpm": (32, 250_000),
+    "minLabels": (32, 3),
+    "restRounds": (32, 1),
+    "maxEpsilonMicros": (64, 8_000_000),
 }
+AGGREGATOR = bytes([4, 1]) + (100_000).to_bytes(4, "big") + bytes(26)  # trimmed mean, a tenth off
 
 
 def hex0x(data: bytes) -> str:
@@ -196,9 +203,12 @@ def mountains(leaves: list[bytes]) -> dict[str, str]:
 
 
 def rules_case() -> dict[str, Any]:
-    encoded = encode([f"uint{bits}" for bits, _ in RULES.values()], [value for _, value in RULES.values()])
+    types = [*(f"uint{bits}" for bits, _ in RULES.values()), "bytes32"]
+    encoded = encode(types, [*(value for _, value in RULES.values()), AGGREGATOR])
     rules = {name: str(value) for name, (_, value) in RULES.items()}
-    return {"rules": rules, "rulesHash": hex0x(keccak(encoded))}
+    rules["aggregator"] = hex0x(AGGREGATOR)
+    # Others weigh at least (10 − 1) · 20 = 180; a quarter of the whole is then at most a third of that.
+    return {"rules": rules, "rulesHash": hex0x(keccak(encoded)), "maxWeight": 60}
 
 
 def typed_case(rules_hash: str, update: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
@@ -213,6 +223,8 @@ def typed_case(rules_hash: str, update: dict[str, Any], model: dict[str, Any]) -
         "examples": 281,
         "accuracyPpm": 914_285,
         "lossMicros": 302_117,
+        "labels": 9,
+        "epsilonMicros": 2_500_000,
         "deadline": 1_800_000_000,
         "cid": "0x01551220" + "ab" * 32,
     }

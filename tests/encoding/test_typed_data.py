@@ -25,7 +25,7 @@ KEY = "0x" + "11" * 32
 MEMBER = Account.from_key(KEY).address
 DOMAIN = Domain(31415926, "0x" + "fe" * 20)
 UPDATE = Update(
-    1, bytes(32), b"\x01" * 32, b"\x02" * 32, 5, 64, 16, 100, 900_000, 300_000, 2_000_000_000, b"\x01U"
+    1, bytes(32), b"\x01" * 32, b"\x02" * 32, 5, 64, 16, 100, 900_000, 300_000, 10, 0, 2_000_000_000, b"\x01U"
 )
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -37,8 +37,8 @@ def uint(bits: int) -> st.SearchStrategy[int]:
 word = st.binary(min_size=32, max_size=32)
 anything = st.builds(
     Update,
-    uint(64), word, word, word, uint(128), uint(64), uint(8), uint(32), uint(32), uint(64), uint(64),
-    st.binary(min_size=1, max_size=64),
+    uint(64), word, word, word, uint(128), uint(64), uint(8), uint(32), uint(32), uint(64), uint(32),
+    uint(64), uint(64), st.binary(min_size=1, max_size=64),
 )  # fmt: skip
 domains = st.builds(Domain, uint(256), st.binary(min_size=20, max_size=20).map(lambda b: "0x" + b.hex()))
 
@@ -67,7 +67,7 @@ def test_the_digest_is_eth_accounts(update: Update, domain: Domain) -> None:
 CHANGED = {
     "round": 2, "rules_hash": b"\x09" * 32, "base_root": b"\x09" * 32, "update_root": b"\x09" * 32,
     "sum_squares": 6, "elements": 65, "fraction_bits": 17, "examples": 101, "accuracy_ppm": 900_001,
-    "loss_micros": 300_001, "deadline": 2_000_000_001, "cid": b"\x01V",
+    "loss_micros": 300_001, "labels": 11, "epsilon_micros": 1, "deadline": 2_000_000_001, "cid": b"\x01V",
 }  # fmt: skip
 
 
@@ -130,11 +130,33 @@ def test_rules_are_checked_and_every_one_is_hashed() -> None:
     rules = Rules(1, 2, 3, 4, 5, 6, 7, 8, 9)
     hashes = {rules.digest()}
     for field in fields(Rules):
-        hashes.add(replace(rules, **{field.name: 99}).digest())
+        other: object = b"\x01" * 32 if field.name == "aggregator" else 99
+        hashes.add(replace(rules, **{field.name: other}).digest())
     assert len(hashes) == 1 + len(fields(Rules))
     with pytest.raises(RangeError, match=r"rules\.min_clients is 4294967296, outside uint32"):
         replace(rules, min_clients=2**32)
+    with pytest.raises(EncodingError, match=r"rules\.aggregator must hold 32 bytes, not 2"):
+        replace(rules, aggregator=b"\x01\x01")
     assert [rules.weight(examples) for examples in (1, 3, 50)] == [1, 3, 3]
+
+
+@given(st.data(), st.integers(2, 40), st.integers(1, 1000))
+def test_no_update_exceeds_its_share(data: st.DataObject, clients: int, least: int) -> None:
+    lowest = -(-1_000_000 // clients)  # the share of each when all weigh the same
+    share = data.draw(st.integers(lowest, 999_999))
+    rules = Rules(clients, least, 2**20, 1, 1, 16, 60, 0, 1, max_share_ppm=share)
+    assert rules.max_weight >= least
+    assert replace(rules, max_share_ppm=lowest - 1).max_weight < least
+    examples = data.draw(st.lists(st.integers(least, 2**32 - 1), min_size=clients, max_size=clients + 3))
+    weights = [rules.weight(count) for count in examples]
+    assert all(weight * 1_000_000 <= share * sum(weights) for weight in weights)
+    # The bound is the best there is: one more would exceed the share among the least the others can weigh.
+    over, others = rules.max_weight + 1, (clients - 1) * least
+    assert rules.max_weight == 2**20 or over * 1_000_000 > share * (over + others)
+
+
+def test_without_a_share_the_cap_is_that_of_the_examples() -> None:
+    assert Rules(1, 1, 500, 1, 1, 16, 60, 0, 1).max_weight == 500
 
 
 def test_the_digest_has_the_eip_712_prefix() -> None:

@@ -68,7 +68,9 @@ def test_aggregate_trees(case: dict) -> None:
 
 
 def test_rules_hash() -> None:
-    rules = Rules(*(int(value) for value in VECTORS["rules"]["rules"].values()))
+    *numbers, aggregator = VECTORS["rules"]["rules"].values()
+    rules = Rules(*(int(value) for value in numbers), aggregator=unhex(aggregator))
+    assert rules.max_weight == VECTORS["rules"]["maxWeight"]
     assert rules.digest() == unhex(VECTORS["rules"]["rulesHash"])
 
 
@@ -86,6 +88,8 @@ def test_typed_data() -> None:
         examples=message["examples"],
         accuracy_ppm=message["accuracyPpm"],
         loss_micros=message["lossMicros"],
+        labels=message["labels"],
+        epsilon_micros=message["epsilonMicros"],
         deadline=message["deadline"],
         cid=unhex(message["cid"]),
     )

@@ -111,6 +111,9 @@ def test_every_finding_is_listed(tmp_path: Path) -> None:
         ({"rules.min_examples": 9, "rules.max_examples": 8}, "max_examples = 8"),
         ({"rules.max_norm": 1e30, "rules.fraction_bits": 30}, "uint128"),
         ({"rules.max_norm": float("inf")}, "rules.max_norm"),
+        ({"rules.min_clients": 4, "rules.max_share": 0.24}, "below 1 / min_clients = 1 / 4"),
+        ({"rules.rest_rounds": 1}, "leaves 0 of 16 clients when 16 train"),
+        ({"security.bond": 0}, "security.bond"),
     ],
 )
 def test_impossible_federations_are_refused(overrides: dict[str, object], word: str) -> None:

@@ -93,6 +93,8 @@ interface IDisputes is IPullPayments {
     error NotPartOf(string what);
     /// @notice Everything that the proof opens follows.
     error NoFraud();
+    /// @notice The rules name another aggregator than the weighted mean: the new model is recomputed by audits only.
+    error AuditOnly();
     /// @notice The fee of a demand is exactly this.
     error WrongFee(uint256 sent, uint256 fee);
     /// @notice Was demanded already.
@@ -109,7 +111,8 @@ interface IDisputes is IPullPayments {
     ///        call keeps others from guessing it.
     function commit(bytes32 digest) external;
 
-    /// @notice The new model is wrong at one chunk: 0 ≤ S − (model − base) · W < W does not hold for some element.
+    /// @notice The new model is wrong at one chunk: 0 ≤ S − (model − base) · W < W does not hold for some element. Only
+    ///         where the rules name the weighted mean.
     /// @param roundId Number of the round.
     /// @param index Index of the chunk.
     /// @param base Chunk of the base model.

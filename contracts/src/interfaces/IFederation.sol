@@ -4,14 +4,14 @@ pragma solidity 0.8.37;
 import {Proposal, Round} from "../libraries/RoundLib.sol";
 import {Refusal, Rules} from "../libraries/RulesLib.sol";
 import {Security} from "../libraries/SecurityLib.sol";
-import {Submission, Update} from "../libraries/UpdateTypes.sol";
+import {Attestation, Submission, Update} from "../libraries/UpdateTypes.sol";
 import {IEscrow} from "./IEscrow.sol";
 
 /// @title A federation: who trains together, by which rules, and what each round came to
 /// @notice The owner sets members and the coordinator. The coordinator opens rounds, relays the updates that members
 ///         sign, and states what they aggregate to. The contract decides which updates count and how much.
 ///
-///         Examples, accuracy and loss are attested by the clients, not proved. What the updates of a round come to is
+///         Examples, accuracy, loss, labels and ε are attested by the clients, not proved. What the updates of a round come to is
 ///         stated by the coordinator under a bond; for a while anyone may prove to `Disputes` that it is wrong. Each
 ///         state of a round has an end that anyone can bring about (table in `RoundLib`).
 interface IFederation is IEscrow {
@@ -42,10 +42,8 @@ interface IFederation is IEscrow {
         address indexed member,
         bytes32 indexed updateRoot,
         uint32 weight,
-        uint32 examples,
+        Attestation attested,
         uint128 sumSquares,
-        uint32 accuracyPpm,
-        uint64 lossMicros,
         uint64 deadline,
         bytes cid,
         bytes signature
@@ -171,6 +169,13 @@ interface IFederation is IEscrow {
     ///         proposal was rejected, a round's length after that.
     /// @param roundId Number of the open or submitted round.
     function failRound(uint64 roundId) external;
+
+    /// @param member Any address.
+    /// @return Last round in which an update of its was accepted while the rules set `restRounds`; 0 if none was.
+    function lastAccepted(address member) external view returns (uint64);
+
+    /// @return How the updates make the new model; 0 for their weighted mean, which alone can be disputed.
+    function aggregator() external view returns (bytes32);
 
     /// @return Address that runs the rounds.
     function coordinator() external view returns (address);

@@ -24,9 +24,20 @@ struct Rules {
     uint32 minAccuracyPpm;
     /// Greatest attested mean validation loss, millionths.
     uint64 maxLossMicros;
+    /// Greatest share of a round's total weight that one update may have, parts per million; 1,000,000: no bound.
+    uint32 maxSharePpm;
+    /// Least number of distinct labels attested of the training examples; 0: none.
+    uint32 minLabels;
+    /// Rounds that a member sits out after one in which an update of its was accepted; 0: none.
+    uint32 restRounds;
+    /// Privacy budget: greatest attested ε, millionths; 0: none need be attested.
+    uint64 maxEpsilonMicros;
+    /// How the updates make the new model; 0: their weighted mean. Any other is audit-only, and not interpreted here.
+    bytes32 aggregator;
 }
 
-/// @notice Why an update does not count. Checked in this order; the first that applies is given.
+/// @notice Why an update does not count. Checked in this order, but for `StakeTooLow`, which is the last; the first
+///         that applies is given.
 enum Refusal {
     None,
     NotMember,
@@ -41,7 +52,10 @@ enum Refusal {
     NormTooLarge,
     AccuracyTooLow,
     LossTooHigh,
-    StakeTooLow
+    StakeTooLow,
+    TooFewLabels,
+    BudgetSpent,
+    TooSoon
 }
 
 /// @notice What a round expects every update to state.
@@ -70,8 +84,8 @@ library RulesLib {
     error InvalidRule(string rule);
     /// @notice So many members at so high a cap could overflow the 64-bit aggregate.
     /// @param memberCount Members.
-    /// @param maxExamples Cap on one member's examples; memberCount · maxExamples must stay below 2^32.
-    error AggregateCouldOverflow(uint256 memberCount, uint32 maxExamples);
+    /// @param maxWeight Greatest weight of one member; memberCount · maxWeight must stay below 2^32.
+    error AggregateCouldOverflow(uint256 memberCount, uint32 maxWeight);
     /// @notice Fewer members than the quorum: no round could ever become final.
     /// @param memberCount Members.
     /// @param minClients Quorum.
@@ -92,6 +106,9 @@ library RulesLib {
         );
         require(rules.minAccuracyPpm <= PPM, InvalidRule("minAccuracyPpm"));
         require(rules.maxLossMicros > 0, InvalidRule("maxLossMicros"));
+        // No greater share than the whole, and none so small that even the least update could exceed it, which are
+        // those below 1 / minClients.
+        require(rules.maxSharePpm <= PPM && maxWeight(rules) >= rules.minExamples, InvalidRule("maxSharePpm"));
     }
 
     /// @notice Reverts unless so many members can reach the quorum and cannot overflow the aggregate.
@@ -100,8 +117,8 @@ library RulesLib {
     function validateMemberCount(Rules memory rules, uint256 memberCount) internal pure {
         require(memberCount >= rules.minClients, QuorumUnreachable(memberCount, rules.minClients));
         require(
-            memberCount * rules.maxExamples < TOTAL_WEIGHT_LIMIT,
-            AggregateCouldOverflow(memberCount, rules.maxExamples)
+            memberCount * maxWeight(rules) < TOTAL_WEIGHT_LIMIT,
+            AggregateCouldOverflow(memberCount, maxWeight(rules))
         );
     }
 
@@ -111,11 +128,27 @@ library RulesLib {
         return keccak256(abi.encode(rules));
     }
 
+    /// @notice The greatest weight of one update: `maxExamples`, or less so that it stays within `maxSharePpm`.
+    /// @dev A round that counts has n ≥ minClients updates of weight ≥ m = minExamples, so all but one of them weigh
+    ///      R ≥ (minClients − 1)·m together. A weight w ≤ floor(s·(minClients − 1)·m / (10^6 − s)) then has
+    ///      w·(10^6 − s) ≤ s·R, which is w / (w + R) ≤ s / 10^6. It depends on the rules alone, not on who takes part.
     /// @param rules Rules in force.
+    /// @return Cap on the weight of an update.
+    function maxWeight(Rules memory rules) internal pure returns (uint32) {
+        uint256 share = rules.maxSharePpm;
+        if (share >= PPM) return rules.maxExamples;
+        uint256 others = (uint256(rules.minClients) - 1) * rules.minExamples;
+        uint256 within = share * others / (PPM - share);
+        // The smaller of the two fits, since the other does.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return within < rules.maxExamples ? uint32(within) : rules.maxExamples;
+    }
+
     /// @param examples Examples a client attests.
+    /// @param cap `maxWeight` of the rules in force.
     /// @return Weight of its update: the examples, capped.
-    function weight(Rules memory rules, uint32 examples) internal pure returns (uint32) {
-        return examples < rules.maxExamples ? examples : rules.maxExamples;
+    function weight(uint32 examples, uint32 cap) internal pure returns (uint32) {
+        return examples < cap ? examples : cap;
     }
 
     /// @notice Measures what a client signed against the rules. Who signed is not looked at here.
@@ -144,6 +177,12 @@ library RulesLib {
             return Refusal.AccuracyTooLow;
         }
         if (update.lossMicros > rules.maxLossMicros) return Refusal.LossTooHigh;
+        if (update.labels < rules.minLabels) return Refusal.TooFewLabels;
+        // An ε of 0 is none at all.
+        if (
+            rules.maxEpsilonMicros > 0
+                && (update.epsilonMicros == 0 || update.epsilonMicros > rules.maxEpsilonMicros)
+        ) return Refusal.BudgetSpent;
         return Refusal.None;
     }
 }

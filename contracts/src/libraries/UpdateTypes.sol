@@ -24,10 +24,24 @@ struct Update {
     uint32 accuracyPpm;
     /// Mean validation loss of the trained model in millionths, attested by the client.
     uint64 lossMicros;
+    /// Distinct labels among the training examples, attested by the client.
+    uint32 labels;
+    /// ε of differential privacy that the member has spent in this federation, this update included, in millionths;
+    /// attested by the client, 0 if it makes no such claim.
+    uint64 epsilonMicros;
     /// Unix time in seconds after which the signature no longer counts.
     uint64 deadline;
     /// Binary CIDv1 of the update in the store.
     bytes cid;
+}
+
+/// @notice What a client says of an update, which nobody proves; the fields of `Update`.
+struct Attestation {
+    uint32 examples;
+    uint32 accuracyPpm;
+    uint64 lossMicros;
+    uint32 labels;
+    uint64 epsilonMicros;
 }
 
 /// @notice An update as the coordinator relays it.
@@ -45,13 +59,21 @@ struct Submission {
 library UpdateTypes {
     /// keccak-256 of the type's encoding.
     bytes32 internal constant UPDATE_TYPEHASH = keccak256(
-        "Update(uint64 round,bytes32 rulesHash,bytes32 baseRoot,bytes32 updateRoot,uint128 sumSquares,uint64 elements,uint8 fractionBits,uint32 examples,uint32 accuracyPpm,uint64 lossMicros,uint64 deadline,bytes cid)"
+        "Update(uint64 round,bytes32 rulesHash,bytes32 baseRoot,bytes32 updateRoot,uint128 sumSquares,uint64 elements,uint8 fractionBits,uint32 examples,uint32 accuracyPpm,uint64 lossMicros,uint32 labels,uint64 epsilonMicros,uint64 deadline,bytes cid)"
     );
+
+    /// @param update Signed statement.
+    /// @return What it says that is not proved.
+    function attested(Update calldata update) internal pure returns (Attestation memory) {
+        return Attestation(
+            update.examples, update.accuracyPpm, update.lossMicros, update.labels, update.epsilonMicros
+        );
+    }
 
     /// @param update Signed statement.
     /// @return `hashStruct(update)`, still without the domain.
     function structHash(Update calldata update) internal pure returns (bytes32) {
-        // Two halves, since one encoding of all thirteen words is too deep for the stack; both are whole words,
+        // Two halves, since one encoding of all fifteen words is too deep for the stack; both are whole words,
         // so that their concatenation equals the one encoding.
         return keccak256(
             bytes.concat(
@@ -61,14 +83,16 @@ library UpdateTypes {
                     update.rulesHash,
                     update.baseRoot,
                     update.updateRoot,
-                    update.sumSquares
+                    update.sumSquares,
+                    update.elements
                 ),
                 abi.encode(
-                    update.elements,
                     update.fractionBits,
                     update.examples,
                     update.accuracyPpm,
                     update.lossMicros,
+                    update.labels,
+                    update.epsilonMicros,
                     update.deadline,
                     keccak256(update.cid)
                 )

@@ -63,21 +63,29 @@ abstract contract DisputeFixture is FederationFixture {
 
     function setUp() public virtual override {
         super.setUp();
+        base = vectorOf(5, 11);
+        for (uint256 i = 0; i < CLIENTS; ++i) {
+            updates.push(vectorOf(7 * i + 3, -20 * int256(i)));
+        }
+        federate(0);
+        vm.deal(challenger, 1 ether);
+    }
+
+    /// @dev Creates the federation that disputes are about.
+    function federate(bytes32 aggregator) internal {
         Rules memory rules = defaultRules();
         rules.minClients = 2;
         rules.elements = ELEMENTS;
+        rules.aggregator = aggregator;
         Security memory security = defaultSecurity();
         security.stake = STAKE;
         federation = createFederation(rules, security);
         disputes = Disputes(federation.disputes());
-        base = vectorOf(5, 11);
         for (uint256 i = 0; i < CLIENTS; ++i) {
-            updates.push(vectorOf(7 * i + 3, -20 * int256(i)));
             vm.deal(members[i], STAKE);
             vm.prank(members[i]);
             federation.stake{value: STAKE}();
         }
-        vm.deal(challenger, 1 ether);
     }
 
     function createFederation(Rules memory rules, Security memory security)

@@ -73,7 +73,12 @@ abstract contract FederationFixture is TestBase {
             fractionBits: 16,
             roundSeconds: 3600,
             minAccuracyPpm: 100_000,
-            maxLossMicros: 5_000_000
+            maxLossMicros: 5_000_000,
+            maxSharePpm: 1_000_000,
+            minLabels: 0,
+            restRounds: 0,
+            maxEpsilonMicros: 0,
+            aggregator: 0
         });
     }
 
@@ -112,6 +117,8 @@ abstract contract FederationFixture is TestBase {
             examples: uint32(100 + index),
             accuracyPpm: 912_345,
             lossMicros: 301_234,
+            labels: 10,
+            epsilonMicros: 0,
             deadline: uint64(block.timestamp + 1800),
             cid: cidOf(abi.encode("update", roundId, index))
         });

@@ -35,7 +35,8 @@ class PendingRound:
     """What was stated, and what it is to follow from. Roots are 32 bytes, until is in Unix seconds.
 
     published: for each accepted update, by index, the tree over the data in the store (zeros where there are
-    none), which need not be what was signed. excluded: indices of updates that do not count.
+    none), which need not be what was signed. excluded: indices of updates that do not count. aggregator: that of the
+    rules; the contract judges the model only if it is the weighted mean.
     """
 
     number: int
@@ -45,6 +46,7 @@ class PendingRound:
     aggregate_root: bytes
     model_root: bytes
     total_weight: int
+    aggregator: bytes
     base: PlainTree
     commitments: tuple[Commitment, ...]
     published: tuple[UpdateTree, ...]
@@ -87,7 +89,8 @@ def pending_round(
                 accepted.append(event)
             case UpdateExcluded() if event.round == number:
                 excluded.add(event.index)
-    chain_id, elements = int(contract.w3.eth.chain_id), contract.rules().elements
+    rules = contract.rules()
+    chain_id, elements = int(contract.w3.eth.chain_id), rules.elements
     places = [UpdateContext(chain_id, contract.address, number, one.member, elements) for one in accepted]
     return PendingRound(
         number=number,
@@ -97,6 +100,7 @@ def pending_round(
         aggregate_root=bytes(round_.aggregate_root),
         model_root=bytes(round_.model_root),
         total_weight=round_.total_weight,
+        aggregator=rules.aggregator,
         base=_base(store, base_cid, elements, bytes(round_.base_root)),
         commitments=tuple(one.commitment for one in accepted),
         published=tuple(

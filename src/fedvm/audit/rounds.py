@@ -93,6 +93,8 @@ class FederationReplay:
         self._reader, self._contract, self._store, self._ledger = reader, contract, store, ledger
         self._domain = Domain(reader.chain_id, contract.address)
         self._members: set[str] = set()
+        self._last_accepted: dict[str, int] = {}  # while the rules ask for rest
+        self._failed: set[int] = set()
         self._model: IntVector | None = None
         self._model_root = b""
         self._latest = 0
@@ -193,8 +195,11 @@ class FederationReplay:
             "weight",
             event.weight == weight,
             place,
-            f"counts {event.weight}, but {event.examples} examples under the cap make {weight}",
+            f"counts {event.weight}, but {event.examples} examples under the cap of {self.rules.max_weight} "
+            f"make {weight}",
         )
+        if self.rules.rest_rounds:
+            self._last_accepted[member] = event.round
         opened.last_member = member
         opened.accepted += 1
         opened.total_weight += event.weight
@@ -257,6 +262,7 @@ class FederationReplay:
             Place(round=event.round, tx=event.at.tx_hash),
             "was failed before its deadline in spite of its quorum",
         )
+        self._failed.add(event.round)
         self._round = None
 
     def _opened(self, event: _RoundEvent) -> _OpenRound:
@@ -299,10 +305,16 @@ class FederationReplay:
                 opened.deadline,
                 last,
                 time,
+                self._rests(submission["member"].lower(), opened.number),
             )
             reasons.append(_judge(submission, around))
             last = submission["member"].lower() if reasons[-1] is Refusal.NONE else last
         return reasons
+
+    def _rests(self, member: str, number: int) -> bool:
+        """Whether a member sits round `number` out (`Federation._rests`)."""
+        last = self._last_accepted.get(member, 0)
+        return last > 0 and number - last <= self.rules.rest_rounds and last not in self._failed
 
     def _load_update(self, update: Update, member: str, place: Place) -> IntVector | None:
         check, elements = self._ledger.check, self.rules.elements

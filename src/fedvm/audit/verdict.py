@@ -15,7 +15,7 @@ class Circumstances:
     """What a verdict depends on beside the update: the round as it stood when the update was relayed.
 
     last_member: highest member accepted so far (lower-case hex), "" before the first; time: of the block,
-    Unix seconds.
+    Unix seconds; rests: whether the rules make the member sit this round out.
     """
 
     domain: Domain
@@ -26,6 +26,7 @@ class Circumstances:
     deadline: int
     last_member: str
     time: int
+    rests: bool = False
 
 
 def verdict(member: str, update: Update, signature: bytes, around: Circumstances) -> Refusal:
@@ -60,5 +61,11 @@ def _by_rules(update: Update, around: Circumstances) -> Refusal:
         (update.sum_squares <= rules.max_sum_squares, Refusal.NORM_TOO_LARGE),
         (rules.min_accuracy_ppm <= update.accuracy_ppm <= _PPM, Refusal.ACCURACY_TOO_LOW),
         (update.loss_micros <= rules.max_loss_micros, Refusal.LOSS_TOO_HIGH),
+        (update.labels >= rules.min_labels, Refusal.TOO_FEW_LABELS),
+        (
+            not rules.max_epsilon_micros or 0 < update.epsilon_micros <= rules.max_epsilon_micros,
+            Refusal.BUDGET_SPENT,
+        ),
+        (not around.rests, Refusal.TOO_SOON),
     )
     return next((reason for holds, reason in checks if not holds), Refusal.NONE)

@@ -27,6 +27,9 @@ class Refusal(IntEnum):
     ACCURACY_TOO_LOW = 11
     LOSS_TOO_HIGH = 12
     STAKE_TOO_LOW = 13
+    TOO_FEW_LABELS = 14
+    BUDGET_SPENT = 15
+    TOO_SOON = 16
 
     @property
     def label(self) -> str:
@@ -155,9 +158,11 @@ class UpdateAccepted:
     update_root: bytes
     weight: int
     examples: int
-    sum_squares: int
     accuracy_ppm: int
     loss_micros: int
+    labels: int
+    epsilon_micros: int
+    sum_squares: int
     deadline: int
     cid: bytes
     signature: bytes
@@ -181,6 +186,8 @@ class UpdateAccepted:
             examples=self.examples,
             accuracy_ppm=self.accuracy_ppm,
             loss_micros=self.loss_micros,
+            labels=self.labels,
+            epsilon_micros=self.epsilon_micros,
             deadline=self.deadline,
             cid=self.cid,
         )
@@ -303,6 +310,8 @@ def typed_event(event: RawEvent) -> FederationEvent:
         fields["rules"] = rules_of(fields["rules"])
     elif event.name == "SecuritySet":
         fields["security"] = security_of(fields["security"])
+    elif event.name == "UpdateAccepted":
+        fields |= {_snake(name): value for name, value in fields.pop("attested").items()}
     elif event.name == "UpdateRefused":
         fields["reason"] = Refusal(fields["reason"])
     typed: FederationEvent = EVENT_TYPES[event.name](**fields, at=event.at)

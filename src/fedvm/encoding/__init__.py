@@ -13,7 +13,7 @@ from fedvm.encoding.errors import EncodingError, ProofError, RangeError, ShapeEr
 from fedvm.encoding.hashing import CHUNK
 from fedvm.encoding.mean import Aggregate, Contribution, weighted_mean
 from fedvm.encoding.proofs import Opening, Sibling, open_plain, open_update, verify_plain, verify_update
-from fedvm.encoding.rules import Rules
+from fedvm.encoding.rules import WEIGHTED_MEAN, Rules
 from fedvm.encoding.security import Security
 from fedvm.encoding.spec import TensorSpec, VectorSpec
 from fedvm.encoding.trees import (
@@ -50,6 +50,7 @@ __all__ = [
     "AGGREGATE",
     "CHUNK",
     "MODEL",
+    "WEIGHTED_MEAN",
     "Aggregate",
     "AggregationNode",
     "AggregationStep",

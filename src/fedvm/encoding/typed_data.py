@@ -19,7 +19,7 @@ DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address v
 UPDATE_TYPE = (
     "Update(uint64 round,bytes32 rulesHash,bytes32 baseRoot,bytes32 updateRoot,uint128 sumSquares,"
     "uint64 elements,uint8 fractionBits,uint32 examples,uint32 accuracyPpm,uint64 lossMicros,"
-    "uint64 deadline,bytes cid)"
+    "uint32 labels,uint64 epsilonMicros,uint64 deadline,bytes cid)"
 )
 MAX_CID_BYTES = 64  # ContentId.MAX_BYTES of the contracts
 
@@ -51,7 +51,8 @@ class Update:
     """What a member attests about its update; the fields and order of the contract's ``Update`` struct.
 
     Hashes are 32 bytes, ``cid`` is a binary CIDv1, ``accuracy_ppm`` in parts per million, ``loss_micros`` in
-    millionths, ``deadline`` in Unix seconds. Construction checks every range.
+    millionths, ``labels`` the distinct labels among the training examples, ``epsilon_micros`` the ε of differential
+    privacy spent so far in millionths (0: none claimed), ``deadline`` in Unix seconds. Construction checks every range.
 
     Raises:
         EncodingError: a field is malformed or, as RangeError, does not fit its width.
@@ -67,6 +68,8 @@ class Update:
     examples: int
     accuracy_ppm: int
     loss_micros: int
+    labels: int
+    epsilon_micros: int
     deadline: int
     cid: bytes
 
@@ -81,6 +84,8 @@ class Update:
         check_uint("examples", self.examples, 32)
         check_uint("accuracy_ppm", self.accuracy_ppm, 32)
         check_uint("loss_micros", self.loss_micros, 64)
+        check_uint("labels", self.labels, 32)
+        check_uint("epsilon_micros", self.epsilon_micros, 64)
         check_uint("deadline", self.deadline, 64)
         if not isinstance(self.cid, bytes) or not 0 < len(self.cid) <= MAX_CID_BYTES:
             raise EncodingError(f"cid must be a binary CIDv1 of 1 to {MAX_CID_BYTES} bytes, not {self.cid!r}")
@@ -98,6 +103,8 @@ class Update:
             self.examples,
             self.accuracy_ppm,
             self.loss_micros,
+            self.labels,
+            self.epsilon_micros,
             self.deadline,
             self.cid,
         )
@@ -105,7 +112,7 @@ class Update:
     def struct_hash(self) -> bytes:
         """hashStruct(Update), 32 bytes: the dynamic ``cid`` enters as its hash (EIP-712, encodeData)."""
         types = ["bytes32", "uint64", "bytes32", "bytes32", "bytes32", "uint128", "uint64", "uint8"]
-        types += ["uint32", "uint32", "uint64", "uint64", "bytes32"]
+        types += ["uint32", "uint32", "uint64", "uint32", "uint64", "uint64", "bytes32"]
         values = (keccak(UPDATE_TYPE.encode()), *self.as_tuple()[:-1], keccak(self.cid))
         return keccak(encode(types, values))
 

@@ -232,6 +232,8 @@ def _accepted(event: UpdateAccepted) -> AcceptedUpdate:
         sum_squares=event.sum_squares,
         accuracy_ppm=event.accuracy_ppm,
         loss_micros=event.loss_micros,
+        labels=event.labels,
+        epsilon_micros=event.epsilon_micros,
         cid=bytes(event.cid),
     )
 

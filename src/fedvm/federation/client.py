@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, MetricRecordValues, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
@@ -47,7 +48,7 @@ def image_client_app(
 ) -> ClientApp:
     """A Flower ClientApp for `model` on the images of `context.node_config["partition-id"]`.
 
-    Train replies: the trained state, and the metrics `num-examples`, `train-loss`, `train-accuracy`,
+    Train replies: the trained state, and the metrics `num-examples`, `num-labels`, `train-loss`, `train-accuracy`,
     `validation-loss`, `validation-accuracy`. Evaluate replies: `num-examples`, `loss`, `accuracy` of the
     given model on the client's validation images. Training depends on (seed, round, partition), the given model
     and the round's learning rate (`lr` in the train config; the settings' own where it is missing) alone, and
@@ -87,6 +88,7 @@ def image_client_app(
         loss, accuracy = _validate(network, own.validation)
         metrics: dict[str, MetricRecordValues] = {
             _NAMES.examples: result.examples,
+            _NAMES.labels: len(np.unique(own.train.labels)),
             _NAMES.train_loss: result.loss,
             "train-accuracy": result.accuracy,
             _NAMES.attested_loss: loss,

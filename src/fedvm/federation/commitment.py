@@ -28,7 +28,7 @@ from fedvm.store import Cid
 from fedvm.store.unixfs import blocks_of
 
 PPM = 1_000_000
-NOT_ATTESTED_LOSS = 2**64 - 1
+NOT_ATTESTED_LOSS = 2**64 - 1  # the largest the field holds
 
 Quantizer = Callable[[NDArray[np.float64], Rules], IntVector]
 """From a float difference of shape (elements,) and the rules to the int32 update."""
@@ -36,14 +36,18 @@ Quantizer = Callable[[NDArray[np.float64], Rules], IntVector]
 
 @dataclass(frozen=True)
 class Attestation:
-    """What a client says of its training: examples, validation accuracy (0..1) and mean validation loss.
+    """What a client says of its training: examples, validation accuracy (0..1) and mean validation loss, how many
+    distinct labels its examples have, and the ε of differential privacy that it has spent in this federation.
 
-    Attested, not proved. None means the app does not measure it: signed as accuracy 0 and the largest loss.
+    Attested, not proved. None means the app does not measure it: signed as accuracy 0, the largest loss, 0 labels
+    and ε = 0, which is no claim.
     """
 
     examples: int
     accuracy: float | None
     loss: float | None
+    labels: int | None = None
+    epsilon: float | None = None
 
     @property
     def accuracy_ppm(self) -> int:
@@ -53,9 +57,12 @@ class Attestation:
     @property
     def loss_micros(self) -> int:
         """Loss in millionths, rounded up; the largest value for a loss that is not finite or too large."""
-        if self.loss is None or not math.isfinite(self.loss):
-            return NOT_ATTESTED_LOSS
-        return min(max(math.ceil(self.loss * PPM), 0), NOT_ATTESTED_LOSS)
+        return NOT_ATTESTED_LOSS if self.loss is None else _micros(self.loss)
+
+    @property
+    def epsilon_micros(self) -> int:
+        """ε in millionths, rounded up; the largest value for one that is not finite or too large."""
+        return 0 if self.epsilon is None else _micros(self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ def commit(vector: IntVector, terms: RoundTerms, attestation: Attestation, priva
         examples=attestation.examples,
         accuracy_ppm=attestation.accuracy_ppm,
         loss_micros=attestation.loss_micros,
+        labels=attestation.labels or 0,
+        epsilon_micros=attestation.epsilon_micros,
         deadline=terms.deadline,
         cid=content_cid(vector).binary,
     )
@@ -132,6 +141,12 @@ def check_commitment(signed: SignedUpdate, *, chain_id: int, federation: str) ->
         raise CommitmentError(f"the update that {signed.member} sent is not the one it committed to")
     if content_cid(signed.vector).binary != update.cid:
         raise CommitmentError(f"the CID that {signed.member} states is not that of the update it sent")
+
+
+def _micros(value: float) -> int:
+    if not math.isfinite(value):
+        return NOT_ATTESTED_LOSS
+    return min(max(math.ceil(value * PPM), 0), NOT_ATTESTED_LOSS)
 
 
 def _context(chain_id: int, federation: str, round_: int, member: str, vector: IntVector) -> UpdateContext:

@@ -52,7 +52,8 @@ class LedgerRound:
 
 @dataclass(frozen=True)
 class AcceptedUpdate:
-    """The contract accepted an update and set its weight. Accuracy and loss are attested by the client."""
+    """The contract accepted an update and set its weight. Examples, accuracy, loss, labels and ε are attested by the
+    client."""
 
     member: str
     weight: int
@@ -61,6 +62,8 @@ class AcceptedUpdate:
     sum_squares: int
     accuracy_ppm: int
     loss_micros: int
+    labels: int
+    epsilon_micros: int
     cid: bytes
 
     @property

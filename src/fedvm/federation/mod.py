@@ -126,12 +126,19 @@ def _attestation(content: RecordDict, names: MetricNames) -> Attestation:
     if len(records) != 1:
         raise CommitmentError(f"the app must reply with exactly one MetricRecord, not {len(records)}")
     metrics = records[0]
-    examples = metrics.get(names.examples)
-    if not isinstance(examples, int | float) or examples != int(examples) or examples < 0:
-        raise CommitmentError(f"the app must report a whole number of {names.examples!r}, not {examples!r}")
     return Attestation(
-        int(examples), _number(metrics, names.attested_accuracy), _number(metrics, names.attested_loss)
+        examples=_count(names.examples, metrics.get(names.examples)),
+        accuracy=_number(metrics, names.attested_accuracy),
+        loss=_number(metrics, names.attested_loss),
+        labels=_count(names.labels, metrics.get(names.labels, 0)),
+        epsilon=_number(metrics, names.epsilon),
     )
+
+
+def _count(name: str, value: object) -> int:
+    if not isinstance(value, int | float) or value != int(value) or value < 0:
+        raise CommitmentError(f"the app must report a whole number of {name!r}, not {value!r}")
+    return int(value)
 
 
 def _number(metrics: MetricRecord, name: str) -> float | None:

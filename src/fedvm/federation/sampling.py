@@ -8,6 +8,7 @@ from eth_hash.auto import keccak
 
 from fedvm.encoding.checks import address_bytes
 from fedvm.federation.errors import SettingsError
+from fedvm.federation.ledger import AcceptedUpdate, Ledger, RoundStatus
 
 
 def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: str) -> tuple[str, ...]:
@@ -21,3 +22,16 @@ def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: 
         raise SettingsError(f"{count} members are wanted for {purpose} but only {len(addresses)} are there")
     ranked = sorted(addresses, key=lambda address: keccak(seed + address + purpose.encode()))
     return tuple(addresses[address] for address in sorted(ranked[:count]))
+
+
+def resting_members(ledger: Ledger, number: int) -> frozenset[str]:
+    """Members (lower-case hex) that the rules make sit round `number` out: those with an accepted update in one of
+    the `rest_rounds` rounds before it that did not fail."""
+    earlier = range(max(1, number - ledger.rules().rest_rounds), number)
+    return frozenset(
+        verdict.member.lower()
+        for before in earlier
+        if ledger.round(before).status is not RoundStatus.FAILED
+        for verdict in ledger.verdicts(before)
+        if isinstance(verdict, AcceptedUpdate)
+    )

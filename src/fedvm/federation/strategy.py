@@ -19,7 +19,7 @@ from fedvm.federation.ledger import LedgerRound, by_address
 from fedvm.federation.membership import Federation
 from fedvm.federation.replies import read_reply
 from fedvm.federation.roster import MemberGrid, Roster
-from fedvm.federation.sampling import choose_members
+from fedvm.federation.sampling import choose_members, resting_members
 from fedvm.federation.settlement import Settlement, settle, still_wanted
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
 
@@ -120,14 +120,19 @@ class Accountable(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Open the round on chain, or take up one left open, and address the inner strategy's messages."""
+        """Open the round on chain, or take up one left open, and address the inner strategy's messages.
+
+        Fewer are addressed where the rules make members rest.
+        """
         drafts = self._drafts(self.inner.configure_train, server_round, config, grid)  # waits for nodes
         opened = self._open_or_reopen(server_round)
         nodes = self._roster.present(grid)
-        sampled = choose_members(opened.seed, nodes.values(), min(len(drafts), len(nodes)), purpose="train")
-        asked = still_wanted(self.federation.ledger, opened, sampled)
-        self._open = _OpenRound(opened, sampled, asked)
         ledger = self.federation.ledger
+        resting = resting_members(ledger, server_round)
+        ready = [member for member in nodes.values() if member.lower() not in resting]
+        sampled = choose_members(opened.seed, ready, min(len(drafts), len(ready)), purpose="train")
+        asked = still_wanted(ledger, opened, sampled)
+        self._open = _OpenRound(opened, sampled, asked)
         terms = RoundTerms(
             ledger.chain_id, ledger.address, server_round, self.rules, opened.base_root, opened.deadline
         )

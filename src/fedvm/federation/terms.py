@@ -57,7 +57,7 @@ class Briefing:
             "fraction-bits": self.fraction_bits,
         }
         if self.terms:
-            content["terms"] = json.dumps({**asdict(self.terms), "base_root": self.terms.base_root.hex()})
+            content["terms"] = json.dumps(asdict(self.terms), default=bytes.hex)
         return ConfigRecord(content)
 
     @classmethod
@@ -74,5 +74,6 @@ class Briefing:
 
 
 def _terms(fields: dict[str, Any]) -> RoundTerms:
-    rules = Rules(**fields.pop("rules"))
+    rules = fields.pop("rules")
+    rules = Rules(**{**rules, "aggregator": bytes.fromhex(rules["aggregator"])})
     return RoundTerms(rules=rules, base_root=bytes.fromhex(fields.pop("base_root")), **fields)

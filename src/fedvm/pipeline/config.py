@@ -109,6 +109,9 @@ class RulesTable(Table):
 
     max_norm: bound on the L2 norm of one update in real units; the contract holds floor((max_norm·2^f)²).
     max_examples: examples one update may count; `None` becomes twice the mean of the clients' examples.
+    max_share: the greatest share of a round's weight that one update may have; min_labels: distinct labels a client
+    must attest; rest_rounds: rounds a member sits out after one that it counted in; max_epsilon: privacy budget, the
+    greatest ε a client may attest (0: none need be).
     """
 
     min_clients: int = Field(default=2, ge=1)
@@ -119,6 +122,10 @@ class RulesTable(Table):
     round_seconds: int = Field(default=3600, ge=1, le=365 * 86_400)
     min_accuracy: float = Field(default=0.0, ge=0, le=1)
     max_loss: float = Field(default=100.0, gt=0)
+    max_share: float = Field(default=1.0, gt=0, le=1)
+    min_labels: int = Field(default=0, ge=0, lt=2**32)
+    rest_rounds: int = Field(default=0, ge=0, lt=2**32)
+    max_epsilon: float = Field(default=0.0, ge=0, lt=2**40)
 
     @property
     def max_sum_squares(self) -> int:
@@ -134,7 +141,26 @@ class RulesTable(Table):
             )
         if self.max_sum_squares >= 2**128:
             raise ValueError("max_norm · 2^fraction_bits does not fit the contract's uint128: lower max_norm")
+        if round(self.max_share * 1_000_000) * self.min_clients < 1_000_000:
+            raise ValueError(
+                f"max_share = {self.max_share} is below 1 / min_clients = 1 / {self.min_clients}, which equal updates "
+                "have already: raise one of the two"
+            )
         return self
+
+
+class SecurityTable(Table):
+    """What stands behind the coordinator's proposals (see `docs/protocol.md`); the defaults suit a trial.
+
+    challenge_seconds: in which a proposal can be challenged; answer_seconds: to answer a demand for data. In wei:
+    bond, which a wrong proposal costs; stake, which every member deposits; demand_fee, which a demand costs.
+    """
+
+    challenge_seconds: int = Field(default=3600, ge=1, le=30 * 86_400)
+    answer_seconds: int = Field(default=600, ge=1, le=30 * 86_400)
+    bond: int = Field(default=10**18, ge=1, lt=2**96)
+    stake: int = Field(default=0, ge=0, lt=2**96)
+    demand_fee: int = Field(default=10**15, ge=0, lt=2**96)
 
 
 class CompilerTable(Table):
@@ -178,6 +204,7 @@ class RunConfig(Table):
     training: TrainingTable = TrainingTable()
     federation: FederationTable = FederationTable()
     rules: RulesTable = RulesTable()
+    security: SecurityTable = SecurityTable()
     adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)
     compiler: CompilerTable = CompilerTable()
     baseline: BaselineTable = BaselineTable()
@@ -202,6 +229,14 @@ class RunConfig(Table):
                     f"{name} = {wanted} asks for more clients than data.clients = {clients}: "
                     f"no round could succeed; lower {name} or raise data.clients"
                 )
+        train = max(int(clients * self.federation.fraction_train), self.federation.min_train_nodes)
+        awake = clients - min(self.rules.rest_rounds, self.federation.rounds - 1) * train
+        if awake < self.rules.min_clients:
+            raise ValueError(
+                f"rules.rest_rounds = {self.rules.rest_rounds} leaves {max(awake, 0)} of {clients} clients "
+                f"when {train} train in a round, fewer than rules.min_clients = {self.rules.min_clients}: "
+                "lower federation.fraction_train or rest_rounds"
+            )
         for client in self.adversaries:
             if not 0 <= client < clients:
                 raise ValueError(

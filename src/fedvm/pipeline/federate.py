@@ -12,7 +12,7 @@ from web3.utils import get_create_address
 from fedvm.chain.deployment import ChainRef, Deployment
 from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.federation import FederationContract
-from fedvm.encoding import Rules, VectorSpec, max_sum_squares, quantize_model
+from fedvm.encoding import Rules, Security, VectorSpec, max_sum_squares, quantize_model
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.chain_ledger import ChainLedger
 from fedvm.federation.client import ClientData
@@ -73,6 +73,7 @@ def federate(
     keys = [chain.account("member", index).key.hex() for index in range(config.data.clients)]
     clients = {str(chain.account("member", index).address): index for index in range(config.data.clients)}
     contract = _contract(config, data, chain, store, initial, list(clients))
+    _put_at_stake(contract, chain, config)
     reference = ChainRef("embedded", directory.chain.name)
     if not directory.deployment.is_file():
         Deployment(reference, chain.chain_id, federation=contract.address).save(directory.path)
@@ -139,6 +140,10 @@ def rules_for(config: RunConfig, data: PreparedData, elements: int) -> Rules:
         round_seconds=config.rules.round_seconds,
         min_accuracy_ppm=round(config.rules.min_accuracy * PPM),
         max_loss_micros=round(config.rules.max_loss * PPM),
+        max_share_ppm=round(config.rules.max_share * PPM),
+        min_labels=config.rules.min_labels,
+        rest_rounds=config.rules.rest_rounds,
+        max_epsilon_micros=round(config.rules.max_epsilon * PPM),
     )
 
 
@@ -204,10 +209,20 @@ def _contract(
         coordinator=chain.account("coordinator").address,
         rules=rules_for(config, data, spec.elements),
         members=members,
+        security=Security(**config.security.model_dump()),
         model_root=root,
         model_cid=Cid.parse(cid).binary,
     )
     return contract
+
+
+def _put_at_stake(contract: FederationContract, chain: EmbeddedChain, config: RunConfig) -> None:
+    """Each member deposits what its stake lacks, so that the contract takes its updates."""
+    for index in range(config.data.clients if config.security.stake else 0):
+        member = chain.account("member", index)
+        lacking = config.security.stake - contract.stake_of(member.address)
+        if lacking > 0:
+            contract.stake(member, lacking)
 
 
 def _client_data(data: PreparedData, index: int) -> ClientData:

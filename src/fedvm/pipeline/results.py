@@ -191,7 +191,7 @@ class RunReport:
     name: str
     seed: int
     data: DataFacts
-    rules: Mapping[str, int]
+    rules: Mapping[str, int | str]
     rounds: tuple[RoundRow, ...]
     baseline: BaselineFacts | None
     model: ModelFacts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,20 +155,16 @@ def _describe(data: PreparedData) -> str:
     )
 
 
-def _rules(trained: Trained) -> dict[str, int]:
+def _rules(trained: Trained) -> dict[str, int | str]:
+    """The rules by the contract's names, and the greatest weight that follows from them."""
     rules = trained.contract.rules()
-    names = (
-        "minClients",
-        "minExamples",
-        "maxExamples",
-        "maxSumSquares",
-        "elements",
-        "fractionBits",
-        "roundSeconds",
-        "minAccuracyPpm",
-        "maxLossMicros",
-    )
-    return dict(zip(names, rules.as_tuple(), strict=True))
+    named = {_camel(name): value for name, value in asdict(rules).items()}
+    return {**named, "aggregator": "0x" + rules.aggregator.hex(), "maxWeight": rules.max_weight}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def _model_facts(
