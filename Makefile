@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format bench bench-compiler bench-contracts bench-accuracy contracts artifacts clean
+.PHONY: help demo test test-all prove lint format bench bench-compiler bench-contracts bench-accuracy contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,9 +39,18 @@ demo: $(VENV)/.runtime ## Train with 16 phones under a contract's rules, then as
 test: lint contracts ## Lint and the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: lint contracts ## All tests, the slow ones and long fuzzing too
+test-all: lint contracts prove ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
 	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test testFuzz
+
+# An environment of its own: Halmos pins another z3 than the tests of the compiler use.
+.venv-prove/.installed: contracts/symbolic-requirements.txt
+	$(PYTHON) -m venv .venv-prove
+	.venv-prove/bin/pip install --quiet --requirement $<
+	@touch $@
+
+prove: contracts/node_modules/.installed .venv-prove/.installed ## Prove the arithmetic and trees of the contracts for all inputs (Halmos)
+	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/.venv-prove/bin/halmos --match-contract 'Proofs$$' --loop 34 --solver-timeout-assertion 120000
 
 contracts: contracts/node_modules/.installed ## Test the Solidity sources and compare their gas snapshot
 	cd contracts && node_modules/.bin/forge build
@@ -77,4 +86,4 @@ bench-accuracy: $(VENV)/.dev ## Test accuracy of the federated recipes, with DAT
 	$(BIN)/python benchmarks/bench_accuracy.py --data $(DATA)
 
 clean: ## Remove what was built, not the runs
-	rm -rf $(VENV) contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build
+	rm -rf $(VENV) .venv-prove contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build
