@@ -9,7 +9,7 @@ import pytest
 from eth_account import Account
 
 from fedvm.chain.errors import KeyFileError
-from fedvm.chain.keys import load_key
+from fedvm.chain.keys import create_key_file, load_key, read_key_file
 
 KEY = "0x" + "4c" * 32
 
@@ -66,3 +66,32 @@ def test_says_where_to_put_one(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OTHER=1\n")
     with pytest.raises(KeyFileError, match="no PRIVATE_KEY"):
         load_key(tmp_path / ".env")
+
+
+def test_a_new_key_file_is_its_owners_alone_and_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "client.key"
+    made = create_key_file(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert read_key_file(file).address == made.address
+    assert create_key_file(tmp_path / "other.key").address != made.address
+    before = file.read_text()
+    with pytest.raises(KeyFileError, match="never overwritten"):
+        create_key_file(file)
+    assert file.read_text() == before
+    with pytest.raises(KeyFileError, match="cannot be written"):
+        create_key_file(tmp_path / "nowhere" / "client.key")
+
+
+def test_a_key_file_that_others_may_read_or_that_holds_no_key_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "client.key"
+    create_key_file(file)
+    file.chmod(0o640)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        read_key_file(file)
+    file.chmod(0o600)
+    file.write_text("secret words")
+    with pytest.raises(KeyFileError, match="not a private key") as caught:
+        read_key_file(file)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(KeyFileError, match="cannot be read"):
+        read_key_file(tmp_path / "none")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import settings, small_config, write_digits
+from small_run import settings, small_config
 
 from fedvm.cli import main
 from fedvm.pipeline.results import RunReport
@@ -29,11 +29,6 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 def flags(digits: Path, out: Path) -> list[str]:
     """The small run as flags."""
     return [f"--set={key}={value}" for key, value in settings(digits, out).items()]
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_digits(tmp_path_factory.mktemp("digits") / "images")
 
 
 @pytest.fixture(scope="session")

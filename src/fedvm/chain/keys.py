@@ -1,4 +1,4 @@
-"""The private key for a real network: from the environment or ``.env``, never from git, never shown."""
+"""Private keys: a real network's from the environment or ``.env``, a client's in a file; never shown."""
 
 from __future__ import annotations
 
@@ -41,18 +41,52 @@ def load_key(env_file: Path | str = ".env") -> LocalAccount:
     return _account(value, str(path))
 
 
+def create_key_file(path: Path | str) -> LocalAccount:
+    """Make a new key, keep it in a file that only its owner can read, and return its account.
+
+    The file holds 0x and 64 hexadecimal digits. Raises :class:`KeyFileError` if it exists already, so that no key
+    is ever overwritten, or cannot be written.
+    """
+    account: LocalAccount = Account.create()
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists; a key is never overwritten: name another file") from None
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write("0x" + bytes(account.key).hex() + "\n")
+    return account
+
+
+def read_key_file(path: Path | str) -> LocalAccount:
+    """The account of a file that :func:`create_key_file` wrote.
+
+    Raises :class:`KeyFileError` if it cannot be read, holds no key, or others than its owner may read it.
+    """
+    file = Path(path)
+    try:
+        shared = file.stat().st_mode & 0o077
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path} cannot be read: {error}") from None
+    if shared:
+        raise KeyFileError(f"others may read {path}: make it yours alone (chmod 600 {path})")
+    return _account(text, str(path))
+
+
 def _account(text: str, source: str) -> LocalAccount:
     digits = text.strip().removeprefix("0x")
     if not re.fullmatch(r"[0-9a-fA-F]{64}", digits):
         raise KeyFileError(
-            f"{VARIABLE} from {source} is not a private key: 64 hexadecimal digits wanted, "
+            f"what {source} holds is not a private key: 64 hexadecimal digits wanted, "
             f"{len(digits)} characters found"
         )
     try:
         account: LocalAccount = Account.from_key(bytes.fromhex(digits))
     except Exception:
         # No chaining: the library's message may quote the value.
-        raise KeyFileError(f"{VARIABLE} from {source} is out of the range of keys") from None
+        raise KeyFileError(f"what {source} holds is out of the range of keys") from None
     return account
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli import commands
+from fedvm.cli.commands import keys
 
 app = typer.Typer(
     name="fedvm",
@@ -39,3 +40,4 @@ def root(
 
 for command in commands.ALL:
     app.command(command.name, epilog=command.epilog())(command.function)
+app.add_typer(keys.GROUP, name="keys")

@@ -19,6 +19,10 @@ class TermsError(FederationError, ValueError):
     """A server's message asks a client to sign what it should not, or cannot be read."""
 
 
+class EngineError(FederationError):
+    """Flower's SuperLink cannot be reached, started or used."""
+
+
 class LedgerMismatch(FederationError):
     """Chain, store and run disagree about the model."""
 

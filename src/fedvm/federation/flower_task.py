@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from flwr.app import Message
 from flwr.supercore.task_identity import TaskIdentity
@@ -18,15 +19,29 @@ SERVER_NODE_ID = 1
 """Node id of the ServerApp; the value Flower's SuperLink uses."""
 
 
+Identity = tuple[Any, Any, Any]
+"""Flower's task id, run id and node id of a process, whole numbers, or None where nothing is set."""
+
+
+def current_identity() -> Identity:
+    """Of this process."""
+    return (TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id)
+
+
+def set_identity(identity: Identity) -> None:
+    """Let messages created in this process from now on carry `identity`."""
+    TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = identity
+
+
 @contextmanager
 def task_identity(*, run_id: int, node_id: int) -> Iterator[None]:
     """Let messages created inside the block carry this run and sender; restores the previous identity."""
-    before = (TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id)
-    TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = 1, run_id, node_id
+    before = current_identity()
+    set_identity((1, run_id, node_id))
     try:
         yield
     finally:
-        TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id = before
+        set_identity(before)
 
 
 def set_server_identity(run_id: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from eth_account import Account
 from flwr.app import ArrayRecord, Context, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
@@ -27,6 +28,9 @@ from fedvm.federation.schema import FederationSettings
 from fedvm.federation.strategy import Accountable
 from fedvm.learning.data import Normalisation
 from fedvm.learning.models import ModelSpec, build_model
+
+_SHARE_OF_DEADLINE = 0.9
+"""Replies are waited for during this share of a round's time; the rest is for settling it on chain."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +59,35 @@ def image_nodes(
     """A node a client, each with its own key (hex), running the image app or an adversary's version."""
     if len(keys) != settings.clients:
         raise SettingsError(f"{settings.clients} clients need as many keys, not {len(keys)}")
-    common = {"model": model, "training": settings.training, "seed": seed, "normalisation": normalisation}
-    honest = image_client_app(data=data, mods=[fedvm_mod], **common)  # type: ignore[arg-type]
+    common = {"model": model, "data": data, "seed": seed, "normalisation": normalisation}
+    honest = image_app(settings, None, **common)  # type: ignore[arg-type]
     configs: list[UserConfig] = [{KEY: key} for key in keys]
     nodes = make_nodes(honest, configs)
-    for index, kind in settings.adversaries.items():
-        adversary = ADVERSARIES[kind]
-        app = image_client_app(
-            data=_spoilt(data, kind),
-            mods=adversary.mods(),
-            **common,  # type: ignore[arg-type]
-        )
+    for index in settings.adversaries:
+        app = image_app(settings, index, **common)  # type: ignore[arg-type]
         nodes[index] = Node(nodes[index].node_id, nodes[index].config, app)
     return nodes
+
+
+def image_app(
+    settings: FederationSettings,
+    index: int | None,
+    *,
+    model: ModelSpec,
+    data: DataLoader,
+    seed: int,
+    normalisation: Normalisation | None = None,
+) -> ClientApp:
+    """The image app of client `index`: an adversary's version if it is one, an honest one for None."""
+    kind = None if index is None else settings.adversaries.get(index)
+    return image_client_app(
+        model=model,
+        data=data if kind is None else _spoilt(data, kind),
+        training=settings.training,
+        seed=seed,
+        normalisation=normalisation,
+        mods=[fedvm_mod] if kind is None else ADVERSARIES[kind].mods(),
+    )
 
 
 def server_app(run: Callable[[Grid], None]) -> ServerApp:
@@ -86,8 +106,9 @@ def run_federation(
     *,
     ledger: Ledger,
     store: Store,
-    nodes: Sequence[Node],
-    keys: Sequence[str],
+    nodes: Sequence[Node] = (),
+    keys: Sequence[str] = (),
+    grid: Grid | None = None,
     initial: ArrayRecord,
     seed: int,
     workers: int = 0,
@@ -99,14 +120,16 @@ def run_federation(
     """Run, or resume, a federation up to `settings.rounds` rounds of the contract behind `ledger`.
 
     nodes: as `image_nodes` makes them, or a user's own apps with `fedvm_mod`; node i signs with keys[i],
-    which is used here for its address alone. initial: the model's state (round 1's values; its layout later).
+    which is used here for its address alone. grid: where the clients are if they are not `nodes` in this process;
+    then each node is asked for its address, and a round's replies are waited for as long as its deadline
+    allows. initial: the model's state (round 1's values; its layout later).
     workers: processes that train clients, 0 for this one; results are the same. evaluate_fn: server-side
     test. Raises as `run_rounds`; KeyboardInterrupt passes through after the workers have been stopped, and
     the same call resumes.
     """
     watch = watch or Watch()
     members = {node.node_id: _address(key) for node, key in zip(nodes, keys, strict=True)}
-    federation = Federation(ledger, store, members)
+    federation = Federation(ledger, store, members if grid is None else None)
     inner = FedAvg(
         fraction_train=settings.fraction_train,
         fraction_evaluate=settings.fraction_evaluate,
@@ -117,6 +140,8 @@ def run_federation(
     strategy = Accountable(inner, federation=federation)
     results: list[FederationResult] = []
 
+    timeout = _SHARE_OF_DEADLINE * ledger.rules().round_seconds
+
     def run(grid: Grid) -> None:
         results.append(
             run_rounds(
@@ -124,6 +149,7 @@ def run_federation(
                 grid,
                 initial,
                 rounds=settings.rounds,
+                timeout=timeout,
                 evaluate_fn=evaluate_fn,
                 journal=journal,
                 round_config=lambda number: {LEARNING_RATE: _rate(settings, number)},
@@ -133,11 +159,14 @@ def run_federation(
             )
         )
 
+    if grid is not None:
+        run(grid)
+        return results[0]
     with InProcessGrid(
         nodes, seed=seed, workers=workers, client_timeout=client_timeout, on_finished=watch.on_client
-    ) as grid:
-        context = Context(grid.run.run_id, SERVER_NODE_ID, {}, RecordDict(), {})
-        server_app(run)(grid, context)
+    ) as own_grid:
+        context = Context(own_grid.run.run_id, SERVER_NODE_ID, {}, RecordDict(), {})
+        server_app(run)(own_grid, context)
     if not results:
         raise FederationError("the ServerApp returned without a result")
     return results[0]

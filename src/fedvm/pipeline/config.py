@@ -21,6 +21,9 @@ PartitionScheme = Literal["iid", "dirichlet", "shard", "pathological", "linear",
 ScheduleName = Literal["constant", "cosine", "linear", "step"]
 
 
+Engine = Literal["inprocess", "flower-simulation", "deployment"]
+
+
 class Table(BaseModel):
     """A TOML table: unknown keys are refused, values cannot change afterwards."""
 
@@ -102,6 +105,21 @@ class FederationTable(Table):
     min_train_nodes: int = Field(default=2, ge=1)
     min_evaluate_nodes: int = Field(default=2, ge=0)
     min_available_nodes: int = Field(default=2, ge=1)
+    engine: Engine = "inprocess"  # where the clients run; never changes results
+
+
+class DeploymentTable(Table):
+    """With `engine = "deployment"`: the SuperLink, and who the clients are.
+
+    superlink: `host:port`; root_certificates: PEM file to check its certificate against; insecure: no TLS, for
+    loopback only. members: the clients' addresses (`fedvm keys new`), in the order of their partition-id;
+    without it the members are those of the run's seed, as in a simulation.
+    """
+
+    superlink: str | None = None
+    root_certificates: Path | None = None
+    insecure: bool = False
+    members: tuple[str, ...] = ()
 
 
 class RulesTable(Table):
@@ -203,6 +221,7 @@ class RunConfig(Table):
     model: ModelTable = ModelTable()
     training: TrainingTable = TrainingTable()
     federation: FederationTable = FederationTable()
+    deployment: DeploymentTable = DeploymentTable()
     rules: RulesTable = RulesTable()
     security: SecurityTable = SecurityTable()
     adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)
@@ -237,6 +256,21 @@ class RunConfig(Table):
                 f"when {train} train in a round, fewer than rules.min_clients = {self.rules.min_clients}: "
                 "lower federation.fraction_train or rest_rounds"
             )
+        members = self.deployment.members
+        if members and len(members) != clients:
+            raise ValueError(
+                f"deployment.members names {len(members)} members but data.clients = {clients}: make them agree"
+            )
+        if members and self.federation.engine != "deployment":
+            raise ValueError(
+                'deployment.members needs federation.engine = "deployment": nobody here has their keys'
+            )
+        if members and self.security.stake:
+            raise ValueError(
+                "deployment.members cannot stake on a chain of this process: leave security.stake out"
+            )
+        if self.adversaries and self.federation.engine == "deployment":
+            raise ValueError("adversaries can be simulated only: leave them out, or use another engine")
         for client in self.adversaries:
             if not 0 <= client < clients:
                 raise ValueError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from eth_utils.address import to_checksum_address
 from flwr.app import ArrayRecord, MetricRecord
 from web3.types import Nonce
 from web3.utils import get_create_address
@@ -29,6 +31,7 @@ from fedvm.learning.training import evaluate
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.directory import RunDirectory
+from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.preflight import example_cap
@@ -68,10 +71,9 @@ def federate(
     Raises ConfigError when every round failed, and what `fedvm.federation` raises.
     """
     spec = ModelSpec.for_data(config.model.name, data.images)
-    settings = _settings(config)
+    settings = federation_settings(config)
     initial = initial_arrays(spec, config.run.seed)
-    keys = [chain.account("member", index).key.hex() for index in range(config.data.clients)]
-    clients = {str(chain.account("member", index).address): index for index in range(config.data.clients)}
+    clients = {address: index for index, address in enumerate(_members(config, chain))}
     contract = _contract(config, data, chain, store, initial, list(clients))
     _put_at_stake(contract, chain, config)
     reference = ChainRef("embedded", directory.chain.name)
@@ -90,26 +92,33 @@ def federate(
         wanted = number % config.evaluation.every == 0 or number == config.federation.rounds
         return _test(config, data, spec, arrays, settings.training.device) if wanted else None
 
-    result = run_federation(
+    run = partial(
+        run_federation,
         settings,
         ledger=ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time),
         store=store,
-        nodes=image_nodes(
-            settings,
-            model=spec,
-            data=lambda index: _client_data(data, index),
-            keys=keys,
-            seed=config.run.seed,
-            normalisation=data.images.normalisation,
-        ),
-        keys=keys,
         initial=initial,
         seed=config.run.seed,
-        workers=config.training.workers if config.training.workers > 1 and forking_supported() else 0,
         evaluate_fn=test,
         journal=RoundJournal(directory.rounds),
         watch=Watch(on_client=on_client, on_round=on_round),
     )
+    if config.federation.engine == "inprocess":
+        keys = [chain.account("member", index).key.hex() for index in range(config.data.clients)]
+        nodes = image_nodes(
+            settings,
+            model=spec,
+            data=lambda index: client_data(data, index),
+            keys=keys,
+            seed=config.run.seed,
+            normalisation=data.images.normalisation,
+        )
+        workers = config.training.workers if config.training.workers > 1 and forking_supported() else 0
+        result = run(nodes=nodes, keys=keys, workers=workers)
+    else:
+        with flower_grid(config, data, directory) as grid:
+            grid.on_finished = on_client
+            result = run(grid=grid)
     final = [row.round for row in rows if row.final]
     if not final:
         raise ConfigError(
@@ -168,7 +177,8 @@ def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:
     )
 
 
-def _settings(config: RunConfig) -> FederationSettings:
+def federation_settings(config: RunConfig) -> FederationSettings:
+    """What the run's configuration tells the federation to do; a device of this machine."""
     training = TrainingSettings(
         **config.training.arguments(),
         device=resolve_device(config.training.device).type,
@@ -176,7 +186,7 @@ def _settings(config: RunConfig) -> FederationSettings:
     )
     return FederationSettings(
         clients=config.data.clients,
-        **config.federation.model_dump(),
+        **config.federation.model_dump(exclude={"engine"}),
         training=training,
         adversaries=config.adversaries,
     )
@@ -225,9 +235,17 @@ def _put_at_stake(contract: FederationContract, chain: EmbeddedChain, config: Ru
             contract.stake(member, lacking)
 
 
-def _client_data(data: PreparedData, index: int) -> ClientData:
+def client_data(data: PreparedData, index: int) -> ClientData:
+    """The images dealt out to client `index`."""
     part, train = data.partitions[index], data.images.train
     return ClientData(train.take(part.train_indices), train.take(part.validation_indices))
+
+
+def _members(config: RunConfig, chain: EmbeddedChain) -> list[str]:
+    """The clients' addresses: given, or derived from the run's seed."""
+    if config.deployment.members:
+        return [to_checksum_address(member) for member in config.deployment.members]
+    return [str(chain.account("member", index).address) for index in range(config.data.clients)]
 
 
 def _network(spec: ModelSpec, arrays: ArrayRecord) -> torch.nn.Module:

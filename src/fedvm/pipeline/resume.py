@@ -12,7 +12,15 @@ from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import ConfigError
 
 _NAMING = ("run.out", "run.name", "data.dataset")  # what the directory's name depends on
-_FREE = ("run.out", "training.workers", "training.device")
+_FREE = (
+    "run.out",
+    "training.workers",
+    "training.device",
+    "federation.engine",
+    "deployment.superlink",
+    "deployment.root_certificates",
+    "deployment.insecure",
+)
 
 
 def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:

@@ -11,7 +11,8 @@ from fedvm.cli.commands.deploy import COMMAND as DEPLOY
 from fedvm.cli.commands.networks import COMMAND as NETWORKS
 from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.run import COMMAND as RUN
+from fedvm.cli.commands.split import COMMAND as SPLIT
 
-ALL: tuple[Command, ...] = (RUN, PREDICT, DECISIONS, AUDIT, CHALLENGE, COMPILE, DEPLOY, NETWORKS)
+ALL: tuple[Command, ...] = (RUN, PREDICT, DECISIONS, AUDIT, CHALLENGE, COMPILE, DEPLOY, SPLIT, NETWORKS)
 
 __all__ = ["ALL", "Command"]

@@ -74,6 +74,23 @@ def run(
     min_train_nodes: Annotated[int | None, typer.Option(rich_help_panel=_FLOWER)] = None,
     min_evaluate_nodes: Annotated[int | None, typer.Option(rich_help_panel=_FLOWER)] = None,
     min_available_nodes: Annotated[int | None, typer.Option(rich_help_panel=_FLOWER)] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Where clients run: inprocess, flower-simulation (Ray) or deployment.",
+            rich_help_panel=_FLOWER,
+        ),
+    ] = None,
+    superlink: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a deployment's SuperLink.", rich_help_panel=_FLOWER)
+    ] = None,
+    root_certificates: Annotated[
+        Path | None, typer.Option(help="PEM file to check the SuperLink with.", rich_help_panel=_FLOWER)
+    ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="A SuperLink without TLS, on loopback.", rich_help_panel=_FLOWER),
+    ] = None,
     min_clients: Annotated[
         int | None, typer.Option(help="Fewer accepted updates fail the round.", rich_help_panel=_RULES)
     ] = None,
@@ -135,6 +152,10 @@ def run(
         "federation.min_train_nodes": min_train_nodes,
         "federation.min_evaluate_nodes": min_evaluate_nodes,
         "federation.min_available_nodes": min_available_nodes,
+        "federation.engine": engine,
+        "deployment.superlink": superlink,
+        "deployment.root_certificates": str(root_certificates.resolve()) if root_certificates else None,
+        "deployment.insecure": insecure,
         "rules.min_clients": min_clients,
         "rules.min_examples": min_examples,
         "rules.max_examples": max_examples,

@@ -1,0 +1,32 @@
+"""`fedvm keys`: a client's signing key, in a file of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+GROUP = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Make and look at a client's key."
+)
+
+
+@GROUP.command(epilog="Example: `fedvm keys new --out client.key`")
+def new(out: Annotated[Path, typer.Option(help="The file to make; it must not exist.")]) -> None:
+    """Make a signing key in a file that only you can read, and print its address.
+
+    The address is what the federation's owner needs to make you a member. The key itself is never printed and
+    never leaves your machine: a SuperNode reads it from `--node-config 'fedvm-key-file="client.key"'`.
+    """
+    from fedvm.chain.keys import create_key_file
+
+    typer.echo(create_key_file(out).address)
+
+
+@GROUP.command(epilog="Example: `fedvm keys show client.key`")
+def show(file: Annotated[Path, typer.Argument(help="A file that `fedvm keys new` made.")]) -> None:
+    """Print the address of a key file."""
+    from fedvm.chain.keys import read_key_file
+
+    typer.echo(read_key_file(file).address)

@@ -1,0 +1,37 @@
+"""`fedvm split`: deal a data set out into one file a client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.command import Command
+
+
+def split(
+    config: Annotated[Path, typer.Argument(help="The run's TOML file.")],
+    out: Annotated[Path, typer.Option(help="Directory for the files.")],
+) -> None:
+    """Write what `fedvm run` would deal out to each client into `client-000.npz`, `client-001.npz` …
+
+    To try a deployment with data that lie in one place: each file goes to one client's machine, whose SuperNode
+    reads it (`--node-config 'fedvm-data="client-000.npz"'`).
+    """
+    from fedvm.pipeline.client_data import save_client_data
+    from fedvm.pipeline.config_file import load_config
+    from fedvm.pipeline.data import prepare_data
+    from fedvm.pipeline.federate import client_data
+
+    wanted = load_config(config)
+    data = prepare_data(wanted)
+    out.mkdir(parents=True, exist_ok=True)
+    for index in range(wanted.data.clients):
+        own = client_data(data, index)
+        path = out / f"client-{index:03}.npz"
+        save_client_data(path, own)
+        typer.echo(f"{path}: {len(own.train)} images to train on, {len(own.validation)} to validate")
+
+
+COMMAND = Command("split", split, (("fedvm split examples/demo.toml --out parts", "a file a client"),))

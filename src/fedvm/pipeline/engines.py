@@ -1,0 +1,96 @@
+"""Where the clients run: in this process, in Flower's simulation, or on the SuperNodes of a deployment."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from fedvm.federation.errors import EngineError
+from fedvm.federation.relay import Relay, RelayGrid, own_identity
+from fedvm.federation.superlink import (
+    SuperLink,
+    failure_of,
+    simulation_superlink,
+    status,
+    stop_run,
+    submit,
+    wait_until_over,
+)
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.data import PreparedData
+from fedvm.pipeline.directory import RunDirectory
+from fedvm.pipeline.flower_project import write_app
+
+_SERVERAPP_SECONDS = 300.0
+_CHECK_EVERY = 10.0
+
+
+@contextmanager
+def flower_grid(config: RunConfig, data: PreparedData, directory: RunDirectory) -> Iterator[RelayGrid]:
+    """The grid of a Flower run of its own, for the engines flower-simulation and deployment.
+
+    Flower's files of the run lie in `flower/` of the run directory. Raises EngineError if the SuperLink cannot
+    be reached or started, or the ServerApp does not come up.
+    """
+    home = directory.path.resolve() / "flower"
+    simulated = config.federation.engine == "flower-simulation"
+    with own_identity(), ExitStack() as stack:
+        superlink = stack.enter_context(_simulation(home)) if simulated else _deployed(config)
+        relay = stack.enter_context(Relay())
+        app = write_app(home / "app", config, data, relay.socket)
+        run_id = submit(app, superlink, home, federation=_resources(config) if simulated else None)
+        try:
+            grid = relay.accept(alive=_watcher(run_id, home), seconds=_SERVERAPP_SECONDS)
+            try:
+                yield grid
+            finally:
+                grid.close()
+            wait_until_over(run_id, home)
+        except BaseException:
+            stop_run(run_id, home)
+            raise
+
+
+@contextmanager
+def _simulation(home: Path) -> Iterator[SuperLink]:
+    if importlib.util.find_spec("ray") is None:
+        raise EngineError(
+            "Flower simulates with Ray, which is not installed: pip install 'fedvm[simulation]', or run the clients "
+            "in this process with --engine inprocess"
+        )
+    with simulation_superlink(home) as superlink:
+        yield superlink
+
+
+def _deployed(config: RunConfig) -> SuperLink:
+    wanted = config.deployment
+    if wanted.superlink is None:
+        raise EngineError("engine deployment needs a running SuperLink: name it with --superlink HOST:PORT")
+    return SuperLink(wanted.superlink, wanted.root_certificates, wanted.insecure)
+
+
+def _resources(config: RunConfig) -> dict[str, int | float]:
+    """One CPU a client, as many clients at once as the run has workers."""
+    return {
+        "num-supernodes": config.data.clients,
+        "client-resources-num-cpus": 1,
+        "init-args-num-cpus": config.training.workers,
+    }
+
+
+def _watcher(run_id: int, home: Path) -> Callable[[], None]:
+    """A check, cheap to call often, that raises once Flower says that the run is over."""
+    checked = time.monotonic()
+
+    def alive() -> None:
+        nonlocal checked
+        if time.monotonic() - checked < _CHECK_EVERY:
+            return
+        if status(run_id, home).startswith("finished"):
+            raise EngineError(f"Flower ended its run {run_id}: {failure_of(run_id, home)}")
+        checked = time.monotonic()
+
+    return alive

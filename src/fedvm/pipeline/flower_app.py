@@ -1,0 +1,100 @@
+"""The Flower app of a run: what SuperLink and SuperNodes execute when the clients are not in this process.
+
+The ServerApp carries its grid to the process that runs `fedvm` (`fedvm.federation.relay`). The ClientApp does
+what the run's configuration, which travels with the app, says. A client of a simulation has the images and the
+key that the run's seed deals out to it; a client of a deployment has only what its own node config names.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from fedvm.chain.accounts import derive_account
+from fedvm.federation.client import ClientData
+from fedvm.federation.errors import TermsError
+from fedvm.federation.keys import KEY
+from fedvm.federation.relay import carry
+from fedvm.federation.server import image_app
+from fedvm.learning.data import Normalisation
+from fedvm.learning.models import ModelSpec
+from fedvm.pipeline.client_data import load_client_data
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.data import prepare_data
+from fedvm.pipeline.federate import client_data, federation_settings
+from fedvm.pipeline.flower_project import CONFIG, MODEL, SOCKET
+
+DATA = "fedvm-data"
+"""Key in a SuperNode's node config: the file with this client's own images (`fedvm.pipeline.client_data`)."""
+
+server_app = ServerApp()
+client_app = ClientApp()
+
+
+@server_app.main()
+def _serve(grid: Grid, context: Context) -> None:
+    carry(grid, str(context.run_config[SOCKET]))
+
+
+@client_app.train()
+def _train(message: Message, context: Context) -> Message:
+    return _answer(message, context)
+
+
+@client_app.evaluate()
+def _evaluate(message: Message, context: Context) -> Message:
+    return _answer(message, context)
+
+
+def _answer(message: Message, context: Context) -> Message:
+    """The reply of the client's own app, which is made anew only when a process sees another run."""
+    config = _config(str(context.run_config[CONFIG]))
+    if "partition-id" not in context.node_config:
+        raise TermsError("this node has no number: start it with --node-config 'partition-id=0 …'")
+    partition = int(str(context.node_config["partition-id"]))
+    if not 0 <= partition < config.data.clients:
+        raise TermsError(f"partition-id is {partition}; this run has clients 0 to {config.data.clients - 1}")
+    if config.federation.engine == "flower-simulation":
+        images: Callable[[int], ClientData] = _simulated_data(str(context.run_config[CONFIG]))
+        context.node_config[KEY] = derive_account(config.run.seed, "member", partition).key.hex()
+    elif DATA in context.node_config:
+        images = _own_data(str(context.node_config[DATA]))
+    else:
+        raise TermsError(f"this node has no images: start it with --node-config '{DATA}=\"images.npz\" …'")
+    return _app(config, str(context.run_config[MODEL]), partition, images)(message, context)
+
+
+def _app(config: RunConfig, model: str, partition: int, images: Callable[[int], ClientData]) -> ClientApp:
+    facts = json.loads(model)
+    return image_app(
+        federation_settings(config),
+        partition,
+        model=ModelSpec(config.model.name, tuple(facts["shape"]), facts["classes"]),
+        data=images,
+        seed=config.run.seed,
+        normalisation=Normalisation(facts["scale"], facts["offset"]),
+    )
+
+
+@lru_cache(maxsize=1)
+def _config(text: str) -> RunConfig:
+    return RunConfig.model_validate(tomllib.loads(text))
+
+
+@lru_cache(maxsize=1)
+def _simulated_data(text: str) -> Callable[[int], ClientData]:
+    data = prepare_data(_config(text))
+    return lambda partition: client_data(data, partition)
+
+
+@lru_cache(maxsize=1)
+def _own_data(path: str) -> Callable[[int], ClientData]:
+    own = load_client_data(Path(path))
+    return lambda _: own

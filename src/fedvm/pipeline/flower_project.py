@@ -1,0 +1,70 @@
+"""Writes the directory that Flower packs and sends to SuperLink and SuperNodes: the app of one run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import tomli_w
+
+import fedvm
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.config_file import dump_config
+from fedvm.pipeline.data import PreparedData
+
+CONFIG, MODEL, SOCKET = "fedvm-config", "fedvm-model", "fedvm-socket"
+"""Keys of the app's run config: the run's TOML text; the model's sizes as JSON; where `fedvm run` listens."""
+
+_MODULE = '''"""{does}"""
+
+from fedvm.pipeline.flower_app import {app}
+
+app = {app}
+'''
+
+
+def write_app(directory: Path, config: RunConfig, data: PreparedData, socket: str) -> Path:
+    """Write the app of a run into `directory` and return it.
+
+    It is a few lines that import `fedvm.pipeline.flower_app`, so every node needs this version of FedVM. The
+    configuration it carries is seen by every client.
+    """
+    if config.data.path is not None:  # a simulated client reads it from another working directory
+        found = config.data.model_copy(update={"path": config.data.path.resolve()})
+        config = config.model_copy(update={"data": found})
+    package = directory / "fedvm_run"
+    package.mkdir(parents=True, exist_ok=True)
+    normalisation = data.images.normalisation
+    model = {
+        "shape": list(data.images.shape),
+        "classes": data.images.classes,
+        "scale": normalisation.scale,
+        "offset": normalisation.offset,
+    }
+    project = {
+        "project": {
+            "name": "fedvm-run",
+            "version": "1.0.0",
+            "license": "Apache-2.0",
+            "dependencies": [f"fedvm=={fedvm.__version__}"],
+        },
+        "tool": {
+            "flwr": {
+                "app": {
+                    "publisher": "fedvm",
+                    "components": {
+                        "serverapp": "fedvm_run.server:app",
+                        "clientapp": "fedvm_run.client:app",
+                    },
+                    "config": {CONFIG: dump_config(config), MODEL: json.dumps(model), SOCKET: socket},
+                }
+            }
+        },
+    }
+    (directory / "pyproject.toml").write_text(tomli_w.dumps(project), encoding="utf-8")
+    (package / "__init__.py").write_text('"""A run of FedVM."""\n', encoding="utf-8")
+    server = _MODULE.format(does="Carries the grid to `fedvm run`.", app="server_app")
+    (package / "server.py").write_text(server, encoding="utf-8")
+    client = _MODULE.format(does="Trains as the run says.", app="client_app")
+    (package / "client.py").write_text(client, encoding="utf-8")
+    return directory

@@ -1,0 +1,85 @@
+"""What the clients of a deployment are given: a key each, and a file of images each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eth_account import Account
+from small_run import settings, small_config
+from test_cli import call
+
+from fedvm.cli import main
+from fedvm.federation import ClientData
+from fedvm.learning.errors import DataError
+from fedvm.pipeline.client_data import load_client_data, save_client_data
+from fedvm.pipeline.config_file import save_config
+from fedvm.pipeline.data import prepare_data
+from fedvm.pipeline.federate import client_data
+
+
+def test_a_key_is_made_shown_by_its_address_and_kept_private(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "client.key"
+    status, made, _ = call(capsys, "keys", "new", "--out", str(file))
+    key = file.read_text().strip()
+    assert status == 0 and made.strip() == Account.from_key(key).address and key not in made
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert call(capsys, "keys", "show", str(file))[:2] == (0, made)
+    status, _, complaint = call(capsys, "keys", "new", "--out", str(file))
+    assert status == 2 and "never overwritten" in complaint
+
+
+def test_split_writes_what_a_run_deals_out(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(digits, tmp_path / "run")
+    save_config(config, tmp_path / "small.toml")
+    status, printed, _ = call(capsys, "split", str(tmp_path / "small.toml"), "--out", str(tmp_path / "parts"))
+    assert status == 0 and len(printed.splitlines()) == 4
+    data = prepare_data(config)
+    for index in range(4):
+        own, dealt = load_client_data(tmp_path / f"parts/client-{index:03}.npz"), client_data(data, index)
+        assert np.array_equal(own.train.images, dealt.train.images)
+        assert np.array_equal(own.train.labels, dealt.train.labels)
+        assert np.array_equal(own.validation.images, dealt.validation.images)
+        assert np.array_equal(own.validation.labels, dealt.validation.labels)
+
+
+def test_a_file_that_is_no_clients_is_named(tmp_path: Path, digits: Path) -> None:
+    own = client_data(prepare_data(small_config(digits, tmp_path / "run")), 0)
+    save_client_data(tmp_path / "own.npz", ClientData(own.train, own.validation))
+    np.savez(tmp_path / "other.npz", images=own.train.images)
+    (tmp_path / "text.npz").write_text("not an archive")
+    for name in ("other.npz", "text.npz", "none.npz"):
+        with pytest.raises(DataError, match=name):
+            load_client_data(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (("--engine", "flowers"), "federation.engine"),
+        (("--set", 'deployment.members=["0x1", "0x2"]'), "names 2 members but data.clients = 4"),
+        (("--engine", "deployment"), "adversaries can be simulated only"),
+    ],
+)
+def test_engines_that_cannot_be_are_refused_before_anything_is_made(
+    changes: tuple[str, ...],
+    complaint: str,
+    tmp_path: Path,
+    digits: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    flags = [f"--set={key}={value}" for key, value in settings(digits, out).items()]
+    status, _, said = call(capsys, "run", *flags, *changes)
+    assert status == 2 and complaint in said and not out.exists()
+
+
+def test_help_names_the_engines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "flower-simulation" in capsys.readouterr().out

@@ -1,0 +1,124 @@
+"""The same clients in this process and in Flower: the same model, to the bit."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from flwr.app import Context, Message, RecordDict
+from small_run import small_config
+
+from fedvm.chain.embedded import open_chain
+from fedvm.chain.keys import create_key_file
+from fedvm.federation import InProcessGrid, make_nodes
+from fedvm.federation.errors import EngineError, TermsError
+from fedvm.federation.flower_task import set_server_identity
+from fedvm.federation.identity import Question
+from fedvm.federation.superlink import SuperLink
+from fedvm.pipeline import federate as federating
+from fedvm.pipeline.client_data import save_client_data
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.data import PreparedData, prepare_data
+from fedvm.pipeline.directory import RunDirectory
+from fedvm.pipeline.engines import flower_grid
+from fedvm.pipeline.events import Observer
+from fedvm.pipeline.flower_app import DATA, client_app
+from fedvm.pipeline.flower_project import write_app
+from fedvm.store import ContentStore
+
+
+def honest(digits: Path, out: Path, engine: str, *members: str) -> RunConfig:
+    """The small run without its adversaries, whom only a simulation knows."""
+    settings = small_config(digits, out).model_dump(mode="json", exclude={"adversaries"})
+    settings["federation"]["engine"] = engine
+    settings["deployment"]["members"] = members
+    return RunConfig.model_validate(settings)
+
+
+def run_config_of(app: Path) -> dict[str, str]:
+    """What Flower gives every node of an app."""
+    project = tomllib.loads((app / "pyproject.toml").read_text())
+    return dict(project["tool"]["flwr"]["app"]["config"])
+
+
+def digest_of(config: RunConfig) -> str:
+    """Root of the model that the run's rounds come to, without what follows them."""
+    directory = RunDirectory(config.out)
+    with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
+        store = ContentStore(directory.store)
+        trained = federating.federate(config, prepare_data(config), chain, store, directory, Observer())
+    return trained.model_root.hex()
+
+
+def test_clients_with_keys_and_images_of_their_own_come_to_the_digest_of_the_run(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dealt = prepare_data(honest(digits, tmp_path, "inprocess"))
+    members, configs = [], []
+    for index in range(4):
+        key, images = tmp_path / f"{index}.key", tmp_path / f"{index}.npz"
+        members.append(create_key_file(key).address)
+        save_client_data(images, federating.client_data(dealt, index))
+        configs.append({"fedvm-key-file": str(key), DATA: str(images)})
+
+    @contextmanager
+    def deployed(config: RunConfig, data: PreparedData, _: RunDirectory) -> Iterator[InProcessGrid]:
+        app = write_app(tmp_path / "app", config, data, "/no/socket")
+        nodes = make_nodes(client_app, configs)
+        with InProcessGrid(nodes, seed=99, run_config=run_config_of(app)) as grid:
+            yield grid
+
+    monkeypatch.setattr(federating, "flower_grid", deployed)
+    here = digest_of(honest(digits, tmp_path / "here", "inprocess"))
+    assert digest_of(honest(digits, tmp_path / "there", "deployment", *members)) == here
+
+
+@pytest.mark.parametrize(
+    ("node_config", "complaint"),
+    [
+        ({}, "no number"),
+        ({"partition-id": 4}, "clients 0 to 3"),
+        ({"partition-id": 1}, "no images"),
+        ({"partition-id": 1, DATA: "parts/none.npz"}, r"parts/none\.npz is no file of a client's images"),
+    ],
+)
+def test_a_node_that_lacks_something_says_what(
+    node_config: dict[str, str | int], complaint: str, tmp_path: Path, digits: Path
+) -> None:
+    config = honest(digits, tmp_path / "run", "deployment")
+    app = write_app(tmp_path / "app", config, prepare_data(config), "/no/socket")
+    set_server_identity(1)
+    question = Question(1, "0x" + "ab" * 20, bytes(32)).content()
+    message = Message(question, dst_node_id=1, message_type="train")
+    context = Context(1, 1, dict(node_config), RecordDict(), dict(run_config_of(app)))
+    with pytest.raises((TermsError, ValueError), match=complaint):
+        client_app(message, context)
+
+
+def test_a_deployment_needs_to_know_its_superlink(tmp_path: Path, digits: Path) -> None:
+    config = honest(digits, tmp_path / "run", "deployment")
+    with (
+        pytest.raises(EngineError, match="--superlink HOST:PORT"),
+        flower_grid(config, prepare_data(config), RunDirectory(config.out)),
+    ):
+        pass
+    with pytest.raises(EngineError, match="host:port"):
+        SuperLink("https://example.org")
+    with pytest.raises(EngineError, match="no such file of root certificates"):
+        SuperLink("example.org:8000", tmp_path / "none.pem")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'fedvm[simulation]'"
+)
+def test_flowers_simulation_comes_to_the_digest_of_this_process(tmp_path: Path, digits: Path) -> None:
+    """With the adversaries; half of the clients drawn in each round, so the draw is the same too."""
+    changes = {"federation__fraction_train": 0.75, "rules__min_clients": 2}
+    here = digest_of(small_config(digits, tmp_path / "here", **changes))
+    there = small_config(digits, tmp_path / "there", federation__engine="flower-simulation", **changes)
+    assert digest_of(there) == here
