@@ -22,20 +22,16 @@ abstract contract DataDemands is IDisputes, PullPayments {
     /// Longest preimage of any well-formed node or leaf: an update's leaf has 313 bytes, an aggregate's 521.
     uint256 public constant MAX_PREIMAGE_BYTES = 521;
 
-    /// Federation whose proposals are disputed here: it created this contract.
-    IFederation public immutable federation;
+    /// Federation whose proposals are disputed here.
+    IFederation public federation;
+    /// Length of the model's vector; here, since it fits into the same slot.
+    uint64 public elements;
     /// Seconds to answer a demand.
-    uint64 public immutable answerSeconds;
+    uint32 public answerSeconds;
     /// Wei that a demand costs.
-    uint256 public immutable demandFee;
+    uint256 public demandFee;
 
     mapping(bytes32 proposal => mapping(bytes32 hash => Demand)) private _demands;
-
-    constructor(uint64 answerSeconds_, uint256 demandFee_) {
-        federation = IFederation(msg.sender);
-        answerSeconds = answerSeconds_;
-        demandFee = demandFee_;
-    }
 
     /// @inheritdoc IDisputes
     // A demand holds a time beside what is compared here.

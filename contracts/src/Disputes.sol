@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
+
 import {DataDemands} from "./DataDemands.sol";
 import {
     CommitmentProof,
@@ -10,6 +12,7 @@ import {
     VectorNode,
     VectorPlace
 } from "./interfaces/IDisputes.sol";
+import {IFederation} from "./interfaces/IFederation.sol";
 import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {MeanLib} from "./libraries/MeanLib.sol";
@@ -20,20 +23,27 @@ import {VectorNodes} from "./libraries/VectorNodes.sol";
 import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
 
 /// @title Disputes
-/// @notice Fraud proofs about the proposals of the federation that created it; see `IDisputes`.
-contract Disputes is IDisputes, DataDemands {
-    /// Length of the model's vector.
-    uint64 public immutable elements;
-
+/// @notice Fraud proofs about the proposals of one federation; see `IDisputes`.
+/// @dev Deployed once and cloned by `FederationFactory`.
+contract Disputes is IDisputes, DataDemands, Initializable {
     mapping(bytes32 digest => uint256 blockNumber) private _committedAt;
 
-    /// @param elements_ Length of the model's vector.
-    /// @param answerSeconds_ Seconds to answer a demand for data.
-    /// @param demandFee_ Wei that such a demand costs.
-    constructor(uint64 elements_, uint64 answerSeconds_, uint256 demandFee_)
-        DataDemands(answerSeconds_, demandFee_)
+    /// @notice Makes what clones run; itself it can never be initialised.
+    constructor() {
+        _disableInitializers();
+    }
+
+    /// @inheritdoc IDisputes
+    function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_, uint256 demandFee_)
+        external
+        initializer
     {
+        federation = federation_;
         elements = elements_;
+        // `SecurityLib` bounds it by thirty days.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        answerSeconds = uint32(answerSeconds_);
+        demandFee = demandFee_;
     }
 
     /// @inheritdoc IDisputes

@@ -2,13 +2,13 @@
 pragma solidity 0.8.37;
 
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 
-import {Disputes} from "./Disputes.sol";
 import {Escrow} from "./Escrow.sol";
-import {IFederation} from "./interfaces/IFederation.sol";
+import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {MerkleSumTree, UpdatePlace} from "./libraries/MerkleSumTree.sol";
@@ -19,7 +19,9 @@ import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 
 /// @title Federation
 /// @notice Rules, members and rounds of one federation; see `IFederation`.
-contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
+/// @dev Deployed once and cloned by `FederationFactory`. Nothing is immutable but the name and version of the typed
+///      data, which all clones share; the domain's address is that of the clone.
+contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 {
     using EnumerableSet for EnumerableSet.AddressSet;
     using RoundLib for Round;
     using RulesLib for Rules;
@@ -48,15 +50,11 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
     /// @inheritdoc IFederation
     bytes32 public modelRoot;
     /// @inheritdoc IFederation
-    // In storage beside the rules, since minimal clones share their code.
-    // slither-disable-next-line immutable-states
     bytes32 public rulesHash;
-
     /// @inheritdoc IFederation
     mapping(address member => uint64 roundId) public lastAccepted;
-
     /// @inheritdoc IFederation
-    address public immutable disputes;
+    address public disputes;
 
     Rules private _rules;
     Security private _security;
@@ -76,40 +74,45 @@ contract Federation is IFederation, Escrow, Ownable2Step, EIP712 {
         _;
     }
 
-    /// @param owner_ Sets members and the coordinator; handed over in two steps.
-    /// @param coordinator_ Runs the rounds.
-    /// @param rules_ Rules; each in its range, see `RulesLib.validate`.
-    /// @param security_ Bond, stake, fees and windows; each in its range, see `SecurityLib.validate`.
-    /// @param members_ First members, no one twice, at least the quorum.
-    /// @param modelRoot_ Root of the model that round 1 trains from.
-    /// @param modelCid Binary CIDv1 of that model in the store.
-    constructor(
-        address owner_,
-        address coordinator_,
-        Rules memory rules_,
-        Security memory security_,
-        address[] memory members_,
-        bytes32 modelRoot_,
-        bytes memory modelCid
-    ) Ownable(owner_) EIP712("FedVM", "1") {
-        require(coordinator_ != address(0), InvalidParameter("coordinator"));
-        require(modelRoot_ != 0, InvalidParameter("modelRoot"));
-        require(modelCid.length > 0 && modelCid.length <= ContentId.MAX_BYTES, InvalidParameter("modelCid"));
+    /// @notice Makes what clones run; itself it can never be initialised, and belongs to nobody.
+    constructor() Ownable(address(this)) EIP712("FedVM", "1") {
+        _disableInitializers();
+    }
+
+    /// @inheritdoc IFederation
+    function initialize(FederationParameters calldata parameters, Sidecars calldata sidecars)
+        external
+        initializer
+    {
+        require(parameters.owner != address(0), OwnableInvalidOwner(address(0)));
+        require(parameters.coordinator != address(0), InvalidParameter("coordinator"));
+        require(parameters.modelRoot != 0, InvalidParameter("modelRoot"));
+        require(ContentId.isPlausible(parameters.modelCid), InvalidParameter("modelCid"));
+        Rules memory rules_ = parameters.rules;
         rules_.validate();
-        rules_.validateMemberCount(members_.length);
+        rules_.validateMemberCount(parameters.members.length);
+        Security memory security_ = parameters.security;
         security_.validate();
 
-        coordinator = coordinator_;
-        modelRoot = modelRoot_;
+        _transferOwnership(parameters.owner);
+        coordinator = parameters.coordinator;
+        modelRoot = parameters.modelRoot;
         _rules = rules_;
         rulesHash = rules_.hash();
         _security = security_;
-        disputes = address(new Disputes(rules_.elements, security_.answerSeconds, security_.demandFee));
-        emit FederationCreated(owner_, coordinator_, rulesHash, rules_, modelRoot_, modelCid);
-        emit SecuritySet(security_, disputes);
-        emit CoordinatorReplaced(address(0), coordinator_);
-        for (uint256 i = 0; i < members_.length; ++i) {
-            _addMember(members_[i]);
+        disputes = sidecars.disputes;
+        emit FederationCreated(
+            parameters.owner,
+            parameters.coordinator,
+            rulesHash,
+            rules_,
+            parameters.modelRoot,
+            parameters.modelCid
+        );
+        emit SecuritySet(security_, sidecars.disputes);
+        emit CoordinatorReplaced(address(0), parameters.coordinator);
+        for (uint256 i = 0; i < parameters.members.length; ++i) {
+            _addMember(parameters.members[i]);
         }
     }
 

@@ -5,7 +5,7 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {Disputes} from "../src/Disputes.sol";
 import {Federation} from "../src/Federation.sol";
-import {IFederation} from "../src/interfaces/IFederation.sol";
+import {FederationParameters, IFederation} from "../src/interfaces/IFederation.sol";
 import {Rules, RulesLib} from "../src/libraries/RulesLib.sol";
 import {Security, SecurityLib} from "../src/libraries/SecurityLib.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -100,7 +100,7 @@ contract FederationCreationTest is FederationFixture {
         vm.assertEq(Disputes(created.disputes()).demandFee(), type(uint128).max);
     }
 
-    function test_createsTheContractThatHearsItsDisputes() public view {
+    function test_hasAContractThatHearsItsDisputes() public view {
         Disputes disputes = Disputes(federation.disputes());
         vm.assertEq(address(disputes.federation()), address(federation));
         vm.assertEq(uint256(disputes.elements()), defaultRules().elements);
@@ -149,23 +149,30 @@ contract FederationCreationTest is FederationFixture {
     }
 
     function test_refusesEmptyParameters() public {
-        Rules memory rules = defaultRules();
-        Security memory security = defaultSecurity();
-        bytes memory cid = cidOf("initial");
+        FederationParameters memory parameters = parametersOf(defaultRules(), defaultSecurity());
+        parameters.owner = address(0);
         vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableInvalidOwner.selector, address(0)));
-        new Federation(address(0), coordinator, rules, security, members, INITIAL_ROOT, cid);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "coordinator"));
-        new Federation(owner, address(0), rules, security, members, INITIAL_ROOT, cid);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelRoot"));
-        new Federation(owner, coordinator, rules, security, members, 0, cid);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelCid"));
-        new Federation(owner, coordinator, rules, security, members, INITIAL_ROOT, "");
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "modelCid"));
-        new Federation(owner, coordinator, rules, security, members, INITIAL_ROOT, new bytes(65));
+        createFederation(parameters);
+        parameters = parametersOf(defaultRules(), defaultSecurity());
+        parameters.coordinator = address(0);
+        expectInvalidParameter(parameters, "coordinator");
+        parameters = parametersOf(defaultRules(), defaultSecurity());
+        parameters.modelRoot = 0;
+        expectInvalidParameter(parameters, "modelRoot");
+        parameters = parametersOf(defaultRules(), defaultSecurity());
+        parameters.modelCid = "";
+        expectInvalidParameter(parameters, "modelCid");
+        parameters.modelCid = new bytes(65);
+        expectInvalidParameter(parameters, "modelCid");
     }
 
     function create(Rules memory rules) private returns (Federation) {
         return createFederation(rules, defaultSecurity());
+    }
+
+    function expectInvalidParameter(FederationParameters memory parameters, string memory name) private {
+        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, name));
+        createFederation(parameters);
     }
 
     function expectInvalidSecurity(Security memory security, string memory name) private {

@@ -23,7 +23,7 @@ from typing import Any
 
 CONTRACTS = Path(__file__).resolve().parent.parent
 ARTIFACTS = CONTRACTS.parent / "src" / "fedvm" / "chain" / "artifacts"
-NAMES = ("Federation", "Disputes", "ModelService", "InferenceSession")
+NAMES = ("FederationFactory", "Federation", "Disputes", "ModelService", "InferenceSession")
 SETTINGS = ("optimizer", "evmVersion", "viaIR")
 
 

@@ -5,6 +5,7 @@ import {AggregationNode} from "../libraries/AggregationTree.sol";
 import {Commitment} from "../libraries/CommitmentTree.sol";
 import {SumNode} from "../libraries/MerkleSumTree.sol";
 import {Chunk} from "../libraries/VectorTree.sol";
+import {IFederation} from "./IFederation.sol";
 import {IPullPayments} from "./IPullPayments.sol";
 
 /// @notice What was found wrong.
@@ -105,6 +106,15 @@ interface IDisputes is IPullPayments {
     error AnswerNotDue(uint64 due);
     /// @notice The proposal that the demand is about still stands.
     error StillProposed(uint64 roundId, uint16 attempt);
+
+    /// @notice Makes a new clone the court of one federation. `FederationFactory` calls it in the transaction that
+    ///         makes the clone; nobody can call it again.
+    /// @param federation Federation whose proposals are disputed here.
+    /// @param elements Length of the model's vector.
+    /// @param answerSeconds Seconds to answer a demand for data.
+    /// @param demandFee Wei that such a demand costs.
+    function initialize(IFederation federation, uint64 elements, uint64 answerSeconds, uint256 demandFee)
+        external;
 
     /// @notice Announces a proof.
     /// @param digest keccak(abi.encode(sender, keccak(calldata of the call to come))). The salt at the end of that

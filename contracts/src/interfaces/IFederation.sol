@@ -7,6 +7,30 @@ import {Security} from "../libraries/SecurityLib.sol";
 import {Attestation, Submission, Update} from "../libraries/UpdateTypes.sol";
 import {IEscrow} from "./IEscrow.sol";
 
+/// @notice What a federation is created with.
+struct FederationParameters {
+    /// Sets members and the coordinator; handed over in two steps.
+    address owner;
+    /// Runs the rounds.
+    address coordinator;
+    /// Each in its range, see `RulesLib.validate`.
+    Rules rules;
+    /// Bond, stake, fees and windows; each in its range, see `SecurityLib.validate`.
+    Security security;
+    /// First members, no one twice, at least the quorum.
+    address[] members;
+    /// Root of the model that round 1 trains from.
+    bytes32 modelRoot;
+    /// Binary CIDv1 of that model in the store.
+    bytes modelCid;
+}
+
+/// @notice Contracts that work for one federation alone.
+struct Sidecars {
+    /// Hears disputes about its proposals.
+    address disputes;
+}
+
 /// @title A federation: who trains together, by which rules, and what each round came to
 /// @notice The owner sets members and the coordinator. The coordinator opens rounds, relays the updates that members
 ///         sign, and states what they aggregate to. The contract decides which updates count and how much.
@@ -110,6 +134,12 @@ interface IFederation is IEscrow {
     error RoundStillOpen(uint64 roundId);
     /// @notice No such round was opened.
     error UnknownRound(uint64 roundId);
+
+    /// @notice Makes a new clone a federation. `FederationFactory` calls it in the transaction that makes the clone;
+    ///         nobody can call it again.
+    /// @param parameters What the federation is created with.
+    /// @param sidecars Contracts that work for it.
+    function initialize(FederationParameters calldata parameters, Sidecars calldata sidecars) external;
 
     /// @notice Lets a new member in, between rounds. Owner only.
     /// @param member Address of the key the member signs with.

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Disputes} from "../../src/Disputes.sol";
-import {Federation} from "../../src/Federation.sol";
 import {CommitmentProof} from "../../src/interfaces/IDisputes.sol";
+import {FederationParameters} from "../../src/interfaces/IFederation.sol";
 import {AggregationNode, AggregationStep} from "../../src/libraries/AggregationTree.sol";
 import {Commitment} from "../../src/libraries/CommitmentTree.sol";
 import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
@@ -88,16 +88,16 @@ abstract contract DisputeFixture is FederationFixture {
         }
     }
 
-    function createFederation(Rules memory rules, Security memory security)
+    function parametersOf(Rules memory rules, Security memory security)
         internal
-        virtual
+        view
         override
-        returns (Federation)
+        returns (FederationParameters memory parameters)
     {
-        bytes32 root = rules.elements == ELEMENTS
-            ? VectorForest.rootOf(VectorKind.Model, vectorOf(5, 11))
-            : INITIAL_ROOT;
-        return new Federation(owner, coordinator, rules, security, members, root, cidOf("initial"));
+        parameters = super.parametersOf(rules, security);
+        if (rules.elements == ELEMENTS) {
+            parameters.modelRoot = VectorForest.rootOf(VectorKind.Model, vectorOf(5, 11));
+        }
     }
 
     function vectorOf(uint256 step, int256 shift) internal pure returns (int256[] memory values) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Disputes} from "../../src/Disputes.sol";
 import {Federation} from "../../src/Federation.sol";
-import {IFederation} from "../../src/interfaces/IFederation.sol";
+import {FederationFactory} from "../../src/FederationFactory.sol";
+import {FederationParameters, IFederation} from "../../src/interfaces/IFederation.sol";
+import {Implementations} from "../../src/interfaces/IFederationFactory.sol";
 import {Proposal} from "../../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
@@ -26,21 +29,41 @@ abstract contract FederationFixture is TestBase {
     address internal stranger = address(0xBAD);
     uint256[] internal keys;
     address[] internal members;
+    FederationFactory internal factory;
     Federation internal federation;
+    uint256 private _created;
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         _makeMembers();
+        factory = new FederationFactory(Implementations(address(new Federation()), address(new Disputes())));
         federation = createFederation(defaultRules(), defaultSecurity());
         vm.deal(coordinator, 100 * BOND);
     }
 
-    function createFederation(Rules memory rules, Security memory security)
+    function createFederation(Rules memory rules, Security memory security) internal returns (Federation) {
+        return createFederation(parametersOf(rules, security));
+    }
+
+    function createFederation(FederationParameters memory parameters) internal returns (Federation) {
+        return Federation(factory.create(parameters, bytes32(_created++)));
+    }
+
+    function parametersOf(Rules memory rules, Security memory security)
         internal
+        view
         virtual
-        returns (Federation)
+        returns (FederationParameters memory)
     {
-        return new Federation(owner, coordinator, rules, security, members, INITIAL_ROOT, cidOf("initial"));
+        return FederationParameters({
+            owner: owner,
+            coordinator: coordinator,
+            rules: rules,
+            security: security,
+            members: members,
+            modelRoot: INITIAL_ROOT,
+            modelCid: cidOf("initial")
+        });
     }
 
     function defaultSecurity() internal pure returns (Security memory) {

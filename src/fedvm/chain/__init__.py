@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fedvm.chain.deployment import ChainRef, Deployment
     from fedvm.chain.embedded import EmbeddedChain, open_chain
     from fedvm.chain.errors import ChainError
+    from fedvm.chain.factory import FederationFactory
     from fedvm.chain.federation import FederationContract
     from fedvm.chain.federation_types import Refusal, RoundState, Submission
     from fedvm.chain.keys import load_key
@@ -28,6 +29,7 @@ _HOME = {
     "Deployment": "deployment",
     "EmbeddedChain": "embedded",
     "FederationContract": "federation",
+    "FederationFactory": "factory",
     "ModelService": "model_service",
     "Receipt": "sender",
     "Refusal": "federation_types",
@@ -51,6 +53,7 @@ __all__ = [
     "Deployment",
     "EmbeddedChain",
     "FederationContract",
+    "FederationFactory",
     "ModelService",
     "Receipt",
     "Refusal",

@@ -14,11 +14,12 @@ from web3.contract import Contract
 
 from fedvm.chain.errors import ArtifactError, DeploymentError
 
+FEDERATION_FACTORY: Final = "FederationFactory"
 FEDERATION: Final = "Federation"
 DISPUTES: Final = "Disputes"
 MODEL_SERVICE: Final = "ModelService"
 INFERENCE_SESSION: Final = "InferenceSession"
-CONTRACT_NAMES: Final = (FEDERATION, DISPUTES, MODEL_SERVICE, INFERENCE_SESSION)
+CONTRACT_NAMES: Final = (FEDERATION_FACTORY, FEDERATION, DISPUTES, MODEL_SERVICE, INFERENCE_SESSION)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from web3.contract import Contract
 
 from fedvm.chain.artifacts import FEDERATION, contract_at
 from fedvm.chain.call import read
-from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.errors import ChainError
 from fedvm.chain.events import EventReader
+from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation_types import (
     EVENT_TYPES,
     FederationEvent,
@@ -65,9 +65,9 @@ class FederationContract:
         self._events = EventReader(w3, self.contract, self.sender.network)
 
     @classmethod
-    def deploy(
+    def create(
         cls,
-        w3: Web3,
+        factory: FederationFactory,
         account: LocalAccount,
         *,
         coordinator: str,
@@ -77,14 +77,17 @@ class FederationContract:
         model_cid: bytes,
         owner: str | None = None,
         security: Security | None = None,
+        salt: bytes = DEFAULT_SALT,
     ) -> tuple[FederationContract, Receipt]:
-        """Create a federation over the model of ``model_root`` (32 bytes) and ``model_cid`` (binary CIDv1).
+        """Open a federation over the model of ``model_root`` (32 bytes) and ``model_cid`` (binary CIDv1).
 
-        ``account`` pays, and owns the federation unless ``owner`` is given. The federation creates the
-        ``Disputes`` contract that hears challenges of its proposals; ``security`` fixes bond and windows.
+        ``account`` pays, and owns the federation unless ``owner`` is given. ``security`` fixes bond and windows.
+        Account and ``salt`` decide the address: :meth:`FederationFactory.address_of`.
+
+        Raises :class:`~fedvm.chain.errors.TransactionFailed`: a parameter is refused, or the account opened a
+        federation with this salt before.
         """
-        sender = Sender(w3)
-        arguments = (
+        parameters = (
             owner or account.address,
             coordinator,
             rules.as_tuple(),
@@ -93,9 +96,14 @@ class FederationContract:
             model_root,
             model_cid,
         )
-        receipt = deploy_contract(sender, account, FEDERATION, arguments)
-        assert receipt.contract_address is not None
-        return cls(w3, receipt.contract_address, sender=sender), receipt
+        receipt = factory.create(account, parameters, salt)
+        return cls(factory.w3, factory.address_of(account.address, salt), sender=factory.sender), receipt
+
+    @classmethod
+    def deploy(cls, w3: Web3, account: LocalAccount, **parameters: Any) -> tuple[FederationContract, Receipt]:
+        """:meth:`create` with a factory of its own, for a chain that has none: four transactions."""
+        factory = FederationFactory.deploy(w3, account)
+        return cls.create(factory, account, **parameters)
 
     # Rounds
 

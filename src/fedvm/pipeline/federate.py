@@ -8,11 +8,10 @@ from functools import partial
 import torch
 from eth_utils.address import to_checksum_address
 from flwr.app import ArrayRecord, MetricRecord
-from web3.types import Nonce
-from web3.utils import get_create_address
 
 from fedvm.chain.deployment import ChainRef, Deployment
 from fedvm.chain.embedded import EmbeddedChain
+from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
 from fedvm.encoding import Rules, Security, VectorSpec, max_sum_squares, quantize_model
 from fedvm.encoding.vector import IntVector
@@ -200,21 +199,23 @@ def _contract(
     initial: ArrayRecord,
     members: list[str],
 ) -> FederationContract:
-    """The federation of this run, which is the first thing its owner creates.
+    """The federation of this run: the one that its owner opens in the factory with the default salt.
 
-    So its address is known before it is there, and a run that was killed right after creating it finds it:
-    another federation would have another address, and with it other seeds and other samples.
+    So its address is known before it is there, and a run that was killed right after opening it finds it:
+    another federation would have another address, and with it other seeds and other samples. The factory is
+    what the owner of an embedded chain deploys before everything else.
     """
     owner = chain.account("owner")
-    address = get_create_address(owner.address, Nonce(0))
-    if chain.w3.eth.get_code(address):
+    factory = FederationFactory.deploy_first(chain.w3, owner)
+    address = factory.address_of(owner.address, DEFAULT_SALT)
+    if chain.w3.eth.get_code(chain.w3.to_checksum_address(address)):
         return FederationContract(chain.w3, address)
     arrays = {name: array.numpy() for name, array in initial.items()}
     spec = VectorSpec.from_arrays(arrays)
     vector = quantize_model(spec.flatten(arrays), config.rules.fraction_bits)
     root, cid = publish_model(store, vector)
-    contract, _ = FederationContract.deploy(
-        chain.w3,
+    contract, _ = FederationContract.create(
+        factory,
         owner,
         coordinator=chain.account("coordinator").address,
         rules=rules_for(config, data, spec.elements),

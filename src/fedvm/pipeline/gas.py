@@ -31,4 +31,7 @@ def read_gas(w3: Web3) -> ChainGas:
             created = receipt.get("contractAddress")
             if created:
                 creations[created.lower()] = receipt["gasUsed"]
+            # A clone has no creation of its own; it announces itself in the transaction that makes it.
+            for log in receipt["logs"]:
+                creations.setdefault(log["address"].lower(), receipt["gasUsed"])
     return ChainGas(creations, transactions)
