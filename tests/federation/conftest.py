@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from federation_bench import Bench, MakeBench, create_bench
@@ -14,7 +15,7 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
     """Makes federations, each in a directory of its own."""
     benches: list[Bench] = []
 
-    def make(clients: int, name: str = "run", **rule_changes: int) -> Bench:
+    def make(clients: int, name: str = "run", **rule_changes: Any) -> Bench:
         benches.append(create_bench(tmp_path / name, clients, **rule_changes))
         return benches[-1]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord
@@ -53,9 +54,9 @@ def client_data(partition: int) -> ClientData:
     return ClientData(mnist().take(own[:80]), mnist().take(own[80:]))
 
 
-def rules(**changes: int) -> Rules:
+def rules(**changes: Any) -> Rules:
     elements = sum(array.size for array in named_arrays(initial_arrays(MODEL, SEED)).values())
-    values: dict[str, int] = {
+    values: dict[str, Any] = {
         "min_clients": 2,
         "min_examples": 1,
         "max_examples": 200,
@@ -107,7 +108,7 @@ class Bench:
 MakeBench = Callable[..., Bench]
 
 
-def create_bench(path: Path, clients: int, **rule_changes: int) -> Bench:
+def create_bench(path: Path, clients: int, **rule_changes: Any) -> Bench:
     """Create chain, store and contract in a new directory. The caller closes the chain."""
     path.mkdir()
     chain = open_chain(path, seed=SEED, create=True)

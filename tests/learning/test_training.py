@@ -190,3 +190,41 @@ def test_settings_come_back_after_an_error() -> None:
         assert torch.are_deterministic_algorithms_enabled()
         raise KeyError
     assert torch.get_num_threads() == threads and not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_proximal_term_acts_as_its_formula_says() -> None:
+    """Against the same training with μ/2 · ‖w − w₀‖² in the loss, by autograd."""
+    rng = np.random.default_rng(5)
+    images, labels = rng.integers(0, 256, (48, 1, 8, 8), np.uint8), rng.integers(0, 4, 48)
+    spec, settings = (
+        ModelSpec("mlp", (1, 8, 8), 4),
+        {"batch_size": 16, "optimizer": "sgd", "lr": 0.05, "seed": 3},
+    )
+    start = build_model(spec, seed=2)
+
+    def distance(model: torch.nn.Module) -> float:
+        pairs = zip(model.parameters(), start.parameters(), strict=True)
+        return sum(float(((a - b) ** 2).sum().detach()) for a, b in pairs)
+
+    models = {}
+    for mu in (0.0, 1.0, 3.0):
+        models[mu] = build_model(spec, seed=2)
+        train(models[mu], images, labels, epochs=3, proximal_mu=mu, **settings)
+    assert distance(models[0.0]) > distance(models[1.0]) > distance(models[3.0]) > 0
+
+    by_hand = build_model(spec, seed=2)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=0.9)
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.from_numpy(images).float() / 127.5 - 1
+    for _ in range(3):
+        for batch in torch.split(torch.randperm(48, generator=generator), 16):
+            loss = torch.nn.functional.cross_entropy(by_hand(pixels[batch]), torch.from_numpy(labels)[batch])
+            pairs = zip(by_hand.parameters(), start.parameters(), strict=True)
+            loss = loss + 0.5 * 1.0 * sum(((a - b.detach()) ** 2).sum() for a, b in pairs)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for ours, theirs in zip(models[1.0].parameters(), by_hand.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    with pytest.raises(TrainingError, match="proximal"):
+        train(start, images, labels, proximal_mu=-1.0)

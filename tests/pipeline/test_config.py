@@ -10,7 +10,14 @@ import pytest
 from fedvm.encoding import max_sum_squares
 from fedvm.learning.recipes import Recipe, default_recipe
 from fedvm.learning.schedule import Schedule
-from fedvm.pipeline.config import AdversaryKind, PartitionScheme, RulesTable, ScheduleName
+from fedvm.pipeline.config import (
+    STRATEGY_KEYS,
+    AdversaryKind,
+    PartitionScheme,
+    RulesTable,
+    ScheduleName,
+    StrategyName,
+)
 from fedvm.pipeline.config_file import differences, dump_config, load_config, parse_assignment, save_config
 from fedvm.pipeline.errors import ConfigError
 
@@ -96,6 +103,51 @@ def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
     assert config.run.name == file.stem
     assert config.model.name in ARCHITECTURES and config.training.augmentation in AUGMENTATIONS
     assert config.federation.rounds <= 50
+
+
+def test_spelt_out_strategies_are_the_known_ones() -> None:
+    from fedvm.federation.flower_strategies import STRATEGIES
+
+    assert set(get_args(StrategyName)) == set(STRATEGIES) == set(STRATEGY_KEYS)
+    assert {name: keys for name, (_, keys) in STRATEGIES.items()} == STRATEGY_KEYS
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[strategy]\nbeta = 0.2\n", ["strategy.beta is a parameter of fedtrimmedavg", "is fedavg"]),
+        ("[federation]\nstrategy = 'fedprox'\n", ["needs strategy.proximal_mu"]),
+        ("[federation]\nstrategy = 'fedavgm'\n", ["needs strategy.server_momentum"]),
+        ("[federation]\nstrategy = 'multikrum'\n", ["needs strategy.num_nodes_to_select"]),
+        ("[federation]\nstrategy = 'fedyogi'\n", ["federation.strategy", "'krum'"]),
+        ("[strategy]\nmomentum = 1\n", ["strategy.momentum", "server_momentum"]),
+        (
+            "[federation]\nstrategy = 'krum'\n[strategy]\nnum_malicious_nodes = 4\n[rules]\nmin_clients = 10\n",
+            ["num_malicious_nodes = 4 can be borne among 11 updates", "min_clients = 10"],
+        ),
+    ],
+)
+def test_a_strategy_that_does_not_fit_its_parameters_is_refused(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(_write(tmp_path, text))
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_strategy_becomes_the_rule_of_the_contract(tmp_path: Path) -> None:
+    from fedvm.encoding.aggregators import ServerMomentum
+    from fedvm.federation.errors import SettingsError
+    from fedvm.pipeline.aggregation import aggregation_rule
+
+    text = "[federation]\nstrategy = 'fedavgm'\n[strategy]\nserver_momentum = 0.85\n"
+    config = load_config(_write(tmp_path, text))
+    assert aggregation_rule(config) == ServerMomentum(1_000_000, 850_000)
+    saved = tmp_path / "saved.toml"
+    save_config(config, saved)
+    assert load_config(saved) == config
+    with pytest.raises(SettingsError, match="six decimals"):
+        aggregation_rule(load_config(_write(tmp_path, text.replace("0.85", "0.8500001"))))
 
 
 def test_every_finding_is_listed(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def make_report(baseline: bool = True) -> tuple[RunReport, ReportImages]:
         seed=7,
         data=DataFacts("mnist", (1, 28, 28), names, 4244, 256, 500, "iid", (252,) * 16),
         rules={"minClients": 10, "maxExamples": 500, "maxWeight": 500},
+        aggregation="FedMedian (audit-only)",
         rounds=tuple(_round(number) for number in range(1, 7)),
         baseline=BaselineFacts((0.3, 0.5, 0.6), (0.7, 0.9, 0.95)) if baseline else None,
         model=ModelFacts(

@@ -54,11 +54,13 @@ class Ledger:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The whole audit. passed: how often each check held."""
+    """The whole audit. passed: how often each check held; aggregation: how the federation's rules say that
+    updates make a model, "audit-only" where the contract does not check it ("" without a federation)."""
 
     chain_id: int
     federation: str
     service: str
+    aggregation: str
     passed: dict[str, int]
     findings: tuple[Finding, ...]
 
@@ -88,7 +90,7 @@ def cid_text(cid: bytes) -> str:
 
 
 CHECKS: dict[str, str] = {
-    "rules": "the rules' hash is that of the rules the contract was created with",
+    "rules": "the rules' hash is that of the rules the contract was created with, their aggregator is known",
     "round opening": "a round trains from the current model, its seed and deadline follow",
     "relay": "the contract's verdict on every relayed update is the one its rules give",
     "membership": "who signed was a member when the update was relayed",
@@ -102,7 +104,7 @@ CHECKS: dict[str, str] = {
     "quorum": "a final round has its quorum, a failed one has not or is past its deadline",
     "proposal": "a final round is what was proposed last, after its challenge window",
     "aggregate": "the accepted updates add up to the stated aggregation and sum",
-    "model": "base plus the weighted mean has the stated model root",
+    "model": "base plus what the rules' aggregator makes of the updates has the stated model root",
     "model data": "the store holds each model, unaltered, with the root on the chain",
     "version": "a version's round is final with its model root",
     "onnx data": "the store holds the version's ONNX file, unaltered",

@@ -37,10 +37,12 @@ def audit(
     reader, ledger = ChainReader(w3), Ledger()
     tell = progress or (lambda what, done, total: None)
     finals: dict[str, dict[int, FinalRound]] = {}
+    aggregation = ""
     if federation is not None:
         rounds = FederationReplay(reader, FederationContract(w3, federation), store, ledger)
         rounds.run(first_block, partial(tell, "federation's events"))
         finals[federation.lower()] = rounds.finals
+        aggregation = rounds.aggregation
     if service is not None:
         contract = ModelService(w3, service)
         versions = VersionReplay(reader, contract, store, ledger, finals)
@@ -50,6 +52,7 @@ def audit(
         chain_id=reader.chain_id,
         federation=federation or "",
         service=service or "",
+        aggregation=aggregation,
         passed=dict(ledger.passed),
         findings=tuple(ledger.findings),
     )

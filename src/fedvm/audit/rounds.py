@@ -42,8 +42,15 @@ from fedvm.encoding import (
     int32_from_bytes,
     model_root,
     update_tree,
-    weighted_mean,
 )
+from fedvm.encoding.aggregators import (
+    Aggregator,
+    RoundFacts,
+    ServerState,
+    aggregate,
+    aggregator_named,
+)
+from fedvm.encoding.mean import WeightedSums, weighted_sums
 from fedvm.encoding.vector import IntVector
 from fedvm.store import ContentStore, StoreError
 
@@ -100,6 +107,17 @@ class FederationReplay:
         self._latest = 0
         self._round: _OpenRound | None = None
         self._rules: Rules | None = None
+        self._aggregator: Aggregator | None = None  # None: the rules name one that is not known
+        self._memory: (
+            ServerState | None
+        ) = ()  # the server's; None: a round it depends on could not be verified
+
+    @property
+    def aggregation(self) -> str:
+        """How the rules say the updates make the model, and who can check that."""
+        if self._aggregator is None:
+            return f"unknown aggregator 0x{self.rules.aggregator.hex()}"
+        return self._aggregator.describe()
 
     @property
     def rules(self) -> Rules:
@@ -160,6 +178,10 @@ class FederationReplay:
             place,
             "the rules' hash is not that of the rules",
         )
+        try:
+            self._aggregator = aggregator_named(event.rules.aggregator)
+        except EncodingError as error:
+            self._ledger.check("rules", False, place, str(error))
         self._model_root = event.model_root
         self._model = self._load_model(event.model_cid, event.model_root, place)
 
@@ -343,13 +365,16 @@ class FederationReplay:
 
     def _check_aggregate(self, opened: _OpenRound, proposal: RoundProposed, place: Place) -> None:
         check = self._ledger.check
+        memory, self._memory = self._memory, None  # until this round is understood
         if opened.missing or self._model is None:
             what = f"{len(opened.missing)} accepted updates" if opened.missing else "the base model"
             check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
+        if opened.missing:
             return
+        contributions = _contributions(opened.updates)
         try:
+            sums = weighted_sums(contributions, self.rules.elements)
             tree = aggregation_tree(opened.updates)
-            result = weighted_mean(self._model, _contributions(opened.updates))
         except EncodingError as error:
             check("aggregate", False, place, f"cannot be computed again: {error}")
             return
@@ -359,11 +384,49 @@ class FederationReplay:
             place,
             "the weighted sum of the accepted updates has another root",
         )
+        self._memory = self._remembered(memory, sums)
+        if self._model is not None:
+            self._check_model(self._model, opened, contributions, memory, proposal, place)
+
+    def _remembered(self, memory: ServerState | None, sums: WeightedSums) -> ServerState | None:
+        """The server's memory after a round with these sums."""
+        if self._aggregator is None or not self._aggregator.is_stateful:
+            return ()
+        try:
+            return None if memory is None else self._aggregator.remember(memory, sums)
+        except EncodingError:  # which the check of the model names
+            return None
+
+    def _check_model(
+        self,
+        base: IntVector,
+        opened: _OpenRound,
+        contributions: list[Contribution],
+        memory: ServerState | None,
+        proposal: RoundProposed,
+        place: Place,
+    ) -> None:
+        check, rule = self._ledger.check, self._aggregator
+        if rule is None or memory is None:
+            why = (
+                "the rules' aggregator is not known"
+                if rule is None
+                else "a round before could not be verified"
+            )
+            check("model", False, place, f"cannot be computed again: {why}")
+            return
+        facts = RoundFacts(opened.number, self.rules.fraction_bits)
+        try:
+            result = aggregate(rule, base, contributions, memory, facts)
+        except EncodingError as error:
+            check("model", False, place, f"cannot be computed again: {error}")
+            return
         check(
             "model",
             model_root(result.model) == proposal.model_root,
             place,
-            "base plus weighted mean has another root than the model stated",
+            f"base plus {rule.name} of the updates has another root than the model stated"
+            + ("; no proof on chain can show it, since the rule is audit-only" if rule.is_audit_only else ""),
         )
 
     def _load_model(self, cid: bytes, root: bytes, place: Place) -> IntVector | None:

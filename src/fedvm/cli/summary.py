@@ -32,6 +32,7 @@ def print_summary(report: RunReport, directory: Path) -> None:
     table.add_row("gas, deploying the program", f"{gas.program_deploy:,} in {len(model.parts)} contracts")
     table.add_row("gas, all rounds", f"{gas.rounds:,}")
     table.add_row("Filecoin gas, one prediction (estimate)", f"{gas.filecoin_predict_estimate:,}")
+    table.add_row("aggregation", escape(report.aggregation))
     table.add_row("updates capped / refused", f"{_capped(report)} / {_refused(report)}")
     console = out()
     sample = next(iter(sorted((directory / "images").glob("*.png"))), "IMAGE")

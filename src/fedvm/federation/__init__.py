@@ -4,6 +4,7 @@
 * `mod`, `client`: what runs at a client; `identity`, `roster`: which node is which member;
 * `adversaries`: clients that misbehave on purpose;
 * `strategy`, `settlement`, `rounds`: what runs at the coordinator; `ledger`: what it needs of a chain;
+* `flower_strategies`, `flower_rules`: Flower's strategies by name, and the integer rule that each stands for;
 * `server`: all of it in one call.
 
 Names are imported when first used, so that `import fedvm.federation` loads neither Flower nor PyTorch.

@@ -22,6 +22,8 @@ from fedvm.learning.training import evaluate, train
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 LEARNING_RATE = "lr"
 """Key of the round's learning rate in a train message's config; the app's own setting where it is missing."""
+PROXIMAL_MU = "proximal-mu"
+"""Key of FedProx's μ in a train message's config; Flower's strategy puts it there."""
 _NAMES = MetricNames()
 
 
@@ -79,6 +81,7 @@ def image_client_app(
             lr=lr,
             momentum=training.momentum,
             weight_decay=training.weight_decay,
+            proximal_mu=_proximal_mu(message),
             criterion=training.criterion,
             augmentation=training.augmentation,
             normalisation=normalisation,
@@ -124,6 +127,10 @@ def image_client_app(
 
 def _partition(context: Context) -> int:
     return int(context.node_config["partition-id"])
+
+
+def _proximal_mu(message: Message) -> float:
+    return float(str(message.content.config_records[CONFIG].get(PROXIMAL_MU, 0.0)))
 
 
 def _load(spec: ModelSpec, message: Message) -> nn.Module:

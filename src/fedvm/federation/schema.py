@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fedvm.federation.adversaries import ADVERSARIES
 from fedvm.federation.errors import SettingsError
+from fedvm.federation.flower_strategies import StrategySettings
 from fedvm.learning.schedule import Schedule
 
 
@@ -34,7 +35,8 @@ class FederationSettings:
     """How many rounds, which share of the clients in each, and which clients misbehave.
 
     clients: how many nodes; rounds: opened on chain, failed ones included. fraction_* and min_* are Flower's:
-    `max(int(clients · fraction), minimum)` nodes take part. adversaries: client index (0 …) → a name in
+    `max(int(clients · fraction), minimum)` nodes take part. strategy: how updates become the next model; the
+    contract's rules must name the same. adversaries: client index (0 …) → a name in
     `adversaries.ADVERSARIES`. max_failed_rounds: so many failed rounds in a row stop the run.
 
     Raises:
@@ -49,6 +51,7 @@ class FederationSettings:
     min_evaluate_nodes: int = 2
     min_available_nodes: int = 2
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    strategy: StrategySettings = field(default_factory=StrategySettings)
     adversaries: Mapping[int, str] = field(default_factory=dict)
     max_failed_rounds: int = 3
 

@@ -9,11 +9,11 @@ from eth_account import Account
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
-from flwr.serverapp.strategy import FedAvg
 
 from fedvm.federation.adversaries import ADVERSARIES
 from fedvm.federation.client import LEARNING_RATE, ClientData, DataLoader, image_client_app
 from fedvm.federation.errors import FederationError, SettingsError
+from fedvm.federation.flower_strategies import make_strategy
 from fedvm.federation.flower_task import SERVER_NODE_ID
 from fedvm.federation.grid import Finished, InProcessGrid, Node, UserConfig, make_nodes
 from fedvm.federation.journal import RoundJournal
@@ -130,7 +130,8 @@ def run_federation(
     watch = watch or Watch()
     members = {node.node_id: _address(key) for node, key in zip(nodes, keys, strict=True)}
     federation = Federation(ledger, store, members if grid is None else None)
-    inner = FedAvg(
+    inner = make_strategy(
+        settings.strategy,
         fraction_train=settings.fraction_train,
         fraction_evaluate=settings.fraction_evaluate,
         min_train_nodes=settings.min_train_nodes,

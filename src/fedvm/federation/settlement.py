@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from fedvm.chain.federation_types import Proposal
 from fedvm.encoding import (
-    Aggregate,
     Contribution,
     CountedUpdate,
     UpdateContext,
@@ -21,7 +20,14 @@ from fedvm.encoding import (
     model_root,
     to_bytes,
     update_tree,
-    weighted_mean,
+)
+from fedvm.encoding.aggregators import (
+    Aggregator,
+    RoundFacts,
+    RoundResult,
+    ServerState,
+    WeightedMean,
+    aggregate,
 )
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.commitment import SignedUpdate, check_commitment
@@ -48,7 +54,10 @@ class Withheld:
 
 @dataclass(frozen=True)
 class Settlement:
-    """How a round ended. model, its CID and the aggregate's CID (text) are None when the round failed."""
+    """How a round ended. model, its CID and the aggregate's CID (text) are None when the round failed.
+
+    memory: what the server remembers after a final round; as given after a failed one, and empty when recalled.
+    """
 
     round: LedgerRound
     accepted: tuple[AcceptedUpdate, ...]
@@ -57,6 +66,7 @@ class Settlement:
     model: IntVector | None
     model_cid: str | None
     aggregate_cid: str | None
+    memory: ServerState = ()
 
 
 def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) -> tuple[str, ...]:
@@ -74,11 +84,18 @@ def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) ->
 
 
 def settle(
-    federation: Federation, round_: LedgerRound, base: IntVector, updates: Sequence[SignedUpdate]
+    federation: Federation,
+    round_: LedgerRound,
+    base: IntVector,
+    updates: Sequence[SignedUpdate],
+    *,
+    rule: Aggregator | None = None,
+    memory: ServerState = (),
 ) -> Settlement:
     """Bring a round to its end, final or failed: also one that is submitted or proposed already.
 
     base: the model the round trains from, int32 (elements,). updates: what clients sent, in any order.
+    rule: how they move the model, the weighted mean unless given. memory: the server's, before the round.
     Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
     proposed than follows.
     """
@@ -93,17 +110,20 @@ def settle(
     refused = tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate))
     if len(accepted) < ledger.rules().min_clients:
         ledger.fail(round_.number)
-        return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None)
+        return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None, memory)
     at_hand = {signed.update.update_root: signed.vector for signed in sound}
     updates_at_hand = _load(federation, round_.number, accepted, at_hand)
-    concluded = _conclude(federation, round_.number, base, updates_at_hand)
+    plan = _Plan(
+        rule or WeightedMean(), base, memory, RoundFacts(round_.number, ledger.rules().fraction_bits)
+    )
+    concluded = _conclude(federation, plan, updates_at_hand)
     counted = _counted(ledger, round_.number, accepted)
     ended = ledger.round(round_.number)
     if concluded is None:
-        return Settlement(ended, counted, refused, withheld, None, None, None)
-    return Settlement(
-        ended, counted, refused, withheld, concluded.model, concluded.model_cid, concluded.aggregate_cid
-    )
+        return Settlement(ended, counted, refused, withheld, None, None, None, memory)
+    result = concluded.result
+    cids = (concluded.model_cid, concluded.aggregate_cid)
+    return Settlement(ended, counted, refused, withheld, result.model, *cids, result.state)
 
 
 def recall(federation: Federation, number: int) -> Settlement:
@@ -139,46 +159,53 @@ def _check(
 
 
 @dataclass(frozen=True)
+class _Plan:
+    """How a round's updates become its model."""
+
+    rule: Aggregator
+    base: IntVector
+    memory: ServerState
+    facts: RoundFacts
+
+    def result(self, counted: Sequence[CountedUpdate | None]) -> RoundResult:
+        contributions = [
+            Contribution(update.commitment.member, update.commitment.weight, update.vector)
+            for update in counted
+            if update is not None
+        ]
+        return aggregate(self.rule, self.base, contributions, self.memory, self.facts)
+
+
+@dataclass(frozen=True)
 class _Concluded:
-    model: IntVector
+    result: RoundResult
     model_cid: str
     aggregate_cid: str
 
 
-def _conclude(
-    federation: Federation, number: int, base: IntVector, updates: Sequence[CountedUpdate]
-) -> _Concluded | None:
+def _conclude(federation: Federation, plan: _Plan, updates: Sequence[CountedUpdate]) -> _Concluded | None:
     """Propose what the updates come to, as often as it takes for a proposal to become final.
 
     An honest proposal is rejected only when a member's update is proved bad: the next one leaves it out.
     None when the round failed.
     """
-    ledger, store = federation.ledger, federation.store
+    ledger, store, number = federation.ledger, federation.store, plan.facts.number
     while True:
         excluded = ledger.excluded(number)
         counted = [None if update.commitment.member.lower() in excluded else update for update in updates]
-        result = _mean(base, counted)
-        aggregate_cid = store.put(to_bytes(result.sums))
+        result = plan.result(counted)
+        aggregate_cid = store.put(to_bytes(result.sums.sums))
         model_cid = store.put(to_bytes(result.model))
         _propose(ledger, number, counted, result, model_cid)
         status = ledger.conclude(number)
         if status is RoundStatus.FINAL:
-            return _Concluded(result.model, model_cid, aggregate_cid)
+            return _Concluded(result, model_cid, aggregate_cid)
         if status is RoundStatus.FAILED:
             return None
 
 
-def _mean(base: IntVector, counted: Sequence[CountedUpdate | None]) -> Aggregate:
-    contributions = [
-        Contribution(update.commitment.member, update.commitment.weight, update.vector)
-        for update in counted
-        if update is not None
-    ]
-    return weighted_mean(base, contributions)
-
-
 def _propose(
-    ledger: Ledger, number: int, counted: Sequence[CountedUpdate | None], result: Aggregate, model_cid: str
+    ledger: Ledger, number: int, counted: Sequence[CountedUpdate | None], result: RoundResult, model_cid: str
 ) -> None:
     tree = aggregation_tree(counted)
     proposal = Proposal(tree.root, tree.top.sums.root, model_root(result.model), Cid.parse(model_cid).binary)

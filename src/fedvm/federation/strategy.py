@@ -9,22 +9,22 @@ from logging import INFO
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common import log
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg, FedProx, Result, Strategy
+from flwr.serverapp.strategy import FedAvg, Result, Strategy
 
+from fedvm.encoding.aggregators import ServerState
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError, LedgerMismatch, SettingsError
+from fedvm.federation.flower_rules import check_rule, rule_of
 from fedvm.federation.ledger import LedgerRound, by_address
 from fedvm.federation.membership import Federation
 from fedvm.federation.replies import read_reply
 from fedvm.federation.roster import MemberGrid, Roster
 from fedvm.federation.sampling import choose_members, resting_members
+from fedvm.federation.server_memory import recall_memory
 from fedvm.federation.settlement import Settlement, settle, still_wanted
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
-
-WEIGHTED_MEANS = (FedAvg, FedProx)
-"""Strategies whose aggregate is the weighted mean, which the contract's commitments speak of."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +55,24 @@ class _OpenRound:
 class Accountable(Strategy):
     """Puts a round's terms into the inner strategy's messages, and the contract's verdicts before its result.
 
-    inner: decides how many nodes take part and with which configuration, and averages metrics; its class must
-    be in `WEIGHTED_MEANS`. It sees the nodes that are members and no others (`roster`). Which of them take
-    part follows from the round's public seed (`sampling`). The arrays of the result are the exact integer
-    mean over the accepted updates, not the inner strategy's float sum; metrics are weighted by what the
-    contract accepted.
+    inner: decides how many nodes take part and with which configuration, and averages metrics. Its aggregation
+    must have a fixed-point definition (`flower_rules`), which must be the one that the contract's rules name: its
+    results in integers are the arrays of the result, not the inner strategy's floats. Of these only the weighted
+    mean (FedAvg, FedProx) can be disputed on chain; the others are audit-only. Metrics are weighted by what the
+    contract accepted. It sees the nodes that are members and no others (`roster`); which of them take part
+    follows from the round's public seed (`sampling`).
 
     One chain round is one Flower round, with the same number.
-    Raises SettingsError for another inner strategy.
+    Raises SettingsError for an inner strategy without such a definition, or of another rule than the contract's.
     """
 
     def __init__(self, inner: FedAvg, *, federation: Federation) -> None:
-        if type(inner) not in WEIGHTED_MEANS:
-            raise SettingsError(
-                f"{type(inner).__name__} cannot be made accountable: its aggregate is not the weighted mean "
-                f"that the contract records; use {' or '.join(kind.__name__ for kind in WEIGHTED_MEANS)}"
-            )
         self.inner = inner
         self.federation = federation
         self.rules = federation.ledger.rules()
+        self.rule = rule_of(inner)
+        check_rule(inner, self.rule, self.rules.aggregator)
+        self._memory: ServerState = ()
         self._codec: ModelCodec | None = None
         self._vector: IntVector | None = None
         self._roster = Roster(federation.ledger, federation.nodes)
@@ -96,6 +95,7 @@ class Accountable(Strategy):
                 f"{self.rules.elements}"
             )
         self._vector = self.federation.load_model()
+        self._memory = recall_memory(self.federation, self.rule)
         fresh = self.federation.ledger.current_round() == 0
         if fresh and not bool((self._codec.quantize(arrays) == self._vector).all()):
             raise LedgerMismatch("the initial arrays are not the model the federation was created with")
@@ -146,12 +146,19 @@ class Accountable(Strategy):
         if opened is None or opened.ledger_round.number != server_round:
             raise SettingsError(f"round {server_round} was not configured by this strategy")
         updates, contents, failures = self._read(opened.asked, replies)
-        settlement = settle(self.federation, opened.ledger_round, self.vector, updates)
+        settlement = settle(
+            self.federation,
+            opened.ledger_round,
+            self.vector,
+            updates,
+            rule=self.rule,
+            memory=self._memory,
+        )
         metrics = self._train_metrics(settlement, contents)
         self._open, self._outcome = None, TrainOutcome(opened.sampled, settlement, failures, metrics)
         if settlement.model is None:
             return None, metrics
-        self._vector = settlement.model
+        self._vector, self._memory = settlement.model, settlement.memory
         return self.codec.floats(settlement.model), metrics
 
     # --- evaluation ---
@@ -183,6 +190,7 @@ class Accountable(Strategy):
         """Log what is wrapped and where it is recorded."""
         ledger = self.federation.ledger
         log(INFO, "\t├──> Accountable to %s on chain %s", ledger.address, ledger.chain_id)
+        log(INFO, "\t│\t└── Aggregation: %s", self.rule.describe())
         self.inner.summary()
 
     def start(

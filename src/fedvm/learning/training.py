@@ -61,6 +61,7 @@ def train(
     lr: float = 0.01,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    proximal_mu: float = 0.0,
     criterion: str = "cross_entropy",
     augmentation: str = "none",
     normalisation: Normalisation | None = None,
@@ -83,6 +84,8 @@ def train(
         labels: int64 [N].
         epochs: passes over the data; each in a new random order. The last batch may be smaller.
         optimizer: a name in `optimisation.OPTIMIZERS`; `lr`, `momentum`, `weight_decay` are its settings.
+        proximal_mu: μ of FedProx: the loss gets μ/2 · ‖w − w₀‖² over the trainable parameters, w₀ being those
+            given (Li et al. 2020, arXiv:1812.06127, equation 2). The reported loss is without it.
         criterion: a name in `optimisation.CRITERIA`.
         augmentation: a name in `augment.AUGMENTATIONS`.
         normalisation: of the pixels; the default maps 0..255 to −1..1.
@@ -101,6 +104,8 @@ def train(
         raise TrainingError(f"epochs and batch size must be at least 1, got {epochs} and {batch_size}")
     if augmentation not in AUGMENTATIONS:
         raise TrainingError(unknown_name("augmentation", augmentation, AUGMENTATIONS))
+    if not 0 <= proximal_mu < math.inf:
+        raise TrainingError(f"the proximal term's weight must not be negative, got {proximal_mu}")
     target = resolve_device(device)
     loss_of = make_criterion(criterion)
     pixels, truth = _to_device(examples, target)
@@ -113,6 +118,7 @@ def train(
         torch.manual_seed(seed)
         model.to(target).train()
         stepper = make_optimizer(optimizer, model, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        anchors = _anchors(model) if proximal_mu else []
         for epoch in range(epochs):
             # Summed on the device and read once per epoch: reading each batch's loss would stall a GPU.
             loss_sum = torch.zeros((), dtype=sum_type, device=target)
@@ -125,6 +131,7 @@ def train(
                 batch_loss = loss_of(logits, wanted)
                 stepper.zero_grad(set_to_none=True)
                 torch.autograd.backward(batch_loss)
+                _pull(anchors, proximal_mu)
                 stepper.step()
                 loss_sum += batch_loss.detach() * len(batch)
                 correct += (logits.detach().argmax(1) == wanted).sum()
@@ -211,6 +218,18 @@ def _to_device(examples: Split, target: torch.device) -> tuple[Tensor, Tensor]:
 def _normalise(pixels: Tensor, normalisation: Normalisation | None) -> Tensor:
     how = normalisation or Normalisation()
     return pixels.to(torch.float32).mul_(how.scale).add_(how.offset)
+
+
+def _anchors(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+    trainable = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    return [(parameter, parameter.detach().clone()) for parameter in trainable]
+
+
+def _pull(anchors: list[tuple[nn.Parameter, Tensor]], mu: float) -> None:
+    """Add the gradient of μ/2 · ‖w − w₀‖², which is μ · (w − w₀)."""
+    for parameter, anchor in anchors:
+        if parameter.grad is not None:
+            parameter.grad.add_(parameter.detach() - anchor, alpha=mu)
 
 
 def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

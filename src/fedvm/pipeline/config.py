@@ -17,6 +17,19 @@ from fedvm.learning.schedule import Schedule
 # with `fedvm.federation.adversaries.ADVERSARIES`, `fedvm.learning.partition.SCHEMES` and
 # `fedvm.learning.schedule.SCHEDULES`.
 AdversaryKind = Literal["inflated_examples", "exploded_update", "bad_signature", "replay", "low_quality"]
+StrategyName = Literal[
+    "fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "fedtrimmedavg", "krum", "multikrum"
+]
+STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
+    "fedavg": (),
+    "fedprox": ("proximal_mu",),
+    "fedavgm": ("server_learning_rate", "server_momentum"),
+    "fedadam": ("eta", "beta_1", "beta_2", "tau"),
+    "fedmedian": (),
+    "fedtrimmedavg": ("beta",),
+    "krum": ("num_malicious_nodes",),
+    "multikrum": ("num_malicious_nodes", "num_nodes_to_select"),
+}
 PartitionScheme = Literal["iid", "dirichlet", "shard", "pathological", "linear", "square"]
 ScheduleName = Literal["constant", "cosine", "linear", "step"]
 
@@ -97,8 +110,13 @@ class TrainingTable(Table):
 
 
 class FederationTable(Table):
-    """Flower's settings: how many rounds, and which share of the nodes takes part in each."""
+    """Flower's settings: how many rounds, which share of the nodes takes part in each, and the strategy.
 
+    strategy: how a round's updates become the next model. What `fedavg` and `fedprox` come to can be disputed on
+    chain; the others are audit-only: recomputed by every audit, proved by nobody.
+    """
+
+    strategy: StrategyName = "fedavg"
     rounds: int = Field(default=5, ge=1)
     fraction_train: float = Field(default=1.0, gt=0, le=1)
     fraction_evaluate: float = Field(default=0.5, ge=0, le=1)
@@ -120,6 +138,28 @@ class DeploymentTable(Table):
     root_certificates: Path | None = None
     insecure: bool = False
     members: tuple[str, ...] = ()
+
+
+class StrategyTable(Table):
+    """Parameters of `federation.strategy`, named as in Flower; what is not given has Flower's default.
+
+    The contract's rules hold them in millionths: at most six decimals.
+    """
+
+    proximal_mu: float | None = Field(default=None, gt=0)
+    server_learning_rate: float | None = Field(default=None, gt=0, le=100)
+    server_momentum: float | None = Field(default=None, ge=0, lt=1)
+    eta: float | None = Field(default=None, gt=0, le=100)
+    beta_1: float | None = Field(default=None, ge=0, lt=1)
+    beta_2: float | None = Field(default=None, ge=0, lt=1)
+    tau: float | None = Field(default=None, gt=0, le=100)
+    beta: float | None = Field(default=None, ge=0, lt=0.5)
+    num_malicious_nodes: int | None = Field(default=None, ge=0, lt=2**32)
+    num_nodes_to_select: int | None = Field(default=None, ge=1, lt=2**32)
+
+    def given(self) -> dict[str, float | int]:
+        """The parameters that are set."""
+        return self.model_dump(exclude_none=True)
 
 
 class RulesTable(Table):
@@ -222,6 +262,7 @@ class RunConfig(Table):
     training: TrainingTable = TrainingTable()
     federation: FederationTable = FederationTable()
     deployment: DeploymentTable = DeploymentTable()
+    strategy: StrategyTable = StrategyTable()
     rules: RulesTable = RulesTable()
     security: SecurityTable = SecurityTable()
     adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)
@@ -276,4 +317,29 @@ class RunConfig(Table):
                 raise ValueError(
                     f"adversaries.{client} names no client: the clients are 0 … {clients - 1} (data.clients)"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_is_whole(self) -> Self:
+        name, given = self.federation.strategy, self.strategy.given()
+        for key in given:
+            if key not in STRATEGY_KEYS[name]:
+                owners = " or ".join(other for other, keys in STRATEGY_KEYS.items() if key in keys)
+                raise ValueError(
+                    f"strategy.{key} is a parameter of {owners}, but federation.strategy is {name}: change one of them"
+                )
+        required = {
+            "fedprox": "proximal_mu",
+            "fedavgm": "server_momentum",
+            "multikrum": "num_nodes_to_select",
+        }
+        needed_key = required.get(name)
+        if needed_key and needed_key not in given:
+            raise ValueError(f"federation.strategy = {name} needs strategy.{needed_key}")
+        needed = 2 * int(given.get("num_malicious_nodes", 0)) + 3
+        if "krum" in name and self.rules.min_clients < needed:
+            raise ValueError(
+                f"strategy.num_malicious_nodes = {given.get('num_malicious_nodes', 0)} can be borne among {needed} "
+                f"updates or more, but rules.min_clients = {self.rules.min_clients}: raise it, or expect fewer"
+            )
         return self

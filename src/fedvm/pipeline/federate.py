@@ -27,6 +27,7 @@ from fedvm.federation.workers import forking_supported
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import evaluate
+from fedvm.pipeline.aggregation import aggregation_rule, strategy_settings
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.directory import RunDirectory
@@ -152,6 +153,7 @@ def rules_for(config: RunConfig, data: PreparedData, elements: int) -> Rules:
         min_labels=config.rules.min_labels,
         rest_rounds=config.rules.rest_rounds,
         max_epsilon_micros=round(config.rules.max_epsilon * PPM),
+        aggregator=aggregation_rule(config).identifier,
     )
 
 
@@ -185,7 +187,8 @@ def federation_settings(config: RunConfig) -> FederationSettings:
     )
     return FederationSettings(
         clients=config.data.clients,
-        **config.federation.model_dump(exclude={"engine"}),
+        **config.federation.model_dump(exclude={"engine", "strategy"}),
+        strategy=strategy_settings(config),
         training=training,
         adversaries=config.adversaries,
     )

@@ -7,6 +7,7 @@ from fedvm.learning.device import resolve_device
 from fedvm.learning.errors import TrainingError, unknown_name
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.optimisation import make_criterion, make_optimizer
+from fedvm.pipeline.aggregation import aggregation_rule
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.errors import ConfigError
@@ -15,7 +16,7 @@ _TOTAL_WEIGHT_LIMIT = 1 << 32  # RulesLib.TOTAL_WEIGHT_LIMIT: Σ wᵢ·dᵢ must
 
 
 def check_settings(config: RunConfig, data: PreparedData) -> None:
-    """Raise LearningError or ConfigError for a setting that the run would fail on later."""
+    """Raise LearningError, SettingsError or ConfigError for a setting that the run would fail on later."""
     training = config.training
     model = build_model(ModelSpec.for_data(config.model.name, data.images), seed=0)
     resolve_device(training.device)
@@ -29,6 +30,7 @@ def check_settings(config: RunConfig, data: PreparedData) -> None:
     )
     if training.augmentation not in AUGMENTATIONS:
         raise TrainingError(unknown_name("augmentation", training.augmentation, AUGMENTATIONS))
+    aggregation_rule(config)
     cap = example_cap(config, data)
     if config.data.clients * cap >= _TOTAL_WEIGHT_LIMIT:
         raise ConfigError(

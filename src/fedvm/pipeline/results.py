@@ -185,13 +185,15 @@ class EvaluationFacts:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything one run found; every figure in it was computed in that run. seconds: by step."""
+    """Everything one run found; every figure in it was computed in that run. seconds: by step; aggregation: how
+    updates became models, and whether that can be disputed on chain or is audit-only."""
 
     fedvm: str
     name: str
     seed: int
     data: DataFacts
     rules: Mapping[str, int | str]
+    aggregation: str
     rounds: tuple[RoundRow, ...]
     baseline: BaselineFacts | None
     model: ModelFacts

@@ -14,6 +14,7 @@ from web3 import Web3
 import fedvm
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.revm import RevmProgram
+from fedvm.encoding.aggregators import aggregator_named
 from fedvm.learning.models import model_size
 from fedvm.pipeline.baseline import baseline
 from fedvm.pipeline.build import Built, build
@@ -120,6 +121,7 @@ def _run(
         seed=config.run.seed,
         data=data.facts(config),
         rules=_rules(trained),
+        aggregation=aggregator_named(trained.contract.rules().aggregator).describe(),
         rounds=trained.rounds,
         baseline=central,
         model=_model_facts(config, data, trained, built, served, chain),

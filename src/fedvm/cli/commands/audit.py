@@ -53,6 +53,8 @@ def audit(
             mark = f"[bold red]{failed}[/]" if failed else "[dim]0[/]"
             table.add_row(name, str(held), mark, CHECKS[name])
         console.print(table)
+        if report.aggregation:
+            console.print(f"[dim]aggregation:[/] {escape(report.aggregation)}")
         for finding in report.findings:
             console.print(f"[bold red]✗ {finding.check}[/]  {escape(str(finding.place))}")
             console.print(f"  {escape(finding.message)}")

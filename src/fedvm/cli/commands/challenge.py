@@ -29,12 +29,15 @@ def challenge(
     the bond is won, the other half burnt. Exit status 1 when a proposal fell. Example counts are attested: no
     challenge can prove them.
     """
+    from rich.markup import escape
+
     from fedvm.audit.challenge import Challenger
     from fedvm.audit.preimages import PreimageFolder
     from fedvm.chain.keys import load_key
     from fedvm.chain.run import open_run
     from fedvm.cli.console import out
     from fedvm.cli.entry import FAILURE
+    from fedvm.encoding.aggregators import aggregator_named
 
     with open_run(run, read_only=False) as opened:
         chain = opened.chain
@@ -48,11 +51,16 @@ def challenge(
         )
         upheld = challenger.challenge()
         number = opened.federation_contract.current_round()
+        rule = aggregator_named(opened.federation_contract.rules().aggregator)
     if as_json:
         fields = None if upheld is None else {**asdict(upheld), "fraud": upheld.fraud.name}
         typer.echo(json.dumps({"round": number, "upheld": fields}, indent=2))
     elif upheld is None:
         out().print(f"[bold green]Nothing to challenge[/]: no pending proposal of round {number} is wrong.")
+        if rule.is_audit_only:
+            out().print(
+                f"Its model is not the contract's to judge, since {escape(rule.describe())}; fedvm audit checks it."
+            )
     else:
         out().print(
             f"[bold red]Proposal {upheld.attempt} of round {upheld.round} fell[/]: "

@@ -1,0 +1,18 @@
+"""How a configuration says that updates become the next model."""
+
+from __future__ import annotations
+
+from fedvm.encoding.aggregators import Aggregator
+from fedvm.federation.flower_rules import rule_of
+from fedvm.federation.flower_strategies import StrategySettings, make_strategy
+from fedvm.pipeline.config import RunConfig
+
+
+def strategy_settings(config: RunConfig) -> StrategySettings:
+    """The strategy's name and its parameters."""
+    return StrategySettings(config.federation.strategy, config.strategy.given())
+
+
+def aggregation_rule(config: RunConfig) -> Aggregator:
+    """The rule that `federation.strategy` stands for. Raises SettingsError for parameters it cannot have."""
+    return rule_of(make_strategy(strategy_settings(config)))

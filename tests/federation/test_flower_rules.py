@@ -1,0 +1,130 @@
+"""Which of Flower's strategies can be made accountable, as what, and why not."""
+
+from __future__ import annotations
+
+import pytest
+from flwr.serverapp import strategy as flower
+
+from fedvm.encoding.aggregators import (
+    Aggregator,
+    CoordinateMedian,
+    Krum,
+    ServerAdam,
+    ServerMomentum,
+    TrimmedMean,
+    WeightedMean,
+)
+from fedvm.federation.errors import SettingsError
+from fedvm.federation.flower_rules import check_rule, micros, rule_of
+from fedvm.federation.flower_strategies import STRATEGIES, StrategySettings, make_strategy
+
+
+class MyMedian(flower.FedMedian):
+    """A user's own, which only changes what is sent."""
+
+    def configure_train(self, *args, **kwargs):
+        return super().configure_train(*args, **kwargs)
+
+
+class MyAverage(flower.FedAvg):
+    """A user's own, which aggregates by itself."""
+
+    def aggregate_train(self, server_round, replies):
+        return None, None
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rule"),
+    [
+        (flower.FedAvg(), WeightedMean()),
+        (flower.FedProx(proximal_mu=0.1), WeightedMean()),
+        (
+            flower.FedAvgM(server_learning_rate=0.5, server_momentum=0.875),
+            ServerMomentum(500_000, 875_000),
+        ),
+        (
+            flower.FedAdam(eta=0.01, beta_1=0.9, beta_2=0.99, tau=1e-6),
+            ServerAdam(10_000, 900_000, 990_000, 1),
+        ),
+        (flower.FedMedian(), CoordinateMedian()),
+        (MyMedian(), CoordinateMedian()),
+        (flower.FedTrimmedAvg(beta=0.3), TrimmedMean(300_000)),
+        (flower.Krum(num_malicious_nodes=3), Krum(3, 1)),
+        (flower.MultiKrum(num_malicious_nodes=3, num_nodes_to_select=5), Krum(3, 5)),
+    ],
+)
+def test_a_strategy_stands_for_its_rule(strategy: flower.FedAvg, rule: Aggregator) -> None:
+    assert rule_of(strategy) == rule
+    check_rule(strategy, rule, rule.identifier)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "why"),
+    [
+        (flower.FedYogi(), "FedAdam is close"),
+        (flower.FedAdagrad(), "grows without bound"),
+        (flower.Bulyan(), "MultiKrum is close"),
+        (flower.QFedAvg(client_learning_rate=0.1), "merely attest"),
+        (flower.FedXgbBagging(), "decision trees"),
+        (flower.FedXgbCyclic(), "decision trees"),
+        (flower.DifferentialPrivacyServerSideFixedClipping(flower.FedAvg(), 1, 1, 2), "noise .* secret"),
+        (
+            flower.DifferentialPrivacyServerSideAdaptiveClipping(flower.FedAvg(), 0.01, 2),
+            "noise .* secret",
+        ),
+        (flower.DifferentialPrivacyClientSideFixedClipping(flower.FedAvg(), 1, 1, 2), "norm"),
+        (flower.DifferentialPrivacyClientSideAdaptiveClipping(flower.FedAvg(), 0.01, 2), "norm"),
+        (MyAverage(), "aggregate_train is its own"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_fixed_point_form_is_refused_with_the_reason(strategy: flower.Strategy, why: str) -> None:
+    with pytest.raises(SettingsError, match=f"{type(strategy).__name__} cannot be made.*{why}.*Use one of"):
+        rule_of(strategy)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "complaint"),
+    [
+        (flower.FedAdam(tau=1e-9), "tau is 1e-09; .*at most six decimals"),
+        (flower.FedAvgM(server_momentum=1.5), "momentum"),
+        (flower.FedAvgM(server_momentum=float("nan")), "at most six decimals"),
+        (flower.MultiKrum(num_nodes_to_select=0), "to select"),
+    ],
+)
+def test_parameters_that_the_rules_cannot_hold_are_refused(strategy: flower.FedAvg, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        rule_of(strategy)
+
+
+def test_a_mismatch_names_both() -> None:
+    strategy = flower.FedTrimmedAvg(beta=0.2)
+    with pytest.raises(
+        SettingsError, match=r"FedTrimmedAvg \(beta 0.2; audit-only\), but .* \(beta 0.3; audit-only\)"
+    ):
+        check_rule(strategy, rule_of(strategy), TrimmedMean(300_000).identifier)
+    with pytest.raises(SettingsError, match="does not know"):
+        check_rule(strategy, rule_of(strategy), b"\xff" * 32)
+
+
+def test_decimal_floats_become_exact_millionths() -> None:
+    assert [micros("x", value) for value in (0.1, 0.29, 0.999999, 1, 1e-6)] == [
+        100_000,
+        290_000,
+        999_999,
+        10**6,
+        1,
+    ]
+
+
+def test_every_strategy_has_a_name_and_takes_its_parameters() -> None:
+    for name, (kind, parameters) in STRATEGIES.items():
+        strategy = make_strategy(StrategySettings(name, dict.fromkeys(parameters, 0.25)), fraction_train=0.5)
+        assert type(strategy) is kind and strategy.fraction_train == 0.5
+        assert all(getattr(strategy, parameter) == 0.25 for parameter in parameters)
+    with pytest.raises(SettingsError, match="fedmedian has no parameters, not beta"):
+        StrategySettings("fedmedian", {"beta": 0.1})
+    with pytest.raises(SettingsError, match="unknown strategy 'fedyogi'; known: fedavg, "):
+        StrategySettings("fedyogi")
+    with pytest.raises(SettingsError, match="fedtrimmedavg"):
+        make_strategy(StrategySettings("fedtrimmedavg", {"beta": 0.5}))
