@@ -15,6 +15,8 @@ from fedvm.encoding import (
     ShapeError,
     aggregation_tree,
     commitment_tree,
+    fold,
+    subtotal,
 )
 from fedvm.encoding.aggregation import AGGREGATION_NODE
 from fedvm.encoding.commitments import COMMITMENT_NODE
@@ -96,3 +98,32 @@ def test_security_checks_its_widths() -> None:
     assert Security().as_tuple() == (3600, 600, 10**18, 0, 10**15)
     with pytest.raises(RangeError, match=r"security\.bond"):
         Security(bond=2**128)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 11])
+@pytest.mark.parametrize("block", [0, 1, 2])
+def test_folding_blocks_of_updates_gives_the_trees_root(count: int, block: int) -> None:
+    updates: list[CountedUpdate | None] = [update(i, i, -i, 7, weight=i + 1) for i in range(count)]
+    for excluded in (set(), {0}, set(range(1, count)), {count - 1}):
+        kept = [None if i in excluded else one for i, one in enumerate(updates)]
+        if not any(kept):
+            continue
+        tree, height = aggregation_tree(kept), (count - 1).bit_length()
+        low = min(block, height)
+        tops = [subtotal(kept[at : at + (1 << low)], low) for at in range(0, count, 1 << low)]
+        top = fold(tops, height - low)
+        assert top is not None
+        assert (top.hash, top.weight, top.sums_root) == (tree.root, tree.top.weight, tree.top.sums.root)
+        assert np.array_equal(top.sums, tree.top.sums.vector)
+
+
+def test_folding_refuses_what_the_tree_refuses() -> None:
+    assert subtotal([None, None], 3) is None and fold([], 2) is None
+    with pytest.raises(ShapeError):
+        subtotal([update(0), update(1, 1, 2, 3)], 1)
+    with pytest.raises(EncodingError, match="weight"):
+        subtotal([update(0, weight=0)], 0)
+    with pytest.raises(RangeError, match="total weight"):
+        subtotal([update(0, weight=2**32 - 1), update(1, weight=1)], 1)
+    with pytest.raises(RangeError, match="more than 2 nodes"):
+        subtotal([update(i) for i in range(3)], 1)

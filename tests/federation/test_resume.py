@@ -44,7 +44,7 @@ def assert_resumes(bench: Bench, expected: FederationResult, **crash: Any) -> No
     assert bench.ledger.current_round() == SETTINGS.rounds
 
 
-# The second round's calls: each round has 1 open, 1 submit, 1 propose, 1 conclude, and 3 + 2 puts.
+# The second round's calls: each round has 1 open, 1 submit, 1 propose, 1 conclude, 3 stages, 1 sync and 2 puts.
 LEDGER_STEPS = [
     (method, when)
     for method in ("open_round", "submit", "propose", "conclude")
@@ -60,10 +60,12 @@ def test_killed_at_a_transaction(
     assert_resumes(bench, uninterrupted, ledger=Crashing(bench.ledger, method, when, nth=2))
 
 
-@pytest.mark.parametrize("nth", [6, 9, 10])
-def test_killed_at_a_put(nth: int, make_bench: MakeBench, uninterrupted: FederationResult) -> None:
+@pytest.mark.parametrize(("method", "nth"), [("stage", 4), ("sync", 2), ("put", 3), ("put", 4)])
+def test_killed_at_the_store(
+    method: str, nth: int, make_bench: MakeBench, uninterrupted: FederationResult
+) -> None:
     bench = make_bench(3)
-    assert_resumes(bench, uninterrupted, store=Crashing(bench.store, "put", "after", nth=nth))
+    assert_resumes(bench, uninterrupted, store=Crashing(bench.store, method, "after", nth=nth))
 
 
 @pytest.mark.parametrize("count", [1, 2])

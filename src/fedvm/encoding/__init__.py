@@ -7,6 +7,7 @@ from fedvm.encoding.aggregation import (
     CountedUpdate,
     aggregation_tree,
 )
+from fedvm.encoding.aggregation_fold import Subtotal, fold, subtotal
 from fedvm.encoding.commitments import Commitment, CommitmentTree, commitment_tree
 from fedvm.encoding.context import UpdateContext
 from fedvm.encoding.errors import EncodingError, ProofError, RangeError, ShapeError, SignatureError
@@ -70,6 +71,7 @@ __all__ = [
     "ShapeError",
     "Sibling",
     "SignatureError",
+    "Subtotal",
     "TensorSpec",
     "Update",
     "UpdateContext",
@@ -80,6 +82,7 @@ __all__ = [
     "aggregation_tree",
     "commitment_tree",
     "dequantize",
+    "fold",
     "int32_from_bytes",
     "int64_from_bytes",
     "max_sum_squares",
@@ -91,6 +94,7 @@ __all__ = [
     "quantize_update",
     "recover_signer",
     "sign_update",
+    "subtotal",
     "sum_squares",
     "to_bytes",
     "update_digest",

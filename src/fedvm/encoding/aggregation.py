@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from eth_hash.auto import keccak
 
 from fedvm.encoding.commitments import Commitment
 from fedvm.encoding.errors import EncodingError, RangeError, ShapeError
 from fedvm.encoding.hashing import EMPTY
+from fedvm.encoding.keccak import keccak
 from fedvm.encoding.trees import PlainTree, aggregate_tree
 from fedvm.encoding.vector import IntVector, SumVector, check_vector
 

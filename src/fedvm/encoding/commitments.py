@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eth_hash.auto import keccak
-
 from fedvm.encoding.checks import address_bytes, check_bytes, check_uint
 from fedvm.encoding.errors import RangeError
+from fedvm.encoding.keccak import keccak
 
 COMMITMENT_LEAF, COMMITMENT_NODE = b"\x0a", b"\x0b"
 

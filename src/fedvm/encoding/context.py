@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from fedvm.encoding.checks import address_bytes, check_uint
+from fedvm.encoding.keccak import keccak
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ leaf can pass for a node (the second-preimage defence of RFC 6962, section 2.1).
 
 from __future__ import annotations
 
-from eth_hash.auto import keccak
+from fedvm.encoding.keccak import keccak
 
 CHUNK = 64
 """Elements in a chunk; the last chunk may hold fewer."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from fedvm.encoding.checks import check_bytes, check_uint
+from fedvm.encoding.keccak import keccak
 
 PPM = 1_000_000
 """Parts per million in a whole."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.messages import SignableMessage
-from eth_hash.auto import keccak
 from hexbytes import HexBytes
 
 from fedvm.encoding.checks import address_bytes, check_bytes, check_uint
 from fedvm.encoding.errors import EncodingError, SignatureError
+from fedvm.encoding.keccak import keccak
 
 DOMAIN_NAME = "FedVM"
 DOMAIN_VERSION = "1"

@@ -5,6 +5,7 @@ A stored integer n stands for the real n · 2^−fraction_bits.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -86,7 +87,7 @@ def quantize_update(difference: FloatVector, bound: float, fraction_bits: int) -
     finite = _finite("update", difference)
     # Relative to the largest element, the squares of huge finite values cannot overflow.
     largest = float(np.max(np.abs(finite), initial=0.0))
-    norm = largest * float(np.linalg.norm(finite / largest)) if largest > 0.0 else 0.0
+    norm = largest * _length(finite / largest) if largest > 0.0 else 0.0
     scale = min(1.0, bound / norm) if norm > 0.0 else 1.0
     shrink = _FIRST_SHRINK
     while True:
@@ -129,6 +130,11 @@ def check_vector(name: str, vector: NDArray[np.generic], dtype: type[np.generic]
     if vector.size == 0:
         raise ShapeError(f"the {name} is empty; a vector has at least one element")
     return vector
+
+
+def _length(values: FloatVector) -> float:
+    # Not np.linalg.norm: BLAS splits the sum over its threads, so that its last bit depends on their number.
+    return math.sqrt(float(np.square(values).sum()))
 
 
 def _squares(vector: NDArray[np.generic]) -> NDArray[np.uint64]:

@@ -23,7 +23,7 @@ from fedvm.chain.federation_types import (
     UpdateRefused,
 )
 from fedvm.encoding import Rules
-from fedvm.federation.commitment import SignedUpdate
+from fedvm.federation.commitment import SignedStatement
 from fedvm.federation.errors import LedgerMismatch
 from fedvm.federation.ledger import (
     AcceptedUpdate,
@@ -172,7 +172,7 @@ class ChainLedger:
         opened, _ = self._contract.open_round(self._coordinator)
         return self.round(opened.round)
 
-    def submit(self, number: int, updates: Sequence[SignedUpdate]) -> None:
+    def submit(self, number: int, updates: Sequence[SignedStatement]) -> None:
         """Relay updates, ascending by member, in as few transactions as hold them."""
         submissions = [Submission(signed.member, signed.update, signed.signature) for signed in updates]
         self._contract.submit(self._coordinator, number, submissions)

@@ -66,6 +66,15 @@ class Attestation:
 
 
 @dataclass(frozen=True)
+class SignedStatement:
+    """What a member signed about its update, and the 65-byte signature: all that the chain is told."""
+
+    member: str
+    update: Update
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class SignedUpdate:
     """A member's update: the int32 vector (elements,), what is signed about it, and the 65-byte signature."""
 
@@ -73,6 +82,11 @@ class SignedUpdate:
     vector: IntVector
     update: Update
     signature: bytes
+
+    @property
+    def statement(self) -> SignedStatement:
+        """All of it but the vector."""
+        return SignedStatement(self.member, self.update, self.signature)
 
 
 def content_cid(vector: IntVector) -> Cid:

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -19,6 +20,8 @@ from fedvm.federation.reproducible import derive_seed, reproducible
 from fedvm.federation.workers import Lost, WorkerPool
 
 UserConfig = Mapping[str, bool | float | int | str]
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 FIRST_NODE_ID = 1_000
 
 
@@ -43,15 +46,33 @@ class Finished:
 
 @dataclass(frozen=True)
 class _Call:
+    """Run a client, and `intake` on what it replies."""
+
     node_id: int
     message: Message
     state: RecordDict
+    intake: Callable[[Message], Any]
 
 
 @dataclass(frozen=True)
-class _Reply:
-    message: Message
-    state: RecordDict
+class _Job:
+    """Run a function of the coordinator's."""
+
+    function: Callable[[Any], Any]
+    item: Any
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What came of a task: its value, or the exception of the coordinator's own function.
+
+    state, failed: of the client, for a call.
+    """
+
+    value: Any
+    state: RecordDict | None = None
+    failed: bool = False
+    problem: Exception | None = None
 
 
 def make_nodes(app: ClientApp, configs: Sequence[UserConfig]) -> list[Node]:
@@ -103,8 +124,9 @@ class InProcessGrid(Grid):
         self._pushed = 0
         self.on_finished = on_finished
         set_server_identity(run_id)
-        self._pool: WorkerPool[_Call, _Reply] | None = (
-            WorkerPool(self._answer, workers, timeout=client_timeout) if workers else None
+        self._client_timeout = client_timeout
+        self._pool: WorkerPool[_Call | _Job, _Done] | None = (
+            WorkerPool(self._perform, workers) if workers else None
         )
 
     def close(self) -> None:
@@ -153,7 +175,7 @@ class InProcessGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Run the queued messages with these ids and return the replies in the order of the ids."""
-        return self._run_all([self._pending.pop(key) for key in message_ids if key in self._pending], None)
+        return self._replies([self._pending.pop(key) for key in message_ids if key in self._pending], None)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -163,7 +185,34 @@ class InProcessGrid(Grid):
         timeout: seconds after which no further client is started; as in Flower, what did not run has no
         reply.
         """
-        return self._run_all([self._pending.pop(self._push(message)) for message in messages], timeout)
+        return self._replies([self._pending.pop(self._push(message)) for message in messages], timeout)
+
+    # --- beyond Flower's interface ---
+
+    def stream(
+        self, messages: Iterable[Message], intake: Callable[[Message], Value], *, timeout: float | None = None
+    ) -> Iterator[Value]:
+        """Run the messages and yield `intake(reply)` for each, in the order in which the clients finish.
+
+        intake: runs in the process that ran the client, so that only what it returns is sent here; with workers
+        it and its values must pickle. What it raises is raised here. timeout: as for `send_and_receive`.
+        """
+        ready = [self._pending.pop(self._push(message)) for message in messages]
+        for _, value in self._run_all(ready, intake, timeout):
+            yield value
+
+    def spread(self, function: Callable[[Item], Value], items: Iterable[Item]) -> Iterable[Value]:
+        """`function(item)` for each item, in their order, in the worker processes if there are any."""
+        if not self._pool:
+            return [function(item) for item in items]
+        listed = list(items)
+        values: dict[int, Value] = {}
+        for position, done in self._pool.run(_Job(function, item) for item in listed):
+            if isinstance(done, Lost):  # out of memory, perhaps: try here, where nothing else runs
+                values[position] = function(listed[position])
+            else:
+                values[position] = _value_of(done)
+        return [values[position] for position in range(len(listed))]
 
     # --- running ---
 
@@ -178,58 +227,89 @@ class InProcessGrid(Grid):
         self._pending[key] = message
         return key
 
-    def _run_all(self, messages: list[Message], timeout: float | None) -> list[Message]:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        calls = self._calls(messages, deadline)
-        replies: dict[int, Message] = {}
-        for position, answer in self._answers(calls):
-            message = messages[position]
-            node_id = message.metadata.dst_node_id
-            if isinstance(answer, Lost):
-                reply = Message(Error(ErrorCode.CLIENT_APP_CRASHED, answer.reason), reply_to=message)
-            else:
-                reply = answer.message
-                self._states[node_id] = answer.state
-            replies[position] = reply
-            if self.on_finished:
-                self.on_finished(Finished(node_id, len(replies), len(messages), reply.has_error()))
+    def _replies(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        replies = dict(self._run_all(messages, _as_it_is, timeout))
         return [replies[position] for position in sorted(replies)]
 
-    def _calls(self, messages: list[Message], deadline: float | None) -> Iterator[_Call]:
+    def _run_all(
+        self, messages: list[Message], intake: Callable[[Message], Value], timeout: float | None
+    ) -> Iterator[tuple[int, Value]]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        answers = self._answers(self._calls(messages, intake, deadline))
+        for answered, (position, done) in enumerate(answers, start=1):
+            message = messages[position]
+            node_id = message.metadata.dst_node_id
+            if isinstance(done, Lost):
+                error = Error(ErrorCode.CLIENT_APP_CRASHED, done.reason)
+                value, failed = intake(Message(error, reply_to=message)), True
+            else:
+                value, failed = _value_of(done), done.failed
+                if done.state is not None:
+                    self._states[node_id] = done.state
+            if self.on_finished:
+                self.on_finished(Finished(node_id, answered, len(messages), failed))
+            yield position, value
+
+    def _calls(
+        self, messages: list[Message], intake: Callable[[Message], Any], deadline: float | None
+    ) -> Iterator[_Call]:
         for message in messages:
             if deadline is not None and time.monotonic() >= deadline:
                 return
             node_id = message.metadata.dst_node_id
-            yield _Call(node_id, message, self._states[node_id])
+            yield _Call(node_id, message, self._states[node_id], intake)
 
-    def _answers(self, calls: Iterator[_Call]) -> Iterator[tuple[int, _Reply | Lost]]:
+    def _answers(self, calls: Iterator[_Call]) -> Iterator[tuple[int, _Done | Lost]]:
         if self._pool:
-            yield from self._pool.run(calls)
+            yield from self._pool.run(calls, timeout=self._client_timeout)
         else:
-            yield from ((position, self._answer(call)) for position, call in enumerate(calls))
+            for position, call in enumerate(calls):
+                own = _Call(call.node_id, private_copy(call.message), copy.deepcopy(call.state), call.intake)
+                yield position, self._perform(own)
 
-    def _answer(self, call: _Call) -> _Reply:
-        message = private_copy(call.message)
-        node = self._nodes[call.node_id]
+    def _perform(self, task: _Call | _Job) -> _Done:
+        """Run a task whose objects are its own: copies, or come out of the pipe."""
+        if isinstance(task, _Job):
+            return _attempt(task.function, task.item)
+        node = self._nodes[task.node_id]
         context = Context(
             run_id=self._run.run_id,
             node_id=node.node_id,
             node_config=dict(node.config),
-            state=copy.deepcopy(call.state),
+            state=task.state,
             run_config=dict(self._run_config),
         )
+        message = task.message
         who = node.config.get("partition-id", node.node_id)
         seed = derive_seed(self._seed, who, message.metadata.message_type, _round_of(message))
         try:
             with task_identity(run_id=self._run.run_id, node_id=node.node_id), reproducible(seed):
                 reply = node.app(message, context)
-            return _Reply(reply, context.state)
+                state: RecordDict | None = context.state
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
-            return _Reply(
-                Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message), call.state
-            )
+            reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+            state = None  # a client that fails leaves the state it found
+        taken = _attempt(task.intake, reply)
+        return _Done(taken.value, state, reply.has_error(), taken.problem)
+
+
+def _as_it_is(reply: Message) -> Message:
+    return reply
+
+
+def _attempt(function: Callable[[Any], Any], item: Any) -> _Done:
+    try:
+        return _Done(function(item))
+    except Exception as error:
+        return _Done(None, problem=error)
+
+
+def _value_of(done: _Done) -> Any:
+    if done.problem is not None:
+        raise done.problem
+    return done.value
 
 
 def _round_of(message: Message) -> str:

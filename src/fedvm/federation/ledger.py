@@ -9,7 +9,7 @@ from typing import Protocol
 
 from fedvm.chain.federation_types import Proposal
 from fedvm.encoding import Commitment, Rules
-from fedvm.federation.commitment import SignedUpdate
+from fedvm.federation.commitment import SignedStatement
 
 
 class RoundStatus(Enum):
@@ -161,7 +161,7 @@ class Ledger(Protocol):
         """Open the next round over the latest model."""
         ...
 
-    def submit(self, number: int, updates: Sequence[SignedUpdate]) -> None:
+    def submit(self, number: int, updates: Sequence[SignedStatement]) -> None:
         """Relay updates, ascending by member; in several transactions if one cannot hold them."""
         ...
 

@@ -19,6 +19,14 @@ class Store(Protocol):
         """Keep `data` durably and return its CID."""
         ...
 
+    def stage(self, data: bytes) -> str:
+        """Keep `data`, durably after the next `sync`, and return its CID."""
+        ...
+
+    def sync(self) -> None:
+        """Make all that was staged durable."""
+        ...
+
     def get(self, cid: str | bytes) -> bytes:
         """The bytes of a CID, checked against it."""
         ...

@@ -31,7 +31,10 @@ def reproducible(seed: int) -> Iterator[None]:
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     if torch:
-        torch.manual_seed(seed)
+        if torch.accelerator.is_available():
+            torch.manual_seed(seed)
+        else:  # the same, without a queue of seeds for devices that never come
+            torch.default_generator.manual_seed(seed)
         torch.set_num_threads(1)
     try:
         yield

@@ -15,6 +15,7 @@ from fedvm.federation.errors import FederationStalled
 from fedvm.federation.journal import RoundJournal
 from fedvm.federation.ledger import Verdict, by_address
 from fedvm.federation.metrics import MetricNames, number
+from fedvm.federation.reception import gather, spread_over
 from fedvm.federation.records import RoundRecord, record_of
 from fedvm.federation.settlement import recall
 from fedvm.federation.strategy import Accountable, TrainOutcome
@@ -133,8 +134,8 @@ def run_rounds(
 def _play(loop: _Loop, current: int, arrays: ArrayRecord) -> tuple[RoundRecord, ArrayRecord]:
     strategy, started = loop.strategy, time.monotonic()
     messages = strategy.configure_train(current, arrays, loop.train_config(current), loop.grid)
-    replies = loop.grid.send_and_receive(messages, timeout=loop.timeout)
-    trained, _ = strategy.aggregate_train(current, replies)
+    received = gather(loop.grid, messages, strategy.intake, timeout=loop.timeout)
+    trained, _ = strategy.conclude_train(current, received, spread=spread_over(loop.grid))
     arrays = arrays if trained is None else trained
     record = record_of(strategy.outcome, gas=strategy.federation.ledger.gas(current), seconds=0.0)
     record = _with_training(record, strategy.outcome, loop.names)

@@ -7,31 +7,23 @@ to the same model when it settles again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedvm.chain.federation_types import Proposal
-from fedvm.encoding import (
-    Contribution,
-    CountedUpdate,
-    UpdateContext,
-    aggregation_tree,
-    int32_from_bytes,
-    model_root,
-    to_bytes,
-    update_tree,
-)
+from fedvm.encoding import Subtotal, model_root, to_bytes
 from fedvm.encoding.aggregators import (
     Aggregator,
     RoundFacts,
     RoundResult,
     ServerState,
     WeightedMean,
-    aggregate,
+    aggregate_sums,
 )
+from fedvm.encoding.mean import WeightedSums
 from fedvm.encoding.vector import IntVector
-from fedvm.federation.commitment import SignedUpdate, check_commitment
-from fedvm.federation.errors import CommitmentError, LedgerMismatch
+from fedvm.federation.commitment import SignedStatement
+from fedvm.federation.errors import LedgerMismatch
 from fedvm.federation.ledger import (
     AcceptedUpdate,
     Ledger,
@@ -41,6 +33,8 @@ from fedvm.federation.ledger import (
     by_address,
 )
 from fedvm.federation.membership import Federation
+from fedvm.federation.reception import Spread
+from fedvm.federation.stored_updates import StoredUpdates
 from fedvm.store import Cid
 
 
@@ -87,36 +81,36 @@ def settle(
     federation: Federation,
     round_: LedgerRound,
     base: IntVector,
-    updates: Sequence[SignedUpdate],
+    statements: Sequence[SignedStatement],
     *,
+    withheld: tuple[Withheld, ...] = (),
     rule: Aggregator | None = None,
     memory: ServerState = (),
+    spread: Spread = map,
 ) -> Settlement:
     """Bring a round to its end, final or failed: also one that is submitted or proposed already.
 
-    base: the model the round trains from, int32 (elements,). updates: what clients sent, in any order.
-    rule: how they move the model, the weighted mean unless given. memory: the server's, before the round.
+    base: the model the round trains from, int32 (elements,). statements: of clients whose data were checked and
+    staged in the store, ascending by member. withheld: handed through. rule: how the updates move the model, the
+    weighted mean unless given. memory: the server's, before the round. spread: adds up blocks of updates.
     Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
     proposed than follows.
     """
     ledger = federation.ledger
-    sound, withheld = _check(ledger, updates)
-    if sound:
-        for signed in sound:
-            federation.store.put(to_bytes(signed.vector))
-        ledger.submit(round_.number, sound)
+    if statements:
+        federation.store.sync()
+        ledger.submit(round_.number, statements)
     verdicts = ledger.verdicts(round_.number)
     accepted = tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
     refused = tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate))
     if len(accepted) < ledger.rules().min_clients:
         ledger.fail(round_.number)
         return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None, memory)
-    at_hand = {signed.update.update_root: signed.vector for signed in sound}
-    updates_at_hand = _load(federation, round_.number, accepted, at_hand)
-    plan = _Plan(
-        rule or WeightedMean(), base, memory, RoundFacts(round_.number, ledger.rules().fraction_bits)
-    )
-    concluded = _conclude(federation, plan, updates_at_hand)
+    facts = RoundFacts(round_.number, ledger.rules().fraction_bits)
+    plan = _Plan(rule or WeightedMean(), base, memory, facts, spread)
+    checked = frozenset(one.update.update_root for one in statements)
+    updates = StoredUpdates(federation, round_.number, accepted, checked)
+    concluded = _conclude(federation, plan, updates)
     counted = _counted(ledger, round_.number, accepted)
     ended = ledger.round(round_.number)
     if concluded is None:
@@ -144,20 +138,6 @@ def recall(federation: Federation, number: int) -> Settlement:
     )
 
 
-def _check(
-    ledger: Ledger, updates: Sequence[SignedUpdate]
-) -> tuple[list[SignedUpdate], tuple[Withheld, ...]]:
-    sound: list[SignedUpdate] = []
-    withheld: list[Withheld] = []
-    for signed in sorted(updates, key=lambda signed: by_address(signed.member)):
-        try:
-            check_commitment(signed, chain_id=ledger.chain_id, federation=ledger.address)
-            sound.append(signed)
-        except CommitmentError as error:
-            withheld.append(Withheld(signed.member, str(error)))
-    return sound, tuple(withheld)
-
-
 @dataclass(frozen=True)
 class _Plan:
     """How a round's updates become its model."""
@@ -166,14 +146,12 @@ class _Plan:
     base: IntVector
     memory: ServerState
     facts: RoundFacts
+    spread: Spread
 
-    def result(self, counted: Sequence[CountedUpdate | None]) -> RoundResult:
-        contributions = [
-            Contribution(update.commitment.member, update.commitment.weight, update.vector)
-            for update in counted
-            if update is not None
-        ]
-        return aggregate(self.rule, self.base, contributions, self.memory, self.facts)
+    def result(self, updates: StoredUpdates, top: Subtotal) -> RoundResult:
+        contributions = updates.contributions() if self.rule.needs_updates else []
+        sums = WeightedSums(top.sums, top.weight)
+        return aggregate_sums(self.rule, self.base, sums, contributions, self.memory, self.facts)
 
 
 @dataclass(frozen=True)
@@ -183,7 +161,7 @@ class _Concluded:
     aggregate_cid: str
 
 
-def _conclude(federation: Federation, plan: _Plan, updates: Sequence[CountedUpdate]) -> _Concluded | None:
+def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _Concluded | None:
     """Propose what the updates come to, as often as it takes for a proposal to become final.
 
     An honest proposal is rejected only when a member's update is proved bad: the next one leaves it out.
@@ -191,12 +169,12 @@ def _conclude(federation: Federation, plan: _Plan, updates: Sequence[CountedUpda
     """
     ledger, store, number = federation.ledger, federation.store, plan.facts.number
     while True:
-        excluded = ledger.excluded(number)
-        counted = [None if update.commitment.member.lower() in excluded else update for update in updates]
-        result = plan.result(counted)
+        counted = updates.without(ledger.excluded(number))
+        top = counted.add_up(plan.spread)
+        result = plan.result(counted, top)
         aggregate_cid = store.put(to_bytes(result.sums.sums))
         model_cid = store.put(to_bytes(result.model))
-        _propose(ledger, number, counted, result, model_cid)
+        _propose(ledger, number, top, result, model_cid)
         status = ledger.conclude(number)
         if status is RoundStatus.FINAL:
             return _Concluded(result, model_cid, aggregate_cid)
@@ -204,11 +182,8 @@ def _conclude(federation: Federation, plan: _Plan, updates: Sequence[CountedUpda
             return None
 
 
-def _propose(
-    ledger: Ledger, number: int, counted: Sequence[CountedUpdate | None], result: RoundResult, model_cid: str
-) -> None:
-    tree = aggregation_tree(counted)
-    proposal = Proposal(tree.root, tree.top.sums.root, model_root(result.model), Cid.parse(model_cid).binary)
+def _propose(ledger: Ledger, number: int, top: Subtotal, result: RoundResult, model_cid: str) -> None:
+    proposal = Proposal(top.hash, top.sums_root, model_root(result.model), Cid.parse(model_cid).binary)
     standing = ledger.round(number)
     if standing.status is not RoundStatus.PROPOSED:
         ledger.propose(number, proposal)
@@ -228,30 +203,3 @@ def _counted(
     excluded = ledger.excluded(number)
     accepted = (verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
     return tuple(update for update in accepted if update.member.lower() not in excluded)
-
-
-def _load(
-    federation: Federation,
-    number: int,
-    accepted: Sequence[AcceptedUpdate],
-    at_hand: Mapping[bytes, IntVector],
-) -> list[CountedUpdate]:
-    updates = []
-    for update in sorted(accepted, key=lambda update: by_address(update.member)):
-        vector = at_hand.get(update.update_root)
-        if vector is None:  # accepted before this coordinator took the round up
-            vector = _stored(federation, number, update)
-        updates.append(CountedUpdate(update.commitment, vector))
-    return updates
-
-
-def _stored(federation: Federation, number: int, accepted: AcceptedUpdate) -> IntVector:
-    ledger = federation.ledger
-    elements = ledger.rules().elements
-    vector = int32_from_bytes(federation.store.get(accepted.cid), elements)
-    context = UpdateContext(ledger.chain_id, ledger.address, number, accepted.member, elements)
-    if update_tree(vector, context).root != accepted.update_root:
-        raise LedgerMismatch(
-            f"the stored update of {accepted.member} in round {number} is not the one accepted on chain"
-        )
-    return vector

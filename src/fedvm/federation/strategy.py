@@ -14,16 +14,16 @@ from flwr.serverapp.strategy import FedAvg, Result, Strategy
 from fedvm.encoding.aggregators import ServerState
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.arrays import ModelCodec, named_arrays
-from fedvm.federation.commitment import SignedUpdate
-from fedvm.federation.errors import CommitmentError, LedgerMismatch, SettingsError
+from fedvm.federation.commitment import SignedStatement
+from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.flower_rules import check_rule, rule_of
 from fedvm.federation.ledger import LedgerRound, by_address
 from fedvm.federation.membership import Federation
-from fedvm.federation.replies import read_reply
+from fedvm.federation.reception import Intake, Received, Spread
 from fedvm.federation.roster import MemberGrid, Roster
 from fedvm.federation.sampling import choose_members, resting_members
 from fedvm.federation.server_memory import recall_memory
-from fedvm.federation.settlement import Settlement, settle, still_wanted
+from fedvm.federation.settlement import Settlement, Withheld, settle, still_wanted
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
 
 
@@ -50,6 +50,16 @@ class _OpenRound:
     ledger_round: LedgerRound
     sampled: tuple[str, ...]
     asked: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a round's replies came to, each ascending by member; metrics by member."""
+
+    statements: tuple[SignedStatement, ...]
+    withheld: tuple[Withheld, ...]
+    metrics: dict[str, RecordDict]
+    failures: tuple[Failure, ...]
 
 
 class Accountable(Strategy):
@@ -142,20 +152,34 @@ class Accountable(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Settle the round on chain. Arrays are None if it failed, metrics if nobody was accepted."""
+        return self.conclude_train(server_round, map(self.intake, replies))
+
+    @property
+    def intake(self) -> Intake:
+        """What takes in the train replies, here or in a client's worker process."""
+        ledger = self.federation.ledger
+        return Intake(self.federation.store, ledger.chain_id, ledger.address)
+
+    def conclude_train(
+        self, server_round: int, received: Iterable[Received], *, spread: Spread = map
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """As `aggregate_train`, of replies that were taken in already. spread: runs the larger sums."""
         opened = self._open
         if opened is None or opened.ledger_round.number != server_round:
             raise SettingsError(f"round {server_round} was not configured by this strategy")
-        updates, contents, failures = self._read(opened.asked, replies)
+        answers = self._sort_out(opened.asked, received)
         settlement = settle(
             self.federation,
             opened.ledger_round,
             self.vector,
-            updates,
+            answers.statements,
+            withheld=answers.withheld,
             rule=self.rule,
             memory=self._memory,
+            spread=spread,
         )
-        metrics = self._train_metrics(settlement, contents)
-        self._open, self._outcome = None, TrainOutcome(opened.sampled, settlement, failures, metrics)
+        metrics = self._train_metrics(settlement, answers.metrics)
+        self._open, self._outcome = None, TrainOutcome(opened.sampled, settlement, answers.failures, metrics)
         if settlement.model is None:
             return None, metrics
         self._vector, self._memory = settlement.model, settlement.memory
@@ -269,44 +293,43 @@ class Accountable(Strategy):
             addressed.append(draft)
         return addressed
 
-    def _read(
-        self, asked: tuple[str, ...], replies: Iterable[Message]
-    ) -> tuple[list[SignedUpdate], dict[str, RecordDict], tuple[Failure, ...]]:
-        updates: list[SignedUpdate] = []
-        contents: dict[str, RecordDict] = {}
+    def _sort_out(self, asked: tuple[str, ...], received: Iterable[Received]) -> _Answers:
+        statements: list[SignedStatement] = []
+        withheld: list[Withheld] = []
+        metrics: dict[str, RecordDict] = {}
         reasons = dict.fromkeys(asked, "no answer in time")
-        for reply in replies:
-            member = self._roster.member_of(reply.metadata.src_node_id)
+        for one in received:
+            member = self._roster.member_of(one.node_id)
             if member not in reasons:  # not asked, or a second answer
                 continue
-            if reply.has_error():
-                reasons[member] = str(reply.error.reason)
+            if one.statement is None:
+                reasons[member] = str(one.failure)
                 continue
-            try:
-                signed = read_reply(reply.content)
-            except CommitmentError as error:
-                reasons[member] = str(error)
-                continue
-            if signed.member.lower() != member.lower():
-                reasons[member] = f"answered in the name of {signed.member}"
+            if one.statement.member.lower() != member.lower():
+                reasons[member] = f"answered in the name of {one.statement.member}"
                 continue
             del reasons[member]
-            updates.append(replace(signed, member=member))
-            contents[member] = reply.content
-        return (
-            updates,
-            contents,
-            tuple(Failure(member, reasons[member]) for member in sorted(reasons, key=by_address)),
+            metrics[member] = one.metrics
+            if one.withheld is None:
+                statements.append(replace(one.statement, member=member))
+            else:
+                withheld.append(Withheld(member, one.withheld))
+        failures = tuple(Failure(member, reasons[member]) for member in sorted(reasons, key=by_address))
+        return _Answers(
+            tuple(sorted(statements, key=lambda one: by_address(one.member))),
+            tuple(sorted(withheld, key=lambda one: by_address(one.member))),
+            metrics,
+            failures,
         )
 
-    def _train_metrics(self, settlement: Settlement, contents: dict[str, RecordDict]) -> MetricRecord | None:
+    def _train_metrics(self, settlement: Settlement, records: dict[str, RecordDict]) -> MetricRecord | None:
         """The inner strategy's mean over accepted clients, weighted as the contract did."""
         weighted = []
         for accepted in settlement.accepted:
-            content = contents.get(accepted.member)
-            if content is None:  # accepted before this coordinator took the round up
+            record = records.get(accepted.member)
+            if record is None:  # accepted before this coordinator took the round up
                 continue
-            metrics = MetricRecord(dict(next(iter(content.metric_records.values()))))
+            metrics = MetricRecord(dict(next(iter(record.metric_records.values()))))
             metrics[self.inner.weighted_by_key] = accepted.weight
             weighted.append(RecordDict({"metrics": metrics}))
         if not weighted:

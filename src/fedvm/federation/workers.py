@@ -50,24 +50,29 @@ class WorkerPool(Generic[Task, Answer]):
     """Runs `handle(task)` in `count` forked processes. Use as a context manager, or call `close()`.
 
     handle: inherited by the fork, so it may be a closure; task and answer travel by pickle. It must not
-    raise: it turns failures into answers. timeout: seconds a task may take before its worker is killed; None:
-    no limit.
+    raise: it turns failures into answers.
     """
 
-    def __init__(self, handle: Callable[[Task], Answer], count: int, *, timeout: float | None = None) -> None:
+    def __init__(self, handle: Callable[[Task], Answer], count: int) -> None:
         if not forking_supported():
             raise ValueError(f"worker processes are not supported on {sys.platform}; use workers=0")
         if count < 1:
             raise ValueError(f"a pool needs at least one worker, not {count}")
         self._handle = handle
-        self._timeout = timeout
+        self._timeout: float | None = None
         self._context = multiprocessing.get_context("fork")
         self._workers: list[_Worker] = []
         for _ in range(count):
             self._workers.append(self._start())
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Answer | Lost]]:
-        """Yield `(position of the task, its answer)` as they come; draws tasks only as workers come free."""
+    def run(
+        self, tasks: Iterable[Task], *, timeout: float | None = None
+    ) -> Iterator[tuple[int, Answer | Lost]]:
+        """Yield `(position of the task, its answer)` as they come; draws tasks only as workers come free.
+
+        timeout: seconds a task may take before its worker is killed and replaced; None: no limit.
+        """
+        self._timeout = timeout
         numbered = iter(enumerate(tasks))
         try:
             for worker in list(self._workers):

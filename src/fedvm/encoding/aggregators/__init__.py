@@ -13,6 +13,7 @@ from fedvm.encoding.aggregators.rule import (
     RoundResult,
     ServerState,
     aggregate,
+    aggregate_sums,
     unpack,
 )
 from fedvm.encoding.aggregators.server_adam import ServerAdam
@@ -35,6 +36,7 @@ __all__ = [
     "TrimmedMean",
     "WeightedMean",
     "aggregate",
+    "aggregate_sums",
     "aggregator_named",
 ]
 

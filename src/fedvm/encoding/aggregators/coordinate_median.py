@@ -21,6 +21,7 @@ class CoordinateMedian(Aggregator):
 
     title = "FedMedian"
     kind = 3
+    needs_updates = True
 
     def parameters(self) -> tuple[int, ...]:
         """None."""

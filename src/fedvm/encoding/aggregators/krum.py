@@ -33,6 +33,7 @@ class Krum(Aggregator):
 
     title = "Krum"
     kind = 5
+    needs_updates = True
 
     malicious: int
     select: int

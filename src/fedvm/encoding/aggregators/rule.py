@@ -51,6 +51,8 @@ class Aggregator(ABC):
     """The name of Flower's strategy that it is the fixed-point form of."""
     kind: ClassVar[int]
     """First byte of the identifier."""
+    needs_updates: ClassVar[bool] = False
+    """Whether `step` looks at single updates; S and W are enough otherwise."""
 
     @abstractmethod
     def parameters(self) -> tuple[int, ...]:
@@ -64,7 +66,8 @@ class Aggregator(ABC):
         state: ServerState,
         facts: RoundFacts,
     ) -> NDArray[Any]:
-        """What is added to the base, integers (n,). state: as `remember` left it in this very round."""
+        """What is added to the base, integers (n,). state: as `remember` left it in this very round.
+        contributions: may be empty for a rule that does not need them."""
 
     def remember(self, state: ServerState, sums: WeightedSums) -> ServerState:
         """The server's memory after a round, from that before it; it follows from S and W of the final rounds."""
@@ -115,7 +118,18 @@ def aggregate(
         EncodingError: what `weighted_sums` and `moved` raise, or the rule cannot be applied to so few updates.
     """
     check_vector("base model", base, np.int32)
-    sums = weighted_sums(contributions, base.size)
+    return aggregate_sums(rule, base, weighted_sums(contributions, base.size), contributions, state, facts)
+
+
+def aggregate_sums(
+    rule: Aggregator,
+    base: IntVector,
+    sums: WeightedSums,
+    contributions: Sequence[Contribution],
+    state: ServerState,
+    facts: RoundFacts,
+) -> RoundResult:
+    """As `aggregate`, from S and W that are known already; contributions: empty if the rule does not need them."""
     after = rule.remember(state, sums)
     return RoundResult(sums, moved(base, rule.step(contributions, sums, after, facts)), after)
 

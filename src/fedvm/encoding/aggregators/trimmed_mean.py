@@ -31,6 +31,7 @@ class TrimmedMean(Aggregator):
 
     title = "FedTrimmedAvg"
     kind = 4
+    needs_updates = True
 
     beta: int
 
