@@ -206,3 +206,38 @@ def test_bad_grids_are_refused() -> None:
         InProcessGrid(nodes, seed=1, client_timeout=1)
     with InProcessGrid(nodes, seed=1) as grid, pytest.raises(ValueError, match="no node 7"):
         grid.send_and_receive([Message(RecordDict(), dst_node_id=7, message_type="train")])
+
+
+def node_and_round(reply: Message) -> tuple[int, float]:
+    """An intake: what is kept of a reply."""
+    if reply.has_error():
+        return reply.metadata.src_node_id, -1.0
+    return reply.metadata.src_node_id, float(reply.content["arrays"]["w"].numpy().sum())
+
+
+def full_disk(reply: Message) -> None:
+    raise OSError("the disk is full")
+
+
+def process_of(_: int) -> int:
+    return os.getpid()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_replies_are_taken_in_where_the_client_ran(workers: int) -> None:
+    with grid_of(4, workers=workers) as grid, grid_of(4) as alone:
+        streamed = dict(grid.stream(messages(grid, **{"raise-in": 2}), node_and_round))
+        replies = alone.send_and_receive(messages(alone, **{"raise-in": 2}))
+        assert streamed == dict(node_and_round(reply) for reply in replies)
+        assert streamed[1002] == -1.0
+        with pytest.raises(OSError, match="the disk is full"):
+            list(grid.stream(messages(grid), full_disk))
+        assert len(list(grid.stream(messages(grid), node_and_round))) == 4
+
+
+def test_the_coordinators_sums_are_spread_over_the_workers() -> None:
+    with grid_of(2, workers=2) as grid, grid_of(2) as alone:
+        assert list(grid.spread(abs, [-3, 2, -1])) == [3, 2, 1] == list(alone.spread(abs, [-3, 2, -1]))
+        assert os.getpid() not in grid.spread(process_of, range(4))
+        with pytest.raises(TypeError):
+            grid.spread(abs, ["x"])

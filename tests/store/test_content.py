@@ -186,3 +186,20 @@ def test_kill_at_any_moment_leaves_only_whole_blocks(store: ContentStore) -> Non
         assert list(store.corrupt_blocks()) == []
         for i in written:
             assert store.has(str(Cid.of_block(RAW, i.to_bytes(4, "big") * 50000)))
+
+
+def test_staged_artefacts_are_there_and_synced(store: ContentStore) -> None:
+    store.sync()  # nothing yet
+    cids = [store.stage(data) for data in (b"abc", bytes(MIB + 1))]
+    store.sync()
+    assert [store.get(cid) for cid in cids] == [b"abc", bytes(MIB + 1)]
+    assert store.put(b"abc") == cids[0]
+
+
+def test_putting_what_was_staged_syncs_it(store: ContentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    store.stage(b"abc")
+    assert not synced
+    store.put(b"abc")
+    assert len(synced) == 2  # the file and its directory

@@ -60,6 +60,7 @@ class WorkerPool(Generic[Task, Answer]):
             raise ValueError(f"a pool needs at least one worker, not {count}")
         self._handle = handle
         self._timeout: float | None = None
+        self._runs = 0
         self._context = multiprocessing.get_context("fork")
         self._workers: list[_Worker] = []
         for _ in range(count):
@@ -72,7 +73,10 @@ class WorkerPool(Generic[Task, Answer]):
 
         timeout: seconds a task may take before its worker is killed and replaced; None: no limit.
         """
+        self._abandon_unfinished()  # of a run whose caller stopped early and still holds its iterator
         self._timeout = timeout
+        self._runs += 1
+        mine = self._runs
         numbered = iter(enumerate(tasks))
         try:
             for worker in list(self._workers):
@@ -80,7 +84,8 @@ class WorkerPool(Generic[Task, Answer]):
             while busy := [worker for worker in self._workers if worker.position is not None]:
                 yield from self._collect(busy, numbered)
         finally:
-            self._abandon_unfinished()
+            if mine == self._runs:
+                self._abandon_unfinished()
 
     def close(self) -> None:
         """Stop the workers; those in the middle of a task are killed."""
