@@ -7,9 +7,9 @@ nonce and the node, so it proves nothing a second time or for another node.
 from __future__ import annotations
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from fedvm.encoding.checks import check_bytes, check_uint
+from fedvm.encoding.keccak import keccak
 from fedvm.encoding.typed_data import Domain, recover_struct_signer, sign_struct
 
 NODE_TYPE = "Node(uint64 nodeId,bytes32 nonce)"
