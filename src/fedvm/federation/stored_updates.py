@@ -19,7 +19,7 @@ from fedvm.encoding import (
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.errors import LedgerMismatch
 from fedvm.federation.ledger import AcceptedUpdate
-from fedvm.federation.membership import Federation
+from fedvm.federation.membership import Federation, Store
 from fedvm.federation.reception import Spread
 
 _LEAST_BLOCK, _MOST_BLOCKS = 3, 5  # as powers of two: at least 8 updates a block, at most 32 blocks
@@ -46,7 +46,9 @@ class StoredUpdates:
     def contributions(self) -> list[Contribution]:
         """All that count, in memory at once."""
         loaded = self._block(self.updates, height=0).load()
-        return [Contribution(u.commitment.member, u.commitment.weight, u.vector) for u in loaded if u is not None]
+        return [
+            Contribution(u.commitment.member, u.commitment.weight, u.vector) for u in loaded if u is not None
+        ]
 
     def add_up(self, spread: Spread = map) -> Subtotal:
         """The top of the aggregation tree: its hash, S, the root of S, and W. spread: works on the blocks.
