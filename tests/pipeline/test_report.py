@@ -16,8 +16,10 @@ from fedvm.pipeline.report import ReportImages, render_report
 from fedvm.pipeline.results import (
     BaselineFacts,
     ChainFacts,
+    ClientRow,
     DataFacts,
     EvaluationFacts,
+    FairnessFacts,
     GasFacts,
     LayerFacts,
     MemberRow,
@@ -26,6 +28,7 @@ from fedvm.pipeline.results import (
     ProgramPart,
     RoundRow,
     RunReport,
+    Spread,
     rounds_from_json,
     rounds_to_json,
 )
@@ -127,6 +130,37 @@ def test_page_says_what_the_report_holds() -> None:
         assert words in text
     assert text.count("NormTooLarge") == 6 and "is class4" in text
     assert "all data in one place: 95.0%" in text
+
+
+def test_page_shows_whom_the_model_serves_least() -> None:
+    report, images = make_report()
+    rows = tuple(
+        ClientRow(client, f"0x{client:040x}", 40, share, (), (), personal)
+        for client, (share, personal) in enumerate([(0.9, 0.92), (0.5, 0.8), (0.7, 0.7), (None, None)])
+    )
+    facts = FairnessFacts.of(rows, (1.0, 0.6, None, *[0.8] * 7))
+    assert facts.across_clients == Spread(0.5, 0.9, pytest.approx(0.7), pytest.approx((0.08 / 3) ** 0.5))
+    assert facts.personal is not None and facts.personal.lowest == 0.7
+    assert facts.across_classes is not None and (
+        facts.across_classes.lowest,
+        facts.across_classes.highest,
+    ) == (0.6, 1)
+    changed = replace(
+        report, fairness=facts, stopped="2 rounds brought nothing", model=replace(report.model, round=5)
+    )
+    tags = _Tags()
+    tags.feed(render_report(changed, images))
+    text = re.sub(r"\s+", " ", tags.text)
+    assert tags.open == []
+    assert (
+        text.index("client 1 40 images") < text.index("client 2 40 images") < text.index("client 0 40 images")
+    )
+    assert "client 3 40 images" not in text
+    assert "across clients, personal70.0%92.0%" in text
+    assert (
+        "The run stopped early: 2 rounds brought nothing." in text and "The model of round 5 is the" in text
+    )
+    assert Spread.of([None]) is None
 
 
 def test_many_clients_keep_those_the_contract_stopped() -> None:

@@ -6,18 +6,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, MetricRecordValues, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, MetricRecordValues, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from torch import nn
 
+from fedvm.federation.client_scores import (
+    CLASS_CORRECT,
+    CLASS_EXAMPLES,
+    PER_CLASS,
+    PERSONAL_ACCURACY,
+    PERSONAL_EPOCHS,
+    PERSONAL_LOSS,
+    PERSONAL_LR,
+)
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.reproducible import derive_seed, reproducible
 from fedvm.federation.schema import TrainingSettings
 from fedvm.learning.data import Normalisation, Split
 from fedvm.learning.device import deterministic
 from fedvm.learning.models import ModelSpec, build_model
-from fedvm.learning.training import evaluate, train
+from fedvm.learning.training import Evaluation, TrainResult, evaluate, train
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 LEARNING_RATE = "lr"
@@ -52,10 +61,11 @@ def image_client_app(
 
     Train replies: the trained state, and the metrics `num-examples`, `num-labels`, `train-loss`, `train-accuracy`,
     `validation-loss`, `validation-accuracy`. Evaluate replies: `num-examples`, `loss`, `accuracy` of the
-    given model on the client's validation images. Training depends on (seed, round, partition), the given model
-    and the round's learning rate (`lr` in the train config; the settings' own where it is missing) alone, and
-    runs in one thread, so that every engine comes to the same update. The functions raise what `fedvm.learning`
-    raises; Flower turns that into an error reply.
+    given model on the client's validation images, and what else the message asks for (`client_scores`).
+    Training depends on (seed, round, partition), the given model and the round's learning rate (`lr` in the
+    train config; the settings' own where it is missing) alone, and runs in one thread, so that every engine
+    comes to the same update. The functions raise what `fedvm.learning` raises; Flower turns that into an
+    error reply.
     """
     # PyTorch loads much when it is first made deterministic; done here, forked workers share it.
     with deterministic():
@@ -71,31 +81,15 @@ def image_client_app(
 
     def _train(message: Message, own: ClientData, lr: float, own_seed: int) -> Message:
         network = _load(model, message)
-        result = train(
-            network,
-            own.train.images,
-            own.train.labels,
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            optimizer=training.optimizer,
-            lr=lr,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            proximal_mu=_proximal_mu(message),
-            criterion=training.criterion,
-            augmentation=training.augmentation,
-            normalisation=normalisation,
-            device=training.device,
-            seed=own_seed,
-        )
-        loss, accuracy = _validate(network, own.validation)
+        result = _fit(network, own.train, training.epochs, lr, own_seed, _proximal_mu(message))
+        validation = _validate(network, own.validation)
         metrics: dict[str, MetricRecordValues] = {
             _NAMES.examples: result.examples,
             _NAMES.labels: len(np.unique(own.train.labels)),
             _NAMES.train_loss: result.loss,
             "train-accuracy": result.accuracy,
-            _NAMES.attested_loss: loss,
-            _NAMES.attested_accuracy: accuracy,
+            _NAMES.attested_loss: validation.loss,
+            _NAMES.attested_accuracy: validation.accuracy,
         }
         state = ArrayRecord(network.cpu().state_dict())
         return Message(RecordDict({ARRAYS: state, METRICS: MetricRecord(metrics)}), reply_to=message)
@@ -103,16 +97,48 @@ def image_client_app(
     @app.evaluate()
     def evaluate_images(message: Message, context: Context) -> Message:
         own = data(_partition(context))
-        loss, accuracy = _validate(_load(model, message), own.validation)
+        network = _load(model, message)
+        result = _validate(network, own.validation)
         metrics: dict[str, MetricRecordValues] = {
-            _NAMES.examples: len(own.validation),
-            _NAMES.loss: loss,
-            _NAMES.accuracy: accuracy,
+            _NAMES.examples: result.examples,
+            _NAMES.loss: result.loss,
+            _NAMES.accuracy: result.accuracy,
         }
+        config = message.content.config_records.get(CONFIG, ConfigRecord())
+        if config.get(PER_CLASS):
+            metrics[CLASS_CORRECT] = list(result.class_correct)
+            metrics[CLASS_EXAMPLES] = list(result.class_examples)
+        if epochs := int(str(config.get(PERSONAL_EPOCHS, 0))):
+            own_seed = derive_seed(seed, "personal", _partition(context))
+            with reproducible(own_seed):
+                _fit(network, own.train, epochs, float(str(config[PERSONAL_LR])), own_seed)
+                personal = _validate(network, own.validation)
+            metrics[PERSONAL_LOSS], metrics[PERSONAL_ACCURACY] = personal.loss, personal.accuracy
         return Message(RecordDict({METRICS: MetricRecord(metrics)}), reply_to=message)
 
-    def _validate(network: nn.Module, images: Split) -> tuple[float, float]:
-        result = evaluate(
+    def _fit(
+        network: nn.Module, images: Split, epochs: int, lr: float, own_seed: int, proximal_mu: float = 0.0
+    ) -> TrainResult:
+        return train(
+            network,
+            images.images,
+            images.labels,
+            epochs=epochs,
+            batch_size=training.batch_size,
+            optimizer=training.optimizer,
+            lr=lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            proximal_mu=proximal_mu,
+            criterion=training.criterion,
+            augmentation=training.augmentation,
+            normalisation=normalisation,
+            device=training.device,
+            seed=own_seed,
+        )
+
+    def _validate(network: nn.Module, images: Split) -> Evaluation:
+        return evaluate(
             network,
             images.images,
             images.labels,
@@ -120,7 +146,6 @@ def image_client_app(
             normalisation=normalisation,
             device=training.device,
         )
-        return result.loss, result.accuracy
 
     return app
 

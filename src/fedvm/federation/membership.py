@@ -60,15 +60,19 @@ class Federation:
             )
 
     def load_model(self) -> IntVector:
-        """The latest model, int32 (elements,), from the store.
+        """The latest model, int32 (elements,), from the store. Raises as `model_of`."""
+        return self.model_of(self.ledger.model_cid(), self.ledger.model_root())
+
+    def model_of(self, cid: str | bytes, root: bytes) -> IntVector:
+        """The model of a round, int32 (elements,), by its CID and its root on chain (32 bytes).
 
         Raises LedgerMismatch if the store's bytes are not the model whose root the chain has.
         """
-        cid = self.ledger.model_cid()
         vector = int32_from_bytes(self.store.get(cid), self.ledger.rules().elements)
-        if model_root(vector) != self.ledger.model_root():
+        if model_root(vector) != root:
+            name = cid if isinstance(cid, str) else "0x" + cid.hex()
             raise LedgerMismatch(
-                f"the stored model 0x{cid.hex()} is not the one whose root the federation has on chain; "
+                f"the stored model {name} is not the one whose root the federation has on chain; "
                 "this store belongs to another run"
             )
         return vector

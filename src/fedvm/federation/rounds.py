@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from logging import INFO
 
 from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, MetricRecord
+from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
 from fedvm.encoding.vector import IntVector
+from fedvm.federation.client_scores import ClientScore, ScoreQuestion, ask_scores
 from fedvm.federation.errors import FederationStalled
 from fedvm.federation.journal import RoundJournal
 from fedvm.federation.ledger import Verdict, by_address
@@ -18,21 +21,31 @@ from fedvm.federation.metrics import MetricNames, number
 from fedvm.federation.reception import gather, spread_over
 from fedvm.federation.records import RoundRecord, record_of
 from fedvm.federation.settlement import recall
+from fedvm.federation.stopping import Stopping, best_round
 from fedvm.federation.strategy import Accountable, TrainOutcome
+from fedvm.store import Cid
 
+LAST, BEST = "last", "best"
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 RoundConfig = Callable[[int], Mapping[str, ConfigRecordValues]]
 
 
 @dataclass(frozen=True)
 class FederationResult:
-    """The end of a run: a record a round, the model as named float tensors and as int32 (elements,)."""
+    """The end of a run: a record a round, the model as named float tensors and as int32 (elements,).
+
+    round: the one the model comes from; stopped: why the run ended before its last round, None if it did not;
+    scores: what the clients think of the model, if they were asked.
+    """
 
     records: tuple[RoundRecord, ...]
     arrays: ArrayRecord
     vector: IntVector
     model_root: str
     model_cid: bytes
+    round: int
+    stopped: str | None = None
+    scores: tuple[ClientScore, ...] = ()
 
     def to_flower(self) -> Result:
         """As Flower's strategies return it."""
@@ -72,6 +85,9 @@ def run_rounds(
     names: MetricNames | None = None,
     journal: RoundJournal | None = None,
     round_config: RoundConfig | None = None,
+    stopping: Stopping | None = None,
+    keep: str = LAST,
+    question: ScoreQuestion | None = None,
     max_failed_rounds: int = 3,
     on_open: Callable[[int], None] | None = None,
     on_round: Callable[[RoundRecord], None] | None = None,
@@ -82,9 +98,11 @@ def run_rounds(
     exist. initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies.
     evaluate_fn: server-side test `(round, float arrays) → MetricRecord` with `loss` and `accuracy`, also for
     the metrics of Flower's result. journal: keeps records for resumed runs. round_config: what the train
-    messages of a round say beside train_config, such as its learning rate. on_open: called with a round's
-    number before it trains; on_round: with its record after, in order, earlier rounds of a resumed run
-    included.
+    messages of a round say beside train_config, such as its learning rate. stopping: ends the run early, by
+    the records: a resumed run needs its journal for it. keep: whose model is returned, the `LAST` final round's
+    or the `BEST` by validation (`stopping`'s metric). question: what to ask all clients about that model. on_open:
+    called with a round's number before it trains; on_round: with its record after, in order, earlier rounds of a
+    resumed run included.
 
     With clients that depend on (seed, round, model) alone the result is that of an uninterrupted run.
 
@@ -113,7 +131,11 @@ def run_rounds(
     for record in _closed_rounds(loop, arrays, journal):
         finish(record)
     failed_in_a_row = 0
+    stopped = None
     for current in range(len(records) + 1, rounds + 1):
+        if stopping and (stopped := stopping.reason(records)):
+            log(INFO, "Stopped: %s", stopped)
+            break
         if on_open:
             on_open(current)
         record, arrays = _play(loop, current, arrays)
@@ -125,9 +147,25 @@ def run_rounds(
             raise FederationStalled(_stalled(record, failed_in_a_row, strategy.rules.min_clients))
     if all(record.status == "failed" for record in records):
         raise FederationStalled(_stalled(records[-1], len(records), strategy.rules.min_clients))
+    result = _result(strategy, records, arrays, keep, stopping or Stopping())
+    scores = ask_scores(strategy, grid, result.vector, question, names=loop.names) if question else ()
+    return replace(result, stopped=stopped, scores=scores)
+
+
+def _result(
+    strategy: Accountable, records: list[RoundRecord], arrays: ArrayRecord, keep: str, stopping: Stopping
+) -> FederationResult:
     ledger = strategy.federation.ledger
+    last = max(record.round for record in records if record.status == "final")
+    best = best_round(records, stopping.metric) if keep == BEST else None
+    if best is None or best.round == last:
+        root, cid = ledger.model_root(), ledger.model_cid()
+        return FederationResult(tuple(records), arrays, strategy.vector, "0x" + root.hex(), cid, last)
+    root = ledger.round(best.round).model_root
+    vector = strategy.federation.model_of(str(best.model_cid), root)
+    cid = Cid.parse(str(best.model_cid)).binary
     return FederationResult(
-        tuple(records), arrays, strategy.vector, "0x" + ledger.model_root().hex(), ledger.model_cid()
+        tuple(records), strategy.codec.floats(vector), vector, "0x" + root.hex(), cid, best.round
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedvm.federation.adversaries import ADVERSARIES
+from fedvm.federation.client_scores import ScoreQuestion
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.flower_strategies import StrategySettings
+from fedvm.federation.stopping import Stopping
 from fedvm.learning.schedule import Schedule
 
 
@@ -38,6 +40,8 @@ class FederationSettings:
     `max(int(clients · fraction), minimum)` nodes take part. strategy: how updates become the next model; the
     contract's rules must name the same. adversaries: client index (0 …) → a name in
     `adversaries.ADVERSARIES`. max_failed_rounds: so many failed rounds in a row stop the run.
+    stopping: when to end before the last round; keep: "last" or "best", whose round's model is the result;
+    question: what to ask every client about it.
 
     Raises:
         SettingsError: a value is out of range, or asks for more clients than there are.
@@ -54,6 +58,9 @@ class FederationSettings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     adversaries: Mapping[int, str] = field(default_factory=dict)
     max_failed_rounds: int = 3
+    stopping: Stopping = field(default_factory=Stopping)
+    keep: str = "last"
+    question: ScoreQuestion | None = None
 
     def __post_init__(self) -> None:
         if self.clients < 1 or self.rounds < 1:
@@ -68,6 +75,8 @@ class FederationSettings:
                 raise SettingsError(
                     f"{name} is {getattr(self, name)} but there are {self.clients} clients; lower it"
                 )
+        if self.keep not in ("last", "best"):
+            raise SettingsError(f"keep is {self.keep!r}; choose last or best")
         if self.max_failed_rounds < 1:
             raise SettingsError(f"max_failed_rounds is {self.max_failed_rounds}; give at least 1")
         for index, kind in self.adversaries.items():

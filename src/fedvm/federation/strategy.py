@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from logging import INFO
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app.message_type import MessageType
 from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result, Strategy
@@ -200,6 +201,25 @@ class Accountable(Strategy):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """The inner strategy's weighted mean of the clients' metrics."""
         return self.inner.aggregate_evaluate(server_round, list(replies))
+
+    def ask_everybody(
+        self, vector: IntVector, config: ConfigRecord, grid: Grid
+    ) -> tuple[list[Message], Mapping[int, str]]:
+        """Evaluate messages about the model `vector`, int32 (elements,), to every member that is there.
+
+        Also returned: node id → member.
+        """
+        nodes = self._roster.present(grid)
+        briefing = Briefing(self.codec.spec, self.codec.order, self.rules.fraction_bits, None)
+        content = RecordDict(
+            {
+                self.inner.arrayrecord_key: self.codec.wire(vector),
+                self.inner.configrecord_key: config,
+                RECORD: briefing.to_record(),
+            }
+        )
+        messages = [Message(content, node_id, MessageType.EVALUATE) for node_id in sorted(nodes)]
+        return messages, nodes
 
     # --- Flower's remaining interface ---
 

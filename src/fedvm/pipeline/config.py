@@ -124,6 +124,7 @@ class FederationTable(Table):
     min_evaluate_nodes: int = Field(default=2, ge=0)
     min_available_nodes: int = Field(default=2, ge=1)
     engine: Engine = "inprocess"  # where the clients run; never changes results
+    keep: Literal["last", "best"] = "last"  # whose round's model is served; best by the clients' validation
 
 
 class DeploymentTable(Table):
@@ -160,6 +161,30 @@ class StrategyTable(Table):
     def given(self) -> dict[str, float | int]:
         """The parameters that are set."""
         return self.model_dump(exclude_none=True)
+
+
+class StoppingTable(Table):
+    """When to end before the last round, by the clients' weighted mean on their validation data.
+
+    patience: so many evaluated rounds in a row without a better `metric` (better by more than min_change); 0:
+    never. accuracy, loss: a round that reaches this is the last. See `fedvm.federation.stopping`.
+    """
+
+    patience: int = Field(default=0, ge=0)
+    metric: Literal["loss", "accuracy"] = "loss"
+    min_change: float = Field(default=0.0, ge=0)
+    accuracy: float | None = Field(default=None, gt=0, le=1)
+    loss: float | None = Field(default=None, gt=0)
+
+
+class PersonalTable(Table):
+    """Personalisation: after the last round each client trains the model on its own data and keeps the result.
+
+    epochs: 0 for none; lr: a tenth of `training.lr` when not given.
+    """
+
+    epochs: int = Field(default=0, ge=0)
+    lr: float | None = Field(default=None, gt=0)
 
 
 class RulesTable(Table):
@@ -245,10 +270,12 @@ class BaselineTable(Table):
 class EvaluationTable(Table):
     """How the global model is tested on held-out images.
 
-    test_images: how many are asked of the contract. every: rounds from one test of the global model to the next;
-    the last round is always tested.
+    clients: whether every client evaluates the finished model on its own validation data, by class, for the
+    report. test_images: how many are asked of the contract. every: rounds from one test of the global model
+    to the next; the last round is always tested.
     """
 
+    clients: bool = True
     test_images: int = Field(default=500, ge=1)
     every: int = Field(default=1, ge=1)
 
@@ -263,6 +290,8 @@ class RunConfig(Table):
     federation: FederationTable = FederationTable()
     deployment: DeploymentTable = DeploymentTable()
     strategy: StrategyTable = StrategyTable()
+    stopping: StoppingTable = StoppingTable()
+    personal: PersonalTable = PersonalTable()
     rules: RulesTable = RulesTable()
     security: SecurityTable = SecurityTable()
     adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)

@@ -17,12 +17,14 @@ from fedvm.encoding import Rules, Security, VectorSpec, max_sum_squares, quantiz
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.chain_ledger import ChainLedger
 from fedvm.federation.client import ClientData
+from fedvm.federation.client_scores import ClientScore, ScoreQuestion
 from fedvm.federation.grid import Finished
 from fedvm.federation.journal import RoundJournal
 from fedvm.federation.membership import publish_model
 from fedvm.federation.records import RoundRecord
 from fedvm.federation.schema import FederationSettings, TrainingSettings
 from fedvm.federation.server import Watch, image_nodes, initial_arrays, run_federation
+from fedvm.federation.stopping import Stopping
 from fedvm.federation.workers import forking_supported
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import ModelSpec, build_model
@@ -35,7 +37,7 @@ from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.preflight import example_cap
-from fedvm.pipeline.results import MemberRow, RoundRow
+from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
 from fedvm.store import Cid, ContentStore
 
 PPM = 1_000_000
@@ -43,9 +45,10 @@ PPM = 1_000_000
 
 @dataclass(frozen=True)
 class Trained:
-    """What the rounds came to: the network with the federated weights, and the last final round.
+    """What the rounds came to: the network with the federated weights, and the round they are from.
 
-    vector: the model on chain, int32; spec: how it maps to tensors; round: the final round that gave it.
+    vector: the model on chain, int32; spec: how it maps to tensors; round: the final round that gave it; clients:
+    what every client measured of it; stopped: why the run ended before its last round, if it did.
     """
 
     model: torch.nn.Module
@@ -56,6 +59,8 @@ class Trained:
     round: int
     contract: FederationContract
     rounds: tuple[RoundRow, ...]
+    clients: tuple[ClientRow, ...] = ()
+    stopped: str | None = None
 
 
 def federate(
@@ -130,10 +135,12 @@ def federate(
         model_spec=spec,
         spec=VectorSpec.from_arrays({name: array.numpy() for name, array in result.arrays.items()}),
         vector=result.vector,
-        model_root=contract.model_root(),
-        round=final[-1],
+        model_root=bytes.fromhex(result.model_root.removeprefix("0x")),
+        round=result.round,
         contract=contract,
         rounds=tuple(rows),
+        clients=tuple(_client_row(score, clients) for score in result.scores),
+        stopped=result.stopped,
     )
 
 
@@ -178,6 +185,18 @@ def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:
     )
 
 
+def _client_row(score: ClientScore, clients: dict[str, int]) -> ClientRow:
+    return ClientRow(
+        client=clients[score.member],
+        member=score.member,
+        examples=score.examples,
+        accuracy=score.accuracy,
+        class_correct=score.class_correct,
+        class_examples=score.class_examples,
+        personal_accuracy=score.personal_accuracy,
+    )
+
+
 def federation_settings(config: RunConfig) -> FederationSettings:
     """What the run's configuration tells the federation to do; a device of this machine."""
     training = TrainingSettings(
@@ -190,8 +209,16 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         **config.federation.model_dump(exclude={"engine", "strategy"}),
         strategy=strategy_settings(config),
         training=training,
+        stopping=Stopping(**config.stopping.model_dump()),
+        question=_question(config),
         adversaries=config.adversaries,
     )
+
+
+def _question(config: RunConfig) -> ScoreQuestion | None:
+    if not config.evaluation.clients and not config.personal.epochs:
+        return None
+    return ScoreQuestion(config.personal.epochs, config.personal.lr or config.training.lr / 10)
 
 
 def _contract(

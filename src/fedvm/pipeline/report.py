@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedvm.pipeline.charts import Series, accuracy_chart
-from fedvm.pipeline.results import MemberRow, Prediction, RoundRow, RunReport
+from fedvm.pipeline.results import ClientRow, MemberRow, Prediction, RoundRow, RunReport
 
 _MOST_CLIENTS_SHOWN = 48
 
@@ -47,6 +47,7 @@ def render_report(report: RunReport, images: ReportImages) -> str:
         chart=accuracy_chart(_series(report), "round (baselines: epoch)") if _series(report) else "",
         series=_series(report),
         clients=clients,
+        judges=_judges(report),
         hidden_clients=len(_clients(report.rounds)) - len(clients),
         cells=_cells(report.rounds),
         heaviest=max([row.weight for one in report.rounds for row in one.members], default=1) or 1,
@@ -97,6 +98,13 @@ def _clients_shown(rounds: Sequence[RoundRow]) -> list[tuple[int, str]]:
     }
     ranked = sorted(_clients(rounds), key=lambda client: (client[0] not in remarkable, client[0]))
     return sorted(ranked[:_MOST_CLIENTS_SHOWN])
+
+
+def _judges(report: RunReport) -> list[ClientRow]:
+    """The clients that measured the finished model, those that it serves least first."""
+    rows = report.fairness.clients if report.fairness is not None else ()
+    measured = [row for row in rows if row.accuracy is not None]
+    return sorted(measured, key=lambda row: (row.accuracy, row.client))[:_MOST_CLIENTS_SHOWN]
 
 
 def _cells(rounds: Sequence[RoundRow]) -> dict[tuple[int, int], MemberRow]:

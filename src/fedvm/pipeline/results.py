@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,67 @@ class RoundRow:
     @property
     def failures(self) -> tuple[MemberRow, ...]:
         return tuple(row for row in self.members if row.failure)
+
+
+@dataclass(frozen=True)
+class ClientRow:
+    """What one client measured of the finished model on its own validation data (its word for it).
+
+    Accuracies are shares (0 … 1), None where nothing was measured; class_correct of class_examples, by class;
+    personal_accuracy: after it had trained the model on its own data, None without personalisation.
+    """
+
+    client: int
+    member: str
+    examples: int
+    accuracy: float | None
+    class_correct: tuple[int, ...]
+    class_examples: tuple[int, ...]
+    personal_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How evenly clients or classes are served: shares (0 … 1), each counting once; std of the population."""
+
+    lowest: float
+    highest: float
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, shares: Iterable[float | None]) -> Spread | None:
+        """The spread of those that were measured, None if none was."""
+        known = [share for share in shares if share is not None]
+        if not known:
+            return None
+        return cls(min(known), max(known), statistics.fmean(known), statistics.pstdev(known))
+
+
+@dataclass(frozen=True)
+class FairnessFacts:
+    """The finished model by client and by class.
+
+    clients: what each measured; across_clients and personal: the spread of their accuracies before and after
+    personalisation; class_accuracy: on the held-out test images, None for a class without any.
+    """
+
+    clients: tuple[ClientRow, ...]
+    across_clients: Spread | None
+    personal: Spread | None
+    class_accuracy: tuple[float | None, ...]
+    across_classes: Spread | None
+
+    @classmethod
+    def of(cls, clients: tuple[ClientRow, ...], class_accuracy: tuple[float | None, ...]) -> FairnessFacts:
+        """With the spreads computed."""
+        return cls(
+            clients,
+            Spread.of(row.accuracy for row in clients),
+            Spread.of(row.personal_accuracy for row in clients),
+            class_accuracy,
+            Spread.of(class_accuracy),
+        )
 
 
 @dataclass(frozen=True)
@@ -186,7 +248,8 @@ class EvaluationFacts:
 @dataclass(frozen=True)
 class RunReport:
     """Everything one run found; every figure in it was computed in that run. seconds: by step; aggregation: how
-    updates became models, and whether that can be disputed on chain or is audit-only."""
+    updates became models, and whether that can be disputed on chain or is audit-only; stopped: why the run ended
+    before its last round, None if it did not."""
 
     fedvm: str
     name: str
@@ -201,6 +264,8 @@ class RunReport:
     gas: GasFacts
     evaluation: EvaluationFacts
     seconds: Mapping[str, float]
+    fairness: FairnessFacts | None = None
+    stopped: str | None = None
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, whole or not at all."""

@@ -15,7 +15,9 @@ import fedvm
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.revm import RevmProgram
 from fedvm.encoding.aggregators import aggregator_named
+from fedvm.learning.device import resolve_device
 from fedvm.learning.models import model_size
+from fedvm.learning.training import evaluate
 from fedvm.pipeline.baseline import baseline
 from fedvm.pipeline.build import Built, build
 from fedvm.pipeline.check import Checked, check_predictions
@@ -30,6 +32,7 @@ from fedvm.pipeline.preflight import check_settings
 from fedvm.pipeline.report import ReportImages, png, render_report
 from fedvm.pipeline.results import (
     ChainFacts,
+    FairnessFacts,
     GasFacts,
     LayerFacts,
     ModelFacts,
@@ -89,6 +92,10 @@ def _run(
     observer, store = steps.observer, ContentStore(directory.store)
     with steps.step("federation", f"Federating {config.federation.rounds} rounds under the contract's rules"):
         trained = federate(config, data, chain, store, directory, observer)
+        if trained.stopped:
+            observer.note(f"stopped early: {trained.stopped}")
+        if trained.round != trained.rounds[-1].round:
+            observer.note(f"the model of round {trained.round} goes on")
     central = None
     if config.baseline.enabled:
         with steps.step("baseline", "Training the baselines in one place"):
@@ -115,6 +122,7 @@ def _run(
             served.service,
             lambda done, total: observer.progress("images", done, total),
         )
+        fairness = FairnessFacts.of(trained.clients, _class_accuracy(config, data, trained))
     report = RunReport(
         fedvm=fedvm.__version__,
         name=config.run.name,
@@ -129,6 +137,8 @@ def _run(
         gas=_gas_facts(trained, built, served, checked, chain),
         evaluation=checked.facts,
         seconds=steps.seconds,
+        fairness=fairness,
+        stopped=trained.stopped,
     )
     with steps.step("report", "Writing the report"):
         page = render_report(report, ReportImages(_pictures(data), checked.images))
@@ -141,6 +151,19 @@ def _run(
             write_atomically(directory.images / f"{number:02d}-{_file_name(label)}.png", png(image))
         report.save(directory.report)
     return report
+
+
+def _class_accuracy(config: RunConfig, data: PreparedData, trained: Trained) -> tuple[float | None, ...]:
+    test = data.images.test
+    result = evaluate(
+        trained.model,
+        test.images,
+        test.labels,
+        criterion=config.training.criterion,
+        normalisation=data.images.normalisation,
+        device=resolve_device(config.training.device).type,
+    )
+    return result.class_accuracy
 
 
 def _file_name(label: str) -> str:
