@@ -34,11 +34,7 @@ abstract contract Escrow is IEscrow, PullPayments {
 
     /// @inheritdoc IEscrow
     function stake() external payable {
-        Stake storage own = _stakes[msg.sender];
-        // There is less money than 2^128 wei.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        own.amount += uint128(msg.value);
-        emit Staked(msg.sender, msg.value, own.amount);
+        _addStake(msg.sender, msg.value);
     }
 
     /// @inheritdoc IEscrow
@@ -47,19 +43,29 @@ abstract contract Escrow is IEscrow, PullPayments {
         uint128 amount = own.amount;
         require(amount > 0, NoStake(msg.sender));
         require(!_isLive(own.lastRound), StakeLocked(own.lastRound));
+        _requireStakeIsFree(msg.sender);
         own.amount = 0;
         _credit(msg.sender, amount);
         emit Unstaked(msg.sender, amount);
     }
 
     /// @inheritdoc IEscrow
-    function stakeOf(address member) external view returns (uint256) {
+    function stakeOf(address member) public view returns (uint256) {
         return _stakes[member].amount;
     }
 
     /// @inheritdoc IEscrow
     function lockedBond() external view returns (uint256) {
         return _bond.amount;
+    }
+
+    /// @dev Adds to what an account risks.
+    function _addStake(address account, uint256 amount) internal {
+        Stake storage own = _stakes[account];
+        // There is less money than 2^128 wei.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        own.amount += uint128(amount);
+        emit Staked(account, amount, own.amount);
     }
 
     /// @dev Takes a bond from what the caller is owed and sends along.
@@ -100,6 +106,9 @@ abstract contract Escrow is IEscrow, PullPayments {
         own.lastRound = roundId;
         return true;
     }
+
+    /// @dev Reverts when an account's stake stands for something beside the rounds it counts in.
+    function _requireStakeIsFree(address account) internal view virtual;
 
     /// @dev Whether a round is neither final nor failed.
     function _isLive(uint64 roundId) internal view virtual returns (bool);

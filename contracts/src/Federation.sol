@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 
-import {Escrow} from "./Escrow.sol";
+import {Membership} from "./Membership.sol";
 import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
@@ -21,8 +20,7 @@ import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 /// @notice Rules, members and rounds of one federation; see `IFederation`.
 /// @dev Deployed once and cloned by `FederationFactory`. Nothing is immutable but the name and version of the typed
 ///      data, which all clones share; the domain's address is that of the clone.
-contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 {
-    using EnumerableSet for EnumerableSet.AddressSet;
+contract Federation is IFederation, Membership, Initializable, EIP712 {
     using RoundLib for Round;
     using RulesLib for Rules;
     using SecurityLib for Security;
@@ -58,7 +56,6 @@ contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 
 
     Rules private _rules;
     Security private _security;
-    EnumerableSet.AddressSet private _members;
     mapping(uint64 roundId => Round) private _rounds;
     mapping(uint64 roundId => mapping(uint32 index => bool)) private _excluded;
     /// Peaks over the updates of the latest round: the only one that can be disputed.
@@ -90,9 +87,10 @@ contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 
         require(ContentId.isPlausible(parameters.modelCid), InvalidParameter("modelCid"));
         Rules memory rules_ = parameters.rules;
         rules_.validate();
-        rules_.validateMemberCount(parameters.members.length);
         Security memory security_ = parameters.security;
         security_.validate();
+        bool open = parameters.openMembership;
+        require(!open || security_.stake > 0, InvalidParameter("stake"));
 
         _transferOwnership(parameters.owner);
         coordinator = parameters.coordinator;
@@ -100,6 +98,7 @@ contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 
         _rules = rules_;
         rulesHash = rules_.hash();
         _security = security_;
+        openMembership = open;
         disputes = sidecars.disputes;
         emit FederationCreated(
             parameters.owner,
@@ -107,28 +106,16 @@ contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 
             rulesHash,
             rules_,
             parameters.modelRoot,
-            parameters.modelCid
+            parameters.modelCid,
+            open
         );
         emit SecuritySet(security_, sidecars.disputes);
         emit CoordinatorReplaced(address(0), parameters.coordinator);
         for (uint256 i = 0; i < parameters.members.length; ++i) {
             _addMember(parameters.members[i]);
         }
-    }
-
-    /// @inheritdoc IFederation
-    function addMember(address member) external onlyOwner {
-        _requireBetweenRounds();
-        _addMember(member);
-        _rules.validateMemberCount(_members.length());
-    }
-
-    /// @inheritdoc IFederation
-    function removeMember(address member) external onlyOwner {
-        _requireBetweenRounds();
-        require(_members.remove(member), UnknownMember(member));
-        _rules.validateMemberCount(_members.length());
-        emit MemberRemoved(member);
+        _requireRoomFor(parameters.members.length);
+        if (!open) _requireQuorumOf(parameters.members.length);
     }
 
     /// @inheritdoc IFederation
@@ -312,21 +299,6 @@ contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 
     }
 
     /// @inheritdoc IFederation
-    function isMember(address account) external view returns (bool) {
-        return _members.contains(account);
-    }
-
-    /// @inheritdoc IFederation
-    function memberCount() external view returns (uint256) {
-        return _members.length();
-    }
-
-    /// @inheritdoc IFederation
-    function members() external view returns (address[] memory) {
-        return _members.values();
-    }
-
-    /// @inheritdoc IFederation
     function hashUpdate(Update calldata update) public view returns (bytes32) {
         return _hashTypedDataV4(UpdateTypes.structHash(update));
     }
@@ -393,18 +365,12 @@ contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 
         returns (Refusal)
     {
         address member = submission.member;
-        if (!_members.contains(member)) return Refusal.NotMember;
+        if (!isMember(member)) return Refusal.NotMember;
         if (member == lastMember) return Refusal.Duplicate;
         // Why a recovery failed does not matter: it gives the zero address, which is never a member.
         // slither-disable-next-line unused-return
         (address signer,,) = ECDSA.tryRecoverCalldata(hashUpdate(submission.update), submission.signature);
         return signer == member ? Refusal.None : Refusal.BadSignature;
-    }
-
-    function _addMember(address member) private {
-        require(member != address(0), InvalidParameter("member"));
-        require(_members.add(member), AlreadyMember(member));
-        emit MemberAdded(member);
     }
 
     function _loadTally(Round storage current) private view returns (Tally memory tally) {
@@ -439,9 +405,21 @@ contract Federation is IFederation, Escrow, Initializable, Ownable2Step, EIP712 
         return _rounds[roundId].isLive();
     }
 
-    function _requireBetweenRounds() private view {
+    function _requireBetweenRounds() internal view override {
         uint64 latest = currentRound;
         require(!_isLive(latest), RoundStillOpen(latest));
+    }
+
+    function _requireRoomFor(uint256 count) internal view override {
+        _rules.validateMemberLimit(count);
+    }
+
+    function _requireQuorumOf(uint256 count) internal view override {
+        _rules.validateQuorum(count);
+    }
+
+    function _minimumStake() internal view override returns (uint256) {
+        return _security.stake;
     }
 
     /// @dev A deadline is minutes or more; the seconds that a block producer can shift do not matter.

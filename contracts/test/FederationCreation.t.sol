@@ -6,6 +6,7 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {Federation} from "../src/Federation.sol";
 import {FederationParameters, IFederation} from "../src/interfaces/IFederation.sol";
+import {IMembership} from "../src/interfaces/IMembership.sol";
 import {Rules, RulesLib} from "../src/libraries/RulesLib.sol";
 import {Security, SecurityLib} from "../src/libraries/SecurityLib.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -31,12 +32,12 @@ contract FederationCreationTest is FederationFixture {
         Rules memory rules = defaultRules();
         vm.expectEmit();
         emit IFederation.FederationCreated(
-            owner, coordinator, keccak256(abi.encode(rules)), rules, INITIAL_ROOT, cidOf("initial")
+            owner, coordinator, keccak256(abi.encode(rules)), rules, INITIAL_ROOT, cidOf("initial"), false
         );
         vm.expectEmit();
         emit IFederation.CoordinatorReplaced(address(0), coordinator);
         vm.expectEmit();
-        emit IFederation.MemberAdded(members[0]);
+        emit IMembership.MemberAdded(members[0]);
         create(rules);
     }
 
@@ -141,10 +142,10 @@ contract FederationCreationTest is FederationFixture {
 
     function test_refusesZeroAndRepeatedMembers() public {
         members[3] = address(0);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "member"));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.InvalidParameter.selector, "member"));
         create(defaultRules());
         members[3] = members[5];
-        vm.expectRevert(abi.encodeWithSelector(IFederation.AlreadyMember.selector, members[5]));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.AlreadyMember.selector, members[5]));
         create(defaultRules());
     }
 
@@ -171,7 +172,7 @@ contract FederationCreationTest is FederationFixture {
     }
 
     function expectInvalidParameter(FederationParameters memory parameters, string memory name) private {
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, name));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.InvalidParameter.selector, name));
         createFederation(parameters);
     }
 

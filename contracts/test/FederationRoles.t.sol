@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {IFederation} from "../src/interfaces/IFederation.sol";
+import {IMembership} from "../src/interfaces/IMembership.sol";
 import {Refusal, RulesLib} from "../src/libraries/RulesLib.sol";
 import {Submission} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -12,14 +13,14 @@ import {FederationFixture} from "./base/FederationFixture.sol";
 contract FederationRolesTest is FederationFixture {
     function test_ownerAddsAndRemovesMembersBetweenRounds() public {
         vm.expectEmit();
-        emit IFederation.MemberAdded(stranger);
+        emit IMembership.MemberAdded(stranger);
         vm.prank(owner);
-        federation.addMember(stranger);
+        federation.addMembers(one(stranger));
         vm.assertTrue(federation.isMember(stranger));
         vm.assertEq(federation.memberCount(), MEMBERS + 1);
 
         vm.expectEmit();
-        emit IFederation.MemberRemoved(stranger);
+        emit IMembership.MemberRemoved(stranger);
         vm.prank(owner);
         federation.removeMember(stranger);
         vm.assertFalse(federation.isMember(stranger));
@@ -31,22 +32,22 @@ contract FederationRolesTest is FederationFixture {
         bytes memory stillOpen = abi.encodeWithSelector(IFederation.RoundStillOpen.selector, roundId);
         vm.expectRevert(stillOpen);
         vm.prank(owner);
-        federation.addMember(stranger);
+        federation.addMembers(one(stranger));
         vm.expectRevert(stillOpen);
         vm.prank(owner);
         federation.removeMember(members[0]);
     }
 
     function test_refusesMembersThatAreOrAreNotThere() public {
-        vm.expectRevert(abi.encodeWithSelector(IFederation.AlreadyMember.selector, members[0]));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.AlreadyMember.selector, members[0]));
         vm.prank(owner);
-        federation.addMember(members[0]);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.UnknownMember.selector, stranger));
+        federation.addMembers(one(members[0]));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.UnknownMember.selector, stranger));
         vm.prank(owner);
         federation.removeMember(stranger);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "member"));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.InvalidParameter.selector, "member"));
         vm.prank(owner);
-        federation.addMember(address(0));
+        federation.addMembers(one(address(0)));
     }
 
     function test_keepsTheQuorumReachable() public {
@@ -74,7 +75,7 @@ contract FederationRolesTest is FederationFixture {
             abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, coordinator);
         vm.expectRevert(refused);
         vm.prank(coordinator);
-        federation.addMember(stranger);
+        federation.addMembers(one(stranger));
         vm.expectRevert(refused);
         vm.prank(coordinator);
         federation.removeMember(members[0]);
@@ -100,7 +101,7 @@ contract FederationRolesTest is FederationFixture {
     }
 
     function test_refusesNoCoordinator() public {
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, "coordinator"));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.InvalidParameter.selector, "coordinator"));
         vm.prank(owner);
         federation.replaceCoordinator(address(0));
     }
@@ -130,5 +131,10 @@ contract FederationRolesTest is FederationFixture {
         vm.prank(stranger);
         federation.acceptOwnership();
         vm.assertEq(federation.owner(), stranger);
+    }
+
+    function one(address member) private pure returns (address[] memory list) {
+        list = new address[](1);
+        list[0] = member;
     }
 }

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IFederation} from "../src/interfaces/IFederation.sol";
+import {IMembership} from "../src/interfaces/IMembership.sol";
 import {Proposal, Round, RoundLib, RoundState} from "../src/libraries/RoundLib.sol";
 import {Submission} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -218,7 +219,7 @@ contract FederationRoundsTest is FederationFixture {
     }
 
     function expectInvalid(uint64 roundId, Proposal memory proposal, string memory what) private {
-        vm.expectRevert(abi.encodeWithSelector(IFederation.InvalidParameter.selector, what));
+        vm.expectRevert(abi.encodeWithSelector(IMembership.InvalidParameter.selector, what));
         vm.prank(coordinator);
         federation.propose{value: BOND}(roundId, proposal);
     }

@@ -12,7 +12,7 @@ from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.sender import Sender
-from fedvm.encoding import model_root
+from fedvm.encoding import Security, model_root
 
 
 def open_federation(
@@ -74,3 +74,21 @@ def test_an_interrupted_deployment_goes_on_where_it_stopped(
     assert FederationFactory.deploy_first(chain.w3, owner).address == factory.address
     assert len(sent) == 4
     assert open_federation(factory, chain).address == factory.address_of(chain.account("user").address)
+
+
+def test_anyone_joins_an_open_federation_and_leaves_with_the_stake(chain: EmbeddedChain) -> None:
+    factory = FederationFactory.deploy(chain.w3, chain.account("owner"))
+    stake = 10**17
+    federation = open_federation(
+        factory, chain, open_membership=True, members=[], security=Security(stake=stake)
+    )
+    member = chain.account("member")
+    assert federation.open_membership() and federation.members() == []
+    federation.join(member)
+    assert federation.members() == [member.address] and federation.stake_of(member.address) == stake
+    with pytest.raises(TransactionFailed, match="StillMember"):
+        federation.unstake(member)
+    federation.quit(member)
+    federation.unstake(member)
+    assert federation.owed(member.address) == stake
+    assert [type(event).__name__ for event in federation.events()][-2:] == ["MemberAdded", "MemberRemoved"]

@@ -192,7 +192,7 @@ def test_many_updates_are_split_over_messages_of_64_kib(chain: EmbeddedChain) ->
 
 def test_membership_changes_between_rounds(setup: Setup, chain: EmbeddedChain) -> None:
     newcomer = chain.account("member", 9).address
-    setup.federation.add_member(setup.owner, newcomer)
+    setup.federation.add_members(setup.owner, [newcomer])
     assert setup.federation.is_member(newcomer)
     setup.federation.remove_member(setup.owner, newcomer)
     assert not setup.federation.is_member(newcomer)

@@ -5,7 +5,7 @@ import {Proposal, Round} from "../libraries/RoundLib.sol";
 import {Refusal, Rules} from "../libraries/RulesLib.sol";
 import {Security} from "../libraries/SecurityLib.sol";
 import {Attestation, Submission, Update} from "../libraries/UpdateTypes.sol";
-import {IEscrow} from "./IEscrow.sol";
+import {IMembership} from "./IMembership.sol";
 
 /// @notice What a federation is created with.
 struct FederationParameters {
@@ -17,7 +17,9 @@ struct FederationParameters {
     Rules rules;
     /// Bond, stake, fees and windows; each in its range, see `SecurityLib.validate`.
     Security security;
-    /// First members, no one twice, at least the quorum.
+    /// Whether anyone may join with a stake, which `security` must then ask for.
+    bool openMembership;
+    /// First members, no one twice; at least the quorum, or any number where membership is open.
     address[] members;
     /// Root of the model that round 1 trains from.
     bytes32 modelRoot;
@@ -38,7 +40,7 @@ struct Sidecars {
 ///         Examples, accuracy, loss, labels and ε are attested by the clients, not proved. What the updates of a round come to is
 ///         stated by the coordinator under a bond; for a while anyone may prove to `Disputes` that it is wrong. Each
 ///         state of a round has an end that anyone can bring about (table in `RoundLib`).
-interface IFederation is IEscrow {
+interface IFederation is IMembership {
     /// @notice A federation exists.
     event FederationCreated(
         address indexed owner,
@@ -46,12 +48,9 @@ interface IFederation is IEscrow {
         bytes32 indexed rulesHash,
         Rules rules,
         bytes32 modelRoot,
-        bytes modelCid
+        bytes modelCid,
+        bool openMembership
     );
-    /// @notice A member may now sign updates.
-    event MemberAdded(address indexed member);
-    /// @notice A member may no longer sign updates.
-    event MemberRemoved(address indexed member);
     /// @notice The owner put another coordinator in place.
     event CoordinatorReplaced(address indexed previous, address indexed coordinator);
     /// @notice A round is open until its deadline (Unix seconds). Who is sampled follows from the seed.
@@ -123,13 +122,6 @@ interface IFederation is IEscrow {
     error NotDisputes(address caller);
     /// @notice The update does not count already.
     error AlreadyExcluded(uint64 roundId, uint32 index);
-    /// @notice An address, root or content address is empty or too long.
-    /// @param what Name of the parameter.
-    error InvalidParameter(string what);
-    /// @notice The address is a member already.
-    error AlreadyMember(address member);
-    /// @notice The address is no member.
-    error UnknownMember(address member);
     /// @notice Wait until the round is final or failed.
     error RoundStillOpen(uint64 roundId);
     /// @notice No such round was opened.
@@ -140,14 +132,6 @@ interface IFederation is IEscrow {
     /// @param parameters What the federation is created with.
     /// @param sidecars Contracts that work for it.
     function initialize(FederationParameters calldata parameters, Sidecars calldata sidecars) external;
-
-    /// @notice Lets a new member in, between rounds. Owner only.
-    /// @param member Address of the key the member signs with.
-    function addMember(address member) external;
-
-    /// @notice Puts a member out, between rounds. Owner only.
-    /// @param member Address of the member.
-    function removeMember(address member) external;
 
     /// @notice Puts another coordinator in place, at any time: the way out when one vanished. Owner only.
     /// @param newCoordinator Address of the new coordinator.
@@ -254,16 +238,6 @@ interface IFederation is IEscrow {
     /// @param member Address of a member.
     /// @return Context that the leaves of this member's update in this round are bound to.
     function updateContext(uint64 roundId, address member) external view returns (bytes32);
-
-    /// @param account Any address.
-    /// @return True when it is a member.
-    function isMember(address account) external view returns (bool);
-
-    /// @return Number of members.
-    function memberCount() external view returns (uint256);
-
-    /// @return All members, in no order.
-    function members() external view returns (address[] memory);
 
     /// @param update Statement to sign.
     /// @return EIP-712 digest that a member signs.

@@ -19,9 +19,12 @@ library MeanLib {
     {
         int256 weight = int256(uint256(totalWeight));
         for (uint256 i = 0; i < base.length / 4; ++i) {
-            int256 quotient = VectorTree.int32At(model, i) - VectorTree.int32At(base, i);
-            int256 rest = VectorTree.int64At(sums, i) - quotient * weight;
-            if (rest < 0 || rest >= weight) return false;
+            // 33 bits by 64, and 64 more: far from 256.
+            unchecked {
+                int256 quotient = VectorTree.int32At(model, i) - VectorTree.int32At(base, i);
+                int256 rest = VectorTree.int64At(sums, i) - quotient * weight;
+                if (rest < 0 || rest >= weight) return false;
+            }
         }
         return true;
     }
@@ -40,7 +43,10 @@ library MeanLib {
     {
         for (uint256 i = 0; i < sums.length / 8; ++i) {
             int256 expected = hasLeft ? VectorTree.int64At(left, i) : int256(0);
-            if (hasRight) expected += VectorTree.int64At(right, i);
+            // Two int64 do not fill 256 bits.
+            unchecked {
+                if (hasRight) expected += VectorTree.int64At(right, i);
+            }
             if (VectorTree.int64At(sums, i) != expected) return false;
         }
         return true;
@@ -58,7 +64,10 @@ library MeanLib {
     {
         int256 factor = int256(uint256(weight));
         for (uint256 i = 0; i < sums.length / 8; ++i) {
-            if (VectorTree.int64At(sums, i) != factor * VectorTree.int32At(update, i)) return false;
+            // 32 bits by 32.
+            unchecked {
+                if (VectorTree.int64At(sums, i) != factor * VectorTree.int32At(update, i)) return false;
+            }
         }
         return true;
     }

@@ -84,9 +84,11 @@ library MerkleSumTree {
                 // array; those bytes are shifted out.
                 value := sar(224, mload(add(add(values, 32), offset)))
             }
-            // The square of an int32 is not negative and at most 2^62.
-            // forge-lint: disable-next-line(unsafe-typecast)
-            sum += uint128(uint256(value * value));
+            // The square of an int32 is not negative and at most 2^62, and memory holds fewer than 2^66 of them.
+            unchecked {
+                // forge-lint: disable-next-line(unsafe-typecast)
+                sum += uint128(uint256(value * value));
+            }
         }
     }
 

@@ -111,15 +111,21 @@ library RulesLib {
         require(rules.maxSharePpm <= PPM && maxWeight(rules) >= rules.minExamples, InvalidRule("maxSharePpm"));
     }
 
-    /// @notice Reverts unless so many members can reach the quorum and cannot overflow the aggregate.
+    /// @notice Reverts when so many members could overflow the aggregate.
     /// @param rules Rules in force.
     /// @param memberCount Number of members.
-    function validateMemberCount(Rules memory rules, uint256 memberCount) internal pure {
-        require(memberCount >= rules.minClients, QuorumUnreachable(memberCount, rules.minClients));
+    function validateMemberLimit(Rules memory rules, uint256 memberCount) internal pure {
         require(
             memberCount * maxWeight(rules) < TOTAL_WEIGHT_LIMIT,
             AggregateCouldOverflow(memberCount, maxWeight(rules))
         );
+    }
+
+    /// @notice Reverts when so few members cannot reach the quorum.
+    /// @param rules Rules in force.
+    /// @param memberCount Number of members.
+    function validateQuorum(Rules memory rules, uint256 memberCount) internal pure {
+        require(memberCount >= rules.minClients, QuorumUnreachable(memberCount, rules.minClients));
     }
 
     /// @param rules Rules.

@@ -60,6 +60,7 @@ abstract contract FederationFixture is TestBase {
             coordinator: coordinator,
             rules: rules,
             security: security,
+            openMembership: false,
             members: members,
             modelRoot: INITIAL_ROOT,
             modelCid: cidOf("initial")

@@ -77,11 +77,14 @@ class FederationContract:
         model_cid: bytes,
         owner: str | None = None,
         security: Security | None = None,
+        open_membership: bool = False,
         salt: bytes = DEFAULT_SALT,
     ) -> tuple[FederationContract, Receipt]:
         """Open a federation over the model of ``model_root`` (32 bytes) and ``model_cid`` (binary CIDv1).
 
         ``account`` pays, and owns the federation unless ``owner`` is given. ``security`` fixes bond and windows.
+        With ``open_membership`` anyone may :meth:`join` with ``security.stake``, which must then be positive, and
+        ``members`` may be empty.
         Account and ``salt`` decide the address: :meth:`FederationFactory.address_of`.
 
         Raises :class:`~fedvm.chain.errors.TransactionFailed`: a parameter is refused, or the account opened a
@@ -92,6 +95,7 @@ class FederationContract:
             coordinator,
             rules.as_tuple(),
             (security or Security()).as_tuple(),
+            open_membership,
             list(members),
             model_root,
             model_cid,
@@ -151,8 +155,18 @@ class FederationContract:
 
     # Membership
 
-    def add_member(self, account: LocalAccount, member: str) -> Receipt:
-        return self._send(account, "addMember", member)
+    def add_members(self, account: LocalAccount, members: Sequence[str]) -> Receipt:
+        """Invite members between rounds (owner)."""
+        return self._send(account, "addMembers", list(members))
+
+    def join(self, account: LocalAccount) -> Receipt:
+        """Become a member between rounds, where membership is open, and pay in what the stake lacks."""
+        lacking = max(0, self.security().stake - self.stake_of(account.address))
+        return self._send(account, "join", value=lacking)
+
+    def quit(self, account: LocalAccount) -> Receipt:
+        """End the account's membership, at any time."""
+        return self._send(account, "quit")
 
     def remove_member(self, account: LocalAccount, member: str) -> Receipt:
         return self._send(account, "removeMember", member)
@@ -171,7 +185,8 @@ class FederationContract:
         return self._send(account, "stake", value=amount)
 
     def unstake(self, account: LocalAccount) -> Receipt:
-        """Let the account's stake be owed to it; possible when the last round it counts in is over."""
+        """Let the account's stake be owed to it; possible when the last round it counts in is over, and,
+        where membership is open, after :meth:`quit`."""
         return self._send(account, "unstake")
 
     def withdraw(self, account: LocalAccount) -> Receipt:
@@ -237,6 +252,10 @@ class FederationContract:
 
     def round_seed(self, round_id: int) -> bytes:
         return bytes(self._read("roundSeed", round_id))
+
+    def open_membership(self) -> bool:
+        """Whether anyone may join with a stake."""
+        return bool(self._read("openMembership"))
 
     def members(self) -> list[str]:
         """Members in ascending order of address."""

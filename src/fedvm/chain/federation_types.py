@@ -110,6 +110,7 @@ class FederationCreated:
     rules: Rules
     model_root: bytes
     model_cid: bytes
+    open_membership: bool
     at: Place
 
 
