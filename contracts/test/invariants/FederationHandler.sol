@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IDisputes, UpdateNode} from "../../src/interfaces/IDisputes.sol";
+import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
+import {Round, RoundState} from "../../src/libraries/RoundLib.sol";
+import {VectorKind} from "../../src/libraries/VectorTree.sol";
+import {DisputeFixture} from "../base/DisputeFixture.sol";
+import {SumTree} from "../base/SumTree.sol";
+import {VectorForest} from "../base/VectorForest.sol";
+
+/// @notice Everything that members, coordinator and challengers can do to a federation, true and false, in any order
+///         that forge's fuzzer picks. What it knows beside the contract is in `…Stake`, `isLie`, `wrongFinals` and so on.
+/// @dev Rounds of the three members of `DisputeFixture`. Member 1 may sign a wrong sum of squares; members 0 and 2 are
+///      honest. A lie that nobody looks at can become final: here somebody always looks before that.
+contract FederationHandler is DisputeFixture {
+    enum Falsehood {
+        None,
+        LeafSums,
+        NodeSums,
+        NodeWeight,
+        Commitment,
+        EmptyLeaf,
+        Model
+    }
+
+    /// What the proposal that stands lies about.
+    Falsehood public falsehood;
+    /// Finals whose model is not what the updates come to.
+    uint256 public wrongFinals;
+    /// Honest proposals that were rejected.
+    uint256 public honestRejections;
+    /// Proofs against what is true that were accepted.
+    uint256 public falseProofs;
+    /// Proofs of what is false that were refused.
+    uint256 public refusedProofs;
+    uint256 public finals;
+    uint256 public rejections;
+    uint256 public exclusions;
+    /// Fees of demands that are neither answered nor paid back.
+    uint256 public openFees;
+    /// Stakes as members 0 and 2 know them.
+    uint256[CLIENTS] public knownStake;
+    address[] internal actors;
+    /// Leaf whose sums are wrong, if the lie is about a leaf's.
+    uint32 internal _lieLeaf;
+    bytes32[] internal demanded;
+    uint16 internal demandedAttempt;
+    uint64 internal demandedRound;
+
+    function setUp() public override {
+        super.setUp();
+        for (uint256 i = 0; i < CLIENTS; ++i) {
+            knownStake[i] = STAKE;
+            vm.deal(members[i], 1000 ether);
+            actors.push(members[i]);
+        }
+        vm.deal(coordinator, 1_000_000 ether);
+        vm.deal(challenger, 1_000_000 ether);
+        actors.push(coordinator);
+        actors.push(challenger);
+        actors.push(stranger);
+    }
+
+    // --- a round ---
+
+    function open(bool memberOneLies) external {
+        if (_live()) return;
+        for (uint256 i = 0; i < CLIENTS; ++i) {
+            if (federation.stakeOf(members[i]) < STAKE) _stake(i, STAKE);
+        }
+        signedTooMuch = memberOneLies ? 1 : 0;
+        falsehood = Falsehood.None;
+        begin();
+    }
+
+    function propose(uint8 kind, uint32 amount) external {
+        RoundState state = _round().state;
+        if (state != RoundState.Open && state != RoundState.Submitted) return;
+        // The fixture's tree has no place for an update that was left out: such a round runs out.
+        if (_round().excluded > 0) return;
+        // One proposal in three is honest.
+        falsehood = Falsehood(kind % 9 < 7 ? kind % 9 : 0);
+        int256 off = int256(uint256(amount % 1000)) + 1;
+        Lie memory lie;
+        if (falsehood == Falsehood.LeafSums) lie.leafSums[amount % 3] = off;
+        if (falsehood == Falsehood.NodeSums) lie.nodeSums = -off;
+        if (falsehood == Falsehood.NodeWeight) lie.nodeWeight = uint64(uint256(off));
+        if (falsehood == Falsehood.Commitment) lie.commitment = keccak256(abi.encode(amount));
+        if (falsehood == Falsehood.EmptyLeaf) lie.lastIsEmpty = true;
+        if (falsehood == Falsehood.Model) lie.model = off;
+        _lieLeaf = amount % 3;
+        proposeWith(lie);
+    }
+
+    function finalize() external {
+        Round memory round = _round();
+        if (round.state != RoundState.Proposed || block.timestamp <= round.until) return;
+        if (falsehood != Falsehood.None) return _prove();
+        federation.finalizeRound(roundId);
+        ++finals;
+        if (federation.modelRoot() != proposal.modelRoot) ++wrongFinals;
+        base = model;
+    }
+
+    function fail(uint8 by) external {
+        address sender = actors[by % actors.length];
+        vm.prank(sender);
+        try federation.failRound(roundId) {} catch {}
+    }
+
+    function pass(uint32 time) external {
+        _answerIfHonest();
+        vm.warp(block.timestamp + time % 2000);
+        vm.roll(block.number + 1);
+    }
+
+    // --- disputes ---
+
+    /// @notice Proves what is wrong with the proposal, or with member 1's update.
+    function prove() external {
+        if (_round().state != RoundState.Proposed) return;
+        if (falsehood != Falsehood.None) _prove();
+        else if (signedTooMuch > 0) _proveBadUpdate(1, true);
+    }
+
+    /// @notice Tries proofs of what is not so.
+    function slander(uint8 kind) external {
+        if (_round().state != RoundState.Proposed) return;
+        if (kind % 2 == 0 && falsehood == Falsehood.None) {
+            for (uint8 i = 1; i < 7; ++i) {
+                if (_show(_proofOf(Falsehood(i)))) ++falseProofs;
+            }
+        }
+        if (kind % 2 == 1) _proveBadUpdate(0, false);
+    }
+
+    function demand(uint8 which) external {
+        if (_round().state != RoundState.Proposed) return;
+        bytes32 hash = [proposal.aggregationRoot, proposal.aggregateRoot, proposal.modelRoot][which % 3];
+        vm.prank(challenger);
+        try disputes.demand{value: 1000}(roundId, hash, "") {
+            if (demandedRound != roundId || demandedAttempt != _round().attempt) _forget();
+            demanded.push(hash);
+            openFees += 1000;
+        } catch {}
+    }
+
+    function answer() external {
+        if (_round().state == RoundState.Proposed) _answerAll();
+    }
+
+    function rejectUnanswered(uint8 which) external {
+        if (demanded.length == 0) return;
+        bytes32 hash = demanded[which % demanded.length];
+        bool honest = falsehood == Falsehood.None;
+        try disputes.rejectUnanswered(roundId, hash) {
+            _strike(which % demanded.length);
+            ++rejections;
+            if (honest) ++honestRejections;
+        } catch {}
+    }
+
+    function reclaim(uint8 which) external {
+        if (demanded.length == 0) return;
+        uint256 index = which % demanded.length;
+        try disputes.reclaim(demandedRound, demandedAttempt, demanded[index]) {
+            _strike(index);
+        } catch {}
+    }
+
+    // --- money ---
+
+    function stakeMore(uint8 who, uint64 amount) external {
+        _stake(who % CLIENTS, amount);
+    }
+
+    function unstake(uint8 who) external {
+        uint256 index = who % CLIENTS;
+        vm.prank(members[index]);
+        try federation.unstake() {
+            knownStake[index] = 0;
+        } catch {}
+    }
+
+    function deposit(uint8 who, uint64 amount) external {
+        vm.prank(actors[who % actors.length]);
+        try federation.deposit{value: amount}() {} catch {}
+    }
+
+    function withdraw(uint8 who) external {
+        address actor = actors[who % actors.length];
+        vm.prank(actor);
+        try federation.withdraw() {} catch {}
+        vm.prank(actor);
+        try disputes.withdraw() {} catch {}
+    }
+
+    // --- what the invariants ask ---
+
+    function balances() external view returns (uint256 held, uint256 explained) {
+        held = address(federation).balance;
+        explained = federation.lockedBond() + federation.burnt();
+        for (uint256 i = 0; i < actors.length; ++i) {
+            explained += federation.owed(actors[i]) + federation.stakeOf(actors[i]);
+        }
+    }
+
+    function disputeBalances() external view returns (uint256 held, uint256 explained) {
+        held = address(disputes).balance;
+        explained = openFees;
+        for (uint256 i = 0; i < actors.length; ++i) {
+            explained += disputes.owed(actors[i]);
+        }
+    }
+
+    function stakeIsKnown(uint256 index) external view returns (bool) {
+        return federation.stakeOf(members[index]) == knownStake[index];
+    }
+
+    /// @return True when the round's weight is that of the updates that count, each within the cap.
+    function weightIsRight() external view returns (bool) {
+        Round memory round = _round();
+        if (round.state == RoundState.None) return true;
+        uint256 total = 0;
+        for (uint32 i = 0; i < round.accepted; ++i) {
+            if (commitments[i].weight > federation.rules().maxExamples) return false;
+            if (!federation.isExcluded(roundId, i)) total += commitments[i].weight;
+        }
+        return round.totalWeight == total;
+    }
+
+    /// @notice Anyone leaves: the round is brought to its end by strangers, everyone fetches all it has.
+    function takeOutEverything() external {
+        for (uint256 i = 0; i < 4 && _live(); ++i) {
+            vm.warp(block.timestamp + 30 days);
+            vm.roll(block.number + 1);
+            RoundState state = _round().state;
+            vm.prank(stranger);
+            if (state == RoundState.Proposed) federation.finalizeRound(roundId);
+            else federation.failRound(roundId);
+        }
+        while (demanded.length > 0) {
+            disputes.reclaim(demandedRound, demandedAttempt, demanded[demanded.length - 1]);
+            _strike(demanded.length - 1);
+        }
+        for (uint256 i = 0; i < actors.length; ++i) {
+            address actor = actors[i];
+            if (federation.stakeOf(actor) > 0) {
+                vm.prank(actor);
+                federation.unstake();
+            }
+            if (federation.owed(actor) > 0) {
+                vm.prank(actor);
+                federation.withdraw();
+            }
+            if (disputes.owed(actor) > 0) {
+                vm.prank(actor);
+                disputes.withdraw();
+            }
+        }
+    }
+
+    /// @return fromFederation Wei left in the federation that are not burnt.
+    /// @return fromDisputes Wei left in its disputes.
+    function leftBehind() external view returns (uint256 fromFederation, uint256 fromDisputes) {
+        return (address(federation).balance - federation.burnt(), address(disputes).balance);
+    }
+
+    // --- parts ---
+
+    function _prove() private {
+        if (_show(_proofOf(falsehood))) ++rejections;
+        else ++refusedProofs;
+    }
+
+    function _proofOf(Falsehood kind) private view returns (bytes memory) {
+        if (kind == Falsehood.LeafSums) return _wrongProduct(_lieLeaf);
+        if (kind == Falsehood.NodeSums) {
+            return abi.encodeCall(
+                IDisputes.proveWrongSum,
+                (
+                    roundId,
+                    pairNode(),
+                    leaves[0].preimage,
+                    leaves[1].preimage,
+                    1,
+                    sumsChunk(pair, 1),
+                    sumsChunk(leaves[0], 1),
+                    sumsChunk(leaves[1], 1),
+                    bytes32(0)
+                )
+            );
+        }
+        if (kind == Falsehood.NodeWeight) {
+            return abi.encodeCall(
+                IDisputes.proveWrongNode,
+                (roundId, pairNode(), leaves[0].preimage, leaves[1].preimage, 0, bytes32(0))
+            );
+        }
+        if (kind == Falsehood.Commitment) {
+            return
+                abi.encodeCall(IDisputes.proveWrongLeaf, (roundId, leafNode(1), acceptedProof(1), bytes32(0)));
+        }
+        if (kind == Falsehood.EmptyLeaf) {
+            return abi.encodeCall(
+                IDisputes.proveWrongNode, (roundId, singleNode(), leaves[2].preimage, "", 2, bytes32(0))
+            );
+        }
+        return abi.encodeCall(
+            IDisputes.proveWrongMean,
+            (roundId, 1, modelChunk(base, 1), sumsChunk(top, 1), modelChunk(model, 1), bytes32(0))
+        );
+    }
+
+    function _wrongProduct(uint32 leaf) private view returns (bytes memory) {
+        SumNode[][] memory levels = treeOf(leaf);
+        return abi.encodeCall(
+            IDisputes.proveWrongProduct,
+            (
+                roundId,
+                leafNode(leaf),
+                commitments[leaf],
+                1,
+                SumTree.chunkOf(updates[leaf], 1),
+                SumTree.path(levels, 1),
+                sumsChunk(leaves[leaf], 1),
+                bytes32(0)
+            )
+        );
+    }
+
+    /// @dev The top of the member's tree, whose children's sums do not add up to what was signed; or do.
+    function _proveBadUpdate(uint32 index, bool isBad) private {
+        SumNode[][] memory levels = treeOf(index);
+        uint256 last = levels.length - 1;
+        UpdateNode memory node;
+        node.preimage = abi.encodePacked(
+            uint8(0x01),
+            levels[last - 1][0].hash,
+            levels[last - 1][0].sum,
+            levels[last - 1][1].hash,
+            levels[last - 1][1].sum
+        );
+        node.sum = commitments[index].sumSquares;
+        bool shown = _show(
+            abi.encodeCall(IDisputes.proveBadUpdate, (roundId, acceptedProof(index), node, bytes32(0)))
+        );
+        if (shown != isBad) isBad ? ++refusedProofs : ++falseProofs;
+        if (shown) {
+            ++exclusions;
+            knownStake[index] = 0;
+        }
+    }
+
+    function _show(bytes memory call) private returns (bool success) {
+        commitTo(challenger, call);
+        vm.prank(challenger);
+        (success,) = address(disputes).call(call);
+    }
+
+    function _stake(uint256 index, uint256 amount) private {
+        if (members[index].balance < amount) return;
+        vm.prank(members[index]);
+        federation.stake{value: amount}();
+        knownStake[index] += amount;
+    }
+
+    /// @dev An honest coordinator answers in time, so nobody can bring it down by asking.
+    function _answerIfHonest() private {
+        if (_round().state == RoundState.Proposed && falsehood == Falsehood.None) _answerAll();
+    }
+
+    function _answerAll() private {
+        if (demandedRound != roundId || demandedAttempt != _round().attempt) return;
+        for (uint256 i = demanded.length; i > 0; --i) {
+            bytes memory preimage = _preimageOf(demanded[i - 1]);
+            try disputes.answer(roundId, preimage) {
+                _strike(i - 1);
+            } catch {}
+        }
+    }
+
+    function _preimageOf(bytes32 hash) private view returns (bytes memory) {
+        if (hash == proposal.aggregationRoot) return top.preimage;
+        bool isModel = hash == proposal.modelRoot;
+        int256[] memory values = isModel ? model : top.sums;
+        bytes32[][] memory levels = isModel
+            ? VectorForest.build(VectorKind.Model, values)
+            : VectorForest.build(VectorKind.Sums, values);
+        return abi.encodePacked(uint8(isModel ? 4 : 7), uint64(values.length), levels[levels.length - 1][0]);
+    }
+
+    function _strike(uint256 index) private {
+        demanded[index] = demanded[demanded.length - 1];
+        demanded.pop();
+        openFees -= 1000;
+    }
+
+    /// @dev Demands about an earlier proposal are paid back before those about the next are counted.
+    function _forget() private {
+        while (demanded.length > 0) {
+            disputes.reclaim(demandedRound, demandedAttempt, demanded[demanded.length - 1]);
+            _strike(demanded.length - 1);
+        }
+        (demandedRound, demandedAttempt) = (roundId, _round().attempt);
+    }
+
+    function _live() private view returns (bool) {
+        RoundState state = _round().state;
+        return state == RoundState.Open || state == RoundState.Submitted || state == RoundState.Proposed;
+    }
+
+    function _round() private view returns (Round memory) {
+        return federation.round(roundId);
+    }
+}
