@@ -1,0 +1,234 @@
+"""Would the Solidity tests see a wrong library? Change one thing at a time in contracts/src/libraries and run them.
+
+The mutants are those of slither's mutators (operators, constants, conditions, removed statements); `slither-mutate`
+runs all of them in place, for hours, and cannot go on where it stopped. This draws a seeded sample of them, tests each
+in a copy of the project, and keeps what it found; a library that changed is sampled anew, the others are not:
+
+    python contracts/tools/mutate.py                 # go on with the sample in contracts/mutation.json
+    python contracts/tools/mutate.py --report        # print what is known
+    python contracts/tools/mutate.py --count 300 --seed 1
+
+A mutant is killed if a test fails. `equivalent` are those that compile to the very same code; `invalid` do not compile
+and are drawn again. Survivors are explained in contracts/survivors.json: mutant → why nothing can see it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+CONTRACTS = Path(__file__).resolve().parent.parent
+LIBRARIES = CONTRACTS / "src" / "libraries"
+RESULTS = CONTRACTS / "mutation.json"
+SURVIVORS = CONTRACTS / "survivors.json"
+SLOW_OR_ABOUT_COST = "Gas|Invariant|Proofs"
+TEST_SECONDS = 900
+# FHR swaps view and pure, which changes no code.
+LEFT_OUT = ("FHR",)
+# Of a condition's operands slither sometimes replaces one by the whole statement, which does not compile.
+GROWTH = 16
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of a library's text. start, end: bytes; before, after: what stands there and what shall."""
+
+    library: str
+    mutator: str
+    line: int
+    start: int
+    end: int
+    before: str
+    after: str
+
+    @property
+    def id(self) -> str:
+        """Stable as long as the library's text is."""
+        text = (LIBRARIES / f"{self.library}.sol").read_bytes()
+        return hashlib.sha256(text + json.dumps(asdict(self)).encode()).hexdigest()[:12]
+
+    def apply(self, project: Path) -> None:
+        """Write the changed library into a copy of the project."""
+        path = project / "src" / "libraries" / f"{self.library}.sol"
+        text = (LIBRARIES / f"{self.library}.sol").read_bytes()
+        path.write_bytes(text[: self.start] + self.after.encode() + text[self.end :])
+
+
+def all_mutants() -> Iterator[Mutant]:
+    """Every mutant that slither's mutators find in the libraries, without those that are the original."""
+    from slither import Slither
+    from slither.tools.mutator.mutators import all_mutators
+    from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
+
+    kinds = [
+        kind
+        for kind in vars(all_mutators).values()
+        if isinstance(kind, type) and issubclass(kind, AbstractMutator) and kind.NAME not in ("", *LEFT_OUT)
+    ]
+    slither = Slither(str(CONTRACTS), ignore_compile=False)
+    for unit in slither.compilation_units:
+        for contract in sorted(unit.contracts, key=lambda c: c.name):
+            path = Path(contract.source_mapping.filename.absolute)
+            if path.parent != LIBRARIES or not contract.is_library:
+                continue
+            text = path.read_bytes()
+            for kind in sorted(kinds, key=lambda k: k.NAME):
+                mutator = kind(unit, 0, "", "", contract, None, False, path.parent, [])
+                for patches in mutator._mutate().get("patches", {}).values():
+                    for patch in patches:
+                        start, end = int(patch["start"]), int(patch["end"])
+                        before, after = text[start:end].decode(), str(patch["new_string"])
+                        if before != after and len(after) <= len(before) + GROWTH:
+                            line = text[:start].count(b"\n") + 1
+                            yield Mutant(path.stem, kind.NAME, line, start, end, before, after)
+
+
+def draw(count: int, seed: int) -> list[Mutant]:
+    """A sample in an order of its own, longer than `count`, since some mutants do not compile."""
+    ordered = sorted(set(all_mutants()), key=lambda m: hashlib.sha256(f"{seed} {m.id}".encode()).digest())
+    return ordered[: 3 * count]
+
+
+class Laboratory:
+    """A copy of the project in which mutants are built and tested."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "contracts"
+        ignore = shutil.ignore_patterns("node_modules", "out", "cache", "symbolic", "invariants")
+        shutil.copytree(CONTRACTS, self.project, ignore=ignore)
+        (self.project / "node_modules").symlink_to((CONTRACTS / "node_modules").resolve())
+        (folder / "tests").mkdir()
+        (folder / "tests" / "encoding").symlink_to(CONTRACTS.parent / "tests" / "encoding")
+        settings = self.project / "foundry.toml"
+        # compiling takes longer than testing: no optimizer
+        settings.write_text(settings.read_text().replace("optimizer = true", "optimizer = false"))
+        self.environment = {**os.environ, "FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_ISOLATE": "false"}
+        if not self._forge("build"):
+            raise SystemExit("the project does not build; run `forge build` in contracts/ and mend it")
+        self.original = self._code()
+
+    def judge(self, mutant: Mutant) -> str:
+        """`killed`, `survived`, `equivalent` or `invalid`."""
+        mutant.apply(self.project)
+        try:
+            if not self._forge("build"):
+                return "invalid"
+            if self._code() == self.original:
+                return "equivalent"
+            excluded = ["--no-match-contract", SLOW_OR_ABOUT_COST]
+            passed = self._forge("test", "--fail-fast", *excluded, timeout=TEST_SECONDS)
+            return "survived" if passed else "killed"
+        finally:
+            shutil.copy(LIBRARIES / f"{mutant.library}.sol", self.project / "src" / "libraries")
+
+    def _forge(self, *arguments: str, timeout: int | None = None) -> bool:
+        try:
+            done = subprocess.run(
+                ["node_modules/.bin/forge", *arguments],
+                cwd=self.project,
+                env=self.environment,
+                timeout=timeout,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
+
+    def _code(self) -> dict[str, str]:
+        """Creation code of everything that is built, tests included: libraries are compiled into their users."""
+        found = {}
+        for path in sorted((self.project / "out").glob("*/*.json")):
+            code = json.loads(path.read_text()).get("bytecode", {}).get("object", "")
+            found[str(path.relative_to(self.project))] = hashlib.sha256(code.encode()).hexdigest()
+        return found
+
+
+def run(count: int, seed: int) -> None:
+    """Test mutants until `count` have a verdict; each verdict is kept at once."""
+    held = _load()
+    if held and (held["seed"], held["count"]) != (seed, count):
+        held = {}
+    verdicts: dict[str, dict[str, object]] = held.get("mutants", {})
+    sample = draw(count, seed)
+    wanted: list[tuple[str, Mutant]] = [(mutant.id, mutant) for mutant in sample]
+    verdicts = {key: verdicts[key] for key, _ in wanted if key in verdicts}
+    with tempfile.TemporaryDirectory(prefix="fedvm-mutants-") as folder:
+        laboratory: Laboratory | None = None
+        for key, mutant in wanted:
+            valid = sum(verdict["verdict"] != "invalid" for verdict in verdicts.values())
+            if valid >= count:
+                break
+            if key in verdicts:
+                continue
+            laboratory = laboratory or Laboratory(Path(folder))
+            verdict = laboratory.judge(mutant)
+            verdicts[key] = {**asdict(mutant), "verdict": verdict}
+            _save({"seed": seed, "count": count, "mutants": verdicts})
+            print(
+                f"{valid + 1:4} of {count} {verdict:10} {mutant.library}:{mutant.line} {mutant.mutator}",
+                flush=True,
+            )
+
+
+def report() -> int:
+    """Print totals and survivors. Returns the number of survivors that nobody has explained."""
+    held = _load()
+    if not held:
+        print("nothing has been tested yet: run this without --report")
+        return 0
+    explained: dict[str, str] = json.loads(SURVIVORS.read_text()) if SURVIVORS.is_file() else {}
+    totals = Counter(str(found["verdict"]) for found in held["mutants"].values())
+    judged = totals["killed"] + totals["survived"]
+    share = totals["killed"] / judged if judged else 1.0
+    print(f"{dict(totals)}: {share:.1%} of {judged} mutants that change the code are killed")
+    open_cases = 0
+    for key, found in held["mutants"].items():
+        if found["verdict"] == "survived":
+            reason = explained.get(key, "NOT EXPLAINED")
+            open_cases += key not in explained
+            print(
+                f"{key} {found['library']}:{found['line']} {found['mutator']}: {found['before']!r} → {found['after']!r}"
+            )
+            print(f"    {reason}")
+    return open_cases
+
+
+def _load() -> dict[str, object]:
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def _save(results: dict[str, object]) -> None:
+    draft = RESULTS.with_suffix(".draft")
+    draft.write_text(json.dumps(results, indent=1) + "\n")
+    draft.replace(RESULTS)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=300, help="mutants with a verdict (default: 300)")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
+    parser.add_argument(
+        "--report", action="store_true", help="print what is known; fails on unexplained survivors"
+    )
+    arguments = parser.parse_args()
+    if not arguments.report:
+        run(arguments.count, arguments.seed)
+    return 1 if report() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
