@@ -14,6 +14,7 @@ from small_run import small_config
 
 from fedvm.chain.embedded import open_chain
 from fedvm.chain.keys import create_key_file
+from fedvm.chain.run import open_run
 from fedvm.federation import InProcessGrid, make_nodes
 from fedvm.federation.errors import EngineError, TermsError
 from fedvm.federation.flower_task import set_server_identity
@@ -28,6 +29,7 @@ from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.flower_app import DATA, client_app
 from fedvm.pipeline.flower_project import write_app
+from fedvm.pipeline.results import RoundRow
 from fedvm.store import ContentStore
 
 
@@ -45,12 +47,14 @@ def run_config_of(app: Path) -> dict[str, str]:
     return dict(project["tool"]["flwr"]["app"]["config"])
 
 
-def digest_of(config: RunConfig) -> str:
+def digest_of(config: RunConfig, observer: Observer | None = None) -> str:
     """Root of the model that the run's rounds come to, without what follows them."""
     directory = RunDirectory(config.out)
     with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
         store = ContentStore(directory.store)
-        trained = federating.federate(config, prepare_data(config), chain, store, directory, Observer())
+        trained = federating.federate(
+            config, prepare_data(config), chain, store, directory, observer or Observer()
+        )
     return trained.model_root.hex()
 
 
@@ -122,3 +126,23 @@ def test_flowers_simulation_comes_to_the_digest_of_this_process(tmp_path: Path, 
     here = digest_of(small_config(digits, tmp_path / "here", **changes))
     there = small_config(digits, tmp_path / "there", federation__engine="flower-simulation", **changes)
     assert digest_of(there) == here
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'fedvm[simulation]'"
+)
+def test_an_interrupted_simulation_resumes_in_this_process_to_the_same_digest(
+    tmp_path: Path, digits: Path
+) -> None:
+    class Impatient(Observer):
+        def round_done(self, row: RoundRow, total: int) -> None:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        digest_of(honest(digits, out, "flower-simulation"), Impatient())
+    with open_run(out) as run:
+        assert run.federation_contract.current_round() == 1
+    whole = digest_of(honest(digits, tmp_path / "whole", "inprocess"))
+    assert digest_of(honest(digits, out, "inprocess")) == whole

@@ -48,6 +48,12 @@ def create_key_file(path: Path | str) -> LocalAccount:
     is ever overwritten, or cannot be written.
     """
     account: LocalAccount = Account.create()
+    keep_key(path, account)
+    return account
+
+
+def keep_key(path: Path | str, account: LocalAccount) -> None:
+    """Write an account's key as :func:`create_key_file` does; raises as it."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -56,7 +62,6 @@ def create_key_file(path: Path | str) -> LocalAccount:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write("0x" + bytes(account.key).hex() + "\n")
-    return account
 
 
 def read_key_file(path: Path | str) -> LocalAccount:

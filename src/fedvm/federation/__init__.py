@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedvm.federation.chain_ledger import ChainLedger
     from fedvm.federation.client import ClientData, image_client_app
+    from fedvm.federation.directory import create_federation, open_federation
     from fedvm.federation.grid import Finished, InProcessGrid, Node, make_nodes
     from fedvm.federation.journal import RoundJournal
     from fedvm.federation.membership import Federation, publish_model
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
         "TrainingSettings",
         "Watch",
         "accountable_mod",
+        "create_federation",
         "fedvm_mod",
         "image_client_app",
         "image_nodes",
         "initial_arrays",
         "make_nodes",
+        "open_federation",
         "publish_model",
         "run_federation",
         "run_rounds",
@@ -68,11 +71,13 @@ _HOME = {
     "TrainingSettings": "schema",
     "Watch": "server",
     "accountable_mod": "mod",
+    "create_federation": "directory",
     "fedvm_mod": "mod",
     "image_client_app": "client",
     "image_nodes": "server",
     "initial_arrays": "server",
     "make_nodes": "grid",
+    "open_federation": "directory",
     "publish_model": "membership",
     "run_federation": "server",
     "run_rounds": "rounds",

@@ -54,6 +54,11 @@ def set_message_id(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
+def set_source(message: Message, node_id: int) -> None:
+    """Write which node a reply is from."""
+    message.metadata.__dict__["_src_node_id"] = node_id
+
+
 def private_copy(message: Message) -> Message:
     """The same message with a content of its own.
 

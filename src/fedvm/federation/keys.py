@@ -13,19 +13,29 @@ from fedvm.federation.errors import TermsError
 KEY = "fedvm-key"
 KEY_FILE = "fedvm-key-file"
 FEDERATION = "fedvm-federation"
+DIRECTORY = "fedvm-directory"
+"""Key in an app's run config: the directory of a federation on this machine (`fedvm.federation.directory`)."""
 
 KeyProvider = Callable[[Context], str]
 """From a node's own context to its private key (hex), which no message ever holds."""
+
+
+def key_of_partition(directory: Path, partition: int) -> Path:
+    """Where a federation's directory keeps the key of a simulated client."""
+    return directory / "keys" / f"{partition:03}.key"
 
 
 def key_from_node_config(context: Context) -> str:
     """The key that `node_config` gives: `fedvm-key-file`, a file with 32 bytes in hex, or `fedvm-key` itself.
 
     `node_config` is what a SuperNode was started with (`--node-config 'fedvm-key-file="…"'`) and never leaves
-    it. `fedvm-key` is meant for simulations. Raises TermsError if neither is there or it is no key; the
-    message does not repeat it.
+    it. `fedvm-key` is meant for simulations. A node without either is taken for a simulated one, whose node
+    config Flower makes: its key is the one of its partition-id in the federation's directory that the run config
+    names. Raises TermsError if there is none or it is no key; the message does not repeat it.
     """
     key, key_file = context.node_config.get(KEY), context.node_config.get(KEY_FILE)
+    if key is None and key_file is None:
+        key_file = _simulated_key_file(context)
     if key is None and key_file is None:
         raise TermsError(f"this client has no signing key: set {KEY_FILE} in its node config")
     try:
@@ -36,3 +46,10 @@ def key_from_node_config(context: Context) -> str:
     except Exception:  # eth-keys raises several types, some of which print the key
         raise TermsError(f"{KEY if key is not None else KEY_FILE} does not hold 32 bytes in hex") from None
     return text
+
+
+def _simulated_key_file(context: Context) -> str | None:
+    directory, partition = context.run_config.get(DIRECTORY), context.node_config.get("partition-id")
+    if not directory or partition is None:
+        return None
+    return str(key_of_partition(Path(str(directory)), int(str(partition))))

@@ -24,7 +24,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedvm.federation.errors import EngineError
-from fedvm.federation.flower_task import Identity, current_identity, set_identity
+from fedvm.federation.flower_task import Identity, current_identity, set_identity, set_source
 from fedvm.federation.grid import Finished
 
 _CALLS = ("get_node_ids", "push_messages", "pull_messages")
@@ -151,15 +151,21 @@ class RelayGrid(Grid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         """Send, and wait for all replies or `timeout` seconds; what came by then."""
-        pending = {str(message_id) for message_id in self.push_messages(messages) if message_id}
+        sent = list(messages)
+        pending = {
+            str(message_id): message.metadata.dst_node_id
+            for message_id, message in zip(self.push_messages(sent), sent, strict=False)
+            if message_id
+        }
         total, replies = len(pending), list[Message]()
         deadline = None if timeout is None else time.monotonic() + timeout
         while pending and (deadline is None or time.monotonic() < deadline):
             for reply in self.pull_messages(pending):
-                pending.discard(reply.metadata.reply_to_message_id)
+                node_id = pending.pop(reply.metadata.reply_to_message_id, reply.metadata.src_node_id)
+                if reply.has_error():  # which the SuperLink sends in its own name for a node that is gone
+                    set_source(reply, node_id)
                 replies.append(reply)
                 if self.on_finished:
-                    node_id = reply.metadata.src_node_id
                     self.on_finished(Finished(node_id, len(replies), total, reply.has_error()))
             if pending:
                 time.sleep(_POLL_SECONDS)

@@ -74,6 +74,8 @@ class Roster:
         unheard = set(node_ids)
         for reply in grid.send_and_receive(messages, timeout=self._ask_timeout):
             node_id = reply.metadata.src_node_id
+            if node_id not in unheard:  # the SuperLink answers for a node that is gone
+                continue
             unheard.discard(node_id)
             if reply.has_error():
                 self._leave_out(node_id, f"it failed when asked: {reply.error.reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fedvm.federation.errors import EngineError
@@ -50,7 +50,9 @@ def flower_grid(config: RunConfig, data: PreparedData, directory: RunDirectory) 
                 grid.close()
             wait_until_over(run_id, home)
         except BaseException:
-            stop_run(run_id, home)
+            with suppress(EngineError):  # it may be over already, and what was raised matters more
+                stop_run(run_id, home)
+                wait_until_over(run_id, home)
             raise
 
 

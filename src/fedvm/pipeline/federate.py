@@ -144,12 +144,12 @@ def federate(
     )
 
 
-def rules_for(config: RunConfig, data: PreparedData, elements: int) -> Rules:
-    """The contract's rules: `rules` of the configuration in the contract's units."""
+def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
+    """The contract's rules: `rules` of the configuration in the contract's units, the cap as given."""
     return Rules(
         min_clients=config.rules.min_clients,
         min_examples=config.rules.min_examples,
-        max_examples=example_cap(config, data),
+        max_examples=max_examples,
         max_sum_squares=max_sum_squares(config.rules.max_norm, config.rules.fraction_bits),
         elements=elements,
         fraction_bits=config.rules.fraction_bits,
@@ -248,7 +248,7 @@ def _contract(
         factory,
         owner,
         coordinator=chain.account("coordinator").address,
-        rules=rules_for(config, data, spec.elements),
+        rules=rules_for(config, max_examples=example_cap(config, data), elements=spec.elements),
         members=members,
         security=Security(**config.security.model_dump()),
         model_root=root,

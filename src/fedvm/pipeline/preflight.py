@@ -31,11 +31,15 @@ def check_settings(config: RunConfig, data: PreparedData) -> None:
     if training.augmentation not in AUGMENTATIONS:
         raise TrainingError(unknown_name("augmentation", training.augmentation, AUGMENTATIONS))
     aggregation_rule(config)
-    cap = example_cap(config, data)
-    if config.data.clients * cap >= _TOTAL_WEIGHT_LIMIT:
+    check_cap(config.data.clients, example_cap(config, data))
+
+
+def check_cap(clients: int, cap: int) -> None:
+    """Raise ConfigError if so many clients of so many examples each could overflow the aggregate."""
+    if clients * cap >= _TOTAL_WEIGHT_LIMIT:
         raise ConfigError(
-            f"rules.max_examples = {cap} for {config.data.clients} clients could overflow the aggregate: "
-            f"their product must stay below 2^32; lower it to {(_TOTAL_WEIGHT_LIMIT - 1) // config.data.clients}"
+            f"rules.max_examples = {cap} for {clients} clients could overflow the aggregate: "
+            f"their product must stay below 2^32; lower it to {(_TOTAL_WEIGHT_LIMIT - 1) // clients}"
         )
 
 

@@ -6,6 +6,7 @@ from fedvm.cli.commands.audit import COMMAND as AUDIT
 from fedvm.cli.commands.challenge import COMMAND as CHALLENGE
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compile import COMMAND as COMPILE
+from fedvm.cli.commands.create import COMMAND as CREATE
 from fedvm.cli.commands.decisions import COMMAND as DECISIONS
 from fedvm.cli.commands.deploy import COMMAND as DEPLOY
 from fedvm.cli.commands.networks import COMMAND as NETWORKS
@@ -13,6 +14,17 @@ from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.run import COMMAND as RUN
 from fedvm.cli.commands.split import COMMAND as SPLIT
 
-ALL: tuple[Command, ...] = (RUN, PREDICT, DECISIONS, AUDIT, CHALLENGE, COMPILE, DEPLOY, SPLIT, NETWORKS)
+ALL: tuple[Command, ...] = (
+    RUN,
+    CREATE,
+    PREDICT,
+    DECISIONS,
+    AUDIT,
+    CHALLENGE,
+    COMPILE,
+    DEPLOY,
+    SPLIT,
+    NETWORKS,
+)
 
 __all__ = ["ALL", "Command"]

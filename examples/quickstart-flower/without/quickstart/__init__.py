@@ -1,0 +1,1 @@
+"""Ten clients learn to read digits."""

@@ -1,0 +1,63 @@
+"""A federation for a model of the user's own: imported from a Flower app, created with rules from a configuration."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from flwr.app import ArrayRecord
+
+from fedvm.encoding import Security, VectorSpec
+from fedvm.federation.arrays import named_arrays
+from fedvm.federation.directory import create_federation
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.federate import rules_for
+from fedvm.pipeline.preflight import check_cap
+
+
+def import_model(reference: str, directory: Path) -> ArrayRecord:
+    """The state of the model that `MODULE:FUNCTION` returns, imported with `directory` on the path.
+
+    The function returns a PyTorch module, its state dict, or an ArrayRecord. Its code runs in this process.
+    Raises ConfigError if there is no such function or it returns something else.
+    """
+    module_name, _, function_name = reference.partition(":")
+    if not module_name or not function_name:
+        raise ConfigError(
+            f"--model {reference}: write it as MODULE:FUNCTION, e.g. quickstart.task:initial_model"
+        )
+    sys.path.insert(0, str(directory))
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--model {reference}: {error}. Run this in the app's own directory.") from error
+    finally:
+        sys.path.remove(str(directory))
+    model = function()
+    if isinstance(model, ArrayRecord):
+        return model
+    state = model.state_dict() if hasattr(model, "state_dict") else model
+    try:
+        return ArrayRecord(state)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"--model {reference} returned {type(model).__name__}: return a PyTorch module, its state dict, or an "
+            f"ArrayRecord ({error})"
+        ) from error
+
+
+def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, seed: int) -> str:
+    """Create the federation of a directory under the configuration's rules; the contract's address."""
+    if config.rules.max_examples is None:
+        raise ConfigError(
+            "rules.max_examples is needed: nothing else tells how much one client may count for"
+        )
+    check_cap(config.data.clients, config.rules.max_examples)
+    spec = VectorSpec.from_arrays(named_arrays(initial))
+    rules = rules_for(config, max_examples=config.rules.max_examples, elements=spec.elements)
+    security = Security(**config.security.model_dump())
+    return create_federation(
+        path, initial, rules=rules, clients=config.data.clients, seed=seed, security=security
+    )
