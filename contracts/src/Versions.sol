@@ -8,6 +8,7 @@ import {IProgram} from "./interfaces/IProgram.sol";
 import {IVersions, ProgramPart, Version} from "./interfaces/IVersions.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
+import {ProgramScanner} from "./libraries/ProgramScanner.sol";
 import {Round, RoundState} from "./libraries/RoundLib.sol";
 
 /// @title Versions of a model
@@ -34,10 +35,21 @@ abstract contract Versions is IVersions {
     /// @inheritdoc IVersions
     uint256 public versionCount;
 
+    /// Code that was scanned, together with the parts that it may call.
+    mapping(bytes32 scan => bool) private _scanned;
     mapping(uint256 versionId => Version) private _versions;
     mapping(uint256 versionId => Origin) private _origins;
+    mapping(uint256 versionId => bool) private _hasServed;
     /// Serving version by the number of the first decision that it can take.
     Checkpoints.Trace208 private _servedFrom;
+
+    /// @inheritdoc IVersions
+    function scanPart(ProgramPart[] calldata parts, uint256 index) external {
+        ProgramCode.requirePinned(parts[index]);
+        address[] memory accounts = ProgramCode.accounts(parts);
+        ProgramScanner.requireAllowed(parts[index].account, accounts);
+        _scanned[_scanOf(parts[index].codeHash, accounts)] = true;
+    }
 
     /// @inheritdoc IVersions
     function predict(bytes calldata input) external view returns (int32[] memory scores) {
@@ -67,6 +79,7 @@ abstract contract Versions is IVersions {
     function _register(Version calldata version_) internal returns (uint256 id) {
         _requireWellFormed(version_);
         version_.parts.requirePinned();
+        _requireScanned(version_.parts);
 
         id = versionCount + 1;
         versionCount = id;
@@ -88,12 +101,14 @@ abstract contract Versions is IVersions {
         );
     }
 
-    /// @dev From now on this version serves: decisions from number `nextDecision` on are its own.
+    /// @dev From now on this version serves: decisions from number `nextDecision` on are its own. What pushing a
+    ///      checkpoint returns does not matter.
+    // slither-disable-next-line unused-return
     function _serve(uint256 versionId, uint256 nextDecision) internal {
         emit VersionServes(versionId, currentVersion);
         currentVersion = versionId;
-        // There are fewer than 2^48 decisions, and of versions not more. What `push` replaced does not matter.
-        // slither-disable-next-line unused-return
+        _hasServed[versionId] = true;
+        // There are fewer than 2^48 decisions, and of versions not more.
         // forge-lint: disable-next-line(unsafe-typecast)
         _servedFrom.push(uint48(nextDecision), uint208(versionId));
     }
@@ -104,10 +119,16 @@ abstract contract Versions is IVersions {
         return _servedFrom.upperLookupRecent(uint48(decisionId));
     }
 
+    /// @dev A version has passed whatever it must pass if it has served.
+    function _requireServed(uint256 versionId) internal view {
+        require(_hasServed[versionId], NotPassed(versionId));
+    }
+
     /// @dev A version's program, once its code is seen to be what was registered. What the program reverts with
     ///      reaches the caller as it is.
     function _pinnedProgram(uint256 versionId) internal view returns (IProgram) {
         Version storage served = _registered(versionId);
+        _requireServed(versionId);
         served.parts.requirePinned();
         return IProgram(served.program);
     }
@@ -130,6 +151,19 @@ abstract contract Versions is IVersions {
             parts.length > 0 && parts.length <= MAX_PARTS && parts[0].account == version_.program,
             InvalidVersion("parts")
         );
+    }
+
+    function _requireScanned(ProgramPart[] calldata parts) private view {
+        address[] memory accounts = ProgramCode.accounts(parts);
+        for (uint256 i = 0; i < parts.length; ++i) {
+            if (!_scanned[_scanOf(parts[i].codeHash, accounts)]) {
+                ProgramScanner.requireAllowed(accounts[i], accounts);
+            }
+        }
+    }
+
+    function _scanOf(bytes32 codeHash, address[] memory accounts) private pure returns (bytes32) {
+        return keccak256(abi.encode(codeHash, accounts));
     }
 
     function _originOf(Version calldata version_) private view returns (Origin memory) {

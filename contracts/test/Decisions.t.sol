@@ -24,7 +24,7 @@ contract DecisionsTest is ServiceFixture {
 
     function setUp() public override {
         super.setUp();
-        service = new ModelService(owner);
+        service = new ModelService(owner, noGate());
         program = new LinearProgram(100);
         second = new LinearProgram(200);
         vm.deal(user, 100 ether);

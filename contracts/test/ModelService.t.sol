@@ -4,9 +4,10 @@ pragma solidity 0.8.37;
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {ModelService} from "../src/ModelService.sol";
+import {IProgram} from "../src/interfaces/IProgram.sol";
 import {IVersions, ProgramPart, Version} from "../src/interfaces/IVersions.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
-import {LinearProgram} from "./programs/LinearProgram.sol";
+import {LinearProgram, PureProgram} from "./programs/LinearProgram.sol";
 
 /// @notice Versions with and without lineage, pinned code, and predictions.
 contract ModelServiceTest is FederationFixture {
@@ -17,7 +18,7 @@ contract ModelServiceTest is FederationFixture {
 
     function setUp() public override {
         super.setUp();
-        service = new ModelService(owner);
+        service = new ModelService(owner, noGate());
         program = new LinearProgram(100);
         part = new LinearProgram(200);
         roundId = openRound();
@@ -168,7 +169,7 @@ contract ModelServiceTest is FederationFixture {
 
     function test_passesOnWhatTheProgramRevertsWith() public {
         register(federatedVersion());
-        bytes memory reason = abi.encodeWithSelector(LinearProgram.WrongInputLength.selector, 3, 4);
+        bytes memory reason = abi.encodeWithSelector(PureProgram.WrongInputLength.selector, 3, 4);
         vm.expectRevert(reason);
         service.predict(hex"0a141e");
         vm.expectRevert(reason);
@@ -198,9 +199,12 @@ contract ModelServiceTest is FederationFixture {
         register(federatedVersion());
         vm.assertEq(
             abi.encode(service.predict(abi.encodePacked(input))),
-            abi.encode(program.predict(abi.encodePacked(input)))
+            abi.encode(IProgram(address(program)).predict(abi.encodePacked(input)))
         );
-        vm.assertEq(service.classify(abi.encodePacked(input)), program.classify(abi.encodePacked(input)));
+        vm.assertEq(
+            service.classify(abi.encodePacked(input)),
+            IProgram(address(program)).classify(abi.encodePacked(input))
+        );
     }
 
     function federatedVersion() private view returns (Version memory version) {

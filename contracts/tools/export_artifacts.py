@@ -23,7 +23,14 @@ from typing import Any
 
 CONTRACTS = Path(__file__).resolve().parent.parent
 ARTIFACTS = CONTRACTS.parent / "src" / "fedvm" / "chain" / "artifacts"
-NAMES = ("FederationFactory", "Federation", "Disputes", "ModelService", "InferenceSession")
+NAMES = (
+    "FederationFactory",
+    "Federation",
+    "Disputes",
+    "ModelService",
+    "PromotionGate",
+    "InferenceSession",
+)
 SETTINGS = ("optimizer", "evmVersion", "viaIR")
 
 

@@ -29,8 +29,8 @@ struct Version {
 
 /// @title Versions of a model and its predictions
 /// @notice That a program computes the model of the stated round is for anyone to check by compiling that model
-///         again and comparing code hashes; the contract checks that the round is final with that model root, and
-///         that the code is what was registered.
+///         again and comparing code hashes; the contract checks that the round is final with that model root,
+///         that the code can be nothing but a function of its input (`ProgramScanner`), and that it is what was registered.
 interface IVersions {
     /// @notice A version was registered.
     event VersionRegistered(
@@ -57,15 +57,23 @@ interface IVersions {
     error CodeHashMismatch(address account, bytes32 expected, bytes32 actual);
     /// @notice No such version was registered.
     error UnknownVersion(uint256 version);
+    /// @notice The version has never served: it has not passed the gate.
+    error NotPassed(uint256 version);
     /// @notice Another version serves than the caller expected.
     error VersionMismatch(uint256 expected, uint256 current);
+
+    /// @notice Scans one part of a program, so that registering it needs less gas: the code of all parts is scanned
+    ///         for what programs may do, either here beforehand or when the version is registered. Anyone may.
+    /// @param parts All parts of the program, in the order in which they will be registered.
+    /// @param index Part to scan.
+    function scanPart(ProgramPart[] calldata parts, uint256 index) external;
 
     /// @notice Runs the serving version.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return scores Integer outputs of the network.
     function predict(bytes calldata input) external view returns (int32[] memory scores);
 
-    /// @notice Runs any registered version.
+    /// @notice Runs any version that serves or has served.
     /// @param versionId Number of the version.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return scores Integer outputs of the network.

@@ -14,13 +14,26 @@ library ProgramCode {
     /// @param parts Parts with their hashes.
     function requirePinned(ProgramPart[] memory parts) internal view {
         for (uint256 i = 0; i < parts.length; ++i) {
-            address account = parts[i].account;
-            bytes32 expected = parts[i].codeHash;
-            bytes32 actual = account.codehash;
-            require(
-                actual == expected && actual != 0 && actual != NO_CODE,
-                IVersions.CodeHashMismatch(account, expected, actual)
-            );
+            requirePinned(parts[i]);
+        }
+    }
+
+    /// @notice Reverts unless a part has the code it is pinned to.
+    /// @param part Part with its hash.
+    function requirePinned(ProgramPart memory part) internal view {
+        bytes32 actual = part.account.codehash;
+        require(
+            actual == part.codeHash && actual != 0 && actual != NO_CODE,
+            IVersions.CodeHashMismatch(part.account, part.codeHash, actual)
+        );
+    }
+
+    /// @param parts Parts of a program.
+    /// @return found Their addresses, in order.
+    function accounts(ProgramPart[] calldata parts) internal pure returns (address[] memory found) {
+        found = new address[](parts.length);
+        for (uint256 i = 0; i < parts.length; ++i) {
+            found[i] = parts[i].account;
         }
     }
 }

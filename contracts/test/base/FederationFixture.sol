@@ -6,6 +6,7 @@ import {Federation} from "../../src/Federation.sol";
 import {FederationFactory} from "../../src/FederationFactory.sol";
 import {FederationParameters, IFederation} from "../../src/interfaces/IFederation.sol";
 import {Implementations} from "../../src/interfaces/IFederationFactory.sol";
+import {GateTerms} from "../../src/interfaces/IPromotionGate.sol";
 import {Proposal} from "../../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
@@ -86,6 +87,9 @@ abstract contract FederationFixture is TestBase {
         vm.warp(federation.round(roundId).until + 1);
         federation.finalizeRound(roundId);
     }
+
+    /// @dev Versions serve as soon as they are registered.
+    function noGate() internal pure returns (GateTerms memory terms) {}
 
     function defaultRules() internal pure returns (Rules memory) {
         return Rules({

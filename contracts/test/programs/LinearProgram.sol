@@ -3,42 +3,82 @@ pragma solidity 0.8.37;
 
 import {IProgram} from "../../src/interfaces/IProgram.sol";
 
-/// @notice A network small enough to check by hand: two scores of four bytes, s₀ = Σ xᵢ − bias, s₁ = −s₀.
-contract LinearProgram is IProgram {
-    uint256 internal constant INPUT_BYTES = 4;
-    int32 internal immutable bias;
-
+/// @notice Answers `IProgram`'s calls, in code of the opcodes that programs may have: without a dispatcher, which checks
+///         that no money was sent.
+abstract contract PureProgram {
     error WrongInputLength(uint256 length, uint256 expected);
 
+    bytes4 internal constant PREDICT = IProgram.predict.selector;
+
+    /// @dev Solidity's dispatcher for a fallback that takes money is none.
+    fallback() external payable {
+        _answer();
+    }
+
+    function _answer() internal view virtual;
+}
+
+/// @notice A network small enough to check by hand: two scores of four bytes, s₀ = Σ xᵢ − bias, s₁ = −s₀.
+contract LinearProgram is PureProgram {
+    int256 private immutable _bias;
+
     constructor(int32 bias_) {
-        bias = bias_;
+        _bias = bias_;
     }
 
-    function predict(bytes calldata input) public view returns (int32[] memory scores) {
-        require(input.length == INPUT_BYTES, WrongInputLength(input.length, INPUT_BYTES));
-        int32 sum = -bias;
-        for (uint256 i = 0; i < INPUT_BYTES; ++i) {
-            sum += int32(uint32(uint8(input[i])));
+    function _answer() internal view override {
+        int256 bias = _bias;
+        bytes4 predict = PREDICT;
+        bytes4 wrong = WrongInputLength.selector;
+        assembly {
+            // Selector, offset, length, bytes.
+            let length := calldataload(0x24)
+            if sub(length, 4) {
+                mstore(0, wrong)
+                mstore(4, length)
+                mstore(0x24, 4)
+                revert(0, 0x44)
+            }
+            let word := calldataload(0x44)
+            let sum := sub(add(add(byte(0, word), byte(1, word)), add(byte(2, word), byte(3, word))), bias)
+            if eq(shr(224, calldataload(0)), shr(224, predict)) {
+                mstore(0x00, 0x20)
+                mstore(0x20, 2)
+                mstore(0x40, sum)
+                mstore(0x60, sub(0, sum))
+                return(0, 0x80)
+            }
+            mstore(0, slt(sum, 0))
+            return(0, 0x20)
         }
-        scores = new int32[](2);
-        scores[0] = sum;
-        scores[1] = -sum;
-    }
-
-    function classify(bytes calldata input) external view returns (uint256 label) {
-        int32[] memory scores = predict(input);
-        return scores[1] > scores[0] ? 1 : 0;
     }
 }
 
-/// @notice The same, for inputs of any length: its score is the length.
-contract LengthProgram is IProgram {
-    function predict(bytes calldata input) public pure returns (int32[] memory scores) {
-        scores = new int32[](1);
-        scores[0] = int32(uint32(input.length));
+/// @notice For inputs of any length: its score is the length.
+contract LengthProgram is PureProgram {
+    function _answer() internal pure override {
+        assembly {
+            mstore(0x00, 0x20)
+            mstore(0x20, 1)
+            mstore(0x40, calldataload(0x24))
+            return(0, 0x60)
+        }
     }
+}
 
-    function classify(bytes calldata) external pure returns (uint256 label) {
-        return 0;
+/// @notice Misbehaves as its input says: 0 answers with label 0, 1 with a number that is no label, 2 with too little
+///         data, 3 with very much, 4 never, anything else by reverting.
+contract FickleProgram is PureProgram {
+    function _answer() internal pure override {
+        assembly {
+            let kind := byte(0, calldataload(0x44))
+            if eq(kind, 1) { mstore(0, not(0)) }
+            if eq(kind, 2) { return(0, 0x1f) }
+            if eq(kind, 3) { return(0, 0x8000) }
+            if eq(kind, 4) { for {} 1 {} {} }
+            if gt(kind, 4) { revert(0, 0) }
+            if iszero(eq(kind, 1)) { mstore(0, 0) }
+            return(0, 0x20)
+        }
     }
 }

@@ -18,8 +18,16 @@ FEDERATION_FACTORY: Final = "FederationFactory"
 FEDERATION: Final = "Federation"
 DISPUTES: Final = "Disputes"
 MODEL_SERVICE: Final = "ModelService"
+PROMOTION_GATE: Final = "PromotionGate"
 INFERENCE_SESSION: Final = "InferenceSession"
-CONTRACT_NAMES: Final = (FEDERATION_FACTORY, FEDERATION, DISPUTES, MODEL_SERVICE, INFERENCE_SESSION)
+CONTRACT_NAMES: Final = (
+    FEDERATION_FACTORY,
+    FEDERATION,
+    DISPUTES,
+    MODEL_SERVICE,
+    PROMOTION_GATE,
+    INFERENCE_SESSION,
+)
 
 
 @dataclass(frozen=True)

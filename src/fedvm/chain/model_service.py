@@ -20,6 +20,7 @@ from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.errors import CallFailed, DeploymentError
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.fees import Contribution, Earnings, FeeTerms, Lineage
+from fedvm.chain.gate import NO_GATE, GateTerms, PromotionGate
 from fedvm.chain.revert import explain, revert_data
 from fedvm.chain.sender import Receipt, Sender
 
@@ -86,6 +87,15 @@ class VersionRegistered:
 
 
 @dataclass(frozen=True)
+class VersionServes:
+    """A version serves in place of the previous one, 0 if there was none."""
+
+    version: int
+    previous: int
+    at: Place
+
+
+@dataclass(frozen=True)
 class Decision:
     """A recorded decision. ``input`` is None if it was longer than the event takes; its hash is always
     there."""
@@ -111,19 +121,40 @@ class ModelService:
 
     @classmethod
     def deploy(
-        cls, w3: Web3, account: LocalAccount, *, owner: str | None = None
+        cls, w3: Web3, account: LocalAccount, *, owner: str | None = None, gate: GateTerms | None = None
     ) -> tuple[ModelService, Receipt]:
-        """Create a service; ``account`` pays, and owns it unless ``owner`` is given."""
+        """Create a service; ``account`` pays, and owns it unless ``owner`` is given.
+
+        gate: what versions must pass to serve; without one they serve as soon as they are registered.
+        """
         sender = Sender(w3)
-        receipt = deploy_contract(sender, account, MODEL_SERVICE, (owner or account.address,))
+        terms = NO_GATE if gate is None else gate.as_tuple()
+        receipt = deploy_contract(sender, account, MODEL_SERVICE, (owner or account.address, terms))
         assert receipt.contract_address is not None
         return cls(w3, receipt.contract_address, sender=sender), receipt
 
     def register(self, account: LocalAccount, version: Version) -> tuple[VersionRegistered, Receipt]:
-        """Register ``version`` (owner), which serves from now on."""
-        receipt = self._send(account, "register", version.as_tuple())
+        """Register ``version`` (owner). Without a gate it serves from now on, with one its trial begins: then the
+        gate's bond is sent along."""
+        gate = self.gate()
+        bond = 0 if gate is None else gate.terms().bond
+        receipt = self._send(account, "register", version.as_tuple(), value=bond)
         (event,) = (e for e in self._events.decode(receipt.raw["logs"]) if e.name == "VersionRegistered")
         return _registered(event), receipt
+
+    def scan_part(self, account: LocalAccount, parts: Sequence[ProgramPart], index: int) -> Receipt:
+        """Have one part of a program scanned before it is registered, which then costs less gas (anyone)."""
+        pinned = [(part.account, part.code_hash) for part in parts]
+        return self._send(account, "scanPart", pinned, index)
+
+    def rollback(self, account: LocalAccount, version_id: int) -> Receipt:
+        """Let a version serve again that has served before (owner)."""
+        return self._send(account, "rollback", version_id)
+
+    def gate(self) -> PromotionGate | None:
+        """The gate that versions must pass, None if there is none."""
+        address = str(read(self.contract, "gate"))
+        return None if int(address, 16) == 0 else PromotionGate(self.w3, address, sender=self.sender)
 
     def current_version(self) -> int:
         """Number of the version that serves; 0 if none is registered."""
@@ -216,6 +247,11 @@ class ModelService:
         """Recorded decisions in order, from block ``first`` to ``last`` (None: the head)."""
         for event in self._events.fetch(["Decision"], first, last):
             yield _decision(event)
+
+    def served(self, first: int = 0, last: int | None = None) -> Iterator[VersionServes]:
+        """Changes of the serving version in order."""
+        for event in self._events.fetch(["VersionServes"], first, last):
+            yield VersionServes(**event.args, at=event.at)
 
     def versions(self, first: int = 0, last: int | None = None) -> Iterator[VersionRegistered]:
         """Registrations in order."""

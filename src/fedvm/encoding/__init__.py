@@ -15,7 +15,9 @@ from fedvm.encoding.hashing import CHUNK
 from fedvm.encoding.mean import Aggregate, Contribution, weighted_mean
 from fedvm.encoding.proofs import Opening, Sibling, open_plain, open_update, verify_plain, verify_update
 from fedvm.encoding.rules import WEIGHTED_MEAN, Rules
+from fedvm.encoding.samples import Sample, SamplePool, SampleTree, sample_root
 from fedvm.encoding.security import Security
+from fedvm.encoding.sequential import AccuracyTest, Thresholds, Verdict, thresholds
 from fedvm.encoding.spec import TensorSpec, VectorSpec
 from fedvm.encoding.trees import (
     AGGREGATE,
@@ -52,6 +54,7 @@ __all__ = [
     "CHUNK",
     "MODEL",
     "WEIGHTED_MEAN",
+    "AccuracyTest",
     "Aggregate",
     "AggregationNode",
     "AggregationStep",
@@ -67,16 +70,21 @@ __all__ = [
     "ProofError",
     "RangeError",
     "Rules",
+    "Sample",
+    "SamplePool",
+    "SampleTree",
     "Security",
     "ShapeError",
     "Sibling",
     "SignatureError",
     "Subtotal",
     "TensorSpec",
+    "Thresholds",
     "Update",
     "UpdateContext",
     "UpdateTree",
     "VectorSpec",
+    "Verdict",
     "aggregate_root",
     "aggregate_tree",
     "aggregation_tree",
@@ -93,9 +101,11 @@ __all__ = [
     "quantize_model",
     "quantize_update",
     "recover_signer",
+    "sample_root",
     "sign_update",
     "subtotal",
     "sum_squares",
+    "thresholds",
     "to_bytes",
     "update_digest",
     "update_tree",

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+
+import {ModelService} from "../src/ModelService.sol";
+import {PromotionGate} from "../src/PromotionGate.sol";
+import {IModelService} from "../src/interfaces/IModelService.sol";
+import {GateTerms, IPromotionGate, Trial, TrialState} from "../src/interfaces/IPromotionGate.sol";
+import {IVersions, Version} from "../src/interfaces/IVersions.sol";
+import {Sample} from "../src/libraries/SampleTree.sol";
+import {AccuracyTest} from "../src/libraries/SequentialTest.sol";
+import {GateFixture} from "./base/GateFixture.sol";
+import {Vm} from "./base/Vm.sol";
+
+/// @notice The trial of a version from its registration to its end.
+contract PromotionGateTest is GateFixture {
+    uint32 private constant NONE = type(uint32).max;
+
+    function test_aVersionServesOnceItHasPassed() public {
+        vm.assertTrue(service.gated());
+        vm.assertEq(gate.service(), address(service));
+        uint256 id = register(federatedVersion(address(right)));
+        vm.assertEq(service.currentVersion(), 0);
+        vm.expectRevert(abi.encodeWithSelector(IVersions.NotPassed.selector, id));
+        service.predictWith(id, hex"00000000");
+        draw();
+        Sample[] memory drawn = next(8);
+        vm.expectEmit();
+        emit IPromotionGate.TrialEnded(id, TrialState.Passed, 8, 8, 0, 0);
+        vm.expectEmit();
+        emit IVersions.VersionServes(id, 0);
+        vm.prank(stranger);
+        gate.runSamples(drawn);
+        vm.assertEq(service.currentVersion(), id);
+        vm.assertEq(gate.pendingTrial(), 0);
+        vm.assertEq(gate.owed(owner), GATE_BOND);
+        vm.prank(owner);
+        gate.withdraw();
+        vm.assertEq(gate.burnt(), 0);
+        vm.assertEq(address(gate).balance, 0);
+        service.predictWith(id, hex"00000000");
+    }
+
+    function test_tellsEverySample() public {
+        uint256 id = register(federatedVersion(address(right)));
+        draw();
+        Sample[] memory drawn = next(1);
+        uint32 index = uint32(SAMPLES); // the one whose place in the mirror went
+        for (uint32 i = 0; i < SAMPLES; ++i) {
+            if (keccak256(samples[i].input) == keccak256(drawn[0].input)) index = i;
+        }
+        vm.expectEmit();
+        emit IPromotionGate.SampleAsked(id, index, 0, drawn[0].label, drawn[0].label, NONE);
+        gate.runSamples(drawn);
+        vm.assertEq(gate.samplesRemaining(), SAMPLES - 1);
+        Trial memory found = gate.trial(id);
+        vm.assertEq(uint256(found.asked), 1);
+        vm.assertEq(uint256(found.right), 1);
+    }
+
+    function test_aVersionThatFailsNeverServes() public {
+        uint256 id = failed(address(wrong));
+        vm.assertTrue(gate.trial(id).state == TrialState.Failed);
+        vm.assertEq(gate.burnt(), GATE_BOND);
+        vm.assertEq(gate.owed(owner), 0);
+        vm.assertEq(service.currentVersion(), 0);
+        vm.expectRevert(abi.encodeWithSelector(IVersions.NotPassed.selector, id));
+        vm.prank(owner);
+        service.rollback(id);
+    }
+
+    function test_countsEachClass() public {
+        uint256 id = failed(address(wrong));
+        (uint32 asked, uint32 correct) = gate.classCounts(id, 1);
+        vm.assertEq(uint256(correct), 0);
+        vm.assertEq(uint256(asked), 3);
+        (asked, correct) = gate.classCounts(id, 0);
+        vm.assertEq(uint256(asked), uint256(correct));
+        vm.assertEq(uint256(gate.trial(id).right), correct);
+    }
+
+    function test_aTrialTakesAsManyTransactionsAsItLikes() public {
+        uint256 id = register(federatedVersion(address(right)));
+        draw();
+        for (uint256 i = 0; i < 8; ++i) {
+            vm.assertEq(service.currentVersion(), 0);
+            gate.runSamples(next(1));
+        }
+        vm.assertEq(service.currentVersion(), id);
+        (uint32 asked0,) = gate.classCounts(id, 0);
+        (uint32 asked1,) = gate.classCounts(id, 1);
+        vm.assertEq(uint256(asked0) + asked1, 8);
+    }
+
+    function test_usesNoSampleTwice() public {
+        vm.recordLogs();
+        passed(address(right));
+        failed(address(wrong));
+        uint256 used = SAMPLES - gate.samplesRemaining();
+        bool[] memory seen = new bool[](SAMPLES);
+        uint256 distinct = 0;
+        bytes32 topic = IPromotionGate.SampleAsked.selector;
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].topics[0] != topic) continue;
+            uint256 index = uint256(logs[i].topics[2]);
+            vm.assertFalse(seen[index]);
+            seen[index] = true;
+            ++distinct;
+        }
+        vm.assertEq(distinct, used);
+        vm.assertEq(pool.length, SAMPLES - used);
+    }
+
+    function test_comparesWithTheVersionThatServes() public {
+        // Any program passes this accuracy test, so that only the comparison is left.
+        GateTerms memory terms = defaultGate();
+        terms.test = AccuracyTest(100_000, 200_000, 50_000, 50_000);
+        use(terms);
+        uint256 first = passed(address(right));
+        uint256 second = failed(address(poor));
+        Trial memory found = gate.trial(second);
+        vm.assertEq(found.rival, first);
+        vm.assertEq(uint256(found.better), 0);
+        vm.assertEq(uint256(found.worse), uint256(found.asked - found.right));
+        vm.assertTrue(found.worse > 1 && found.right >= 5);
+
+        terms.margin = 20;
+        use(terms);
+        passed(address(right));
+        passed(address(poor));
+        found = gate.trial(passed(address(right)));
+        vm.assertEq(uint256(found.worse), 0);
+        vm.assertTrue(found.better > 0);
+    }
+
+    function test_theOwnerRollsBack() public {
+        uint256 first = passed(address(right));
+        uint256 second = passed(address(right));
+        vm.assertEq(service.currentVersion(), second);
+        vm.expectEmit();
+        emit IVersions.VersionServes(first, second);
+        vm.prank(owner);
+        service.rollback(first);
+        vm.assertEq(service.currentVersion(), first);
+        service.decide(hex"00000000", first, 0, type(uint64).max);
+        vm.assertEq(service.lineage(1).version, first);
+    }
+
+    function test_onlyTheOwnerRollsBack() public {
+        uint256 id = passed(address(right));
+        vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, stranger));
+        vm.prank(stranger);
+        service.rollback(id);
+        vm.expectRevert(abi.encodeWithSelector(IVersions.NotPassed.selector, id + 1));
+        vm.prank(owner);
+        service.rollback(id + 1);
+    }
+
+    function test_onlyTheServiceOpensTrialsAndOnlyTheGatePromotes() public {
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NotService.selector, owner));
+        vm.prank(owner);
+        gate.openTrial(1, owner);
+        vm.expectRevert(abi.encodeWithSelector(IModelService.NotGate.selector, owner));
+        vm.prank(owner);
+        service.promote(1);
+    }
+
+    function test_withoutAGateTheOwnerDecides() public {
+        ModelService open = new ModelService(owner, noGate());
+        vm.assertFalse(open.gated());
+        vm.assertEq(address(open.gate()), address(0));
+        Version memory version = federatedVersion(address(wrong));
+        vm.prank(owner);
+        uint256 id = open.register{value: 5}(version);
+        vm.assertEq(open.currentVersion(), id);
+        vm.assertEq(open.owed(owner), 5);
+        vm.expectRevert(abi.encodeWithSelector(IModelService.NotGate.selector, owner));
+        vm.prank(owner);
+        open.promote(1);
+    }
+
+    function test_asksForTheBond() public {
+        Version memory version = federatedVersion(address(right));
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.BondNotSent.selector, GATE_BOND - 1, GATE_BOND));
+        vm.prank(owner);
+        service.register{value: GATE_BOND - 1}(version);
+        vm.prank(owner);
+        service.register{value: GATE_BOND + 7}(version);
+        vm.assertEq(gate.owed(owner), 7);
+        vm.assertEq(address(gate).balance, GATE_BOND + 7);
+    }
+
+    function test_holdsOneTrialAtATime() public {
+        uint256 id = register(federatedVersion(address(right)));
+        Version memory version = federatedVersion(address(half));
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.TrialPending.selector, id));
+        vm.prank(owner);
+        service.register{value: GATE_BOND}(version);
+    }
+
+    function test_aRoundHasFewAttempts() public {
+        for (uint256 i = 0; i < ATTEMPTS; ++i) {
+            failed(address(wrong));
+        }
+        Version memory version = federatedVersion(address(right));
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.AttemptsUsedUp.selector, ATTEMPTS));
+        vm.prank(owner);
+        service.register{value: GATE_BOND}(version);
+        // A model without lineage has its own.
+        register(standaloneVersion(address(right)));
+    }
+
+    function test_needsEnoughSamples() public {
+        for (uint256 i = 0; i < 7; ++i) {
+            Version memory version = standaloneVersion(address(right));
+            version.integerOnnxDigest = keccak256(abi.encode(i));
+            if (gate.samplesRemaining() < 20) {
+                vm.expectRevert(
+                    abi.encodeWithSelector(IPromotionGate.SamplesUsedUp.selector, gate.samplesRemaining(), 20)
+                );
+                vm.prank(owner);
+                service.register{value: GATE_BOND}(version);
+                return;
+            }
+            register(version);
+            draw();
+            gate.runSamples(next(8));
+        }
+        revert();
+    }
+
+    function test_refusesFederationsThatBeganBeforeTheGate() public {
+        ModelService late = new ModelService(owner, defaultGate());
+        Version memory version = federatedVersion(address(right));
+        vm.expectRevert(
+            abi.encodeWithSelector(IPromotionGate.FixedAfterTraining.selector, address(federation))
+        );
+        vm.prank(owner);
+        late.register{value: GATE_BOND}(version);
+    }
+
+    function test_drawsByABlockThatComesAfter() public {
+        uint256 id = register(federatedVersion(address(right)));
+        uint256 seedBlock = gate.trial(id).seedBlock;
+        vm.assertEq(seedBlock, block.number + 2);
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NoSeed.selector, seedBlock));
+            gate.draw();
+            vm.expectRevert(abi.encodeWithSelector(IPromotionGate.TrialNotLapsed.selector, id));
+            gate.lapse();
+            vm.roll(block.number + (i < 2 ? 1 : 0));
+        }
+        vm.roll(seedBlock + 256);
+        bytes32 seed = keccak256(abi.encode(blockhash(seedBlock), address(gate), id));
+        vm.expectEmit();
+        emit IPromotionGate.TrialDrawn(id, seed, block.timestamp + 3600);
+        gate.draw();
+        vm.assertEq(gate.trial(id).seed, seed);
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NoSuchTrial.selector, id, TrialState.Drawn));
+        gate.draw();
+    }
+
+    function test_aMissedDrawLapses() public {
+        uint256 id = register(federatedVersion(address(right)));
+        vm.roll(gate.trial(id).seedBlock + 257);
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NoSeed.selector, gate.trial(id).seedBlock));
+        gate.draw();
+        vm.expectEmit();
+        emit IPromotionGate.TrialEnded(id, TrialState.Lapsed, 0, 0, 0, 0);
+        vm.prank(stranger);
+        gate.lapse();
+        vm.assertEq(gate.burnt(), GATE_BOND);
+        register(federatedVersion(address(right)));
+    }
+
+    function test_aTrialThatIsNotDecidedLapses() public {
+        uint256 id = register(federatedVersion(address(right)));
+        draw();
+        gate.runSamples(next(7));
+        vm.warp(gate.trial(id).until);
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.TrialNotLapsed.selector, id));
+        gate.lapse();
+        vm.warp(gate.trial(id).until + 1);
+        gate.lapse();
+        vm.assertTrue(gate.trial(id).state == TrialState.Lapsed);
+        vm.assertEq(gate.burnt(), GATE_BOND);
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.TrialNotLapsed.selector, 0));
+        gate.lapse();
+    }
+
+    function test_asksOnlyInADrawnTrial() public {
+        Sample[] memory none = new Sample[](0);
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NoSuchTrial.selector, 0, TrialState.None));
+        gate.runSamples(none);
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NoSuchTrial.selector, 0, TrialState.None));
+        gate.draw();
+        uint256 id = register(federatedVersion(address(right)));
+        vm.expectRevert(
+            abi.encodeWithSelector(IPromotionGate.NoSuchTrial.selector, id, TrialState.Registered)
+        );
+        gate.runSamples(none);
+    }
+
+    function test_takesOnlyTheSamplesDrawn() public {
+        register(federatedVersion(address(right)));
+        draw();
+        Sample[] memory drawn = next(1);
+        uint32 index;
+        for (uint32 i = 0; i < SAMPLES; ++i) {
+            if (keccak256(samples[i].input) == keccak256(drawn[0].input)) index = i;
+        }
+        bytes memory refused = abi.encodeWithSelector(IPromotionGate.WrongSample.selector, index);
+        Sample[] memory changed = copy(drawn);
+        changed[0].label = 1 - changed[0].label;
+        vm.expectRevert(refused);
+        gate.runSamples(changed);
+        changed = copy(drawn);
+        changed[0].salt = 0;
+        vm.expectRevert(refused);
+        gate.runSamples(changed);
+        changed = copy(drawn);
+        changed[0].input = hex"01020304";
+        vm.expectRevert(refused);
+        gate.runSamples(changed);
+        changed = copy(drawn);
+        changed[0].siblings = new bytes32[](5);
+        vm.expectRevert(refused);
+        gate.runSamples(changed);
+        changed[0].siblings = new bytes32[](7);
+        vm.expectRevert(refused);
+        gate.runSamples(changed);
+        gate.runSamples(drawn);
+    }
+
+    function test_revealsNoSampleAfterTheLast() public {
+        register(federatedVersion(address(right)));
+        draw();
+        Sample[] memory drawn = next(10);
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.SamplesLeftOver.selector, 2));
+        gate.runSamples(drawn);
+    }
+
+    function test_runningOutOfGasIsNoAnswer() public {
+        uint256 id = register(federatedVersion(address(right)));
+        draw();
+        Sample[] memory drawn = next(1);
+        bytes memory call = abi.encodeCall(gate.runSamples, (drawn));
+        uint256 most = 400_000;
+        uint256 least = 30_000;
+        // Whatever gas there is, the sample is answered rightly or not at all.
+        for (uint256 gas = least; gas < most; gas += 10_000) {
+            (bool success,) = address(gate).call{gas: gas}(call);
+            Trial memory found = gate.trial(id);
+            vm.assertEq(uint256(found.asked), uint256(found.right));
+            vm.assertEq(uint256(found.asked), success ? 1 : 0);
+            if (success) return;
+        }
+        revert();
+    }
+
+    function test_saysWhenThereIsTooLittleGas() public {
+        register(federatedVersion(address(right)));
+        draw();
+        (bool success, bytes memory reason) =
+            address(gate).call{gas: 130_000}(abi.encodeCall(gate.runSamples, (next(1))));
+        vm.assertFalse(success);
+        vm.assertTrue(bytes4(reason) == IPromotionGate.TooLittleGas.selector);
+    }
+
+    function test_refusesTermsOutOfRange() public {
+        // Seven right answers do not pass.
+        GateTerms memory terms = defaultGate();
+        terms.maxSamples = 7;
+        expectInvalid(terms, "maxSamples");
+        terms.maxSamples = uint32(SAMPLES) + 1;
+        expectInvalid(terms, "maxSamples");
+        terms.maxSamples = 0;
+        expectInvalid(terms, "maxSamples");
+        terms = defaultGate();
+        terms.classes = 1;
+        expectInvalid(terms, "classes");
+        terms = defaultGate();
+        terms.attempts = 0;
+        expectInvalid(terms, "attempts");
+        terms = defaultGate();
+        terms.sampleGas = 0;
+        expectInvalid(terms, "sampleGas");
+        terms = defaultGate();
+        terms.trialSeconds = 0;
+        expectInvalid(terms, "trialSeconds");
+        terms.trialSeconds = 30 days + 1;
+        expectInvalid(terms, "trialSeconds");
+        terms = defaultGate();
+        terms.test = AccuracyTest(0, 900_000, 1, 1);
+        expectInvalid(terms, "failPpm");
+        terms.test = AccuracyTest(900_000, 900_000, 1, 1);
+        expectInvalid(terms, "passPpm");
+        terms.test = AccuracyTest(900_000, 1_000_000, 1, 1);
+        expectInvalid(terms, "passPpm");
+        terms.test = AccuracyTest(1, 2, 0, 1);
+        expectInvalid(terms, "alphaPpm");
+        terms.test = AccuracyTest(1, 2, 1_000_000, 1);
+        expectInvalid(terms, "alphaPpm");
+        terms.test = AccuracyTest(1, 2, 1, 0);
+        expectInvalid(terms, "betaPpm");
+        terms.test = AccuracyTest(1, 2, 1, 1_000_000);
+        expectInvalid(terms, "betaPpm");
+        terms = defaultGate();
+        terms.samplesRoot = 0;
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.InvalidGate.selector, "samplesRoot"));
+        new PromotionGate(terms);
+    }
+
+    /// @dev Whatever is registered, asked and withdrawn: the gate holds what it owes, what is at stake, and what is burnt.
+    function testFuzz_staysSolvent(uint256 seed) public {
+        for (uint256 i = 0; i < 12; ++i) {
+            uint256 action = uint256(keccak256(abi.encode(seed, i)));
+            uint256 id = gate.pendingTrial();
+            if (id == 0) {
+                Version memory version =
+                    standaloneVersion(address(action % 3 == 0 ? wrong : action % 3 == 1 ? half : right));
+                version.integerOnnxDigest = bytes32(action | 1);
+                vm.prank(owner);
+                try service.register{value: GATE_BOND + action % 5}(version) returns (uint256) {} catch {}
+            } else if (gate.trial(id).state == TrialState.Registered) {
+                if (action % 4 == 0) vm.roll(block.number + 300);
+                else vm.roll(block.number + 3);
+                try gate.draw() {} catch {}
+                try gate.lapse() {} catch {}
+            } else if (action % 5 == 0) {
+                vm.warp(block.timestamp + 4000);
+                gate.lapse();
+            } else {
+                runUntilOver();
+            }
+            if (action % 7 == 0) {
+                vm.prank(owner);
+                try gate.withdraw() returns (uint256) {} catch {}
+            }
+            id = gate.pendingTrial();
+            vm.assertEq(
+                address(gate).balance, gate.owed(owner) + gate.burnt() + (id == 0 ? 0 : gate.trial(id).bond)
+            );
+        }
+    }
+
+    function copy(Sample[] memory given) private pure returns (Sample[] memory) {
+        return abi.decode(abi.encode(given), (Sample[]));
+    }
+
+    function expectInvalid(GateTerms memory terms, string memory field) private {
+        vm.expectRevert(abi.encodeWithSelector(IPromotionGate.InvalidGate.selector, field));
+        new ModelService(owner, terms);
+    }
+}
