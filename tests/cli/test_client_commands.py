@@ -64,6 +64,7 @@ def test_a_file_that_is_no_clients_is_named(tmp_path: Path, digits: Path) -> Non
         (("--engine", "flowers"), "federation.engine"),
         (("--set", 'deployment.members=["0x1", "0x2"]'), "names 2 members but data.clients = 4"),
         (("--engine", "deployment"), "adversaries can be simulated only"),
+        (("--engine", "deployment", "--baseline"), "leave baseline out"),
     ],
 )
 def test_engines_that_cannot_be_are_refused_before_anything_is_made(

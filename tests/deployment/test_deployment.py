@@ -106,6 +106,7 @@ def test_a_deployment_comes_to_the_digest_of_one_process(
     here = run_all(deployment.config(tmp_path / "here", "inprocess", 2))
     report = json.loads((tmp_path / "there" / "report.json").read_text())
     assert report["model"]["model_root"] == here.model.model_root
+    assert tuple(report["data"]["client_examples"]) == here.data.client_examples  # as the clients attest
     for row in deployment.rounds(tmp_path / "there"):
         assert row["status"] == "final" and not row["failures"]
         assert {one["member"] for one in row["accepted"]} == set(

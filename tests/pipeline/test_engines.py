@@ -70,15 +70,21 @@ def test_clients_with_keys_and_images_of_their_own_come_to_the_digest_of_the_run
         configs.append({"fedvm-key-file": str(key), DATA: str(images)})
 
     @contextmanager
-    def deployed(config: RunConfig, data: PreparedData, _: RunDirectory) -> Iterator[InProcessGrid]:
+    def deployed(config: RunConfig, data: PreparedData, *_: object) -> Iterator[InProcessGrid]:
         app = write_app(tmp_path / "app", config, data, "/no/socket")
         nodes = make_nodes(client_app, configs)
         with InProcessGrid(nodes, seed=99, run_config=run_config_of(app)) as grid:
             yield grid
 
+    assert prepare_data(honest(digits, tmp_path, "deployment")).partitions == ()  # nobody here deals any out
     monkeypatch.setattr(federating, "flower_grid", deployed)
     here = digest_of(honest(digits, tmp_path / "here", "inprocess"))
     assert digest_of(honest(digits, tmp_path / "there", "deployment", *members)) == here
+
+
+def test_a_run_whose_rounds_are_over_needs_no_superlink(tmp_path: Path, digits: Path) -> None:
+    here = digest_of(honest(digits, tmp_path / "run", "inprocess"))
+    assert digest_of(honest(digits, tmp_path / "run", "deployment")) == here  # though none is named
 
 
 @pytest.mark.parametrize(
@@ -107,9 +113,9 @@ def test_a_deployment_needs_to_know_its_superlink(tmp_path: Path, digits: Path) 
     config = honest(digits, tmp_path / "run", "deployment")
     with (
         pytest.raises(EngineError, match="--superlink HOST:PORT"),
-        flower_grid(config, prepare_data(config), RunDirectory(config.out)),
+        flower_grid(config, prepare_data(config), RunDirectory(config.out)) as grid,
     ):
-        pass
+        grid.get_node_ids()
     with pytest.raises(EngineError, match="host:port"):
         SuperLink("https://example.org")
     with pytest.raises(EngineError, match="no such file of root certificates"):

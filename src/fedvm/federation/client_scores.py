@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from logging import WARNING
 
 from flwr.app import ConfigRecord, Message, MetricRecord
+from flwr.common import log
 from flwr.serverapp import Grid
 
 from fedvm.encoding.vector import IntVector
+from fedvm.federation.errors import EngineError
 from fedvm.federation.ledger import by_address
 from fedvm.federation.metrics import MetricNames, number
 from fedvm.federation.strategy import Accountable
@@ -64,10 +67,15 @@ def ask_scores(
 ) -> tuple[ClientScore, ...]:
     """Ask every member that is there about the model `vector`, int32 (elements,); ascending addresses.
 
-    Members that fail or do not answer within `timeout` seconds are missing.
+    Members that fail or do not answer within `timeout` seconds are missing; all of them, with a line in the log,
+    where the clients cannot be reached any more: the rounds are over, and their model does not depend on this.
     """
-    messages, members = strategy.ask_everybody(vector, question.to_config(), grid)
-    replies = grid.send_and_receive(messages, timeout=timeout)
+    try:
+        messages, members = strategy.ask_everybody(vector, question.to_config(), grid)
+        replies = list(grid.send_and_receive(messages, timeout=timeout))
+    except EngineError as error:
+        log(WARNING, "Clients were not asked about the finished model: %s", error)
+        return ()
     scores = _scores(replies, members, names or MetricNames())
     return tuple(sorted(scores, key=lambda score: by_address(score.member)))
 

@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Iterable, Mapping
 from logging import INFO, WARNING
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.app.message_type import MessageType
 from flwr.common import log
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from fedvm.federation.errors import CommitmentError
+from fedvm.federation.grids import GridAround
 from fedvm.federation.identity import Question, read_answer
 from fedvm.federation.ledger import Ledger
 
@@ -97,47 +97,18 @@ class Roster:
             log(WARNING, "Node %d is left out: %s", node_id, reason)
 
 
-class MemberGrid(Grid):
+class MemberGrid(GridAround):
     """A grid on which only members are: what an inner strategy counts and waits for. The rest is `grid`'s."""
 
     def __init__(self, grid: Grid, roster: Roster) -> None:
         self._grid = grid
         self._roster = roster
 
+    @property
+    def inside(self) -> Grid:
+        """The whole grid."""
+        return self._grid
+
     def get_node_ids(self) -> Iterable[int]:
         """The connected members' nodes."""
         return list(self._roster.present(self._grid))
-
-    def set_run(self, run: Run) -> None:
-        """As the grid."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """As the grid."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """As the grid."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """As the grid."""
-        return self._grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """As the grid."""
-        return self._grid.pull_messages(message_ids)
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """As the grid."""
-        return self._grid.send_and_receive(messages, timeout=timeout)

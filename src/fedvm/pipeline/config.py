@@ -339,6 +339,14 @@ class RunConfig(Table):
             raise ValueError(
                 "deployment.members cannot stake on a chain of this process: leave security.stake out"
             )
+        if self.federation.engine == "deployment" and self.rules.max_examples is None:
+            raise ValueError(
+                "rules.max_examples is needed for a deployment: the coordinator cannot know the clients' sizes"
+            )
+        if self.federation.engine == "deployment" and self.baseline.enabled:
+            raise ValueError(
+                "a baseline needs everybody's images, which no deployment has: leave baseline out"
+            )
         if self.adversaries and self.federation.engine == "deployment":
             raise ValueError("adversaries can be simulated only: leave them out, or use another engine")
         for client in self.adversaries:

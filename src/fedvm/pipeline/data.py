@@ -20,7 +20,8 @@ class PreparedData:
     """The images of a run.
 
     images: the data set, its training split without the calibration images; partitions: one a client, indices
-    into that split; calibration: uint8 `[N, C, H, W]`, public, held by no client.
+    into that split, none where the clients have images of their own; calibration: uint8 `[N, C, H, W]`, public,
+    held by no client.
     """
 
     images: ImageData
@@ -42,9 +43,11 @@ class PreparedData:
         )
 
 
-def prepare_data(config: RunConfig) -> PreparedData:
+def prepare_data(config: RunConfig, *, deal_out: bool | None = None) -> PreparedData:
     """Read and deal out, the same for the same configuration.
 
+    deal_out: whether to deal the training images out; unless told, only where the clients are simulated, since
+    those of a deployment have their own.
     Raises what `fedvm.learning` raises for data that cannot be used, and ConfigError when the calibration
     would take more than half of the training images.
     """
@@ -60,8 +63,10 @@ def prepare_data(config: RunConfig) -> PreparedData:
     calibration = data.train.take(np.sort(order[:wanted])).images
     kept = replace(data, train=data.train.take(np.sort(order[wanted:])))
     scheme = Scheme(config.data.partition, alpha=config.data.alpha)
-    partitions = partition(kept.train.labels, config.data.clients, scheme, seed=seed)
-    return PreparedData(kept, partitions, calibration)
+    if deal_out is None:
+        deal_out = config.federation.engine != "deployment"
+    dealt = partition(kept.train.labels, config.data.clients, scheme, seed=seed) if deal_out else ()
+    return PreparedData(kept, dealt, calibration)
 
 
 def _uses_alpha(config: RunConfig) -> bool:

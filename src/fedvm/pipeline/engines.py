@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from flwr.serverapp import Grid
+
 from fedvm.federation.errors import EngineError
+from fedvm.federation.grid import Finished
+from fedvm.federation.grids import GridOnDemand
 from fedvm.federation.relay import Relay, RelayGrid, own_identity
 from fedvm.federation.superlink import (
     SuperLink,
@@ -29,15 +33,32 @@ _CHECK_EVERY = 10.0
 
 
 @contextmanager
-def flower_grid(config: RunConfig, data: PreparedData, directory: RunDirectory) -> Iterator[RelayGrid]:
+def flower_grid(
+    config: RunConfig,
+    data: PreparedData,
+    directory: RunDirectory,
+    on_client: Callable[[Finished], None] | None = None,
+) -> Iterator[Grid]:
     """The grid of a Flower run of its own, for the engines flower-simulation and deployment.
 
-    Flower's files of the run lie in `flower/` of the run directory. Raises EngineError if the SuperLink cannot
-    be reached or started, or the ServerApp does not come up.
+    Nothing is started before the grid is first used. Flower's files of the run lie in `flower/` of the run
+    directory. on_client: called after every reply. The grid raises EngineError if the SuperLink cannot be reached
+    or started, or the ServerApp does not come up.
     """
-    home = directory.path.resolve() / "flower"
-    simulated = config.federation.engine == "flower-simulation"
     with own_identity(), ExitStack() as stack:
+
+        def start() -> Grid:
+            grid = stack.enter_context(_started(config, data, directory.path.resolve() / "flower"))
+            grid.on_finished = on_client
+            return grid
+
+        yield GridOnDemand(start)
+
+
+@contextmanager
+def _started(config: RunConfig, data: PreparedData, home: Path) -> Iterator[RelayGrid]:
+    simulated = config.federation.engine == "flower-simulation"
+    with ExitStack() as stack:
         superlink = stack.enter_context(_simulation(home)) if simulated else _deployed(config)
         relay = stack.enter_context(Relay())
         app = write_app(home / "app", config, data, relay.socket)

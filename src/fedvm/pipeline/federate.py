@@ -121,8 +121,7 @@ def federate(
         workers = config.training.workers if config.training.workers > 1 and forking_supported() else 0
         result = run(nodes=nodes, keys=keys, workers=workers)
     else:
-        with flower_grid(config, data, directory) as grid:
-            grid.on_finished = on_client
+        with flower_grid(config, data, directory, on_client) as grid:
             result = run(grid=grid)
     final = [row.round for row in rows if row.final]
     if not final:

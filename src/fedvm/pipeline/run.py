@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from fedvm.pipeline.preflight import check_settings
 from fedvm.pipeline.report import ReportImages, png, render_report
 from fedvm.pipeline.results import (
     ChainFacts,
+    DataFacts,
     FairnessFacts,
     GasFacts,
     LayerFacts,
@@ -127,7 +128,7 @@ def _run(
         fedvm=fedvm.__version__,
         name=config.run.name,
         seed=config.run.seed,
-        data=data.facts(config),
+        data=_data_facts(config, data, trained),
         rules=_rules(trained),
         aggregation=aggregator_named(trained.contract.rules().aggregator).describe(),
         rounds=trained.rounds,
@@ -172,12 +173,23 @@ def _file_name(label: str) -> str:
 
 
 def _describe(data: PreparedData) -> str:
+    public = f"{len(data.calibration)} public images for the compiler, {len(data.images.test):,} held out"
+    if not data.partitions:
+        return f"{public}; the clients have their own"
     sizes = [len(part.train_indices) for part in data.partitions]
     spread = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    return (
-        f"{len(data.images.train):,} images for {len(sizes)} clients ({spread} to train on each), "
-        f"{len(data.calibration)} public ones for the compiler, {len(data.images.test):,} held out"
-    )
+    return f"{len(data.images.train):,} images for {len(sizes)} clients ({spread} to train on each), {public}"
+
+
+def _data_facts(config: RunConfig, data: PreparedData, trained: Trained) -> DataFacts:
+    """What the report says of the data; where the clients have their own, what they attested."""
+    facts = data.facts(config)
+    if data.partitions:
+        return facts
+    attested = [0] * config.data.clients
+    for member in (member for row in trained.rounds for member in row.accepted):
+        attested[member.client] = max(attested[member.client], member.examples)
+    return replace(facts, train=sum(attested), partition="their own", client_examples=tuple(attested))
 
 
 def _rules(trained: Trained) -> dict[str, int | str]:

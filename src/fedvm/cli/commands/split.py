@@ -25,7 +25,7 @@ def split(
     from fedvm.pipeline.federate import client_data
 
     wanted = load_config(config)
-    data = prepare_data(wanted)
+    data = prepare_data(wanted, deal_out=True)
     out.mkdir(parents=True, exist_ok=True)
     for index in range(wanted.data.clients):
         own = client_data(data, index)
