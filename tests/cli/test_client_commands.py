@@ -10,6 +10,7 @@ from eth_account import Account
 from small_run import settings, small_config
 from test_cli import call
 
+from fedvm.chain.run import open_run
 from fedvm.cli import main
 from fedvm.federation import ClientData
 from fedvm.learning.errors import DataError
@@ -84,3 +85,44 @@ def test_help_names_the_engines(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     assert "flower-simulation" in capsys.readouterr().out
+
+
+MODEL = "def model():\n    import torch\n\n    torch.manual_seed(0)\n    return torch.nn.Linear(3, 2)\n"
+
+
+def test_create_makes_a_federation_for_a_model_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    wanted = ("--model", "own_model:model", "--max-examples", "9")
+    status, said, _ = call(
+        capsys, "create", "made", *wanted, "--clients", "3", "--set", "rules.min_clients=3"
+    )
+    assert status == 0 and f'fedvm-directory="{tmp_path / "made"}"' in said
+    assert sorted(file.name for file in (tmp_path / "made" / "keys").iterdir()) == [
+        "000.key",
+        "001.key",
+        "002.key",
+    ]
+    with open_run(tmp_path / "made") as run:
+        rules = run.federation_contract.rules()
+        assert (rules.elements, rules.max_examples, rules.min_clients) == (8, 9, 3)
+        assert run.federation_contract.address in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (),
+        ("--clients", "2", "--rpc", "http://127.0.0.1:1"),
+        ("--rpc", "http://127.0.0.1:1"),
+        ("--member", "0x1"),
+    ],
+)
+def test_create_wants_simulated_clients_or_members_on_a_network(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ("--model", "own_model:model", "--max-examples", "9")
+    status, _, complaint = call(capsys, "create", str(tmp_path / "made"), *wanted, *given)
+    assert status == 2 and "--member for each client" in complaint and not (tmp_path / "made").exists()

@@ -1,4 +1,4 @@
-"""A federation in a directory: the chain, the store, and the clients' keys, for a Flower app on one machine.
+"""A federation in a directory: its chain or where that is, its store, and keys for simulated clients.
 
 `fedvm create` makes it; a ServerApp opens it with `open_federation(context)`. The layout is that of a run
 directory (`chain.sqlite`, `store/`, `deployment.json`), so `fedvm audit --run` reads it; `keys/000.key` … are the
@@ -7,15 +7,17 @@ keys of the simulated clients, by partition-id.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from eth_account.signers.local import LocalAccount
 from flwr.app import ArrayRecord, Context
 
 from fedvm.chain.deployment import ChainRef, Deployment
 from fedvm.chain.embedded import CHAIN_FILE, open_chain
-from fedvm.chain.errors import DeploymentError
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.keys import keep_key
+from fedvm.chain.keys import keep_key, load_key
+from fedvm.chain.networks import connect
 from fedvm.chain.run import STORE_DIRECTORY, open_run
 from fedvm.encoding import Rules, Security, quantize_model
 from fedvm.federation.arrays import ModelCodec, named_arrays
@@ -41,17 +43,7 @@ def create_federation(
     keys derive from `seed` as all keys of the chain do. Raises SettingsError if the directory holds something or
     the rules speak of another model.
     """
-    if path.exists() and any(path.iterdir()):
-        raise SettingsError(f"{path} is not empty; name another directory")
-    path.mkdir(parents=True, exist_ok=True)
-    arrays = named_arrays(initial)
-    codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
-    if codec.spec.elements != rules.elements:
-        raise SettingsError(
-            f"the rules speak of {rules.elements} parameters, the model has {codec.spec.elements}"
-        )
-    vector = quantize_model(codec.spec.flatten(arrays), rules.fraction_bits)
-    root, cid = publish_model(ContentStore(path / STORE_DIRECTORY), vector)
+    root, cid = _publish(path, initial, rules)
     with open_chain(path / CHAIN_FILE, seed=seed, create=True) as chain:
         members = [chain.account("member", index) for index in range(clients)]
         contract, receipt = FederationContract.deploy(
@@ -61,12 +53,11 @@ def create_federation(
             rules=rules,
             members=[member.address for member in members],
             model_root=root,
-            model_cid=Cid.parse(cid).binary,
+            model_cid=cid,
             security=security,
         )
-        Deployment(
-            ChainRef("embedded", CHAIN_FILE), chain.chain_id, contract.address, block=receipt.block_number
-        ).save(path)
+        reference = ChainRef("embedded", CHAIN_FILE)
+        Deployment(reference, chain.chain_id, contract.address, block=receipt.block_number).save(path)
     for index, member in enumerate(members):
         file = key_of_partition(path, index)
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -74,12 +65,62 @@ def create_federation(
     return contract.address
 
 
+def create_federation_on(
+    rpc: str,
+    path: Path,
+    initial: ArrayRecord,
+    *,
+    rules: Rules,
+    members: Sequence[str],
+    account: LocalAccount,
+    security: Security | None = None,
+) -> str:
+    """The same on a network, over members that keep their keys to themselves; return the contract's address.
+
+    rpc: the JSON-RPC endpoint, which the directory names from then on. members: their addresses (hex). account:
+    pays, and becomes owner and coordinator. Raises as `create_federation`, and what the chain raises.
+    """
+    w3 = connect(rpc)
+    root, cid = _publish(path, initial, rules)
+    contract, receipt = FederationContract.deploy(
+        w3,
+        account,
+        coordinator=account.address,
+        rules=rules,
+        members=list(members),
+        model_root=root,
+        model_cid=cid,
+        security=security,
+    )
+    reference = ChainRef("rpc", rpc)
+    Deployment(reference, int(w3.eth.chain_id), contract.address, block=receipt.block_number).save(path)
+    return contract.address
+
+
+def _publish(path: Path, initial: ArrayRecord, rules: Rules) -> tuple[bytes, bytes]:
+    """Begin the directory with the first model in its store; (the model's root, its binary CID)."""
+    if path.exists() and any(path.iterdir()):
+        raise SettingsError(f"{path} is not empty; name another directory")
+    arrays = named_arrays(initial)
+    codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
+    if codec.spec.elements != rules.elements:
+        raise SettingsError(
+            f"the rules speak of {rules.elements} parameters, the model has {codec.spec.elements}"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    vector = quantize_model(codec.spec.flatten(arrays), rules.fraction_bits)
+    root, cid = publish_model(ContentStore(path / STORE_DIRECTORY), vector)
+    return root, Cid.parse(cid).binary
+
+
 def open_federation(where: Context | Path | str) -> Federation:
     """The federation in a directory, for `Accountable(..., federation=open_federation(context))`.
 
-    where: the directory, or a ServerApp's context whose run config names it as `fedvm-directory`. The chain stays
-    open, and closed to other writers, while this process runs.
-    Raises SettingsError if nothing is named, and what `fedvm.chain.open_run` raises.
+    where: the directory, or a ServerApp's context whose run config names it as `fedvm-directory`. A chain in the
+    directory stays open, and closed to other writers, while this process runs; on a network the coordinator's key
+    is `PRIVATE_KEY` of the environment or of `.env`.
+    Raises SettingsError if nothing is named or the key is not the coordinator's, and what `open_run` and `load_key`
+    of `fedvm.chain` raise.
     """
     if isinstance(where, Context):
         where = str(where.run_config.get(DIRECTORY) or "")
@@ -93,12 +134,15 @@ def open_federation(where: Context | Path | str) -> Federation:
                 f"{DIRECTORY} is {where!r}; give an absolute path: Flower runs apps elsewhere"
             )
     run = open_run(where, read_only=False)
-    if run.chain is None:
-        raise DeploymentError(f"{where} lies on a network; only an embedded chain is opened from a directory")
-    ledger = ChainLedger(
-        run.federation_contract,
-        run.chain.account("coordinator"),
-        first_block=run.deployment.block,
-        pass_time=run.chain.advance_time,
-    )
+    contract = run.federation_contract
+    if run.chain is not None:
+        coordinator, pass_time = run.chain.account("coordinator"), run.chain.advance_time
+    else:
+        coordinator, pass_time = load_key(), None
+        if coordinator.address != contract.coordinator():
+            raise SettingsError(
+                f"the key is {coordinator.address}'s, but the coordinator of {contract.address} is "
+                f"{contract.coordinator()}: set its key as PRIVATE_KEY"
+            )
+    ledger = ChainLedger(contract, coordinator, first_block=run.deployment.block, pass_time=pass_time)
     return Federation(ledger, run.store)

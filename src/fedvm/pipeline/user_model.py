@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from flwr.app import ArrayRecord
 
-from fedvm.encoding import Security, VectorSpec
+from fedvm.chain.keys import load_key
+from fedvm.encoding import Rules, Security, VectorSpec
 from fedvm.federation.arrays import named_arrays
-from fedvm.federation.directory import create_federation
+from fedvm.federation.directory import create_federation, create_federation_on
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.federate import rules_for
@@ -49,7 +51,27 @@ def import_model(reference: str, directory: Path) -> ArrayRecord:
 
 
 def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, seed: int) -> str:
-    """Create the federation of a directory under the configuration's rules; the contract's address."""
+    """Create the federation of a directory under the configuration's rules; the contract's address.
+
+    Raises ConfigError without `rules.max_examples`, and what `create_federation` raises.
+    """
+    rules, security = _terms(config, initial)
+    return create_federation(
+        path, initial, rules=rules, clients=config.data.clients, seed=seed, security=security
+    )
+
+
+def create_for_model_on(
+    rpc: str, path: Path, config: RunConfig, initial: ArrayRecord, *, members: Sequence[str]
+) -> str:
+    """The same on a network, paid for by the account of `PRIVATE_KEY`, which becomes the coordinator."""
+    rules, security = _terms(config, initial)
+    return create_federation_on(
+        rpc, path, initial, rules=rules, members=members, account=load_key(), security=security
+    )
+
+
+def _terms(config: RunConfig, initial: ArrayRecord) -> tuple[Rules, Security]:
     if config.rules.max_examples is None:
         raise ConfigError(
             "rules.max_examples is needed: nothing else tells how much one client may count for"
@@ -57,7 +79,4 @@ def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, see
     check_cap(config.data.clients, config.rules.max_examples)
     spec = VectorSpec.from_arrays(named_arrays(initial))
     rules = rules_for(config, max_examples=config.rules.max_examples, elements=spec.elements)
-    security = Security(**config.security.model_dump())
-    return create_federation(
-        path, initial, rules=rules, clients=config.data.clients, seed=seed, security=security
-    )
+    return rules, Security(**config.security.model_dump())

@@ -16,8 +16,18 @@ def create(
         str,
         typer.Option(help="MODULE:FUNCTION of the app, which returns the model that round 1 starts from."),
     ],
-    clients: Annotated[int, typer.Option(help="How many members; a key is made for each.")],
     max_examples: Annotated[int, typer.Option(help="The most examples that one client's update counts for.")],
+    clients: Annotated[
+        int | None, typer.Option(help="How many simulated members; a key is made for each.")
+    ] = None,
+    rpc: Annotated[
+        str | None,
+        typer.Option(help="JSON-RPC address of a network to create it on, with PRIVATE_KEY's account."),
+    ] = None,
+    members: Annotated[
+        list[str] | None,
+        typer.Option("--member", help="With --rpc: a member's address (`fedvm keys new`); repeat it."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file whose [rules] and [security] are taken.")
     ] = None,
@@ -27,20 +37,29 @@ def create(
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
 ) -> None:
-    """Make the chain, the contract and the clients' keys that a Flower app of yours is accountable to.
+    """Make the contract that a Flower app of yours is accountable to, and the directory that names it.
+
+    With --clients the chain and a key for each simulated client lie in the directory. With --rpc and --member the
+    contract is created on a network, and members keep their keys to themselves.
 
     Run it in the app's directory. Then wrap the app's strategy, `Accountable(FedAvg(...),
     federation=open_federation(context))`, add `fedvm_mod` to its ClientApp, and run it as ever, with
     `--run-config 'fedvm-directory="/path/to/DIRECTORY"'`.
     """
     from fedvm.pipeline.config_file import load_config, parse_assignment
-    from fedvm.pipeline.user_model import create_for_model, import_model
+    from fedvm.pipeline.user_model import create_for_model, create_for_model_on, import_model
 
-    overrides = {"data.clients": clients, "rules.max_examples": max_examples}
+    if (clients is None) == (rpc is None) or (rpc is None) != (not members):
+        raise typer.BadParameter("give --clients to simulate, or --rpc with a --member for each client")
+    overrides = {"data.clients": clients or len(members or ()), "rules.max_examples": max_examples}
     overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
     wanted = load_config(config, overrides)
-    address = create_for_model(directory, wanted, import_model(model, Path.cwd()), seed=seed)
-    typer.echo(f"federation {address} with {clients} members in {directory}")
+    initial = import_model(model, Path.cwd())
+    if rpc is None:
+        address = create_for_model(directory, wanted, initial, seed=seed)
+    else:
+        address = create_for_model_on(rpc, directory, wanted, initial, members=members or [])
+    typer.echo(f"federation {address} with {wanted.data.clients} members in {directory}")
     typer.echo(f'run-config: fedvm-directory="{directory.resolve()}"')
 
 
@@ -51,6 +70,11 @@ COMMAND = Command(
         (
             "fedvm create federation --model quickstart.task:initial_model --clients 10 --max-examples 500",
             "for the app in this directory",
+        ),
+        (
+            "fedvm create federation --model quickstart.task:initial_model --max-examples 500 --rpc https://… "
+            "--member 0x… --member 0x…",
+            "on a network, for clients elsewhere",
         ),
     ),
 )

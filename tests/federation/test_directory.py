@@ -1,0 +1,124 @@
+"""Federations that a directory names, on its own chain and on a network."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from federation_bench import MODEL, SEED, client_data, rules
+from flwr.app import Context, RecordDict
+from flwr.serverapp.strategy import FedAvg
+
+from fedvm.audit.replay import audit
+from fedvm.chain.keys import create_key_file
+from fedvm.chain.networks import connect
+from fedvm.chain.run import open_run
+from fedvm.encoding import Security
+from fedvm.federation import (
+    Accountable,
+    FederationSettings,
+    InProcessGrid,
+    create_federation,
+    fedvm_mod,
+    image_client_app,
+    initial_arrays,
+    make_nodes,
+    open_federation,
+)
+from fedvm.federation.directory import create_federation_on
+from fedvm.federation.errors import SettingsError, TermsError
+from fedvm.federation.keys import DIRECTORY, key_from_node_config
+
+ROOT = Path(__file__).parents[2]
+ANVIL_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # public, of its account 0
+
+
+@pytest.fixture
+def anvil() -> Iterator[str]:
+    """A network whose blocks come by themselves, one a second."""
+    installed = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
+    found = str(installed) if installed.exists() else shutil.which("anvil")
+    if found is None:
+        pytest.skip("anvil is not installed (npm ci in contracts/)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url, command = f"http://127.0.0.1:{port}", [found, "--port", str(port), "--block-time", "1", "--silent"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    connect(url, timeout=1)
+                    break
+                except Exception:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+
+
+def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(
+    tmp_path: Path, anvil: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIVATE_KEY", ANVIL_KEY)
+    from fedvm.chain.keys import load_key
+
+    members, configs = [], []
+    for index in range(2):
+        file = tmp_path / f"{index}.key"
+        members.append(create_key_file(file).address)
+        configs.append({"fedvm-key-file": str(file)})
+    directory, initial = tmp_path / "federation", initial_arrays(MODEL, SEED)
+    address = create_federation_on(
+        anvil,
+        directory,
+        initial,
+        rules=rules(),
+        members=members,
+        account=load_key(),
+        security=Security(challenge_seconds=1),
+    )
+    assert not (directory / "keys").exists()
+    training = FederationSettings(clients=2, rounds=1).training
+    app = image_client_app(model=MODEL, data=client_data, training=training, seed=SEED, mods=[fedvm_mod])
+    federation = open_federation(Context(1, 1, {}, RecordDict(), {DIRECTORY: str(directory)}))
+    strategy = Accountable(FedAvg(fraction_evaluate=0.0), federation=federation)
+    with InProcessGrid(make_nodes(app, configs), seed=SEED) as grid:
+        strategy.start(grid, initial, num_rounds=1)
+    assert federation.ledger.address == address and federation.ledger.current_round() == 1
+    with open_run(directory) as run:
+        report = audit(run.w3, run.store, federation=address, service=None, first_block=run.deployment.block)
+    assert report.clean and sum(report.passed.values()) > 10
+    monkeypatch.setenv("PRIVATE_KEY", "0x" + "42" * 32)
+    with pytest.raises(SettingsError, match="set its key as PRIVATE_KEY"):
+        open_federation(directory)
+
+
+def test_a_directory_is_made_once_named_in_full_and_holds_the_simulated_clients_keys(tmp_path: Path) -> None:
+    directory = tmp_path / "federation"
+    with pytest.raises(SettingsError, match="the rules speak of 7 parameters"):
+        create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(elements=7), clients=3, seed=4)
+    create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4)
+    with pytest.raises(SettingsError, match="not empty"):
+        create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4)
+    with pytest.raises(SettingsError, match="absolute path"):
+        open_federation(Context(1, 1, {}, RecordDict(), {DIRECTORY: "federation"}))
+    federation = open_federation(directory)
+    found = set()
+    for partition in range(3):
+        node = Context(1, 7, {"partition-id": partition}, RecordDict(), {DIRECTORY: str(directory)})
+        found.add(key_from_node_config(node))
+    assert len(found) == 3 and len(federation.ledger.members()) == 3
+    own = Context(
+        1, 7, {"partition-id": 0, "fedvm-key": ANVIL_KEY}, RecordDict(), {DIRECTORY: str(directory)}
+    )
+    assert key_from_node_config(own) == ANVIL_KEY  # a key of one's own comes first
+    with pytest.raises(TermsError, match="cannot be read"):
+        key_from_node_config(Context(1, 7, {"partition-id": 3}, RecordDict(), {DIRECTORY: str(directory)}))
