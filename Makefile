@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove mutate-contracts lint format bench bench-compiler bench-contracts bench-accuracy contracts artifacts clean
+.PHONY: help demo test test-all prove mutate-contracts lint format bench bench-compiler bench-contracts bench-accuracy bench-byzantine contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -87,6 +87,9 @@ bench-contracts: $(VENV)/.dev ## Gas of rounds and disputes, and the share of li
 
 bench-accuracy: $(VENV)/.dev ## Test accuracy of the federated recipes, with DATA=folder of CIFAR-10; an hour, goes on when stopped
 	$(BIN)/python benchmarks/bench_accuracy.py --data $(DATA)
+
+bench-byzantine: $(VENV)/.dev ## Accuracy of every strategy under every attack, 0 to 40 % attackers; some ten minutes
+	$(BIN)/python benchmarks/bench_byzantine.py
 
 clean: ## Remove what was built, not the runs
 	rm -rf $(VENV) .venv-prove contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build

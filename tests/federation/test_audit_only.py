@@ -18,6 +18,7 @@ from fedvm.chain.federation_types import Proposal
 from fedvm.encoding import Contribution, int32_from_bytes, model_root, to_bytes
 from fedvm.encoding.aggregators import RoundFacts, aggregate
 from fedvm.federation import FederationSettings
+from fedvm.federation.errors import LedgerMismatch
 from fedvm.federation.flower_rules import rule_of
 from fedvm.federation.flower_strategies import StrategySettings, make_strategy
 from fedvm.federation.ledger import AcceptedUpdate
@@ -109,12 +110,40 @@ def test_a_lying_coordinator_is_found_by_the_audit_alone(make_bench: MakeBench, 
     assert finding.check == "model" and finding.place.round == 1 and "audit-only" in finding.message
 
 
+class Killed(Exception):
+    """Stands for the end of a coordinator's process."""
+
+
 @pytest.mark.parametrize("name", ["fedavgm", "fedadam"])
 def test_a_resumed_coordinator_remembers_from_public_data_alone(make_bench: MakeBench, name: str) -> None:
     whole = federation_of(make_bench, name, name="whole").run(settings(name, rounds=2))
     bench = federation_of(make_bench, name, name="parts")
-    parts = [bench.run(settings(name, rounds=rounds)) for rounds in (1, 2)]
-    assert parts[-1].model_root == whole.model_root
+    first = bench.run(settings(name, rounds=1))
+    dying = LyingLedger(bench)
+
+    def die(number: int) -> None:
+        raise Killed
+
+    dying.propose, dying.conclude = bench.ledger.propose, die  # type: ignore[attr-defined, method-assign]
+    with pytest.raises(Killed):  # after round 2 was proposed, before it was final
+        bench.run(settings(name, rounds=2), ledger=dying)
+    assert bench.run(settings(name, rounds=2)).model_root == whole.model_root != first.model_root
+
+
+def test_what_a_liar_proposed_is_not_taken_up(make_bench: MakeBench) -> None:
+    bench = federation_of(make_bench, "fedmedian")
+    lying = LyingLedger(bench)
+
+    def die(number: int) -> None:
+        raise Killed
+
+    lying.conclude = die  # type: ignore[attr-defined]
+    with pytest.raises(Killed):
+        bench.run(settings("fedmedian", rounds=1), ledger=lying)
+    with pytest.raises(
+        LedgerMismatch, match="not what FedMedian makes of its updates; the rule is audit-only"
+    ):
+        bench.run(settings("fedmedian", rounds=1))
 
 
 def test_after_an_unverifiable_round_the_audit_says_that_memory_is_unknown(make_bench: MakeBench) -> None:

@@ -19,6 +19,7 @@ from fedvm.federation import (
 )
 from fedvm.federation.arrays import named_arrays
 from fedvm.federation.errors import FederationStalled, LedgerMismatch, SettingsError
+from fedvm.federation.flower_strategies import StrategySettings
 from fedvm.federation.sampling import choose_members
 
 
@@ -109,6 +110,16 @@ def test_the_aggregate_is_the_exact_weighted_mean_of_the_stored_updates(make_ben
         weight += update.weight
     expected = [int(base) + int(s) // weight for base, s in zip(before.vector, total, strict=True)]
     assert after.vector.tolist() == expected
+
+
+def test_fedproxs_term_reaches_the_clients(make_bench: MakeBench) -> None:
+    norms = []
+    for at, mu in enumerate((None, 5.0)):
+        strategy = StrategySettings("fedprox", {"proximal_mu": mu}) if mu else StrategySettings()
+        bench = make_bench(2, f"run-{at}")
+        bench.run(FederationSettings(clients=2, rounds=1, strategy=strategy))
+        norms.append(max(verdict.sum_squares for verdict in bench.ledger.verdicts(1)))  # type: ignore[union-attr]
+    assert norms[1] < 0.7 * norms[0]
 
 
 def test_sampling_follows_from_the_rounds_public_seed(make_bench: MakeBench) -> None:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from fedvm.encoding import Rules
 from fedvm.encoding.vector import IntVector
+from fedvm.federation.attacks import a_little_is_enough, free_rider, gaussian, scaling, sign_flip
+from fedvm.federation.collusion import Craft, colluding_mod
 from fedvm.federation.commitment import Quantizer, clip_and_quantize
 from fedvm.federation.keys import key_from_node_config
 from fedvm.federation.metrics import MetricNames, number
@@ -31,17 +33,22 @@ EXPLOSION_FACTOR = 1_000.0
 
 @dataclass(frozen=True)
 class Adversary:
-    """How a client misbehaves: what it does to its labels, its app's replies, its update, its messages."""
+    """How a client misbehaves: what it does to its labels, its app's replies, its update, its messages.
+
+    craft: for clients that collude, what they all send.
+    """
 
     summary: str
     labels: Callable[[Split], Split] | None = None
     inner: Sequence[Mod] = ()
     quantizer: Quantizer = clip_and_quantize
     outer: Sequence[Mod] = ()
+    craft: Craft | None = None
 
-    def mods(self) -> list[Mod]:
-        """The mods of this client's app, outermost first."""
-        return [*self.outer, accountable_mod(quantizer=self.quantizer), *self.inner]
+    def mods(self, accomplices: tuple[int, ...] = ()) -> list[Mod]:
+        """The mods of this client's app, outermost first. accomplices: the partitions of all that collude."""
+        collusion = [colluding_mod(self.craft, accomplices)] if self.craft else []
+        return [*self.outer, accountable_mod(quantizer=self.quantizer), *collusion, *self.inner]
 
 
 def _inflate_examples(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -101,6 +108,11 @@ def _shift_labels(images: Split) -> Split:
     return replace(images, labels=(images.labels + 1) % (int(images.labels.max()) + 1))
 
 
+def _mirror_labels(images: Split) -> Split:
+    """The same images, class c labelled as the c-th from the end."""
+    return replace(images, labels=int(images.labels.max()) - images.labels)
+
+
 ADVERSARIES: Mapping[str, Adversary] = MappingProxyType(
     {
         "inflated_examples": Adversary("claims 50 times its examples", inner=(_inflate_examples,)),
@@ -108,5 +120,13 @@ ADVERSARIES: Mapping[str, Adversary] = MappingProxyType(
         "bad_signature": Adversary("signs with a key not its own", outer=(_sign_as_member_with_another_key,)),
         "replay": Adversary("sends its first update again and again", outer=(_replay,)),
         "low_quality": Adversary("trains on wrong labels", labels=_shift_labels),
+        "sign_flip": Adversary(
+            "sends the opposite of what it learnt, as long as it may", quantizer=sign_flip
+        ),
+        "scaling": Adversary("stretches its update to the norm bound", quantizer=scaling),
+        "label_flip": Adversary("trains on mirrored labels", labels=_mirror_labels),
+        "gaussian": Adversary("sends noise, as long as it may", quantizer=gaussian),
+        "colluding": Adversary("sends what all colluders agreed on", craft=a_little_is_enough),
+        "free_rider": Adversary("sends nothing and claims its examples", quantizer=free_rider),
     }
 )

@@ -56,7 +56,8 @@ def check_rule(inner: Strategy, rule: Aggregator, recorded: bytes) -> None:
         other = f"0x{recorded.hex()}, which this version does not know"
     raise SettingsError(
         f"the strategy {type(inner).__name__} aggregates by {rule.describe()}, but the contract's rules say {other}: "
-        f"wrap the strategy that the rules name, or create the federation with aggregator 0x{rule.identifier.hex()}"
+        f"wrap the strategy that the rules name, or create the federation for this one (federation.strategy in its "
+        f"configuration, aggregator 0x{rule.identifier.hex()} in its rules)"
     )
 
 

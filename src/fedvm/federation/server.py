@@ -80,13 +80,14 @@ def image_app(
 ) -> ClientApp:
     """The image app of client `index`: an adversary's version if it is one, an honest one for None."""
     kind = None if index is None else settings.adversaries.get(index)
+    accomplices = tuple(sorted(other for other, how in settings.adversaries.items() if how == kind))
     return image_client_app(
         model=model,
         data=data if kind is None else _spoilt(data, kind),
         training=settings.training,
         seed=seed,
         normalisation=normalisation,
-        mods=[fedvm_mod] if kind is None else ADVERSARIES[kind].mods(),
+        mods=[fedvm_mod] if kind is None else ADVERSARIES[kind].mods(accomplices),
     )
 
 

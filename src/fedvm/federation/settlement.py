@@ -174,7 +174,7 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
         result = plan.result(counted, top)
         aggregate_cid = store.put(to_bytes(result.sums.sums))
         model_cid = store.put(to_bytes(result.model))
-        _propose(ledger, number, top, result, model_cid)
+        _propose(ledger, plan, top, result, model_cid)
         status = ledger.conclude(number)
         if status is RoundStatus.FINAL:
             return _Concluded(result, model_cid, aggregate_cid)
@@ -182,18 +182,25 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
             return None
 
 
-def _propose(ledger: Ledger, number: int, top: Subtotal, result: RoundResult, model_cid: str) -> None:
+def _propose(ledger: Ledger, plan: _Plan, top: Subtotal, result: RoundResult, model_cid: str) -> None:
     proposal = Proposal(top.hash, top.sums_root, model_root(result.model), Cid.parse(model_cid).binary)
+    number = plan.facts.number
     standing = ledger.round(number)
     if standing.status is not RoundStatus.PROPOSED:
         ledger.propose(number, proposal)
-    elif (standing.aggregation_root, standing.aggregate_root, standing.model_root) != (
+        return
+    sums_differ = (standing.aggregation_root, standing.aggregate_root) != (
         proposal.aggregation_root,
         proposal.aggregate_root,
-        proposal.model_root,
-    ):
+    )
+    if sums_differ or (standing.model_root != proposal.model_root and not plan.rule.is_audit_only):
         raise LedgerMismatch(
             f"what was proposed for round {number} does not follow from its updates; challenge it"
+        )
+    if standing.model_root != proposal.model_root:
+        raise LedgerMismatch(
+            f"the model proposed for round {number} is not what {plan.rule.name} makes of its updates; the rule is "
+            "audit-only, so no challenge can bring it down: begin a new federation from the model before"
         )
 
 

@@ -16,7 +16,19 @@ from fedvm.learning.schedule import Schedule
 # Spelt out, so that a configuration is checked without loading PyTorch and Flower; tests compare the lists
 # with `fedvm.federation.adversaries.ADVERSARIES`, `fedvm.learning.partition.SCHEMES` and
 # `fedvm.learning.schedule.SCHEDULES`.
-AdversaryKind = Literal["inflated_examples", "exploded_update", "bad_signature", "replay", "low_quality"]
+AdversaryKind = Literal[
+    "inflated_examples",
+    "exploded_update",
+    "bad_signature",
+    "replay",
+    "low_quality",
+    "sign_flip",
+    "scaling",
+    "label_flip",
+    "gaussian",
+    "colluding",
+    "free_rider",
+]
 StrategyName = Literal[
     "fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "fedtrimmedavg", "krum", "multikrum"
 ]
@@ -144,7 +156,8 @@ class DeploymentTable(Table):
 class StrategyTable(Table):
     """Parameters of `federation.strategy`, named as in Flower; what is not given has Flower's default.
 
-    The contract's rules hold them in millionths: at most six decimals.
+    The contract's rules hold them in millionths: at most six decimals. `fedavgm` and `fedadam` step every federated
+    number, BatchNorm's running variances included, which a large step can turn negative.
     """
 
     proximal_mu: float | None = Field(default=None, gt=0)

@@ -18,6 +18,7 @@ from fedvm.encoding.aggregators import aggregator_named
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import model_size
 from fedvm.learning.training import evaluate
+from fedvm.pipeline.aggregation import aggregation_rule
 from fedvm.pipeline.baseline import baseline
 from fedvm.pipeline.build import Built, build
 from fedvm.pipeline.check import Checked, check_predictions
@@ -80,6 +81,7 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
             data = prepare_data(config)
             check_settings(config, data)
             watcher.note(_describe(data))
+            watcher.note(f"aggregation: {aggregation_rule(config).describe()}")
         if not resume:
             directory.require_free()  # again, now that nobody else can begin here
             save_config(config, directory.config)

@@ -29,7 +29,10 @@ def create(
         typer.Option("--member", help="With --rpc: a member's address (`fedvm keys new`); repeat it."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file whose [rules] and [security] are taken.")
+        Path | None,
+        typer.Option(
+            help="A TOML file whose [rules], [security], federation.strategy and [strategy] are taken."
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -75,6 +78,11 @@ COMMAND = Command(
             "fedvm create federation --model quickstart.task:initial_model --max-examples 500 --rpc https://… "
             "--member 0x… --member 0x…",
             "on a network, for clients elsewhere",
+        ),
+        (
+            "fedvm create federation --model quickstart.task:initial_model --clients 10 --max-examples 500 "
+            "--set federation.strategy=fedmedian",
+            "for an app whose strategy is FedMedian; its models are audit-only",
         ),
     ),
 )
