@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Court} from "./Court.sol";
 import {PullPayments} from "./PullPayments.sol";
-import {Fraud, IDisputes} from "./interfaces/IDisputes.sol";
-import {IFederation} from "./interfaces/IFederation.sol";
+import {Fraud} from "./interfaces/ICourt.sol";
+import {IDisputes} from "./interfaces/IDisputes.sol";
+import {IRollups} from "./interfaces/IRollups.sol";
+import {MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {Preimage} from "./libraries/Preimage.sol";
+import {RollupSummary} from "./libraries/RollupLib.sol";
 import {Round, RoundState} from "./libraries/RoundLib.sol";
 
 /// @title Demands for the data behind a proposal
-/// @notice A proposal states three hashes. Whoever knows what they should be the hash of can walk down from them to
+/// @notice A proposal states three hashes, a roll-up some more. Whoever knows what they should be the hash of can walk down from them to
 ///         the place where the coordinator's tree differs, asking for one preimage after the other; `IDisputes`.
 /// @dev Demands never block: they move the end of the challenge window, and each hash can be demanded once.
-abstract contract DataDemands is IDisputes, PullPayments {
+abstract contract DataDemands is IDisputes, PullPayments, Court {
     /// @dev Who wants a preimage, and until when.
     struct Demand {
         address challenger;
@@ -22,10 +26,6 @@ abstract contract DataDemands is IDisputes, PullPayments {
     /// Longest preimage of any well-formed node or leaf: an update's leaf has 313 bytes, an aggregate's 521.
     uint256 public constant MAX_PREIMAGE_BYTES = 521;
 
-    /// Federation whose proposals are disputed here.
-    IFederation public federation;
-    /// Length of the model's vector; here, since it fits into the same slot.
-    uint64 public elements;
     /// Seconds to answer a demand.
     uint32 public answerSeconds;
     /// Wei that a demand costs.
@@ -42,7 +42,8 @@ abstract contract DataDemands is IDisputes, PullPayments {
         mapping(bytes32 => Demand) storage demands = _demands[_key(roundId, round.attempt)];
         if (parent.length == 0) {
             require(
-                hash == round.aggregationRoot || hash == round.aggregateRoot || hash == round.modelRoot,
+                hash == round.aggregationRoot || hash == round.aggregateRoot || hash == round.modelRoot
+                    || (round.rolledUp && _isOfRollup(hash)),
                 NotPartOf("proposal")
             );
         } else {
@@ -92,10 +93,16 @@ abstract contract DataDemands is IDisputes, PullPayments {
         emit DemandReclaimed(roundId, hash, attempt, challenger);
     }
 
-    /// @dev The round, which must be proposed.
-    function _proposed(uint64 roundId) internal view returns (Round memory round) {
-        round = federation.round(roundId);
-        require(round.state == RoundState.Proposed, NotProposed(roundId));
+    /// @dev Whether a hash is a root that the coordinator stated in the latest roll-up. At most 32 peaks are asked for, of
+    ///      the federation alone.
+    // slither-disable-next-line calls-loop
+    function _isOfRollup(bytes32 hash) private view returns (bool) {
+        RollupSummary memory rollup = IRollups(federation.rollups()).latest();
+        if (hash == rollup.recordsRoot) return true;
+        for (uint256 level = 0; level < MAX_PEAKS; ++level) {
+            if ((rollup.accepted >> level) & 1 == 1 && hash == federation.commitmentPeak(level)) return true;
+        }
+        return false;
     }
 
     function _refund(uint64 roundId, uint16 attempt, bytes32 hash) private returns (address challenger) {

@@ -4,14 +4,8 @@ pragma solidity 0.8.37;
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 
 import {DataDemands} from "./DataDemands.sol";
-import {
-    CommitmentProof,
-    Fraud,
-    IDisputes,
-    UpdateNode,
-    VectorNode,
-    VectorPlace
-} from "./interfaces/IDisputes.sol";
+import {CommitmentProof, Fraud, UpdateNode} from "./interfaces/ICourt.sol";
+import {IDisputes, VectorNode, VectorPlace} from "./interfaces/IDisputes.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
@@ -26,8 +20,6 @@ import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
 /// @notice Fraud proofs about the proposals of one federation; see `IDisputes`.
 /// @dev Deployed once and cloned by `FederationFactory`.
 contract Disputes is IDisputes, DataDemands, Initializable {
-    mapping(bytes32 digest => uint256 blockNumber) private _committedAt;
-
     /// @notice Makes what clones run; itself it can never be initialised.
     constructor() {
         _disableInitializers();
@@ -44,15 +36,6 @@ contract Disputes is IDisputes, DataDemands, Initializable {
         // forge-lint: disable-next-line(unsafe-typecast)
         answerSeconds = uint32(answerSeconds_);
         demandFee = demandFee_;
-    }
-
-    /// @inheritdoc IDisputes
-    // Zero is what a slot holds that was never written.
-    // slither-disable-next-line incorrect-equality
-    function commit(bytes32 digest) external {
-        // The first commitment counts: nobody can push another's into a later block.
-        if (_committedAt[digest] == 0) _committedAt[digest] = block.number;
-        emit ChallengeCommitted(digest, msg.sender);
     }
 
     /// @inheritdoc IDisputes
@@ -205,6 +188,8 @@ contract Disputes is IDisputes, DataDemands, Initializable {
         bytes32
     ) external {
         Round memory round = _begin(roundId);
+        // What stands in a roll-up is only stated; there the member's signature must be shown.
+        require(!round.rolledUp, NotPartOf("roll-up"));
         _requireAccepted(round.accepted, accepted);
         Commitment calldata commitment = accepted.commitment;
         require(
@@ -215,14 +200,6 @@ contract Disputes is IDisputes, DataDemands, Initializable {
         require(!UpdateNodes.isWellFormed(place, node), NoFraud());
         emit FraudProved(roundId, msg.sender, Fraud.BadUpdate, round.attempt);
         federation.excludeUpdate(roundId, accepted.index, commitment.member, commitment.weight, msg.sender);
-    }
-
-    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed.
-    function _begin(uint64 roundId) private view returns (Round memory) {
-        bytes32 digest = keccak256(abi.encode(msg.sender, keccak256(msg.data)));
-        uint256 committedAt = _committedAt[digest];
-        require(committedAt != 0 && committedAt < block.number, NotCommitted(digest));
-        return _proposed(roundId);
     }
 
     function _reject(uint64 roundId, uint16 attempt, Fraud fraud) private {
@@ -269,23 +246,6 @@ contract Disputes is IDisputes, DataDemands, Initializable {
         require(right.length == 0 || right.length >= AggregationTree.HEAD_BYTES, NotPartOf("right child"));
     }
 
-    /// @dev Checks that an update was accepted at its index, and returns the hash of its commitment.
-    function _requireAccepted(uint32 count, CommitmentProof calldata proof)
-        private
-        view
-        returns (bytes32 commitment)
-    {
-        require(proof.index < count, NotPartOf("commitments"));
-        (uint256 level, uint256 position) = CommitmentTree.locate(count, proof.index);
-        commitment = CommitmentTree.leafHash(proof.commitment);
-        require(
-            proof.siblings.length == level
-                && CommitmentTree.climb(commitment, position, proof.siblings)
-                    == federation.commitmentPeak(level),
-            NotPartOf("commitments")
-        );
-    }
-
     function _vectorAt(VectorPlace calldata place, Round memory round)
         private
         pure
@@ -295,10 +255,6 @@ contract Disputes is IDisputes, DataDemands, Initializable {
         _requireNode(place.holder, round);
         require(place.holder.preimage.length >= AggregationTree.HEAD_BYTES, NotPartOf("aggregation"));
         return (VectorKind.Sums, AggregationTree.sumsOf(place.holder.preimage));
-    }
-
-    function _placeOf(uint64 roundId, address member) private view returns (UpdatePlace memory) {
-        return UpdatePlace(block.chainid, address(federation), roundId, member, elements);
     }
 
     function _counts(uint64 roundId, uint32 accepted, uint32 index) private view returns (bool) {

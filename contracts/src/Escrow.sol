@@ -14,10 +14,13 @@ abstract contract Escrow is IEscrow, PullPayments {
         uint96 amount;
     }
 
-    /// @dev What a member risks, and the last round it counts in.
+    /// @dev What a member risks, whether it has announced to take that back, the last round it counts in, and when
+    ///      (Unix seconds) what it has at stake changed last.
     struct Stake {
-        uint128 amount;
+        uint120 amount;
+        bool leaves;
         uint64 lastRound;
+        uint64 changedAt;
     }
 
     /// @inheritdoc IEscrow
@@ -38,20 +41,39 @@ abstract contract Escrow is IEscrow, PullPayments {
     }
 
     /// @inheritdoc IEscrow
+    // A stake holds a time beside what is compared here.
+    // slither-disable-next-line timestamp
     function unstake() external {
         Stake storage own = _stakes[msg.sender];
-        uint128 amount = own.amount;
+        uint120 amount = own.amount;
         require(amount > 0, NoStake(msg.sender));
-        require(!_isLive(own.lastRound), StakeLocked(own.lastRound));
         _requireStakeIsFree(msg.sender);
+        uint64 rolledUp = _rolledUpRound();
+        if (!own.leaves && _isLive(rolledUp)) {
+            // Who counts in a roll-up is not written down for each member, so until it is over all stakes are held.
+            // From now on this one counts in no other, and can be taken when that round is over.
+            own.leaves = true;
+            own.lastRound = rolledUp;
+            own.changedAt = _now();
+            emit UnstakeAnnounced(msg.sender, rolledUp);
+            return;
+        }
+        require(!_isLive(own.lastRound), StakeLocked(own.lastRound));
         own.amount = 0;
+        own.leaves = false;
+        own.changedAt = _now();
         _credit(msg.sender, amount);
         emit Unstaked(msg.sender, amount);
     }
 
     /// @inheritdoc IEscrow
     function stakeOf(address member) public view returns (uint256) {
-        return _stakes[member].amount;
+        return _counted(_stakes[member]);
+    }
+
+    /// @inheritdoc IEscrow
+    function stakeChangedAt(address member) external view returns (uint64) {
+        return _stakes[member].changedAt;
     }
 
     /// @inheritdoc IEscrow
@@ -62,13 +84,17 @@ abstract contract Escrow is IEscrow, PullPayments {
     /// @dev Adds to what an account risks.
     function _addStake(address account, uint256 amount) internal {
         Stake storage own = _stakes[account];
-        // There is less money than 2^128 wei.
+        // There is less money than 2^120 wei.
         // forge-lint: disable-next-line(unsafe-typecast)
-        own.amount += uint128(amount);
+        own.amount += uint120(amount);
+        own.leaves = false;
+        own.changedAt = _now();
         emit Staked(account, amount, own.amount);
     }
 
     /// @dev Takes a bond from what the caller is owed and sends along.
+    // What is owed comes from stakes too, which hold a time.
+    // slither-disable-next-line timestamp
     function _lockBond(uint256 amount) internal {
         uint256 available = owed[msg.sender] + msg.value;
         require(available >= amount, BondNotCovered(available, amount));
@@ -93,16 +119,19 @@ abstract contract Escrow is IEscrow, PullPayments {
     }
 
     /// @dev A member's update was bad: all it has at stake is lost.
+    // A stake holds a time beside what is compared here.
+    // slither-disable-next-line timestamp
     function _slashStake(address member, address challenger) internal {
         uint256 amount = _stakes[member].amount;
         _stakes[member].amount = 0;
+        _stakes[member].changedAt = _now();
         if (amount > 0) _slash(member, amount, challenger);
     }
 
     /// @dev Holds a member's stake until the round is over. False if the stake does not suffice.
     function _holdStake(address member, uint256 least, uint64 roundId) internal returns (bool) {
         Stake storage own = _stakes[member];
-        if (own.amount < least) return false;
+        if (_counted(own) < least) return false;
         own.lastRound = roundId;
         return true;
     }
@@ -112,6 +141,19 @@ abstract contract Escrow is IEscrow, PullPayments {
 
     /// @dev Whether a round is neither final nor failed.
     function _isLive(uint64 roundId) internal view virtual returns (bool);
+
+    /// @dev The latest round if it was rolled up, else 0.
+    function _rolledUpRound() internal view virtual returns (uint64);
+
+    function _now() internal view returns (uint64) {
+        // Unix time fits 64 bits for longer than there will be blocks.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint64(block.timestamp);
+    }
+
+    function _counted(Stake storage own) private view returns (uint256) {
+        return own.leaves ? 0 : own.amount;
+    }
 
     function _slash(address account, uint256 amount, address challenger) private {
         uint256 reward = amount / 2;

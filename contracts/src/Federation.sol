@@ -11,6 +11,7 @@ import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederat
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {MerkleSumTree, UpdatePlace} from "./libraries/MerkleSumTree.sol";
+import {RollupLib} from "./libraries/RollupLib.sol";
 import {Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
@@ -53,6 +54,8 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     mapping(address member => uint64 roundId) public lastAccepted;
     /// @inheritdoc IFederation
     address public disputes;
+    /// @inheritdoc IFederation
+    address public rollups;
 
     Rules private _rules;
     Security private _security;
@@ -67,7 +70,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     }
 
     modifier onlyDisputes() {
-        require(msg.sender == disputes, NotDisputes(msg.sender));
+        require(msg.sender == disputes || msg.sender == rollups, NotDisputes(msg.sender));
         _;
     }
 
@@ -100,6 +103,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         _security = security_;
         openMembership = open;
         disputes = sidecars.disputes;
+        rollups = sidecars.rollups;
         emit FederationCreated(
             parameters.owner,
             parameters.coordinator,
@@ -139,6 +143,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     function submit(uint64 roundId, Submission[] calldata submissions) external onlyCoordinator {
         Round storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Open);
+        require(!current.rolledUp, RoundLib.RolledUp(roundId));
         Rules memory inForce = _rules;
         Measure memory measure = Measure(
             inForce,
@@ -151,6 +156,20 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
             _consider(submissions[i], measure, tally);
         }
         _saveTally(current, tally);
+    }
+
+    /// @inheritdoc IFederation
+    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks)
+        external
+        returns (uint64 openedAt, uint64 deadline)
+    {
+        require(msg.sender == rollups, NotDisputes(msg.sender));
+        // Who rests is kept for each member, which a roll-up does not write.
+        require(_rules.restRounds == 0, RollupLib.InvalidRollup("restRounds"));
+        Round storage current = _rounds[roundId];
+        current.rollUp(roundId, accepted, totalWeight);
+        RollupLib.keepPeaks(_peaks, accepted, peaks);
+        return (current.openedAt, current.deadline);
     }
 
     /// @inheritdoc IFederation
@@ -209,7 +228,8 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         current.requireState(roundId, RoundState.Proposed);
         emit ProposalRejected(roundId, challenger, current.attempt);
         _slashBond(challenger);
-        _reject(current, roundId, challenger);
+        // Over a roll-up that is wrong nothing can be proposed.
+        _reject(current, roundId, challenger, msg.sender == rollups);
     }
 
     /// @inheritdoc IFederation
@@ -226,7 +246,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         emit UpdateExcluded(roundId, member, challenger, current.attempt, index, weight);
         _slashStake(member, challenger);
         _releaseBond();
-        _reject(current, roundId, challenger);
+        _reject(current, roundId, challenger, false);
     }
 
     /// @inheritdoc IFederation
@@ -395,14 +415,23 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     }
 
     /// @dev Lets the coordinator try again, or ends the round.
-    function _reject(Round storage current, uint64 roundId, address challenger) private {
-        if (current.reject(_rules.minClients, _now() + _rules.roundSeconds)) {
+    function _reject(Round storage current, uint64 roundId, address challenger, bool isLast) private {
+        if (current.reject(_rules.minClients, _now() + _rules.roundSeconds, isLast)) {
             emit RoundFailed(roundId, challenger, current.accepted);
         }
     }
 
     function _isLive(uint64 roundId) internal view override returns (bool) {
         return _rounds[roundId].isLive();
+    }
+
+    function _rolledUpRound() internal view override returns (uint64) {
+        uint64 latest = currentRound;
+        return _rounds[latest].rolledUp ? latest : 0;
+    }
+
+    function _latestRound() internal view override returns (uint64) {
+        return currentRound;
     }
 
     function _requireBetweenRounds() internal view override {
@@ -427,12 +456,6 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     function _requirePast(uint64 until) private view {
         // forge-lint: disable-next-line(block-timestamp)
         require(block.timestamp > until, RoundLib.TooEarly(until));
-    }
-
-    function _now() private view returns (uint64) {
-        // Unix time fits 64 bits for longer than there will be blocks.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint64(block.timestamp);
     }
 
     function _seed(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {

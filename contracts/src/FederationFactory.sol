@@ -6,17 +6,20 @@ import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {IDisputes} from "./interfaces/IDisputes.sol";
 import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
 import {IFederationFactory, Implementations} from "./interfaces/IFederationFactory.sol";
+import {IRollups} from "./interfaces/IRollups.sol";
 
 /// @title FederationFactory
 /// @notice Opens federations as minimal clones; see `IFederationFactory`.
 contract FederationFactory is IFederationFactory {
     address private immutable _federation;
     address private immutable _disputes;
+    address private immutable _rollups;
 
     /// @param implementations_ Contracts that the clones run.
     constructor(Implementations memory implementations_) {
         _federation = _requireCode(implementations_.federation, "federation");
         _disputes = _requireCode(implementations_.disputes, "disputes");
+        _rollups = _requireCode(implementations_.rollups, "rollups");
     }
 
     /// @inheritdoc IFederationFactory
@@ -29,7 +32,10 @@ contract FederationFactory is IFederationFactory {
         // Creating a contract where there is one would use up all gas and say nothing.
         require(taken.code.length == 0, AlreadyOpened(taken));
         federation = Clones.cloneDeterministic(_federation, place);
-        Sidecars memory sidecars = Sidecars({disputes: Clones.cloneDeterministic(_disputes, place)});
+        Sidecars memory sidecars = Sidecars({
+            disputes: Clones.cloneDeterministic(_disputes, place),
+            rollups: Clones.cloneDeterministic(_rollups, place)
+        });
         emit FederationOpened(federation, msg.sender, salt);
         IFederation(federation).initialize(parameters, sidecars);
         IDisputes(sidecars.disputes)
@@ -39,6 +45,7 @@ contract FederationFactory is IFederationFactory {
                 parameters.security.answerSeconds,
                 parameters.security.demandFee
             );
+        IRollups(sidecars.rollups).initialize(IFederation(federation), parameters.rules.elements);
     }
 
     /// @inheritdoc IFederationFactory
@@ -48,7 +55,7 @@ contract FederationFactory is IFederationFactory {
 
     /// @inheritdoc IFederationFactory
     function implementations() external view returns (Implementations memory) {
-        return Implementations({federation: _federation, disputes: _disputes});
+        return Implementations({federation: _federation, disputes: _disputes, rollups: _rollups});
     }
 
     /// @dev Salt of the clones: everyone has salts of their own, so that nobody can take another's address.

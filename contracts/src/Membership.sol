@@ -15,6 +15,9 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
     /// @inheritdoc IMembership
     bool public openMembership;
 
+    /// @inheritdoc IMembership
+    mapping(address account => uint64 roundId) public leftIn;
+
     EnumerableSet.AddressSet private _members;
 
     /// @inheritdoc IMembership
@@ -32,6 +35,7 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
     /// @inheritdoc IMembership
     function quit() external {
         _removeMember(msg.sender);
+        leftIn[msg.sender] = _latestRound();
     }
 
     /// @inheritdoc IMembership
@@ -77,6 +81,9 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
     function _requireStakeIsFree(address account) internal view override {
         require(!openMembership || !isMember(account), StillMember(account));
     }
+
+    /// @dev Number of the latest round.
+    function _latestRound() internal view virtual returns (uint64);
 
     /// @dev Reverts while a round is neither final nor failed.
     function _requireBetweenRounds() internal view virtual;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Fraud, IDisputes} from "../src/interfaces/IDisputes.sol";
+import {Fraud, ICourt} from "../src/interfaces/ICourt.sol";
+import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
 import {DisputeFixture} from "./base/DisputeFixture.sol";
@@ -59,15 +60,15 @@ contract DataDemandsTest is DisputeFixture {
     }
 
     function test_asksOnlyForWhatBelongsToTheProposal() public {
-        expectRefusal(abi.encodeWithSelector(IDisputes.NotPartOf.selector, "proposal"));
+        expectRefusal(abi.encodeWithSelector(ICourt.NotPartOf.selector, "proposal"));
         demandAs(challenger, hashOf(pair), "");
-        expectRefusal(abi.encodeWithSelector(IDisputes.NotPartOf.selector, "answers"));
+        expectRefusal(abi.encodeWithSelector(ICourt.NotPartOf.selector, "answers"));
         demandAs(challenger, hashOf(pair), top.preimage);
         demandAs(challenger, proposal.aggregationRoot, "");
         disputes.answer(roundId, top.preimage);
-        expectRefusal(abi.encodeWithSelector(IDisputes.NotPartOf.selector, "parent"));
+        expectRefusal(abi.encodeWithSelector(ICourt.NotPartOf.selector, "parent"));
         demandAs(challenger, hashOf(leaves[0]), top.preimage);
-        expectRefusal(abi.encodeWithSelector(IDisputes.NotPartOf.selector, "parent"));
+        expectRefusal(abi.encodeWithSelector(ICourt.NotPartOf.selector, "parent"));
         demandAs(challenger, 0, top.preimage);
     }
 
@@ -88,7 +89,7 @@ contract DataDemandsTest is DisputeFixture {
         disputes.answer(roundId, top.preimage);
         expectRefusal(abi.encodeWithSelector(IDisputes.NotDemanded.selector, hashOf(top)));
         disputes.answer(roundId, top.preimage);
-        expectRefusal(abi.encodeWithSelector(IDisputes.NotPartOf.selector, "answers"));
+        expectRefusal(abi.encodeWithSelector(ICourt.NotPartOf.selector, "answers"));
         disputes.answer(roundId, new bytes(522));
     }
 
@@ -101,7 +102,7 @@ contract DataDemandsTest is DisputeFixture {
         disputes.rejectUnanswered(roundId, root);
         vm.warp(due + 1);
         vm.expectEmit();
-        emit IDisputes.FraudProved(roundId, challenger, Fraud.MissingData, 1);
+        emit ICourt.FraudProved(roundId, challenger, Fraud.MissingData, 1);
         vm.prank(stranger);
         disputes.rejectUnanswered(roundId, root);
         vm.assertTrue(federation.round(roundId).state == RoundState.Submitted);
@@ -128,7 +129,7 @@ contract DataDemandsTest is DisputeFixture {
         disputes.reclaim(roundId, 1, root);
         vm.warp(federation.round(roundId).until + 1);
         federation.finalizeRound(roundId);
-        expectRefusal(abi.encodeWithSelector(IDisputes.NotProposed.selector, roundId));
+        expectRefusal(abi.encodeWithSelector(ICourt.NotProposed.selector, roundId));
         disputes.rejectUnanswered(roundId, root);
         vm.expectEmit();
         emit IDisputes.DemandReclaimed(roundId, root, 1, challenger);

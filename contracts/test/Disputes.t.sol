@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {
-    CommitmentProof,
-    Fraud,
-    IDisputes,
-    UpdateNode,
-    VectorNode,
-    VectorPlace
-} from "../src/interfaces/IDisputes.sol";
+import {CommitmentProof, Fraud, ICourt, UpdateNode} from "../src/interfaces/ICourt.sol";
+import {IDisputes, VectorNode, VectorPlace} from "../src/interfaces/IDisputes.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {AggregationNode, AggregationStep} from "../src/libraries/AggregationTree.sol";
 import {SumNode} from "../src/libraries/MerkleSumTree.sol";
@@ -141,7 +135,7 @@ contract DisputesTest is DisputeFixture {
         bytes memory call = badUpdate(1, node);
         commitTo(challenger, call);
         vm.expectEmit();
-        emit IDisputes.FraudProved(roundId, challenger, Fraud.BadUpdate, 1);
+        emit ICourt.FraudProved(roundId, challenger, Fraud.BadUpdate, 1);
         vm.expectEmit();
         emit IFederation.UpdateExcluded(roundId, members[1], challenger, 1, 1, commitments[1].weight);
         show(call);
@@ -269,7 +263,7 @@ contract DisputesTest is DisputeFixture {
         proposeWith(lie);
         bytes memory call = wrongMean(1);
         bytes32 digest = keccak256(abi.encode(challenger, keccak256(call)));
-        bytes memory refused = abi.encodeWithSelector(IDisputes.NotCommitted.selector, digest);
+        bytes memory refused = abi.encodeWithSelector(ICourt.NotCommitted.selector, digest);
         vm.assertEq(failureOf(challenger, call), refused);
         vm.prank(challenger);
         disputes.commit(digest);
@@ -277,9 +271,7 @@ contract DisputesTest is DisputeFixture {
         vm.roll(block.number + 1);
         // Whoever copies the proof has not committed to it himself.
         bytes32 copied = keccak256(abi.encode(stranger, keccak256(call)));
-        vm.assertEq(
-            failureOf(stranger, call), abi.encodeWithSelector(IDisputes.NotCommitted.selector, copied)
-        );
+        vm.assertEq(failureOf(stranger, call), abi.encodeWithSelector(ICourt.NotCommitted.selector, copied));
         vm.prank(challenger);
         (bool success,) = address(disputes).call(call);
         vm.assertTrue(success);
@@ -293,19 +285,17 @@ contract DisputesTest is DisputeFixture {
         vm.warp(federation.round(roundId).until + 1);
         federation.finalizeRound(roundId);
         commitTo(challenger, call);
-        vm.assertEq(
-            failureOf(challenger, call), abi.encodeWithSelector(IDisputes.NotProposed.selector, roundId)
-        );
+        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(ICourt.NotProposed.selector, roundId));
     }
 
     function expectNoFraud(bytes memory call) private {
         commitTo(challenger, call);
-        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(IDisputes.NoFraud.selector));
+        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(ICourt.NoFraud.selector));
     }
 
     function expectRefused(bytes memory call, string memory what) private {
         commitTo(challenger, call);
-        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(IDisputes.NotPartOf.selector, what));
+        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(ICourt.NotPartOf.selector, what));
     }
 
     function failureOf(address sender, bytes memory call) private returns (bytes memory) {
@@ -325,7 +315,7 @@ contract DisputesTest is DisputeFixture {
 
     function expectRejection(Fraud fraud, uint16 attempt) private {
         vm.expectEmit();
-        emit IDisputes.FraudProved(roundId, challenger, fraud, attempt);
+        emit ICourt.FraudProved(roundId, challenger, fraud, attempt);
         vm.expectEmit();
         emit IFederation.ProposalRejected(roundId, challenger, attempt);
     }

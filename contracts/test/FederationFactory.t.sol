@@ -6,6 +6,7 @@ import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.s
 import {Disputes} from "../src/Disputes.sol";
 import {Federation} from "../src/Federation.sol";
 import {FederationFactory} from "../src/FederationFactory.sol";
+import {Rollups} from "../src/Rollups.sol";
 import {FederationParameters, Sidecars} from "../src/interfaces/IFederation.sol";
 import {IFederationFactory, Implementations} from "../src/interfaces/IFederationFactory.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -44,7 +45,7 @@ contract FederationFactoryTest is FederationFixture {
         bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
         Disputes disputes = Disputes(federation.disputes());
         vm.expectRevert(reason);
-        federation.initialize(parameters(), Sidecars(stranger));
+        federation.initialize(parameters(), Sidecars(stranger, stranger));
         vm.expectRevert(reason);
         disputes.initialize(federation, 1, 1, 1);
     }
@@ -53,9 +54,11 @@ contract FederationFactoryTest is FederationFixture {
         bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
         Implementations memory locked = factory.implementations();
         vm.expectRevert(reason);
-        Federation(locked.federation).initialize(parameters(), Sidecars(stranger));
+        Federation(locked.federation).initialize(parameters(), Sidecars(stranger, stranger));
         vm.expectRevert(reason);
         Disputes(locked.disputes).initialize(federation, 1, 1, 1);
+        vm.expectRevert(reason);
+        Rollups(locked.rollups).initialize(federation, 1);
         // Nobody can speak for the implementation, so that nobody can use what its owner may.
         vm.assertEq(Federation(locked.federation).owner(), locked.federation);
     }
@@ -65,9 +68,11 @@ contract FederationFactoryTest is FederationFixture {
         vm.expectRevert(
             abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "federation")
         );
-        new FederationFactory(Implementations(stranger, given.disputes));
+        new FederationFactory(Implementations(stranger, given.disputes, given.rollups));
         vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "disputes"));
-        new FederationFactory(Implementations(given.federation, stranger));
+        new FederationFactory(Implementations(given.federation, stranger, given.rollups));
+        vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "rollups"));
+        new FederationFactory(Implementations(given.federation, given.disputes, stranger));
     }
 
     function test_eachCloneHasItsOwnStateAndDomain() public {

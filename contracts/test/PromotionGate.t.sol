@@ -116,7 +116,7 @@ contract PromotionGateTest is GateFixture {
     function test_comparesWithTheVersionThatServes() public {
         // Any program passes this accuracy test, so that only the comparison is left.
         GateTerms memory terms = defaultGate();
-        terms.test = AccuracyTest(100_000, 200_000, 50_000, 50_000);
+        terms.test = AccuracyTest(10_000, 20_000, 50_000, 50_000);
         use(terms);
         uint256 first = passed(address(right));
         uint256 second = failed(address(poor));
@@ -124,14 +124,18 @@ contract PromotionGateTest is GateFixture {
         vm.assertEq(found.rival, first);
         vm.assertEq(uint256(found.better), 0);
         vm.assertEq(uint256(found.worse), uint256(found.asked - found.right));
-        vm.assertTrue(found.worse > 1 && found.right >= 5);
+        vm.assertTrue(found.worse > terms.margin);
 
         terms.margin = 20;
         use(terms);
         passed(address(right));
-        passed(address(poor));
-        found = gate.trial(passed(address(right)));
-        vm.assertEq(uint256(found.worse), 0);
+        // A draw need not hold a sample on which the two differ; one of a few does.
+        found.better = 0;
+        for (uint256 i = 0; i < 8 && found.better == 0; ++i) {
+            passed(address(poor));
+            found = gate.trial(passed(address(right)));
+            vm.assertEq(uint256(found.worse), 0);
+        }
         vm.assertTrue(found.better > 0);
     }
 

@@ -27,6 +27,7 @@ NAMES = (
     "FederationFactory",
     "Federation",
     "Disputes",
+    "Rollups",
     "ModelService",
     "PromotionGate",
     "InferenceSession",

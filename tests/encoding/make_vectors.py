@@ -202,6 +202,61 @@ def mountains(leaves: list[bytes]) -> dict[str, str]:
     return {str(height): hex0x(peak) for height, peak in sorted(peaks.items())}
 
 
+def submission_bytes(message: dict[str, Any], signature: bytes) -> bytes:
+    """0x0e ‖ signature ‖ the fields in the order of the typed data, each in its width."""
+    parts = [b"\x0e", signature]
+    for field in TYPES["Update"]:
+        value = message[field["name"]]
+        if field["type"].startswith("uint"):
+            parts.append(int(value).to_bytes(int(field["type"][4:]) // 8, "big"))
+        else:
+            parts.append(bytes.fromhex(value[2:]))
+    return b"".join(parts)
+
+
+def rollup_case(name: str, reasons: list[int], message: dict[str, Any]) -> dict[str, Any]:
+    members = sorted(
+        (Account.from_key(keccak(b"fedvm client" + bytes([i]))).address for i in range(len(reasons))),
+        key=lambda member: int(member, 16),
+    )
+    records, leaves, commitments, accepted, total = [], [], [], 0, 0
+    for i, (member, reason) in enumerate(zip(members, reasons, strict=True)):
+        received = dict(message, updateRoot=hex0x(keccak(b"update" + bytes([i]))), sumSquares=str(1000 + i))
+        signature = keccak(b"r" + bytes([i])) + keccak(b"s" + bytes([i])) + b"\x1b"
+        data = submission_bytes(received, signature)
+        weight = 0 if reason else 281
+        accepted, total = accepted + (reason == 0), total + weight
+        record = {
+            "member": member,
+            "reason": reason,
+            "weight": weight,
+            "accepted": accepted,
+            "total": total,
+            "submission": hex0x(keccak(data)),
+        }
+        head = b"\x0c" + bytes.fromhex(member[2:]) + bytes([reason]) + weight.to_bytes(4, "big")
+        totals = accepted.to_bytes(4, "big") + total.to_bytes(8, "big")
+        leaves.append(keccak(head + totals + keccak(data)))
+        records.append({**record, "leaf": hex0x(leaves[-1]), "bytes": hex0x(data)})
+        records[-1].update(signature=hex0x(signature), updateRoot=received["updateRoot"])
+        records[-1]["sumSquares"] = received["sumSquares"]
+        if reason == 0:
+            words = bytes.fromhex(member[2:]) + weight.to_bytes(4, "big")
+            words += bytes.fromhex(received["updateRoot"][2:]) + (1000 + i).to_bytes(16, "big")
+            commitments.append(keccak(b"\x0a" + words))
+    level = pad(leaves, bytes(32))
+    while len(level) > 1:
+        level = [keccak(b"\x0d" + a + b) for a, b in zip(level[::2], level[1::2], strict=True)]
+    return {
+        "name": name,
+        "records": records,
+        "recordsRoot": hex0x(level[0]),
+        "accepted": accepted,
+        "totalWeight": total,
+        "peaks": mountains(commitments),
+    }
+
+
 def rules_case() -> dict[str, Any]:
     types = [*(f"uint{bits}" for bits, _ in RULES.values()), "bytes32"]
     encoded = encode(types, [*(value for _, value in RULES.values()), AGGREGATOR])
@@ -250,6 +305,7 @@ def build() -> dict[str, Any]:
     models = [plain_case(n, v, b"\x02", b"\x03", b"\x04", 4) for n, v in CASES.items()]
     sums = {name: [v * 6400 for v in values] for name, values in CASES.items()}
     rules = rules_case()
+    typed = typed_case(rules["rulesHash"], updates[3], models[3])
     return {
         "place": {"chainId": CHAIN_ID, "federation": FEDERATION, "round": ROUND, "member": MEMBER},
         "updates": updates,
@@ -261,7 +317,12 @@ def build() -> dict[str, Any]:
             aggregation_case("six clients, two excluded", 6, {2, 3}, 130),
         ],
         "rules": rules,
-        "typedData": typed_case(rules["rulesHash"], updates[3], models[3]),
+        "typedData": typed,
+        "rollups": [
+            rollup_case("one update", [0], typed["message"]),
+            rollup_case("three updates, one refused", [0, 9, 0], typed["message"]),
+            rollup_case("seven updates, three refused", [3, 0, 0, 10, 0, 0, 1], typed["message"]),
+        ],
     }
 
 

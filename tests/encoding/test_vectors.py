@@ -10,6 +10,8 @@ from fedvm.encoding import (
     Commitment,
     CountedUpdate,
     Domain,
+    Received,
+    Rollup,
     Rules,
     Update,
     UpdateContext,
@@ -17,7 +19,9 @@ from fedvm.encoding import (
     aggregation_tree,
     commitment_tree,
     model_tree,
+    parse_submission,
     recover_signer,
+    roll_up,
     sign_update,
     update_digest,
     update_tree,
@@ -125,3 +129,32 @@ def test_aggregations(case: dict) -> None:
     ]
     assert tree.root == unhex(case["aggregationRoot"]) and tree.top.weight == case["totalWeight"]
     assert tree.top.sums.root == unhex(case["aggregateRoot"])
+
+
+@pytest.mark.parametrize("case", named(VECTORS["rollups"]))
+def test_rollups(case: dict) -> None:
+    received = []
+    for stated in case["records"]:
+        update, signature = parse_submission(unhex(stated["bytes"]))
+        assert signature == unhex(stated["signature"])
+        assert (update.update_root, update.sum_squares) == (
+            unhex(stated["updateRoot"]),
+            int(stated["sumSquares"]),
+        )
+        assert update.cid == unhex(VECTORS["typedData"]["message"]["cid"])
+        received.append(Received(stated["member"], stated["reason"], stated["weight"], update, signature))
+    rollup = roll_up(received)
+    assert rollup.submissions == tuple(unhex(stated["bytes"]) for stated in case["records"])
+    fields = ("member", "reason", "weight", "accepted", "total")
+    assert [record.as_tuple() for record in rollup.records] == [
+        (*(stated[field] for field in fields), unhex(stated["submission"])) for stated in case["records"]
+    ]
+    assert [record.digest() for record in rollup.records] == [
+        unhex(stated["leaf"]) for stated in case["records"]
+    ]
+    assert rollup.tree.root == unhex(case["recordsRoot"])
+    assert (rollup.accepted, rollup.total_weight) == (case["accepted"], case["totalWeight"])
+    assert {str(height): rollup.range.peak(height) for height in rollup.range.peaks} == {
+        height: unhex(peak) for height, peak in case["peaks"].items()
+    }
+    assert Rollup.parse(rollup.to_bytes()) == rollup

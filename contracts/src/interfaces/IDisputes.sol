@@ -5,35 +5,9 @@ import {AggregationNode} from "../libraries/AggregationTree.sol";
 import {Commitment} from "../libraries/CommitmentTree.sol";
 import {SumNode} from "../libraries/MerkleSumTree.sol";
 import {Chunk} from "../libraries/VectorTree.sol";
+import {CommitmentProof, ICourt, UpdateNode} from "./ICourt.sol";
 import {IFederation} from "./IFederation.sol";
 import {IPullPayments} from "./IPullPayments.sol";
-
-/// @notice What was found wrong.
-enum Fraud {
-    /// An element of the model is not base + floor(S / W).
-    WrongMean,
-    /// An element of a node's sums is not the sum of its children's.
-    WrongSum,
-    /// An element of a leaf's sums is not weight · update.
-    WrongProduct,
-    /// A node of the aggregation tree has a wrong form, place, weight or top.
-    WrongNode,
-    /// A leaf of the aggregation tree states another update or weight than was accepted.
-    WrongLeaf,
-    /// A node of a vector's tree has a wrong form or place.
-    MalformedVector,
-    /// A member signed an update whose tree does not follow.
-    BadUpdate,
-    /// Data that were demanded did not come.
-    MissingData
-}
-
-/// @notice An accepted update and the way to its peak.
-struct CommitmentProof {
-    uint32 index;
-    Commitment commitment;
-    bytes32[] siblings;
-}
 
 /// @notice Whose vector a proof speaks of: the model's, or the sums of a node of the aggregation tree.
 struct VectorPlace {
@@ -52,30 +26,11 @@ struct VectorNode {
     bytes32[] siblings;
 }
 
-/// @notice A node of an update's sum tree as stated; its level follows from the number of siblings.
-struct UpdateNode {
-    uint32 position;
-    /// Preimage of its hash, well-formed or not; or nothing.
-    bytes preimage;
-    /// Its hash, if no preimage is given.
-    bytes32 hash;
-    /// Sum that the node above (or, at the top, the signature) states for it.
-    uint128 sum;
-    SumNode[] siblings;
-}
-
 /// @title Disputes about the proposals of one federation
 /// @notice Every proof opens hashes over values as they were stated, and shows one value that does not follow: a node
 ///         with its two children at one chunk is enough, whatever the size of the round. What cannot be opened,
 ///         because its preimage is withheld, can be demanded (`demand`); what is then not answered in time is a proof.
-///
-///         A proof must have been committed to in an earlier block by the same sender (`commit`), so that it cannot be
-///         copied from the pool of pending transactions.
-interface IDisputes is IPullPayments {
-    /// @notice Someone will show a proof whose digest this is.
-    event ChallengeCommitted(bytes32 indexed digest, address indexed challenger);
-    /// @notice A proof was accepted.
-    event FraudProved(uint64 indexed round, address indexed challenger, Fraud indexed fraud, uint16 attempt);
+interface IDisputes is ICourt, IPullPayments {
     /// @notice The preimage of `hash` is wanted before `due` (Unix seconds).
     event DataDemanded(
         uint64 indexed round, bytes32 indexed hash, address indexed challenger, uint16 attempt, uint64 due
@@ -85,15 +40,6 @@ interface IDisputes is IPullPayments {
     /// @notice A demand whose proposal is gone was paid back.
     event DemandReclaimed(uint64 indexed round, bytes32 indexed hash, uint16 attempt, address challenger);
 
-    /// @notice The proof was not committed to by its sender in an earlier block.
-    error NotCommitted(bytes32 digest);
-    /// @notice No proposal of this round can be disputed now.
-    error NotProposed(uint64 roundId);
-    /// @notice An opening does not lead to what the proposal or the contract holds.
-    /// @param what The opening.
-    error NotPartOf(string what);
-    /// @notice Everything that the proof opens follows.
-    error NoFraud();
     /// @notice The rules name another aggregator than the weighted mean: the new model is recomputed by audits only.
     error AuditOnly();
     /// @notice The fee of a demand is exactly this.
@@ -115,11 +61,6 @@ interface IDisputes is IPullPayments {
     /// @param demandFee Wei that such a demand costs.
     function initialize(IFederation federation, uint64 elements, uint64 answerSeconds, uint256 demandFee)
         external;
-
-    /// @notice Announces a proof.
-    /// @param digest keccak(abi.encode(sender, keccak(calldata of the call to come))). The salt at the end of that
-    ///        call keeps others from guessing it.
-    function commit(bytes32 digest) external;
 
     /// @notice The new model is wrong at one chunk: 0 ≤ S − (model − base) · W < W does not hold for some element. Only
     ///         where the rules name the weighted mean.

@@ -14,6 +14,8 @@ interface IEscrow is IPullPayments {
     event Staked(address indexed member, uint256 amount, uint256 total);
     /// @notice A member took its stake back; it is owed to it now.
     event Unstaked(address indexed member, uint256 amount);
+    /// @notice A member wants its stake back once a round is over, and counts in no later one.
+    event UnstakeAnnounced(address indexed member, uint64 indexed round);
     /// @notice An account lost a bond or stake: `reward` is owed to the challenger, `burnt` is gone.
     event Slashed(address indexed account, address indexed challenger, uint256 reward, uint256 burnt);
 
@@ -30,12 +32,17 @@ interface IEscrow is IPullPayments {
     /// @notice Adds to the caller's stake.
     function stake() external payable;
 
-    /// @notice Takes the caller's stake back, once the last round it counted in is over. It is owed afterwards.
+    /// @notice Takes the caller's stake back, once the last round it counted in is over. It is owed afterwards. While a
+    ///         round that was rolled up is not over, this announces it instead; call it again when that round is over.
     function unstake() external;
 
     /// @param member Any address.
-    /// @return Wei that it has at stake.
+    /// @return Wei that it has at stake; 0 when it has announced to take them back.
     function stakeOf(address member) external view returns (uint256);
+
+    /// @param member Any address.
+    /// @return Unix time in seconds when what it has at stake changed last.
+    function stakeChangedAt(address member) external view returns (uint64);
 
     /// @return Wei that stand behind the pending proposal.
     function lockedBond() external view returns (uint256);

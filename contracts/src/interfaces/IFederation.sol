@@ -31,6 +31,8 @@ struct FederationParameters {
 struct Sidecars {
     /// Hears disputes about its proposals.
     address disputes;
+    /// Takes its roll-ups, and hears disputes about them.
+    address rollups;
 }
 
 /// @title A federation: who trains together, by which rules, and what each round came to
@@ -149,6 +151,17 @@ interface IFederation is IMembership {
     /// @param submissions Signed updates.
     function submit(uint64 roundId, Submission[] calldata submissions) external;
 
+    /// @notice Takes all updates of a round at once. `Rollups` only.
+    /// @param roundId Number of the open round.
+    /// @param accepted Updates that count.
+    /// @param totalWeight Sum of their weights.
+    /// @param peaks Peaks of the mountain range over them, the largest first.
+    /// @return openedAt Unix time in seconds of the round's opening.
+    /// @return deadline Unix time in seconds after which no update is accepted.
+    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks)
+        external
+        returns (uint64 openedAt, uint64 deadline);
+
     /// @notice States what the accepted updates of a round come to, under a bond taken from what is owed to the caller
     ///         and what is sent along. Needs the quorum. Coordinator only.
     /// @param roundId Number of an open round, or of one whose last proposal was rejected.
@@ -164,7 +177,7 @@ interface IFederation is IMembership {
     /// @param until Unix time in seconds before which the proposal cannot become final.
     function extendChallenge(uint64 roundId, uint64 until) external;
 
-    /// @notice Rejects the proposal and takes its bond. `Disputes` only.
+    /// @notice Rejects the proposal and takes its bond. `Disputes`, or `Rollups`: then the round has failed.
     /// @param roundId Number of the proposed round.
     /// @param challenger Who proved it wrong.
     function rejectProposal(uint64 roundId, address challenger) external;
@@ -205,6 +218,9 @@ interface IFederation is IMembership {
 
     /// @return Contract that hears disputes.
     function disputes() external view returns (address);
+
+    /// @return Contract that takes roll-ups and hears disputes about them.
+    function rollups() external view returns (address);
 
     /// @notice A peak of the mountain range over the latest round's accepted updates; see `CommitmentTree`.
     /// @param level Height of the peak; its bit must be set in the number of accepted updates.

@@ -7,6 +7,7 @@ import {FederationParameters} from "./IFederation.sol";
 struct Implementations {
     address federation;
     address disputes;
+    address rollups;
 }
 
 /// @title Where anyone opens a federation

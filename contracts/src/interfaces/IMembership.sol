@@ -49,6 +49,11 @@ interface IMembership is IEscrow {
     /// @return True when it is a member.
     function isMember(address account) external view returns (bool);
 
+    /// @param account Any address.
+    /// @return Latest round when it left last of its own accord, which for as long as it lasts may have counted it; 0 if it
+    ///         never did, or before the first round.
+    function leftIn(address account) external view returns (uint64);
+
     /// @return Number of members.
     function memberCount() external view returns (uint256);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {MerklePath} from "./MerklePath.sol";
+
 /// @dev Bits in the number of a round's updates. At file level, since array types take no library's constant.
 uint256 constant MAX_PEAKS = 32;
 
@@ -23,8 +25,9 @@ struct Commitment {
 /// @dev Appending costs one hash on average, and storage only for the peaks that stand at the end of a batch: a
 ///      single slot for 16 updates. Source: P. Todd, "Merkle Mountain Ranges", 2012; peaks alone, not bagged.
 library CommitmentTree {
-    bytes1 private constant LEAF = 0x0a;
-    bytes1 private constant NODE = 0x0b;
+    /// First byte of a node.
+    uint8 internal constant NODE = 0x0b;
+    uint8 private constant LEAF = 0x0a;
 
     /// @param commitment Accepted update.
     /// @return Hash of its leaf.
@@ -77,12 +80,6 @@ library CommitmentTree {
         pure
         returns (bytes32)
     {
-        for (uint256 i = 0; i < siblings.length; ++i) {
-            node = position & 1 == 0
-                ? keccak256(abi.encodePacked(NODE, node, siblings[i]))
-                : keccak256(abi.encodePacked(NODE, siblings[i], node));
-            position >>= 1;
-        }
-        return node;
+        return MerklePath.climb(NODE, node, position, siblings);
     }
 }

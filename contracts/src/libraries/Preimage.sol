@@ -22,6 +22,11 @@ library Preimage {
         if (kind == 0x09) {
             return _at(preimage, 9, hash) || _at(preimage, 41, hash) || _at(preimage, 73, hash);
         }
+        // Node of a mountain range or of the records: left ‖ right.
+        if (kind == 0x0b || kind == 0x0d) return _at(preimage, 1, hash) || _at(preimage, 33, hash);
+        // Record: member ‖ reason ‖ weight ‖ accepted ‖ total ‖ submission. The submission holds nothing: what it
+        // speaks of can be demanded of updates that count alone, by their commitments.
+        if (kind == 0x0c) return _at(preimage, 38, hash);
         // Commitment: member ‖ weight ‖ updateRoot ‖ sumSquares.
         return kind == 0x0a && _at(preimage, 25, hash);
     }

@@ -28,6 +28,8 @@ struct Round {
     uint16 attempt;
     /// Accepted updates that were proved bad and do not count.
     uint32 excluded;
+    /// Whether the updates were rolled up, not relayed one by one.
+    bool rolledUp;
     /// Highest member address accepted so far: updates come in ascending order, as the aggregate sums them.
     address lastMember;
     /// Number of accepted updates.
@@ -62,6 +64,7 @@ struct Proposal {
 /// |-----------|-----------------|--------------|-----------------------------------------------|---------------------|
 /// | None      | open            | coordinator  | the round before it is over                   | Open                |
 /// | Open      | accept          | coordinator  | until the deadline, addresses ascending       | Open                |
+/// | Open      | rollUp          | coordinator  | until the deadline, once, no update so far    | Open                |
 /// | Open      | propose         | coordinator  | quorum reached                                | Proposed            |
 /// | Open      | fail            | coordinator  | quorum not reached                            | Failed              |
 /// | Open      | fail            | anyone       | after the deadline                            | Failed              |
@@ -72,7 +75,7 @@ struct Proposal {
 /// | Submitted | propose         | coordinator  |                                               | Proposed            |
 /// | Submitted | fail            | anyone       | a round's length after the rejection          | Failed              |
 ///
-/// Reject and exclude lead to Failed when the attempts are used up or the quorum is lost.
+/// Reject leads to Failed when the roll-up was proved wrong; reject and exclude when the attempts are used up or the quorum is lost.
 library RoundLib {
     /// Proposals of one round. Each that is rejected costs a bond, so this bounds time, not harm.
     uint16 internal constant MAX_ATTEMPTS = 8;
@@ -81,6 +84,10 @@ library RoundLib {
     /// @param roundId Number of the round.
     /// @param state Where it stands.
     error WrongState(uint64 roundId, RoundState state);
+    /// @notice The updates of this round were rolled up.
+    error RolledUp(uint64 roundId);
+    /// @notice Updates of this round were accepted one by one.
+    error NotEmpty(uint64 roundId);
     /// @notice Members must come in ascending address order over all submissions of a round.
     /// @param previous Member accepted before.
     /// @param member Member that came after it.
@@ -122,6 +129,20 @@ library RoundLib {
     function requireState(Round storage self, uint64 roundId, RoundState wanted) internal view {
         RoundState state = self.state;
         require(state == wanted, WrongState(roundId, state));
+    }
+
+    /// @notice Takes all updates of an open round at once.
+    /// @param self Round.
+    /// @param roundId Its number, for the errors.
+    /// @param accepted Updates that count.
+    /// @param totalWeight Sum of their weights.
+    function rollUp(Round storage self, uint64 roundId, uint32 accepted, uint64 totalWeight) internal {
+        requireState(self, roundId, RoundState.Open);
+        require(!self.rolledUp, RolledUp(roundId));
+        require(self.accepted == 0, NotEmpty(roundId));
+        self.rolledUp = true;
+        self.accepted = accepted;
+        self.totalWeight = totalWeight;
     }
 
     /// @param self Round.
@@ -166,9 +187,13 @@ library RoundLib {
     /// @param self Proposed round.
     /// @param minClients Quorum.
     /// @param until Unix time in seconds after which anyone may fail the round.
+    /// @param isLast Whether no other proposal may follow.
     /// @return True when the round failed.
-    function reject(Round storage self, uint32 minClients, uint64 until) internal returns (bool) {
-        bool over = self.attempt >= MAX_ATTEMPTS || counted(self) < minClients;
+    function reject(Round storage self, uint32 minClients, uint64 until, bool isLast)
+        internal
+        returns (bool)
+    {
+        bool over = isLast || self.attempt >= MAX_ATTEMPTS || counted(self) < minClients;
         self.state = over ? RoundState.Failed : RoundState.Submitted;
         self.until = until;
         return over;

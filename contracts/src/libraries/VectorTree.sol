@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {MerklePath} from "./MerklePath.sol";
 import {MerkleSumTree} from "./MerkleSumTree.sol";
 
 /// @notice Which vector a tree is over. The first byte of its leaves; nodes and roots have the next two.
@@ -64,14 +65,7 @@ library VectorTree {
         pure
         returns (bytes32)
     {
-        uint8 nodeByte = leafByte(kind) + 1;
-        for (uint256 i = 0; i < siblings.length; ++i) {
-            node = position & 1 == 0
-                ? keccak256(abi.encodePacked(nodeByte, node, siblings[i]))
-                : keccak256(abi.encodePacked(nodeByte, siblings[i], node));
-            position >>= 1;
-        }
-        return node;
+        return MerklePath.climb(leafByte(kind) + 1, node, position, siblings);
     }
 
     /// @param kind Kind of vector.

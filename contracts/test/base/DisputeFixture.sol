@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Disputes} from "../../src/Disputes.sol";
-import {CommitmentProof} from "../../src/interfaces/IDisputes.sol";
+import {CommitmentProof} from "../../src/interfaces/ICourt.sol";
 import {FederationParameters} from "../../src/interfaces/IFederation.sol";
 import {AggregationNode, AggregationStep} from "../../src/libraries/AggregationTree.sol";
 import {Commitment} from "../../src/libraries/CommitmentTree.sol";

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Disputes} from "../../src/Disputes.sol";
 import {Federation} from "../../src/Federation.sol";
 import {FederationFactory} from "../../src/FederationFactory.sol";
+import {Rollups} from "../../src/Rollups.sol";
 import {FederationParameters, IFederation} from "../../src/interfaces/IFederation.sol";
 import {Implementations} from "../../src/interfaces/IFederationFactory.sol";
 import {GateTerms} from "../../src/interfaces/IPromotionGate.sol";
@@ -37,7 +38,9 @@ abstract contract FederationFixture is TestBase {
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         _makeMembers();
-        factory = new FederationFactory(Implementations(address(new Federation()), address(new Disputes())));
+        factory = new FederationFactory(
+            Implementations(address(new Federation()), address(new Disputes()), address(new Rollups()))
+        );
         federation = createFederation(defaultRules(), defaultSecurity());
         vm.deal(coordinator, 100 * BOND);
     }

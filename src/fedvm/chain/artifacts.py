@@ -17,6 +17,7 @@ from fedvm.chain.errors import ArtifactError, DeploymentError
 FEDERATION_FACTORY: Final = "FederationFactory"
 FEDERATION: Final = "Federation"
 DISPUTES: Final = "Disputes"
+ROLLUPS: Final = "Rollups"
 MODEL_SERVICE: Final = "ModelService"
 PROMOTION_GATE: Final = "PromotionGate"
 INFERENCE_SESSION: Final = "InferenceSession"
@@ -24,6 +25,7 @@ CONTRACT_NAMES: Final = (
     FEDERATION_FACTORY,
     FEDERATION,
     DISPUTES,
+    ROLLUPS,
     MODEL_SERVICE,
     PROMOTION_GATE,
     INFERENCE_SESSION,

@@ -31,6 +31,10 @@ class Fraud(IntEnum):
     MALFORMED_VECTOR = 5
     BAD_UPDATE = 6
     MISSING_DATA = 7
+    WRONG_RECORD = 8
+    WRONG_SEQUENCE = 9
+    WRONG_COMMITMENT = 10
+    MALFORMED_ROLLUP = 11
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class FederationContract:
 
     @classmethod
     def deploy(cls, w3: Web3, account: LocalAccount, **parameters: Any) -> tuple[FederationContract, Receipt]:
-        """:meth:`create` with a factory of its own, for a chain that has none: four transactions."""
+        """:meth:`create` with a factory of its own, for a chain that has none: five transactions."""
         factory = FederationFactory.deploy(w3, account)
         return cls.create(factory, account, **parameters)
 

@@ -89,6 +89,7 @@ class Round:
     until: int
     attempt: int
     excluded: int
+    rolled_up: bool
     last_member: str
     accepted: int
     total_weight: int

@@ -14,11 +14,13 @@ from fedvm.encoding.errors import EncodingError, ProofError, RangeError, ShapeEr
 from fedvm.encoding.hashing import CHUNK
 from fedvm.encoding.mean import Aggregate, Contribution, weighted_mean
 from fedvm.encoding.proofs import Opening, Sibling, open_plain, open_update, verify_plain, verify_update
+from fedvm.encoding.rollup import Received, Record, RecordTree, Rollup, record_tree, roll_up
 from fedvm.encoding.rules import WEIGHTED_MEAN, Rules
 from fedvm.encoding.samples import Sample, SamplePool, SampleTree, sample_root
 from fedvm.encoding.security import Security
 from fedvm.encoding.sequential import AccuracyTest, Thresholds, Verdict, thresholds
 from fedvm.encoding.spec import TensorSpec, VectorSpec
+from fedvm.encoding.submissions import is_submission, parse_submission, submission_bytes
 from fedvm.encoding.trees import (
     AGGREGATE,
     MODEL,
@@ -69,6 +71,10 @@ __all__ = [
     "PlainTree",
     "ProofError",
     "RangeError",
+    "Received",
+    "Record",
+    "RecordTree",
+    "Rollup",
     "Rules",
     "Sample",
     "SamplePool",
@@ -93,16 +99,21 @@ __all__ = [
     "fold",
     "int32_from_bytes",
     "int64_from_bytes",
+    "is_submission",
     "max_sum_squares",
     "model_root",
     "model_tree",
     "open_plain",
     "open_update",
+    "parse_submission",
     "quantize_model",
     "quantize_update",
+    "record_tree",
     "recover_signer",
+    "roll_up",
     "sample_root",
     "sign_update",
+    "submission_bytes",
     "subtotal",
     "sum_squares",
     "thresholds",

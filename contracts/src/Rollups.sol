@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
+import {Court} from "./Court.sol";
+import {CommitmentProof, Fraud, UpdateNode} from "./interfaces/ICourt.sol";
+import {IFederation} from "./interfaces/IFederation.sol";
+import {IRollups, RollupNode} from "./interfaces/IRollups.sol";
+import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
+import {MerklePath} from "./libraries/MerklePath.sol";
+import {SumNode} from "./libraries/MerkleSumTree.sol";
+import {Record, RecordProof, RecordTree} from "./libraries/RecordTree.sol";
+import {Rollup, RollupLib, RollupSummary} from "./libraries/RollupLib.sol";
+import {Round} from "./libraries/RoundLib.sol";
+import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
+import {SubmissionCode} from "./libraries/SubmissionCode.sol";
+import {UpdateNodes} from "./libraries/UpdateNodes.sol";
+import {Submission} from "./libraries/UpdateTypes.sol";
+
+/// @title Rollups
+/// @notice The roll-ups of one federation, and fraud proofs about them; see `IRollups`.
+/// @dev Deployed once and cloned by `FederationFactory`.
+contract Rollups is IRollups, Court, Initializable {
+    using RollupLib for Rollup;
+    using RulesLib for Rules;
+
+    RollupSummary private _latest;
+
+    /// @notice Makes what clones run; itself it can never be initialised.
+    constructor() {
+        _disableInitializers();
+    }
+
+    /// @inheritdoc IRollups
+    function initialize(IFederation federation_, uint64 elements_) external initializer {
+        federation = federation_;
+        elements = elements_;
+    }
+
+    /// @inheritdoc IRollups
+    // What is called back is the federation, which calls nobody.
+    // slither-disable-next-line reentrancy-benign,reentrancy-events
+    function submit(uint64 roundId, Rollup calldata rollup) external {
+        require(msg.sender == federation.coordinator(), IFederation.NotCoordinator(msg.sender));
+        (uint64 openedAt, uint64 deadline) =
+            federation.rollUp(roundId, rollup.accepted, rollup.totalWeight, rollup.peaks);
+        rollup.validate(openedAt, deadline, block.timestamp);
+        _latest = rollup.summary(roundId);
+        emit RollupSubmitted(
+            roundId,
+            rollup.recordsRoot,
+            rollup.records,
+            rollup.accepted,
+            rollup.totalWeight,
+            rollup.judgedAt,
+            rollup.peaks,
+            rollup.cid
+        );
+    }
+
+    /// @inheritdoc IRollups
+    function latest() external view returns (RollupSummary memory) {
+        return _latest;
+    }
+
+    /// @inheritdoc IRollups
+    function proveWrongRecord(
+        uint64 roundId,
+        RecordProof calldata proof,
+        Submission calldata submission,
+        bytes32
+    ) external {
+        (Round memory round, RollupSummary memory rollup) = _open(roundId);
+        Record calldata record = proof.record;
+        _requireRecord(rollup, proof);
+        _requireSubmission(record, submission);
+        Rules memory rules = federation.rules();
+        Refusal reason = _refusal(roundId, round, rollup, rules, record, submission);
+        uint32 weight =
+            reason == Refusal.None ? RulesLib.weight(submission.update.examples, rules.maxWeight()) : 0;
+        require(record.reason != uint8(reason) || record.weight != weight, NoFraud());
+        _fail(roundId, round.attempt, Fraud.WrongRecord);
+    }
+
+    /// @inheritdoc IRollups
+    function proveMalformedSubmission(
+        uint64 roundId,
+        RecordProof calldata proof,
+        bytes calldata preimage,
+        bytes32
+    ) external {
+        (Round memory round, RollupSummary memory rollup) = _open(roundId);
+        _requireRecord(rollup, proof);
+        require(keccak256(preimage) == proof.record.submission, NotPartOf("submission"));
+        require(!SubmissionCode.isWellFormed(preimage), NoFraud());
+        _fail(roundId, round.attempt, Fraud.WrongRecord);
+    }
+
+    /// @inheritdoc IRollups
+    function proveWrongSequence(
+        uint64 roundId,
+        RecordProof calldata before,
+        RecordProof calldata proof,
+        bytes32
+    ) external {
+        (Round memory round, RollupSummary memory rollup) = _open(roundId);
+        _requireRecord(rollup, proof);
+        // All zeros, which is what the first record follows from.
+        // slither-disable-next-line uninitialized-local
+        Record memory previous;
+        if (proof.index > 0) {
+            require(before.index == proof.index - 1, NotPartOf("record before"));
+            _requireRecord(rollup, before);
+            previous = before.record;
+        }
+        Record calldata record = proof.record;
+        bool follows = RecordTree.follows(previous, record);
+        if (proof.index == rollup.records - 1) {
+            follows = follows && record.accepted == rollup.accepted && record.total == rollup.totalWeight;
+        }
+        require(!follows, NoFraud());
+        _fail(roundId, round.attempt, Fraud.WrongSequence);
+    }
+
+    /// @inheritdoc IRollups
+    function proveWrongCommitment(
+        uint64 roundId,
+        RecordProof calldata proof,
+        Submission calldata submission,
+        bytes32 leaf,
+        bytes32[] calldata siblings,
+        bytes32
+    ) external {
+        (Round memory round, RollupSummary memory rollup) = _open(roundId);
+        Record calldata record = proof.record;
+        _requireRecord(rollup, proof);
+        _requireSubmission(record, submission);
+        // One that counts for nothing has no place in the range; that its totals say so is a wrong sequence.
+        require(record.reason == uint8(Refusal.None) && record.accepted > 0, NotPartOf("commitments"));
+        _requireAt(rollup.accepted, record.accepted - 1, leaf, siblings);
+        Commitment memory commitment = Commitment(
+            record.member, record.weight, submission.update.updateRoot, submission.update.sumSquares
+        );
+        require(leaf != CommitmentTree.leafHash(commitment), NoFraud());
+        _fail(roundId, round.attempt, Fraud.WrongCommitment);
+    }
+
+    /// @inheritdoc IRollups
+    function proveMalformedRollup(uint64 roundId, RollupNode calldata node, bytes32) external {
+        (Round memory round, RollupSummary memory rollup) = _open(roundId);
+        uint256 depth = node.siblings.length;
+        uint256 height = node.isOfRange ? node.peak : MerklePath.height(rollup.records);
+        require(depth <= height && node.position >> depth == 0, NotPartOf("roll-up"));
+        bytes32 hash = node.preimage.length == 0 ? node.hash : keccak256(node.preimage);
+        bytes32 root = rollup.recordsRoot;
+        if (node.isOfRange) {
+            require((rollup.accepted >> height) & 1 == 1, NotPartOf("roll-up"));
+            root = federation.commitmentPeak(height);
+        }
+        uint8 kind = node.isOfRange ? CommitmentTree.NODE : RecordTree.NODE;
+        require(MerklePath.climb(kind, hash, node.position, node.siblings) == root, NotPartOf("roll-up"));
+        bool wellFormed = depth < height
+            ? node.preimage.length == 0 || _isNode(kind, node.preimage)
+            : node.isOfRange || _isRecordOrPadding(rollup.records, node);
+        require(!wellFormed, NoFraud());
+        _fail(roundId, round.attempt, Fraud.MalformedRollup);
+    }
+
+    /// @inheritdoc IRollups
+    function proveBadUpdate(
+        uint64 roundId,
+        CommitmentProof calldata accepted,
+        Submission calldata submission,
+        UpdateNode calldata node,
+        bytes32
+    ) external {
+        (Round memory round,) = _open(roundId);
+        _requireAccepted(round.accepted, accepted);
+        Commitment calldata commitment = accepted.commitment;
+        // The range is only stated: a member answers for what it signed, not for what it is said to have signed.
+        require(
+            submission.update.updateRoot == commitment.updateRoot
+                && submission.update.sumSquares == commitment.sumSquares && submission.update.round == roundId
+                && _wasMember(roundId, commitment.member) && _signerOf(submission) == commitment.member,
+            NotPartOf("submission")
+        );
+        require(
+            UpdateNodes.leadsTo(elements, node, SumNode(commitment.updateRoot, commitment.sumSquares)),
+            NotPartOf("update")
+        );
+        require(!UpdateNodes.isWellFormed(_placeOf(roundId, commitment.member), node), NoFraud());
+        emit FraudProved(roundId, msg.sender, Fraud.BadUpdate, round.attempt);
+        federation.excludeUpdate(roundId, accepted.index, commitment.member, commitment.weight, msg.sender);
+    }
+
+    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed, and its roll-up.
+    function _open(uint64 roundId) private view returns (Round memory round, RollupSummary memory rollup) {
+        round = _begin(roundId);
+        require(round.rolledUp, NotPartOf("roll-up"));
+        rollup = _latest;
+    }
+
+    function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
+        emit FraudProved(roundId, msg.sender, fraud, attempt);
+        federation.rejectProposal(roundId, msg.sender);
+    }
+
+    function _requireRecord(RollupSummary memory rollup, RecordProof calldata proof) private pure {
+        require(RecordTree.holds(rollup.records, proof, rollup.recordsRoot), NotPartOf("records"));
+    }
+
+    function _requireSubmission(Record calldata record, Submission calldata submission) private pure {
+        require(
+            submission.member == record.member && SubmissionCode.isPlausible(submission)
+                && SubmissionCode.hash(submission) == record.submission,
+            NotPartOf("submission")
+        );
+    }
+
+    /// @dev Why the rules refuse an update. The rules stand still during a round; who leaves in it, or changes its stake, may
+    ///      have been seen as it was before or after: then the record is believed.
+    function _refusal(
+        uint64 roundId,
+        Round memory round,
+        RollupSummary memory rollup,
+        Rules memory rules,
+        Record calldata record,
+        Submission calldata submission
+    ) private view returns (Refusal) {
+        if (!_wasMember(roundId, record.member)) return Refusal.NotMember;
+        if (record.reason == uint8(Refusal.NotMember) && !federation.isMember(record.member)) {
+            return Refusal.NotMember;
+        }
+        if (_signerOf(submission) != record.member) return Refusal.BadSignature;
+        Expectation memory expected =
+            Expectation(roundId, federation.rulesHash(), round.baseRoot, round.deadline);
+        Refusal reason = rules.refusal(submission.update, expected, rollup.judgedAt);
+        if (reason != Refusal.None || _hadStake(round, record)) return reason;
+        return Refusal.StakeTooLow;
+    }
+
+    /// @dev Whether a member had the stake when its update was judged. Of a stake that changed within the round, nobody
+    ///      can tell what the coordinator saw: then the record is believed.
+    function _hadStake(Round memory round, Record calldata record) private view returns (bool) {
+        uint128 least = federation.security().stake;
+        if (least == 0) return true;
+        if (federation.stakeChangedAt(record.member) >= round.openedAt) {
+            return record.reason != uint8(Refusal.StakeTooLow);
+        }
+        return federation.stakeOf(record.member) >= least;
+    }
+
+    /// @dev Whether an account was a member when the round was opened: nobody joins during one.
+    function _wasMember(uint64 roundId, address account) private view returns (bool) {
+        return federation.isMember(account) || federation.leftIn(account) == roundId;
+    }
+
+    function _signerOf(Submission calldata submission) private view returns (address signer) {
+        // Why a recovery failed does not matter: it gives the zero address, which is never a member.
+        // slither-disable-next-line unused-return
+        (signer,,) = ECDSA.tryRecoverCalldata(federation.hashUpdate(submission.update), submission.signature);
+    }
+
+    function _isNode(uint8 kind, bytes calldata preimage) private pure returns (bool) {
+        return preimage.length == RecordTree.NODE_BYTES && uint8(preimage[0]) == kind;
+    }
+
+    /// @dev Of a leaf of the records' tree.
+    function _isRecordOrPadding(uint32 records, RollupNode calldata node) private pure returns (bool) {
+        if (node.position >= records) return node.preimage.length == 0 && node.hash == 0;
+        if (node.preimage.length == 0) return true;
+        return node.preimage.length == RecordTree.LEAF_BYTES && uint8(node.preimage[0]) == RecordTree.LEAF;
+    }
+}

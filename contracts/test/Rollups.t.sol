@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Fraud, ICourt, UpdateNode} from "../src/interfaces/ICourt.sol";
+import {IFederation} from "../src/interfaces/IFederation.sol";
+import {RollupNode} from "../src/interfaces/IRollups.sol";
+import {Commitment} from "../src/libraries/CommitmentTree.sol";
+import {SumNode} from "../src/libraries/MerkleSumTree.sol";
+import {RoundState} from "../src/libraries/RoundLib.sol";
+import {Refusal} from "../src/libraries/RulesLib.sol";
+import {Submission, Update} from "../src/libraries/UpdateTypes.sol";
+import {HashTree} from "./base/HashTree.sol";
+import {RollupFixture} from "./base/RollupFixture.sol";
+import {SumTree} from "./base/SumTree.sol";
+
+/// @notice Each proof against the lie it is for, and against a roll-up without one.
+contract RollupsTest is RollupFixture {
+    function test_findsNoFraudInAnHonestRollup() public {
+        begin();
+        rollUp();
+        propose(roundId);
+        for (uint32 i = 0; i < CLIENTS; ++i) {
+            expectNoFraud(wrongRecord(i));
+            expectNoFraud(malformedSubmission(i, bytesOf(received[i])));
+            expectNoFraud(wrongSequence(i));
+            expectNoFraud(malformed(recordNode(i, recordBytes(records[i]), 0)));
+        }
+        expectNoFraud(malformed(recordNode(5, "", 0)));
+        expectNoFraud(malformed(recordNode(5, "", HashTree.build(0x0d, new bytes32[](1))[0][0])));
+        bytes32[][] memory levels = recordLevels();
+        RollupNode memory top = recordNode(0, abi.encodePacked(uint8(0x0d), levels[2][0], levels[2][1]), 0);
+        top.siblings = new bytes32[](0);
+        expectNoFraud(malformed(top));
+        expectNoFraud(wrongCommitment(0, 0));
+        expectNoFraud(wrongCommitment(2, 1));
+        expectNoFraud(wrongCommitment(4, 2));
+        bytes32[][][] memory trees = rangeTrees();
+        expectNoFraud(malformed(rangeNode(1, abi.encodePacked(uint8(0x0b), trees[0][0][0], trees[0][0][1]))));
+        SumNode[][] memory sums = treeOf(2);
+        for (uint32 i = 0; i < 4; ++i) {
+            UpdateNode memory node = UpdateNode(i, "", sums[0][i].hash, sums[0][i].sum, SumTree.path(sums, i));
+            expectNoFraud(badUpdate(1, received[2], node));
+        }
+    }
+
+    function test_anHonestRollupBecomesFinal() public {
+        begin();
+        rollUp();
+        conclude(roundId);
+        vm.assertTrue(federation.round(roundId).state == RoundState.Final);
+        vm.assertEq(uint256(federation.round(roundId).accepted), 3);
+        vm.assertEq(uint256(federation.round(roundId).totalWeight), 100 + 102 + 400);
+    }
+
+    function test_provesThatARefusedUpdateCounts() public {
+        begin();
+        records[1].reason = 0;
+        records[1].weight = 1;
+        insertCommitment();
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(1));
+    }
+
+    function test_provesThatAnUpdateThatCountsIsRefused() public {
+        begin();
+        records[4].reason = uint8(Refusal.LossTooHigh);
+        records[4].weight = 0;
+        records[4].accepted -= 1;
+        records[4].total -= 400;
+        commitments.pop();
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    function test_provesAnotherReason() public {
+        begin();
+        records[3].reason = uint8(Refusal.NotMember);
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(3));
+    }
+
+    function test_provesAReasonThatIsNone() public {
+        begin();
+        records[3].reason = 255;
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(3));
+    }
+
+    function test_provesAWeightOverTheCap() public {
+        begin();
+        records[4].weight = 12_000;
+        records[4].total += 12_000 - 400;
+        commitments[2].weight = 12_000;
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    function test_provesAWeightOfARefusedUpdate() public {
+        begin();
+        records[3].weight = 7;
+        records[3].total += 7;
+        records[4].total += 7;
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(3));
+    }
+
+    function test_provesAnUpdateOfNoMember() public {
+        vm.prank(owner);
+        federation.removeMember(members[4]);
+        begin();
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    function test_provesAnUpdateOfAnotherRound() public {
+        begin();
+        Update memory update = updateOf(4);
+        update.round += 1;
+        replace(4, update);
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    function test_provesAnUpdateThatCameTooLate() public {
+        begin();
+        Update memory update = updateOf(4);
+        update.deadline = uint64(block.timestamp) - 1;
+        replace(4, update);
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    function test_provesAnUpdateWithoutStake() public {
+        vm.prank(members[4]);
+        federation.unstake();
+        vm.warp(block.timestamp + 1);
+        begin();
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    function test_provesThatAStakeWasThere() public {
+        begin();
+        records[4].reason = uint8(Refusal.StakeTooLow);
+        records[4].weight = 0;
+        records[4].accepted -= 1;
+        records[4].total -= 400;
+        commitments.pop();
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    /// @dev Whether the coordinator saw it before or after the change, nobody can tell.
+    function test_provesNothingOfAStakeThatChangedWithinTheRound() public {
+        begin();
+        vm.prank(members[4]);
+        federation.unstake();
+        rollUp();
+        propose(roundId);
+        expectNoFraud(wrongRecord(4));
+    }
+
+    function test_believesWhatIsSaidOfAMemberThatLeftWithinTheRound() public {
+        begin();
+        rollUp();
+        vm.prank(members[4]);
+        federation.quit();
+        propose(roundId);
+        expectNoFraud(wrongRecord(4));
+        vm.warp(federation.round(roundId).until + 1);
+        federation.finalizeRound(roundId);
+
+        begin();
+        rollUp();
+        rejects(Fraud.WrongRecord, wrongRecord(4));
+    }
+
+    function test_believesThatAMemberHadLeft() public {
+        begin();
+        records[4].reason = uint8(Refusal.NotMember);
+        records[4].weight = 0;
+        records[4].accepted -= 1;
+        records[4].total -= 400;
+        commitments.pop();
+        rollUp();
+        vm.prank(members[4]);
+        federation.quit();
+        propose(roundId);
+        expectNoFraud(wrongRecord(4));
+    }
+
+    function test_leavingSavesNoMemberFromItsBadUpdate() public {
+        signedTooMuch = 5;
+        begin();
+        rollUp();
+        vm.prank(members[2]);
+        federation.quit();
+        propose(roundId);
+        bytes memory call = badUpdate(1, received[2], tooMuch());
+        commitTo(challenger, call);
+        show(call);
+        vm.assertEq(federation.stakeOf(members[2]), 0);
+        vm.assertEq(federation.owed(challenger), STAKE / 2);
+    }
+
+    function test_provesSomethingThatIsNoSubmission() public {
+        begin();
+        bytes memory junk = bytes.concat(bytesOf(received[3]), new bytes(65));
+        records[3].submission = keccak256(junk);
+        rollUp();
+        rejects(Fraud.WrongRecord, malformedSubmission(3, junk));
+    }
+
+    function test_provesASubmissionOfAnotherKind() public {
+        begin();
+        bytes memory junk = bytesOf(received[3]);
+        junk[0] = 0x0f;
+        records[3].submission = keccak256(junk);
+        rollUp();
+        rejects(Fraud.WrongRecord, malformedSubmission(3, junk));
+    }
+
+    function test_provesAMemberTwice() public {
+        begin();
+        received[3].member = members[2];
+        records[3].member = members[2];
+        rollUp();
+        rejects(Fraud.WrongSequence, wrongSequence(3));
+    }
+
+    function test_provesAMemberOfZeros() public {
+        begin();
+        records[0].member = address(0);
+        rollUp();
+        rejects(Fraud.WrongSequence, wrongSequence(0));
+    }
+
+    function test_provesAWrongCount() public {
+        begin();
+        records[3].accepted += 1;
+        records[4].accepted += 1;
+        commitments.push(commitments[2]);
+        rollUp();
+        rejects(Fraud.WrongSequence, wrongSequence(3));
+    }
+
+    function test_provesAWrongFirstTotal() public {
+        begin();
+        for (uint256 i = 0; i < CLIENTS; ++i) {
+            records[i].total += 5;
+        }
+        rollUp();
+        rejects(Fraud.WrongSequence, wrongSequence(0));
+    }
+
+    function test_provesAWrongTotalAtTheEnd() public {
+        begin();
+        build();
+        stated.totalWeight -= 1;
+        submitStated();
+        rejects(Fraud.WrongSequence, wrongSequence(4));
+    }
+
+    function test_provesAWrongNumberAtTheEnd() public {
+        begin();
+        build();
+        stated.accepted = 2;
+        stated.peaks.pop();
+        submitStated();
+        rejects(Fraud.WrongSequence, wrongSequence(4));
+    }
+
+    function test_provesAnotherUpdateInTheRange() public {
+        begin();
+        commitments[1].updateRoot = keccak256("another update");
+        rollUp();
+        rejects(Fraud.WrongCommitment, wrongCommitment(2, 1));
+    }
+
+    function test_provesAnotherWeightInTheRange() public {
+        begin();
+        commitments[2].weight += 1;
+        rollUp();
+        rejects(Fraud.WrongCommitment, wrongCommitment(4, 2));
+    }
+
+    function test_provesAMalformedRecord() public {
+        begin();
+        bytes32[] memory leaves = recordLevels()[0];
+        bytes memory junk = abi.encodePacked(recordBytes(records[2]), uint8(0));
+        leaves[2] = keccak256(junk);
+        bytes32[][] memory levels = HashTree.build(0x0d, leaves);
+        build();
+        stated.recordsRoot = HashTree.rootOf(levels);
+        submitStated();
+        RollupNode memory node = RollupNode(false, 0, 2, junk, 0, HashTree.path(levels, 2));
+        rejects(Fraud.MalformedRollup, malformed(node));
+    }
+
+    function test_provesARecordInThePadding() public {
+        begin();
+        bytes32[] memory leaves = recordLevels()[0];
+        leaves[5] = keccak256(recordBytes(records[0]));
+        bytes32[][] memory levels = HashTree.build(0x0d, leaves);
+        build();
+        stated.recordsRoot = HashTree.rootOf(levels);
+        submitStated();
+        RollupNode memory node = RollupNode(false, 0, 5, "", leaves[5], HashTree.path(levels, 5));
+        rejects(Fraud.MalformedRollup, malformed(node));
+    }
+
+    function test_provesAMalformedNodeOfTheRecords() public {
+        begin();
+        build();
+        bytes memory junk = abi.encodePacked(uint8(0x0b), recordLevels()[2][0], recordLevels()[2][1]);
+        stated.recordsRoot = keccak256(junk);
+        submitStated();
+        RollupNode memory node = RollupNode(false, 0, 0, junk, 0, new bytes32[](0));
+        rejects(Fraud.MalformedRollup, malformed(node));
+    }
+
+    function test_provesAMalformedNodeOfTheRange() public {
+        begin();
+        build();
+        bytes memory junk = abi.encodePacked(uint8(0x0b), "short");
+        stated.peaks[0] = keccak256(junk);
+        submitStated();
+        rejects(Fraud.MalformedRollup, malformed(rangeNode(1, junk)));
+    }
+
+    function test_excludesWhatItsMemberSignedBadly() public {
+        signedTooMuch = 5;
+        begin();
+        rollUp();
+        propose(roundId);
+        bytes memory call = badUpdate(1, received[2], tooMuch());
+        commitTo(challenger, call);
+        vm.expectEmit();
+        emit ICourt.FraudProved(roundId, challenger, Fraud.BadUpdate, 1);
+        vm.expectEmit();
+        emit IFederation.UpdateExcluded(roundId, members[2], challenger, 1, 1, 102);
+        show(call);
+        vm.assertTrue(federation.round(roundId).state == RoundState.Submitted);
+        vm.assertEq(federation.stakeOf(members[2]), 0);
+        vm.assertEq(federation.owed(challenger), STAKE / 2);
+        vm.assertEq(federation.owed(coordinator), BOND);
+
+        // The stake it lost is no reason to say that it had none.
+        vm.prank(coordinator);
+        federation.propose(roundId, defaultProposal());
+        expectNoFraud(wrongRecord(2));
+    }
+
+    /// @dev A coordinator must not cost an honest member its stake by a commitment that this one never signed.
+    function test_noMemberAnswersForWhatItDidNotSign() public {
+        begin();
+        commitments[1].sumSquares += 5;
+        rollUp();
+        propose(roundId);
+        signedTooMuch = 5;
+        UpdateNode memory node = tooMuch();
+        expectRefused(badUpdate(1, received[2], node), "submission");
+        Update memory forged = updateOf(2);
+        expectRefused(
+            badUpdate(1, Submission(members[2], forged, signature(keys[0], forged)), node), "submission"
+        );
+        // In the other court the range alone would do: it is not heard there.
+        rejects(Fraud.WrongCommitment, wrongCommitment(2, 1));
+    }
+
+    function test_refusesProofsOfSomethingElse() public {
+        begin();
+        rollUp();
+        propose(roundId);
+        records[2].weight += 1;
+        expectRefused(wrongRecord(2), "records");
+        expectRefused(wrongSequence(2), "records");
+        records[2].weight -= 1;
+        received[2].update.examples += 1;
+        expectRefused(wrongRecord(2), "submission");
+        expectRefused(malformedSubmission(2, bytesOf(received[2])), "submission");
+        received[2].update.examples -= 1;
+        expectRefused(
+            abi.encodeCall(court.proveWrongSequence, (roundId, recordProof(1), recordProof(3), bytes32(0))),
+            "record before"
+        );
+        expectRefused(wrongCommitment(2, 0), "commitments");
+        expectRefused(wrongCommitment(3, 1), "commitments");
+        RollupNode memory node = recordNode(0, recordBytes(records[1]), 0);
+        expectRefused(malformed(node), "roll-up");
+        node = rangeNode(1, "node");
+        node.peak = 5;
+        expectRefused(malformed(node), "roll-up");
+        node = recordNode(8, "", 0);
+        expectRefused(malformed(node), "roll-up");
+    }
+
+    function test_hearsNothingOfRoundsWithoutARollup() public {
+        roundId = openRound();
+        Update memory update = updateOf(0);
+        Submission[] memory submissions = new Submission[](2);
+        submissions[0] = signed(0, update);
+        submissions[1] = signed(2, updateOf(2));
+        submit(roundId, submissions);
+        propose(roundId);
+        receive_(0, update, keys[0]);
+        judge();
+        expectRefused(wrongRecord(0), "roll-up");
+    }
+
+    function test_hearsNothingOfRoundsThatAreNotProposed() public {
+        begin();
+        records[3].reason = 255;
+        rollUp();
+        vm.assertEq(failureOf(wrongRecord(3)), abi.encodeWithSelector(ICourt.NotProposed.selector, roundId));
+    }
+
+    function expectNoFraud(bytes memory call) private {
+        vm.assertEq(failureOf(call), abi.encodeWithSelector(ICourt.NoFraud.selector));
+    }
+
+    function expectRefused(bytes memory call, string memory what) private {
+        vm.assertEq(failureOf(call), abi.encodeWithSelector(ICourt.NotPartOf.selector, what));
+    }
+
+    /// @dev The proof fails the round, and the bond of its proposal is lost.
+    function rejects(Fraud fraud, bytes memory call) private {
+        if (federation.round(roundId).state == RoundState.Open) propose(roundId);
+        commitTo(challenger, call);
+        vm.expectEmit();
+        emit ICourt.FraudProved(roundId, challenger, fraud, 1);
+        vm.expectEmit();
+        emit IFederation.ProposalRejected(roundId, challenger, 1);
+        show(call);
+        vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
+        vm.assertEq(federation.owed(challenger), BOND / 2);
+        vm.assertEq(federation.burnt(), BOND - BOND / 2);
+        vm.assertEq(federation.lockedBond(), 0);
+        vm.assertEq(federation.stakeOf(members[0]), STAKE);
+        vm.assertEq(uint256(openRound()), uint256(roundId) + 1);
+    }
+
+    /// @dev Update number 1 counts, with all that follows from it.
+    function insertCommitment() private {
+        for (uint256 i = 1; i < CLIENTS; ++i) {
+            records[i].accepted += 1;
+            records[i].total += 1;
+        }
+        Update memory update = received[1].update;
+        commitments.push(commitments[2]);
+        commitments[2] = commitments[1];
+        commitments[1] = Commitment(members[1], 1, update.updateRoot, update.sumSquares);
+    }
+
+    /// @dev Another update was received of a member that counts, as its last one.
+    function replace(uint256 index, Update memory update) private {
+        received[index] = signed(index, update);
+        records[index].submission = hashOf(received[index]);
+        commitments[2] = Commitment(members[index], 400, update.updateRoot, update.sumSquares);
+    }
+
+    /// @dev The top of update 2, which states more than its children add up to.
+    function tooMuch() private view returns (UpdateNode memory) {
+        SumNode[][] memory levels = treeOf(2);
+        bytes memory preimage = abi.encodePacked(
+            uint8(1), levels[1][0].hash, levels[1][0].sum, levels[1][1].hash, levels[1][1].sum
+        );
+        return UpdateNode(0, preimage, 0, commitments[1].sumSquares, new SumNode[](0));
+    }
+
+    function wrongRecord(uint32 index) private view returns (bytes memory) {
+        return abi.encodeCall(
+            court.proveWrongRecord, (roundId, recordProof(index), received[index], bytes32("salt"))
+        );
+    }
+
+    function malformedSubmission(uint32 index, bytes memory preimage) private view returns (bytes memory) {
+        return abi.encodeCall(
+            court.proveMalformedSubmission, (roundId, recordProof(index), preimage, bytes32("salt"))
+        );
+    }
+
+    function wrongSequence(uint32 index) private view returns (bytes memory) {
+        return abi.encodeCall(
+            court.proveWrongSequence,
+            (roundId, index == 0 ? noRecord() : recordProof(index - 1), recordProof(index), bytes32("salt"))
+        );
+    }
+
+    function wrongCommitment(uint32 index, uint32 place) private view returns (bytes memory) {
+        return abi.encodeCall(
+            court.proveWrongCommitment,
+            (
+                roundId,
+                recordProof(index),
+                received[index],
+                commitmentHash(commitments[place]),
+                rangePath(place),
+                bytes32("salt")
+            )
+        );
+    }
+
+    function malformed(RollupNode memory node) private view returns (bytes memory) {
+        return abi.encodeCall(court.proveMalformedRollup, (roundId, node, bytes32("salt")));
+    }
+
+    function recordNode(uint32 index, bytes memory preimage, bytes32 hash)
+        private
+        view
+        returns (RollupNode memory)
+    {
+        return RollupNode(false, 0, index, preimage, hash, HashTree.path(recordLevels(), index % 8));
+    }
+
+    /// @dev The top of a peak.
+    function rangeNode(uint8 peak, bytes memory preimage) private pure returns (RollupNode memory) {
+        return RollupNode(true, peak, 0, preimage, 0, new bytes32[](0));
+    }
+
+    function badUpdate(uint32 index, Submission memory submission, UpdateNode memory node)
+        private
+        view
+        returns (bytes memory)
+    {
+        return abi.encodeCall(
+            court.proveBadUpdate, (roundId, commitmentProof(index), submission, node, bytes32("salt"))
+        );
+    }
+}
