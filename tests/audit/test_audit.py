@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import small_config, write_digits
+from small_run import GATE, small_config, write_digits
 
 from fedvm.audit.findings import CHECKS, AuditReport
 from fedvm.audit.replay import audit
@@ -22,7 +22,7 @@ from fedvm.store import Cid
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with two decisions on record."""
     out = tmp_path_factory.mktemp("audited") / "run"
-    run_all(small_config(write_digits(tmp_path_factory.mktemp("pictures") / "images"), out))
+    run_all(small_config(write_digits(tmp_path_factory.mktemp("pictures") / "images"), out, **GATE))
     with open_run(out, read_only=False) as run:
         assert run.chain is not None
         for value in (0, 200):
@@ -60,6 +60,8 @@ def test_an_honest_run_is_clean(recorded: Path) -> None:
     assert held["signature"] == held["update data"] == held["weight"] == held["norm"] == 6
     assert held["relay"] == 8  # the two refusals were right, too
     assert held["aggregate"] == held["quorum"] == 2 and held["decision"] == 2
+    assert report.gated and held["draw"] == held["sample"] + 1 == held["sample answer"] + 1 > 1
+    assert held["gate age"] == held["trial outcome"] == held["promotion"] == 1
     assert held["onnx weights"] == held["integer onnx"] == held["code hashes"] == 1
 
 
@@ -118,12 +120,19 @@ def test_altered_calibration_images_are_named(copy: Path) -> None:
         ("UpdateAccepted", 63, {"signature"}),  # the examples
         ("RoundFinal", 31, {"total weight"}),
         ("Decision", -1, {"decision"}),  # the last score
+        ("SampleAsked", 95, {"sample answer"}),  # the answer
+        ("TrialDrawn", 5, {"draw"}),  # the seed
+        ("TrialEnded", 63, {"trial outcome"}),  # right answers
+        ("GateFixed", 31, {"gate terms", "sample"}),  # the root
     ],
 )
 def test_forged_events_are_found(copy: Path, event: str, byte: int, expected: set[str]) -> None:
     """Whoever serves the chain may forge what it says happened; what was signed gives it away."""
     with open_run(copy) as run:
-        contract = run.service if event == "Decision" else run.federation
+        gate = run.model_service.gate()
+        assert gate is not None
+        homes = [run.federation, run.service, gate.contract]
+        contract = next(home for home in homes if any(entry.get("name") == event for entry in home.abi))
         topic = bytes.fromhex(contract.events[event]().topic.removeprefix("0x"))
     with sqlite3.connect(copy / "chain.sqlite") as connection:
         query = "SELECT block_number, log_index, data FROM logs WHERE topic0 = ? ORDER BY 1, 2"

@@ -47,6 +47,16 @@ def settings(digits: Path, out: Path) -> dict[str, Any]:
     }
 
 
+GATE = {
+    "gate__enabled": True,
+    "gate__samples": 40,
+    "gate__fail_accuracy": 0.02,
+    "gate__pass_accuracy": 0.3,
+    "gate__max_samples": 20,
+}
+"""A gate that a barely trained model passes: for `small_config`."""
+
+
 def small_config(digits: Path, out: Path, **overrides: Any) -> RunConfig:
     """The small run's configuration; overrides as `table__key=value`."""
     changes = {key.replace("__", "."): value for key, value in overrides.items()}

@@ -87,6 +87,7 @@ def test_the_directory_holds_what_the_architecture_says(finished: Finished) -> N
     assert json.loads((out / "report.json").read_text())["model"]["model_root"] == report.model.model_root
     page = (out / "report.html").read_text()
     assert report.chain.service in page and "NormTooLarge" in page
+    assert report.gate is None and "There is none." in page
     assert not list(out.rglob("*.partial"))
 
 

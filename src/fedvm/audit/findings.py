@@ -63,6 +63,7 @@ class AuditReport:
     aggregation: str
     passed: dict[str, int]
     findings: tuple[Finding, ...]
+    gated: bool | None = None  # whether versions had to pass a gate to serve; None without a service
 
     @property
     def clean(self) -> bool:
@@ -112,5 +113,12 @@ CHECKS: dict[str, str] = {
     "integer onnx": "compiling again gives the registered integer ONNX digest",
     "code hashes": "compiling again gives the registered code hashes",
     "code on chain": "the chain holds the code that was registered",
+    "gate terms": "the gate's integers follow from its terms, which never change",
+    "gate age": "the validation set was committed to before the federation's first round",
+    "draw": "which samples were asked follows from the hash of a block after the registration",
+    "sample": "each revealed sample is in the validation set, at the index that was drawn",
+    "sample answer": "a sample's recorded answers are what the versions' code gives",
+    "trial outcome": "how a trial ended follows from its answers",
+    "promotion": "only versions serve that passed the gate",
     "decision": "a recorded decision's scores are what its version's code gives for its input",
 }

@@ -10,6 +10,7 @@ from web3 import Web3
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.decisions import replay_decisions
 from fedvm.audit.findings import AuditReport, Ledger
+from fedvm.audit.gate import GateReplay
 from fedvm.audit.rounds import FederationReplay, FinalRound
 from fedvm.audit.versions import VersionReplay
 from fedvm.chain.federation import FederationContract
@@ -37,16 +38,22 @@ def audit(
     reader, ledger = ChainReader(w3), Ledger()
     tell = progress or (lambda what, done, total: None)
     finals: dict[str, dict[int, FinalRound]] = {}
-    aggregation = ""
+    openings: dict[str, int] = {}
+    aggregation, gated = "", None
     if federation is not None:
         rounds = FederationReplay(reader, FederationContract(w3, federation), store, ledger)
         rounds.run(first_block, partial(tell, "federation's events"))
         finals[federation.lower()] = rounds.finals
+        if rounds.first_opened is not None:
+            openings[federation.lower()] = rounds.first_opened
         aggregation = rounds.aggregation
     if service is not None:
         contract = ModelService(w3, service)
         versions = VersionReplay(reader, contract, store, ledger, finals)
         versions.run(first_block, partial(tell, "versions"))
+        gated = contract.gate() is not None
+        gate = GateReplay(reader, contract, ledger, openings, versions.served)
+        gate.run(first_block, partial(tell, "trials"))
         replay_decisions(contract, ledger, versions.served, first_block, partial(tell, "decisions"))
     return AuditReport(
         chain_id=reader.chain_id,
@@ -55,4 +62,5 @@ def audit(
         aggregation=aggregation,
         passed=dict(ledger.passed),
         findings=tuple(ledger.findings),
+        gated=gated,
     )

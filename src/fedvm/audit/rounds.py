@@ -97,6 +97,7 @@ class FederationReplay:
         self, reader: ChainReader, contract: FederationContract, store: ContentStore, ledger: Ledger
     ) -> None:
         self.finals: dict[int, FinalRound] = {}
+        self.first_opened: int | None = None  # Unix seconds of round 1
         self._reader, self._contract, self._store, self._ledger = reader, contract, store, ledger
         self._domain = Domain(reader.chain_id, contract.address)
         self._members: set[str] = set()
@@ -186,6 +187,8 @@ class FederationReplay:
         self._model = self._load_model(event.model_cid, event.model_root, place)
 
     def _on_opened(self, event: RoundOpened) -> None:
+        if self.first_opened is None:
+            self.first_opened = self._reader.time(event.at.block_number)
         types = ["uint256", "address", "uint64", "bytes32"]
         values = [self._reader.chain_id, self._contract.address, event.round, event.base_root]
         deadline = self._reader.time(event.at.block_number) + self.rules.round_seconds

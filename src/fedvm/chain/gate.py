@@ -217,9 +217,15 @@ class PromotionGate:
         """Draw the pending trial's samples by its block's hash (anyone)."""
         return self._send(account, "draw")
 
-    def run_samples(self, account: LocalAccount, samples: Sequence[OpenedSample]) -> Receipt:
-        """Ask the pending trial's version about its next samples, in the order of the draw (anyone)."""
-        return self._send(account, "runSamples", list(samples))
+    def run_samples(
+        self, account: LocalAccount, samples: Sequence[OpenedSample], *, gas: int | None = None
+    ) -> Receipt:
+        """Ask the pending trial's version about its next samples, in the order of the draw (anyone).
+
+        gas: limit for the transaction, where the caller knows better than an estimate that runs all of it again and
+        again.
+        """
+        return self._send(account, "runSamples", list(samples), gas=gas)
 
     def lapse(self, account: LocalAccount) -> Receipt:
         """End the pending trial, whose draw or time is missed (anyone)."""
@@ -245,11 +251,14 @@ class PromotionGate:
         """The gate's events in a transaction."""
         return tuple(_typed(event) for event in self._events.decode(receipt.raw["logs"]))
 
-    def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
-        data = self.contract.encode_abi(function, args=list(arguments))
-        return self.sender.send(
-            account, {"to": self.contract.address, "data": data}, action=f"PromotionGate.{function}"
-        )
+    def _send(self, account: LocalAccount, function: str, *arguments: Any, gas: int | None = None) -> Receipt:
+        transaction: Any = {
+            "to": self.contract.address,
+            "data": self.contract.encode_abi(function, args=list(arguments)),
+        }
+        if gas is not None:
+            transaction["gas"] = gas
+        return self.sender.send(account, transaction, action=f"PromotionGate.{function}")
 
 
 def replayed_pool(samples: int, events: Iterator[GateEvent]) -> SamplePool:

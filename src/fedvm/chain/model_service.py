@@ -133,12 +133,14 @@ class ModelService:
         assert receipt.contract_address is not None
         return cls(w3, receipt.contract_address, sender=sender), receipt
 
-    def register(self, account: LocalAccount, version: Version) -> tuple[VersionRegistered, Receipt]:
+    def register(
+        self, account: LocalAccount, version: Version, *, gas: int | None = None
+    ) -> tuple[VersionRegistered, Receipt]:
         """Register ``version`` (owner). Without a gate it serves from now on, with one its trial begins: then the
-        gate's bond is sent along."""
+        gate's bond is sent along. gas: limit for the transaction, estimated if None."""
         gate = self.gate()
         bond = 0 if gate is None else gate.terms().bond
-        receipt = self._send(account, "register", version.as_tuple(), value=bond)
+        receipt = self._send(account, "register", version.as_tuple(), value=bond, gas=gas)
         (event,) = (e for e in self._events.decode(receipt.raw["logs"]) if e.name == "VersionRegistered")
         return _registered(event), receipt
 
@@ -276,9 +278,18 @@ class ModelService:
         events = self._events.decode(receipt.raw["logs"])
         return tuple(_decision(event) for event in events if event.name == "Decision"), receipt
 
-    def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
+    def _send(
+        self,
+        account: LocalAccount,
+        function: str,
+        *arguments: Any,
+        value: int = 0,
+        gas: int | None = None,
+    ) -> Receipt:
         data = self.contract.encode_abi(function, args=list(arguments))
         transaction: Any = {"to": self.contract.address, "data": data, "value": value}
+        if gas is not None:
+            transaction["gas"] = gas
         return self.sender.send(account, transaction, action=f"ModelService.{function}")
 
 

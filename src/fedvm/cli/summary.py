@@ -28,6 +28,7 @@ def print_summary(report: RunReport, directory: Path) -> None:
     if report.baseline is not None:
         table.add_row("baseline, all data in one place", f"{report.baseline.all_data[-1]:.1%}")
         table.add_row("baseline, one client alone", f"{report.baseline.one_client[-1]:.1%}")
+    table.add_row("gate", _gate(report))
     table.add_row("gas, one prediction", f"[bold]{gas.predict:,}[/]")
     table.add_row("gas, deploying the program", f"{gas.program_deploy:,} in {len(model.parts)} contracts")
     table.add_row("gas, all rounds", f"{gas.rounds:,}")
@@ -45,6 +46,16 @@ def print_summary(report: RunReport, directory: Path) -> None:
     console.print(
         f"\nOpen [bold]{run}/report.html[/]. Then: "
         f"fedvm predict {escape(str(sample))} --run {run} · fedvm audit --run {run}"
+    )
+
+
+def _gate(report: RunReport) -> str:
+    gate = report.gate
+    if gate is None:
+        return "[yellow]none[/]: the version serves because its owner registered it"
+    return (
+        f"[green]passed[/], {gate.right} of {gate.asked} drawn samples right "
+        f"({gate.fail_accuracy:.0%} would pass with probability {gate.alpha:.1%} at most)"
     )
 
 

@@ -6,6 +6,7 @@ the TOML text and turns pydantic's findings into messages naming the key, its li
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -273,6 +274,47 @@ class CompilerTable(Table):
     calibration_images: int = Field(default=256, ge=1, le=10_000)
 
 
+class GateTable(Table):
+    """What a version must pass on chain before it serves (see `docs/protocol.md`, section 9).
+
+    enabled: without a gate the owner's registration suffices. samples: validation images, drawn from the training
+    split before it is dealt out, so that no client holds them; their root is fixed before the first round.
+    fail_accuracy: an accuracy that passes with probability alpha at most; pass_accuracy: one that fails with
+    probability beta at most before max_samples are asked. margin: how many samples more a version may alone get wrong
+    than the serving one. attempts: trials of one round's model. sample_gas: for one answer; trial_seconds: from the
+    draw on; bond: in wei, burnt when a version does not pass.
+    """
+
+    enabled: bool = False
+    samples: int = Field(default=240, ge=2, lt=2**32)
+    fail_accuracy: float = Field(default=0.8, gt=0, lt=1)
+    pass_accuracy: float = Field(default=0.93, gt=0, lt=1)
+    alpha: float = Field(default=0.01, ge=1e-6, lt=1)
+    beta: float = Field(default=0.001, ge=1e-6, lt=1)
+    max_samples: int = Field(default=120, ge=1, lt=2**32)
+    margin: int = Field(default=3, ge=0, lt=2**32)
+    attempts: int = Field(default=3, ge=1, lt=2**32)
+    sample_gas: int = Field(default=5_000_000, ge=10_000, lt=2**63)
+    trial_seconds: int = Field(default=7 * 86_400, ge=60, le=30 * 86_400)
+    bond: int = Field(default=10**16, ge=0, lt=2**96)
+
+    @model_validator(mode="after")
+    def _can_be_passed(self) -> Self:
+        if self.pass_accuracy - self.fail_accuracy < 1e-6:
+            raise ValueError(
+                f"pass_accuracy = {self.pass_accuracy} must be above fail_accuracy = {self.fail_accuracy}: raise it"
+            )
+        fewest = math.ceil(-math.log(self.alpha) / math.log(self.pass_accuracy / self.fail_accuracy))
+        if fewest > self.max_samples:
+            raise ValueError(
+                f"max_samples = {self.max_samples} are too few to pass: {fewest} right answers in a row do; raise it, "
+                "or the distance between fail_accuracy and pass_accuracy"
+            )
+        if self.max_samples > self.samples:
+            raise ValueError(f"max_samples = {self.max_samples} is above samples = {self.samples}: lower it")
+        return self
+
+
 class BaselineTable(Table):
     """Centralised training for comparison: one client's data alone, and everybody's data in one place."""
 
@@ -309,6 +351,7 @@ class RunConfig(Table):
     security: SecurityTable = SecurityTable()
     adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)
     compiler: CompilerTable = CompilerTable()
+    gate: GateTable = GateTable()
     baseline: BaselineTable = BaselineTable()
     evaluation: EvaluationTable = EvaluationTable()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.learning.data import ImageData, load_dataset
+from fedvm.learning.data import ImageData, Split, load_dataset
 from fedvm.learning.partition import Partition, Scheme, partition
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
@@ -21,12 +21,13 @@ class PreparedData:
 
     images: the data set, its training split without the calibration images; partitions: one a client, indices
     into that split, none where the clients have images of their own; calibration: uint8 `[N, C, H, W]`, public,
-    held by no client.
+    held by no client; validation: the gate's, which its custodian alone holds, empty without a gate.
     """
 
     images: ImageData
     partitions: tuple[Partition, ...]
     calibration: NDArray[np.uint8]
+    validation: Split
 
     def facts(self, config: RunConfig) -> DataFacts:
         """What the report says of the data."""
@@ -38,6 +39,7 @@ class PreparedData:
             train=len(self.images.train),
             calibration=len(self.calibration),
             test=len(self.images.test),
+            validation=len(self.validation),
             partition=how,
             client_examples=tuple(len(part.train_indices) for part in self.partitions),
         )
@@ -48,25 +50,28 @@ def prepare_data(config: RunConfig, *, deal_out: bool | None = None) -> Prepared
 
     deal_out: whether to deal the training images out; unless told, only where the clients are simulated, since
     those of a deployment have their own.
-    Raises what `fedvm.learning` raises for data that cannot be used, and ConfigError when the calibration
+    Raises what `fedvm.learning` raises for data that cannot be used, and ConfigError when calibration and gate
     would take more than half of the training images.
     """
     seed = config.run.seed
     data = load_dataset(config.data.dataset, config.data.path, seed=seed)
     wanted = config.compiler.calibration_images
-    if 2 * wanted > len(data.train):
+    guarded = config.gate.samples if config.gate.enabled else 0
+    if 2 * (wanted + guarded) > len(data.train):
+        gate = f" and gate.samples = {guarded} are" if guarded else " is"
         raise ConfigError(
-            f"compiler.calibration_images = {wanted} is more than half of the {len(data.train)} training "
+            f"compiler.calibration_images = {wanted}{gate} more than half of the {len(data.train)} training "
             "images: lower it"
         )
     order = np.random.default_rng((seed, 1)).permutation(len(data.train))
     calibration = data.train.take(np.sort(order[:wanted])).images
-    kept = replace(data, train=data.train.take(np.sort(order[wanted:])))
+    validation = data.train.take(np.sort(order[wanted : wanted + guarded]))
+    kept = replace(data, train=data.train.take(np.sort(order[wanted + guarded :])))
     scheme = Scheme(config.data.partition, alpha=config.data.alpha)
     if deal_out is None:
         deal_out = config.federation.engine != "deployment"
     dealt = partition(kept.train.labels, config.data.clients, scheme, seed=seed) if deal_out else ()
-    return PreparedData(kept, dealt, calibration)
+    return PreparedData(kept, dealt, calibration, validation)
 
 
 def _uses_alpha(config: RunConfig) -> bool:

@@ -67,6 +67,11 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def samples(self) -> Path:
+        """The validation set of the gate; its custodian's, not to be published."""
+        return self.path / "gate-samples.npz"
+
+    @property
     def images(self) -> Path:
         return self.path / "images"
 

@@ -15,5 +15,9 @@ class RunDirectoryError(UsageError):
     """The run directory is in use, not empty, or not a run directory."""
 
 
+class GateFailed(UsageError):
+    """The model did not pass the gate that its versions must pass to serve."""
+
+
 class ImageError(UsageError):
     """The image cannot be read or does not fit the model's input."""

@@ -134,7 +134,8 @@ class FairnessFacts:
 class DataFacts:
     """The data set: shape (C, H, W), numbers of images, and examples each client trains on.
 
-    train: dealt out among the clients; calibration: public, for the compiler; test: held out.
+    train: dealt out among the clients; calibration: public, for the compiler; test: held out; validation: the
+    gate's, held by its custodian.
     """
 
     name: str
@@ -145,6 +146,7 @@ class DataFacts:
     test: int
     partition: str
     client_examples: tuple[int, ...]
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,41 @@ class GasFacts:
 
 
 @dataclass(frozen=True)
+class ClassTrial:
+    """Samples of a class that a version was asked in its trial, and those it got right."""
+
+    name: str
+    asked: int
+    right: int
+
+
+@dataclass(frozen=True)
+class GateFacts:
+    """The trial that the served version passed on chain. Accuracies and probabilities are shares (0 … 1).
+
+    better, worse: samples that this version alone, or the one that served before alone, got right (0 where none
+    served); gas: of the draw and of all samples; bond in wei.
+    """
+
+    address: str
+    samples_root: str
+    samples: int
+    remaining: int
+    fail_accuracy: float
+    pass_accuracy: float
+    alpha: float
+    beta: float
+    asked: int
+    right: int
+    better: int
+    worse: int
+    bond: int
+    gas: int
+    transactions: int
+    classes: tuple[ClassTrial, ...]
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One held-out image as the contract saw it; image: its index in the test set."""
 
@@ -249,7 +286,8 @@ class EvaluationFacts:
 class RunReport:
     """Everything one run found; every figure in it was computed in that run. seconds: by step; aggregation: how
     updates became models, and whether that can be disputed on chain or is audit-only; stopped: why the run ended
-    before its last round, None if it did not."""
+    before its last round, None if it did not; gate: the trial that the served version passed, None where the owner's
+    registration sufficed."""
 
     fedvm: str
     name: str
@@ -266,6 +304,7 @@ class RunReport:
     seconds: Mapping[str, float]
     fairness: FairnessFacts | None = None
     stopped: str | None = None
+    gate: GateFacts | None = None
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, whole or not at all."""

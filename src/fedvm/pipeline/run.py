@@ -29,6 +29,7 @@ from fedvm.pipeline.directory import RunDirectory, write_atomically
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import Trained, federate
 from fedvm.pipeline.gas import read_gas
+from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
 from fedvm.pipeline.preflight import check_settings
 from fedvm.pipeline.report import ReportImages, png, render_report
 from fedvm.pipeline.results import (
@@ -42,6 +43,7 @@ from fedvm.pipeline.results import (
     RunReport,
 )
 from fedvm.pipeline.serve import Lineage, Served, serve, served_before
+from fedvm.pipeline.trial import Custodian, try_version
 from fedvm.store import Cid, ContentStore
 
 _PICTURES_PER_CLASS = 2
@@ -93,6 +95,14 @@ def _run(
     config: RunConfig, directory: RunDirectory, data: PreparedData, chain: EmbeddedChain, steps: _Steps
 ) -> RunReport:
     observer, store = steps.observer, ContentStore(directory.store)
+    owner, service, samples = chain.account("owner"), None, None
+    if config.gate.enabled:
+        with steps.step("gate", "Committing to the samples that versions will be tried on"):
+            samples = sample_tree(data.validation, owner)
+            save_samples(samples, directory)
+            service = gated_service(
+                chain.w3, owner, gate_terms(config.gate, samples, len(data.images.class_names))
+            )
     with steps.step("federation", f"Federating {config.federation.rounds} rounds under the contract's rules"):
         trained = federate(config, data, chain, store, directory, observer)
         if trained.stopped:
@@ -108,13 +118,26 @@ def _run(
     with steps.step("deploy", "Deploying the program and registering the version"):
         served = served_before(chain.w3, directory) or serve(
             chain.w3,
-            chain.account("owner"),
+            owner,
             built.compiled,
             built.onnx_cid,
             directory,
             Lineage(trained.contract.address, trained.round, trained.model_root),
             lambda done, total: observer.progress("transactions", done, total),
+            service=service,
         )
+    trial = None
+    if samples is not None:
+        with steps.step("trial", "Trying the version on samples drawn after its registration"):
+            custodian = Custodian(owner, samples, first_block=0)
+            served, trial = try_version(
+                served,
+                custodian,
+                data.images.class_names,
+                lambda: chain.advance_time(0),
+                lambda done, total: observer.progress("samples", done, total),
+            )
+            observer.note(f"{trial.right} of {trial.asked} right: the version serves")
     with steps.step("check", "Asking the contract about held-out images"):
         checked = check_predictions(
             data.images,
@@ -142,6 +165,7 @@ def _run(
         seconds=steps.seconds,
         fairness=fairness,
         stopped=trained.stopped,
+        gate=trial,
     )
     with steps.step("report", "Writing the report"):
         page = render_report(report, ReportImages(_pictures(data), checked.images))
@@ -175,7 +199,10 @@ def _file_name(label: str) -> str:
 
 
 def _describe(data: PreparedData) -> str:
-    public = f"{len(data.calibration)} public images for the compiler, {len(data.images.test):,} held out"
+    gate = f"{len(data.validation)} for the gate, " if len(data.validation) else ""
+    public = (
+        f"{len(data.calibration)} public images for the compiler, {gate}{len(data.images.test):,} held out"
+    )
     if not data.partitions:
         return f"{public}; the clients have their own"
     sizes = [len(part.train_indices) for part in data.partitions]

@@ -55,6 +55,10 @@ def audit(
         console.print(table)
         if report.aggregation:
             console.print(f"[dim]aggregation:[/] {escape(report.aggregation)}")
+        if report.gated is False:
+            console.print(
+                "[yellow]No gate[/]: versions serve because their owner registered them, whatever their accuracy."
+            )
         for finding in report.findings:
             console.print(f"[bold red]✗ {finding.check}[/]  {escape(str(finding.place))}")
             console.print(f"  {escape(finding.message)}")

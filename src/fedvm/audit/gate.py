@@ -1,0 +1,220 @@
+"""Replays a service's gate: its root's age, each draw, each sample's answer, each outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_hash.auto import keccak
+
+from fedvm.audit.chain_reader import ChainReader
+from fedvm.audit.findings import Ledger, Place
+from fedvm.audit.versions import ServedVersion
+from fedvm.chain.gate import (
+    NO_ANSWER,
+    GateEvent,
+    GateFixed,
+    SampleAsked,
+    TrialDrawn,
+    TrialEnded,
+    TrialOpened,
+    TrialState,
+)
+from fedvm.chain.model_service import ModelService
+from fedvm.chain.revm import CLASSIFY, RevmProgram, encode_call
+from fedvm.encoding import RangeError, Sample, SamplePool, Verdict, sample_root, thresholds
+
+
+@dataclass
+class _Trial:
+    opened: TrialOpened
+    seed: bytes = b""
+    asked: int = 0
+    right: int = 0
+    better: int = 0
+    worse: int = 0
+
+
+@dataclass
+class GateReplay:
+    """Replays the gate of `service` into `ledger`, if it has one.
+
+    first_openings: when the first round of each audited federation was opened (Unix seconds), by its lower-case
+    address; served: the versions whose code can be run, by number.
+    """
+
+    reader: ChainReader
+    service: ModelService
+    ledger: Ledger
+    first_openings: Mapping[str, int]
+    served: Mapping[int, ServedVersion]
+    _fixed: GateFixed | None = None
+    _pool: SamplePool = field(default_factory=lambda: SamplePool(0))
+    _trials: dict[int, _Trial] = field(default_factory=dict)
+    _programs: dict[int, RevmProgram] = field(default_factory=dict)
+    _passed: set[int] = field(default_factory=set)
+    _given: dict[str, Iterator[Any]] = field(default_factory=dict)
+
+    def run(self, first_block: int, progress: Callable[[int, int], None] | None = None) -> None:
+        """Check everything from `first_block` on; `progress(done, events)`."""
+        gate = self.service.gate()
+        if gate is None:
+            return
+        self._address, self._terms, self._contract = gate.address, gate.terms(), gate.contract
+        events = list(gate.events(first=first_block))
+        for done, event in enumerate(events, start=1):
+            self._handle(event)
+            if progress:
+                progress(done, len(events))
+        for change in self.service.served(first=first_block):
+            self.ledger.check(
+                "promotion",
+                change.version in self._passed,
+                Place(version=change.version, tx=change.at.tx_hash),
+                "serves without having passed the gate",
+            )
+
+    def _handle(self, event: GateEvent) -> None:
+        match event:
+            case GateFixed():
+                self._on_fixed(event)
+            case TrialOpened():
+                self._trials[event.version] = _Trial(event)
+                self._check_age(event)
+            case TrialDrawn():
+                self._on_drawn(event)
+            case SampleAsked():
+                self._on_asked(event)
+            case TrialEnded():
+                self._on_ended(event)
+
+    def _on_fixed(self, event: GateFixed) -> None:
+        self._fixed = event
+        self._pool = SamplePool(event.terms.samples)
+        self.ledger.check(
+            "gate terms",
+            thresholds(event.terms.test) == event.thresholds and event.terms == self._terms,
+            Place(tx=event.at.tx_hash),
+            "the test's integers do not follow from its terms, or the contract holds other terms",
+        )
+
+    def _check_age(self, event: TrialOpened) -> None:
+        version = self.service.version(event.version)
+        if not version.has_lineage or self._fixed is None:
+            return
+        opened = self.first_openings.get(version.federation.lower())
+        fixed = self.reader.time(self._fixed.at.block_number)
+        self.ledger.check(
+            "gate age",
+            opened is not None and fixed < opened,
+            Place(version=event.version, tx=self._fixed.at.tx_hash),
+            "the validation set was not committed to before the federation's first round",
+        )
+
+    def _on_drawn(self, event: TrialDrawn) -> None:
+        trial = self._trials[event.version]
+        trial.seed = event.seed
+        words = (self.reader.block_hash(trial.opened.seed_block), bytes.fromhex(self._address[2:]))
+        preimage = words[0] + words[1].rjust(32, b"\0") + event.version.to_bytes(32)
+        self.ledger.check(
+            "draw",
+            keccak(preimage) == event.seed,
+            Place(version=event.version, tx=event.at.tx_hash),
+            f"the seed does not follow from the hash of block {trial.opened.seed_block}",
+        )
+
+    def _on_asked(self, event: SampleAsked) -> None:
+        trial, place = self._trials[event.version], Place(version=event.version, tx=event.at.tx_hash)
+        try:
+            index = self._pool.draw(trial.seed, event.number)
+        except RangeError:
+            index = -1
+        self.ledger.check(
+            "draw",
+            (event.index, event.number) == (index, trial.asked),
+            place,
+            f"sample {event.number} is number {event.index} of the set, the seed gives {index}",
+        )
+        trial.asked += 1
+        sample = self._sample(event)
+        if sample is not None:
+            answers = (event.answer, event.rival_answer)
+            expected = tuple(self._answer(number, sample) for number in (event.version, trial.opened.rival))
+            self.ledger.check(
+                "sample answer",
+                event.label == sample.label and answers == expected,
+                place,
+                f"sample {event.index}: recorded are the answers {answers}, running it again gives {expected}",
+            )
+        classes = self._fixed.terms.classes if self._fixed else 0
+        right = event.answer == event.label < classes
+        rival = event.rival_answer == event.label < classes
+        trial.right += right
+        if trial.opened.rival:
+            trial.better += right and not rival
+            trial.worse += rival and not right
+
+    def _sample(self, event: SampleAsked) -> Sample | None:
+        """What the transaction revealed, once it is seen to be of the set; None if it went through another
+        contract."""
+        tx_hash = event.at.tx_hash
+        if tx_hash not in self._given:
+            self._given[tx_hash] = iter(self._samples_in(tx_hash))
+        row = next(self._given[tx_hash], None)
+        if row is None or self._fixed is None:
+            return None
+        sample, terms = Sample(bytes(row["salt"]), row["label"], bytes(row["input"])), self._fixed.terms
+        siblings = [bytes(sibling) for sibling in row["siblings"]]
+        held = self.ledger.check(
+            "sample",
+            sample_root(terms.samples, event.index, sample, siblings) == terms.samples_root,
+            Place(version=event.version, tx=tx_hash),
+            f"what was asked as sample {event.index} is not in the validation set",
+        )
+        return sample if held else None
+
+    def _samples_in(self, tx_hash: str) -> Sequence[Any]:
+        try:
+            function, arguments = self._contract.decode_function_input(self.reader.calldata(tx_hash))
+        except ValueError:
+            return ()
+        return arguments["samples"] if function.fn_name == "runSamples" else ()
+
+    def _answer(self, version_id: int, sample: Sample) -> int:
+        version = self.served.get(version_id)
+        if version is None or self._fixed is None:
+            return NO_ANSWER
+        if version_id not in self._programs:
+            self._programs[version_id] = RevmProgram(version.codes, version.program)
+        result = self._programs[version_id].call(
+            encode_call(CLASSIFY, sample.input), gas=self._fixed.terms.sample_gas
+        )
+        word = int.from_bytes(result.output[:32])
+        return word if result.success and len(result.output) >= 32 and word < NO_ANSWER else NO_ANSWER
+
+    def _on_ended(self, event: TrialEnded) -> None:
+        trial = self._trials[event.version]
+        counts = (trial.asked, trial.right, trial.better, trial.worse)
+        stated = (event.asked, event.right, event.better, event.worse)
+        expected = self._outcome(trial)
+        lapsed = event.outcome is TrialState.LAPSED and expected is None
+        self.ledger.check(
+            "trial outcome",
+            counts == stated and (lapsed or event.outcome is expected),
+            Place(version=event.version, tx=event.at.tx_hash),
+            f"ended as {event.outcome.name.lower()} with asked, right, better, worse = {stated}; the answers "
+            f"make {counts}",
+        )
+        if event.outcome is TrialState.PASSED and expected is TrialState.PASSED:
+            self._passed.add(event.version)
+
+    def _outcome(self, trial: _Trial) -> TrialState | None:
+        """What the answers come to; None while they decide nothing."""
+        assert self._fixed is not None
+        terms, limits = self._fixed.terms, self._fixed.thresholds
+        verdict = limits.verdict(trial.asked, trial.right, terms.max_samples)
+        if trial.asked == 0 or verdict is Verdict.OPEN:
+            return None
+        keeps_up = trial.worse <= trial.better + terms.margin
+        return TrialState.PASSED if verdict is Verdict.PASSED and keeps_up else TrialState.FAILED

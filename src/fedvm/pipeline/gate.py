@@ -1,0 +1,95 @@
+"""The validation set of a run's promotion gate, and the service that is created with it before the first round."""
+
+from __future__ import annotations
+
+import hmac
+import io
+
+import numpy as np
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from web3.types import Nonce
+from web3.utils import get_create_address
+
+from fedvm.chain.factory import IMPLEMENTATIONS, FederationFactory
+from fedvm.chain.gate import GateTerms
+from fedvm.chain.model_service import ModelService
+from fedvm.encoding import AccuracyTest, Sample, SampleTree
+from fedvm.learning.data import Split
+from fedvm.pipeline.config import GateTable
+from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.errors import ConfigError
+
+_PPM = 1_000_000
+
+
+def sample_tree(validation: Split, owner: LocalAccount) -> SampleTree:
+    """The tree over validation images, salted by HMAC-SHA-256 of their numbers under the owner's key."""
+    return SampleTree(
+        tuple(
+            Sample(
+                hmac.digest(bytes(owner.key), b"FedVM sample" + number.to_bytes(4), "sha256"),
+                int(label),
+                image.tobytes(),
+            )
+            for number, (image, label) in enumerate(zip(validation.images, validation.labels, strict=True))
+        )
+    )
+
+
+def gate_terms(settings: GateTable, tree: SampleTree, classes: int) -> GateTerms:
+    """The gate's terms: `gate` of the configuration in the contract's units."""
+    return GateTerms(
+        samples_root=tree.root,
+        samples=len(tree.samples),
+        classes=classes,
+        test=AccuracyTest(
+            *(
+                round(share * _PPM)
+                for share in (
+                    settings.fail_accuracy,
+                    settings.pass_accuracy,
+                    settings.alpha,
+                    settings.beta,
+                )
+            )
+        ),
+        max_samples=settings.max_samples,
+        margin=settings.margin,
+        attempts=settings.attempts,
+        sample_gas=settings.sample_gas,
+        trial_seconds=settings.trial_seconds,
+        bond=settings.bond,
+    )
+
+
+def save_samples(tree: SampleTree, directory: RunDirectory) -> None:
+    """Write what the custodian keeps to itself: `inputs` uint8 `[N, bytes]`, `labels` and `salts` `[N, 32]`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        inputs=np.array([list(sample.input) for sample in tree.samples], dtype=np.uint8),
+        labels=np.array([sample.label for sample in tree.samples], dtype=np.int64),
+        salts=np.array([list(sample.salt) for sample in tree.samples], dtype=np.uint8),
+    )
+    write_atomically(directory.samples, buffer.getvalue())
+
+
+def gated_service(w3: Web3, owner: LocalAccount, terms: GateTerms) -> ModelService:
+    """The service with this gate, created now, or by an earlier start of the same run.
+
+    It is what the owner of an embedded chain creates after the factory, so that its address is known beforehand.
+    Raises ConfigError when the service there has another gate.
+    """
+    FederationFactory.deploy_first(w3, owner)
+    address = get_create_address(owner.address, Nonce(len(IMPLEMENTATIONS) + 1))
+    if not w3.eth.get_code(address):
+        return ModelService.deploy(w3, owner, gate=terms)[0]
+    service = ModelService(w3, address)
+    gate = service.gate()
+    if gate is None or gate.terms() != terms:
+        raise ConfigError(
+            f"the service {address} was created with another gate: did the data set change since the run began? "
+            "Begin a new run with another --out."
+        )
+    return service

@@ -1,0 +1,165 @@
+"""The trial that a registered version must pass: drawn, asked sample by sample, and told class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+
+from fedvm.chain.gate import (
+    SEED_WINDOW,
+    OpenedSample,
+    PromotionGate,
+    SampleAsked,
+    Trial,
+    TrialDrawn,
+    TrialState,
+)
+from fedvm.chain.model_service import ModelService, VersionRegistered
+from fedvm.chain.revm import CLASSIFY, RevmProgram, encode_call, intrinsic_gas
+from fedvm.encoding import SamplePool, SampleTree, Verdict
+from fedvm.encoding.sequential import PPM
+from fedvm.pipeline.errors import GateFailed
+from fedvm.pipeline.results import ClassTrial, GateFacts
+from fedvm.pipeline.serve import Served
+
+BATCH = 20
+_OVERHEAD_GAS, _SAMPLE_OVERHEAD_GAS, _BYTE_GAS = 1_000_000, 300_000, 100
+
+
+@dataclass(frozen=True)
+class Custodian:
+    """Who has the samples and pays for the trial; first_block: at or before the gate's creation."""
+
+    account: LocalAccount
+    samples: SampleTree
+    first_block: int
+
+
+def try_version(
+    served: Served,
+    custodian: Custodian,
+    class_names: tuple[str, ...],
+    pass_block: Callable[[], None],
+    progress: Callable[[int, int], None],
+) -> tuple[Served, GateFacts]:
+    """Have a gated service's version pass its trial, and tell of it. Raises what `pass_gate` raises."""
+    gate = served.service.gate()
+    if gate is None:
+        raise GateFailed("the service has no gate: create one with the gate's terms")
+    registered = pass_gate(served.service, gate, served.registered, custodian, pass_block, progress)
+    return replace(served, registered=registered), _facts(gate, registered.id, class_names)
+
+
+def _facts(gate: PromotionGate, version_id: int, class_names: tuple[str, ...]) -> GateFacts:
+    terms, trial = gate.terms(), gate.trial(version_id)
+    told = (TrialDrawn, SampleAsked)
+    transactions = {e.at.tx_hash for e in gate.events(told) if getattr(e, "version", None) == version_id}
+    receipts = [gate.w3.eth.get_transaction_receipt(HexBytes(tx_hash)) for tx_hash in transactions]
+    counts = gate.class_counts(version_id, terms.classes)
+    return GateFacts(
+        address=gate.address,
+        samples_root="0x" + terms.samples_root.hex(),
+        samples=terms.samples,
+        remaining=gate.samples_remaining(),
+        fail_accuracy=terms.test.fail_ppm / PPM,
+        pass_accuracy=terms.test.pass_ppm / PPM,
+        alpha=terms.test.alpha_ppm / PPM,
+        beta=terms.test.beta_ppm / PPM,
+        asked=trial.asked,
+        right=trial.right,
+        better=trial.better,
+        worse=trial.worse,
+        bond=trial.bond,
+        gas=sum(receipt["gasUsed"] for receipt in receipts),
+        transactions=len(receipts),
+        classes=tuple(
+            ClassTrial(name, count.asked, count.right)
+            for name, count in zip(class_names, counts, strict=True)
+        ),
+    )
+
+
+def pass_gate(
+    service: ModelService,
+    gate: PromotionGate,
+    registered: VersionRegistered,
+    custodian: Custodian,
+    pass_block: Callable[[], None],
+    progress: Callable[[int, int], None],
+) -> VersionRegistered:
+    """Bring the trial of a registered version to its end; the registration under which it passed.
+
+    Goes on where an earlier start ended. A trial that lapsed meanwhile is paid for again, while the gate's attempts
+    last. pass_block: lets a block come; progress: samples asked, and how many there are at most.
+    Raises GateFailed when the version fails, TransactionFailed when the chain refuses something.
+    """
+    while True:
+        trial = gate.trial(registered.id)
+        if trial.state is TrialState.PASSED:
+            return registered
+        if trial.state is TrialState.FAILED:
+            raise GateFailed(_failure(gate, registered.id, trial))
+        if trial.state is TrialState.LAPSED:
+            registered, _ = service.register(custodian.account, registered.version)
+        elif trial.state is TrialState.REGISTERED:
+            _draw(gate, trial, custodian.account, pass_block)
+        else:
+            _ask(service, gate, registered, trial, custodian, progress)
+
+
+def _draw(gate: PromotionGate, trial: Trial, account: LocalAccount, pass_block: Callable[[], None]) -> None:
+    while (head := gate.w3.eth.block_number) < trial.seed_block:
+        pass_block()
+    if head + 1 > trial.seed_block + SEED_WINDOW:
+        gate.lapse(account)
+    else:
+        gate.draw(account)
+
+
+def _ask(
+    service: ModelService,
+    gate: PromotionGate,
+    registered: VersionRegistered,
+    trial: Trial,
+    custodian: Custodian,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Run the next batch, up to the sample that decides; or let the trial lapse whose time is over."""
+    if gate.w3.eth.get_block("latest")["timestamp"] > trial.until:
+        gate.lapse(custodian.account)
+        return
+    terms, limits = gate.terms(), gate.thresholds()
+    programs = [_program(service, registered.id), *([_program(service, trial.rival)] if trial.rival else [])]
+    pool: SamplePool = gate.pool(custodian.first_block)
+    asked, right, gas = trial.asked, trial.right, _OVERHEAD_GAS + 2 * terms.sample_gas
+    batch: list[OpenedSample] = []
+    # What the contract will answer is known beforehand: no sample is revealed that does not count.
+    while len(batch) < BATCH and limits.verdict(asked, right, terms.max_samples) is Verdict.OPEN:
+        index = pool.draw(trial.seed, asked)
+        sample = custodian.samples.samples[index]
+        call = encode_call(CLASSIFY, sample.input)
+        answers = [program.call(call, gas=terms.sample_gas) for program in programs]
+        batch.append(custodian.samples.opened(index))
+        right += answers[0].success and int.from_bytes(answers[0].output[:32]) == sample.label
+        asked += 1
+        gas += intrinsic_gas(call) + _SAMPLE_OVERHEAD_GAS + _BYTE_GAS * len(call)
+        gas += sum(answer.gas_used if answer.success else terms.sample_gas for answer in answers)
+    gate.run_samples(custodian.account, batch, gas=None if gate.sender.network.is_filecoin else gas)
+    progress(asked, terms.max_samples)
+
+
+def _program(service: ModelService, version_id: int) -> RevmProgram:
+    return RevmProgram.from_chain(service.w3, [part.account for part in service.version(version_id).parts])
+
+
+def _failure(gate: PromotionGate, version_id: int, trial: Trial) -> str:
+    terms = gate.terms()
+    return (
+        f"version {version_id} did not pass the promotion gate: {trial.right} of {trial.asked} samples right (wanted: "
+        f"clearly more than {terms.test.fail_ppm / 10_000:g} %), {trial.worse} that the serving version alone "
+        f"got right against {trial.better}. It does not serve and its bond is burnt. Train a better model in a new "
+        "run, or lower gate.fail_accuracy and gate.pass_accuracy there."
+    )
