@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove mutate-contracts lint format bench bench-compiler bench-contracts bench-accuracy bench-byzantine contracts artifacts clean
+.PHONY: help demo test test-all prove mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-byzantine contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -84,6 +84,9 @@ bench-compiler: $(VENV)/.dev contracts/node_modules/.installed ## Gas, accuracy 
 
 bench-contracts: $(VENV)/.dev ## Gas of rounds and disputes, and the share of lies that are caught
 	$(BIN)/python benchmarks/bench_contracts.py
+
+bench-federated: $(VENV)/.dev ## Time and memory of federated runs against Flower over Ray, with DATA=folder of CIFAR-10
+	$(BIN)/python benchmarks/bench_federated.py --data $(DATA)
 
 bench-accuracy: $(VENV)/.dev ## Test accuracy of the federated recipes, with DATA=folder of CIFAR-10; an hour, goes on when stopped
 	$(BIN)/python benchmarks/bench_accuracy.py --data $(DATA)

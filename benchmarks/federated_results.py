@@ -35,6 +35,12 @@ def merge(rows: Sequence[Row], path: Path = RESULTS) -> None:
         temporary.replace(path)
 
 
+def read(path: Path = RESULTS) -> list[Row]:
+    """All rows there are."""
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    return rows
+
+
 def machine() -> str:
     """Processor, system and versions."""
     return f"{processor_and_versions()}, PyTorch {torch.__version__}"

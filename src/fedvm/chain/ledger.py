@@ -90,13 +90,14 @@ class CallRequest:
 @dataclass(frozen=True)
 class CallOutcome:
     """``gas_used`` counts everything a transaction would pay before refunds; ``refund`` what it would get
-    back."""
+    back; ``made_calls`` whether the called contract called others."""
 
     succeeded: bool
     output: bytes
     gas_used: int
     refund: int
     error: str
+    made_calls: bool
 
 
 def base_fee(header: BlockHeaderAPI) -> int:
@@ -331,7 +332,9 @@ def _outcome(computation: ComputationAPI, gas: int) -> CallOutcome:
     output = computation.output if error is None or reverted else b""
     text = "" if error is None else "execution reverted" if reverted else f"{type(error).__name__}: {error}"
     used = gas - computation.get_gas_remaining()
-    return CallOutcome(error is None, bytes(output), used, computation.get_gas_refund(), text)
+    return CallOutcome(
+        error is None, bytes(output), used, computation.get_gas_refund(), text, bool(computation.children)
+    )
 
 
 def _log_entry(row: tuple[Any, ...]) -> LogEntry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from eth_account import Account
@@ -15,6 +16,7 @@ from fedvm.encoding import (
     Rules,
     Update,
     UpdateContext,
+    int32_from_bytes,
     max_sum_squares,
     quantize_update,
     sign_update,
@@ -25,7 +27,7 @@ from fedvm.encoding.vector import IntVector
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.terms import RoundTerms
 from fedvm.store import Cid
-from fedvm.store.unixfs import blocks_of
+from fedvm.store.unixfs import cid_of
 
 PPM = 1_000_000
 NOT_ATTESTED_LOSS = 2**64 - 1  # the largest the field holds
@@ -89,10 +91,28 @@ class SignedUpdate:
         return SignedStatement(self.member, self.update, self.signature)
 
 
-def content_cid(vector: IntVector) -> Cid:
-    """The CID under which a store keeps the vector's bytes; clients state it and need no store."""
-    *_, root = blocks_of(to_bytes(vector))
-    return root.link.cid
+@dataclass(frozen=True)
+class Fingerprint:
+    """What identifies a vector in its place: root and Σd² of its sum tree, and the CID a store keeps it under."""
+
+    root: bytes
+    sum_squares: int
+    cid: Cid
+
+
+def fingerprint(vector: IntVector, context: UpdateContext) -> Fingerprint:
+    """Of an update, int32 (n,), in its place; clients state the CID and need no store.
+
+    Raises EncodingError if the vector cannot be encoded or `context` is of another size.
+    """
+    return _fingerprint(to_bytes(vector), context)
+
+
+@lru_cache(maxsize=1)
+def _fingerprint(data: bytes, context: UpdateContext) -> Fingerprint:
+    # Remembered because a process that simulates clients takes in, right after, what its client has committed to.
+    tree = update_tree(int32_from_bytes(data, len(data) // 4), context)
+    return Fingerprint(tree.root, tree.sum_squares, cid_of(data))
 
 
 def norm_bound(rules: Rules) -> float:
@@ -114,13 +134,13 @@ def commit(vector: IntVector, terms: RoundTerms, attestation: Attestation, priva
     Raises EncodingError if a stated value does not fit its field (a negative count of examples, say).
     """
     member = str(Account.from_key(private_key).address)
-    tree = update_tree(vector, _context(terms.chain_id, terms.federation, terms.round, member, vector))
+    own = fingerprint(vector, _context(terms.chain_id, terms.federation, terms.round, member, vector))
     update = Update(
         round=terms.round,
         rules_hash=terms.rules.digest(),
         base_root=terms.base_root,
-        update_root=tree.root,
-        sum_squares=tree.sum_squares,
+        update_root=own.root,
+        sum_squares=own.sum_squares,
         elements=int(vector.size),
         fraction_bits=terms.rules.fraction_bits,
         examples=attestation.examples,
@@ -129,7 +149,7 @@ def commit(vector: IntVector, terms: RoundTerms, attestation: Attestation, priva
         labels=attestation.labels or 0,
         epsilon_micros=attestation.epsilon_micros,
         deadline=terms.deadline,
-        cid=content_cid(vector).binary,
+        cid=own.cid.binary,
     )
     return SignedUpdate(member, vector, update, sign_update(update, terms.domain, private_key))
 
@@ -148,12 +168,12 @@ def check_commitment(signed: SignedUpdate, *, chain_id: int, federation: str) ->
         )
     context = _context(chain_id, federation, update.round, signed.member, signed.vector)
     try:
-        tree = update_tree(signed.vector, context)
+        found = fingerprint(signed.vector, context)
     except EncodingError as error:
         raise CommitmentError(f"the update of {signed.member} cannot be encoded: {error}") from error
-    if tree.root != update.update_root or tree.sum_squares != update.sum_squares:
+    if (found.root, found.sum_squares) != (update.update_root, update.sum_squares):
         raise CommitmentError(f"the update that {signed.member} sent is not the one it committed to")
-    if content_cid(signed.vector).binary != update.cid:
+    if found.cid.binary != update.cid:
         raise CommitmentError(f"the CID that {signed.member} states is not that of the update it sent")
 
 

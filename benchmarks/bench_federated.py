@@ -1,0 +1,247 @@
+"""What the in-process engine and accountability cost, against Flower's own simulation over Ray on this machine.
+
+    python benchmarks/bench_federated.py --data FOLDER [--rows ROW ...] [--runs FOLDER] [--quick]
+
+FOLDER holds CIFAR-10 as train.parquet and test.parquet. Every run is a process of its own, timed from its start to
+its exit; the sides of a comparison take turns, run the same ClientApp on the same images with one thread a client,
+two clients at a time, and the ratio is that of their medians. Runs are kept as they are made: a benchmark that was
+stopped goes on. Needs Ray (`fedvm[simulation]`). About ten minutes on two cores.
+
+Rows go into benchmarks/results/federated.json beside those of other benchmarks, and into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from compiler_bench.rows import markdown_table
+from federated_bench.data import prepare
+from federated_bench.measurements import Measured, Measurements
+from federated_bench.process import run
+from federated_results import RESULTS, Row, machine, merge, read
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "performance.md"
+_MARK = "<!-- bench_federated: results -->"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every side of a comparison does."""
+
+    clients: int
+    images: int
+    rounds: int
+    sampled: int | None = None
+
+    def arguments(self) -> list[str]:
+        """For `federated_bench.side`."""
+        named = {
+            "clients": self.clients,
+            "images": self.images,
+            "rounds": self.rounds,
+            "sampled": self.sampled,
+        }
+        return [
+            word for name, value in named.items() if value is not None for word in (f"--{name}", str(value))
+        ]
+
+
+SIXTEEN = Work(clients=16, images=3_125, rounds=5)
+THOUSAND = Work(clients=1_000, images=50, rounds=1)
+TEN_THOUSAND = Work(clients=10_000, images=50, rounds=1, sampled=100)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Makes runs, or finds them among those made before an interruption."""
+
+    folder: Path
+    source: Path
+    measurements: Measurements
+    quick: bool
+
+    def timed(self, side: str, work: Work, count: int) -> list[Measured]:
+        """`count` runs of a side."""
+        return [self.one(side, work, number) for number in range(1 if self.quick else count)]
+
+    def in_turns(self, sides: tuple[str, ...], work: Work, count: int) -> dict[str, list[Measured]]:
+        """`count` runs of each side, taking turns, so that a slower hour of the machine slows them all."""
+        for number in range(1 if self.quick else count):
+            for side in sides:
+                self.one(side, work, number)
+        return {side: self.timed(side, work, count) for side in sides}
+
+    def one(self, side: str, work: Work, number: int, *, memory: bool = False) -> Measured:
+        """Run `number` of a side."""
+        arguments = [side, *work.arguments(), "--data", str(self.folder / "cifar10")]
+        name = " ".join([side, *work.arguments(), "memory" if memory else "time", str(number)])
+
+        def make() -> Measured:
+            print(f"running {name}", file=sys.stderr, flush=True)
+            done = run("federated_bench.side", arguments, self.folder / "stderr.log", memory=memory)
+            return {"seconds": round(done.seconds, 2), "peak_mb": done.peak_mb, **done.output}
+
+        return self.measurements.get(name, make)
+
+
+def wall_ratio_16(bench: Bench) -> Row:
+    """The engine alone against Flower over Ray: whole processes."""
+    return _wall_ratio(bench, ("engine", "ray"), SIXTEEN, 3)
+
+
+def wall_ratio_1000(bench: Bench) -> Row:
+    """Likewise, with many small clients."""
+    return _wall_ratio(bench, ("engine", "ray"), THOUSAND, 2)
+
+
+def wall_ratio_1000_accountable(bench: Bench) -> Row:
+    """Many small clients with trees, signatures, submission and proposal on the chain, against plain Flower."""
+    return _wall_ratio(bench, ("accountable", "ray"), THOUSAND, 2)
+
+
+def memory_ratio_16(bench: Bench) -> Row:
+    """The largest sum of PSS over all processes."""
+    peaks = {side: bench.one(side, SIXTEEN, 0, memory=True)["peak_mb"] for side in ("engine", "ray")}
+    return {
+        "value": round(peaks["engine"] / peaks["ray"], 3),
+        "unit": "× Flower over Ray",
+        **{f"{side}_mb": round(peak) for side, peak in peaks.items()},
+    }
+
+
+def accountability_overhead_share(bench: Bench) -> Row:
+    """What commitments, signatures, trees and the chain add to a round of 16 clients on the same engine."""
+    runs = bench.in_turns(("accountable", "engine"), SIXTEEN, 3)
+    seconds = {side: statistics.median(one["round_seconds"] for one in made) for side, made in runs.items()}
+    share = seconds["accountable"] / seconds["engine"] - 1
+    return {
+        "value": round(100 * share, 1),
+        "unit": "% of a round",
+        **{f"{side}_round_s": value for side, value in seconds.items()},
+    }
+
+
+def clients_10000_peak_mb(bench: Bench) -> Row:
+    """A round of 100 sampled of 10,000 clients."""
+    done = bench.one("engine", TEN_THOUSAND, 0, memory=True)
+    return {"value": round(done["peak_mb"]), "unit": "MB", "engine_s": done["seconds"]}
+
+
+def cifar10_lenet_iid_5_rounds(bench: Bench) -> Row:
+    """Test accuracy of examples/cifar10.toml's rounds."""
+    from bench_accuracy import play
+
+    from fedvm.pipeline.config_file import load_config
+    from fedvm.pipeline.events import Observer
+
+    settings = {"run.out": str(bench.folder / "cifar10-run"), "data.path": str(bench.source)}
+    if bench.quick:
+        settings |= {"federation.rounds": "1"}
+    config = load_config(ROOT / "examples" / "cifar10.toml", settings)
+    last = play(config, Observer())[-1]
+    if last.test_accuracy is None:
+        raise SystemExit("bench_federated: the last round of examples/cifar10.toml failed")
+    return {
+        "value": round(100 * last.test_accuracy, 2),
+        "unit": "%",
+        "recipe": "examples/cifar10.toml",
+        "rounds": config.federation.rounds,
+    }
+
+
+ROWS: Mapping[str, Callable[[Bench], Row]] = MappingProxyType(
+    {
+        "wall_ratio_16": wall_ratio_16,
+        "memory_ratio_16": memory_ratio_16,
+        "accountability_overhead_share": accountability_overhead_share,
+        "wall_ratio_1000": wall_ratio_1000,
+        "wall_ratio_1000_accountable": wall_ratio_1000_accountable,
+        "clients_10000_peak_mb": clients_10000_peak_mb,
+        "cifar10_lenet_iid_5_rounds": cifar10_lenet_iid_5_rounds,
+    }
+)
+_SAID = {
+    "wall_ratio_16": "Wall time, 16 clients × 3,125 images, 5 rounds: engine / Flower over Ray",
+    "memory_ratio_16": "Peak memory of all processes (PSS), likewise",
+    "accountability_overhead_share": "What accountability adds to a round of these 16",
+    "wall_ratio_1000": "Wall time, 1,000 clients × 50 images, 1 round: engine / Flower over Ray",
+    "wall_ratio_1000_accountable": "The same 1,000, all accountable / plain Flower over Ray",
+    "clients_10000_peak_mb": "Peak memory, 10,000 clients, 1 round of 100 sampled",
+    "cifar10_lenet_iid_5_rounds": "Test accuracy, LeNet on CIFAR-10, 16 IID clients, 5 rounds of one local epoch",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the rows, merge them as they come; return the exit status."""
+    parser = argparse.ArgumentParser(description="Costs of the in-process engine and of accountability.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with CIFAR-10's parquet files")
+    parser.add_argument(
+        "--rows", nargs="+", choices=tuple(ROWS), default=tuple(ROWS), help="rows to make (all)"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/bench-federated"), help="where runs are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--quick", action="store_true", help="one run a side, nothing written: a trial")
+    options = parser.parse_args(arguments)
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    folder = options.runs.resolve()
+    prepare(options.data, folder / "cifar10")
+    measurements = Measurements(folder / "measurements.json")
+    bench = Bench(folder, options.data.resolve(), measurements, options.quick)
+    for name in options.rows:
+        row = {"name": name, **ROWS[name](bench), "machine": machine()}
+        print(f"{name}: {row['value']} {row['unit']}", flush=True)
+        if not options.quick:
+            merge([row], options.results)
+    if not options.quick:
+        measurements.forget()
+        write_document(options.results, DOCUMENT)
+    return 0
+
+
+def write_document(results: Path, document: Path) -> None:
+    """Put the table of the rows that there are into the document, between its marks."""
+    rows = {row["name"]: row for row in read(results)}
+    lines = [
+        (_SAID[name], f"{rows[name]['value']} {rows[name]['unit']}", _detail(rows[name]))
+        for name in ROWS
+        if name in rows
+    ]
+    block = f"{_MARK}\n{markdown_table(('', 'result', 'measured'), lines)}\n<!-- end -->"
+    before = document.read_text(encoding="utf-8")
+    after = re.sub(rf"{re.escape(_MARK)}\n.*?<!-- end -->", lambda _: block, before, flags=re.DOTALL)
+    document.write_text(after, encoding="utf-8")
+
+
+def _wall_ratio(bench: Bench, sides: tuple[str, str], work: Work, count: int) -> Row:
+    runs = bench.in_turns(sides, work, count)
+    seconds = {side: statistics.median(one["seconds"] for one in made) for side, made in runs.items()}
+    ours, theirs = sides
+    return {
+        "value": round(seconds[ours] / seconds[theirs], 3),
+        "unit": "× Flower over Ray",
+        **{f"{side}_s": value for side, value in seconds.items()},
+        "runs": {side: [one["seconds"] for one in made] for side, made in runs.items()},
+    }
+
+
+def _detail(row: Row) -> str:
+    units = {"_round_s": "s a round", "_s": "s", "_mb": "MB"}
+    parts = []
+    for key, value in row.items():
+        ending = next((one for one in units if key.endswith(one)), None)
+        if ending and isinstance(value, int | float):
+            parts.append(f"{key.removesuffix(ending)} {value:g} {units[ending]}")
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

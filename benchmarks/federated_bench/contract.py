@@ -1,0 +1,58 @@
+"""A federation contract on an embedded chain, for a benchmark's model and clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import ArrayRecord
+
+from fedvm.chain.embedded import EmbeddedChain
+from fedvm.chain.federation import FederationContract
+from fedvm.encoding import Rules, max_sum_squares
+from fedvm.federation import ChainLedger, Federation, publish_model
+from fedvm.federation.arrays import ModelCodec, named_arrays
+from fedvm.federation.commitment import NOT_ATTESTED_LOSS
+from fedvm.federation.grid import FIRST_NODE_ID
+from fedvm.store import Cid, ContentStore
+
+FRACTION_BITS, MAX_NORM = 20, 20.0
+MEMBERS_AT_ONCE = 1_500
+"""As many member addresses as fit in the message that opens a federation."""
+
+
+def recorded(
+    chain: EmbeddedChain, directory: Path, initial: ArrayRecord, clients: int, *, quorum: int
+) -> tuple[Federation, list[str]]:
+    """The federation of the members 0 … clients − 1 of the chain's keyring, and their keys (hex)."""
+    arrays = named_arrays(initial)
+    codec = ModelCodec.for_arrays(arrays, FRACTION_BITS)
+    store = ContentStore(directory / "store")
+    root, cid = publish_model(store, codec.quantize(arrays))
+    members = [chain.account("member", index) for index in range(clients)]
+    owner, coordinator = chain.account("owner"), chain.account("coordinator")
+    contract, receipt = FederationContract.deploy(
+        chain.w3,
+        owner,
+        coordinator=coordinator.address,
+        rules=Rules(
+            min_clients=quorum,
+            min_examples=1,
+            max_examples=10_000,
+            max_sum_squares=max_sum_squares(MAX_NORM, FRACTION_BITS),
+            elements=codec.spec.elements,
+            fraction_bits=FRACTION_BITS,
+            round_seconds=3600,
+            min_accuracy_ppm=0,
+            max_loss_micros=NOT_ATTESTED_LOSS,  # the app does not validate
+        ),
+        members=[member.address for member in members[:MEMBERS_AT_ONCE]],
+        model_root=root,
+        model_cid=Cid.parse(cid).binary,
+    )
+    for member in members[MEMBERS_AT_ONCE:]:
+        contract.add_member(owner, member.address)
+    ledger = ChainLedger(
+        contract, coordinator, first_block=receipt.block_number, pass_time=chain.advance_time
+    )
+    nodes = {FIRST_NODE_ID + index: member.address for index, member in enumerate(members)}
+    return Federation(ledger, store, nodes), [member.key.hex() for member in members]
