@@ -135,3 +135,12 @@ def create_bench(path: Path, clients: int, **rule_changes: Any) -> Bench:
     )
     keys = ["0x" + bytes(account.key).hex() for account in accounts]
     return Bench(path, chain, ledger, store, keys, initial)
+
+
+def reopen_bench(path: Path, federation: str, clients: int) -> Bench:
+    """The bench that `create_bench` made in this directory, in another process. The caller closes the chain."""
+    chain = open_chain(path)
+    contract = FederationContract(chain.w3, federation)
+    ledger = ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time)
+    keys = ["0x" + bytes(chain.account("member", index).key).hex() for index in range(clients)]
+    return Bench(path, chain, ledger, ContentStore(path / "store"), keys, initial_arrays(MODEL, SEED))

@@ -186,8 +186,8 @@ class InProcessGrid(Grid):
     ) -> Iterable[Message]:
         """Run the messages and return the replies in their order.
 
-        timeout: seconds after which no further client is started; as in Flower, what did not run has no
-        reply.
+        timeout: seconds after which no further client is started and, with workers, those at work are stopped;
+        as in Flower, they have no reply.
         """
         return self._replies([self._pending.pop(self._push(message)) for message in messages], timeout)
 
@@ -239,7 +239,7 @@ class InProcessGrid(Grid):
         self, messages: list[Message], intake: Callable[[Message], Value], timeout: float | None
     ) -> Iterator[tuple[int, Value]]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        answers = self._answers(self._calls(messages, intake, deadline))
+        answers = self._answers(self._calls(messages, intake, deadline), deadline)
         for answered, (position, done) in enumerate(answers, start=1):
             message = messages[position]
             node_id = message.metadata.dst_node_id
@@ -263,9 +263,9 @@ class InProcessGrid(Grid):
             node_id = message.metadata.dst_node_id
             yield _Call(node_id, message, self._states[node_id], intake)
 
-    def _answers(self, calls: Iterator[_Call]) -> Iterator[tuple[int, _Done | Lost]]:
+    def _answers(self, calls: Iterator[_Call], deadline: float | None) -> Iterator[tuple[int, _Done | Lost]]:
         if self._pool:
-            yield from self._pool.run(calls, timeout=self._client_timeout)
+            yield from self._pool.run(calls, timeout=self._client_timeout, until=deadline)
         else:
             for position, call in enumerate(calls):
                 own = _Call(call.node_id, private_copy(call.message), copy.deepcopy(call.state), call.intake)

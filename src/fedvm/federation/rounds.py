@@ -95,7 +95,8 @@ def run_rounds(
     """Run until the chain has `rounds` closed rounds, counting those it has already.
 
     A round left open by an earlier coordinator is finished first, from its verdicts and the store where they
-    exist. initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies.
+    exist. initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies, if its
+    deadline on chain is not earlier.
     evaluate_fn: server-side test `(round, float arrays) → MetricRecord` with `loss` and `accuracy`, also for
     the metrics of Flower's result. journal: keeps records for resumed runs. round_config: what the train
     messages of a round say beside train_config, such as its learning rate. stopping: ends the run early, by
@@ -172,7 +173,8 @@ def _result(
 def _play(loop: _Loop, current: int, arrays: ArrayRecord) -> tuple[RoundRecord, ArrayRecord]:
     strategy, started = loop.strategy, time.monotonic()
     messages = strategy.configure_train(current, arrays, loop.train_config(current), loop.grid)
-    received = gather(loop.grid, messages, strategy.intake, timeout=loop.timeout)
+    timeout = min(loop.timeout, strategy.seconds_to_answer())
+    received = gather(loop.grid, messages, strategy.intake, timeout=timeout)
     trained, _ = strategy.conclude_train(current, received, spread=spread_over(loop.grid))
     arrays = arrays if trained is None else trained
     record = record_of(strategy.outcome, gas=strategy.federation.ledger.gas(current), seconds=0.0)

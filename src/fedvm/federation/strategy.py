@@ -161,6 +161,14 @@ class Accountable(Strategy):
         ledger = self.federation.ledger
         return Intake(self.federation.store, ledger.chain_id, ledger.address)
 
+    def seconds_to_answer(self) -> float:
+        """How long to wait for the answers of the round that was configured: until its deadline on chain, less a
+        tenth in which what has come is submitted, since an update that is late for its deadline is refused."""
+        if self._open is None:
+            raise SettingsError("no round has been configured")
+        left = self._open.ledger_round.deadline - self.federation.ledger.now()
+        return max(0.0, 0.9 * left)
+
     def conclude_train(
         self, server_round: int, received: Iterable[Received], *, spread: Spread = map
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:

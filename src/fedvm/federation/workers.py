@@ -72,11 +72,12 @@ class WorkerPool(Generic[Task, Answer]):
         gc.unfreeze()
 
     def run(
-        self, tasks: Iterable[Task], *, timeout: float | None = None
+        self, tasks: Iterable[Task], *, timeout: float | None = None, until: float | None = None
     ) -> Iterator[tuple[int, Answer | Lost]]:
         """Yield `(position of the task, its answer)` as they come; draws tasks only as workers come free.
 
-        timeout: seconds a task may take before its worker is killed and replaced; None: no limit.
+        timeout: seconds a task may take before its worker is killed and replaced; None: no limit. until: the
+        `time.monotonic()` at which all ends, without an answer for what has none yet.
         """
         self._abandon_unfinished()  # of a run whose caller stopped early and still holds its iterator
         self._timeout = timeout
@@ -87,7 +88,9 @@ class WorkerPool(Generic[Task, Answer]):
             for worker in list(self._workers):
                 self._hand_next(numbered, worker)
             while busy := [worker for worker in self._workers if worker.position is not None]:
-                yield from self._collect(busy, numbered)
+                if until is not None and time.monotonic() >= until:
+                    return
+                yield from self._collect(busy, numbered, until)
         finally:
             if mine == self._runs:
                 self._abandon_unfinished()
@@ -138,9 +141,10 @@ class WorkerPool(Generic[Task, Answer]):
         worker.due = None if self._timeout is None else time.monotonic() + self._timeout
 
     def _collect(
-        self, busy: list[_Worker], numbered: Iterator[tuple[int, Task]]
+        self, busy: list[_Worker], numbered: Iterator[tuple[int, Task]], until: float | None
     ) -> Iterator[tuple[int, Answer | Lost]]:
-        next_due = min((worker.due for worker in busy if worker.due is not None), default=None)
+        ends = [worker.due for worker in busy] + [until]
+        next_due = min((end for end in ends if end is not None), default=None)
         patience = None if next_due is None else max(0.0, next_due - time.monotonic())
         ready = set(wait([worker.connection for worker in busy], timeout=patience))
         for worker in busy:
@@ -173,8 +177,8 @@ class WorkerPool(Generic[Task, Answer]):
         return fresh
 
     def _abandon_unfinished(self) -> None:
-        # Reached with work under way only when the caller stopped early (Ctrl-C): late answers must not be
-        # taken for answers to the next call's tasks.
+        # Reached with work under way only when the caller stopped early (Ctrl-C) or time was up: late answers
+        # must not be taken for answers to the next call's tasks.
         for worker in [worker for worker in self._workers if worker.position is not None]:
             self._replace(worker)
 

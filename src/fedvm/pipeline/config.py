@@ -126,7 +126,9 @@ class FederationTable(Table):
     """Flower's settings: how many rounds, which share of the nodes takes part in each, and the strategy.
 
     strategy: how a round's updates become the next model. What `fedavg` and `fedprox` come to can be disputed on
-    chain; the others are audit-only: recomputed by every audit, proved by nobody.
+    chain; the others are audit-only: recomputed by every audit, proved by nobody. client_timeout: seconds after
+    which a client of the in-process engine is stopped and counts as failed; for all clients together a round's
+    deadline (`rules.round_seconds`) is the limit, with every engine.
     """
 
     strategy: StrategyName = "fedavg"
@@ -137,6 +139,7 @@ class FederationTable(Table):
     min_evaluate_nodes: int = Field(default=2, ge=0)
     min_available_nodes: int = Field(default=2, ge=1)
     engine: Engine = "inprocess"  # where the clients run; never changes results
+    client_timeout: float | None = Field(default=None, gt=0)
     keep: Literal["last", "best"] = "last"  # whose round's model is served; best by the clients' validation
 
 

@@ -69,6 +69,7 @@ def dump_config(config: RunConfig) -> str:
 def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
     """Lines "table.key: ours → theirs" for every setting that differs and can change results."""
     harmless = {"run.out", "training.workers", "training.device", "federation.engine"}
+    harmless |= {"federation.client_timeout"}
     harmless |= {f"deployment.{key}" for key in ("superlink", "root_certificates", "insecure")}
     left, right = _flat(ours), _flat(theirs)
     return [

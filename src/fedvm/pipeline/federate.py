@@ -118,8 +118,8 @@ def federate(
             seed=config.run.seed,
             normalisation=data.images.normalisation,
         )
-        workers = config.training.workers if config.training.workers > 1 and forking_supported() else 0
-        result = run(nodes=nodes, keys=keys, workers=workers)
+        limit = config.federation.client_timeout
+        result = run(nodes=nodes, keys=keys, workers=_workers(config), client_timeout=limit)
     else:
         with flower_grid(config, data, directory, on_client) as grid:
             result = run(grid=grid)
@@ -141,6 +141,18 @@ def federate(
         clients=tuple(_client_row(score, clients) for score in result.scores),
         stopped=result.stopped,
     )
+
+
+def _workers(config: RunConfig) -> int:
+    """How many processes to fork: none for one client at a time, unless clients must be stopped in time."""
+    timed = config.federation.client_timeout is not None
+    if not forking_supported():
+        if timed:
+            raise ConfigError(
+                "federation.client_timeout needs worker processes, which are for Linux: leave it out"
+            )
+        return 0
+    return config.training.workers if config.training.workers > 1 or timed else 0
 
 
 def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
@@ -205,7 +217,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
     )
     return FederationSettings(
         clients=config.data.clients,
-        **config.federation.model_dump(exclude={"engine", "strategy"}),
+        **config.federation.model_dump(exclude={"engine", "strategy", "client_timeout"}),
         strategy=strategy_settings(config),
         training=training,
         stopping=Stopping(**config.stopping.model_dump()),

@@ -17,6 +17,7 @@ _FREE = (
     "training.workers",
     "training.device",
     "federation.engine",
+    "federation.client_timeout",
     "deployment.superlink",
     "deployment.root_certificates",
     "deployment.insecure",
