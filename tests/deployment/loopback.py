@@ -130,15 +130,19 @@ class Loopback:
         self.processes.append(process)
         return process
 
-    def start_superlink(self) -> None:
-        """With TLS and node authentication; returns when it listens."""
-        make_certificates(self.certificates)
+    def start_superlink(self) -> subprocess.Popen[bytes]:
+        """With TLS and node authentication, and what it knows in a file; returns when it listens."""
+        if not self.certificates.exists():
+            make_certificates(self.certificates)
+        (self.path / "superlink" / "log").unlink(missing_ok=True)
         command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--ssl-ca-certfile", str(self.certificates / "ca.pem")]
         command += ["--ssl-certfile", str(self.certificates / "server.pem")]
         command += ["--ssl-keyfile", str(self.certificates / "server.key")]
-        process = self._start("superlink", [*command, "--enable-supernode-auth"])
-        self.wait_for("superlink", "startup", process)
+        command += ["--database", str(self.path / "superlink.db"), "--enable-supernode-auth"]
+        process = self._start("superlink", command)
+        self.wait_for("superlink", "startup complete", process)
+        return process
 
     def flwr(self, *arguments: str) -> str:
         """Flower's command line at the coordinator."""

@@ -38,6 +38,7 @@ class Deployment:
     digits: Path
     members: list[str]
     nodes: dict[str, subprocess.Popen[bytes]]
+    superlink: subprocess.Popen[bytes] | None = None
 
     def config(self, out: Path, engine: str, rounds: int) -> RunConfig:
         settings = small_config(self.digits, out).model_dump(mode="json", exclude={"adversaries"})
@@ -48,11 +49,11 @@ class Deployment:
             settings["deployment"]["members"] = self.members
         return RunConfig.model_validate(settings)
 
-    def start(self, out: Path, rounds: int) -> subprocess.Popen[bytes]:
+    def start(self, out: Path, rounds: int, *flags: str) -> subprocess.Popen[bytes]:
         """`fedvm run`, as a coordinator types it."""
         config = out.with_suffix(".toml")
         save_config(self.config(out, "deployment", rounds), config)
-        command = [sys.executable, "-c", "from fedvm.cli import main; main()", "run"]
+        command = [sys.executable, "-c", "from fedvm.cli import main; main()", "run", *flags]
         command += [str(config), "--out", str(out), "--superlink", self.loopback.address]
         command += ["--root-certificates", str(self.loopback.certificates / "ca.pem")]
         with out.with_suffix(".log").open("wb") as log:
@@ -75,7 +76,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     data = prepare_data(found.config(path / "none", "inprocess", 1))
     loopback = found.loopback
     try:
-        loopback.start_superlink()
+        found.superlink = loopback.start_superlink()
         for name, number in [*((member(n), n) for n in range(CLIENTS)), (INTRUDER, 0)]:
             home = path / name
             home.mkdir()
@@ -114,6 +115,27 @@ def test_a_deployment_comes_to_the_digest_of_one_process(
         )  # the intruder is not there
     with capsys.disabled():
         print(f"\n2 rounds with {CLIENTS} SuperNodes over TLS: {seconds:.0f} s for the whole run")
+
+
+def test_a_superlink_that_is_killed_and_started_again_carries_the_run_on(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    coordinator = deployment.start(out, rounds=2)
+    deadline = time.monotonic() + 600
+    while not (out / "rounds" / "round-0001.json").exists():
+        assert coordinator.poll() is None and time.monotonic() < deadline, out.with_suffix(".log").read_text()
+        time.sleep(0.1)
+    assert deployment.superlink is not None
+    os.killpg(deployment.superlink.pid, signal.SIGKILL)
+    assert coordinator.wait(timeout=300) == 1
+    assert "resume the run" in out.with_suffix(".log").read_text()
+    deployment.superlink = deployment.loopback.start_superlink()
+    coordinator = deployment.start(out, 2, "--resume")
+    assert coordinator.wait(timeout=900) == 0, out.with_suffix(".log").read_text()
+    whole = run_all(deployment.config(tmp_path / "whole", "inprocess", 2))
+    report = json.loads((out / "report.json").read_text())
+    assert report["model"]["model_root"] == whole.model.model_root
 
 
 def test_a_round_goes_on_without_a_supernode_that_is_killed_in_it(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,3 +100,21 @@ def make_one_node() -> list:  # type: ignore[type-arg]
     from fedvm.federation import make_nodes
 
     return make_nodes(ClientApp(), [{}])
+
+
+def test_a_call_that_never_returns_is_given_up_once_flower_is_gone(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise EngineError("nothing listens any more")
+
+    monkeypatch.setattr("fedvm.federation.relay._ALIVE_SECONDS", 0.1)
+    with relayed(make_bench(3)) as (grid, process):
+        assert process.pid
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            monkeypatch.setattr(grid, "_alive", gone)
+            with pytest.raises(EngineError, match="nothing listens any more"):
+                grid.get_node_ids()
+        finally:
+            os.kill(process.pid, signal.SIGCONT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from fedvm.federation import InProcessGrid, make_nodes
 from fedvm.federation.errors import EngineError, TermsError
 from fedvm.federation.flower_task import set_server_identity
 from fedvm.federation.identity import Question
-from fedvm.federation.superlink import SuperLink
+from fedvm.federation.superlink import SuperLink, free_port
+from fedvm.pipeline import engines
 from fedvm.pipeline import federate as federating
 from fedvm.pipeline.client_data import save_client_data
 from fedvm.pipeline.config import RunConfig
@@ -152,3 +154,14 @@ def test_an_interrupted_simulation_resumes_in_this_process_to_the_same_digest(
         assert run.federation_contract.current_round() == 1
     whole = digest_of(honest(digits, tmp_path / "whole", "inprocess"))
     assert digest_of(honest(digits, out, "inprocess")) == whole
+
+
+def test_a_superlink_that_is_gone_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_CHECK_EVERY", 0.0)
+    monkeypatch.setattr(engines, "_PATIENCE", 0.2)
+    nobody = SuperLink(f"127.0.0.1:{free_port()}", insecure=True)
+    alive = engines._watcher(nobody, 1, tmp_path)
+    alive()  # it may be restarting
+    time.sleep(0.3)
+    with pytest.raises(EngineError, match="start the SuperLink again"):
+        alive()

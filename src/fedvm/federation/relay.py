@@ -29,6 +29,7 @@ from fedvm.federation.grid import Finished
 
 _CALLS = ("get_node_ids", "push_messages", "pull_messages")
 _POLL_SECONDS = 0.25
+_ALIVE_SECONDS = 5.0
 
 
 def carry(grid: Grid, socket: str) -> None:
@@ -174,9 +175,10 @@ class RelayGrid(Grid):
     def _ask(self, name: str, *arguments: Any) -> list[Any]:
         try:
             self._connection.send((name, arguments))
+            while not self._connection.poll(_ALIVE_SECONDS):
+                self._alive()
             succeeded, answer = self._connection.recv()
         except (EOFError, OSError):
-            self._alive()
             raise EngineError(
                 "Flower's ServerApp is gone: see the SuperLink's log. Nothing is lost: resume the run."
             ) from None

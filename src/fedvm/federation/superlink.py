@@ -84,6 +84,16 @@ def simulation_superlink(home: Path) -> Iterator[SuperLink]:
         stop(process)
 
 
+def is_listening(superlink: SuperLink, *, seconds: float = 5.0) -> bool:
+    """Whether anything accepts connections at the SuperLink's address."""
+    host, _, port = superlink.address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds):
+            return True
+    except OSError:
+        return False
+
+
 def submit(
     app: Path, superlink: SuperLink, home: Path, *, federation: Mapping[str, int | float] | None = None
 ) -> int:

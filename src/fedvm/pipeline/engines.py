@@ -17,6 +17,7 @@ from fedvm.federation.relay import Relay, RelayGrid, own_identity
 from fedvm.federation.superlink import (
     SuperLink,
     failure_of,
+    is_listening,
     simulation_superlink,
     status,
     stop_run,
@@ -30,6 +31,8 @@ from fedvm.pipeline.flower_project import write_app
 
 _SERVERAPP_SECONDS = 300.0
 _CHECK_EVERY = 10.0
+_PATIENCE = 60.0
+"""Seconds for which a SuperLink may be away, being restarted for instance."""
 
 
 @contextmanager
@@ -64,16 +67,18 @@ def _started(config: RunConfig, data: PreparedData, home: Path) -> Iterator[Rela
         app = write_app(home / "app", config, data, relay.socket)
         run_id = submit(app, superlink, home, federation=_resources(config) if simulated else None)
         try:
-            grid = relay.accept(alive=_watcher(run_id, home), seconds=_SERVERAPP_SECONDS)
+            alive = _watcher(superlink, run_id, home)
+            grid = relay.accept(alive=alive, seconds=_SERVERAPP_SECONDS)
             try:
                 yield grid
             finally:
                 grid.close()
             wait_until_over(run_id, home)
         except BaseException:
-            with suppress(EngineError):  # it may be over already, and what was raised matters more
-                stop_run(run_id, home)
-                wait_until_over(run_id, home)
+            if is_listening(superlink):
+                with suppress(EngineError):  # it may be over already, and what was raised matters more
+                    stop_run(run_id, home)
+                    wait_until_over(run_id, home)
             raise
 
 
@@ -104,16 +109,23 @@ def _resources(config: RunConfig) -> dict[str, int | float]:
     }
 
 
-def _watcher(run_id: int, home: Path) -> Callable[[], None]:
-    """A check, cheap to call often, that raises once Flower says that the run is over."""
-    checked = time.monotonic()
+def _watcher(superlink: SuperLink, run_id: int, home: Path) -> Callable[[], None]:
+    """A check, cheap to call often, that raises once the SuperLink is gone or says that the run is over."""
+    checked = heard = time.monotonic()
 
     def alive() -> None:
-        nonlocal checked
+        nonlocal checked, heard
         if time.monotonic() - checked < _CHECK_EVERY:
             return
-        if status(run_id, home).startswith("finished"):
-            raise EngineError(f"Flower ended its run {run_id}: {failure_of(run_id, home)}")
+        if is_listening(superlink):
+            heard = time.monotonic()
+            if status(run_id, home).startswith("finished"):
+                raise EngineError(f"Flower ended its run {run_id}: {failure_of(run_id, home)}")
+        elif time.monotonic() - heard > _PATIENCE:
+            raise EngineError(
+                f"nothing listens at {superlink.address} any more. Nothing is lost: start the SuperLink again and "
+                "resume the run"
+            )
         checked = time.monotonic()
 
     return alive
