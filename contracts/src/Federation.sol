@@ -8,13 +8,14 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 import {Membership} from "./Membership.sol";
 import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
+import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {MerkleSumTree, UpdatePlace} from "./libraries/MerkleSumTree.sol";
 import {RollupLib} from "./libraries/RollupLib.sol";
 import {Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
-import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
+import {Security} from "./libraries/SecurityLib.sol";
 import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 
 /// @title Federation
@@ -24,7 +25,6 @@ import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 contract Federation is IFederation, Membership, Initializable, EIP712 {
     using RoundLib for Round;
     using RulesLib for Rules;
-    using SecurityLib for Security;
 
     /// What a batch adds to a round: read once, written once.
     struct Tally {
@@ -56,6 +56,8 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     address public disputes;
     /// @inheritdoc IFederation
     address public rollups;
+    /// @inheritdoc IFederation
+    address public ruleBook;
 
     Rules private _rules;
     Security private _security;
@@ -88,32 +90,30 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         require(parameters.coordinator != address(0), InvalidParameter("coordinator"));
         require(parameters.modelRoot != 0, InvalidParameter("modelRoot"));
         require(ContentId.isPlausible(parameters.modelCid), InvalidParameter("modelCid"));
-        Rules memory rules_ = parameters.rules;
-        rules_.validate();
-        Security memory security_ = parameters.security;
-        security_.validate();
+        IRuleBook(sidecars.ruleBook).check(parameters.rules, parameters.security);
         bool open = parameters.openMembership;
-        require(!open || security_.stake > 0, InvalidParameter("stake"));
+        require(!open || parameters.security.stake > 0, InvalidParameter("stake"));
 
         _transferOwnership(parameters.owner);
         coordinator = parameters.coordinator;
         modelRoot = parameters.modelRoot;
-        _rules = rules_;
-        rulesHash = rules_.hash();
-        _security = security_;
+        _rules = parameters.rules;
+        rulesHash = _rules.hash();
+        _security = parameters.security;
         openMembership = open;
         disputes = sidecars.disputes;
         rollups = sidecars.rollups;
+        ruleBook = sidecars.ruleBook;
         emit FederationCreated(
             parameters.owner,
             parameters.coordinator,
             rulesHash,
-            rules_,
+            parameters.rules,
             parameters.modelRoot,
             parameters.modelCid,
             open
         );
-        emit SecuritySet(security_, sidecars.disputes);
+        emit SecuritySet(parameters.security, sidecars.disputes);
         emit CoordinatorReplaced(address(0), parameters.coordinator);
         for (uint256 i = 0; i < parameters.members.length; ++i) {
             _addMember(parameters.members[i]);
@@ -127,6 +127,15 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         require(newCoordinator != address(0), InvalidParameter("coordinator"));
         emit CoordinatorReplaced(coordinator, newCoordinator);
         coordinator = newCoordinator;
+    }
+
+    /// @inheritdoc IFederation
+    function setRules(Rules calldata next) external {
+        require(msg.sender == ruleBook, NotRuleBook(msg.sender));
+        _requireBetweenRounds();
+        _rules = next;
+        rulesHash = _rules.hash();
+        emit RulesAdopted(rulesHash, next);
     }
 
     /// @inheritdoc IFederation
@@ -297,12 +306,6 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     /// @inheritdoc IFederation
     function round(uint64 roundId) external view returns (Round memory) {
         return _rounds[roundId];
-    }
-
-    /// @inheritdoc IFederation
-    function roundRulesHash(uint64 roundId) external view returns (bytes32) {
-        require(_rounds[roundId].state != RoundState.None, UnknownRound(roundId));
-        return rulesHash;
     }
 
     /// @inheritdoc IFederation

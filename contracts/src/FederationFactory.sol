@@ -7,6 +7,7 @@ import {IDisputes} from "./interfaces/IDisputes.sol";
 import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
 import {IFederationFactory, Implementations} from "./interfaces/IFederationFactory.sol";
 import {IRollups} from "./interfaces/IRollups.sol";
+import {IRuleBook} from "./interfaces/IRuleBook.sol";
 
 /// @title FederationFactory
 /// @notice Opens federations as minimal clones; see `IFederationFactory`.
@@ -14,12 +15,14 @@ contract FederationFactory is IFederationFactory {
     address private immutable _federation;
     address private immutable _disputes;
     address private immutable _rollups;
+    address private immutable _ruleBook;
 
     /// @param implementations_ Contracts that the clones run.
     constructor(Implementations memory implementations_) {
         _federation = _requireCode(implementations_.federation, "federation");
         _disputes = _requireCode(implementations_.disputes, "disputes");
         _rollups = _requireCode(implementations_.rollups, "rollups");
+        _ruleBook = _requireCode(implementations_.ruleBook, "ruleBook");
     }
 
     /// @inheritdoc IFederationFactory
@@ -34,9 +37,11 @@ contract FederationFactory is IFederationFactory {
         federation = Clones.cloneDeterministic(_federation, place);
         Sidecars memory sidecars = Sidecars({
             disputes: Clones.cloneDeterministic(_disputes, place),
-            rollups: Clones.cloneDeterministic(_rollups, place)
+            rollups: Clones.cloneDeterministic(_rollups, place),
+            ruleBook: Clones.cloneDeterministic(_ruleBook, place)
         });
         emit FederationOpened(federation, msg.sender, salt);
+        IRuleBook(sidecars.ruleBook).initialize(IFederation(federation));
         IFederation(federation).initialize(parameters, sidecars);
         IDisputes(sidecars.disputes)
             .initialize(
@@ -55,7 +60,9 @@ contract FederationFactory is IFederationFactory {
 
     /// @inheritdoc IFederationFactory
     function implementations() external view returns (Implementations memory) {
-        return Implementations({federation: _federation, disputes: _disputes, rollups: _rollups});
+        return Implementations({
+            federation: _federation, disputes: _disputes, rollups: _rollups, ruleBook: _ruleBook
+        });
     }
 
     /// @dev Salt of the clones: everyone has salts of their own, so that nobody can take another's address.

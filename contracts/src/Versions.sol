@@ -5,6 +5,7 @@ import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol
 
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IProgram} from "./interfaces/IProgram.sol";
+import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {IVersions, ProgramPart, Version} from "./interfaces/IVersions.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
@@ -174,7 +175,7 @@ abstract contract Versions is IVersions {
             RoundNotFinal(version_.federation, version_.round, version_.modelRoot)
         );
         return Origin(
-            federation.roundRulesHash(version_.round),
+            IRuleBook(federation.ruleBook()).roundRulesHash(version_.round),
             round.aggregationRoot,
             round.accepted,
             round.accepted - round.excluded

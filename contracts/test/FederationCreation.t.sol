@@ -87,6 +87,11 @@ contract FederationCreationTest is FederationFixture {
         security.answerSeconds = 30 days + 1;
         expectInvalidSecurity(security, "answerSeconds");
         security = defaultSecurity();
+        security.noticeSeconds = 0;
+        expectInvalidSecurity(security, "noticeSeconds");
+        security.noticeSeconds = 30 days + 1;
+        expectInvalidSecurity(security, "noticeSeconds");
+        security = defaultSecurity();
         security.bond = 0;
         expectInvalidSecurity(security, "bond");
         security.bond = uint128(1) << 96;
@@ -94,7 +99,7 @@ contract FederationCreationTest is FederationFixture {
     }
 
     function test_takesEachSecurityAtItsLimit() public {
-        Security memory security = Security(30 days, 30 days, type(uint96).max, 0, type(uint128).max);
+        Security memory security = Security(30 days, 30 days, type(uint96).max, 0, type(uint128).max, 30 days);
         Federation created = createFederation(defaultRules(), security);
         vm.assertEq(abi.encode(created.security()), abi.encode(security));
         vm.assertEq(uint256(Disputes(created.disputes()).answerSeconds()), 30 days);

@@ -45,7 +45,7 @@ contract FederationFactoryTest is FederationFixture {
         bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
         Disputes disputes = Disputes(federation.disputes());
         vm.expectRevert(reason);
-        federation.initialize(parameters(), Sidecars(stranger, stranger));
+        federation.initialize(parameters(), Sidecars(stranger, stranger, stranger));
         vm.expectRevert(reason);
         disputes.initialize(federation, 1, 1, 1);
     }
@@ -54,7 +54,7 @@ contract FederationFactoryTest is FederationFixture {
         bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
         Implementations memory locked = factory.implementations();
         vm.expectRevert(reason);
-        Federation(locked.federation).initialize(parameters(), Sidecars(stranger, stranger));
+        Federation(locked.federation).initialize(parameters(), Sidecars(stranger, stranger, stranger));
         vm.expectRevert(reason);
         Disputes(locked.disputes).initialize(federation, 1, 1, 1);
         vm.expectRevert(reason);
@@ -68,11 +68,13 @@ contract FederationFactoryTest is FederationFixture {
         vm.expectRevert(
             abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "federation")
         );
-        new FederationFactory(Implementations(stranger, given.disputes, given.rollups));
+        new FederationFactory(Implementations(stranger, given.disputes, given.rollups, given.ruleBook));
         vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "disputes"));
-        new FederationFactory(Implementations(given.federation, stranger, given.rollups));
+        new FederationFactory(Implementations(given.federation, stranger, given.rollups, given.ruleBook));
         vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "rollups"));
-        new FederationFactory(Implementations(given.federation, given.disputes, stranger));
+        new FederationFactory(Implementations(given.federation, given.disputes, stranger, given.ruleBook));
+        vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "ruleBook"));
+        new FederationFactory(Implementations(given.federation, given.disputes, given.rollups, stranger));
     }
 
     function test_eachCloneHasItsOwnStateAndDomain() public {

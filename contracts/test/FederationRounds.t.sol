@@ -11,13 +11,6 @@ import {FederationFixture} from "./base/FederationFixture.sol";
 contract FederationRoundsTest is FederationFixture {
     uint64 private constant QUORUM = 10;
 
-    function test_knowsTheRulesOfARound() public {
-        uint64 roundId = openRound();
-        vm.assertEq(federation.roundRulesHash(roundId), federation.rulesHash());
-        vm.expectRevert(abi.encodeWithSelector(IFederation.UnknownRound.selector, roundId + 1));
-        federation.roundRulesHash(roundId + 1);
-    }
-
     function test_opensOverTheCurrentModel() public {
         bytes32 seed = keccak256(abi.encode(block.chainid, address(federation), uint64(1), INITIAL_ROOT));
         vm.expectEmit();

@@ -28,6 +28,7 @@ NAMES = (
     "Federation",
     "Disputes",
     "Rollups",
+    "RuleBook",
     "ModelService",
     "PromotionGate",
     "InferenceSession",

@@ -128,6 +128,14 @@ def test_a_key_file_is_read_and_no_key_is_named_clearly(tmp_path: Path) -> None:
         ask(own_app(), terms(), **{"fedvm-key": "", "fedvm-key-file": str(tmp_path / "none")})
 
 
+def test_a_client_signs_only_rules_it_agreed_to() -> None:
+    agreed = "0x" + RULES.digest().hex()
+    ask(own_app(), terms(), **{"fedvm-rules": agreed})
+    other = replace(RULES, min_examples=RULES.min_examples + 1)
+    with pytest.raises(TermsError, match=f"agreed to the rules {agreed} only"):
+        ask(own_app(), terms(rules=other), **{"fedvm-rules": agreed})
+
+
 def test_a_client_does_not_sign_for_another_base_or_federation() -> None:
     with pytest.raises(TermsError, match="not the one its terms name"):
         ask(own_app(), terms(base_root=bytes(32)))

@@ -33,6 +33,8 @@ struct Sidecars {
     address disputes;
     /// Takes its roll-ups, and hears disputes about them.
     address rollups;
+    /// Changes its rules.
+    address ruleBook;
 }
 
 /// @title A federation: who trains together, by which rules, and what each round came to
@@ -53,6 +55,8 @@ interface IFederation is IMembership {
         bytes modelCid,
         bool openMembership
     );
+    /// @notice Other rules are in force for the rounds to come.
+    event RulesAdopted(bytes32 indexed rulesHash, Rules rules);
     /// @notice The owner put another coordinator in place.
     event CoordinatorReplaced(address indexed previous, address indexed coordinator);
     /// @notice A round is open until its deadline (Unix seconds). Who is sampled follows from the seed.
@@ -122,6 +126,8 @@ interface IFederation is IMembership {
     error NotCoordinator(address caller);
     /// @notice Only the contract that hears disputes may do this.
     error NotDisputes(address caller);
+    /// @notice Only the contract that changes the rules may do this.
+    error NotRuleBook(address caller);
     /// @notice The update does not count already.
     error AlreadyExcluded(uint64 roundId, uint32 index);
     /// @notice Wait until the round is final or failed.
@@ -138,6 +144,10 @@ interface IFederation is IMembership {
     /// @notice Puts another coordinator in place, at any time: the way out when one vanished. Owner only.
     /// @param newCoordinator Address of the new coordinator.
     function replaceCoordinator(address newCoordinator) external;
+
+    /// @notice Puts other rules in force, between rounds. `RuleBook` only, which has checked them.
+    /// @param next Rules for the rounds to come.
+    function setRules(Rules calldata next) external;
 
     /// @notice Opens the next round over the current model. Coordinator only.
     /// @return roundId Number of the round; the first is 1.
@@ -222,6 +232,9 @@ interface IFederation is IMembership {
     /// @return Contract that takes roll-ups and hears disputes about them.
     function rollups() external view returns (address);
 
+    /// @return Contract that changes the rules.
+    function ruleBook() external view returns (address);
+
     /// @notice A peak of the mountain range over the latest round's accepted updates; see `CommitmentTree`.
     /// @param level Height of the peak; its bit must be set in the number of accepted updates.
     /// @return Hash of the peak.
@@ -241,10 +254,6 @@ interface IFederation is IMembership {
     /// @param roundId Number of a round.
     /// @return The round; state `None` if it was never opened.
     function round(uint64 roundId) external view returns (Round memory);
-
-    /// @param roundId Number of an opened round.
-    /// @return Hash of the rules that it was opened under.
-    function roundRulesHash(uint64 roundId) external view returns (bytes32);
 
     /// @param roundId Number of an opened round.
     /// @return keccak(abi.encode(chainId, federation, roundId, baseRoot)), from which the sample follows.

@@ -8,6 +8,7 @@ struct Implementations {
     address federation;
     address disputes;
     address rollups;
+    address ruleBook;
 }
 
 /// @title Where anyone opens a federation

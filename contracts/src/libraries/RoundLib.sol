@@ -75,7 +75,8 @@ struct Proposal {
 /// | Submitted | propose         | coordinator  |                                               | Proposed            |
 /// | Submitted | fail            | anyone       | a round's length after the rejection          | Failed              |
 ///
-/// Reject leads to Failed when the roll-up was proved wrong; reject and exclude when the attempts are used up or the quorum is lost.
+/// Reject leads to Failed when the roll-up was proved wrong; reject and exclude when the attempts are used up or the quorum
+/// is lost. Every other call reverts; `test/RoundTransitions.t.sol` holds the table as data.
 library RoundLib {
     /// Proposals of one round. Each that is rejected costs a bond, so this bounds time, not harm.
     uint16 internal constant MAX_ATTEMPTS = 8;

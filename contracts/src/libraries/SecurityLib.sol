@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice What stands behind a proposal, and how long it can be challenged. Fixed when a federation is created.
+/// @notice What stands behind a proposal, how long it can be challenged, and how long new rules are announced. Fixed
+///         when a federation is created.
 struct Security {
     /// Seconds in which a proposal can be challenged before it may become final.
     uint64 challengeSeconds;
@@ -13,6 +14,8 @@ struct Security {
     uint128 stake;
     /// Wei that a demand for data costs; it pays for the answer, or comes back when there is none.
     uint128 demandFee;
+    /// Seconds from the announcement of other rules to when they can be adopted.
+    uint64 noticeSeconds;
 }
 
 /// @title Ranges of `Security`
@@ -34,6 +37,10 @@ library SecurityLib {
         require(
             security.answerSeconds > 0 && security.answerSeconds <= MAX_SECONDS,
             InvalidSecurity("answerSeconds")
+        );
+        require(
+            security.noticeSeconds > 0 && security.noticeSeconds <= MAX_SECONDS,
+            InvalidSecurity("noticeSeconds")
         );
         // Without a bond a lie costs nothing, and finding it pays nothing.
         require(security.bond > 0 && security.bond <= type(uint96).max, InvalidSecurity("bond"));

@@ -5,6 +5,7 @@ import {Disputes} from "../../src/Disputes.sol";
 import {Federation} from "../../src/Federation.sol";
 import {FederationFactory} from "../../src/FederationFactory.sol";
 import {Rollups} from "../../src/Rollups.sol";
+import {RuleBook} from "../../src/RuleBook.sol";
 import {FederationParameters, IFederation} from "../../src/interfaces/IFederation.sol";
 import {Implementations} from "../../src/interfaces/IFederationFactory.sol";
 import {GateTerms} from "../../src/interfaces/IPromotionGate.sol";
@@ -39,7 +40,12 @@ abstract contract FederationFixture is TestBase {
         vm.warp(1_800_000_000);
         _makeMembers();
         factory = new FederationFactory(
-            Implementations(address(new Federation()), address(new Disputes()), address(new Rollups()))
+            Implementations(
+                address(new Federation()),
+                address(new Disputes()),
+                address(new Rollups()),
+                address(new RuleBook())
+            )
         );
         federation = createFederation(defaultRules(), defaultSecurity());
         vm.deal(coordinator, 100 * BOND);
@@ -72,7 +78,14 @@ abstract contract FederationFixture is TestBase {
     }
 
     function defaultSecurity() internal pure returns (Security memory) {
-        return Security({challengeSeconds: 600, answerSeconds: 120, bond: BOND, stake: 0, demandFee: 1000});
+        return Security({
+            challengeSeconds: 600,
+            answerSeconds: 120,
+            bond: BOND,
+            stake: 0,
+            demandFee: 1000,
+            noticeSeconds: 1 days
+        });
     }
 
     function defaultProposal() internal pure returns (Proposal memory) {

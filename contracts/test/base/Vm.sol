@@ -16,6 +16,8 @@ interface Vm {
     function roll(uint256 number) external;
     function deal(address account, uint256 balance) external;
     function chainId(uint256 id) external;
+    function snapshotState() external returns (uint256);
+    function revertToState(uint256 snapshot) external returns (bool);
     function etch(address target, bytes calldata code) external;
     function assume(bool condition) external pure;
     function expectRevert(bytes calldata data) external;

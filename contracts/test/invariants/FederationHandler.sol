@@ -270,6 +270,10 @@ contract FederationHandler is DisputeFixture {
     // --- parts ---
 
     function _prove() private {
+        // Nothing opens under a sum of squares that is wrong: then the update is what can be proved, and is proved first.
+        if (falsehood == Falsehood.LeafSums && _lieLeaf == 1 && signedTooMuch > 0) {
+            return _proveBadUpdate(1, true);
+        }
         if (_show(_proofOf(falsehood))) ++rejections;
         else ++refusedProofs;
     }

@@ -26,10 +26,13 @@ from fedvm.chain.federation_types import (
     RoundFinal,
     RoundOpened,
     RoundProposed,
+    RulesAdopted,
+    SecuritySet,
     UpdateAccepted,
     UpdateExcluded,
     UpdateRefused,
 )
+from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced
 from fedvm.encoding import (
     Contribution,
     CountedUpdate,
@@ -112,6 +115,8 @@ class FederationReplay:
         self._memory: (
             ServerState | None
         ) = ()  # the server's; None: a round it depends on could not be verified
+        self._notice = 0
+        self._first_block = 0
 
     @property
     def aggregation(self) -> str:
@@ -122,7 +127,7 @@ class FederationReplay:
 
     @property
     def rules(self) -> Rules:
-        """The rules the federation was created with. Raises AuditError before its creation was seen."""
+        """The rules in force where the replay stands. Raises AuditError before the creation was seen."""
         if self._rules is None:
             raise AuditError(
                 f"{self._contract.address} has no FederationCreated event here: start at an earlier block, "
@@ -135,6 +140,7 @@ class FederationReplay:
 
         Raises AuditError if the contract's creation is not among the events.
         """
+        self._first_block = first_block
         events = list(self._contract.events(first=first_block))
         for done, event in enumerate(events, start=1):
             self._handle(event)
@@ -146,6 +152,10 @@ class FederationReplay:
         match event:
             case FederationCreated():
                 self._on_created(event)
+            case SecuritySet():
+                self._notice = event.security.notice_seconds
+            case RulesAdopted():
+                self._on_adopted(event)
             case MemberAdded():
                 self._members.add(event.member.lower())
             case MemberRemoved():
@@ -179,12 +189,48 @@ class FederationReplay:
             place,
             "the rules' hash is not that of the rules",
         )
-        try:
-            self._aggregator = aggregator_named(event.rules.aggregator)
-        except EncodingError as error:
-            self._ledger.check("rules", False, place, str(error))
+        self._name_aggregator(event.rules, place)
         self._model_root = event.model_root
         self._model = self._load_model(event.model_cid, event.model_root, place)
+
+    def _on_adopted(self, event: RulesAdopted) -> None:
+        shape = (event.rules.elements, event.rules.fraction_bits)
+        announced = self._announcement_before(event)
+        parts = {
+            "hash": event.rules.digest() == event.rules_hash,
+            "shape": shape == (self.rules.elements, self.rules.fraction_bits),
+            "time": self._round is None,
+            "notice": announced is not None and self._noticed(announced, event),
+        }
+        wrong = ", ".join(name for name, holds in parts.items() if not holds)
+        place = Place(tx=event.at.tx_hash)
+        self._ledger.check("rules", not wrong, place, f"the rules that were adopted are wrong in: {wrong}")
+        if event.rules.aggregator != self.rules.aggregator:
+            self._memory = ()
+            self._name_aggregator(event.rules, place)
+        self._rules = event.rules
+
+    def _name_aggregator(self, rules: Rules, place: Place) -> None:
+        self._aggregator = None
+        try:
+            self._aggregator = aggregator_named(rules.aggregator)
+        except EncodingError as error:
+            self._ledger.check("rules", False, place, str(error))
+
+    def _announcement_before(self, event: RulesAdopted) -> RulesAnnounced | None:
+        """What stood announced when rules were adopted."""
+        book = RuleBookContract(self._contract.w3, self._contract.rule_book(), sender=self._contract.sender)
+        standing: RulesAnnounced | None = None
+        for other in book.events(self._first_block, event.at.block_number):
+            if (other.at.block_number, other.at.log_index) > (event.at.block_number, event.at.log_index):
+                break
+            standing = other if isinstance(other, RulesAnnounced) else None
+        return standing
+
+    def _noticed(self, announced: RulesAnnounced, event: RulesAdopted) -> bool:
+        """Whether these rules were announced as long before as the federation promises."""
+        notice = self._reader.time(event.at.block_number) - self._reader.time(announced.at.block_number)
+        return announced.rules_hash == event.rules_hash and notice >= self._notice
 
     def _on_opened(self, event: RoundOpened) -> None:
         if self.first_opened is None:

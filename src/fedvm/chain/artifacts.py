@@ -18,6 +18,7 @@ FEDERATION_FACTORY: Final = "FederationFactory"
 FEDERATION: Final = "Federation"
 DISPUTES: Final = "Disputes"
 ROLLUPS: Final = "Rollups"
+RULE_BOOK: Final = "RuleBook"
 MODEL_SERVICE: Final = "ModelService"
 PROMOTION_GATE: Final = "PromotionGate"
 INFERENCE_SESSION: Final = "InferenceSession"
@@ -26,6 +27,7 @@ CONTRACT_NAMES: Final = (
     FEDERATION,
     DISPUTES,
     ROLLUPS,
+    RULE_BOOK,
     MODEL_SERVICE,
     PROMOTION_GATE,
     INFERENCE_SESSION,

@@ -212,6 +212,10 @@ class FederationContract:
         """Address of the contract that hears disputes."""
         return str(self._read("disputes"))
 
+    def rule_book(self) -> str:
+        """Address of the contract that changes the rules (`fedvm.chain.rule_book.RuleBookContract`)."""
+        return str(self._read("ruleBook"))
+
     def owed(self, address: str) -> int:
         """Wei that an account may withdraw or use for a bond."""
         return int(self._read("owed", address))

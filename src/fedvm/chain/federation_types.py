@@ -123,6 +123,15 @@ class SecuritySet:
 
 
 @dataclass(frozen=True)
+class RulesAdopted:
+    """Other rules are in force for the rounds to come."""
+
+    rules_hash: bytes
+    rules: Rules
+    at: Place
+
+
+@dataclass(frozen=True)
 class MemberAdded:
     member: str
     at: Place
@@ -270,6 +279,7 @@ class RoundFailed:
 FederationEvent = (
     FederationCreated
     | SecuritySet
+    | RulesAdopted
     | MemberAdded
     | MemberRemoved
     | CoordinatorReplaced
@@ -289,6 +299,7 @@ EVENT_TYPES: dict[str, type[Any]] = {
     for kind in (
         FederationCreated,
         SecuritySet,
+        RulesAdopted,
         MemberAdded,
         MemberRemoved,
         CoordinatorReplaced,
@@ -308,7 +319,7 @@ EVENT_TYPES: dict[str, type[Any]] = {
 def typed_event(event: RawEvent) -> FederationEvent:
     """The dataclass of a decoded event whose name is in ``EVENT_TYPES``."""
     fields = {_snake(name): value for name, value in event.args.items()}
-    if event.name == "FederationCreated":
+    if event.name in ("FederationCreated", "RulesAdopted"):
         fields["rules"] = rules_of(fields["rules"])
     elif event.name == "SecuritySet":
         fields["security"] = security_of(fields["security"])

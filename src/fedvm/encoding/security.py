@@ -1,4 +1,4 @@
-"""What stands behind a coordinator's proposals: bond, stake, fees and windows."""
+"""What stands behind a coordinator's proposals and an owner's word: bond, stake, fees, windows and notice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from dataclasses import astuple, dataclass
 
 from fedvm.encoding.checks import check_uint
 
-_BITS = {"challenge_seconds": 64, "answer_seconds": 64, "bond": 128, "stake": 128, "demand_fee": 128}
+_BITS = {
+    "challenge_seconds": 64,
+    "answer_seconds": 64,
+    "bond": 128,
+    "stake": 128,
+    "demand_fee": 128,
+    "notice_seconds": 64,
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Security:
     """Wei that a member must have at stake to sign; 0 asks for none."""
     demand_fee: int = 10**15
     """Wei that a demand for data costs."""
+    notice_seconds: int = 86_400
+    """Seconds from the announcement of other rules to when they can be adopted."""
 
     def __post_init__(self) -> None:
         for name, bits in _BITS.items():

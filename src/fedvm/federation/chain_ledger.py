@@ -17,6 +17,7 @@ from fedvm.chain.federation_types import (
     RoundFinal,
     RoundOpened,
     RoundProposed,
+    RulesAdopted,
     Submission,
     UpdateAccepted,
     UpdateExcluded,
@@ -88,8 +89,22 @@ class ChainLedger:
         return self._contract.address
 
     def rules(self) -> Rules:
-        """The rules, which are fixed when the contract is created."""
+        """The rules in force; read anew when their hash has changed."""
+        if self._contract.rules_hash() != self._rules.digest():
+            self._rules = self._contract.rules()
         return self._rules
+
+    def aggregator_since(self) -> int:
+        """The first round for which the rules name the present aggregator, as they have since."""
+        since, latest, named = 1, 0, b""
+        for event in self._read():
+            if isinstance(event, FederationCreated):
+                named = event.rules.aggregator
+            elif isinstance(event, RoundOpened):
+                latest = event.round
+            elif isinstance(event, RulesAdopted) and event.rules.aggregator != named:
+                since, named = latest + 1, event.rules.aggregator
+        return since
 
     def members(self) -> tuple[str, ...]:
         """Checksummed addresses, ascending."""

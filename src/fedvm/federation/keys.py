@@ -1,4 +1,4 @@
-"""Where a client finds its own signing key."""
+"""What a client's node config says of it: its own signing key, and what it agrees to sign."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fedvm.federation.errors import TermsError
 KEY = "fedvm-key"
 KEY_FILE = "fedvm-key-file"
 FEDERATION = "fedvm-federation"
+RULES = "fedvm-rules"
 DIRECTORY = "fedvm-directory"
 """Key in an app's run config: the directory of a federation on this machine (`fedvm.federation.directory`)."""
 

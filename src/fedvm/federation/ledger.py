@@ -121,6 +121,11 @@ class Ledger(Protocol):
         """The rules in force."""
         ...
 
+    def aggregator_since(self) -> int:
+        """The first round, opened or yet to open, for which the rules name the present aggregator, as they have since:
+        1 if they never named another."""
+        ...
+
     def members(self) -> tuple[str, ...]:
         """Checksummed addresses, ascending."""
         ...

@@ -13,7 +13,7 @@ from fedvm.federation.arrays import VECTOR, ModelCodec, named_arrays, vector_of
 from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, clip_and_quantize, commit
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.identity import QUESTION, Question, answer
-from fedvm.federation.keys import FEDERATION, KeyProvider, key_from_node_config
+from fedvm.federation.keys import FEDERATION, RULES, KeyProvider, key_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
@@ -84,6 +84,12 @@ def _check_terms(terms: RoundTerms, vector: IntVector, context: Context) -> None
     if _root_of(to_bytes(vector)) != terms.base_root:
         raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
     _check_federation(terms.federation, context)
+    agreed, stated = context.node_config.get(RULES), "0x" + terms.rules.digest().hex()
+    if agreed is not None and str(agreed).lower() != stated:
+        raise TermsError(
+            f"this client agreed to the rules {agreed} only, the server names {stated}: read them, then name them "
+            f"as {RULES} in its node config or leave the federation"
+        )
 
 
 def _check_federation(named: str, context: Context) -> None:

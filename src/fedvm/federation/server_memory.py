@@ -13,13 +13,15 @@ from fedvm.federation.membership import Federation
 def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
     """The memory after the latest final round; without a memory (`Aggregator.is_stateful`) it reads nothing.
 
+    It begins where the rules last took another aggregator.
+
     Raises LedgerMismatch if the store's updates do not add up to a round's aggregate, StoreError if one is missing.
     """
     state: ServerState = ()
     if not rule.is_stateful:
         return state
     ledger, elements = federation.ledger, federation.ledger.rules().elements
-    for number in range(1, ledger.current_round() + 1):
+    for number in range(ledger.aggregator_since(), ledger.current_round() + 1):
         round_ = ledger.round(number)
         if round_.status is not RoundStatus.FINAL:
             continue

@@ -12,6 +12,7 @@ from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result, Strategy
 
+from fedvm.encoding import Rules
 from fedvm.encoding.aggregators import ServerState
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.arrays import ModelCodec, named_arrays
@@ -80,7 +81,6 @@ class Accountable(Strategy):
     def __init__(self, inner: FedAvg, *, federation: Federation) -> None:
         self.inner = inner
         self.federation = federation
-        self.rules = federation.ledger.rules()
         self.rule = rule_of(inner)
         check_rule(inner, self.rule, self.rules.aggregator)
         self._memory: ServerState = ()
@@ -89,6 +89,11 @@ class Accountable(Strategy):
         self._roster = Roster(federation.ledger, federation.nodes)
         self._open: _OpenRound | None = None
         self._outcome: TrainOutcome | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force, which can change between rounds."""
+        return self.federation.ledger.rules()
 
     # --- the model ---
 
@@ -133,10 +138,15 @@ class Accountable(Strategy):
     ) -> Iterable[Message]:
         """Open the round on chain, or take up one left open, and address the inner strategy's messages.
 
-        Fewer are addressed where the rules make members rest.
+        Fewer are addressed where the rules make members rest. Raises SettingsError when the rules have come to name
+        another aggregator than this strategy's.
         """
+        check_rule(self.inner, self.rule, self.rules.aggregator)
         drafts = self._drafts(self.inner.configure_train, server_round, config, grid)  # waits for nodes
         opened = self._open_or_reopen(server_round)
+        check_rule(self.inner, self.rule, self.rules.aggregator)  # nobody can change them now
+        if self.federation.ledger.aggregator_since() == server_round:
+            self._memory = ()
         nodes = self._roster.present(grid)
         ledger = self.federation.ledger
         resting = resting_members(ledger, server_round)

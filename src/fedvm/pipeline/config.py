@@ -254,6 +254,7 @@ class SecurityTable(Table):
 
     challenge_seconds: in which a proposal can be challenged; answer_seconds: to answer a demand for data. In wei:
     bond, which a wrong proposal costs; stake, which every member deposits; demand_fee, which a demand costs.
+    notice_seconds: from the announcement of other rules to when they can be adopted.
     """
 
     challenge_seconds: int = Field(default=3600, ge=1, le=30 * 86_400)
@@ -261,6 +262,7 @@ class SecurityTable(Table):
     bond: int = Field(default=10**18, ge=1, lt=2**96)
     stake: int = Field(default=0, ge=0, lt=2**96)
     demand_fee: int = Field(default=10**15, ge=0, lt=2**96)
+    notice_seconds: int = Field(default=86_400, ge=1, le=30 * 86_400)
 
 
 class CompilerTable(Table):

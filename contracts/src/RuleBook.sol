@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
+
+import {IFederation} from "./interfaces/IFederation.sol";
+import {IRuleBook} from "./interfaces/IRuleBook.sol";
+import {Rules, RulesLib} from "./libraries/RulesLib.sol";
+import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
+
+/// @title RuleBook
+/// @notice Which rules a federation can have, and how they change; see `IRuleBook`.
+/// @dev Deployed once and cloned by `FederationFactory`. Apart from the federation because of the size of its code.
+contract RuleBook is IRuleBook, Initializable {
+    using RulesLib for Rules;
+    using SecurityLib for Security;
+
+    /// @inheritdoc IRuleBook
+    IFederation public federation;
+
+    /// @dev Rules that others took the place of, and the last round opened under them.
+    struct Superseded {
+        bytes32 rulesHash;
+        uint64 lastRound;
+    }
+
+    Rules private _next;
+    uint64 private _adoptableAt;
+    Superseded[] private _superseded;
+
+    modifier onlyOwner() {
+        require(msg.sender == Ownable(address(federation)).owner(), NotOwner(msg.sender));
+        _;
+    }
+
+    /// @notice Makes what clones run; itself it can never be initialised.
+    constructor() {
+        _disableInitializers();
+    }
+
+    /// @inheritdoc IRuleBook
+    function initialize(IFederation federation_) external initializer {
+        federation = federation_;
+    }
+
+    /// @inheritdoc IRuleBook
+    function announceRules(Rules calldata next) external onlyOwner {
+        Rules memory present = federation.rules();
+        require(next.elements == present.elements, RuleFixed("elements"));
+        require(next.fractionBits == present.fractionBits, RuleFixed("fractionBits"));
+        next.validate();
+        next.validateMemberLimit(federation.memberCount());
+        if (!federation.openMembership()) next.validateQuorum(federation.memberCount());
+        // Unix time fits 64 bits for longer than there will be blocks.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        uint64 adoptableAt = uint64(block.timestamp) + federation.security().noticeSeconds;
+        _next = next;
+        _adoptableAt = adoptableAt;
+        emit RulesAnnounced(next.hash(), next, adoptableAt);
+    }
+
+    /// @inheritdoc IRuleBook
+    // A notice is long; the seconds that a block producer can shift do not matter.
+    // slither-disable-next-line timestamp
+    function adoptRules() external {
+        uint64 adoptableAt = _adoptableAt;
+        require(adoptableAt > 0, NothingAnnounced());
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp >= adoptableAt, NoticeNotOver(adoptableAt));
+        Rules memory next = _next;
+        _forget();
+        // Members may have come since the announcement. Whether enough are left for a quorum is for them to say.
+        next.validateMemberLimit(federation.memberCount());
+        _superseded.push(Superseded(federation.rulesHash(), federation.currentRound()));
+        federation.setRules(next);
+    }
+
+    /// @inheritdoc IRuleBook
+    // slither-disable-next-line timestamp
+    function cancelRules() external onlyOwner {
+        require(_adoptableAt > 0, NothingAnnounced());
+        bytes32 rulesHash = _next.hash();
+        _forget();
+        emit RulesCancelled(rulesHash);
+    }
+
+    /// @inheritdoc IRuleBook
+    function announcedRules() external view returns (Rules memory next, uint64 adoptableAt) {
+        return (_next, _adoptableAt);
+    }
+
+    /// @inheritdoc IRuleBook
+    function roundRulesHash(uint64 roundId) external view returns (bytes32) {
+        require(roundId > 0 && roundId <= federation.currentRound(), UnknownRound(roundId));
+        for (uint256 i = 0; i < _superseded.length; ++i) {
+            if (roundId <= _superseded[i].lastRound) return _superseded[i].rulesHash;
+        }
+        return federation.rulesHash();
+    }
+
+    /// @inheritdoc IRuleBook
+    function check(Rules calldata rules, Security calldata security) external pure {
+        rules.validate();
+        security.validate();
+    }
+
+    function _forget() private {
+        delete _next;
+        delete _adoptableAt;
+    }
+}

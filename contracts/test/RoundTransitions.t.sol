@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IFederation} from "../src/interfaces/IFederation.sol";
+import {Round, RoundLib, RoundState} from "../src/libraries/RoundLib.sol";
+import {FederationFixture} from "./base/FederationFixture.sol";
+
+/// @notice The table of `RoundLib` as data: every call in every situation a round can be in moves it as the table says,
+///         or reverts with the error that says why.
+contract RoundTransitionsTest is FederationFixture {
+    /// Where a round stands, and what beside its state decides what a call does.
+    enum Situation {
+        None,
+        Open,
+        OpenWithQuorum,
+        OpenLate,
+        OpenLateWithQuorum,
+        Proposed,
+        ProposedLate,
+        Submitted,
+        SubmittedLate,
+        Final,
+        Failed
+    }
+
+    enum Call {
+        Open,
+        Submit,
+        Propose,
+        FailByCoordinator,
+        FailByAnyone,
+        Extend,
+        Reject,
+        Exclude,
+        Finalize
+    }
+
+    uint32 private constant QUORUM = 10;
+    /// One more than the quorum, so that one can be excluded.
+    uint32 private constant ACCEPTED = QUORUM + 1;
+    uint64 private constant ROUND = 1;
+
+    function test_everyCallInEverySituation() public {
+        uint256 legal = 0;
+        for (uint256 i = 0; i <= uint256(type(Situation).max); ++i) {
+            Situation situation = Situation(i);
+            arrange(situation);
+            RoundState before = federation.round(ROUND).state;
+            for (uint256 j = 0; j <= uint256(type(Call).max); ++j) {
+                uint256 snapshot = vm.snapshotState();
+                (RoundState next, bytes memory failure) = expected(situation, Call(j));
+                (bool success, bytes memory result) = perform(Call(j));
+                if (failure.length == 0) ++legal;
+                vm.assertTrue(success == (failure.length == 0));
+                vm.assertEq(success ? bytes("") : result, failure);
+                vm.assertTrue(federation.round(ROUND).state == (success ? next : before));
+                vm.revertToState(snapshot);
+            }
+        }
+        // Of 99: each row of the table, in each situation that it covers.
+        vm.assertEq(legal, 25);
+    }
+
+    function test_onlyTheirCallersMoveARound() public {
+        for (uint256 i = 0; i <= uint256(type(Situation).max); ++i) {
+            arrange(Situation(i));
+            RoundState before = federation.round(ROUND).state;
+            bytes memory notCoordinator =
+                abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger);
+            bytes memory notDisputes = abi.encodeWithSelector(IFederation.NotDisputes.selector, stranger);
+            refuses(Call.Open, notCoordinator);
+            refuses(Call.Submit, notCoordinator);
+            refuses(Call.Propose, notCoordinator);
+            refuses(Call.Extend, notDisputes);
+            refuses(Call.Reject, notDisputes);
+            refuses(Call.Exclude, notDisputes);
+            vm.assertTrue(federation.round(ROUND).state == before);
+        }
+    }
+
+    function test_submittingCountsUntilTheDeadline() public {
+        arrange(Situation.OpenWithQuorum);
+        (bool success,) = perform(Call.Submit);
+        vm.assertTrue(success);
+        vm.assertEq(uint256(federation.round(ROUND).accepted), ACCEPTED + 1);
+        arrange(Situation.OpenLateWithQuorum);
+        (success,) = perform(Call.Submit);
+        vm.assertTrue(success);
+        vm.assertEq(uint256(federation.round(ROUND).accepted), ACCEPTED);
+    }
+
+    function test_theLastRejectedAttemptFailsTheRound() public {
+        arrange(Situation.OpenWithQuorum);
+        for (uint256 attempt = 1; attempt <= 8; ++attempt) {
+            (bool success,) = perform(Call.Propose);
+            vm.assertTrue(success);
+            (success,) = perform(Call.Reject);
+            vm.assertTrue(success);
+            RoundState state = federation.round(ROUND).state;
+            vm.assertTrue(state == (attempt < 8 ? RoundState.Submitted : RoundState.Failed));
+        }
+    }
+
+    function test_losingTheQuorumFailsTheRound() public {
+        arrange(Situation.Proposed);
+        (bool success,) = perform(Call.Exclude);
+        vm.assertTrue(success);
+        vm.assertTrue(federation.round(ROUND).state == RoundState.Submitted);
+        (success,) = perform(Call.Propose);
+        vm.assertTrue(success);
+        vm.prank(federation.disputes());
+        federation.excludeUpdate(ROUND, 1, members[1], 101, stranger);
+        vm.assertTrue(federation.round(ROUND).state == RoundState.Failed);
+    }
+
+    /// @dev The table: where a call leads, or the error that it reverts with.
+    function expected(Situation situation, Call call)
+        private
+        view
+        returns (RoundState next, bytes memory failure)
+    {
+        if (call == Call.Open) {
+            if (situation == Situation.None) return (RoundState.Open, "");
+            // The round after it opens; what is over stays as it is.
+            if (situation == Situation.Final) return (RoundState.Final, "");
+            if (situation == Situation.Failed) return (RoundState.Failed, "");
+            return (next, abi.encodeWithSelector(IFederation.RoundStillOpen.selector, ROUND));
+        }
+        if (isOpen(situation)) {
+            if (call == Call.Submit) return (RoundState.Open, "");
+            if (call == Call.Propose) {
+                if (hasQuorum(situation)) return (RoundState.Proposed, "");
+                return (next, abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, 3, QUORUM));
+            }
+        } else if (isSubmitted(situation)) {
+            if (call == Call.Propose) return (RoundState.Proposed, "");
+        } else if (isProposed(situation)) {
+            if (call == Call.Extend) return (RoundState.Proposed, "");
+            if (call == Call.Reject || call == Call.Exclude) return (RoundState.Submitted, "");
+            if (call == Call.Finalize) {
+                if (situation == Situation.ProposedLate) return (RoundState.Final, "");
+                return
+                    (next, abi.encodeWithSelector(RoundLib.TooEarly.selector, federation.round(ROUND).until));
+            }
+        }
+        if (
+            (isOpen(situation) || isSubmitted(situation))
+                && (call == Call.FailByCoordinator || call == Call.FailByAnyone)
+        ) {
+            if (isLate(situation)) return (RoundState.Failed, "");
+            if (call == Call.FailByAnyone) {
+                return (next, abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger));
+            }
+            if (!hasQuorum(situation)) return (RoundState.Failed, "");
+            return (next, abi.encodeWithSelector(RoundLib.QuorumReached.selector, ACCEPTED, QUORUM));
+        }
+        return
+            (next, abi.encodeWithSelector(RoundLib.WrongState.selector, ROUND, federation.round(ROUND).state));
+    }
+
+    function isOpen(Situation situation) private pure returns (bool) {
+        return situation >= Situation.Open && situation <= Situation.OpenLateWithQuorum;
+    }
+
+    function isProposed(Situation situation) private pure returns (bool) {
+        return situation == Situation.Proposed || situation == Situation.ProposedLate;
+    }
+
+    function isSubmitted(Situation situation) private pure returns (bool) {
+        return situation == Situation.Submitted || situation == Situation.SubmittedLate;
+    }
+
+    function isLate(Situation situation) private pure returns (bool) {
+        return situation == Situation.OpenLate || situation == Situation.OpenLateWithQuorum
+            || situation == Situation.SubmittedLate;
+    }
+
+    function hasQuorum(Situation situation) private pure returns (bool) {
+        return situation != Situation.Open && situation != Situation.OpenLate;
+    }
+
+    /// @dev A new federation whose first round is in the situation.
+    function arrange(Situation situation) private {
+        federation = createFederation(defaultRules(), defaultSecurity());
+        vm.deal(coordinator, 100 * BOND);
+        if (situation == Situation.None) return;
+        openRound();
+        submit(ROUND, honestSubmissions(ROUND, 0, hasQuorum(situation) ? ACCEPTED : 3));
+        if (situation == Situation.Failed) {
+            pass();
+            federation.failRound(ROUND);
+            return;
+        }
+        if (situation > Situation.OpenLateWithQuorum) propose(ROUND);
+        if (isSubmitted(situation)) {
+            vm.prank(federation.disputes());
+            federation.rejectProposal(ROUND, stranger);
+        }
+        if (isLate(situation) || situation == Situation.ProposedLate || situation == Situation.Final) pass();
+        if (situation == Situation.Final) federation.finalizeRound(ROUND);
+    }
+
+    /// @dev Goes to where anyone may end the present state.
+    function pass() private {
+        vm.warp(federation.round(ROUND).until + 1);
+    }
+
+    /// @dev Calls as who may make the call.
+    function perform(Call call) private returns (bool success, bytes memory result) {
+        address caller = coordinator;
+        if (call == Call.Extend || call == Call.Reject || call == Call.Exclude) {
+            caller = federation.disputes();
+        }
+        if (call == Call.FailByAnyone || call == Call.Finalize) caller = stranger;
+        return performAs(caller, call);
+    }
+
+    function refuses(Call call, bytes memory failure) private {
+        (bool success, bytes memory result) = performAs(stranger, call);
+        vm.assertFalse(success);
+        vm.assertEq(result, failure);
+    }
+
+    function performAs(address caller, Call call) private returns (bool success, bytes memory result) {
+        bytes memory data = encoded(call);
+        uint256 value = call == Call.Propose && caller == coordinator ? BOND : 0;
+        vm.prank(caller);
+        return address(federation).call{value: value}(data);
+    }
+
+    function encoded(Call call) private view returns (bytes memory) {
+        if (call == Call.Open) return abi.encodeCall(IFederation.openRound, ());
+        if (call == Call.Submit) {
+            return abi.encodeCall(IFederation.submit, (ROUND, honestSubmissions(ROUND, ACCEPTED, 1)));
+        }
+        if (call == Call.Propose) return abi.encodeCall(IFederation.propose, (ROUND, defaultProposal()));
+        if (call == Call.Extend) {
+            return abi.encodeCall(IFederation.extendChallenge, (ROUND, uint64(block.timestamp + 5000)));
+        }
+        if (call == Call.Reject) return abi.encodeCall(IFederation.rejectProposal, (ROUND, stranger));
+        if (call == Call.Exclude) {
+            return abi.encodeCall(IFederation.excludeUpdate, (ROUND, 0, members[0], 100, stranger));
+        }
+        if (call == Call.Finalize) return abi.encodeCall(IFederation.finalizeRound, (ROUND));
+        return abi.encodeCall(IFederation.failRound, (ROUND));
+    }
+}

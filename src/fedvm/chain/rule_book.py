@@ -1,0 +1,90 @@
+"""The RuleBook contract of a federation, typed: other rules, announced and then adopted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from web3.contract import Contract
+
+from fedvm.chain.artifacts import RULE_BOOK, contract_at
+from fedvm.chain.call import read
+from fedvm.chain.events import EventReader, Place, RawEvent
+from fedvm.chain.federation_types import rules_of
+from fedvm.chain.sender import Receipt, Sender
+from fedvm.encoding import Rules
+
+
+@dataclass(frozen=True)
+class RulesAnnounced:
+    """Rules that can be adopted from ``adoptable_at`` on, Unix seconds, in place of any announced before."""
+
+    rules_hash: bytes
+    rules: Rules
+    adoptable_at: int
+    at: Place
+
+
+@dataclass(frozen=True)
+class RulesCancelled:
+    """The rules announced last will not be adopted."""
+
+    rules_hash: bytes
+    at: Place
+
+
+RuleBookEvent = RulesAnnounced | RulesCancelled
+
+
+class RuleBookContract:
+    """The contract that changes one federation's rules (`FederationContract.rule_book`).
+
+    Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
+    """
+
+    def __init__(self, w3: Web3, address: str, *, sender: Sender | None = None) -> None:
+        self.contract: Contract = contract_at(w3, RULE_BOOK, address)
+        self.address: str = self.contract.address
+        self.sender = sender or Sender(w3)
+        self._events = EventReader(w3, self.contract, self.sender.network)
+
+    def announce(self, account: LocalAccount, rules: Rules) -> Receipt:
+        """Announce other rules (owner), in place of any announced before; elements and fraction bits stay."""
+        return self._send(account, "announceRules", rules.as_tuple())
+
+    def adopt(self, account: LocalAccount) -> Receipt:
+        """Have the federation adopt the announced rules: between rounds, after their notice (anyone)."""
+        return self._send(account, "adoptRules")
+
+    def cancel(self, account: LocalAccount) -> Receipt:
+        """Take an announcement back (owner)."""
+        return self._send(account, "cancelRules")
+
+    def announced(self) -> tuple[Rules, int] | None:
+        """Announced rules and the Unix time in seconds from which they can be adopted; None if there are none."""
+        rules, adoptable_at = read(self.contract, "announcedRules")
+        return (rules_of(rules), int(adoptable_at)) if adoptable_at else None
+
+    def round_rules_hash(self, round_id: int) -> bytes:
+        """Hash of the rules that a round was opened under, 32 bytes."""
+        return bytes(read(self.contract, "roundRulesHash", round_id))
+
+    def events(self, first: int = 0, last: int | None = None) -> Iterator[RuleBookEvent]:
+        """Events in order, from block ``first`` to ``last`` (None: the head)."""
+        for event in self._events.fetch(("RulesAnnounced", "RulesCancelled"), first, last):
+            yield _typed(event)
+
+    def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
+        data = self.contract.encode_abi(function, args=list(arguments))
+        transaction: Any = {"to": self.address, "data": data}
+        return self.sender.send(account, transaction, action=f"RuleBook.{function}")
+
+
+def _typed(event: RawEvent) -> RuleBookEvent:
+    rules_hash = bytes(event.args["rulesHash"])
+    if event.name == "RulesCancelled":
+        return RulesCancelled(rules_hash, event.at)
+    return RulesAnnounced(rules_hash, rules_of(event.args["rules"]), int(event.args["adoptableAt"]), event.at)
