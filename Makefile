@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-byzantine contracts artifacts clean
+.PHONY: help demo test test-all prove mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -93,6 +93,9 @@ bench-accuracy: $(VENV)/.dev ## Test accuracy of the federated recipes, with DAT
 
 bench-byzantine: $(VENV)/.dev ## Accuracy of every strategy under every attack, 0 to 40 % attackers; some ten minutes
 	$(BIN)/python benchmarks/bench_byzantine.py
+
+bench-privacy: $(VENV)/.dev ## Accuracy against ε of local differential privacy
+	$(BIN)/python benchmarks/bench_privacy.py
 
 clean: ## Remove what was built, not the runs
 	rm -rf $(VENV) .venv-prove contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build

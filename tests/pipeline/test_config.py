@@ -213,3 +213,15 @@ def test_assignments(text: str, value: object) -> None:
 def test_assignments_without_table_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"table\.key=value"):
         parse_assignment("rounds=3")
+
+
+def test_privacy_is_a_table_and_its_budget_becomes_a_rule(tmp_path: Path) -> None:
+    from fedvm.federation.privacy import LocalPrivacy
+    from fedvm.pipeline.federate import federation_settings
+
+    text = "[privacy]\nclip = 2.0\nnoise_multiplier = 4.0\nmax_epsilon = 9.0\n"
+    settings = federation_settings(load_config(_write(tmp_path, text)))
+    assert settings.privacy == LocalPrivacy(2.0, 4.0, max_epsilon=9.0) and settings.seeded_noise
+    assert federation_settings(load_config(None)).privacy is None
+    deployed = load_config(_write(tmp_path, text), {"federation.engine": "deployment"})
+    assert not federation_settings(deployed).seeded_noise, "real clients never take noise from a shared seed"

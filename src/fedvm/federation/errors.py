@@ -19,6 +19,10 @@ class TermsError(FederationError, ValueError):
     """A server's message asks a client to sign what it should not, or cannot be read."""
 
 
+class PrivacyBudgetSpent(FederationError):
+    """A client gives no further update: it would cost more privacy than its budget allows."""
+
+
 class EngineError(FederationError):
     """Flower's SuperLink cannot be reached, started or used."""
 

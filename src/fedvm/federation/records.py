@@ -13,7 +13,8 @@ from fedvm.store import Cid
 
 @dataclass(frozen=True)
 class Accepted:
-    """An accepted update: weight the contract gave, examples, accuracy (0..1) and loss the client attests."""
+    """An accepted update: weight the contract gave; examples, accuracy (0..1), loss and ε spent so far (0: no claim)
+    as the client attests them."""
 
     member: str
     weight: int
@@ -22,6 +23,7 @@ class Accepted:
     accuracy: float
     loss: float
     cid: str
+    epsilon: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _accepted(update: AcceptedUpdate) -> Accepted:
         accuracy=update.accuracy_ppm / 1e6,
         loss=update.loss_micros / 1e6,
         cid=str(Cid.from_binary(update.cid)),
+        epsilon=update.epsilon_micros / 1e6,
     )
 
 

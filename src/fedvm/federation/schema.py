@@ -9,6 +9,7 @@ from fedvm.federation.adversaries import ADVERSARIES
 from fedvm.federation.client_scores import ScoreQuestion
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.flower_strategies import StrategySettings
+from fedvm.federation.privacy import LocalPrivacy
 from fedvm.federation.stopping import Stopping
 from fedvm.learning.schedule import Schedule
 
@@ -41,7 +42,8 @@ class FederationSettings:
     contract's rules must name the same. adversaries: client index (0 …) → a name in
     `adversaries.ADVERSARIES`. max_failed_rounds: so many failed rounds in a row stop the run.
     stopping: when to end before the last round; keep: "last" or "best", whose round's model is the result;
-    question: what to ask every client about it.
+    question: what to ask every client about it. privacy: what clients add to their updates; seeded_noise: from
+    the run's seed, so that a simulation can be repeated (it protects nobody).
 
     Raises:
         SettingsError: a value is out of range, or asks for more clients than there are.
@@ -61,6 +63,8 @@ class FederationSettings:
     stopping: Stopping = field(default_factory=Stopping)
     keep: str = "last"
     question: ScoreQuestion | None = None
+    privacy: LocalPrivacy | None = None
+    seeded_noise: bool = False
 
     def __post_init__(self) -> None:
         if self.clients < 1 or self.rounds < 1:

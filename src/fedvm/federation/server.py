@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from eth_account import Account
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
 from flwr.serverapp import Grid, ServerApp
 
 from fedvm.federation.adversaries import ADVERSARIES
@@ -21,6 +22,7 @@ from fedvm.federation.keys import KEY
 from fedvm.federation.ledger import Ledger
 from fedvm.federation.membership import Federation, Store
 from fedvm.federation.mod import fedvm_mod
+from fedvm.federation.privacy import dp_mod
 from fedvm.federation.records import RoundRecord
 from fedvm.federation.reproducible import derive_seed
 from fedvm.federation.rounds import EvaluateFn, FederationResult, run_rounds
@@ -81,13 +83,16 @@ def image_app(
     """The image app of client `index`: an adversary's version if it is one, an honest one for None."""
     kind = None if index is None else settings.adversaries.get(index)
     accomplices = tuple(sorted(other for other, how in settings.adversaries.items() if how == kind))
+    mods: list[Mod] = [fedvm_mod] if kind is None else ADVERSARIES[kind].mods(accomplices)
+    if settings.privacy is not None:
+        mods.append(dp_mod(settings.privacy, seed=seed if settings.seeded_noise else None))
     return image_client_app(
         model=model,
         data=data if kind is None else _spoilt(data, kind),
         training=settings.training,
         seed=seed,
         normalisation=normalisation,
-        mods=[fedvm_mod] if kind is None else ADVERSARIES[kind].mods(accomplices),
+        mods=mods,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedvm.federation.errors import SettingsError
+from fedvm.federation.privacy import BUDGET_SPENT
 from fedvm.federation.records import RoundRecord
 
 METRICS = ("loss", "accuracy")
@@ -18,7 +19,8 @@ class Stopping:
 
     patience: so many evaluated rounds in a row without a better `metric` ("loss" or "accuracy") end the run; 0:
     never. min_change: what counts as better must be better by more than this. accuracy, loss: a round that
-    reaches this ends the run.
+    reaches this ends the run. Whatever is
+    set, a round in which every client says that its privacy budget is spent is the last.
 
     Raises:
         SettingsError: unknown metric, or a value out of range.
@@ -45,6 +47,8 @@ class Stopping:
         if not records:
             return None
         last = records[-1]
+        if _budgets_spent(last):
+            return f"the clients' privacy budgets are spent: nobody took part in round {last.round}"
         if self.accuracy is not None and (last.validation_accuracy or 0.0) >= self.accuracy:
             return f"round {last.round} reached a validation accuracy of {last.validation_accuracy:.4f}"
         if self.loss is not None and last.validation_loss is not None and last.validation_loss <= self.loss:
@@ -65,6 +69,11 @@ class Stopping:
         if not self.patience or since < self.patience:
             return None
         return f"{since} rounds brought no better validation {self.metric}"
+
+
+def _budgets_spent(record: RoundRecord) -> bool:
+    nobody = not record.accepted and not record.refused and bool(record.failures)
+    return nobody and all(BUDGET_SPENT in failure.reason for failure in record.failures)
 
 
 def best_round(records: Sequence[RoundRecord], metric: str = "loss") -> RoundRecord | None:

@@ -98,9 +98,14 @@ def mlp(shape: Shape, classes: int) -> nn.Module:
     )
 
 
+def linear(shape: Shape, classes: int) -> nn.Module:
+    """One dense layer (softmax regression): so few parameters that noise on all of them can be borne."""
+    return nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc1=nn.Linear(math.prod(shape), classes)))
+
+
 # To add a network: write a function (shape, classes) -> nn.Module and name it here.
 ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyType(
-    {"lenet": lenet, "mlp": mlp, "resnet8": resnet8}
+    {"lenet": lenet, "linear": linear, "mlp": mlp, "resnet8": resnet8}
 )
 
 

@@ -204,6 +204,20 @@ class PersonalTable(Table):
     lr: float | None = Field(default=None, gt=0)
 
 
+class PrivacyTable(Table):
+    """Local differential privacy of the updates (see `docs/privacy.md`); off while noise_multiplier is 0.
+
+    clip: bound on an update's L2 norm; noise_multiplier: standard deviation of the noise over clip; delta: the δ of
+    (ε, δ); max_epsilon: a client that would spend more takes no further part; it is the contract's rule, too, unless
+    `rules.max_epsilon` says otherwise.
+    """
+
+    clip: float = Field(default=1.0, gt=0)
+    noise_multiplier: float = Field(default=0.0, ge=0)
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    max_epsilon: float | None = Field(default=None, gt=0, lt=2**40)
+
+
 class RulesTable(Table):
     """The rules written into the contract when the federation is created (see `docs/architecture.md`).
 
@@ -352,6 +366,7 @@ class RunConfig(Table):
     strategy: StrategyTable = StrategyTable()
     stopping: StoppingTable = StoppingTable()
     personal: PersonalTable = PersonalTable()
+    privacy: PrivacyTable = PrivacyTable()
     rules: RulesTable = RulesTable()
     security: SecurityTable = SecurityTable()
     adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)

@@ -21,6 +21,7 @@ from fedvm.federation.client_scores import ClientScore, ScoreQuestion
 from fedvm.federation.grid import Finished
 from fedvm.federation.journal import RoundJournal
 from fedvm.federation.membership import publish_model
+from fedvm.federation.privacy import LocalPrivacy
 from fedvm.federation.records import RoundRecord
 from fedvm.federation.schema import FederationSettings, TrainingSettings
 from fedvm.federation.server import Watch, image_nodes, initial_arrays, run_federation
@@ -170,14 +171,17 @@ def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
         max_share_ppm=round(config.rules.max_share * PPM),
         min_labels=config.rules.min_labels,
         rest_rounds=config.rules.rest_rounds,
-        max_epsilon_micros=round(config.rules.max_epsilon * PPM),
+        max_epsilon_micros=round((config.rules.max_epsilon or config.privacy.max_epsilon or 0.0) * PPM),
         aggregator=aggregation_rule(config).identifier,
     )
 
 
 def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:
     """A federation's record as the report shows it. clients: member's address → the client's number."""
-    rows = [MemberRow(clients[one.member], one.member, one.examples, one.weight) for one in record.accepted]
+    rows = [
+        MemberRow(clients[one.member], one.member, one.examples, one.weight, epsilon=one.epsilon)
+        for one in record.accepted
+    ]
     rows += [MemberRow(clients[one.member], one.member, 0, 0, refused=one.reason) for one in record.refused]
     rows += [MemberRow(clients[one.member], one.member, 0, 0, failure=one.reason) for one in record.failures]
     return RoundRow(
@@ -222,8 +226,16 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         training=training,
         stopping=Stopping(**config.stopping.model_dump()),
         question=_question(config),
+        privacy=local_privacy(config),
+        seeded_noise=config.federation.engine != "deployment",  # there the clients are real
         adversaries=config.adversaries,
     )
+
+
+def local_privacy(config: RunConfig) -> LocalPrivacy | None:
+    """What clients add to their updates, None for nothing. Raises SettingsError for a budget of no update."""
+    table = config.privacy
+    return LocalPrivacy(**table.model_dump()) if table.noise_multiplier else None
 
 
 def _question(config: RunConfig) -> ScoreQuestion | None:

@@ -18,7 +18,7 @@ class MemberRow:
 
     client: the partition's number; examples: as the member stated them (attested, not proved); weight: as the
     contract set it, 0 when refused; refused: the contract's reason, "" when accepted; failure: why the client
-    sent no update, "" when it did.
+    sent no update, "" when it did; epsilon: the ε of differential privacy it says it has spent so far, 0 for no claim.
     """
 
     client: int
@@ -27,6 +27,7 @@ class MemberRow:
     weight: int
     refused: str = ""
     failure: str = ""
+    epsilon: float = 0.0
 
     @property
     def capped(self) -> bool:
@@ -128,6 +129,22 @@ class FairnessFacts:
             class_accuracy,
             Spread.of(class_accuracy),
         )
+
+
+@dataclass(frozen=True)
+class PrivacyFacts:
+    """Local differential privacy: the settings, and the (ε, δ) each client says it has spent (client → ε).
+
+    std of the noise = noise_multiplier · clip; max_epsilon: the budget, None without one; seeded: the noise can be
+    computed by whoever knows the run's seed, as in every simulation.
+    """
+
+    clip: float
+    noise_multiplier: float
+    delta: float
+    max_epsilon: float | None
+    seeded: bool
+    epsilon: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -303,6 +320,7 @@ class RunReport:
     evaluation: EvaluationFacts
     seconds: Mapping[str, float]
     fairness: FairnessFacts | None = None
+    privacy: PrivacyFacts | None = None
     stopped: str | None = None
     gate: GateFacts | None = None
 

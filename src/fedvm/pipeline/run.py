@@ -27,7 +27,7 @@ from fedvm.pipeline.config_file import save_config
 from fedvm.pipeline.data import PreparedData, prepare_data
 from fedvm.pipeline.directory import RunDirectory, write_atomically
 from fedvm.pipeline.events import Observer
-from fedvm.pipeline.federate import Trained, federate
+from fedvm.pipeline.federate import Trained, federate, federation_settings
 from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
 from fedvm.pipeline.preflight import check_settings
@@ -39,6 +39,7 @@ from fedvm.pipeline.results import (
     GasFacts,
     LayerFacts,
     ModelFacts,
+    PrivacyFacts,
     ProgramPart,
     RunReport,
 )
@@ -164,6 +165,7 @@ def _run(
         evaluation=checked.facts,
         seconds=steps.seconds,
         fairness=fairness,
+        privacy=_privacy_facts(config, trained),
         stopped=trained.stopped,
         gate=trial,
     )
@@ -191,6 +193,19 @@ def _class_accuracy(config: RunConfig, data: PreparedData, trained: Trained) -> 
         device=resolve_device(config.training.device).type,
     )
     return result.class_accuracy
+
+
+def _privacy_facts(config: RunConfig, trained: Trained) -> PrivacyFacts | None:
+    settings = federation_settings(config)
+    if settings.privacy is None:
+        return None
+    epsilon: dict[int, float] = {}
+    for row in trained.rounds:
+        for member in row.accepted:
+            epsilon[member.client] = max(member.epsilon, epsilon.get(member.client, 0.0))
+    return PrivacyFacts(
+        **asdict(settings.privacy), seeded=settings.seeded_noise, epsilon=dict(sorted(epsilon.items()))
+    )
 
 
 def _file_name(label: str) -> str:

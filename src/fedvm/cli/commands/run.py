@@ -42,7 +42,7 @@ def run(
         typer.Option(help="Dirichlet concentration; implies --partition dirichlet.", rich_help_panel=_DATA),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="lenet, mlp or resnet8.", rich_help_panel=_TRAINING)
+        str | None, typer.Option(help="lenet, linear, mlp or resnet8.", rich_help_panel=_TRAINING)
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over a client's data per round.", rich_help_panel=_TRAINING)
