@@ -223,5 +223,7 @@ def test_privacy_is_a_table_and_its_budget_becomes_a_rule(tmp_path: Path) -> Non
     settings = federation_settings(load_config(_write(tmp_path, text)))
     assert settings.privacy == LocalPrivacy(2.0, 4.0, max_epsilon=9.0) and settings.seeded_noise
     assert federation_settings(load_config(None)).privacy is None
-    deployed = load_config(_write(tmp_path, text), {"federation.engine": "deployment"})
+    deployed = load_config(
+        _write(tmp_path, text), {"federation.engine": "deployment", "rules.max_examples": 300}
+    )
     assert not federation_settings(deployed).seeded_noise, "real clients never take noise from a shared seed"
