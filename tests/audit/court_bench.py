@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from fedvm.audit.challenge import Challenger, Upheld, answer_demands
 from fedvm.audit.preimages import Preimages
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Proposal, Submission
+from fedvm.chain.federation_types import Proposal, RoundOpened, Submission
+from fedvm.chain.rollups import judged_rollup, rollup_judge
 from fedvm.encoding import (
     Domain,
+    Rollup,
     Rules,
     Security,
     Update,
@@ -55,12 +58,39 @@ class Court:
     def open_round(self, vectors: list[IntVector], rng: random.Random) -> Facts:
         """Open a round in which the first members send these updates, with weights at random."""
         opened, _ = self.contract.open_round(self.coordinator)
+        result = self.contract.submit(self.coordinator, opened.round, self.sign(opened, vectors, rng))
+        assert not result.refused
+        commitments = [event.commitment for event in result.accepted]
+        return Facts(self.base.tolist(), commitments, [vector.tolist() for vector in vectors])
+
+    def open_rollup(
+        self,
+        vectors: list[IntVector],
+        rng: random.Random,
+        twist: Callable[[Update], Update] = lambda update: update,
+    ) -> tuple[int, int, Rollup]:
+        """Open a round and judge what the first members send, which `twist` may change before it is signed; returns
+        the round's number, when it was judged, and the honest roll-up."""
+        opened, _ = self.contract.open_round(self.coordinator)
+        submissions = self.sign(opened, vectors, rng, twist)
+        judged_at = int(self.chain.w3.eth.get_block("latest")["timestamp"])
+        judge = rollup_judge(self.contract, opened.round, [one.member for one in submissions], judged_at)
+        return opened.round, judged_at, judged_rollup(judge, submissions)
+
+    def sign(
+        self,
+        opened: RoundOpened,
+        vectors: list[IntVector],
+        rng: random.Random,
+        twist: Callable[[Update], Update] = lambda update: update,
+    ) -> list[Submission]:
+        """Updates of the first members, in ascending order of address."""
+        rules = self.contract.rules()
+        domain = Domain(self.chain.chain_id, self.contract.address)
         members = [self.chain.account("member", index) for index in range(len(vectors))]
         members.sort(key=lambda member: int(member.address, 16))
         submissions = []
         for member, vector in zip(members, vectors, strict=True):
-            rules = self.contract.rules()
-            domain = Domain(self.chain.chain_id, self.contract.address)
             place = UpdateContext(
                 *(domain.chain_id, domain.federation), opened.round, member.address, vector.size
             )
@@ -82,11 +112,9 @@ class Court:
                 deadline=opened.deadline,
                 cid=Cid.parse(self.store.put(to_bytes(vector))).binary,
             )
+            update = twist(update)
             submissions.append(Submission(member.address, update, sign_update(update, domain, member.key)))
-        result = self.contract.submit(self.coordinator, opened.round, submissions)
-        assert not result.refused
-        commitments = [event.commitment for event in result.accepted]
-        return Facts(self.base.tolist(), commitments, [vector.tolist() for vector in vectors])
+        return submissions
 
     def propose(self, lie: Lie) -> None:
         """Propose these roots, under the CID of some model."""

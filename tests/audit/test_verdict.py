@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from eth_account import Account
 
-from fedvm.audit.verdict import Circumstances, verdict
 from fedvm.chain.federation_types import Refusal
+from fedvm.chain.verdict import Circumstances, verdict
 from fedvm.encoding import Domain, Rules, Update, sign_update
 
 KEY = "0x" + "11" * 32

@@ -132,6 +132,7 @@ def create_bench(path: Path, clients: int, **rule_changes: Any) -> Bench:
         chain.account("coordinator"),
         first_block=receipt.block_number,
         pass_time=chain.advance_time,
+        store=store,
     )
     keys = ["0x" + bytes(account.key).hex() for account in accounts]
     return Bench(path, chain, ledger, store, keys, initial)

@@ -12,7 +12,6 @@ from eth_hash.auto import keccak
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import Ledger, Place, cid_text
-from fedvm.audit.verdict import Circumstances, signer_of, verdict
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     ChallengeExtended,
@@ -22,6 +21,7 @@ from fedvm.chain.federation_types import (
     MemberRemoved,
     ProposalRejected,
     Refusal,
+    RollupSubmitted,
     RoundFailed,
     RoundFinal,
     RoundOpened,
@@ -32,18 +32,23 @@ from fedvm.chain.federation_types import (
     UpdateExcluded,
     UpdateRefused,
 )
+from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced
+from fedvm.chain.verdict import Circumstances, signer_of, verdict
 from fedvm.encoding import (
     Contribution,
     CountedUpdate,
     Domain,
     EncodingError,
+    Received,
+    Rollup,
     Rules,
     Update,
     UpdateContext,
     aggregation_tree,
     int32_from_bytes,
     model_root,
+    roll_up,
     update_tree,
 )
 from fedvm.encoding.aggregators import (
@@ -60,6 +65,7 @@ from fedvm.store import ContentStore, StoreError
 _RoundEvent = (
     UpdateAccepted
     | UpdateRefused
+    | RollupSubmitted
     | RoundProposed
     | ChallengeExtended
     | ProposalRejected
@@ -82,6 +88,7 @@ class _OpenRound:
     number: int
     base_root: bytes
     deadline: int
+    members: frozenset[str]  # when it was opened
     last_member: str = ""
     total_weight: int = 0
     accepted: int = 0
@@ -166,6 +173,8 @@ class FederationReplay:
                 self._on_accepted(event)
             case UpdateRefused():
                 self._on_refused(event)
+            case RollupSubmitted():
+                self._on_rolled_up(event)
             case RoundProposed():
                 opened = self._opened(event)
                 opened.proposal, opened.until = event, event.until
@@ -249,14 +258,19 @@ class FederationReplay:
         place = Place(round=event.round, tx=event.at.tx_hash)
         self._ledger.check("round opening", not wrong, place, f"does not follow: {wrong}")
         self._latest = event.round
-        self._round = _OpenRound(event.round, event.base_root, event.deadline)
+        self._round = _OpenRound(event.round, event.base_root, event.deadline, frozenset(self._members))
 
     def _on_accepted(self, event: UpdateAccepted) -> None:
         opened = self._opened(event)
         member, check = event.member.lower(), self._ledger.check
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
         self._check_relay(event, opened, Refusal.NONE, place)
-        check("membership", member in self._members, place, "an update of someone who is no member counts")
+        check(
+            "membership",
+            member in self._members | opened.members,
+            place,
+            "an update of someone who is no member counts",
+        )
         update = event.update(self.rules, opened.base_root)
         signer = signer_of(update, self._domain, event.signature)
         check("signature", signer == member, place, f"signed by {signer or 'no possible key'}")
@@ -282,6 +296,46 @@ class FederationReplay:
     def _on_refused(self, event: UpdateRefused) -> None:
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
         self._check_relay(event, self._opened(event), event.reason, place)
+
+    def _on_rolled_up(self, event: RollupSubmitted) -> None:
+        """Check the roll-up against its published records, then these as if they had been relayed."""
+        opened, place = (
+            self._opened(event),
+            Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(event.cid)),
+        )
+        try:
+            rollup = stated_rollup(event, self._store.get(bytes(event.cid)))
+            told = list(rolled_events(event, rollup))
+        except (StoreError, EncodingError) as error:
+            self._ledger.check("roll-up", False, place, str(error))
+            opened.accepted, opened.total_weight = event.accepted, event.total_weight
+            opened.updates = [None] * event.accepted
+            opened.missing = set(range(event.accepted))
+            return
+        follows = _follows(rollup)
+        self._ledger.check("roll-up", follows, place, "its records' order or running totals do not follow")
+        opened.expected[event.at.tx_hash] = iter(
+            [self._verdict_on(one, opened, event) for one in rollup.received]
+        )
+        for update in told:
+            if isinstance(update, UpdateAccepted):
+                self._on_accepted(update)
+            else:
+                self._on_refused(update)
+
+    def _verdict_on(self, one: Received, opened: _OpenRound, event: RollupSubmitted) -> Refusal:
+        """By the rules; of stakes, and of members that left within the round, the records are believed."""
+        member = one.member.lower()
+        if one.reason == Refusal.NOT_MEMBER and member not in self._members:
+            return Refusal.NOT_MEMBER
+        around = Circumstances(
+            *(self._domain, self.rules, opened.members, opened.number, opened.base_root, opened.deadline),
+            last_member="",
+            time=event.judged_at,
+        )
+        found = verdict(member, one.update, one.signature, around)
+        believed = found is Refusal.NONE and one.reason == Refusal.STAKE_TOO_LOW
+        return Refusal.STAKE_TOO_LOW if believed else found
 
     def _on_excluded(self, event: UpdateExcluded) -> None:
         opened = self._opened(event)
@@ -487,6 +541,13 @@ class FederationReplay:
             return None
         message = "the stored model has another root than the chain's"
         return model if check("model data", model_root(model) == root, place, message) else None
+
+
+def _follows(rollup: Rollup) -> bool:
+    try:
+        return roll_up(rollup.received) == rollup
+    except EncodingError:  # members out of order, a weight of a refused update
+        return False
 
 
 def _contributions(updates: Sequence[CountedUpdate | None]) -> list[Contribution]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,15 +11,16 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 from web3.contract import Contract
 
-from fedvm.chain.artifacts import FEDERATION, contract_at
+from fedvm.chain.artifacts import FEDERATION, ROLLUPS, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.errors import ChainError
-from fedvm.chain.events import EventReader
+from fedvm.chain.events import EventReader, RawEvent
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation_types import (
     EVENT_TYPES,
     FederationEvent,
     Proposal,
+    RollupSubmitted,
     Round,
     RoundFailed,
     RoundFinal,
@@ -216,6 +218,18 @@ class FederationContract:
         """Address of the contract that changes the rules (`fedvm.chain.rule_book.RuleBookContract`)."""
         return str(self._read("ruleBook"))
 
+    def rollups(self) -> str:
+        """Address of the contract that takes roll-ups and hears disputes about them."""
+        return str(self._read("rollups"))
+
+    def left_in(self, address: str) -> int:
+        """Latest round when an account left of its own accord, 0 if it never did."""
+        return int(self._read("leftIn", self.w3.to_checksum_address(address)))
+
+    def stake_changed_at(self, address: str) -> int:
+        """Unix seconds when what an account has at stake changed last."""
+        return int(self._read("stakeChangedAt", self.w3.to_checksum_address(address)))
+
     def owed(self, address: str) -> int:
         """Wei that an account may withdraw or use for a bond."""
         return int(self._read("owed", address))
@@ -226,7 +240,7 @@ class FederationContract:
 
     def stake_of(self, address: str) -> int:
         """Wei that a member has at stake."""
-        return int(self._read("stakeOf", address))
+        return int(self._read("stakeOf", self.w3.to_checksum_address(address)))
 
     def burnt(self) -> int:
         """Wei burnt so far."""
@@ -280,7 +294,11 @@ class FederationContract:
         """Events in order, of the given dataclasses or all, from block ``first`` to ``last`` (None: the
         head)."""
         names = [kind.__name__ for kind in kinds] or list(EVENT_TYPES)
-        for event in self._events.fetch(names, first, last):
+        told = self._events.fetch([name for name in names if name != RollupSubmitted.__name__], first, last)
+        if RollupSubmitted.__name__ in names:
+            rollups = EventReader(self.w3, contract_at(self.w3, ROLLUPS, self.rollups()), self.sender.network)
+            told = heapq.merge(told, rollups.fetch([RollupSubmitted.__name__], first, last), key=_order)
+        for event in told:
             yield typed_event(event)
 
     def events_of(self, receipt: Receipt) -> list[FederationEvent]:
@@ -323,3 +341,7 @@ class FederationContract:
     def _encoded_size(self, round_id: int, submissions: Sequence[Submission]) -> int:
         tuples = [submission.as_tuple() for submission in submissions]
         return len(self.contract.encode_abi("submit", args=[round_id, tuples])) // 2 - 1
+
+
+def _order(event: RawEvent) -> tuple[int, int]:
+    return event.at.block_number, event.at.log_index

@@ -217,6 +217,31 @@ class UpdateRefused:
 
 
 @dataclass(frozen=True)
+class RollupSubmitted:
+    """All updates of a round at once, told by the federation's `Rollups`.
+
+    judged_at: Unix seconds that the updates' deadlines were held against; peaks: the largest first; cid: binary,
+    of the file with the records.
+    """
+
+    round: int
+    records_root: bytes
+    records: int
+    accepted: int
+    total_weight: int
+    judged_at: int
+    peaks: tuple[bytes, ...]
+    cid: bytes
+    at: Place
+
+    @property
+    def peaks_by_height(self) -> dict[int, bytes]:
+        """Peaks of the mountain range, one for each bit of the number of updates that count."""
+        heights = [height for height in reversed(range(32)) if self.accepted >> height & 1]
+        return {height: bytes(peak) for height, peak in zip(heights, self.peaks, strict=True)}
+
+
+@dataclass(frozen=True)
 class RoundProposed:
     round: int
     model_root: bytes
@@ -286,6 +311,7 @@ FederationEvent = (
     | RoundOpened
     | UpdateAccepted
     | UpdateRefused
+    | RollupSubmitted
     | RoundProposed
     | ChallengeExtended
     | ProposalRejected
@@ -306,6 +332,7 @@ EVENT_TYPES: dict[str, type[Any]] = {
         RoundOpened,
         UpdateAccepted,
         UpdateRefused,
+        RollupSubmitted,
         RoundProposed,
         ChallengeExtended,
         ProposalRejected,

@@ -13,6 +13,7 @@ from fedvm.chain.federation_types import (
     FederationCreated,
     FederationEvent,
     Proposal,
+    RollupSubmitted,
     RoundFailed,
     RoundFinal,
     RoundOpened,
@@ -23,9 +24,10 @@ from fedvm.chain.federation_types import (
     UpdateExcluded,
     UpdateRefused,
 )
-from fedvm.encoding import Rules
+from fedvm.chain.rollups import judged_rollup, rolled_events, rollup_judge, stated_rollup, submit_rollup
+from fedvm.encoding import EncodingError, Rules
 from fedvm.federation.commitment import SignedStatement
-from fedvm.federation.errors import LedgerMismatch
+from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.ledger import (
     AcceptedUpdate,
     LedgerRound,
@@ -34,12 +36,15 @@ from fedvm.federation.ledger import (
     RoundStatus,
     Verdict,
 )
+from fedvm.federation.membership import Store
+from fedvm.store import Cid, StoreError
 
 Event = TypeVar(
     "Event",
     RoundOpened,
     UpdateAccepted,
     UpdateRefused,
+    RollupSubmitted,
     UpdateExcluded,
     RoundProposed,
     RoundFinal,
@@ -57,6 +62,7 @@ class ChainLedger:
     first_block: the block the contract was created in, so that no earlier one is searched for its events.
     pass_time: called with the seconds of chain time that are left to wait; sleeps unless given. An embedded
     chain passes its `advance_time`.
+    store: where rounds that are rolled up say which updates they received; without it there can be none.
     Events are read once and kept, each call reading on from the last block seen; a chain that reorganises
     deeper than the network's receipts are waited for would need a new ChainLedger.
     """
@@ -68,6 +74,7 @@ class ChainLedger:
         *,
         first_block: int = 0,
         pass_time: Callable[[int], None] | None = None,
+        store: Store | None = None,
     ) -> None:
         self._contract = contract
         self._coordinator = coordinator
@@ -77,6 +84,7 @@ class ChainLedger:
         self._next_block = first_block
         self._gas_by_transaction: dict[str, int] = {}
         self._pass_time = pass_time or _sleep
+        self._store = store
 
     @property
     def chain_id(self) -> int:
@@ -132,6 +140,7 @@ class ChainLedger:
             accepted=stored.accepted - stored.excluded,
             total_weight=stored.total_weight,
             model_cid=bytes(proposed[-1].cid) if stated else b"",
+            rolled_up=stored.rolled_up,
         )
 
     def model_cid(self) -> bytes:
@@ -154,11 +163,13 @@ class ChainLedger:
 
     def verdicts(self, number: int) -> tuple[Verdict, ...]:
         """Verdicts of a round so far, in the order of the chain."""
-        return tuple(
-            _accepted(event) if isinstance(event, UpdateAccepted) else _refused(event)
-            for event in self._read()
-            if isinstance(event, UpdateAccepted | UpdateRefused) and event.round == number
-        )
+        told: list[UpdateAccepted | UpdateRefused] = []
+        for event in self._read():
+            if isinstance(event, UpdateAccepted | UpdateRefused) and event.round == number:
+                told.append(event)
+            elif isinstance(event, RollupSubmitted) and event.round == number:
+                told.extend(self._rolled_up(event))
+        return tuple(_accepted(e) if isinstance(e, UpdateAccepted) else _refused(e) for e in told)
 
     def excluded(self, number: int) -> frozenset[str]:
         """Members (lower-case hex) whose accepted update was proved bad."""
@@ -170,6 +181,7 @@ class ChainLedger:
         submitted: list[FederationEvent] = [
             *self._of(UpdateAccepted, number),
             *self._of(UpdateRefused, number),
+            *self._of(RollupSubmitted, number),
         ]
         closed: list[FederationEvent] = [
             *self._of(RoundProposed, number),
@@ -191,6 +203,33 @@ class ChainLedger:
         """Relay updates, ascending by member, in as few transactions as hold them."""
         submissions = [Submission(signed.member, signed.update, signed.signature) for signed in updates]
         self._contract.submit(self._coordinator, number, submissions)
+
+    def submit_rollup(self, number: int, statements: Sequence[SignedStatement]) -> None:
+        """Judge updates as the contract would, publish the records, and state them in one transaction."""
+        judged_at = self.now()
+        submissions = [Submission(one.member, one.update, one.signature) for one in statements]
+        members = [one.member for one in statements]
+        judge = rollup_judge(self._contract, number, members, judged_at)
+        rollup = judged_rollup(judge, submissions)
+        cid = Cid.parse(self._published.put(rollup.to_bytes())).binary
+        submit_rollup(self._contract, self._coordinator, number, rollup, judged_at=judged_at, cid=cid)
+
+    @property
+    def _published(self) -> Store:
+        if self._store is None:
+            raise SettingsError(
+                "rounds that are rolled up are read from the store: give it to ChainLedger(store=…)"
+            )
+        return self._store
+
+    def _rolled_up(self, event: RollupSubmitted) -> list[UpdateAccepted | UpdateRefused]:
+        try:
+            rollup = stated_rollup(event, self._published.get(bytes(event.cid)))
+        except (StoreError, EncodingError) as error:
+            raise LedgerMismatch(
+                f"the records of round {event.round} cannot be read from the store: {error}"
+            ) from error
+        return list(rolled_events(event, rollup))
 
     def propose(self, number: int, proposal: Proposal) -> None:
         """State what a round with its quorum came to."""

@@ -144,5 +144,7 @@ def open_federation(where: Context | Path | str) -> Federation:
                 f"the key is {coordinator.address}'s, but the coordinator of {contract.address} is "
                 f"{contract.coordinator()}: set its key as PRIVATE_KEY"
             )
-    ledger = ChainLedger(contract, coordinator, first_block=run.deployment.block, pass_time=pass_time)
+    ledger = ChainLedger(
+        contract, coordinator, first_block=run.deployment.block, pass_time=pass_time, store=run.store
+    )
     return Federation(ledger, run.store)

@@ -34,7 +34,7 @@ class LedgerRound:
 
     The roots of aggregation, aggregate and model, and model_cid (a binary CIDv1), are those of the proposal
     that stands or became final; without one they are zero and empty. accepted, total_weight: of the updates
-    that count.
+    that count. rolled_up: stated at once.
     """
 
     number: int
@@ -48,6 +48,7 @@ class LedgerRound:
     accepted: int
     total_weight: int
     model_cid: bytes
+    rolled_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,10 @@ class Ledger(Protocol):
 
     def submit(self, number: int, updates: Sequence[SignedStatement]) -> None:
         """Relay updates, ascending by member; in several transactions if one cannot hold them."""
+        ...
+
+    def submit_rollup(self, number: int, statements: Sequence[SignedStatement]) -> None:
+        """State all updates of a round at once, and publish which they are and how they were judged."""
         ...
 
     def propose(self, number: int, proposal: Proposal) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fedvm.encoding import int32_from_bytes, model_root, to_bytes
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.ledger import Ledger
+
+Submission = Literal["auto", "commitments", "rollup"]
 
 
 class Store(Protocol):
@@ -39,6 +41,9 @@ class Federation:
     nodes: Flower node id → the member's address (hex), where the coordinator made the nodes itself; without it
     the strategy asks every node who it is (`fedvm.federation.roster`).
 
+    submission: whether a round's updates are relayed one by one ("commitments") or stated at once ("rollup");
+    "auto" rolls up above 64.
+
     Raises:
         SettingsError: two nodes share an address, or a node's address is no member of the contract.
     """
@@ -46,8 +51,11 @@ class Federation:
     ledger: Ledger
     store: Store
     nodes: Mapping[int, str] | None = None
+    submission: Submission = "auto"
 
     def __post_init__(self) -> None:
+        if self.submission == "rollup" and self.ledger.rules().rest_rounds:
+            raise SettingsError('rules with rest_rounds allow no roll-ups; use submission = "commitments"')
         if self.nodes is None:
             return
         members = {member.lower() for member in self.ledger.members()}

@@ -9,6 +9,7 @@ from fedvm.federation.adversaries import ADVERSARIES
 from fedvm.federation.client_scores import ScoreQuestion
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.flower_strategies import StrategySettings
+from fedvm.federation.membership import Submission
 from fedvm.federation.privacy import LocalPrivacy
 from fedvm.federation.stopping import Stopping
 from fedvm.learning.schedule import Schedule
@@ -39,7 +40,7 @@ class FederationSettings:
 
     clients: how many nodes; rounds: opened on chain, failed ones included. fraction_* and min_* are Flower's:
     `max(int(clients · fraction), minimum)` nodes take part. strategy: how updates become the next model; the
-    contract's rules must name the same. adversaries: client index (0 …) → a name in
+    contract's rules must name the same. submission: as for `Federation`. adversaries: client index (0 …) → a name in
     `adversaries.ADVERSARIES`. max_failed_rounds: so many failed rounds in a row stop the run.
     stopping: when to end before the last round; keep: "last" or "best", whose round's model is the result;
     question: what to ask every client about it. privacy: what clients add to their updates; seeded_noise: from
@@ -57,6 +58,7 @@ class FederationSettings:
     min_evaluate_nodes: int = 2
     min_available_nodes: int = 2
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    submission: Submission = "auto"
     strategy: StrategySettings = field(default_factory=StrategySettings)
     adversaries: Mapping[int, str] = field(default_factory=dict)
     max_failed_rounds: int = 3

@@ -135,7 +135,7 @@ def run_federation(
     """
     watch = watch or Watch()
     members = {node.node_id: _address(key) for node, key in zip(nodes, keys, strict=True)}
-    federation = Federation(ledger, store, members if grid is None else None)
+    federation = Federation(ledger, store, members if grid is None else None, settings.submission)
     inner = make_strategy(
         settings.strategy,
         fraction_train=settings.fraction_train,

@@ -37,6 +37,9 @@ from fedvm.federation.reception import Spread
 from fedvm.federation.stored_updates import StoredUpdates
 from fedvm.store import Cid
 
+ROLLUP_ABOVE = 64
+"""So many updates are still relayed one by one where the form of submission is left open."""
+
 
 @dataclass(frozen=True)
 class Withheld:
@@ -67,9 +70,9 @@ def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) ->
     """Which sampled members can still be submitted: no verdict yet, and above the last accepted address.
 
     All of them in a round that has just been opened; fewer in one that an earlier coordinator left open, and
-    none after its deadline.
+    none after its deadline, or when it was rolled up.
     """
-    if round_.status is not RoundStatus.OPEN or ledger.now() > round_.deadline:
+    if round_.status is not RoundStatus.OPEN or round_.rolled_up or ledger.now() > round_.deadline:
         return ()
     verdicts = ledger.verdicts(round_.number)
     decided = {verdict.member.lower() for verdict in verdicts}
@@ -97,9 +100,12 @@ def settle(
     proposed than follows.
     """
     ledger = federation.ledger
-    if statements:
+    if statements and not round_.rolled_up:
         federation.store.sync()
-        ledger.submit(round_.number, statements)
+        if _rolls_up(federation, round_, len(statements)):
+            ledger.submit_rollup(round_.number, statements)
+        else:
+            ledger.submit(round_.number, statements)
     verdicts = ledger.verdicts(round_.number)
     accepted = tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
     refused = tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate))
@@ -118,6 +124,16 @@ def settle(
     result = concluded.result
     cids = (concluded.model_cid, concluded.aggregate_cid)
     return Settlement(ended, counted, refused, withheld, result.model, *cids, result.state)
+
+
+def _rolls_up(federation: Federation, round_: LedgerRound, updates: int) -> bool:
+    """Whether a round's updates are stated at once. A round that was begun one by one goes on so."""
+    ledger, form = federation.ledger, federation.submission
+    if form == "commitments" or ledger.verdicts(round_.number):
+        return False
+    if form == "rollup":
+        return True
+    return updates > ROLLUP_ABOVE and not ledger.rules().rest_rounds
 
 
 def recall(federation: Federation, number: int) -> Settlement:

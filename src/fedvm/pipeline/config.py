@@ -128,7 +128,8 @@ class FederationTable(Table):
     strategy: how a round's updates become the next model. What `fedavg` and `fedprox` come to can be disputed on
     chain; the others are audit-only: recomputed by every audit, proved by nobody. client_timeout: seconds after
     which a client of the in-process engine is stopped and counts as failed; for all clients together a round's
-    deadline (`rules.round_seconds`) is the limit, with every engine.
+    deadline (`rules.round_seconds`) is the limit, with every engine. submission: updates one by one
+    (`commitments`), all of a round in one transaction (`rollup`), or that above 64 clients.
     """
 
     strategy: StrategyName = "fedavg"
@@ -138,6 +139,7 @@ class FederationTable(Table):
     min_train_nodes: int = Field(default=2, ge=1)
     min_evaluate_nodes: int = Field(default=2, ge=0)
     min_available_nodes: int = Field(default=2, ge=1)
+    submission: Literal["auto", "commitments", "rollup"] = "auto"
     engine: Engine = "inprocess"  # where the clients run; never changes results
     client_timeout: float | None = Field(default=None, gt=0)
     keep: Literal["last", "best"] = "last"  # whose round's model is served; best by the clients' validation

@@ -101,7 +101,7 @@ def federate(
     run = partial(
         run_federation,
         settings,
-        ledger=ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time),
+        ledger=ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time, store=store),
         store=store,
         initial=initial,
         seed=config.run.seed,

@@ -1,0 +1,150 @@
+"""Rounds that are rolled up: how the coordinator judges and states them, and how anyone reads them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from eth_account.signers.local import LocalAccount
+
+from fedvm.chain.artifacts import ROLLUPS, contract_at
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import (
+    Refusal,
+    RollupSubmitted,
+    Submission,
+    UpdateAccepted,
+    UpdateRefused,
+)
+from fedvm.chain.sender import Receipt
+from fedvm.chain.verdict import Circumstances, verdict
+from fedvm.encoding import Domain, EncodingError, Received, Rollup, Rules, roll_up
+from fedvm.encoding.submissions import SIGNATURE_BYTES
+
+
+@dataclass(frozen=True)
+class RollupJudge:
+    """Holds updates against the rules as `Rollups` would.
+
+    members: lower-case hex; stakeless: those whose stake is too low; unsettled: those who left, or whose stake
+    changed, within the round, of whom the contract believes either.
+    """
+
+    around: Circumstances
+    stakeless: frozenset[str] = frozenset()
+    unsettled: frozenset[str] = frozenset()
+
+    def reason(self, submission: Submission) -> Refusal:
+        """Why an update does not count; NONE if it does."""
+        member = submission.member.lower()
+        found = verdict(member, submission.update, submission.signature, self.around)
+        if found is Refusal.NONE and member in self.stakeless:
+            return Refusal.STAKE_TOO_LOW
+        return found
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the round."""
+        return self.around.rules
+
+
+def rollup_judge(
+    contract: FederationContract, number: int, accounts: Iterable[str], judged_at: int
+) -> RollupJudge:
+    """A judge of the roll-up of the latest round, from the contract as it stands.
+
+    accounts: members (hex) whose updates will be judged; judged_at: Unix seconds, see `RollupSubmitted`.
+    """
+    round_, stake = contract.round(number), contract.security().stake
+    wanted = {account.lower() for account in accounts}
+    members = {member.lower() for member in contract.members()}
+    changed = {one for one in wanted if stake and contract.stake_changed_at(one) >= round_.opened_at}
+    left = {one for one in wanted - members if contract.left_in(one) == number}
+    around = Circumstances(
+        domain=Domain(int(contract.w3.eth.chain_id), contract.address),
+        rules=contract.rules(),
+        members=frozenset(members | left),
+        round=number,
+        base_root=bytes(round_.base_root),
+        deadline=round_.deadline,
+        last_member="",
+        time=judged_at,
+    )
+    stakeless = {one for one in wanted if stake and contract.stake_of(one) < stake}
+    return RollupJudge(around, frozenset(stakeless), frozenset(changed | left))
+
+
+def judged_rollup(judge: RollupJudge, submissions: Sequence[Submission]) -> Rollup:
+    """The roll-up of what was received, one update a member. What no contract could take, a signature that does
+    not hold 65 bytes, is not received. Raises EncodingError if nothing is left."""
+    received = []
+    for one in sorted(submissions, key=lambda submission: int(submission.member, 16)):
+        if len(one.signature) != SIGNATURE_BYTES:
+            continue
+        reason = judge.reason(one)
+        weight = judge.rules.weight(one.update.examples) if reason is Refusal.NONE else 0
+        received.append(Received(one.member, int(reason), weight, one.update, one.signature))
+    return roll_up(received)
+
+
+def submit_rollup(
+    contract: FederationContract,
+    account: LocalAccount,
+    number: int,
+    rollup: Rollup,
+    *,
+    judged_at: int,
+    cid: bytes,
+) -> Receipt:
+    """State a round at once (coordinator). cid: binary, of the published file."""
+    rollups = contract_at(contract.w3, ROLLUPS, contract.rollups())
+    peaks = [rollup.range.peak(height) for height in sorted(rollup.range.peaks, reverse=True)]
+    stated = (
+        rollup.tree.root,
+        len(rollup.records),
+        rollup.accepted,
+        rollup.total_weight,
+        judged_at,
+        peaks,
+        cid,
+    )
+    data = rollups.encode_abi("submit", args=[number, stated])
+    transaction = {"to": rollups.address, "data": data}
+    return contract.sender.send(account, transaction, action="Rollups.submit")  # type: ignore[arg-type]
+
+
+def stated_rollup(event: RollupSubmitted, data: bytes) -> Rollup:
+    """The roll-up of a published file. Raises EncodingError unless it is the one that was stated."""
+    rollup = Rollup.parse(data)
+    stated = (event.records_root, event.records, event.accepted, event.total_weight)
+    if stated != (rollup.tree.root, len(rollup.records), rollup.accepted, rollup.total_weight):
+        raise EncodingError(f"the file of round {event.round}'s roll-up is not the one stated on chain")
+    if event.peaks_by_height != {height: rollup.range.peak(height) for height in rollup.range.peaks}:
+        raise EncodingError(f"the updates of round {event.round}'s roll-up are not those stated on chain")
+    return rollup
+
+
+def rolled_events(event: RollupSubmitted, rollup: Rollup) -> Iterator[UpdateAccepted | UpdateRefused]:
+    """What the contract would have told of the same updates, had they been relayed one by one."""
+    for one in rollup.received:
+        update = one.update
+        if one.reason:
+            reason = Refusal(one.reason) if one.reason in set(Refusal) else Refusal.BAD_SIGNATURE
+            yield UpdateRefused(event.round, one.member, reason, update.update_root, update.cid, at=event.at)
+            continue
+        yield UpdateAccepted(
+            round=event.round,
+            member=one.member,
+            update_root=update.update_root,
+            weight=one.weight,
+            examples=update.examples,
+            accuracy_ppm=update.accuracy_ppm,
+            loss_micros=update.loss_micros,
+            labels=update.labels,
+            epsilon_micros=update.epsilon_micros,
+            sum_squares=update.sum_squares,
+            deadline=update.deadline,
+            cid=update.cid,
+            signature=one.signature,
+            at=event.at,
+        )

@@ -1,0 +1,124 @@
+"""Rounds that are rolled up: the same models as ever, refusals that can be read, and an audit that misses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from federation_bench import Bench, MakeBench
+
+from fedvm.audit.findings import AuditReport
+from fedvm.audit.replay import audit
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import Refusal, RollupSubmitted, RoundProposed, Submission
+from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
+from fedvm.encoding import Received, roll_up
+from fedvm.federation import ChainLedger, FederationSettings
+from fedvm.federation.errors import LedgerMismatch, SettingsError
+from fedvm.federation.ledger import RefusedUpdate
+from fedvm.store import Cid
+
+LIARS = {0: "inflated_examples", 2: "exploded_update", 3: "bad_signature"}
+
+
+def settings(submission: Any, rounds: int = 2) -> FederationSettings:
+    return FederationSettings(clients=5, rounds=rounds, adversaries=LIARS, submission=submission)
+
+
+def audited(bench: Bench) -> AuditReport:
+    return audit(bench.chain.w3, bench.store, federation=bench.ledger.address, service=None)
+
+
+def rollups_of(bench: Bench) -> list[RollupSubmitted]:
+    contract = FederationContract(bench.chain.w3, bench.ledger.address)
+    return [event for event in contract.events() if isinstance(event, RollupSubmitted)]
+
+
+def test_a_rolled_up_round_comes_to_the_same_model(make_bench: MakeBench) -> None:
+    one, other = make_bench(5, "rollup"), make_bench(5, "commitments")
+    result = one.run(settings("rollup"))
+    assert result.model_root == other.run(settings("commitments")).model_root
+    for record in result.records:
+        assert {(refused.member, refused.reason) for refused in record.refused} == {
+            (one.members[2], "NormTooLarge"),
+            (one.members[3], "BadSignature"),
+        }
+        capped = [accepted.member for accepted in record.accepted if accepted.capped]
+        assert capped == [one.members[0]] and len(record.accepted) == 3
+        assert record.gas.submit > 21_000
+    assert [event.round for event in rollups_of(one)] == [1, 2] and not rollups_of(other)
+    report = audited(one)
+    assert not report.findings and report.passed["roll-up"] == 2 and report.passed["relay"] == 10
+
+
+def test_auto_relays_few_updates_one_by_one(make_bench: MakeBench) -> None:
+    bench = make_bench(5)
+    bench.run(settings("auto", rounds=1))
+    assert not rollups_of(bench)
+
+
+def test_rest_allows_no_rollup(make_bench: MakeBench) -> None:
+    bench = make_bench(5, rest_rounds=1)
+    with pytest.raises(SettingsError, match="rest_rounds allow no roll-ups"):
+        bench.run(settings("rollup"))
+
+
+def test_a_member_reads_why_it_was_refused_from_chain_and_store(make_bench: MakeBench) -> None:
+    bench = make_bench(5)
+    bench.run(settings("rollup", rounds=1))
+    contract = FederationContract(bench.chain.w3, bench.ledger.address)
+    reader = ChainLedger(contract, bench.chain.account("user"), store=bench.store)
+    reasons = {v.member: v.reason for v in reader.verdicts(1) if isinstance(v, RefusedUpdate)}
+    assert reasons == {bench.members[2]: "NormTooLarge", bench.members[3]: "BadSignature"}
+    without = ChainLedger(contract, bench.chain.account("user"))
+    with pytest.raises(SettingsError, match="give it to ChainLedger"):
+        without.verdicts(1)
+
+
+def test_lost_records_are_named(make_bench: MakeBench) -> None:
+    bench = make_bench(5)
+    bench.run(settings("rollup", rounds=1))
+    block = Cid.from_binary(bytes(rollups_of(bench)[0].cid))
+    (bench.path / "store" / str(block)).unlink()
+    findings = audited(bench).findings
+    assert "roll-up" in {finding.check for finding in findings}
+    contract = FederationContract(bench.chain.w3, bench.ledger.address)
+    with pytest.raises(LedgerMismatch, match="records of round 1 cannot be read"):
+        ChainLedger(contract, bench.chain.account("user"), store=bench.store).verdicts(1)
+
+
+class ForgivingLedger:
+    """A coordinator's ledger whose roll-ups count every update, whatever the rules say."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._ledger, self._bench = bench.ledger, bench
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def submit_rollup(self, number: int, statements: Sequence[Any]) -> None:
+        contract = FederationContract(self._bench.chain.w3, self._ledger.address)
+        submissions = [Submission(one.member, one.update, one.signature) for one in statements]
+        judge = rollup_judge(contract, number, [], self._ledger.now())
+        honest = judged_rollup(judge, submissions)
+        rollup = roll_up(
+            [Received(one.member, Refusal.NONE, 7, one.update, one.signature) for one in honest.received]
+        )
+        cid = Cid.parse(self._bench.store.put(rollup.to_bytes())).binary
+        coordinator = self._bench.chain.account("coordinator")
+        submit_rollup(contract, coordinator, number, rollup, judged_at=judge.around.time, cid=cid)
+
+
+def test_the_audit_finds_a_rollup_that_breaks_the_rules(make_bench: MakeBench) -> None:
+    bench = make_bench(5)
+    bench.ledger = ForgivingLedger(bench)  # type: ignore[assignment]
+    bench.run(settings("rollup", rounds=1))
+    findings = audited(bench).findings
+    named = {(finding.check, finding.place.member) for finding in findings}
+    assert {("relay", bench.members[2]), ("relay", bench.members[3])} <= named
+    assert any(check == "weight" for check, _ in named)
+    assert any(
+        isinstance(e, RoundProposed)
+        for e in FederationContract(bench.chain.w3, bench.ledger.address).events()
+    )
