@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from court_bench import SECURITY, Court, create_court, random_updates
-from lies import LIES, Lie, honest, random_roots, tell
+from lies import LIES, Facts, Lie, honest, random_roots, tell
 
 from fedvm.chain.disputes import Fraud
 from fedvm.chain.federation_types import RoundState
+from fedvm.chain.rollups import submit_rollup
+from fedvm.store import Cid
 
 ELEMENTS, MEMBERS = 150, 5
 MODES = ("published", "answered", "withheld")
@@ -92,4 +94,22 @@ def test_roots_of_nothing_fall_for_missing_data(tmp_path: Path) -> None:
     court.propose(random_roots(rng))
     upheld = court.challenge(published={}.get, answered={}.get)
     assert upheld is not None and (upheld.fraud, upheld.demands) == (Fraud.MISSING_DATA, 1)
+    court.chain.close()
+
+
+def test_a_lie_about_a_rolled_up_round_is_caught(tmp_path: Path) -> None:
+    court = create_court(tmp_path, elements=ELEMENTS, members=3)
+    rng = random.Random(5)
+    vectors = random_updates(rng, 3, ELEMENTS)
+    number, judged_at, rollup = court.open_rollup(vectors, rng)
+    cid = Cid.parse(court.store.put(rollup.to_bytes())).binary
+    submit_rollup(court.contract, court.coordinator, number, rollup, judged_at=judged_at, cid=cid)
+    facts = Facts(court.base.tolist(), list(rollup.commitments), [vector.tolist() for vector in vectors])
+    lie = tell(LIES[0], facts, rng)
+    court.propose(lie)
+    upheld = court.challenge(published=lie.preimages.get, answered={}.get)
+    assert upheld is not None and upheld.fraud in (Fraud.WRONG_PRODUCT, Fraud.WRONG_SUM)
+    truth = honest(facts)
+    court.propose(truth)
+    assert court.challenge(published=truth.preimages.get, answered={}.get) is None
     court.chain.close()

@@ -10,12 +10,14 @@ from fedvm.audit.errors import AuditError
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
+    RollupSubmitted,
     RoundFinal,
     RoundProposed,
     RoundState,
     UpdateAccepted,
     UpdateExcluded,
 )
+from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.encoding import (
     Commitment,
     EncodingError,
@@ -67,7 +69,7 @@ def pending_round(
     """The latest round if it has a proposal that can be challenged, else None.
 
     first_block: at or before the federation's creation. Raises AuditError when the store lacks the base
-    model, without which no proposal can be judged.
+    model, or the records of a round that was rolled up, without which no proposal can be judged.
     """
     number = contract.current_round()
     round_ = contract.round(number)
@@ -87,6 +89,8 @@ def pending_round(
                 base_cid = cids[event.round, event.attempt]
             case UpdateAccepted() if event.round == number:
                 accepted.append(event)
+            case RollupSubmitted() if event.round == number:
+                accepted = _rolled_up(store, event)
             case UpdateExcluded() if event.round == number:
                 excluded.add(event.index)
     rules = contract.rules()
@@ -111,6 +115,18 @@ def pending_round(
         chain_id=chain_id,
         federation=contract.address,
     )
+
+
+def _rolled_up(store: ContentStore, event: RollupSubmitted) -> list[UpdateAccepted]:
+    """What the roll-up says was accepted; whether its records follow is the audit's to say."""
+    try:
+        told = rolled_events(event, stated_rollup(event, store.get(bytes(event.cid))))
+        return [one for one in told if isinstance(one, UpdateAccepted)]
+    except (StoreError, EncodingError) as error:
+        raise AuditError(
+            f"the records of round {event.round}'s roll-up cannot be read: {error}; without them only their data "
+            "can be demanded (Disputes.demand)"
+        ) from error
 
 
 def _base(store: ContentStore, cid: bytes, elements: int, root: bytes) -> PlainTree:
