@@ -16,7 +16,7 @@ from fedvm.learning.checkpoint import load_checkpoint, save_checkpoint
 from fedvm.learning.data import ImageData, Normalisation
 from fedvm.learning.errors import CheckpointError, ExportError, PartitionError
 from fedvm.learning.export import export_onnx
-from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.models import ARCHITECTURES, ModelSpec, build_model
 from fedvm.learning.partition import partition
 from fedvm.learning.recipes import Recipe, default_recipe
 from fedvm.learning.training import predict, train
@@ -144,3 +144,22 @@ def test_all_data_beats_one_client(mnist: ImageData) -> None:
     assert seen == [(name, done, 3) for name in ("alone", "central") for done in (1, 2, 3)]
     with pytest.raises(PartitionError, match="no client 16"):
         run_baselines(mnist, parts, spec, Recipe(), epochs=1, seed=0, client=16)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_onnx_holds_every_federated_tensor_as_it_is(tmp_path: Path, name: str) -> None:
+    """An auditor compares them with the round's model, so nothing may be folded away."""
+    model = build_model(ModelSpec(name, (1, 16, 16), 3), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    images = np.random.default_rng(2).integers(0, 256, (32, 1, 16, 16), dtype=np.uint8)
+    train(model, images, np.arange(32) % 3, epochs=1)  # running statistics move, too
+    for parameter in model.parameters():  # two of one value would be stored once
+        parameter.data += 0.01 * torch.rand(parameter.shape, generator=generator)
+    content = export_onnx(model, (1, 16, 16), tmp_path / "model.onnx")
+    stored = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load_model_from_string(content).graph.initializer
+    }
+    for key, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            assert np.array_equal(stored[key], tensor.numpy()), key

@@ -69,6 +69,9 @@ def _trace(model: nn.Module, shape: Shape) -> bytes:
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
                 dynamo=False,
+                # Otherwise batch normalisation is folded into its convolution, and the file would not hold the
+                # tensors that the federation agreed on; the model is in evaluation mode already.
+                training=torch.onnx.TrainingMode.PRESERVE,
             )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise ExportError(f"PyTorch cannot export this model to ONNX: {error}") from error
