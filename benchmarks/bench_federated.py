@@ -69,21 +69,21 @@ class Bench:
     measurements: Measurements
     quick: bool
 
-    def timed(self, side: str, work: Work, count: int) -> list[Measured]:
-        """`count` runs of a side."""
-        return [self.one(side, work, number) for number in range(1 if self.quick else count)]
+    def in_turns(self, row: str, sides: tuple[str, ...], work: Work, count: int) -> dict[str, list[Measured]]:
+        """`count` runs of each side for one row, taking turns, so that a slower hour of the machine slows them all.
 
-    def in_turns(self, sides: tuple[str, ...], work: Work, count: int) -> dict[str, list[Measured]]:
-        """`count` runs of each side, taking turns, so that a slower hour of the machine slows them all."""
+        A row never borrows another's runs, which that hour may lie between.
+        """
+        runs: dict[str, list[Measured]] = {side: [] for side in sides}
         for number in range(1 if self.quick else count):
             for side in sides:
-                self.one(side, work, number)
-        return {side: self.timed(side, work, count) for side in sides}
+                runs[side].append(self.one(row, side, work, number))
+        return runs
 
-    def one(self, side: str, work: Work, number: int, *, memory: bool = False) -> Measured:
-        """Run `number` of a side."""
+    def one(self, row: str, side: str, work: Work, number: int = 0, *, memory: bool = False) -> Measured:
+        """Run `number` of a side for a row."""
         arguments = [side, *work.arguments(), "--data", str(self.folder / "cifar10")]
-        name = " ".join([side, *work.arguments(), "memory" if memory else "time", str(number)])
+        name = " ".join([row, side, *work.arguments(), str(number)])
 
         def make() -> Measured:
             print(f"running {name}", file=sys.stderr, flush=True)
@@ -95,22 +95,25 @@ class Bench:
 
 def wall_ratio_16(bench: Bench) -> Row:
     """The engine alone against Flower over Ray: whole processes."""
-    return _wall_ratio(bench, ("engine", "ray"), SIXTEEN, 3)
+    return _wall_ratio(bench, "wall_ratio_16", ("engine", "ray"), SIXTEEN, 3)
 
 
 def wall_ratio_1000(bench: Bench) -> Row:
     """Likewise, with many small clients."""
-    return _wall_ratio(bench, ("engine", "ray"), THOUSAND, 2)
+    return _wall_ratio(bench, "wall_ratio_1000", ("engine", "ray"), THOUSAND, 2)
 
 
 def wall_ratio_1000_accountable(bench: Bench) -> Row:
     """Many small clients with trees, signatures, submission and proposal on the chain, against plain Flower."""
-    return _wall_ratio(bench, ("accountable", "ray"), THOUSAND, 2)
+    return _wall_ratio(bench, "wall_ratio_1000_accountable", ("accountable", "ray"), THOUSAND, 2)
 
 
 def memory_ratio_16(bench: Bench) -> Row:
     """The largest sum of PSS over all processes."""
-    peaks = {side: bench.one(side, SIXTEEN, 0, memory=True)["peak_mb"] for side in ("engine", "ray")}
+    peaks = {
+        side: bench.one("memory_ratio_16", side, SIXTEEN, memory=True)["peak_mb"]
+        for side in ("engine", "ray")
+    }
     return {
         "value": round(peaks["engine"] / peaks["ray"], 3),
         "unit": "× Flower over Ray",
@@ -120,19 +123,20 @@ def memory_ratio_16(bench: Bench) -> Row:
 
 def accountability_overhead_share(bench: Bench) -> Row:
     """What commitments, signatures, trees and the chain add to a round of 16 clients on the same engine."""
-    runs = bench.in_turns(("accountable", "engine"), SIXTEEN, 3)
+    runs = bench.in_turns("accountability_overhead_share", ("accountable", "engine"), SIXTEEN, 3)
     seconds = {side: statistics.median(one["round_seconds"] for one in made) for side, made in runs.items()}
     share = seconds["accountable"] / seconds["engine"] - 1
     return {
         "value": round(100 * share, 1),
         "unit": "% of a round",
         **{f"{side}_round_s": value for side, value in seconds.items()},
+        "runs": {side: [one["round_seconds"] for one in made] for side, made in runs.items()},
     }
 
 
 def clients_10000_peak_mb(bench: Bench) -> Row:
     """A round of 100 sampled of 10,000 clients."""
-    done = bench.one("engine", TEN_THOUSAND, 0, memory=True)
+    done = bench.one("clients_10000_peak_mb", "engine", TEN_THOUSAND, memory=True)
     return {"value": round(done["peak_mb"]), "unit": "MB", "engine_s": done["seconds"]}
 
 
@@ -175,7 +179,7 @@ _SAID = {
     "accountability_overhead_share": "What accountability adds to a round of these 16",
     "wall_ratio_1000": "Wall time, 1,000 clients × 50 images, 1 round: engine / Flower over Ray",
     "wall_ratio_1000_accountable": "The same 1,000, all accountable / plain Flower over Ray",
-    "clients_10000_peak_mb": "Peak memory, 10,000 clients, 1 round of 100 sampled",
+    "clients_10000_peak_mb": "Peak memory, 10,000 clients, 1 round of 100 sampled, engine alone",
     "cifar10_lenet_iid_5_rounds": "Test accuracy, LeNet on CIFAR-10, 16 IID clients, 5 rounds of one local epoch",
 }
 
@@ -221,8 +225,8 @@ def write_document(results: Path, document: Path) -> None:
     document.write_text(after, encoding="utf-8")
 
 
-def _wall_ratio(bench: Bench, sides: tuple[str, str], work: Work, count: int) -> Row:
-    runs = bench.in_turns(sides, work, count)
+def _wall_ratio(bench: Bench, row: str, sides: tuple[str, str], work: Work, count: int) -> Row:
+    runs = bench.in_turns(row, sides, work, count)
     seconds = {side: statistics.median(one["seconds"] for one in made) for side, made in runs.items()}
     ours, theirs = sides
     return {
