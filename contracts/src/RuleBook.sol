@@ -93,7 +93,8 @@ contract RuleBook is IRuleBook, Initializable {
     /// @inheritdoc IRuleBook
     function roundRulesHash(uint64 roundId) external view returns (bytes32) {
         require(roundId > 0 && roundId <= federation.currentRound(), UnknownRound(roundId));
-        for (uint256 i = 0; i < _superseded.length; ++i) {
+        uint256 changes = _superseded.length;
+        for (uint256 i = 0; i < changes; ++i) {
             if (roundId <= _superseded[i].lastRound) return _superseded[i].rulesHash;
         }
         return federation.rulesHash();
