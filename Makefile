@@ -55,7 +55,7 @@ prove: contracts/node_modules/.installed .venv-prove/.installed ## Prove the ari
 contracts: contracts/node_modules/.installed ## Test the Solidity sources and compare their gas snapshot
 	cd contracts && node_modules/.bin/forge build
 	cd contracts && FORGE_SNAPSHOT_CHECK=true node_modules/.bin/forge test
-	cd contracts && node_modules/.bin/forge snapshot --no-match-contract 'Shared.*Test' --no-match-test testFuzz --check --tolerance 1
+	cd contracts && node_modules/.bin/forge snapshot --no-match-contract 'Shared.*Test|InvariantTest' --no-match-test testFuzz --check --tolerance 1
 	cd contracts && $(CURDIR)/$(BIN)/python tools/export_artifacts.py --check
 
 artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package
