@@ -52,7 +52,7 @@ def recorded(
     for member in members[MEMBERS_AT_ONCE:]:
         contract.add_member(owner, member.address)
     ledger = ChainLedger(
-        contract, coordinator, first_block=receipt.block_number, pass_time=chain.advance_time
+        contract, coordinator, first_block=receipt.block_number, pass_time=chain.advance_time, store=store
     )
     nodes = {FIRST_NODE_ID + index: member.address for index, member in enumerate(members)}
     return Federation(ledger, store, nodes), [member.key.hex() for member in members]

@@ -142,6 +142,7 @@ def reopen_bench(path: Path, federation: str, clients: int) -> Bench:
     """The bench that `create_bench` made in this directory, in another process. The caller closes the chain."""
     chain = open_chain(path)
     contract = FederationContract(chain.w3, federation)
-    ledger = ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time)
+    store = ContentStore(path / "store")
+    ledger = ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time, store=store)
     keys = ["0x" + bytes(chain.account("member", index).key).hex() for index in range(clients)]
-    return Bench(path, chain, ledger, ContentStore(path / "store"), keys, initial_arrays(MODEL, SEED))
+    return Bench(path, chain, ledger, store, keys, initial_arrays(MODEL, SEED))

@@ -82,14 +82,15 @@ contract FederationHandler is DisputeFixture {
         // One proposal in three is honest.
         falsehood = Falsehood(kind % 9 < 7 ? kind % 9 : 0);
         int256 off = int256(uint256(amount % 1000)) + 1;
+        // Of an update whose own sum is false no product can be shown: that update is what is proved bad.
+        _lieLeaf = signedTooMuch > 0 ? 2 * (amount % 2) : amount % 3;
         Lie memory lie;
-        if (falsehood == Falsehood.LeafSums) lie.leafSums[amount % 3] = off;
+        if (falsehood == Falsehood.LeafSums) lie.leafSums[_lieLeaf] = off;
         if (falsehood == Falsehood.NodeSums) lie.nodeSums = -off;
         if (falsehood == Falsehood.NodeWeight) lie.nodeWeight = uint64(uint256(off));
         if (falsehood == Falsehood.Commitment) lie.commitment = keccak256(abi.encode(amount));
         if (falsehood == Falsehood.EmptyLeaf) lie.lastIsEmpty = true;
         if (falsehood == Falsehood.Model) lie.model = off;
-        _lieLeaf = amount % 3;
         proposeWith(lie);
     }
 
