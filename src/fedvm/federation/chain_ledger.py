@@ -83,6 +83,7 @@ class ChainLedger:
         self._events: list[FederationEvent] = []
         self._next_block = first_block
         self._gas_by_transaction: dict[str, int] = {}
+        self._verdicts_by_rollup: dict[str, list[UpdateAccepted | UpdateRefused]] = {}
         self._pass_time = pass_time or _sleep
         self._store = store
 
@@ -223,13 +224,17 @@ class ChainLedger:
         return self._store
 
     def _rolled_up(self, event: RollupSubmitted) -> list[UpdateAccepted | UpdateRefused]:
-        try:
-            rollup = stated_rollup(event, self._published.get(bytes(event.cid)))
-        except (StoreError, EncodingError) as error:
-            raise LedgerMismatch(
-                f"the records of round {event.round} cannot be read from the store: {error}"
-            ) from error
-        return list(rolled_events(event, rollup))
+        """Its verdicts; read and hashed once, since a round asks for them several times."""
+        tx_hash = event.at.tx_hash
+        if tx_hash not in self._verdicts_by_rollup:
+            try:
+                rollup = stated_rollup(event, self._published.get(bytes(event.cid)))
+            except (StoreError, EncodingError) as error:
+                raise LedgerMismatch(
+                    f"the records of round {event.round} cannot be read from the store: {error}"
+                ) from error
+            self._verdicts_by_rollup[tx_hash] = list(rolled_events(event, rollup))
+        return self._verdicts_by_rollup[tx_hash]
 
     def propose(self, number: int, proposal: Proposal) -> None:
         """State what a round with its quorum came to."""

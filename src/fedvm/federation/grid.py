@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
-from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedvm.federation.flower_task import private_copy, set_message_id, set_server_identity, task_identity
+from fedvm.federation.grids import MessageGrid
 from fedvm.federation.reproducible import derive_seed, reproducible
 from fedvm.federation.workers import Lost, WorkerPool
 
@@ -85,7 +85,7 @@ def make_nodes(app: ClientApp, configs: Sequence[UserConfig]) -> list[Node]:
     ]
 
 
-class InProcessGrid(Grid):
+class InProcessGrid(MessageGrid):
     """Calls `client_app(message, context)` directly; close it, or use it as a context manager.
 
     nodes: the clients. seed: every call starts from global random generators seeded by (seed, partition,
@@ -155,19 +155,6 @@ class InProcessGrid(Grid):
     def run(self) -> Run:
         """The Flower run."""
         return self._run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """A message from the server to a node."""
-        return Message(
-            content, dst_node_id=dst_node_id, message_type=message_type, group_id=group_id, ttl=ttl
-        )
 
     def get_node_ids(self) -> Iterable[int]:
         """All node ids, ascending."""

@@ -1,4 +1,4 @@
-"""Grids around other grids."""
+"""What grids share: making messages, and doing as another grid does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ from collections.abc import Callable, Iterable
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
+
+
+class MessageGrid(Grid):
+    """Makes messages here: a subclass says where they go."""
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """A message from the server to a node."""
+        return Message(
+            content, dst_node_id=dst_node_id, message_type=message_type, group_id=group_id, ttl=ttl
+        )
 
 
 class GridAround(Grid):

@@ -19,13 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedvm.federation.errors import EngineError
 from fedvm.federation.flower_task import Identity, current_identity, set_identity, set_source
 from fedvm.federation.grid import Finished
+from fedvm.federation.grids import MessageGrid
 
 _CALLS = ("get_node_ids", "push_messages", "pull_messages")
 _POLL_SECONDS = 0.25
@@ -96,7 +97,7 @@ class Relay:
         self._directory.cleanup()
 
 
-class RelayGrid(Grid):
+class RelayGrid(MessageGrid):
     """The grid of a ServerApp elsewhere, as `carry` serves it.
 
     on_finished: called after every reply. Raises EngineError when the ServerApp is gone or a call failed there.
@@ -122,19 +123,6 @@ class RelayGrid(Grid):
     def run(self) -> Run:
         """The Flower run."""
         return self._run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """A message from the server to a node."""
-        return Message(
-            content, dst_node_id=dst_node_id, message_type=message_type, group_id=group_id, ttl=ttl
-        )
 
     def get_node_ids(self) -> Iterable[int]:
         """Ids of the connected nodes."""
