@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,6 @@ import pytest
 from PIL import Image
 from test_cli import call
 
-from fedvm.chain import connect
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.pipeline.check import integer_scores
@@ -27,29 +23,9 @@ ANVIL_KEY = (
 
 
 @pytest.fixture(scope="module")
-def anvil() -> Iterator[str]:
-    installed = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
-    found = str(installed) if installed.exists() else shutil.which("anvil")
-    if found is None:
-        pytest.skip("anvil is not installed (npm ci in contracts/)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen([found, "--port", str(port), "--silent"], stdout=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    connect(url, timeout=1)
-                    break
-                except Exception:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
+def anvil(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    with start_anvil() as url:
+        yield url
 
 
 @pytest.fixture

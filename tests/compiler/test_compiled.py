@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +22,6 @@ from fedvm.compiler.compiled import creation_gas
 from fedvm.compiler.graph import INPUT, Dense, IntegerGraph, IntegerLayer
 from fedvm.compiler.interpreter import run
 
-ANVIL = Path(__file__).resolve().parents[2] / "contracts" / "node_modules" / ".bin" / "anvil"
 ERRORS = {
     name: keccak(f"{name}({types})".encode())[:4]
     for name, types in {
@@ -198,28 +193,10 @@ def test_too_little_gas_gives_no_answer(big):
 
 
 @pytest.fixture(scope="module")
-def w3() -> Iterator[Web3]:
+def w3(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[Web3]:
     """An anvil of its own with the Osaka rules."""
-    if not ANVIL.exists():
-        pytest.skip("no anvil; `make contracts` installs it")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = [str(ANVIL), "--hardfork", "osaka", "--port", str(port), "--host", "127.0.0.1", "--silent"]
-    node = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
-    )
-    try:
-        client = Web3(HTTPProvider(f"http://127.0.0.1:{port}", request_kwargs={"timeout": 60}))
-        deadline = time.monotonic() + 30
-        while not client.is_connected():
-            if node.poll() is not None or time.monotonic() > deadline:
-                pytest.skip("anvil does not start here")
-            time.sleep(0.1)
-        yield client
-    finally:
-        node.terminate()
-        node.wait(timeout=20)
+    with start_anvil("--hardfork", "osaka") as url:
+        yield Web3(HTTPProvider(url, request_kwargs={"timeout": 60}))
 
 
 def answers(w3: Web3, model: CompiledModel, address: str, inputs):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,6 @@ from flwr.serverapp.strategy import FedAvg
 
 from fedvm.audit.replay import audit
 from fedvm.chain.keys import create_key_file
-from fedvm.chain.networks import connect
 from fedvm.chain.run import open_run
 from fedvm.encoding import Security
 from fedvm.federation import (
@@ -39,29 +35,10 @@ ANVIL_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 
 
 @pytest.fixture
-def anvil() -> Iterator[str]:
+def anvil(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """A network whose blocks come by themselves, one a second."""
-    installed = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
-    found = str(installed) if installed.exists() else shutil.which("anvil")
-    if found is None:
-        pytest.skip("anvil is not installed (npm ci in contracts/)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url, command = f"http://127.0.0.1:{port}", [found, "--port", str(port), "--block-time", "1", "--silent"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    connect(url, timeout=1)
-                    break
-                except Exception:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
+    with start_anvil("--block-time", "1") as url:
+        yield url
 
 
 def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(

@@ -1,0 +1,54 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from fedvm.chain.networks import connect
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def start_anvil() -> Callable[..., AbstractContextManager[str]]:
+    """`start_anvil(*arguments)`: an anvil of one's own while the context lasts; its URL. Skips without anvil."""
+    return _anvil
+
+
+@contextmanager
+def _anvil(*arguments: str) -> Iterator[str]:
+    installed = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
+    found = str(installed) if installed.exists() else shutil.which("anvil")
+    if found is None:
+        pytest.skip("anvil is not installed (npm ci in contracts/)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [found, "--host", "127.0.0.1", "--port", str(port), "--silent", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for(url)
+            yield url
+        finally:
+            process.terminate()
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connect(url, timeout=1)
+            return
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
