@@ -5,6 +5,7 @@ import {Fraud, ICourt} from "../src/interfaces/ICourt.sol";
 import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
+import {CommitmentLeaf} from "./base/CommitmentLeaf.sol";
 import {DisputeFixture} from "./base/DisputeFixture.sol";
 
 /// @notice Demands for withheld data: who may ask for what, by when, and who pays.
@@ -52,7 +53,7 @@ contract DataDemandsTest is DisputeFixture {
             commitments[1].updateRoot,
             commitments[1].sumSquares
         );
-        demandAs(challenger, leafOf(commitments[1]), leaves[1].preimage);
+        demandAs(challenger, CommitmentLeaf.hashOf(commitments[1]), leaves[1].preimage);
         disputes.answer(roundId, commitment);
         demandAs(challenger, commitments[1].updateRoot, commitment);
         vm.assertEq(disputes.owed(coordinator), 4 * FEE);

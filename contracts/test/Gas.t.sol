@@ -8,6 +8,7 @@ import {Sample} from "../src/libraries/SampleTree.sol";
 import {AccuracyTest} from "../src/libraries/SequentialTest.sol";
 import {Submission} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
+import {HashTree} from "./base/HashTree.sol";
 import {SampleForest} from "./base/SampleForest.sol";
 import {LinearProgram} from "./programs/LinearProgram.sol";
 
@@ -66,7 +67,7 @@ contract GasTest is FederationFixture {
         for (uint256 asked = 0; asked < 8; ++asked) {
             uint256 place = uint256(keccak256(abi.encode(gate.trial(1).seed, asked))) % (8 - asked);
             one[0] = samples[pool[place]];
-            one[0].siblings = SampleForest.path(levels, pool[place]);
+            one[0].siblings = HashTree.path(levels, pool[place]);
             pool[place] = pool[7 - asked];
             gate.runSamples(one);
             if (asked == 1) vm.snapshotGasLastCall("PromotionGate", "runSamples, one of four bytes");

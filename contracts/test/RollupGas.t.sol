@@ -10,6 +10,7 @@ import {SumNode} from "../src/libraries/MerkleSumTree.sol";
 import {Rollup} from "../src/libraries/RollupLib.sol";
 import {Proposal, RoundState} from "../src/libraries/RoundLib.sol";
 import {VectorKind} from "../src/libraries/VectorTree.sol";
+import {CommitmentLeaf} from "./base/CommitmentLeaf.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 import {SumTree} from "./base/SumTree.sol";
 import {VectorForest} from "./base/VectorForest.sol";
@@ -49,7 +50,7 @@ contract RollupGasTest is FederationFixture {
             }
             sums[61_700] += 1;
             bytes32 root = VectorForest.rootOf(VectorKind.Sums, sums);
-            leafPreimage = abi.encodePacked(uint8(8), uint64(281), root, commitmentHash(commitment));
+            leafPreimage = abi.encodePacked(uint8(8), uint64(281), root, CommitmentLeaf.hashOf(commitment));
             AggregationNode memory leaf = pathOfAMillion(leafPreimage);
             Proposal memory proposal = defaultProposal();
             proposal.aggregationRoot = topOf(leaf);
@@ -128,17 +129,5 @@ contract RollupGasTest is FederationFixture {
                 (node.position >> i) & 1 == 0 ? (top, step.sibling) : (step.sibling, top);
             top = keccak256(abi.encodePacked(uint8(9), step.weight, step.sums, left, right));
         }
-    }
-
-    function commitmentHash(Commitment memory commitment) private pure returns (bytes32) {
-        return keccak256(
-            abi.encodePacked(
-                uint8(0x0a),
-                commitment.member,
-                commitment.weight,
-                commitment.updateRoot,
-                commitment.sumSquares
-            )
-        );
     }
 }

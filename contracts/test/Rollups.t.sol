@@ -9,6 +9,7 @@ import {SumNode} from "../src/libraries/MerkleSumTree.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
 import {Refusal} from "../src/libraries/RulesLib.sol";
 import {Submission, Update} from "../src/libraries/UpdateTypes.sol";
+import {CommitmentLeaf} from "./base/CommitmentLeaf.sol";
 import {HashTree} from "./base/HashTree.sol";
 import {RollupFixture} from "./base/RollupFixture.sol";
 import {SumTree} from "./base/SumTree.sol";
@@ -494,7 +495,7 @@ contract RollupsTest is RollupFixture {
                 roundId,
                 recordProof(index),
                 received[index],
-                commitmentHash(commitments[place]),
+                CommitmentLeaf.hashOf(commitments[place]),
                 rangePath(place),
                 bytes32("salt")
             )

@@ -6,16 +6,10 @@ import {Record, RecordProof, RecordTree} from "../src/libraries/RecordTree.sol";
 import {SubmissionCode} from "../src/libraries/SubmissionCode.sol";
 import {Submission, Update} from "../src/libraries/UpdateTypes.sol";
 import {HashTree} from "./base/HashTree.sol";
-import {TestBase} from "./base/TestBase.sol";
+import {VectorsFile} from "./base/VectorsFile.sol";
 
 /// @notice Records and submissions of roll-ups equal those of tests/encoding/vectors.json.
-contract SharedRollupsTest is TestBase {
-    string private vectors;
-
-    function setUp() public {
-        vectors = vm.readFile("../tests/encoding/vectors.json");
-    }
-
+contract SharedRollupsTest is VectorsFile {
     function test_rollups() public view {
         uint256 cases = 0;
         for (; vm.keyExistsJson(vectors, element("", ".rollups", cases)); ++cases) {
@@ -92,21 +86,5 @@ contract SharedRollupsTest is TestBase {
             uint64(number(key, ".total")),
             word(key, ".submission")
         );
-    }
-
-    function element(string memory key, string memory list, uint256 index)
-        private
-        pure
-        returns (string memory)
-    {
-        return string.concat(key, list, "[", vm.toString(index), "]");
-    }
-
-    function number(string memory key, string memory field) private view returns (uint256) {
-        return vm.parseJsonUint(vectors, string.concat(key, field));
-    }
-
-    function word(string memory key, string memory field) private view returns (bytes32) {
-        return vm.parseJsonBytes32(vectors, string.concat(key, field));
     }
 }

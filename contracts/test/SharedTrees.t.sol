@@ -5,18 +5,12 @@ import {AggregationNode, AggregationStep, AggregationTree} from "../src/librarie
 import {Commitment, CommitmentTree, MAX_PEAKS} from "../src/libraries/CommitmentTree.sol";
 import {MeanLib} from "../src/libraries/MeanLib.sol";
 import {Chunk, VectorKind, VectorTree} from "../src/libraries/VectorTree.sol";
-import {TestBase} from "./base/TestBase.sol";
 import {VectorForest} from "./base/VectorForest.sol";
+import {VectorsFile} from "./base/VectorsFile.sol";
 
 /// @notice Models, aggregates, commitments and aggregation trees equal those of tests/encoding/vectors.json, which is
 ///         made without any code of the Python package.
-contract SharedTreesTest is TestBase {
-    string private vectors;
-
-    function setUp() public {
-        vectors = vm.readFile("../tests/encoding/vectors.json");
-    }
-
+contract SharedTreesTest is VectorsFile {
     function test_models() public view {
         checkVectors(VectorKind.Model, "models");
     }
@@ -172,21 +166,5 @@ contract SharedTreesTest is TestBase {
             word(key, ".updateRoot"),
             uint128(number(key, ".sumSquares"))
         );
-    }
-
-    function element(string memory key, string memory list, uint256 index)
-        private
-        pure
-        returns (string memory)
-    {
-        return string.concat(key, list, "[", vm.toString(index), "]");
-    }
-
-    function number(string memory key, string memory field) private view returns (uint256) {
-        return vm.parseJsonUint(vectors, string.concat(key, field));
-    }
-
-    function word(string memory key, string memory field) private view returns (bytes32) {
-        return vm.parseJsonBytes32(vectors, string.concat(key, field));
     }
 }

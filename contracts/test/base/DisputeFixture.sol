@@ -12,6 +12,7 @@ import {Rules} from "../../src/libraries/RulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
 import {Chunk, VectorKind} from "../../src/libraries/VectorTree.sol";
+import {CommitmentLeaf} from "./CommitmentLeaf.sol";
 import {FederationFixture} from "./FederationFixture.sol";
 import {SumTree} from "./SumTree.sol";
 import {VectorForest} from "./VectorForest.sol";
@@ -81,11 +82,7 @@ abstract contract DisputeFixture is FederationFixture {
         security.stake = STAKE;
         federation = createFederation(rules, security);
         disputes = Disputes(federation.disputes());
-        for (uint256 i = 0; i < CLIENTS; ++i) {
-            vm.deal(members[i], STAKE);
-            vm.prank(members[i]);
-            federation.stake{value: STAKE}();
-        }
+        stakeOfFirst(CLIENTS, STAKE);
     }
 
     function parametersOf(Rules memory rules, Security memory security)
@@ -141,7 +138,8 @@ abstract contract DisputeFixture is FederationFixture {
                 sums[j] *= int256(uint256(commitments[i].weight));
             }
             sums[70] += lie.leafSums[i];
-            bytes32 commitment = i == 1 && lie.commitment != 0 ? lie.commitment : leafOf(commitments[i]);
+            bytes32 commitment =
+                i == 1 && lie.commitment != 0 ? lie.commitment : CommitmentLeaf.hashOf(commitments[i]);
             leaves[i] = node(8, commitments[i].weight, sums, abi.encodePacked(commitment));
         }
         pair = parent(leaves[0], leaves[1], lie.nodeSums, lie.nodeWeight);
@@ -167,18 +165,6 @@ abstract contract DisputeFixture is FederationFixture {
         Proposal memory stated = proposal;
         vm.prank(coordinator);
         federation.propose{value: BOND}(roundId, stated);
-    }
-
-    function leafOf(Commitment memory commitment) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encodePacked(
-                uint8(0x0a),
-                commitment.member,
-                commitment.weight,
-                commitment.updateRoot,
-                commitment.sumSquares
-            )
-        );
     }
 
     function hashOf(Built memory built) internal pure returns (bytes32) {
@@ -246,7 +232,7 @@ abstract contract DisputeFixture is FederationFixture {
     /// @dev Three updates make a peak of two and a peak of one.
     function acceptedProof(uint32 index) internal view returns (CommitmentProof memory proof) {
         proof = CommitmentProof(index, commitments[index], new bytes32[](index < 2 ? 1 : 0));
-        if (index < 2) proof.siblings[0] = leafOf(commitments[1 - index]);
+        if (index < 2) proof.siblings[0] = CommitmentLeaf.hashOf(commitments[1 - index]);
     }
 
     function floorDivision(int256 value, int256 divisor) internal pure returns (int256 quotient) {

@@ -132,6 +132,15 @@ abstract contract FederationFixture is TestBase {
         return abi.encodePacked(hex"01551b20", keccak256(content));
     }
 
+    /// @dev Gives each of the first members something to stake, and stakes it.
+    function stakeOfFirst(uint256 count, uint128 amount) internal {
+        for (uint256 i = 0; i < count; ++i) {
+            vm.deal(members[i], amount);
+            vm.prank(members[i]);
+            federation.stake{value: amount}();
+        }
+    }
+
     function openRound() internal returns (uint64 roundId) {
         vm.prank(coordinator);
         return federation.openRound();

@@ -11,6 +11,7 @@ import {Sample} from "../../src/libraries/SampleTree.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {AccuracyTest} from "../../src/libraries/SequentialTest.sol";
 import {LinearProgram} from "../programs/LinearProgram.sol";
+import {HashTree} from "./HashTree.sol";
 import {SampleForest} from "./SampleForest.sol";
 import {ServiceFixture} from "./ServiceFixture.sol";
 
@@ -127,7 +128,7 @@ abstract contract GateFixture is ServiceFixture {
             pool[place] = pool[pool.length - 1];
             pool.pop();
             drawn[i] = samples[index];
-            drawn[i].siblings = SampleForest.path(levels, index);
+            drawn[i].siblings = HashTree.path(levels, index);
         }
     }
 }

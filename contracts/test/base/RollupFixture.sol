@@ -10,6 +10,7 @@ import {Rollup} from "../../src/libraries/RollupLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
+import {CommitmentLeaf} from "./CommitmentLeaf.sol";
 import {FederationFixture} from "./FederationFixture.sol";
 import {HashTree} from "./HashTree.sol";
 import {SumTree} from "./SumTree.sol";
@@ -40,11 +41,7 @@ abstract contract RollupFixture is FederationFixture {
         security.stake = STAKE;
         federation = createFederation(rules, security);
         court = Rollups(federation.rollups());
-        for (uint256 i = 0; i < CLIENTS; ++i) {
-            vm.deal(members[i], STAKE);
-            vm.prank(members[i]);
-            federation.stake{value: STAKE}();
-        }
+        stakeOfFirst(CLIENTS, STAKE);
         vm.deal(challenger, 1 ether);
         vm.warp(block.timestamp + 10);
     }
@@ -146,18 +143,6 @@ abstract contract RollupFixture is FederationFixture {
         );
     }
 
-    function commitmentHash(Commitment memory commitment) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encodePacked(
-                uint8(0x0a),
-                commitment.member,
-                commitment.weight,
-                commitment.updateRoot,
-                commitment.sumSquares
-            )
-        );
-    }
-
     function recordLevels() internal view returns (bytes32[][] memory) {
         bytes32[] memory leaves = new bytes32[](records.length);
         for (uint256 i = 0; i < leaves.length; ++i) {
@@ -169,7 +154,7 @@ abstract contract RollupFixture is FederationFixture {
     function rangeTrees() internal view returns (bytes32[][][] memory) {
         bytes32[] memory leaves = new bytes32[](commitments.length);
         for (uint256 i = 0; i < leaves.length; ++i) {
-            leaves[i] = commitmentHash(commitments[i]);
+            leaves[i] = CommitmentLeaf.hashOf(commitments[i]);
         }
         return HashTree.mountains(0x0b, leaves);
     }

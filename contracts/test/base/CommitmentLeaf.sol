@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Commitment} from "../../src/libraries/CommitmentTree.sol";
+
+/// @notice The leaf of a commitment for the tests, apart from the library that makes it.
+library CommitmentLeaf {
+    function hashOf(Commitment memory commitment) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encodePacked(
+                uint8(0x0a),
+                commitment.member,
+                commitment.weight,
+                commitment.updateRoot,
+                commitment.sumSquares
+            )
+        );
+    }
+}
