@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
+from fedvm.audit.aggregates import AggregateReplay, RoundUpdates
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import Ledger, Place, cid_text
@@ -36,7 +37,6 @@ from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced
 from fedvm.chain.verdict import Circumstances, signer_of, verdict
 from fedvm.encoding import (
-    Contribution,
     CountedUpdate,
     Domain,
     EncodingError,
@@ -45,20 +45,11 @@ from fedvm.encoding import (
     Rules,
     Update,
     UpdateContext,
-    aggregation_tree,
     int32_from_bytes,
     model_root,
     roll_up,
     update_tree,
 )
-from fedvm.encoding.aggregators import (
-    Aggregator,
-    RoundFacts,
-    ServerState,
-    aggregate,
-    aggregator_named,
-)
-from fedvm.encoding.mean import WeightedSums, weighted_sums
 from fedvm.encoding.vector import IntVector
 from fedvm.store import ContentStore, StoreError
 
@@ -118,19 +109,14 @@ class FederationReplay:
         self._latest = 0
         self._round: _OpenRound | None = None
         self._rules: Rules | None = None
-        self._aggregator: Aggregator | None = None  # None: the rules name one that is not known
-        self._memory: (
-            ServerState | None
-        ) = ()  # the server's; None: a round it depends on could not be verified
+        self._aggregates = AggregateReplay(ledger)
         self._notice = 0
         self._first_block = 0
 
     @property
     def aggregation(self) -> str:
         """How the rules say the updates make the model, and who can check that."""
-        if self._aggregator is None:
-            return f"unknown aggregator 0x{self.rules.aggregator.hex()}"
-        return self._aggregator.describe()
+        return self._aggregates.describe(self.rules)
 
     @property
     def rules(self) -> Rules:
@@ -198,7 +184,7 @@ class FederationReplay:
             place,
             "the rules' hash is not that of the rules",
         )
-        self._name_aggregator(event.rules, place)
+        self._aggregates.go_by(event.rules, place)
         self._model_root = event.model_root
         self._model = self._load_model(event.model_cid, event.model_root, place)
 
@@ -215,16 +201,8 @@ class FederationReplay:
         place = Place(tx=event.at.tx_hash)
         self._ledger.check("rules", not wrong, place, f"the rules that were adopted are wrong in: {wrong}")
         if event.rules.aggregator != self.rules.aggregator:
-            self._memory = ()
-            self._name_aggregator(event.rules, place)
+            self._aggregates.go_by(event.rules, place)
         self._rules = event.rules
-
-    def _name_aggregator(self, rules: Rules, place: Place) -> None:
-        self._aggregator = None
-        try:
-            self._aggregator = aggregator_named(rules.aggregator)
-        except EncodingError as error:
-            self._ledger.check("rules", False, place, str(error))
 
     def _announcement_before(self, event: RulesAdopted) -> RulesAnnounced | None:
         """What stood announced when rules were adopted."""
@@ -372,7 +350,8 @@ class FederationReplay:
             place,
             f"{opened.accepted} accepted updates are fewer than the quorum of {self.rules.min_clients}",
         )
-        self._check_aggregate(opened, proposal, place)
+        updates = RoundUpdates(opened.number, opened.updates, len(opened.missing), self._model)
+        self._aggregates.check(updates, self.rules, proposal, place)
         self._model_root = event.model_root
         self._model = self._load_model(proposal.cid, event.model_root, place)
         self.finals[event.round] = FinalRound(event.model_root, self._model)
@@ -466,72 +445,6 @@ class FederationReplay:
         )
         return vector if rooted else None
 
-    def _check_aggregate(self, opened: _OpenRound, proposal: RoundProposed, place: Place) -> None:
-        check = self._ledger.check
-        memory, self._memory = self._memory, None  # until this round is understood
-        if opened.missing or self._model is None:
-            what = f"{len(opened.missing)} accepted updates" if opened.missing else "the base model"
-            check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
-        if opened.missing:
-            return
-        contributions = _contributions(opened.updates)
-        try:
-            sums = weighted_sums(contributions, self.rules.elements)
-            tree = aggregation_tree(opened.updates)
-        except EncodingError as error:
-            check("aggregate", False, place, f"cannot be computed again: {error}")
-            return
-        check(
-            "aggregate",
-            (tree.root, tree.top.sums.root) == (proposal.aggregation_root, proposal.aggregate_root),
-            place,
-            "the weighted sum of the accepted updates has another root",
-        )
-        self._memory = self._remembered(memory, sums)
-        if self._model is not None:
-            self._check_model(self._model, opened, contributions, memory, proposal, place)
-
-    def _remembered(self, memory: ServerState | None, sums: WeightedSums) -> ServerState | None:
-        """The server's memory after a round with these sums."""
-        if self._aggregator is None or not self._aggregator.is_stateful:
-            return ()
-        try:
-            return None if memory is None else self._aggregator.remember(memory, sums)
-        except EncodingError:  # which the check of the model names
-            return None
-
-    def _check_model(
-        self,
-        base: IntVector,
-        opened: _OpenRound,
-        contributions: list[Contribution],
-        memory: ServerState | None,
-        proposal: RoundProposed,
-        place: Place,
-    ) -> None:
-        check, rule = self._ledger.check, self._aggregator
-        if rule is None or memory is None:
-            why = (
-                "the rules' aggregator is not known"
-                if rule is None
-                else "a round before could not be verified"
-            )
-            check("model", False, place, f"cannot be computed again: {why}")
-            return
-        facts = RoundFacts(opened.number, self.rules.fraction_bits)
-        try:
-            result = aggregate(rule, base, contributions, memory, facts)
-        except EncodingError as error:
-            check("model", False, place, f"cannot be computed again: {error}")
-            return
-        check(
-            "model",
-            model_root(result.model) == proposal.model_root,
-            place,
-            f"base plus {rule.name} of the updates has another root than the model stated"
-            + ("; no proof on chain can show it, since the rule is audit-only" if rule.is_audit_only else ""),
-        )
-
     def _load_model(self, cid: bytes, root: bytes, place: Place) -> IntVector | None:
         check = self._ledger.check
         try:
@@ -548,14 +461,6 @@ def _follows(rollup: Rollup) -> bool:
         return roll_up(rollup.received) == rollup
     except EncodingError:  # members out of order, a weight of a refused update
         return False
-
-
-def _contributions(updates: Sequence[CountedUpdate | None]) -> list[Contribution]:
-    return [
-        Contribution(update.commitment.member, update.commitment.weight, update.vector)
-        for update in updates
-        if update is not None
-    ]
 
 
 def _judge(submission: Mapping[str, Any], around: Circumstances) -> Refusal:

@@ -1,0 +1,129 @@
+"""Computes again what a round's updates come to, by the aggregator that the federation's rules name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedvm.audit.findings import Ledger, Place
+from fedvm.chain.federation_types import RoundProposed
+from fedvm.encoding import Contribution, CountedUpdate, EncodingError, Rules, aggregation_tree, model_root
+from fedvm.encoding.aggregators import (
+    Aggregator,
+    RoundFacts,
+    ServerState,
+    aggregate_sums,
+    aggregator_named,
+)
+from fedvm.encoding.mean import WeightedSums, weighted_sums
+from fedvm.encoding.vector import IntVector
+
+
+@dataclass(frozen=True)
+class RoundUpdates:
+    """What was accepted in a round. updates: in order, None where one is missing or excluded; missing: how many could
+    not be verified; base: the model they were trained from, None where the store could not give it."""
+
+    number: int
+    updates: Sequence[CountedUpdate | None]
+    missing: int
+    base: IntVector | None
+
+    def contributions(self) -> list[Contribution]:
+        """Of the updates that count."""
+        return [
+            Contribution(update.commitment.member, update.commitment.weight, update.vector)
+            for update in self.updates
+            if update is not None
+        ]
+
+
+class AggregateReplay:
+    """Follows the server's memory from round to round, and checks each proposal that became final."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._rule: Aggregator | None = None  # None: the rules name one that is not known
+        self._memory: ServerState | None = ()  # None: a round it depends on could not be verified
+
+    def go_by(self, rules: Rules, place: Place) -> None:
+        """Take up the aggregator of `rules`; the server remembers nothing of the rounds before."""
+        self._rule, self._memory = None, ()
+        try:
+            self._rule = aggregator_named(rules.aggregator)
+        except EncodingError as error:
+            self._ledger.check("rules", False, place, str(error))
+
+    def describe(self, rules: Rules) -> str:
+        """How these rules say the updates make the model, and who can check that."""
+        if self._rule is None:
+            return f"unknown aggregator 0x{rules.aggregator.hex()}"
+        return self._rule.describe()
+
+    def check(self, round_: RoundUpdates, rules: Rules, proposal: RoundProposed, place: Place) -> None:
+        """Hold the proposal's roots against what follows from the updates."""
+        check = self._ledger.check
+        memory, self._memory = self._memory, None  # until this round is understood
+        if round_.missing or round_.base is None:
+            what = f"{round_.missing} accepted updates" if round_.missing else "the base model"
+            check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
+        if round_.missing:
+            return
+        contributions = round_.contributions()
+        try:
+            sums = weighted_sums(contributions, rules.elements)
+            tree = aggregation_tree(round_.updates)
+        except EncodingError as error:
+            check("aggregate", False, place, f"cannot be computed again: {error}")
+            return
+        check(
+            "aggregate",
+            (tree.root, tree.top.sums.root) == (proposal.aggregation_root, proposal.aggregate_root),
+            place,
+            "the weighted sum of the accepted updates has another root",
+        )
+        self._memory = self._remembered(memory, sums)
+        if round_.base is not None:
+            facts = RoundFacts(round_.number, rules.fraction_bits)
+            self._check_model(round_.base, sums, contributions, memory, facts, proposal, place)
+
+    def _remembered(self, memory: ServerState | None, sums: WeightedSums) -> ServerState | None:
+        """The server's memory after a round with these sums."""
+        if self._rule is None or not self._rule.is_stateful:
+            return ()
+        try:
+            return None if memory is None else self._rule.remember(memory, sums)
+        except EncodingError:  # which the check of the model names
+            return None
+
+    def _check_model(
+        self,
+        base: IntVector,
+        sums: WeightedSums,
+        contributions: Sequence[Contribution],
+        memory: ServerState | None,
+        facts: RoundFacts,
+        proposal: RoundProposed,
+        place: Place,
+    ) -> None:
+        check, rule = self._ledger.check, self._rule
+        if rule is None or memory is None:
+            why = (
+                "the rules' aggregator is not known"
+                if rule is None
+                else "a round before could not be verified"
+            )
+            check("model", False, place, f"cannot be computed again: {why}")
+            return
+        try:
+            result = aggregate_sums(rule, base, sums, contributions, memory, facts)
+        except EncodingError as error:
+            check("model", False, place, f"cannot be computed again: {error}")
+            return
+        check(
+            "model",
+            model_root(result.model) == proposal.model_root,
+            place,
+            f"base plus {rule.name} of the updates has another root than the model stated"
+            + ("; no proof on chain can show it, since the rule is audit-only" if rule.is_audit_only else ""),
+        )
