@@ -140,9 +140,7 @@ class DisputesContract:
             yield _typed(event)
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
-        data = self.contract.encode_abi(function, args=list(arguments))
-        transaction: Any = {"to": self.address, "data": data, "value": value}
-        return self.sender.send(account, transaction, action=f"Disputes.{function}")
+        return self.sender.transact(account, self.contract, f"Disputes.{function}", *arguments, value=value)
 
 
 def _typed(event: RawEvent) -> DisputeEvent:

@@ -316,9 +316,7 @@ class FederationContract:
         return found[0]
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
-        data = self.contract.encode_abi(function, args=list(arguments))
-        transaction: Any = {"to": self.contract.address, "data": data, "value": value}
-        return self.sender.send(account, transaction, action=f"Federation.{function}")
+        return self.sender.transact(account, self.contract, f"Federation.{function}", *arguments, value=value)
 
     def _read(self, function: str, *arguments: Any) -> Any:
         return read(self.contract, function, *arguments)

@@ -252,13 +252,7 @@ class PromotionGate:
         return tuple(_typed(event) for event in self._events.decode(receipt.raw["logs"]))
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, gas: int | None = None) -> Receipt:
-        transaction: Any = {
-            "to": self.contract.address,
-            "data": self.contract.encode_abi(function, args=list(arguments)),
-        }
-        if gas is not None:
-            transaction["gas"] = gas
-        return self.sender.send(account, transaction, action=f"PromotionGate.{function}")
+        return self.sender.transact(account, self.contract, f"PromotionGate.{function}", *arguments, gas=gas)
 
 
 def replayed_pool(samples: int, events: Iterator[GateEvent]) -> SamplePool:

@@ -94,6 +94,4 @@ class InferenceSession:
         return self.result(session)
 
     def _send(self, account: LocalAccount, function: str, *arguments: object) -> Receipt:
-        data = self.contract.encode_abi(function, args=list(arguments))
-        action = f"InferenceSession.{function}"
-        return self.sender.send(account, {"to": self.contract.address, "data": data}, action=action)
+        return self.sender.transact(account, self.contract, f"InferenceSession.{function}", *arguments)

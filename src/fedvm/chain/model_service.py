@@ -286,11 +286,9 @@ class ModelService:
         value: int = 0,
         gas: int | None = None,
     ) -> Receipt:
-        data = self.contract.encode_abi(function, args=list(arguments))
-        transaction: Any = {"to": self.contract.address, "data": data, "value": value}
-        if gas is not None:
-            transaction["gas"] = gas
-        return self.sender.send(account, transaction, action=f"ModelService.{function}")
+        return self.sender.transact(
+            account, self.contract, f"ModelService.{function}", *arguments, value=value, gas=gas
+        )
 
 
 def pin_parts(w3: Web3, addresses: Sequence[str]) -> tuple[ProgramPart, ...]:

@@ -108,9 +108,7 @@ def submit_rollup(
         peaks,
         cid,
     )
-    data = rollups.encode_abi("submit", args=[number, stated])
-    transaction = {"to": rollups.address, "data": data}
-    return contract.sender.send(account, transaction, action="Rollups.submit")  # type: ignore[arg-type]
+    return contract.sender.transact(account, rollups, "Rollups.submit", number, stated)
 
 
 def stated_rollup(event: RollupSubmitted, data: bytes) -> Rollup:

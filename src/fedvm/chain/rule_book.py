@@ -78,9 +78,7 @@ class RuleBookContract:
             yield _typed(event)
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
-        data = self.contract.encode_abi(function, args=list(arguments))
-        transaction: Any = {"to": self.address, "data": data}
-        return self.sender.send(account, transaction, action=f"RuleBook.{function}")
+        return self.sender.transact(account, self.contract, f"RuleBook.{function}", *arguments)
 
 
 def _typed(event: RawEvent) -> RuleBookEvent:

@@ -15,8 +15,9 @@ from typing import Any, Final
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from web3 import Web3
+from web3.contract import Contract
 from web3.exceptions import TransactionNotFound, Web3Exception
-from web3.types import TxParams, TxReceipt
+from web3.types import TxParams, TxReceipt, Wei
 
 from fedvm.chain.errors import NetworkError, TransactionFailed
 from fedvm.chain.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
@@ -49,6 +50,26 @@ class Sender:
         self.w3 = w3
         self.network = network or network_of(w3)
         self._lock = threading.Lock()
+
+    def transact(
+        self,
+        account: LocalAccount,
+        contract: Contract,
+        action: str,
+        *arguments: Any,
+        value: int = 0,
+        gas: int | None = None,
+    ) -> Receipt:
+        """Call a function of a contract as a transaction, and wait for success.
+
+        ``action``: "Contract.function", which names it in errors too; ``value``: wei; ``gas``: limit, an estimate
+        unless given. Raises as :meth:`send`.
+        """
+        data = contract.encode_abi(action.partition(".")[2], args=list(arguments))
+        transaction: TxParams = {"to": contract.address, "data": data, "value": Wei(value)}
+        if gas is not None:
+            transaction["gas"] = gas
+        return self.send(account, transaction, action=action)
 
     def send(self, account: LocalAccount, transaction: TxParams, *, action: str = "transaction") -> Receipt:
         """Sign with ``account``, send, and wait for success.
