@@ -11,6 +11,7 @@ import pytest
 from court_bench import SECURITY, Court, create_court, random_updates
 from lies import Facts, honest
 
+from fedvm.audit.contributions import contributions
 from fedvm.audit.preimages import by_hash, of_update
 from fedvm.chain.disputes import Fraud
 from fedvm.chain.federation_types import Proposal, RoundState
@@ -72,6 +73,7 @@ def _assert_left_out(court: Court, facts: Facts, liar: str) -> None:
     court.chain.advance_time(SECURITY.challenge_seconds + 1)
     final, _ = contract.finalize_round(court.challenger, 1)
     assert (final.accepted, final.attempt) == (3, 2)
+    assert [one.position for one in contributions(contract, court.store, 1)] == [0, 1, 3]
 
 
 def test_a_norm_made_smaller_than_it_is_costs_the_stake(court: Court) -> None:

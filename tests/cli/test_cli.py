@@ -58,7 +58,9 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
         assert word in ended.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "predict", "decisions", "audit", "compile", "deploy", "networks"])
+@pytest.mark.parametrize(
+    "command", ["run", "predict", "decisions", "collect", "audit", "compile", "deploy", "networks"]
+)
 def test_every_command_teaches_with_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
     status, out, _ = call(capsys, command, "--help")
     assert (
@@ -154,6 +156,45 @@ def test_predict_record_list_audit(
     assert decision["scores"] == plain["scores"] and decision["class"] == plain["class"]
     status, out, _ = call(capsys, "audit", "--run", str(run))
     assert status == 0 and "Nothing found" in out
+
+
+def test_fees_are_collected_for_those_who_contributed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+) -> None:
+    import shutil
+
+    from fedvm.chain import open_run
+    from fedvm.chain.fees import FeeTerms
+
+    run, image = shutil.copytree(finished[0], tmp_path / "copy"), tmp_path / "image.png"
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(image)
+    status, out, _ = call(capsys, "collect", "--run", str(run))
+    assert status == 0 and "earned nothing" in out
+    with open_run(run, read_only=False) as opened:
+        assert opened.chain is not None
+        # A tenth is the treasury's, which is whoever runs the command.
+        terms = FeeTerms(1000, opened.chain.account("user").address, 100_000)
+        opened.model_service.set_fee(opened.chain.account("owner"), 1, terms)
+    status, _, err = call(capsys, "predict", str(image), "--run", str(run), "--record")
+    assert status == 1 and "FeeTooHigh(1000, 0)" in err
+    status, _, err = call(capsys, "predict", str(image), "--run", str(run), "--record", "--max-fee", "1000")
+    assert status == 0, err
+    (run / "store").rename(run / "moved")
+    (run / "store").mkdir()
+    status, _, err = call(capsys, "collect", "--run", str(run))
+    assert status == 1 and "the update of 0x" in err
+    (run / "store").rmdir()
+    (run / "moved").rename(run / "store")
+    status, out, err = call(capsys, "collect", "--run", str(run))
+    # Three of the four clients counted.
+    assert status == 0 and out.count("300 wei") == 3 and "fetched" not in out, err
+    status, out, _ = call(capsys, "collect", "--run", str(run), "--version", "1", "--withdraw")
+    assert status == 0 and "earned nothing" in out and "fetched 100 wei" in out
+    status, out, _ = call(capsys, "collect", "--run", str(run), "--withdraw")
+    assert status == 0 and "fetched 0 wei" in out
+    with open_run(run) as opened:
+        owed = {member: opened.model_service.owed(member) for member in opened.federation_contract.members()}
+    assert sorted(owed.values()) == [0, 300, 300, 300]
 
 
 def test_predict_refuses_what_does_not_fit(

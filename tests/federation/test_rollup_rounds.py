@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from federation_bench import Bench, MakeBench
 
+from fedvm.audit.contributions import contributions
+from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation import FederationContract
@@ -35,6 +37,11 @@ def rollups_of(bench: Bench) -> list[RollupSubmitted]:
     return [event for event in contract.events() if isinstance(event, RollupSubmitted)]
 
 
+def contributors(bench: Bench, number: int) -> list[str]:
+    found = contributions(FederationContract(bench.chain.w3, bench.ledger.address), bench.store, number)
+    return [one.commitment.member for one in found]
+
+
 def test_a_rolled_up_round_comes_to_the_same_model(make_bench: MakeBench) -> None:
     one, other = make_bench(5, "rollup"), make_bench(5, "commitments")
     result = one.run(settings("rollup"))
@@ -48,6 +55,8 @@ def test_a_rolled_up_round_comes_to_the_same_model(make_bench: MakeBench) -> Non
         assert capped == [one.members[0]] and len(record.accepted) == 3
         assert record.gas.submit > 21_000
     assert [event.round for event in rollups_of(one)] == [1, 2] and not rollups_of(other)
+    assert set(contributors(one, 2)) == {one.members[at] for at in (0, 1, 4)}
+    assert contributors(one, 2) == contributors(other, 2)
     report = audited(one)
     assert not report.findings and report.passed["roll-up"] == 2 and report.passed["relay"] == 10
 
@@ -86,6 +95,8 @@ def test_lost_records_are_named(make_bench: MakeBench) -> None:
     contract = FederationContract(bench.chain.w3, bench.ledger.address)
     with pytest.raises(LedgerMismatch, match="records of round 1 cannot be read"):
         ChainLedger(contract, bench.chain.account("user"), store=bench.store).verdicts(1)
+    with pytest.raises(AuditError, match="records of round 1's roll-up cannot be read"):
+        contributions(contract, bench.store, 1)
 
 
 class ForgivingLedger:

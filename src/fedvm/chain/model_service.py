@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -232,6 +233,14 @@ class ModelService:
     def earnings(self, version_id: int) -> Earnings:
         """What a version has earned for those who contributed to it."""
         return Earnings(*read(self.contract, "earnings", version_id))
+
+    def shares_collected(self, version_id: int, first: int = 0) -> dict[int, int]:
+        """Wei collected of a version's fees for each update, by its position among the accepted ones."""
+        collected: Counter[int] = Counter()
+        for event in self._events.fetch(["ShareCollected"], first):
+            if event.args["version"] == version_id:
+                collected[event.args["position"]] += event.args["amount"]
+        return dict(collected)
 
     def owed(self, address: str) -> int:
         """Wei that an account may withdraw."""

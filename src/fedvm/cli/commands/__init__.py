@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedvm.cli.commands.audit import COMMAND as AUDIT
 from fedvm.cli.commands.challenge import COMMAND as CHALLENGE
+from fedvm.cli.commands.collect import COMMAND as COLLECT
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compile import COMMAND as COMPILE
 from fedvm.cli.commands.create import COMMAND as CREATE
@@ -19,6 +20,7 @@ ALL: tuple[Command, ...] = (
     CREATE,
     PREDICT,
     DECISIONS,
+    COLLECT,
     AUDIT,
     CHALLENGE,
     COMPILE,

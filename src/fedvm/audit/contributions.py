@@ -1,0 +1,66 @@
+"""Who contributed to a final round, each with its way to the top of the round's aggregation tree."""
+
+from __future__ import annotations
+
+from fedvm.audit.errors import AuditError
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import RollupSubmitted, RoundState, UpdateAccepted, UpdateExcluded
+from fedvm.chain.fees import Contribution
+from fedvm.chain.rollups import rolled_events, stated_rollup
+from fedvm.encoding import CountedUpdate, EncodingError, aggregation_tree, int32_from_bytes
+from fedvm.store import ContentStore, StoreError
+
+
+def contributions(
+    contract: FederationContract, store: ContentStore, number: int, *, first_block: int = 0
+) -> tuple[Contribution, ...]:
+    """The updates that counted in a final round, in the order of their acceptance.
+
+    first_block: at or before the round's opening. Raises AuditError when the round is not final, the store lacks an
+    update or the records of a roll-up, or what is there does not add up to the round's aggregation.
+    """
+    round_ = contract.round(number)
+    if round_.state is not RoundState.FINAL:
+        state = round_.state.name.lower()
+        raise AuditError(f"round {number} is {state}: only a final round has contributors")
+    accepted: list[UpdateAccepted] = []
+    excluded: set[int] = set()
+    for event in contract.events([UpdateAccepted, UpdateExcluded, RollupSubmitted], first_block):
+        match event:
+            case UpdateAccepted() if event.round == number:
+                accepted.append(event)
+            case RollupSubmitted() if event.round == number:
+                accepted = _rolled_up(store, event)
+            case UpdateExcluded() if event.round == number:
+                excluded.add(event.index)
+    elements = contract.rules().elements
+    updates = [
+        None if index in excluded else _counted(store, event, elements)
+        for index, event in enumerate(accepted)
+    ]
+    tree = aggregation_tree(updates)
+    if tree.root != round_.aggregation_root:
+        raise AuditError(
+            f"the stored updates of round {number} add up to 0x{tree.root.hex()}, the round's aggregation is "
+            f"0x{bytes(round_.aggregation_root).hex()}: run `fedvm audit` to see which differs"
+        )
+    return tuple(
+        Contribution(position, update.commitment, tree)
+        for position, update in enumerate(updates)
+        if update is not None
+    )
+
+
+def _rolled_up(store: ContentStore, event: RollupSubmitted) -> list[UpdateAccepted]:
+    try:
+        told = rolled_events(event, stated_rollup(event, store.get(bytes(event.cid))))
+        return [one for one in told if isinstance(one, UpdateAccepted)]
+    except (StoreError, EncodingError) as error:
+        raise AuditError(f"the records of round {event.round}'s roll-up cannot be read: {error}") from error
+
+
+def _counted(store: ContentStore, event: UpdateAccepted, elements: int) -> CountedUpdate:
+    try:
+        return CountedUpdate(event.commitment, int32_from_bytes(store.get(event.cid), elements))
+    except (StoreError, EncodingError) as error:
+        raise AuditError(f"the update of {event.member} in round {event.round}: {error}") from error

@@ -1,0 +1,72 @@
+"""`fedvm collect`: have the fees of decisions owed to the members who contributed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.command import Command
+
+
+def collect(
+    run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Version whose fees to collect; the one that serves.")
+    ] = None,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Then fetch what the service owes to your own key.")
+    ] = False,
+) -> None:
+    """Have the fees that a version earned owed to the members whose updates counted in its round, in equal shares.
+
+    Anyone may: the shares are owed to the members, each of whom fetches its own (--withdraw). What was collected
+    before is left out.
+    """
+    from fedvm.audit.contributions import contributions
+    from fedvm.chain.federation import FederationContract
+    from fedvm.chain.keys import load_key
+    from fedvm.chain.run import open_run
+    from fedvm.cli.console import out
+    from fedvm.pipeline.errors import UsageError
+
+    with open_run(run, read_only=False) as opened:
+        service = opened.model_service
+        number = version or service.current_version()
+        source, earned = service.version(number), service.earnings(number)
+        if not source.has_lineage:
+            raise UsageError(f"version {number} comes from no federation: all its fees are the treasury's")
+        sender = load_key() if opened.chain is None else opened.chain.account("user")
+        block = opened.deployment.block
+        collected = service.shares_collected(number, first=block)
+        federation = FederationContract(opened.w3, source.federation)
+        # What earned nothing need not be read.
+        shares = (
+            contributions(federation, opened.store, source.round, first_block=block)
+            if earned.per_update
+            else ()
+        )
+        due = [one for one in shares if collected.get(one.position, 0) < earned.per_update]
+        for one in due:
+            service.collect(sender, number, one)
+            amount = earned.per_update - collected.get(one.position, 0)
+            out().print(f"{one.commitment.member}  {amount:,} wei")
+        if not due:
+            out().print(f"Version {number} has earned nothing that is not collected.")
+        if withdraw:
+            owed = service.owed(sender.address)
+            if owed:
+                service.withdraw(sender)
+            out().print(f"{sender.address} fetched {owed:,} wei.")
+
+
+COMMAND = Command(
+    "collect",
+    collect,
+    (
+        ("fedvm collect --run runs/demo", ""),
+        ("fedvm collect --run runs/demo --version 1", "of a version that served before"),
+        ("fedvm collect --run runs/demo --withdraw", "and fetch what is owed to your own key"),
+    ),
+)
