@@ -27,6 +27,7 @@ from fedvm.federation import (
 )
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.commitment import Attestation, SignedUpdate, check_commitment, commit
+from fedvm.federation.consent import Consent
 from fedvm.federation.errors import CommitmentError, FederationStalled, SettingsError, TermsError
 from fedvm.federation.flower_task import set_server_identity
 from fedvm.federation.replies import read_reply, write_reply
@@ -69,6 +70,17 @@ def own_app(**metrics: float) -> ClientApp:
     return app
 
 
+def never() -> ClientApp:
+    """An app that must not be asked to train."""
+    app = ClientApp(mods=[fedvm_mod])
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        raise AssertionError("it trained before the terms were checked")
+
+    return app
+
+
 def terms(**changes: object) -> RoundTerms:
     values = {
         "chain_id": 31_415_926,
@@ -81,7 +93,7 @@ def terms(**changes: object) -> RoundTerms:
     return RoundTerms(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def ask(app: ClientApp, asked: RoundTerms | None, **node_config: str) -> Message:
+def ask(app: ClientApp, asked: RoundTerms | None, **node_config: str | float) -> Message:
     set_server_identity(1)
     content = RecordDict({"arrays": CODEC.wire(BASE), "config": ConfigRecord({"server-round": 3})})
     content[RECORD] = Briefing(CODEC.spec, CODEC.order, FRACTION_BITS, asked).to_record()
@@ -134,6 +146,46 @@ def test_a_client_signs_only_rules_it_agreed_to() -> None:
     other = replace(RULES, min_examples=RULES.min_examples + 1)
     with pytest.raises(TermsError, match=f"agreed to the rules {agreed} only"):
         ask(own_app(), terms(rules=other), **{"fedvm-rules": agreed})
+
+
+@pytest.mark.parametrize(
+    ("own", "kept", "broken", "words"),
+    [
+        ({"fedvm-max-epsilon": 8}, {"max_epsilon_micros": 8_000_000}, {"max_epsilon_micros": 8_000_001}, "allow ε = 8"),
+        ({"fedvm-max-epsilon": 0.5}, {"max_epsilon_micros": 1}, {"max_epsilon_micros": 0}, "have no privacy budget"),
+        ({"fedvm-min-examples": 20}, {"min_examples": 20}, {"min_examples": 19}, "ask for 19: change fedvm-min-ex"),
+        ({"fedvm-min-clients": 5}, {"min_clients": 5}, {"min_clients": 4}, "a quorum of at least 5 clients only"),
+    ],
+)  # fmt: skip
+def test_a_client_signs_only_within_its_limits(
+    own: dict[str, float], kept: dict[str, int], broken: dict[str, int], words: str
+) -> None:
+    ask(own_app(), terms(rules=replace(RULES, **kept)), **own)
+    with pytest.raises(TermsError, match=words):
+        ask(never(), terms(rules=replace(RULES, **broken)), **own)
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({"fedvm-max-epsilom": 3}, "has fedvm-max-epsilom, which means nothing; known: fedvm-data"),
+        ({"fedvm-max-epsilon": "much"}, "give a number above 0"),
+        ({"fedvm-max-epsilon": float("nan")}, "give a number above 0"),
+        ({"fedvm-min-examples": 2.5}, "give a whole number above 0"),
+        ({"fedvm-min-clients": -1}, "give a whole number above 0"),
+        ({"fedvm-rules": "0x12"}, "fedvm-rules is '0x12' in this client's node config: give 0x and 64"),
+        ({"fedvm-federation": "ab" * 20}, "give 0x and 40 hex digits"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(own: dict[str, float | str], words: str) -> None:
+    with pytest.raises(TermsError, match=words):
+        ask(never(), terms(), **own)
+
+
+def test_consent_and_node_config_say_the_same() -> None:
+    consent = Consent(FEDERATION, "0x" + "12" * 32, 2.5, 30, 4)
+    assert Consent.from_node_config(consent.node_config()) == consent
+    assert Consent().node_config() == {} and Consent.from_node_config({"partition-id": 3}) == Consent()
 
 
 def test_a_client_does_not_sign_for_another_base_or_federation() -> None:

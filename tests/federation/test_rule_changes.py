@@ -16,6 +16,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, RulesCancelled
 from fedvm.encoding import Rules
 from fedvm.federation import FederationSettings, RoundRecord, Watch
+from fedvm.federation.consent import Consent
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.flower_rules import rule_of
 from fedvm.federation.flower_strategies import StrategySettings, make_strategy
@@ -63,6 +64,34 @@ def test_each_round_goes_by_the_rules_it_was_opened_with(make_bench: MakeBench) 
     report = audited(bench)
     assert report.findings == () and report.passed["rules"] == 3
     assert report.passed["weight"] == report.passed["signature"] == 12
+
+
+def test_who_agreed_to_other_rules_signs_no_more(make_bench: MakeBench) -> None:
+    """Members 0 and 1 pin the rules' hash, member 2 a limit that the new rules break; member 3 pins nothing."""
+    bench = make_bench(4, min_clients=1, min_examples=20)
+    settings = FederationSettings(clients=4, rounds=2)
+    agreed = Consent(rules="0x" + contract_of(bench).rules().digest().hex())
+    consents = [agreed, agreed, Consent(min_examples=20), Consent()]
+    nodes = [
+        replace(node, config={**node.config, **consent.node_config()})
+        for node, consent in zip(bench.nodes(settings), consents, strict=True)
+    ]
+
+    def after(record: RoundRecord) -> None:
+        if record.round == 1:
+            change(bench, min_examples=10)
+
+    result = bench.run(settings, nodes=nodes, watch=Watch(on_round=after))
+    first, second = result.records
+    assert len(first.accepted) == 4 and not first.failures
+    assert [accepted.member for accepted in second.accepted] == [bench.members[3]]
+    reasons = {failure.member: failure.reason for failure in second.failures}
+    assert set(reasons) == set(bench.members[:3])
+    assert all("agreed to the rules" in reasons[member] for member in bench.members[:2])
+    assert (
+        "at least 20 examples of every update only; those that the server names ask for 10"
+        in (reasons[bench.members[2]])
+    )
 
 
 def test_an_announcement_can_be_read_and_taken_back(make_bench: MakeBench) -> None:

@@ -169,6 +169,11 @@ def test_every_finding_is_listed(tmp_path: Path) -> None:
         ({"rules.min_clients": 4, "rules.max_share": 0.24}, "below 1 / min_clients = 1 / 4"),
         ({"rules.rest_rounds": 1}, "leaves 0 of 16 clients when 16 train"),
         ({"security.bond": 0}, "security.bond"),
+        ({"consent.rules": "0x12"}, "consent.rules"),
+        (
+            {"consent.min_clients": 2, "federation.engine": "deployment", "rules.max_examples": 9},
+            "say in their node config",
+        ),
     ],
 )
 def test_impossible_federations_are_refused(overrides: dict[str, object], word: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from fedvm.chain.embedded import open_chain
 from fedvm.chain.keys import create_key_file
 from fedvm.chain.run import open_run
 from fedvm.federation import InProcessGrid, make_nodes
-from fedvm.federation.errors import EngineError, TermsError
+from fedvm.federation.errors import EngineError, FederationStalled, TermsError
 from fedvm.federation.flower_task import set_server_identity
+from fedvm.federation.grid import UserConfig
 from fedvm.federation.identity import Question
+from fedvm.federation.keys import DATA
 from fedvm.federation.superlink import SuperLink, free_port
 from fedvm.pipeline import engines
 from fedvm.pipeline import federate as federating
@@ -29,7 +31,7 @@ from fedvm.pipeline.data import PreparedData, prepare_data
 from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.events import Observer
-from fedvm.pipeline.flower_app import DATA, client_app
+from fedvm.pipeline.flower_app import client_app
 from fedvm.pipeline.flower_project import write_app
 from fedvm.pipeline.results import RoundRow
 from fedvm.store import ContentStore
@@ -60,28 +62,64 @@ def digest_of(config: RunConfig, observer: Observer | None = None) -> str:
     return trained.model_root.hex()
 
 
-def test_clients_with_keys_and_images_of_their_own_come_to_the_digest_of_the_run(
-    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dealt = prepare_data(honest(digits, tmp_path, "inprocess"))
+def deployed_clients(path: Path, digits: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Four clients with a key and a file of images each: their addresses, and their node configs."""
+    dealt = prepare_data(honest(digits, path, "inprocess"))
     members, configs = [], []
     for index in range(4):
-        key, images = tmp_path / f"{index}.key", tmp_path / f"{index}.npz"
+        key, images = path / f"{index}.key", path / f"{index}.npz"
         members.append(create_key_file(key).address)
         save_client_data(images, federating.client_data(dealt, index))
         configs.append({"fedvm-key-file": str(key), DATA: str(images)})
+    return members, configs
+
+
+def carry_to(path: Path, monkeypatch: pytest.MonkeyPatch, configs: Sequence[UserConfig]) -> None:
+    """Runs of Flower's engines go to these nodes, in this process."""
 
     @contextmanager
     def deployed(config: RunConfig, data: PreparedData, *_: object) -> Iterator[InProcessGrid]:
-        app = write_app(tmp_path / "app", config, data, "/no/socket")
-        nodes = make_nodes(client_app, configs)
-        with InProcessGrid(nodes, seed=99, run_config=run_config_of(app)) as grid:
+        app = write_app(path / "app", config, data, "/no/socket")
+        with InProcessGrid(make_nodes(client_app, configs), seed=99, run_config=run_config_of(app)) as grid:
             yield grid
 
-    assert prepare_data(honest(digits, tmp_path, "deployment")).partitions == ()  # nobody here deals any out
     monkeypatch.setattr(federating, "flower_grid", deployed)
+
+
+def test_clients_with_keys_and_images_of_their_own_come_to_the_digest_of_the_run(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, configs = deployed_clients(tmp_path, digits)
+    assert prepare_data(honest(digits, tmp_path, "deployment")).partitions == ()  # nobody here deals any out
+    carry_to(tmp_path, monkeypatch, configs)
     here = digest_of(honest(digits, tmp_path / "here", "inprocess"))
     assert digest_of(honest(digits, tmp_path / "there", "deployment", *members)) == here
+
+
+@pytest.mark.parametrize("engine", ["inprocess", pytest.param("flower-simulation", marks=pytest.mark.slow)])
+def test_clients_that_agree_to_other_rules_sign_nothing(engine: str, tmp_path: Path, digits: Path) -> None:
+    if engine != "inprocess":
+        pytest.importorskip("ray", reason="needs Ray: pip install 'fedvm[simulation]'")
+    settings = honest(digits, tmp_path / "run", engine).model_dump(mode="json", exclude={"adversaries"})
+    settings["consent"] = {"min_clients": 4}  # the rules say 3
+    with pytest.raises(FederationStalled, match="a quorum of at least 4 clients only"):
+        digest_of(RunConfig.model_validate(settings))
+
+
+def test_a_supernode_that_agrees_to_other_rules_signs_nothing(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [{"fedvm-min-clients": 4}, {"fedvm-max-epsilon": 3.0}, {}, {}]
+    members, configs = deployed_clients(tmp_path, digits)
+    carry_to(tmp_path, monkeypatch, [{**one, **limit} for one, limit in zip(configs, limits, strict=True)])
+    settings = honest(digits, tmp_path / "there", "deployment", *members).model_dump(
+        mode="json", exclude={"adversaries"}
+    )
+    settings["federation"]["rounds"] = 3
+    with pytest.raises(
+        FederationStalled, match=r"had 2 accepted updates.*(quorum of at least 4|no privacy bud)"
+    ):
+        digest_of(RunConfig.model_validate(settings))
 
 
 def test_a_run_whose_rounds_are_over_needs_no_superlink(tmp_path: Path, digits: Path) -> None:

@@ -10,10 +10,18 @@ from flwr.app import Context
 
 from fedvm.federation.errors import TermsError
 
+PREFIX = "fedvm-"
 KEY = "fedvm-key"
 KEY_FILE = "fedvm-key-file"
+DATA = "fedvm-data"
+"""The file with this client's own images (`fedvm.pipeline.client_data`)."""
 FEDERATION = "fedvm-federation"
 RULES = "fedvm-rules"
+MAX_EPSILON = "fedvm-max-epsilon"
+MIN_EXAMPLES = "fedvm-min-examples"
+MIN_CLIENTS = "fedvm-min-clients"
+NODE_KEYS = frozenset({KEY, KEY_FILE, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS})
+"""All keys of FedVM's in a node config."""
 DIRECTORY = "fedvm-directory"
 """Key in an app's run config: the directory of a federation on this machine (`fedvm.federation.directory`)."""
 

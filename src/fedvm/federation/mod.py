@@ -11,9 +11,10 @@ from fedvm.encoding import dequantize, int32_from_bytes, model_root, to_bytes
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.arrays import VECTOR, ModelCodec, named_arrays, vector_of
 from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, clip_and_quantize, commit
+from fedvm.federation.consent import Consent
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.identity import QUESTION, Question, answer
-from fedvm.federation.keys import FEDERATION, RULES, KeyProvider, key_from_node_config
+from fedvm.federation.keys import KeyProvider, key_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
@@ -32,7 +33,8 @@ def accountable_mod(
 
     The app is an ordinary one: it reads one ArrayRecord and replies with one ArrayRecord and one
     MetricRecord. The mod raises, so that the server sees a failed client, TermsError for a message it should
-    not answer and CommitmentError for an app's reply that cannot be committed to.
+    not answer (before the app trains; what the client agrees to is in its node config, see `consent`) and
+    CommitmentError for an app's reply that cannot be committed to.
     """
     metric_names = names or MetricNames()
 
@@ -59,7 +61,7 @@ def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) 
 
 def _say_who(message: Message, context: Context, key: KeyProvider) -> Message:
     question = Question.from_record(message.content.config_records[QUESTION])
-    _check_federation(question.federation, context)
+    Consent.from_node_config(context.node_config).check_federation(question.federation)
     return Message(answer(question, context.node_id, key(context)), reply_to=message)
 
 
@@ -83,19 +85,9 @@ def _receive(message: Message) -> tuple[Briefing, IntVector]:
 def _check_terms(terms: RoundTerms, vector: IntVector, context: Context) -> None:
     if _root_of(to_bytes(vector)) != terms.base_root:
         raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
-    _check_federation(terms.federation, context)
-    agreed, stated = context.node_config.get(RULES), "0x" + terms.rules.digest().hex()
-    if agreed is not None and str(agreed).lower() != stated:
-        raise TermsError(
-            f"this client agreed to the rules {agreed} only, the server names {stated}: read them, then name them "
-            f"as {RULES} in its node config or leave the federation"
-        )
-
-
-def _check_federation(named: str, context: Context) -> None:
-    expected = context.node_config.get(FEDERATION)
-    if expected is not None and str(expected).lower() != named.lower():
-        raise TermsError(f"this client signs for the federation {expected} only, the server names {named}")
+    consent = Consent.from_node_config(context.node_config)
+    consent.check_federation(terms.federation)
+    consent.check_rules(terms.rules)
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fedvm.federation.adversaries import ADVERSARIES
 from fedvm.federation.client_scores import ScoreQuestion
+from fedvm.federation.consent import Consent
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.flower_strategies import StrategySettings
 from fedvm.federation.membership import Submission
@@ -44,7 +45,8 @@ class FederationSettings:
     `adversaries.ADVERSARIES`. max_failed_rounds: so many failed rounds in a row stop the run.
     stopping: when to end before the last round; keep: "last" or "best", whose round's model is the result;
     question: what to ask every client about it. privacy: what clients add to their updates; seeded_noise: from
-    the run's seed, so that a simulation can be repeated (it protects nobody).
+    the run's seed, so that a simulation can be repeated (it protects nobody). consent: what simulated clients agree to
+    sign; real ones say it themselves.
 
     Raises:
         SettingsError: a value is out of range, or asks for more clients than there are.
@@ -66,6 +68,7 @@ class FederationSettings:
     keep: str = "last"
     question: ScoreQuestion | None = None
     privacy: LocalPrivacy | None = None
+    consent: Consent = field(default_factory=Consent)
     seeded_noise: bool = False
 
     def __post_init__(self) -> None:

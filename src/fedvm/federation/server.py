@@ -63,7 +63,7 @@ def image_nodes(
         raise SettingsError(f"{settings.clients} clients need as many keys, not {len(keys)}")
     common = {"model": model, "data": data, "seed": seed, "normalisation": normalisation}
     honest = image_app(settings, None, **common)  # type: ignore[arg-type]
-    configs: list[UserConfig] = [{KEY: key} for key in keys]
+    configs: list[UserConfig] = [{KEY: key, **settings.consent.node_config()} for key in keys]
     nodes = make_nodes(honest, configs)
     for index in settings.adversaries:
         app = image_app(settings, index, **common)  # type: ignore[arg-type]

@@ -265,6 +265,21 @@ class RulesTable(Table):
         return self
 
 
+class ConsentTable(Table):
+    """What simulated clients agree to sign (`fedvm.federation.consent`); they refuse under other rules.
+
+    federation: the contract's address; rules: the hash of its rules; max_epsilon: the rules have a privacy budget, of
+    this ε at most; min_examples, min_clients: they ask for at least so many examples and so large a quorum. The
+    clients of a deployment say it themselves, each in its node config.
+    """
+
+    federation: str | None = Field(default=None, pattern=r"^0x[0-9a-fA-F]{40}$")
+    rules: str | None = Field(default=None, pattern=r"^0x[0-9a-fA-F]{64}$")
+    max_epsilon: float | None = Field(default=None, gt=0, lt=2**40)
+    min_examples: int | None = Field(default=None, ge=1, lt=2**32)
+    min_clients: int | None = Field(default=None, ge=1, lt=2**32)
+
+
 class SecurityTable(Table):
     """What stands behind the coordinator's proposals (see `docs/protocol.md`); the defaults suit a trial.
 
@@ -370,6 +385,7 @@ class RunConfig(Table):
     personal: PersonalTable = PersonalTable()
     privacy: PrivacyTable = PrivacyTable()
     rules: RulesTable = RulesTable()
+    consent: ConsentTable = ConsentTable()
     security: SecurityTable = SecurityTable()
     adversaries: dict[int, AdversaryKind] = Field(default_factory=dict)
     compiler: CompilerTable = CompilerTable()
@@ -427,6 +443,10 @@ class RunConfig(Table):
             )
         if self.adversaries and self.federation.engine == "deployment":
             raise ValueError("adversaries can be simulated only: leave them out, or use another engine")
+        if self.consent != ConsentTable() and self.federation.engine == "deployment":
+            raise ValueError(
+                "consent is for simulated clients: those of a deployment say in their node config what they sign"
+            )
         for client in self.adversaries:
             if not 0 <= client < clients:
                 raise ValueError(

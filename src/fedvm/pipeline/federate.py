@@ -18,6 +18,7 @@ from fedvm.encoding.vector import IntVector
 from fedvm.federation.chain_ledger import ChainLedger
 from fedvm.federation.client import ClientData
 from fedvm.federation.client_scores import ClientScore, ScoreQuestion
+from fedvm.federation.consent import Consent
 from fedvm.federation.grid import Finished
 from fedvm.federation.journal import RoundJournal
 from fedvm.federation.membership import publish_model
@@ -229,7 +230,13 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         privacy=local_privacy(config),
         seeded_noise=config.federation.engine != "deployment",  # there the clients are real
         adversaries=config.adversaries,
+        consent=simulated_consent(config),
     )
+
+
+def simulated_consent(config: RunConfig) -> Consent:
+    """What every simulated client of this run agrees to sign."""
+    return Consent(**config.consent.model_dump())
 
 
 def local_privacy(config: RunConfig) -> LocalPrivacy | None:

@@ -20,7 +20,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedvm.chain.accounts import derive_account
 from fedvm.federation.client import ClientData
 from fedvm.federation.errors import TermsError
-from fedvm.federation.keys import KEY
+from fedvm.federation.keys import DATA, KEY
 from fedvm.federation.relay import carry
 from fedvm.federation.server import image_app
 from fedvm.learning.data import Normalisation
@@ -28,11 +28,8 @@ from fedvm.learning.models import ModelSpec
 from fedvm.pipeline.client_data import load_client_data
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import prepare_data
-from fedvm.pipeline.federate import client_data, federation_settings
+from fedvm.pipeline.federate import client_data, federation_settings, simulated_consent
 from fedvm.pipeline.flower_project import CONFIG, MODEL, SOCKET
-
-DATA = "fedvm-data"
-"""Key in a SuperNode's node config: the file with this client's own images (`fedvm.pipeline.client_data`)."""
 
 server_app = ServerApp()
 client_app = ClientApp()
@@ -64,6 +61,7 @@ def _answer(message: Message, context: Context) -> Message:
     if config.federation.engine == "flower-simulation":
         images: Callable[[int], ClientData] = _simulated_data(str(context.run_config[CONFIG]))
         context.node_config[KEY] = derive_account(config.run.seed, "member", partition).key.hex()
+        context.node_config.update(simulated_consent(config).node_config())
     elif DATA in context.node_config:
         images = _own_data(str(context.node_config[DATA]))
     else:
