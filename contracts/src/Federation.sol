@@ -90,16 +90,18 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         require(parameters.coordinator != address(0), InvalidParameter("coordinator"));
         require(parameters.modelRoot != 0, InvalidParameter("modelRoot"));
         require(ContentId.isPlausible(parameters.modelCid), InvalidParameter("modelCid"));
-        IRuleBook(sidecars.ruleBook).check(parameters.rules, parameters.security);
+        // In memory, where one encoder serves all of their uses.
+        Rules memory first = parameters.rules;
+        Security memory security_ = parameters.security;
+        IRuleBook(sidecars.ruleBook).check(first, security_);
         bool open = parameters.openMembership;
-        require(!open || parameters.security.stake > 0, InvalidParameter("stake"));
+        require(!open || security_.stake > 0, InvalidParameter("stake"));
 
         _transferOwnership(parameters.owner);
         coordinator = parameters.coordinator;
         modelRoot = parameters.modelRoot;
-        _rules = parameters.rules;
-        rulesHash = _rules.hash();
-        _security = parameters.security;
+        _adopt(first);
+        _security = security_;
         openMembership = open;
         disputes = sidecars.disputes;
         rollups = sidecars.rollups;
@@ -108,12 +110,12 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
             parameters.owner,
             parameters.coordinator,
             rulesHash,
-            parameters.rules,
+            first,
             parameters.modelRoot,
             parameters.modelCid,
             open
         );
-        emit SecuritySet(parameters.security, sidecars.disputes);
+        emit SecuritySet(security_, sidecars.disputes);
         emit CoordinatorReplaced(address(0), parameters.coordinator);
         for (uint256 i = 0; i < parameters.members.length; ++i) {
             _addMember(parameters.members[i]);
@@ -130,12 +132,10 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function setRules(Rules calldata next) external {
+    function setRules(Rules memory next) external {
         require(msg.sender == ruleBook, NotRuleBook(msg.sender));
         _requireBetweenRounds();
-        _rules = next;
-        rulesHash = _rules.hash();
-        emit RulesAdopted(rulesHash, next);
+        emit RulesAdopted(_adopt(next), next);
     }
 
     /// @inheritdoc IFederation
@@ -324,6 +324,13 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     /// @inheritdoc IFederation
     function hashUpdate(Update calldata update) public view returns (bytes32) {
         return _hashTypedDataV4(UpdateTypes.structHash(update));
+    }
+
+    /// @dev Puts rules in force, and returns their hash.
+    function _adopt(Rules memory next) private returns (bytes32 digest) {
+        digest = next.hash();
+        _rules = next;
+        rulesHash = digest;
     }
 
     /// @dev Accepts one submission into the tally, or refuses it. The time decides only what is past a deadline.
