@@ -1,4 +1,4 @@
-"""Checkpoints, ONNX files, baselines."""
+"""Checkpoints and ONNX files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedvm.learning.baseline import run_baselines
 from fedvm.learning.checkpoint import load_checkpoint, save_checkpoint
 from fedvm.learning.data import ImageData, Normalisation
-from fedvm.learning.errors import CheckpointError, ExportError, PartitionError
+from fedvm.learning.errors import CheckpointError, ExportError
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ARCHITECTURES, ModelSpec, build_model
-from fedvm.learning.partition import partition
-from fedvm.learning.recipes import Recipe, default_recipe
 from fedvm.learning.training import predict, train
 
 NAMES = tuple("abcdefghij")
@@ -123,27 +120,6 @@ def test_an_unfaithful_or_broken_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"fc1\.weight.*not finite"):
         export_onnx(model, (1, 4, 4), path)
     assert not list(tmp_path.iterdir())
-
-
-def test_all_data_beats_one_client(mnist: ImageData) -> None:
-    parts = partition(mnist.train.labels, 16, seed=0)
-    spec = ModelSpec.for_data("lenet", mnist)
-    seen: list[tuple[str, int, int]] = []
-    result = run_baselines(
-        mnist,
-        parts,
-        spec,
-        default_recipe("mnist"),
-        epochs=3,
-        seed=0,
-        progress=lambda name, done, total: seen.append((name, done, total)),
-    )
-    assert (result.alone.examples, result.central.examples) == (len(parts[0].train_indices), 4052)
-    assert len(result.alone.accuracy) == len(result.central.loss) == 3
-    assert result.central.accuracy[-1] > 0.9 > result.alone.accuracy[-1] + 0.05
-    assert seen == [(name, done, 3) for name in ("alone", "central") for done in (1, 2, 3)]
-    with pytest.raises(PartitionError, match="no client 16"):
-        run_baselines(mnist, parts, spec, Recipe(), epochs=1, seed=0, client=16)
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from fedvm.pipeline.charts import Series, accuracy_chart
 from fedvm.pipeline.report import ReportImages, render_report
 from fedvm.pipeline.results import (
+    AloneRow,
     BaselineFacts,
     ChainFacts,
     ClientRow,
@@ -31,6 +32,10 @@ from fedvm.pipeline.results import (
     Spread,
     rounds_from_json,
     rounds_to_json,
+)
+
+BASELINE = BaselineFacts(
+    (2, 4, 6), (0.7, 0.9, 0.95), (AloneRow(1, 250, (0.1, 0.2, 0.4)), AloneRow(5, 250, (0.3, 0.5, 0.6))), 16
 )
 
 
@@ -61,7 +66,7 @@ def make_report(baseline: bool = True) -> tuple[RunReport, ReportImages]:
         rules={"minClients": 10, "maxExamples": 500, "maxWeight": 500},
         aggregation="FedMedian (audit-only)",
         rounds=tuple(_round(number) for number in range(1, 7)),
-        baseline=BaselineFacts((0.3, 0.5, 0.6), (0.7, 0.9, 0.95)) if baseline else None,
+        baseline=BASELINE if baseline else None,
         model=ModelFacts(
             "lenet", 44_426, 281_640, 6, 1, "0x" + "cd" * 32, "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf",
             "0x" + "ef" * 32, (ProgramPart("0x" + "12" * 20, "0x" + "34" * 32, 24_500),),
@@ -130,6 +135,11 @@ def test_page_says_what_the_report_holds() -> None:
         assert words in text
     assert text.count("NormTooLarge") == 6 and "is class4" in text
     assert "all data in one place: 95.0%" in text
+    assert "each client alone (mean, lowest to highest, 2 of 16 drawn): 50.0%" in text
+    assert (
+        "2 of the 16 clients, drawn by the seed, come to 50.0% on average, standard deviation 10.0%" in text
+    )
+    assert "the worst to 40.0%, the best to 60.0%" in text
 
 
 def test_page_shows_whom_the_model_serves_least() -> None:
@@ -177,6 +187,7 @@ def test_report_and_rounds_survive_json(tmp_path: Path) -> None:
     loaded = json.loads((tmp_path / "report.json").read_text())
     assert loaded["evaluation"]["mismatches"] == 0 and loaded["rounds"][0]["members"][3]["weight"] == 500
     assert rounds_from_json(rounds_to_json(report.rounds)) == report.rounds
+    assert BaselineFacts.from_json(json.dumps(asdict(BASELINE))) == BASELINE
 
 
 def test_chart_places_points_inside_and_flat_lines_too() -> None:
@@ -189,5 +200,12 @@ def test_chart_places_points_inside_and_flat_lines_too() -> None:
         chart = accuracy_chart([Series("a", "federated", points)], "round")
         for x, y in re.findall(r'cx="([\d.-]+)" cy="([\d.-]+)"', chart):
             assert 40 <= float(x) <= 720 and 0 <= float(y) <= 270
+    chart = accuracy_chart([Series("a", "one", [(1, 0.5), (2, 0.6)], [(0.2, 0.7), (0.3, 1.0)])], "round")
+    (outline,) = re.findall(r'<polygon class="band-one" points="([^"]+)"', chart)
+    corners = [tuple(map(float, corner.split(","))) for corner in outline.split()]
+    assert len(corners) == 4 and corners[0][0] == corners[3][0] < corners[1][0] == corners[2][0]
+    assert (
+        0 <= corners[1][1] < corners[0][1] < corners[2][1] < corners[3][1] <= 270
+    )  # highest first, in pixels
     with pytest.raises(ValueError, match="at least one point"):
         accuracy_chart([], "round")

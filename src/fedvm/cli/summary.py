@@ -27,7 +27,9 @@ def print_summary(report: RunReport, directory: Path) -> None:
     table.add_row("scores unlike ONNX Runtime's", f"[{colour}]{evaluation.mismatches}[/]")
     if report.baseline is not None:
         table.add_row("baseline, all data in one place", f"{report.baseline.all_data[-1]:.1%}")
-        table.add_row("baseline, one client alone", f"{report.baseline.one_client[-1]:.1%}")
+        alone = report.baseline.alone_at(-1)
+        spread = f"{alone.mean:.1%} on average, {alone.lowest:.1%} to {alone.highest:.1%}"
+        table.add_row("baseline, each client alone", spread)
     table.add_row("gate", _gate(report))
     table.add_row("gas, one prediction", f"[bold]{gas.predict:,}[/]")
     table.add_row("gas, deploying the program", f"{gas.program_deploy:,} in {len(model.parts)} contracts")

@@ -1,25 +1,65 @@
-"""The comparison every federation owes: one client alone, and all data in one place."""
+"""The comparison every federation owes: each client alone, and all data in one place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+from torch import nn
 
-from fedvm.learning.data import ImageData, Split
-from fedvm.learning.errors import PartitionError
-from fedvm.learning.models import ModelSpec, build_model
-from fedvm.learning.partition import Partition
+from fedvm.learning.data import ImageData
+from fedvm.learning.errors import TrainingError
+from fedvm.learning.partition import Indices, Partition
 from fedvm.learning.recipes import Recipe
+from fedvm.learning.schedule import Schedule
 from fedvm.learning.training import evaluate, train
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+Spread = Callable[[Callable[[Item], Value], Sequence[Item]], Iterable[Value]]
+"""Like `map`, in whatever processes; values come in the order of the items."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the federation trains: `recipe` for one round, `schedule` of the rates over `rounds` rounds, of which
+    `played` came about; tested after every `every` rounds and after the last that is played.
+
+    Raises:
+        TrainingError: there is nothing to play.
+    """
+
+    recipe: Recipe
+    schedule: Schedule
+    rounds: int
+    played: int
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.played <= self.rounds or self.every < 1:
+            raise TrainingError(
+                f"a course plays 1 to {self.rounds} rounds and tests after every 1 or more, not {self.played} and "
+                f"{self.every}"
+            )
+
+    @property
+    def tested(self) -> tuple[int, ...]:
+        """The rounds that are tested."""
+        rounds = range(1, self.played + 1)
+        return tuple(number for number in rounds if number % self.every == 0 or number == self.played)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Test accuracy (0..1) and mean test loss after each epoch of training on `examples` examples."""
+    """Test accuracy (0..1) and mean test loss after each tested round of training on `examples` examples.
 
-    name: str
+    client: whose examples they are, None if everybody's.
+    """
+
+    client: int | None
     examples: int
     accuracy: tuple[float, ...]
     loss: tuple[float, ...]
@@ -27,85 +67,96 @@ class Curve:
 
 @dataclass(frozen=True)
 class Baselines:
-    """`alone`: one client's training examples only; `central`: those of all clients together."""
+    """`central`: all clients' training examples together; `alone`: each of these clients' own, by its number."""
 
-    alone: Curve
     central: Curve
+    alone: tuple[Curve, ...]
 
 
 def run_baselines(
     data: ImageData,
     partitions: Sequence[Partition],
-    spec: ModelSpec,
-    recipe: Recipe,
+    start: nn.Module,
+    course: Course,
     *,
-    epochs: int,
+    clients: int,
     seed: int,
-    client: int = 0,
     device: str = "cpu",
-    progress: Callable[[str, int, int], None] | None = None,
+    spread: Spread[int | None, Curve] = map,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Baselines:
-    """Train centrally, with the federation's own recipe and initial weights, and test after each epoch.
+    """Train without federating, otherwise as the federation does, and test.
 
-    Validation examples stay unused, as in the federation, so that only the federating differs.
+    Initial weights, recipe, schedule and number of passes over a client's examples are the federation's, and as
+    there the optimizer begins anew each round. Validation examples stay unused, so that only the federating differs.
 
     Args:
-        epochs: passes over the data (the recipe's own count is for one round).
-        client: whose data the first baseline uses.
-        progress: called after each epoch with (curve's name, epochs done, epochs).
+        start: the federation's initial network; left as it is.
+        clients: how many train alone: all that have examples, or, where these are more, a draw that `seed`
+            decides.
+        spread: runs the trainings.
+        progress: called after each training with (trainings done, trainings).
 
     Raises:
-        PartitionError: there is no such client.
         TrainingError: see `training.train`.
     """
-    if not 0 <= client < len(partitions):
-        raise PartitionError(f"there is no client {client}; there are {len(partitions)}")
-    together = np.sort(np.concatenate([part.train_indices for part in partitions]))
-    shares = {"alone": partitions[client].train_indices, "central": together}
-    curves = {
-        name: _curve(name, data, data.train.take(indices), spec, recipe, epochs, seed, device, progress)
-        for name, indices in shares.items()
-    }
-    return Baselines(**curves)
+
+    def curve(client: int | None) -> Curve:
+        if client is None:
+            together = np.sort(np.concatenate([part.train_indices for part in partitions]))
+            return _curve(None, data, together, start, course, seed, device)
+        return _curve(client, data, partitions[client].train_indices, start, course, seed, device)
+
+    able = [number for number, part in enumerate(partitions) if len(part.train_indices)]
+    chosen = np.random.default_rng((seed, 2)).permutation(able)[:clients]
+    # Everybody's data first: where trainings run side by side, the longest should not begin last.
+    wanted: list[int | None] = [None, *sorted(int(client) for client in chosen)]
+    curves = list(_counted(spread(curve, wanted), len(wanted), progress))
+    return Baselines(curves[0], tuple(curves[1:]))
+
+
+def _counted(
+    curves: Iterable[Curve], total: int, progress: Callable[[int, int], None] | None
+) -> Iterator[Curve]:
+    for done, curve in enumerate(curves, start=1):
+        if progress is not None:
+            progress(done, total)
+        yield curve
 
 
 def _curve(
-    name: str,
+    client: int | None,
     data: ImageData,
-    examples: Split,
-    spec: ModelSpec,
-    recipe: Recipe,
-    epochs: int,
+    indices: Indices,
+    start: nn.Module,
+    course: Course,
     seed: int,
     device: str,
-    progress: Callable[[str, int, int], None] | None,
 ) -> Curve:
-    model = build_model(spec, seed=seed)
+    model, examples = copy.deepcopy(start), data.train.take(indices)
     accuracy: list[float] = []
     loss: list[float] = []
-
-    def measure(done: int, total: int) -> None:
+    for number in range(1, course.played + 1):
+        rate = course.recipe.lr * course.schedule.share(number, course.rounds)
+        train(
+            model,
+            examples.images,
+            examples.labels,
+            **asdict(replace(course.recipe, lr=rate)),
+            normalisation=data.normalisation,
+            device=device,
+            seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]),
+        )
+        if number not in course.tested:
+            continue
         result = evaluate(
             model,
             data.test.images,
             data.test.labels,
-            criterion=recipe.criterion,
+            criterion=course.recipe.criterion,
             normalisation=data.normalisation,
             device=device,
         )
         accuracy.append(result.accuracy)
         loss.append(result.loss)
-        if progress is not None:
-            progress(name, done, total)
-
-    train(
-        model,
-        examples.images,
-        examples.labels,
-        **asdict(replace(recipe, epochs=epochs)),
-        normalisation=data.normalisation,
-        device=device,
-        seed=seed,
-        progress=measure,
-    )
-    return Curve(name, len(examples), tuple(accuracy), tuple(loss))
+    return Curve(client, len(examples), tuple(accuracy), tuple(loss))

@@ -12,11 +12,15 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 14, 46
 
 @dataclass(frozen=True)
 class Series:
-    """A line: (x, share) points, drawn with the CSS class `line-<kind>`."""
+    """A line: (x, share) points, drawn with the CSS class `line-<kind>`.
+
+    band: (lowest, highest) share at each point, drawn behind as `band-<kind>`; without it there is none.
+    """
 
     label: str
     kind: str
     points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float]] = ()
 
 
 def accuracy_chart(series: Sequence[Series], x_label: str) -> str:
@@ -25,7 +29,7 @@ def accuracy_chart(series: Sequence[Series], x_label: str) -> str:
     if not points:
         raise ValueError("a chart needs at least one point")
     x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
-    low, high = _bounds([y for _, y in points])
+    low, high = _bounds([y for _, y in points] + [y for line in series for edge in line.band for y in edge])
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_low) / (x_high - x_low) if x_high > x_low else 0.5
@@ -46,6 +50,13 @@ def accuracy_chart(series: Sequence[Series], x_label: str) -> str:
     for x in range(int(x_low), int(x_high) + 1, step):
         parts.append(_text(place(x, low)[0], _HEIGHT - _BOTTOM + 19, "middle", str(x)))
     parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 4, "end", x_label))
+    for line in series:
+        if line.band:
+            xs = [x for x, _ in line.points]
+            outline = [(x, edge[1]) for x, edge in zip(xs, line.band, strict=True)]
+            outline += reversed([(x, edge[0]) for x, edge in zip(xs, line.band, strict=True)])
+            path = " ".join(f"{across:.1f},{y:.1f}" for across, y in (place(*point) for point in outline))
+            parts.append(f'<polygon class="band-{line.kind}" points="{path}"/>')
     for line in series:
         placed = [place(x, y) for x, y in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedvm.pipeline.charts import Series, accuracy_chart
-from fedvm.pipeline.results import ClientRow, MemberRow, Prediction, RoundRow, RunReport
+from fedvm.pipeline.results import BaselineFacts, ClientRow, MemberRow, Prediction, RoundRow, RunReport
 
 _MOST_CLIENTS_SHOWN = 48
 
@@ -44,7 +44,7 @@ def render_report(report: RunReport, images: ReportImages) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         images=images,
-        chart=accuracy_chart(_series(report), "round (baselines: epoch)") if _series(report) else "",
+        chart=accuracy_chart(_series(report), "round") if _series(report) else "",
         series=_series(report),
         clients=clients,
         judges=_judges(report),
@@ -80,11 +80,22 @@ def _series(report: RunReport) -> list[Series]:
         )
     ]
     if report.baseline is not None:
-        lines += [
-            Series("all data in one place", "all", list(enumerate(report.baseline.all_data, start=1))),
-            Series("one client alone", "one", list(enumerate(report.baseline.one_client, start=1))),
-        ]
+        lines += _baselines(report.baseline)
     return [line for line in lines if line.points]
+
+
+def _baselines(facts: BaselineFacts) -> list[Series]:
+    spreads = [facts.alone_at(position) for position in range(len(facts.rounds))]
+    drawn = f", {len(facts.alone)} of {facts.clients} drawn" if len(facts.alone) < facts.clients else ""
+    return [
+        Series("all data in one place", "all", list(zip(facts.rounds, facts.all_data, strict=True))),
+        Series(
+            f"each client alone (mean, lowest to highest{drawn})",
+            "one",
+            [(number, one.mean) for number, one in zip(facts.rounds, spreads, strict=True)],
+            [(one.lowest, one.highest) for one in spreads],
+        ),
+    ]
 
 
 def _clients(rounds: Sequence[RoundRow]) -> list[tuple[int, str]]:

@@ -167,11 +167,39 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
-class BaselineFacts:
-    """Test accuracy after each epoch of centralised training: on client 0's data alone, and on all data."""
+class AloneRow:
+    """One client's data alone: how many examples, and test accuracy after each tested round."""
 
-    one_client: tuple[float, ...]
+    client: int
+    examples: int
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class BaselineFacts:
+    """Test accuracy after `rounds` without federating, trained for as many rounds of as many passes at the same rates.
+
+    all_data: in one place; alone: each client by itself, all of `clients` or a draw of them.
+    """
+
+    rounds: tuple[int, ...]
     all_data: tuple[float, ...]
+    alone: tuple[AloneRow, ...]
+    clients: int
+
+    def alone_at(self, position: int) -> Spread:
+        """The spread across clients after `rounds[position]`."""
+        found = Spread.of(row.accuracy[position] for row in self.alone)
+        if found is None:
+            raise ValueError("no client trained alone")
+        return found
+
+    @classmethod
+    def from_json(cls, text: str) -> BaselineFacts:
+        """Inverse of the JSON of `asdict`. Raises ValueError, KeyError or TypeError when it is not that."""
+        stored = json.loads(text)
+        rows = tuple(AloneRow(**{**row, "accuracy": tuple(row["accuracy"])}) for row in stored["alone"])
+        return cls(tuple(stored["rounds"]), tuple(stored["all_data"]), rows, stored["clients"])
 
 
 @dataclass(frozen=True)

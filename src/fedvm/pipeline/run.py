@@ -112,8 +112,8 @@ def _run(
             observer.note(f"the model of round {trained.round} goes on")
     central = None
     if config.baseline.enabled:
-        with steps.step("baseline", "Training the baselines in one place"):
-            central = baseline(config, data, directory, observer)
+        with steps.step("baseline", "Training without federating, to compare"):
+            central = baseline(config, data, len(trained.rounds), directory, observer)
     with steps.step("compile", "Exporting and compiling the federated model"):
         built = build(config, data, trained, store, directory)
     with steps.step("deploy", "Deploying the program and registering the version"):

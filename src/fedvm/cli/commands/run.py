@@ -65,7 +65,9 @@ def run(
     baseline: Annotated[
         bool | None,
         typer.Option(
-            "--baseline/--no-baseline", help="Train centrally, to compare.", rich_help_panel=_TRAINING
+            "--baseline/--no-baseline",
+            help="Train without federating, to compare.",
+            rich_help_panel=_TRAINING,
         ),
     ] = None,
     rounds: Annotated[int | None, typer.Option(rich_help_panel=_FLOWER)] = None,
