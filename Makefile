@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine contracts artifacts clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,7 +39,7 @@ demo: $(VENV)/.runtime ## Train with 16 phones under a contract's rules, then as
 test: lint contracts ## Lint and the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: lint contracts prove ## All tests, the slow ones and long fuzzing too
+test-all: lint contracts prove coverage-contracts ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
 	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test 'testFuzz|invariant'
 
@@ -60,6 +60,9 @@ contracts: contracts/node_modules/.installed ## Test the Solidity sources and co
 
 artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package
 	cd contracts && node_modules/.bin/forge build && $(CURDIR)/$(BIN)/python tools/export_artifacts.py
+
+coverage-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Which lines and branches of the contracts the Solidity tests run; at least 98 %
+	cd contracts && $(CURDIR)/$(BIN)/python tools/coverage.py --least 98
 
 mutate-contracts: contracts/node_modules/.installed ## Would the Solidity tests see a wrong library? 300 seeded mutants, hours; goes on where it stopped
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/python tools/mutate.py

@@ -4,8 +4,16 @@ pragma solidity 0.8.37;
 import {InferenceSession} from "../src/InferenceSession.sol";
 import {IInferenceSession, Session} from "../src/interfaces/IInferenceSession.sol";
 import {IVersions, ProgramPart} from "../src/interfaces/IVersions.sol";
+import {Checkpoint} from "../src/libraries/Checkpoint.sol";
 import {TestBase} from "./base/TestBase.sol";
 import {GrowingStage, ScoringStage} from "./programs/Stages.sol";
+
+/// @notice The library's function with a limit of gas.
+contract CheckpointCaller {
+    function write(bytes memory data) external returns (address[] memory) {
+        return Checkpoint.write(data);
+    }
+}
 
 /// @notice Programs in stages, sessions, and the state kept between two.
 contract InferenceSessionTest is TestBase {
@@ -47,6 +55,14 @@ contract InferenceSessionTest is TestBase {
             sum += uint8(i);
         }
         vm.assertEq(uint256(int256(sessions.result(id)[0])), sum * growing.COPIES());
+    }
+
+    function test_saysWhenTheGasIsTooLittleForAState() public {
+        CheckpointCaller caller = new CheckpointCaller();
+        vm.assertEq(caller.write(new bytes(24_575)).length, 1);
+        // Creating a contract of that size takes five million.
+        vm.expectRevert(abi.encodeWithSelector(Checkpoint.CheckpointFailed.selector));
+        caller.write{gas: 4_000_000}(new bytes(24_575));
     }
 
     function test_registersAgainWithoutHarm() public {

@@ -9,7 +9,7 @@ import {IModelService} from "../src/interfaces/IModelService.sol";
 import {GateTerms, IPromotionGate, Trial, TrialState} from "../src/interfaces/IPromotionGate.sol";
 import {IVersions, Version} from "../src/interfaces/IVersions.sol";
 import {Sample} from "../src/libraries/SampleTree.sol";
-import {AccuracyTest} from "../src/libraries/SequentialTest.sol";
+import {AccuracyTest, SequentialTest} from "../src/libraries/SequentialTest.sol";
 import {GateFixture} from "./base/GateFixture.sol";
 import {Vm} from "./base/Vm.sol";
 
@@ -40,6 +40,11 @@ contract PromotionGateTest is GateFixture {
         vm.assertEq(gate.burnt(), 0);
         vm.assertEq(address(gate).balance, 0);
         service.predictWith(id, hex"00000000");
+    }
+
+    function test_tellsItsTermsAndThresholds() public view {
+        vm.assertEq(abi.encode(gate.terms()), abi.encode(defaultGate()));
+        vm.assertEq(abi.encode(gate.thresholds()), abi.encode(SequentialTest.thresholds(defaultGate().test)));
     }
 
     function test_tellsEverySample() public {

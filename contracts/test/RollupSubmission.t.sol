@@ -227,6 +227,8 @@ contract RollupSubmissionTest is RollupFixture {
         disputes.answer(roundId, peak);
         demandAs(disputes, trees[0][0][1], peak);
         demandAs(disputes, stated.peaks[1], "");
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotPartOf.selector, "proposal"));
+        demandAs(disputes, trees[0][0][1], "");
     }
 
     function test_peaksOfRelayedUpdatesAreKnown() public {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Rollups} from "../src/Rollups.sol";
 import {Fraud, ICourt, UpdateNode} from "../src/interfaces/ICourt.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {RollupNode} from "../src/interfaces/IRollups.sol";
 import {Commitment} from "../src/libraries/CommitmentTree.sol";
 import {SumNode} from "../src/libraries/MerkleSumTree.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
-import {Refusal} from "../src/libraries/RulesLib.sol";
+import {Refusal, Rules} from "../src/libraries/RulesLib.sol";
 import {Submission, Update} from "../src/libraries/UpdateTypes.sol";
 import {CommitmentLeaf} from "./base/CommitmentLeaf.sol";
 import {HashTree} from "./base/HashTree.sol";
@@ -25,6 +26,7 @@ contract RollupsTest is RollupFixture {
             expectNoFraud(malformedSubmission(i, bytesOf(received[i])));
             expectNoFraud(wrongSequence(i));
             expectNoFraud(malformed(recordNode(i, recordBytes(records[i]), 0)));
+            expectNoFraud(malformed(recordNode(i, "", keccak256(recordBytes(records[i])))));
         }
         expectNoFraud(malformed(recordNode(5, "", 0)));
         expectNoFraud(malformed(recordNode(5, "", HashTree.build(0x0d, new bytes32[](1))[0][0])));
@@ -152,6 +154,19 @@ contract RollupsTest is RollupFixture {
     }
 
     /// @dev Whether the coordinator saw it before or after the change, nobody can tell.
+    function test_whereNoStakeIsAskedNobodyLacksOne() public {
+        Rules memory rules = defaultRules();
+        rules.minClients = 2;
+        rules.elements = ELEMENTS;
+        federation = createFederation(rules, defaultSecurity());
+        court = Rollups(federation.rollups());
+        begin();
+        rollUp();
+        propose(roundId);
+        expectNoFraud(wrongRecord(0));
+        expectNoFraud(wrongRecord(2));
+    }
+
     function test_provesNothingOfAStakeThatChangedWithinTheRound() public {
         begin();
         vm.prank(members[4]);
@@ -385,6 +400,8 @@ contract RollupsTest is RollupFixture {
             abi.encodeCall(court.proveWrongSequence, (roundId, recordProof(1), recordProof(3), bytes32(0))),
             "record before"
         );
+        UpdateNode memory leaf = UpdateNode(0, "", keccak256("leaf"), 0, SumTree.path(treeOf(2), 0));
+        expectRefused(badUpdate(1, received[2], leaf), "update");
         expectRefused(wrongCommitment(2, 0), "commitments");
         expectRefused(wrongCommitment(3, 1), "commitments");
         RollupNode memory node = recordNode(0, recordBytes(records[1]), 0);
