@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tests" / "audit"))
 from court_bench import SECURITY, Court, create_court, random_updates  # noqa: E402
 from lies import LIES, Facts, Liar, honest, tell  # noqa: E402
 
-from fedvm.chain.disputes import Fraud  # noqa: E402
+from fedvm.chain.court import Fraud  # noqa: E402
 from fedvm.chain.federation_types import Proposal  # noqa: E402
 from fedvm.chain.rollups import submit_rollup  # noqa: E402
 from fedvm.encoding import (  # noqa: E402

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 from eth_account.signers.local import LocalAccount
 from lies import Facts, Lie
+from rollup_lies import RollupLie
 
 from fedvm.audit.challenge import Challenger, Upheld, answer_demands
 from fedvm.audit.preimages import Preimages
+from fedvm.chain.artifacts import ROLLUPS, contract_at
+from fedvm.chain.disputes import DisputesContract
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, RoundOpened, Submission
-from fedvm.chain.rollups import judged_rollup, rollup_judge
+from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
 from fedvm.encoding import (
     Domain,
     Rollup,
@@ -33,7 +36,7 @@ from fedvm.encoding import (
 from fedvm.encoding.vector import IntVector
 from fedvm.store import Cid, ContentStore
 
-ROUND_SECONDS = 3600
+ROUND_SECONDS, MOST_MEMBERS = 3600, 8
 SECURITY = Security(challenge_seconds=600, answer_seconds=60, bond=10**18, demand_fee=10**12)
 
 
@@ -115,6 +118,42 @@ class Court:
             update = twist(update)
             submissions.append(Submission(member.address, update, sign_update(update, domain, member.key)))
         return submissions
+
+    def sign_as(self, member: str, update: Update) -> bytes:
+        """The signature of a member, or of a stranger for whom none is named."""
+        domain = Domain(self.chain.chain_id, self.contract.address)
+        accounts = {
+            one.address: one for one in (self.chain.account("member", at) for at in range(MOST_MEMBERS))
+        }
+        return sign_update(update, domain, accounts.get(member, self.stranger).key)
+
+    @property
+    def stranger(self) -> LocalAccount:
+        return self.chain.account("stranger")
+
+    def state(self, number: int, judged_at: int, lie: RollupLie, *, published: bool) -> None:
+        """State a roll-up that was made by hand, with its file in the store or not."""
+        file = self.store.put(lie.file) if published else str(Cid.of_block(0x55, lie.root))
+        stated = (
+            lie.root,
+            lie.records,
+            lie.accepted,
+            lie.total,
+            judged_at,
+            lie.peaks,
+            Cid.parse(file).binary,
+        )
+        rollups = contract_at(self.chain.w3, ROLLUPS, self.contract.rollups())
+        self.contract.sender.transact(self.coordinator, rollups, "Rollups.submit", number, stated)
+
+    def state_honest(self, number: int, judged_at: int, rollup: Rollup) -> None:
+        """State a roll-up as it is, with its file in the store."""
+        cid = Cid.parse(self.store.put(rollup.to_bytes())).binary
+        submit_rollup(self.contract, self.coordinator, number, rollup, judged_at=judged_at, cid=cid)
+
+    @property
+    def disputes(self) -> DisputesContract:
+        return DisputesContract(self.chain.w3, self.contract.disputes())
 
     def propose(self, lie: Lie) -> None:
         """Propose these roots, under the CID of some model."""

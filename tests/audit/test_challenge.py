@@ -10,7 +10,7 @@ import pytest
 from court_bench import SECURITY, Court, create_court, random_updates
 from lies import LIES, Facts, Lie, honest, random_roots, tell
 
-from fedvm.chain.disputes import Fraud
+from fedvm.chain.court import Fraud
 from fedvm.chain.federation_types import RoundState
 from fedvm.chain.rollups import submit_rollup
 from fedvm.store import Cid

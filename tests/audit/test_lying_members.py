@@ -13,7 +13,7 @@ from lies import Facts, honest
 
 from fedvm.audit.contributions import contributions
 from fedvm.audit.preimages import by_hash, of_update
-from fedvm.chain.disputes import Fraud
+from fedvm.chain.court import Fraud
 from fedvm.chain.federation_types import Proposal, RoundState
 from fedvm.encoding import (
     CountedUpdate,
@@ -117,6 +117,21 @@ def test_other_data_published_than_signed_are_found_by_asking(court: Court) -> N
     known |= {commitment.digest(): commitment.preimage() for commitment in facts.commitments}
     upheld = court.challenge(published={}.get, answered=known.get)
     assert upheld is not None and upheld.fraud is Fraud.WRONG_PRODUCT and upheld.demands > 5
+
+
+def test_a_bad_update_in_a_rollup_costs_the_stake_by_its_signature(court: Court) -> None:
+    """A roll-up's range is the coordinator's word: the proof must show that the member signed this update."""
+    rng = random.Random(5)
+    vectors, liar = random_updates(rng, 4, ELEMENTS), _liar(court)
+    tree = _tree(court, liar, vectors[2])
+    court.signs[liar] = (tree.root, tree.sum_squares - 1)
+    number, judged_at, rollup = court.open_rollup(vectors, rng)
+    court.state_honest(number, judged_at, rollup)
+    facts = Facts(court.base.tolist(), list(rollup.commitments), [vector.tolist() for vector in vectors])
+    court.propose(honest(facts))
+    upheld = court.challenge(published={}.get, answered={}.get)
+    assert upheld is not None and (upheld.fraud, upheld.demands) == (Fraud.BAD_UPDATE, 0)
+    _assert_left_out(court, facts, liar)
 
 
 def test_a_member_without_stake_is_refused(court: Court) -> None:

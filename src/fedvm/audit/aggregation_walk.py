@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedvm.audit.vector_walk import MalformedNode, MalformedRoot, StatedChunk, Trail, differing_chunk
-from fedvm.chain.disputes import Evidence, Fraud
+from fedvm.chain.court import Evidence, Fraud
 from fedvm.encoding import (
     AggregationNode,
     AggregationStep,

@@ -1,4 +1,4 @@
-"""An automatic challenger: recomputes a proposal, and proves or demands what is wrong until it falls."""
+"""An automatic challenger: recomputes a roll-up and a proposal, and proves or demands what is wrong until it falls."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
 from fedvm.audit.pending_round import PendingRound, pending_round
-from fedvm.audit.preimages import Preimages, first_known
+from fedvm.audit.preimages import Preimages, by_hash, first_known, of_rollup
 from fedvm.audit.proposal_fraud import find_fraud
+from fedvm.audit.rollup_fraud import RollupCase
 from fedvm.audit.vector_walk import PreimageMissing
-from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract, Fraud
+from fedvm.chain.artifacts import ROLLUPS
+from fedvm.chain.court import Court, Evidence, Fraud
+from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RoundState
-from fedvm.store import ContentStore
+from fedvm.chain.federation_types import RollupSubmitted, RoundState
+from fedvm.store import ContentStore, StoreError
 
 _LONGEST_SLEEP = 30.0
 
@@ -32,6 +35,15 @@ class Upheld:
     gas_used: int
     demands: int
     reward: int
+
+
+@dataclass
+class _Standing:
+    """The proposal that is challenged. round: what it must follow from, once that is known."""
+
+    number: int
+    attempt: int
+    round: PendingRound | None = None
 
 
 class Challenger:
@@ -53,6 +65,8 @@ class Challenger:
     ) -> None:
         self._contract, self._store, self._account = contract, store, account
         self._disputes = DisputesContract(contract.w3, contract.disputes(), sender=contract.sender)
+        rollups = Court(contract.w3, ROLLUPS, contract.rollups(), sender=contract.sender)
+        self._courts = {court.name: court for court in (self._disputes, rollups)}
         self._answers: dict[bytes, bytes] = {}
         self._source = first_known(source, self._answers.get)
         self._pass_time = pass_time or _sleep
@@ -64,16 +78,17 @@ class Challenger:
         Raises AuditError when the base model is not in the store, TransactionFailed when somebody else's
         challenge came first.
         """
-        pending = pending_round(self._contract, self._store, first_block=self._first_block)
-        if pending is None:
+        standing = self._standing()
+        if standing is None:
             return None
+        case = self._rollup_case(standing.number)
         owed, demands = self._contract.owed(self._account.address), 0
         while True:
             try:
-                evidence = find_fraud(pending, self._source)
+                evidence = self._find_fraud(standing, case)
             except PreimageMissing as missing:
                 demands += 1
-                gas = self._demand(pending, missing)
+                gas = self._demand(standing, missing)
                 if gas is None:
                     continue
                 fraud = Fraud.MISSING_DATA
@@ -81,14 +96,45 @@ class Challenger:
                 if evidence is None:
                     return None
                 fraud = evidence.fraud
-                gas = self._disputes.prove(self._account, pending.number, evidence).gas_used
+                gas = self._courts[evidence.court].prove(self._account, standing.number, evidence).gas_used
             reward = self._contract.owed(self._account.address) - owed
-            return Upheld(pending.number, pending.attempt, fraud, gas, demands, reward)
+            return Upheld(standing.number, standing.attempt, fraud, gas, demands, reward)
 
-    def _demand(self, pending: PendingRound, missing: PreimageMissing) -> int | None:
+    def _standing(self) -> _Standing | None:
+        number = self._contract.current_round()
+        round_ = self._contract.round(number)
+        return _Standing(number, round_.attempt) if round_.state is RoundState.PROPOSED else None
+
+    def _rollup_case(self, number: int) -> RollupCase | None:
+        """The roll-up of the round, None if its updates were relayed one by one."""
+        for event in self._contract.events([RollupSubmitted], first=self._first_block):
+            if isinstance(event, RollupSubmitted) and event.round == number:
+                self._source = first_known(self._source, self._published(event))
+                return RollupCase(self._contract, event)
+        return None
+
+    def _published(self, event: RollupSubmitted) -> Preimages:
+        """What the store has of a roll-up's file, be it the one stated or not."""
+        try:
+            return by_hash(of_rollup(self._store.get(bytes(event.cid)))).get
+        except StoreError:  # it can be demanded on the chain
+            return lambda wanted: None
+
+    def _find_fraud(self, standing: _Standing, case: RollupCase | None) -> Evidence | None:
+        """What is wrong, in the roll-up or else in the proposal over it. Raises PreimageMissing."""
+        if standing.round is None:
+            rollup = None if case is None else case.examine(self._source)
+            if isinstance(rollup, Evidence):
+                return rollup
+            standing.round = pending_round(
+                self._contract, self._store, first_block=self._first_block, rollup=rollup
+            )
+        return None if standing.round is None else find_fraud(standing.round, self._source)
+
+    def _demand(self, standing: _Standing, missing: PreimageMissing) -> int | None:
         """Demand data and wait. None once they are there; the gas of the rejection if they did not come."""
-        number, account = pending.number, self._account
-        state = self._demanded(pending)
+        number, account = standing.number, self._account
+        state = self._demanded(standing)
         parent = b""
         for preimage in missing.trail:  # what was not asked for on chain yet must be before what it holds
             digest = keccak(preimage)
@@ -99,20 +145,20 @@ class Challenger:
             parent = preimage
         if missing.wanted not in state:
             self._disputes.demand(account, number, missing.wanted, parent)
-        due = self._demanded(pending)[missing.wanted]
-        while due is not None and self._is_pending(pending):
+        due = self._demanded(standing)[missing.wanted]
+        while due is not None and self._is_pending(standing):
             left = due + 1 - self._now()
             if left <= 0:
                 return self._disputes.reject_unanswered(account, number, missing.wanted).gas_used
             self._pass_time(left)
-            due = self._demanded(pending)[missing.wanted]
+            due = self._demanded(standing)[missing.wanted]
         return None
 
-    def _demanded(self, pending: PendingRound) -> dict[bytes, int | None]:
+    def _demanded(self, standing: _Standing) -> dict[bytes, int | None]:
         """Hashes demanded so far for this attempt: when their answer is due, None for those answered."""
         state: dict[bytes, int | None] = {}
         for event in self._disputes.events([DataDemanded, DataAnswered], first=self._first_block):
-            if (event.round, event.attempt) != (pending.number, pending.attempt):
+            if (event.round, event.attempt) != (standing.number, standing.attempt):
                 continue
             if isinstance(event, DataDemanded):
                 state[bytes(event.hash)] = event.due
@@ -121,9 +167,9 @@ class Challenger:
                 self._answers[bytes(event.hash)] = bytes(event.preimage)
         return state
 
-    def _is_pending(self, pending: PendingRound) -> bool:
-        round_ = self._contract.round(pending.number)
-        return (round_.state, round_.attempt) == (RoundState.PROPOSED, pending.attempt)
+    def _is_pending(self, standing: _Standing) -> bool:
+        round_ = self._contract.round(standing.number)
+        return (round_.state, round_.attempt) == (RoundState.PROPOSED, standing.attempt)
 
     def _now(self) -> int:
         return int(self._contract.w3.eth.get_block("latest")["timestamp"])

@@ -14,14 +14,16 @@ from fedvm.chain.federation_types import (
     RoundFinal,
     RoundProposed,
     RoundState,
+    Submission,
     UpdateAccepted,
     UpdateExcluded,
 )
-from fedvm.chain.rollups import rolled_events, stated_rollup
+from fedvm.chain.rollups import rolled_events
 from fedvm.encoding import (
     Commitment,
     EncodingError,
     PlainTree,
+    Rollup,
     UpdateContext,
     UpdateTree,
     int32_from_bytes,
@@ -38,7 +40,8 @@ class PendingRound:
 
     published: for each accepted update, by index, the tree over the data in the store (zeros where there are
     none), which need not be what was signed. excluded: indices of updates that do not count. aggregator: that of the
-    rules; the contract judges the model only if it is the weighted mean.
+    rules; the contract judges the model only if it is the weighted mean. submissions: in a round that was rolled up
+    what was received of each, whose signature the contract has not seen; else none.
     """
 
     number: int
@@ -55,6 +58,7 @@ class PendingRound:
     excluded: frozenset[int]
     chain_id: int
     federation: str
+    submissions: tuple[Submission, ...] = ()
 
     def tree_of(self, index: int, vector: IntVector) -> UpdateTree:
         """The tree of accepted update number ``index`` if its vector is this one, int32 (n,)."""
@@ -64,18 +68,23 @@ class PendingRound:
 
 
 def pending_round(
-    contract: FederationContract, store: ContentStore, *, first_block: int = 0
+    contract: FederationContract,
+    store: ContentStore,
+    *,
+    first_block: int = 0,
+    rollup: Rollup | None = None,
 ) -> PendingRound | None:
     """The latest round if it has a proposal that can be challenged, else None.
 
-    first_block: at or before the federation's creation. Raises AuditError when the store lacks the base
-    model, or the records of a round that was rolled up, without which no proposal can be judged.
+    first_block: at or before the federation's creation. rollup: that of the round, if it was rolled up, known to
+    follow. Raises AuditError when the store lacks the base model.
     """
     number = contract.current_round()
     round_ = contract.round(number)
     if round_.state is not RoundState.PROPOSED:
         return None
     accepted: list[UpdateAccepted] = []
+    submissions: tuple[Submission, ...] = ()
     excluded: set[int] = set()
     cids: dict[tuple[int, int], bytes] = {}
     base_cid = b""
@@ -89,8 +98,12 @@ def pending_round(
                 base_cid = cids[event.round, event.attempt]
             case UpdateAccepted() if event.round == number:
                 accepted.append(event)
-            case RollupSubmitted() if event.round == number:
-                accepted = _rolled_up(store, event)
+            case RollupSubmitted() if event.round == number and rollup is not None:
+                told = rolled_events(event, rollup)
+                accepted = [one for one in told if isinstance(one, UpdateAccepted)]
+                submissions = tuple(
+                    Submission(one.member, one.update, one.signature) for one in rollup.counted
+                )
             case UpdateExcluded() if event.round == number:
                 excluded.add(event.index)
     rules = contract.rules()
@@ -114,19 +127,8 @@ def pending_round(
         excluded=frozenset(excluded),
         chain_id=chain_id,
         federation=contract.address,
+        submissions=submissions,
     )
-
-
-def _rolled_up(store: ContentStore, event: RollupSubmitted) -> list[UpdateAccepted]:
-    """What the roll-up says was accepted; whether its records follow is the audit's to say."""
-    try:
-        told = rolled_events(event, stated_rollup(event, store.get(bytes(event.cid))))
-        return [one for one in told if isinstance(one, UpdateAccepted)]
-    except (StoreError, EncodingError) as error:
-        raise AuditError(
-            f"the records of round {event.round}'s roll-up cannot be read: {error}; without them only their data "
-            "can be demanded (Disputes.demand)"
-        ) from error
 
 
 def _base(store: ContentStore, cid: bytes, elements: int, root: bytes) -> PlainTree:

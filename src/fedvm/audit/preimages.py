@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eth_hash.auto import keccak
 
-from fedvm.encoding import CHUNK, AggregationTree, PlainTree, UpdateTree, to_bytes
+from fedvm.encoding import (
+    CHUNK,
+    AggregationTree,
+    Commitment,
+    PlainTree,
+    Record,
+    UpdateTree,
+    commitment_tree,
+    parse_submission,
+    to_bytes,
+)
 from fedvm.encoding.hashing import (
     AGGREGATE_ROOT,
     MODEL_ROOT,
@@ -17,6 +27,8 @@ from fedvm.encoding.hashing import (
     chunk_count,
     chunk_length,
 )
+from fedvm.encoding.rollup import COUNTS, RECORD_LEAF, record_tree, rollup_entries
+from fedvm.encoding.submissions import is_submission
 
 Preimages = Callable[[bytes], bytes | None]
 """From a hash of 32 bytes to what it is the hash of, or None if that is not known."""
@@ -86,6 +98,31 @@ def of_aggregation(tree: AggregationTree) -> Iterator[bytes]:
     for node in tree.nodes():
         yield node.preimage
         yield from of_vector(node.sums)
+
+
+def of_rollup(file: bytes) -> Iterator[bytes]:
+    """Preimages of the records in a roll-up's published file, of what was received, and of the trees that these make,
+    as far as the file can be read: whether they are those stated is not asked."""
+    leaves: list[bytes] = []
+    commitments: list[Commitment] = []
+    for preimage, submission in rollup_entries(file):
+        yield preimage
+        yield submission
+        leaves.append(keccak(preimage))
+        if is_submission(submission) and preimage[:1] == RECORD_LEAF:
+            record, (update, _) = Record.parse(preimage), parse_submission(submission)
+            if record.reason == COUNTS:
+                stated = (record.member, record.weight, update.update_root, update.sum_squares)
+                commitments.append(Commitment(*stated))
+    if leaves:
+        yield from record_tree(leaves).nodes()
+    yield from of_commitments(commitments)
+
+
+def of_commitments(commitments: Sequence[Commitment]) -> Iterator[bytes]:
+    """Preimages of all leaves and nodes of the mountain range over a round's updates."""
+    yield from (commitment.preimage() for commitment in commitments)
+    yield from commitment_tree(commitments).nodes()
 
 
 def by_hash(*groups: Iterator[bytes]) -> dict[bytes, bytes]:

@@ -23,7 +23,8 @@ from fedvm.audit.pending_round import PendingRound
 from fedvm.audit.preimages import Preimages
 from fedvm.audit.update_walk import BadNode, signed_update
 from fedvm.audit.vector_walk import StatedChunk, Trail, differing_chunk
-from fedvm.chain.disputes import Evidence, Fraud
+from fedvm.chain.artifacts import ROLLUPS
+from fedvm.chain.court import Evidence, Fraud
 from fedvm.encoding import (
     CHUNK,
     WEIGHTED_MEAN,
@@ -119,7 +120,11 @@ def _signed_update(
     found = signed_update(trail, commitment.update_root, commitment.sum_squares, guess)
     if isinstance(found, BadNode):
         proof = commitment_proof(pending.commitments, peaks, index)
-        return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", (proof, found.as_tuple()))
+        if not pending.submissions:
+            return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", (proof, found.as_tuple()))
+        # What a roll-up commits to is only stated: its member answers for what its signature is under.
+        arguments = (proof, pending.submissions[index].as_tuple(), found.as_tuple())
+        return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", arguments, ROLLUPS)
     return pending.tree_of(index, found)
 
 

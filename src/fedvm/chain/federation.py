@@ -294,7 +294,8 @@ class FederationContract:
         """Events in order, of the given dataclasses or all, from block ``first`` to ``last`` (None: the
         head)."""
         names = [kind.__name__ for kind in kinds] or list(EVENT_TYPES)
-        told = self._events.fetch([name for name in names if name != RollupSubmitted.__name__], first, last)
+        own = [name for name in names if name != RollupSubmitted.__name__]
+        told = self._events.fetch(own, first, last) if own else iter(())
         if RollupSubmitted.__name__ in names:
             rollups = EventReader(self.w3, contract_at(self.w3, ROLLUPS, self.rollups()), self.sender.network)
             told = heapq.merge(told, rollups.fetch([RollupSubmitted.__name__], first, last), key=_order)

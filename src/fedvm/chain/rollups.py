@@ -26,13 +26,14 @@ from fedvm.encoding.submissions import SIGNATURE_BYTES
 class RollupJudge:
     """Holds updates against the rules as `Rollups` would.
 
-    members: lower-case hex; stakeless: those whose stake is too low; unsettled: those who left, or whose stake
-    changed, within the round, of whom the contract believes either.
+    stakeless: members (lower-case hex) whose stake is too low; left, restaked: those who left, or whose stake
+    changed, within the round. Nobody can tell what the coordinator saw of these, so the contract believes the record.
     """
 
     around: Circumstances
     stakeless: frozenset[str] = frozenset()
-    unsettled: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
+    restaked: frozenset[str] = frozenset()
 
     def reason(self, submission: Submission) -> Refusal:
         """Why an update does not count; NONE if it does."""
@@ -41,6 +42,21 @@ class RollupJudge:
         if found is Refusal.NONE and member in self.stakeless:
             return Refusal.STAKE_TOO_LOW
         return found
+
+    def reason_where_stated(self, submission: Submission, stated: int) -> Refusal:
+        """What the contract holds the reason to be when a record states ``stated``, the number of a `Refusal`."""
+        member = submission.member.lower()
+        if stated == Refusal.NOT_MEMBER and member in self.left:
+            return Refusal.NOT_MEMBER
+        if member in self.restaked:
+            found = verdict(member, submission.update, submission.signature, self.around)
+            believed = found is Refusal.NONE and stated == Refusal.STAKE_TOO_LOW
+            return Refusal.STAKE_TOO_LOW if believed else found
+        return self.reason(submission)
+
+    def weight(self, submission: Submission, reason: Refusal) -> int:
+        """The weight of an update for which this is the reason; 0 for one that does not count."""
+        return self.rules.weight(submission.update.examples) if reason is Refusal.NONE else 0
 
     @property
     def rules(self) -> Rules:
@@ -71,7 +87,7 @@ def rollup_judge(
         time=judged_at,
     )
     stakeless = {one for one in wanted if stake and contract.stake_of(one) < stake}
-    return RollupJudge(around, frozenset(stakeless), frozenset(changed | left))
+    return RollupJudge(around, frozenset(stakeless), frozenset(left), frozenset(changed))
 
 
 def judged_rollup(judge: RollupJudge, submissions: Sequence[Submission]) -> Rollup:
@@ -82,7 +98,7 @@ def judged_rollup(judge: RollupJudge, submissions: Sequence[Submission]) -> Roll
         if len(one.signature) != SIGNATURE_BYTES:
             continue
         reason = judge.reason(one)
-        weight = judge.rules.weight(one.update.examples) if reason is Refusal.NONE else 0
+        weight = judge.weight(one, reason)
         received.append(Received(one.member, int(reason), weight, one.update, one.signature))
     return roll_up(received)
 

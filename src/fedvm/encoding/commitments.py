@@ -5,7 +5,7 @@ Source: P. Todd, "Merkle Mountain Ranges", 2012; here the peaks are kept apart, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedvm.encoding.checks import address_bytes, check_bytes, check_uint
@@ -65,6 +65,14 @@ class CommitmentTree:
     def peak(self, height: int) -> bytes:
         """Hash of the peak of a height whose bit is set in ``count``."""
         return self.peaks[height][-1][0]
+
+    def nodes(self) -> Iterator[bytes]:
+        """Preimages of all inner nodes, those of the largest peak first."""
+        for levels in self.peaks.values():
+            for level in levels[:-1]:
+                below = iter(level)
+                for left, right in zip(below, below, strict=True):
+                    yield COMMITMENT_NODE + left + right
 
 
 def commitment_tree(commitments: Sequence[Commitment]) -> CommitmentTree:

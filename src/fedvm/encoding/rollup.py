@@ -142,13 +142,17 @@ class Rollup:
             for record, (update, signature) in zip(self.records, parsed, strict=True)
         )
 
+    @property
+    def counted(self) -> tuple[Received, ...]:
+        """What was received of the updates that count, in their order."""
+        return tuple(one for one in self.received if one.reason == COUNTS)
+
     @cached_property
     def commitments(self) -> tuple[Commitment, ...]:
         """Of the updates that count, in their order."""
         return tuple(
             Commitment(one.member, one.weight, one.update.update_root, one.update.sum_squares)
-            for one in self.received
-            if one.reason == COUNTS
+            for one in self.counted
         )
 
     @cached_property
@@ -174,18 +178,27 @@ class Rollup:
     @classmethod
     def parse(cls, data: bytes) -> Rollup:
         """The roll-up of a published file. Raises EncodingError if it is cut or no such file."""
-        records, submissions, at = [], [], 0
-        while at < len(data):
-            records.append(Record.parse(data[at : at + RECORD_BYTES]))
-            at += RECORD_BYTES + 2
-            length = int.from_bytes(data[at - 2 : at])
-            submissions.append(data[at : at + length])
-            at += length
-        if not records or at != len(data):
+        entries = list(rollup_entries(data))
+        length = sum(len(record) + 2 + len(submission) for record, submission in entries)
+        if not entries or length != len(data):
             raise EncodingError(
                 f"the roll-up's file is cut: {len(data)} bytes hold no whole number of records"
             )
-        return cls(tuple(records), tuple(submissions))
+        records = tuple(Record.parse(record) for record, _ in entries)
+        return cls(records, tuple(submission for _, submission in entries))
+
+
+def rollup_entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What a published file says of each update, as far as it is whole: the bytes of the record, which need not be
+    those of one, and the submission's."""
+    at = 0
+    while True:
+        begin = at + RECORD_BYTES + 2
+        end = begin + int.from_bytes(data[begin - 2 : begin])
+        if max(begin, end) > len(data):
+            return
+        yield data[at : begin - 2], data[begin:end]
+        at = end
 
 
 def roll_up(received: Sequence[Received]) -> Rollup:

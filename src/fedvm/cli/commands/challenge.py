@@ -24,10 +24,10 @@ def challenge(
 ) -> None:
     """Recompute the proposal that stands in the run's federation, and bring it down if it is wrong.
 
-    The challenger proves a wrong product, sum, weight, leaf, division or tree with one opening each. What the
-    coordinator did not publish is demanded on the chain; what is not answered in time is proof enough. Half of
-    the bond is won, the other half burnt. Exit status 1 when a proposal fell. Example counts are attested: no
-    challenge can prove them.
+    The challenger proves a wrong product, sum, weight, leaf, division or tree with one opening each, and of a round
+    that was rolled up a wrong record, order, total or tree. What the coordinator did not publish is demanded on the
+    chain; what is not answered in time is proof enough. Half of the bond is won, the other half burnt. Exit status 1
+    when a proposal fell. Example counts are attested: no challenge can prove them.
     """
     from rich.markup import escape
 

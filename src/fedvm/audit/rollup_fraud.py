@@ -1,0 +1,103 @@
+"""Finds what is wrong with a roll-up, as evidence that the Rollups contract accepts.
+
+Whatever is known is judged first; only if nothing is wrong with it is the rest demanded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fedvm.audit.preimages import Preimages
+from fedvm.audit.rollup_walk import StatedRecord, differing_leaf, open_records
+from fedvm.chain.artifacts import ROLLUPS
+from fedvm.chain.court import Evidence, Fraud
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import RollupSubmitted, Submission
+from fedvm.chain.rollups import RollupJudge, rollup_judge
+from fedvm.encoding import Record, Rollup, parse_submission
+from fedvm.encoding.hashing import EMPTY
+from fedvm.encoding.rollup import COUNTS
+from fedvm.encoding.submissions import is_submission
+
+_BEFORE_THE_FIRST = StatedRecord(0, Record("0x" + "00" * 20, 0, 0, 0, 0, EMPTY), (), None)
+
+
+@dataclass
+class RollupCase:
+    """The roll-up of the round that is challenged. right: digests of records that were judged and follow."""
+
+    contract: FederationContract
+    stated: RollupSubmitted
+    right: set[bytes] = field(default_factory=set)
+
+    def examine(self, source: Preimages) -> Evidence | Rollup:
+        """Evidence against the roll-up; the roll-up itself if all of it follows.
+
+        source: what is known of the hashes stated. Raises PreimageMissing when more must be demanded.
+        """
+        opened = open_records(self.stated.records_root, self.stated.records, source)
+        if isinstance(opened, Evidence):
+            return opened
+        evidence = self._sequence_fraud(opened.records) or self._record_fraud(opened.records)
+        if evidence is not None:
+            return evidence
+        if opened.missing is not None:
+            raise opened.missing
+        ordered = [opened.records[index] for index in range(self.stated.records)]
+        submissions = tuple(one.submission for one in ordered if one.submission is not None)
+        rollup = Rollup(tuple(one.record for one in ordered), submissions)
+        return self._range_fraud(ordered, rollup, source) or rollup
+
+    def _sequence_fraud(self, records: dict[int, StatedRecord]) -> Evidence | None:
+        for index, one in records.items():
+            before = records.get(index - 1) if index else _BEFORE_THE_FIRST
+            if before is not None and not self._follows(before.record, one):
+                arguments = (before.as_tuple(), one.as_tuple())
+                return Evidence(Fraud.WRONG_SEQUENCE, "proveWrongSequence", arguments, ROLLUPS)
+        return None
+
+    def _follows(self, before: Record, one: StatedRecord) -> bool:
+        record, stated = one.record, self.stated
+        ascends = int(record.member, 16) > int(before.member, 16)
+        counted = record.accepted == before.accepted + (record.reason == COUNTS)
+        if one.index == stated.records - 1:
+            counted = counted and (record.accepted, record.total) == (stated.accepted, stated.total_weight)
+        return ascends and counted and record.total == before.total + record.weight
+
+    def _record_fraud(self, records: dict[int, StatedRecord]) -> Evidence | None:
+        new = [one for one in records.values() if one.record.digest() not in self.right]
+        if not new:
+            return None
+        stated = self.stated
+        members = {one.record.member for one in new}
+        judge = rollup_judge(self.contract, stated.round, members, stated.judged_at)
+        return next(filter(None, (self._judge(one, judge) for one in new)), None)
+
+    def _judge(self, one: StatedRecord, judge: RollupJudge) -> Evidence | None:
+        record = one.record
+        if one.submission is None:
+            return None
+        if not is_submission(one.submission):
+            malformed = (one.as_tuple(), one.submission)
+            return Evidence(Fraud.WRONG_RECORD, "proveMalformedSubmission", malformed, ROLLUPS)
+        submission = _submission(one)
+        reason = judge.reason_where_stated(submission, record.reason)
+        if (record.reason, record.weight) == (reason, judge.weight(submission, reason)):
+            self.right.add(record.digest())
+            return None
+        arguments = (one.as_tuple(), submission.as_tuple())
+        return Evidence(Fraud.WRONG_RECORD, "proveWrongRecord", arguments, ROLLUPS)
+
+    def _range_fraud(self, ordered: list[StatedRecord], rollup: Rollup, source: Preimages) -> Evidence | None:
+        found = differing_leaf(self.stated.peaks_by_height, rollup.range, source)
+        if found is None or isinstance(found, Evidence):
+            return found
+        counted = [one for one in ordered if one.record.reason == COUNTS]
+        one = counted[found.index]
+        arguments = (one.as_tuple(), _submission(one).as_tuple(), found.hash, list(found.siblings))
+        return Evidence(Fraud.WRONG_COMMITMENT, "proveWrongCommitment", arguments, ROLLUPS)
+
+
+def _submission(one: StatedRecord) -> Submission:
+    update, signature = parse_submission(one.submission or b"")
+    return Submission(one.record.member, update, signature)

@@ -1,0 +1,168 @@
+"""Opens the two trees of a roll-up as stated: to its records and what was received, or to a node that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from fedvm.audit.preimages import Preimages
+from fedvm.audit.vector_walk import PreimageMissing
+from fedvm.chain.artifacts import ROLLUPS
+from fedvm.chain.court import Evidence, Fraud
+from fedvm.encoding import CommitmentTree, Record
+from fedvm.encoding.commitments import COMMITMENT_NODE
+from fedvm.encoding.hashing import EMPTY
+from fedvm.encoding.keccak import keccak
+from fedvm.encoding.rollup import RECORD_BYTES, RECORD_LEAF, RECORD_NODE, RECORD_NODE_BYTES
+
+Place = tuple[int, int]
+"""Level above the leaves, and position within it."""
+
+
+@dataclass(frozen=True)
+class StatedRecord:
+    """A record with the way to the root. submission: preimage of what it says was received, None if not known."""
+
+    index: int
+    record: Record
+    siblings: tuple[bytes, ...]
+    submission: bytes | None
+
+    def as_tuple(self) -> tuple[int, tuple[Any, ...], list[bytes]]:
+        """The contract's ``RecordProof``."""
+        return self.index, self.record.as_tuple(), list(self.siblings)
+
+
+@dataclass(frozen=True)
+class OpenedRecords:
+    """What is known of a roll-up's records: by index, and the first preimage that is not known."""
+
+    records: dict[int, StatedRecord]
+    missing: PreimageMissing | None
+
+
+@dataclass
+class _Tree:
+    """A stated tree: the hashes seen so far. peak: its height if it is one of the mountain range, else None."""
+
+    root: bytes
+    height: int
+    source: Preimages
+    peak: int | None = None
+    hashes: dict[Place, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.hashes[self.height, 0] = self.root
+
+    def open(self, place: Place) -> bytes | None:
+        return self.source(self.hashes[place])
+
+    def note_children(self, place: Place, preimage: bytes) -> tuple[Place, Place]:
+        level, position = place
+        left, right = (level - 1, 2 * position), (level - 1, 2 * position + 1)
+        self.hashes[left], self.hashes[right] = preimage[1:33], preimage[33:]
+        return left, right
+
+    def siblings(self, place: Place) -> tuple[bytes, ...]:
+        level, position = place
+        return tuple(self.hashes[at, (position >> (at - level)) ^ 1] for at in range(level, self.height))
+
+    def missing(self, place: Place) -> PreimageMissing:
+        level, position = place
+        above = ((at, position >> (at - level)) for at in range(self.height, level, -1))
+        trail = tuple(preimage for one in above if (preimage := self.open(one)) is not None)
+        return PreimageMissing(self.hashes[place], trail)
+
+    def malformed(self, place: Place, preimage: bytes = b"") -> Evidence:
+        hash_ = EMPTY if preimage else self.hashes[place]
+        peak = 0 if self.peak is None else self.peak
+        node = (self.peak is not None, peak, place[1], preimage, hash_, list(self.siblings(place)))
+        return Evidence(Fraud.MALFORMED_ROLLUP, "proveMalformedRollup", (node,), ROLLUPS)
+
+
+def open_records(root: bytes, count: int, source: Preimages) -> OpenedRecords | Evidence:
+    """All that is known of the records under a ``recordsRoot`` (32 bytes) of ``count`` records, or a malformed node.
+
+    Nothing is raised for what is not known: a lie in the rest may be enough.
+    """
+    tree = _Tree(root, (count - 1).bit_length(), source)
+    records: dict[int, StatedRecord] = {}
+    missing: PreimageMissing | None = None
+    pending: list[Place] = [(tree.height, 0)]
+    while pending:
+        place = level, position = pending.pop()
+        if position << level >= count and tree.hashes[place] == _padding(level):
+            continue
+        if level == 0 and position >= count:
+            return tree.malformed(place)
+        preimage = tree.open(place)
+        if preimage is None:
+            missing = missing or tree.missing(place)
+        elif level > 0:
+            if len(preimage) != RECORD_NODE_BYTES or preimage[:1] != RECORD_NODE:
+                return tree.malformed(place, preimage)
+            pending += reversed(tree.note_children(place, preimage))
+        elif len(preimage) != RECORD_BYTES or preimage[:1] != RECORD_LEAF:
+            return tree.malformed(place, preimage)
+        else:
+            record = Record.parse(preimage)
+            submission = source(record.submission)
+            records[position] = StatedRecord(position, record, tree.siblings(place), submission)
+            if submission is None and missing is None:
+                above = tree.missing(place).trail
+                missing = PreimageMissing(record.submission, (*above, preimage))
+    return OpenedRecords(records, missing)
+
+
+@dataclass(frozen=True)
+class StatedLeaf:
+    """A leaf of the mountain range that is not the true one: its index among the updates that count."""
+
+    index: int
+    hash: bytes
+    siblings: tuple[bytes, ...]
+
+
+def differing_leaf(
+    peaks: dict[int, bytes], true: CommitmentTree, source: Preimages
+) -> StatedLeaf | Evidence | None:
+    """Where a stated mountain range differs from ``true``, which has as many leaves; None if nowhere.
+
+    peaks: height → hash. Raises PreimageMissing.
+    """
+    for first, height in _starts(true.count):
+        levels = true.peaks[height]
+        tree = _Tree(peaks[height], height, source, peak=height)
+        place: Place = (height, 0)
+        if tree.root == levels[-1][0]:
+            continue
+        while place[0] > 0:
+            preimage = tree.open(place)
+            if preimage is None:
+                raise tree.missing(place)
+            if len(preimage) != RECORD_NODE_BYTES or preimage[:1] != COMMITMENT_NODE:
+                return tree.malformed(place, preimage)
+            left, right = tree.note_children(place, preimage)
+            place = right if tree.hashes[left] == levels[left[0]][left[1]] else left
+        return StatedLeaf(first + place[1], tree.hashes[place], tree.siblings(place))
+    return None
+
+
+def _starts(count: int) -> Iterator[tuple[int, int]]:
+    """Of each peak the index of its first leaf, and its height."""
+    first = 0
+    for height in reversed(range(count.bit_length())):
+        if count >> height & 1:
+            yield first, height
+            first += 1 << height
+
+
+@cache
+def _padding(level: int) -> bytes:
+    """Hash of a node of the records' tree with nothing but padding below it."""
+    if level == 0:
+        return EMPTY
+    below = _padding(level - 1)
+    return keccak(RECORD_NODE + below + below)

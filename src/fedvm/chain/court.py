@@ -1,0 +1,86 @@
+"""A contract that hears proofs against proposals: what can be shown, and how it is committed to and shown."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from eth_abi.abi import encode
+from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
+from web3 import Web3
+from web3.contract import Contract
+
+from fedvm.chain.artifacts import DISPUTES, contract_at
+from fedvm.chain.events import Place
+from fedvm.chain.sender import Receipt, Sender
+
+
+class Fraud(IntEnum):
+    """What was found wrong; the contract's enum."""
+
+    WRONG_MEAN = 0
+    WRONG_SUM = 1
+    WRONG_PRODUCT = 2
+    WRONG_NODE = 3
+    WRONG_LEAF = 4
+    MALFORMED_VECTOR = 5
+    BAD_UPDATE = 6
+    MISSING_DATA = 7
+    WRONG_RECORD = 8
+    WRONG_SEQUENCE = 9
+    WRONG_COMMITMENT = 10
+    MALFORMED_ROLLUP = 11
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A proof: the contract's function, its arguments between the round and the salt, and the name of the contract
+    that hears it, `DISPUTES` or `ROLLUPS`."""
+
+    fraud: Fraud
+    function: str
+    arguments: tuple[Any, ...]
+    court: str = DISPUTES
+
+
+@dataclass(frozen=True)
+class FraudProved:
+    round: int
+    challenger: str
+    fraud: Fraud
+    attempt: int
+    at: Place
+
+
+class Court:
+    """The contract ``name`` of a federation, `DISPUTES` or `ROLLUPS`.
+
+    Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
+    """
+
+    def __init__(self, w3: Web3, name: str, address: str, *, sender: Sender | None = None) -> None:
+        self.name = name
+        self.contract: Contract = contract_at(w3, name, address)
+        self.address: str = self.contract.address
+        self.sender = sender or Sender(w3)
+
+    def prove(self, account: LocalAccount, round_id: int, evidence: Evidence) -> Receipt:
+        """Commit to a proof, then show it in a later block; returns the receipt of the proof.
+
+        Raises TransactionFailed if the contract does not accept it: ``NoFraud()`` when all it opens follows.
+        """
+        salt = secrets.token_bytes(32)
+        arguments = [round_id, *evidence.arguments, salt]
+        data = self.contract.encode_abi(evidence.function, args=arguments)
+        types = ["address", "bytes32"]
+        digest = keccak(encode(types, [account.address, keccak(bytes.fromhex(data.removeprefix("0x")))]))
+        self._send(account, "commit", digest)
+        return self._send(account, evidence.function, *arguments)
+
+    def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
+        return self.sender.transact(
+            account, self.contract, f"{self.name}.{function}", *arguments, value=value
+        )
