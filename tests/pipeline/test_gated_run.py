@@ -75,6 +75,7 @@ def test_interrupted_anywhere_and_overdue_a_version_still_passes(
     assert samples.root == terms.samples_root
     page = (out / "report.html").read_text()
     assert "There is none." not in page and facts.address in page
+    assert "Bond 0.01 × 10<sup>18</sup> wei" in page
 
 
 def _check_facts(report: RunReport) -> None:

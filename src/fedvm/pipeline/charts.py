@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 720, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 46
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def render_report(report: RunReport, images: ReportImages) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, count=_count, short=_short, data_uri=data_uri)
+    environment.filters.update(percent=_percent, count=_count, coins=_coins, short=_short, data_uri=data_uri)
     clients = _clients_shown(report.rounds)
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -142,7 +142,15 @@ def _percent(share: float | None) -> str:
 
 
 def _count(number: float | None) -> str:
-    return "–" if number is None else f"{number:,.0f}".replace(",", " ")
+    return (
+        "–" if number is None else f"{number:,.0f}".replace(",", "\u202f")
+    )  # so that no line breaks within it
+
+
+def _coins(wei: int) -> str:
+    """In units of 10^18 wei, without trailing zeros."""
+    whole, rest = divmod(wei, 10**18)
+    return f"{whole}.{rest:018}".rstrip("0").rstrip(".")
 
 
 def _short(text: str) -> str:
