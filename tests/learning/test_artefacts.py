@@ -15,7 +15,8 @@ from fedvm.learning.checkpoint import load_checkpoint, save_checkpoint
 from fedvm.learning.data import ImageData, Normalisation
 from fedvm.learning.errors import CheckpointError, ExportError
 from fedvm.learning.export import export_onnx
-from fedvm.learning.models import ARCHITECTURES, ModelSpec, build_model
+from fedvm.learning.models import ARCHITECTURES, ModelSpec, build_model, load_model, model_size
+from fedvm.learning.quantization import QuantizationSettings
 from fedvm.learning.training import predict, train
 
 NAMES = tuple("abcdefghij")
@@ -34,6 +35,20 @@ def test_checkpoint_round_trip(tmp_path: Path, mnist: ImageData) -> None:
     save_checkpoint(tmp_path / "again.pt", loaded.model, spec, NAMES, Normalisation(0.5, 0.25))
     assert (tmp_path / "again.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.pt", "model.pt"]
+
+
+def test_a_quantized_network_survives_its_checkpoint(tmp_path: Path, mnist: ImageData) -> None:
+    settings = QuantizationSettings(4, 5, {"dense1": 3}, {"dense1": 14, "dense2": 16})
+    spec = ModelSpec.for_data("mlp", mnist, settings)
+    model = build_model(spec, seed=0, images=mnist.train.images[:64])
+    train(model, mnist.train.images[:256], mnist.train.labels[:256])
+    model = load_model(spec, model.state_dict())
+    save_checkpoint(tmp_path / "model.pt", model, spec, NAMES)
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert loaded.spec == spec
+    images = mnist.test.images[:100]
+    assert np.array_equal(predict(loaded.model, images), predict(model, images))
+    assert model_size(model, mnist.shape).macs == 28 * 28 * 64 + 64 * 10
 
 
 def test_checkpoint_errors(tmp_path: Path) -> None:

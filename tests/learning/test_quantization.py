@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 from torch import nn
 
 from fedvm.compiler import compile_model
@@ -25,8 +27,8 @@ from fedvm.learning.data import ImageData, Normalisation
 from fedvm.learning.errors import QuantizationError
 from fedvm.learning.export import export_onnx
 from fedvm.learning.fake_quant import QuantizedLayer, QuantizedReLU, round_within, straight_through
-from fedvm.learning.models import ModelSpec, build_model
-from fedvm.learning.quantization import QuantizationSettings, QuantizedNetwork, plain, quantize_aware
+from fedvm.learning.models import ModelSpec, build_model, load_model
+from fedvm.learning.quantization import QuantizationSettings, QuantizedNetwork, plain, quantize_aware, settle
 from fedvm.learning.training import evaluate, predict, train
 
 MODELS = Path(__file__).parents[2] / "benchmarks" / "models"
@@ -112,6 +114,71 @@ def test_activations_are_whole_steps_of_their_bits() -> None:
     assert [bits for bits, _ in seen] == [4, 3, 4]
     for bits, out in seen:
         assert torch.equal(out, out.round()) and out.min() == 0 and 2 ** (bits - 1) < out.max() <= 2**bits - 1
+
+
+@pytest.mark.parametrize("lr", [0.02, 20.0])
+def test_what_is_deployed_is_whole_in_its_lane_and_what_was_trained(lr: float) -> None:
+    model = _trained(lr=lr) if lr < 1 else _wrecked(lr)
+    for layer in _layers(model):
+        weight, bias = layer.deployed()
+        assert torch.equal(weight, weight.round()) and torch.equal(bias, bias.round())
+        assert weight.abs().max() <= layer.grid.weight_limit
+        assert (weight[~layer.kept.expand_as(weight)] == 0).all()
+        lane, top = 1 << layer.grid.lane_bits, layer.grid.input_high
+        flat = weight.flatten(1).long()
+        half = torch.where(layer.shift > 0, 1 << (layer.shift - 1).clamp_min(0), 0)
+        start = bias.long() + half
+        low, high = start + flat.clamp_max(0).sum(1) * top, start + flat.clamp_min(0).sum(1) * top
+        raised = -(low.clamp_max(0) >> layer.shift) << layer.shift
+        assert int((high.clamp_min(0) + raised).max()) < lane
+        shrink = layer.shrink()
+        assert ((shrink > 0) & (shrink <= 1)).all()
+        trained, _ = layer.integers()
+        apart = (weight - trained.detach()).abs().flatten(1)
+        assert apart.max() <= 1 or lr > 1
+        room = layer._target()[0].abs().flatten(1).sum(1) <= layer.l1_bound()
+        assert (apart.amax(1)[room & (shrink == 1)] == 0).all()  # where all fits, both round to nearest
+
+
+def test_the_file_holds_the_parameters_as_they_were_trained(tmp_path: Path) -> None:
+    model = _trained().eval()
+    settle(model)
+    content = _onnx(model, tmp_path)
+    held = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(content).graph.initializer}
+    floats = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    assert {name.rpartition(".")[2] for name in floats} == {"weight", "bias", "log2_step"}
+    assert all(np.array_equal(held[name], tensor.numpy()) for name, tensor in floats.items())
+    compiled = compile_model(content, _images(9), preprocess=PREPROCESS, input_bits=5, activation_bits=4)
+    session = onnxruntime.InferenceSession(compiled.reference.SerializeToString())
+    extreme = np.random.default_rng(8).choice([0, 255], (50, *SHAPE)).astype(np.uint8)
+    images = np.concatenate([_images(300, 6), extreme])
+    assert np.array_equal(session.run(None, {"input": images})[0], _scores(model, images))
+
+
+def test_a_network_follows_from_its_floats(mnist: ImageData) -> None:
+    spec = ModelSpec.for_data("mlp", mnist, QuantizationSettings(4, 5, 3, 14))
+    model = build_model(spec, seed=1, images=mnist.train.images[:64])
+    images, labels = mnist.train.images[:600], mnist.train.labels[:600]
+    train(model, images, labels, epochs=2, lr=0.05)
+    state = model.state_dict()
+    loaded = load_model(spec, state)
+    spoilt = {name: tensor * 0 if name.endswith("shift") else tensor for name, tensor in state.items()}
+    assert np.array_equal(predict(load_model(spec, spoilt), images), predict(loaded, images))
+    accuracy = evaluate(model, images, labels).accuracy
+    assert evaluate(loaded, images, labels).accuracy == pytest.approx(accuracy, abs=0.03) and accuracy > 0.8
+    # Weights that have outgrown their bits take a lesser shift; what the network computes stays.
+    layer = next(module for module in loaded if isinstance(module, QuantizedLayer))
+    before = layer.shift.clone()
+    with torch.no_grad():
+        layer.weight *= 4
+        layer.bias *= 4
+        layer.log2_step += 2
+    settle(loaded)
+    assert torch.equal(layer.shift, before)
+    with torch.no_grad():
+        layer.log2_step -= 2
+    settle(loaded)
+    assert (layer.shift < before).all()
 
 
 def test_gradients_reach_every_parameter() -> None:

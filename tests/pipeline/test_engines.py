@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import time
-import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from deployed import carry_to, deployed_clients, honest, run_config_of
 from flwr.app import Context, Message, RecordDict
 from small_run import small_config
 
 from fedvm.chain.embedded import open_chain
-from fedvm.chain.keys import create_key_file
 from fedvm.chain.run import open_run
-from fedvm.federation import InProcessGrid, make_nodes
 from fedvm.federation.errors import EngineError, FederationStalled, TermsError
 from fedvm.federation.flower_task import set_server_identity
-from fedvm.federation.grid import UserConfig
 from fedvm.federation.identity import Question
 from fedvm.federation.keys import DATA
 from fedvm.federation.superlink import SuperLink, free_port
 from fedvm.pipeline import engines
 from fedvm.pipeline import federate as federating
-from fedvm.pipeline.client_data import save_client_data
 from fedvm.pipeline.config import RunConfig
-from fedvm.pipeline.data import PreparedData, prepare_data
+from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.events import Observer
@@ -35,20 +29,6 @@ from fedvm.pipeline.flower_app import client_app
 from fedvm.pipeline.flower_project import write_app
 from fedvm.pipeline.results import RoundRow
 from fedvm.store import ContentStore
-
-
-def honest(digits: Path, out: Path, engine: str, *members: str) -> RunConfig:
-    """The small run without its adversaries, whom only a simulation knows."""
-    settings = small_config(digits, out).model_dump(mode="json", exclude={"adversaries"})
-    settings["federation"]["engine"] = engine
-    settings["deployment"]["members"] = members
-    return RunConfig.model_validate(settings)
-
-
-def run_config_of(app: Path) -> dict[str, str]:
-    """What Flower gives every node of an app."""
-    project = tomllib.loads((app / "pyproject.toml").read_text())
-    return dict(project["tool"]["flwr"]["app"]["config"])
 
 
 def digest_of(config: RunConfig, observer: Observer | None = None) -> str:
@@ -60,30 +40,6 @@ def digest_of(config: RunConfig, observer: Observer | None = None) -> str:
             config, prepare_data(config), chain, store, directory, observer or Observer()
         )
     return trained.model_root.hex()
-
-
-def deployed_clients(path: Path, digits: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Four clients with a key and a file of images each: their addresses, and their node configs."""
-    dealt = prepare_data(honest(digits, path, "inprocess"))
-    members, configs = [], []
-    for index in range(4):
-        key, images = path / f"{index}.key", path / f"{index}.npz"
-        members.append(create_key_file(key).address)
-        save_client_data(images, federating.client_data(dealt, index))
-        configs.append({"fedvm-key-file": str(key), DATA: str(images)})
-    return members, configs
-
-
-def carry_to(path: Path, monkeypatch: pytest.MonkeyPatch, configs: Sequence[UserConfig]) -> None:
-    """Runs of Flower's engines go to these nodes, in this process."""
-
-    @contextmanager
-    def deployed(config: RunConfig, data: PreparedData, *_: object) -> Iterator[InProcessGrid]:
-        app = write_app(path / "app", config, data, "/no/socket")
-        with InProcessGrid(make_nodes(client_app, configs), seed=99, run_config=run_config_of(app)) as grid:
-            yield grid
-
-    monkeypatch.setattr(federating, "flower_grid", deployed)
 
 
 def test_clients_with_keys_and_images_of_their_own_come_to_the_digest_of_the_run(

@@ -17,7 +17,8 @@ def print_summary(report: RunReport, directory: Path) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(no_wrap=False, overflow="fold")
-    table.add_row("accuracy, floating point", f"{evaluation.float_accuracy:.1%}")
+    trained = "integers (PyTorch)" if model.quantization_aware else "floating point"
+    table.add_row(f"accuracy, {trained}", f"{evaluation.float_accuracy:.1%}")
     table.add_row("accuracy, integers (ONNX Runtime)", f"{evaluation.integer_accuracy:.1%}")
     table.add_row(
         "accuracy, on chain",

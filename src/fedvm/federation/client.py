@@ -25,7 +25,7 @@ from fedvm.federation.reproducible import derive_seed, reproducible
 from fedvm.federation.schema import TrainingSettings
 from fedvm.learning.data import Normalisation, Split
 from fedvm.learning.device import deterministic
-from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.models import ModelSpec, load_model
 from fedvm.learning.training import Evaluation, TrainResult, evaluate, train
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
@@ -159,6 +159,4 @@ def _proximal_mu(message: Message) -> float:
 
 
 def _load(spec: ModelSpec, message: Message) -> nn.Module:
-    network = build_model(spec, seed=0)
-    network.load_state_dict(message.content.array_records[ARRAYS].to_torch_state_dict())
-    return network
+    return load_model(spec, message.content.array_records[ARRAYS].to_torch_state_dict())

@@ -10,6 +10,7 @@ from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from flwr.serverapp import Grid, ServerApp
+from torch import nn
 
 from fedvm.federation.adversaries import ADVERSARIES
 from fedvm.federation.client import LEARNING_RATE, ClientData, DataLoader, image_client_app
@@ -28,7 +29,7 @@ from fedvm.federation.reproducible import derive_seed
 from fedvm.federation.rounds import EvaluateFn, FederationResult, run_rounds
 from fedvm.federation.schema import FederationSettings
 from fedvm.federation.strategy import Accountable
-from fedvm.learning.data import Normalisation
+from fedvm.learning.data import Images, Normalisation
 from fedvm.learning.models import ModelSpec, build_model
 
 _SHARE_OF_DEADLINE = 0.9
@@ -44,9 +45,14 @@ class Watch:
     on_round: Callable[[RoundRecord], None] | None = None
 
 
-def initial_arrays(model: ModelSpec, seed: int) -> ArrayRecord:
-    """The fresh model of a run, which the federation contract is created with (see `publish_model`)."""
-    return ArrayRecord(build_model(model, seed=derive_seed(seed, "model")).state_dict())
+def initial_model(model: ModelSpec, seed: int, images: Images | None = None) -> nn.Module:
+    """The fresh network of a run. images: see `build_model`."""
+    return build_model(model, seed=derive_seed(seed, "model"), images=images)
+
+
+def initial_arrays(model: ModelSpec, seed: int, images: Images | None = None) -> ArrayRecord:
+    """Its state, which the federation contract is created with (see `publish_model`)."""
+    return ArrayRecord(initial_model(model, seed, images).state_dict())
 
 
 def image_nodes(

@@ -15,7 +15,8 @@ from torch import nn
 from fedvm.learning.data import Normalisation
 from fedvm.learning.errors import CheckpointError, LearningError
 from fedvm.learning.files import write_atomically
-from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.models import ModelSpec, load_model
+from fedvm.learning.quantization import QuantizationSettings
 
 _FORMAT = "fedvm-model/1"
 
@@ -46,7 +47,13 @@ def save_checkpoint(
         raise CheckpointError(f"the model has {spec.classes} classes but {len(class_names)} names were given")
     content: dict[str, Any] = {
         "format": _FORMAT,
-        "spec": {"name": spec.name, "shape": list(spec.shape), "classes": spec.classes},
+        "spec": {
+            "name": spec.name,
+            "shape": list(spec.shape),
+            "classes": spec.classes,
+            "normalisation": asdict(spec.normalisation),
+            "quantization": None if spec.quantization is None else asdict(spec.quantization),
+        },
         "class_names": list(class_names),
         "normalisation": asdict(normalisation or Normalisation()),
         "state_dict": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
@@ -77,10 +84,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         stored = content["spec"]
         channels, height, width = stored["shape"]
-        spec = ModelSpec(stored["name"], (channels, height, width), stored["classes"])
-        model = build_model(spec, seed=0)
-        model.load_state_dict(content["state_dict"])
         normalisation = Normalisation(**content["normalisation"])
+        wanted = stored.get("quantization")
+        spec = ModelSpec(
+            stored["name"],
+            (channels, height, width),
+            stored["classes"],
+            None if wanted is None else QuantizationSettings(**wanted),
+            Normalisation(**stored.get("normalisation", {})),
+        )
+        model = load_model(spec, content["state_dict"])
         names = tuple(content["class_names"])
     except (KeyError, TypeError, ValueError, RuntimeError, LearningError) as error:
         raise CheckpointError(f"{path} does not hold what its header says: {error}") from error

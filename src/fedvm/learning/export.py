@@ -16,6 +16,7 @@ from fedvm.learning.data import Shape
 from fedvm.learning.device import deterministic
 from fedvm.learning.errors import ExportError
 from fedvm.learning.files import write_atomically
+from fedvm.learning.quantization import DeployableNetwork, QuantizedNetwork
 
 OPSET = 17
 INPUT, OUTPUT = "input", "scores"
@@ -24,18 +25,33 @@ _CHECKED_IMAGES = 8
 
 
 def export_onnx(model: nn.Module, shape: Shape, path: Path) -> bytes:
-    """Write `model` with its present weights to `path` and prove that ONNX Runtime computes the same.
+    """Write `model` with its present weights to `path`, as `onnx_bytes` makes them.
+
+    Returns:
+        The bytes written.
+
+    Raises:
+        ExportError: as `onnx_bytes`, or `path` cannot be written.
+    """
+    content = onnx_bytes(model, shape)
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error}") from error
+    return content
+
+
+def onnx_bytes(model: nn.Module, shape: Shape) -> bytes:
+    """`model` with its present weights as an ONNX file of which ONNX Runtime is proved to compute the same.
 
     The graph takes `input` float32 [batch, C, H, W], normalised as in training, and gives `scores` float32
     [batch, classes]; opset 17, the batch size free. The same weights give the same bytes (with one version of
     PyTorch).
 
     Args:
-        model: on any device, in any mode; it is exported as it evaluates and left as it was.
+        model: on any device, in any mode; it is exported as it evaluates and left as it was. A quantized network
+            as `quantization.DeployableNetwork`.
         shape: (C, H, W).
-
-    Returns:
-        The bytes written.
 
     Raises:
         ExportError: the network cannot be exported, has weights that are not finite, or ONNX Runtime's scores
@@ -45,12 +61,10 @@ def export_onnx(model: nn.Module, shape: Shape, path: Path) -> bytes:
     for name, tensor in subject.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ExportError(f"weight '{name}' has values that are not finite; the model cannot be exported")
+    if isinstance(subject, QuantizedNetwork):
+        subject = DeployableNetwork(subject).eval()
     content = _trace(subject, shape)
     _verify(subject, shape, content)
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise ExportError(f"{path} cannot be written: {error}") from error
     return content
 
 
@@ -72,6 +86,7 @@ def _trace(model: nn.Module, shape: Shape) -> bytes:
                 # Otherwise batch normalisation is folded into its convolution, and the file would not hold the
                 # tensors that the federation agreed on; the model is in evaluation mode already.
                 training=torch.onnx.TrainingMode.PRESERVE,
+                do_constant_folding=False,  # likewise for weights that the file puts on a grid
             )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise ExportError(f"PyTorch cannot export this model to ONNX: {error}") from error

@@ -17,6 +17,7 @@ arXiv:2308.13504), here for rounding to nearest.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedvm.learning.data import Normalisation
+
+_HALVINGS = 30
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,15 @@ class QuantizedLayer(nn.Module):
 
     shift: Tensor
     kept: Tensor
-    input_step: Tensor
+    input_step_bits: Tensor
 
     def __init__(
         self, module: nn.Conv2d | nn.Linear, *, input_step: Tensor, input_offset: float, log2_step: Tensor,
         shift: Tensor, kept: Tensor, grid: LayerGrid, scores: bool,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.register_buffer("input_step", input_step)
+        # Constants of a federation, so not among the floating-point tensors that are averaged.
+        self.register_buffer("input_step_bits", input_step.detach().float().contiguous().view(torch.int32))
         self.input_offset = input_offset
         bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias
         self.weight = nn.Parameter(module.weight.detach().clone())
@@ -113,6 +117,60 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("shift", shift)
         self.register_buffer("kept", kept)
         self.grid, self.scores = grid, scores
+
+    @property
+    def input_step(self) -> Tensor:
+        """float32: real size of one step of the input."""
+        if torch.onnx.is_in_onnx_export():  # ONNX knows no view of other bits: in a file it is a constant
+            return torch.from_numpy(self.input_step_bits.numpy().view("float32").copy())
+        return self.input_step_bits.view(torch.float32)
+
+    def deployed(self, shrink: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Weight [O, ...] and bias [O] to deploy: whole numbers in float64 of sums within the lane; no gradients.
+
+        A function of weight, bias and step that is simple enough for an ONNX file to hold. It differs from `integers`
+        by one in a few weights: ties, the last bits of floats, and rows whose sum is too wide, which here are
+        multiplied by `shrink` [O] (None: by what `shrink()` says).
+        """
+        with torch.no_grad():
+            target, unit = self._target()
+            factor = self.shrink() if shrink is None else shrink
+            weight = torch.floor(target * factor.view(-1, *[1] * (target.ndim - 1)) + 0.5)
+            low, high = self._bias_range(weight.flatten(1))
+            bias = self.bias.double() * unit
+            if self.input_offset:
+                bias = bias + weight.flatten(1).sum(1) * self.input_offset
+            return weight, torch.minimum(torch.maximum(torch.floor(bias + 0.5), low), high)
+
+    def shrink(self) -> Tensor:
+        """The largest factor [O] in 0..1, float64, with which the rounded weights of each output fit its lane."""
+        with torch.no_grad():
+            target, bound = self._target()[0].flatten(1), self.l1_bound().double()
+
+            def fits(factor: Tensor) -> Tensor:
+                return torch.floor(target * factor[:, None] + 0.5).abs().sum(1) <= bound
+
+            whole, low = torch.ones_like(bound), torch.zeros_like(bound)
+            if bool(fits(whole).all()):
+                return whole
+            high = whole
+            for _ in range(_HALVINGS):
+                middle = (low + high) / 2
+                low, high = (
+                    torch.where(fits(middle), middle, low),
+                    torch.where(fits(middle), high, middle),
+                )
+            return torch.where(fits(whole), whole, low)
+
+    def _target(self) -> tuple[Tensor, Tensor]:
+        """float64: weights [O, ...] in units of their grid, not yet rounded, and that unit's inverse [O]."""
+        unit = torch.pow(2.0, self.shift.double() - self.log2_step.double())  # ONNX has no exp2
+        limit = float(self.grid.weight_limit)
+        weight = self.weight.double() * self.input_step.double()
+        if not bool(self.kept.all()):
+            weight = torch.where(self.kept, weight, 0.0)
+        target = weight * unit.view(-1, *[1] * (weight.ndim - 1))
+        return target.clamp(-limit, limit), unit
 
     def integers(self) -> tuple[Tensor, Tensor]:
         """Weight [O, ...] and bias [O], whole numbers in float32, of sums within the lane; differentiable."""
@@ -131,6 +189,17 @@ class QuantizedLayer(nn.Module):
         bias = straight_through(wanted, torch.round(wanted.detach()).clamp(low, high))
         return weight.view_as(self.weight), bias
 
+    def _whole(self) -> tuple[Tensor, Tensor]:
+        """The integers as float32: to train on, or those that are deployed."""
+        if self.training:
+            return self.integers()
+        weight, bias = self.deployed()
+        return weight.float(), bias.float()
+
+    @abstractmethod
+    def apply_to(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The layer's sums [N, O, ...] with other weights of the same shapes."""
+
     def l1_bound(self) -> Tensor:
         """Largest Σ|weight| [O] for which the sums, raised by a multiple of 2^shift to be positive, fit."""
         room = 2.0**self.grid.lane_bits - torch.exp2(self.shift.float())
@@ -140,7 +209,7 @@ class QuantizedLayer(nn.Module):
         """Biases [O] that keep the interval of the sums in the lane, for whole weights [O, K]."""
         up = weight.clamp_min(0).sum(1) * self.grid.input_high
         down = -weight.clamp_max(0).sum(1) * self.grid.input_high
-        unit = torch.exp2(self.shift.float())
+        unit = torch.pow(2.0, self.shift.float())
         room = 2.0**self.grid.lane_bits - unit
         if self.scores:
             return down - room, room - up
@@ -165,8 +234,11 @@ class QuantizedLinear(QuantizedLayer):
 
     def forward(self, steps: Tensor) -> Tensor:
         """Sums in output steps, not yet rounded."""
-        weight, bias = self.integers()
-        return self._steps(functional.linear(steps, weight, bias))
+        return self._steps(self.apply_to(steps, *self._whole()))
+
+    def apply_to(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The layer's sums with weight [O, K] and bias [O]."""
+        return functional.linear(values, weight, bias)
 
 
 class QuantizedConv2d(QuantizedLayer):
@@ -186,10 +258,11 @@ class QuantizedConv2d(QuantizedLayer):
 
     def forward(self, steps: Tensor) -> Tensor:
         """Sums in output steps, not yet rounded."""
-        weight, bias = self.integers()
-        return self._steps(
-            functional.conv2d(steps, weight, bias, self.stride, self.padding, groups=self.groups)
-        )
+        return self._steps(self.apply_to(steps, *self._whole()))
+
+    def apply_to(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The layer's sums with weight [O, I / groups, h, w] and bias [O]."""
+        return functional.conv2d(values, weight, bias, self.stride, self.padding, groups=self.groups)
 
 
 def straight_through(smooth: Tensor, exact: Tensor) -> Tensor:

@@ -6,20 +6,28 @@ import inspect
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedvm.learning.data import ImageData, Shape
+from fedvm.learning.data import ImageData, Images, Normalisation, Shape
 from fedvm.learning.errors import ModelSpecError, unknown_name
+from fedvm.learning.fake_quant import QuantizedLayer
+from fedvm.learning.quantization import QuantizationSettings, QuantizedNetwork, quantize_aware, settle
 from fedvm.learning.residual import resnet8
+
+_NOISE = 4
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """All that is needed to build a network again: its name, the image shape (C, H, W), the class count.
+
+    quantization: the integers it trains and computes on, None for ordinary floating point; normalisation: of the
+    pixels that it then takes apart.
 
     Raises:
         ModelSpecError: unknown name, or sizes that cannot be.
@@ -28,6 +36,8 @@ class ModelSpec:
     name: str
     shape: Shape
     classes: int
+    quantization: QuantizationSettings | None = None
+    normalisation: Normalisation = field(default_factory=Normalisation)
 
     def __post_init__(self) -> None:
         if self.name not in ARCHITECTURES:
@@ -38,9 +48,11 @@ class ModelSpec:
             raise ModelSpecError(f"a classifier needs at least 2 classes, got {self.classes}")
 
     @classmethod
-    def for_data(cls, name: str, data: ImageData) -> ModelSpec:
+    def for_data(
+        cls, name: str, data: ImageData, quantization: QuantizationSettings | None = None
+    ) -> ModelSpec:
         """The spec of network `name` for the images and classes of `data`."""
-        return cls(name, data.shape, data.classes)
+        return cls(name, data.shape, data.classes, quantization, data.normalisation)
 
 
 @dataclass(frozen=True)
@@ -109,8 +121,11 @@ ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyTyp
 )
 
 
-def build_model(spec: ModelSpec, *, seed: int) -> nn.Module:
-    """Build and initialise a network on the CPU; the same spec and seed give the same weights to the bit.
+def build_model(spec: ModelSpec, *, seed: int, images: Images | None = None) -> nn.Module:
+    """Build and initialise a network on the CPU; the same spec, seed and images give the same weights to the bit.
+
+    images: uint8 [N, C, H, W] on which a quantized network measures its first steps; noise unless given, which will
+    do for a network whose state is loaded afterwards.
 
     The network takes normalised float32 [N, C, H, W] and gives logits float32 [N, classes]. Weights are drawn
     for ReLU networks and biases start at zero (K. He et al., arXiv:1502.01852). The process's random state is
@@ -118,11 +133,29 @@ def build_model(spec: ModelSpec, *, seed: int) -> nn.Module:
 
     Raises:
         ModelSpecError: the network cannot be sized for this shape.
+        QuantizationError: it cannot be quantized so.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ARCHITECTURES[spec.name](spec.shape, spec.classes)
         _initialise(model)
+    if spec.quantization is None:
+        return model
+    if images is None:
+        images = np.random.default_rng(0).integers(0, 256, (_NOISE, *spec.shape), dtype=np.uint8)
+    return quantize_aware(model, spec.quantization, images, normalisation=spec.normalisation)
+
+
+def load_model(spec: ModelSpec, state: Mapping[str, Tensor]) -> nn.Module:
+    """The network with the tensors of `state`, on the CPU.
+
+    A quantized one follows from the floating-point tensors alone (`quantization.settle`).
+    Raises as `build_model`, and RuntimeError for a state that does not fit.
+    """
+    model = build_model(spec, seed=0)
+    model.load_state_dict(state)
+    if isinstance(model, QuantizedNetwork):
+        settle(model)
     return model
 
 
@@ -153,11 +186,10 @@ def model_size(model: nn.Module, shape: Shape) -> ModelSize:
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs
-        if isinstance(module, nn.Conv2d):
-            taps = module.in_channels // module.groups * math.prod(module.kernel_size)
-            macs += output[0].numel() * taps
-        elif isinstance(module, nn.Linear):
-            macs += output[0].numel() * module.in_features
+        if isinstance(
+            module, nn.Conv2d | nn.Linear | QuantizedLayer
+        ):  # an output sums over one row of weights
+            macs += output[0].numel() * module.weight[0].numel()
 
     hooks = [module.register_forward_hook(count) for module in model.modules()]
     training = model.training

@@ -138,6 +138,57 @@ def quantize_aware(
     return QuantizedNetwork(stages, settings)
 
 
+def settle(model: QuantizedNetwork) -> None:
+    """Choose the shifts anew for the weights and steps that the network has now, in place.
+
+    So that a network is what its floating-point tensors say. A weight that outgrows its bits or its lane costs
+    resolution, one that shrinks gains some; what the network computes stays but for rounding.
+    """
+    with torch.no_grad():
+        for layer in (module for module in model if isinstance(module, QuantizedLayer)):
+            if layer.scores:
+                continue
+            weight = torch.where(layer.kept, layer.weight * layer.input_step, 0.0).double()
+            step = torch.exp2(layer.log2_step.double())
+            common = isinstance(layer, QuantizedLinear)
+            layer.shift.copy_(_steps_and_shifts(weight, step, layer.grid, common)[1])
+
+
+class DeployableNetwork(nn.Module):
+    """What a `QuantizedNetwork` deploys as, for `export.export_onnx`: the ordinary network that `plain` makes, but with
+    the parameters as they were trained, from which the file itself computes the weights on their grid.
+
+    So whoever has the file can compare its parameters, which keep their names, with those that a federation agreed on.
+    """
+
+    def __init__(self, model: QuantizedNetwork) -> None:
+        super().__init__()
+        truncated = cast(TruncatedInput, model[0])
+        self._entry = _Entry.of_bytes(truncated.bits, truncated.normalisation)
+        for name, module in list(model.named_children())[1:]:
+            self.add_module(name, module)
+        self._shrink = {
+            name: module.shrink()
+            for name, module in self.named_children()
+            if isinstance(module, QuantizedLayer)
+        }
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised float32 [N, C, H, W] to logits float32 [N, classes]; activations in steps, not rounded."""
+        values: Tensor = pixels
+        entry: _Entry | None = self._entry
+        for name, module in self.named_children():
+            if isinstance(module, QuantizedLayer):
+                weight, bias = _real(module, self._shrink[name], entry)
+                values = module.apply_to(values, weight.float(), bias.float())
+                entry = None
+            elif isinstance(module, QuantizedReLU):
+                values = values.clamp(0.0, float(module.high))
+            else:
+                values = module(values)
+        return values
+
+
 def plain(model: QuantizedNetwork) -> nn.Sequential:
     """The ordinary float network with the weights of `model` on their grid.
 
@@ -277,15 +328,20 @@ def _kept(weight: Tensor, steps: Tensor, sparsity: float) -> Tensor:
     return kept.view(groups.shape) if weight.ndim == 2 else kept.view(*groups.shape, 1)
 
 
-def _folded(layer: QuantizedLayer, entry: _Entry | None) -> nn.Module:
-    """An ordinary layer with the weights on their grid; `entry` if it reads pixels and not steps."""
-    weight, bias = (part.double().cpu() for part in layer.integers())
-    unit = torch.exp2(layer.log2_step.double()) if layer.scores else torch.exp2(-layer.shift.double())
-    unit = unit.cpu().expand(len(bias))
+def _real(layer: QuantizedLayer, shrink: Tensor | None, entry: _Entry | None) -> tuple[Tensor, Tensor]:
+    """Weight and bias on their grid, float64, for inputs in steps, or in pixels of `entry`."""
+    weight, bias = layer.deployed(shrink)
+    unit = torch.pow(2.0, layer.log2_step.double() if layer.scores else -layer.shift.double())
     weight, bias = weight * unit.view(-1, *[1] * (weight.ndim - 1)), bias * unit
     if entry is not None:
         bias = bias - weight.flatten(1).sum(1) * entry.offset
         weight = weight / entry.scale.double()
+    return weight, bias
+
+
+def _folded(layer: QuantizedLayer, entry: _Entry | None) -> nn.Module:
+    """An ordinary layer with the weights on their grid; `entry` if it reads pixels and not steps."""
+    weight, bias = (part.cpu() for part in _real(layer, None, entry))
     made: nn.Conv2d | nn.Linear
     if isinstance(layer, QuantizedConv2d):
         outputs, inputs, *kernel = weight.shape

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
-from fedvm.federation.reproducible import derive_seed
+from fedvm.federation.server import initial_model
 from fedvm.federation.workers import Lost, WorkerPool, forking_supported
 from fedvm.learning.baseline import Course, run_baselines
 from fedvm.learning.device import resolve_device
 from fedvm.learning.errors import TrainingError
-from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.recipes import Recipe
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.directory import RunDirectory, write_atomically
 from fedvm.pipeline.events import Observer
+from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.results import AloneRow, BaselineFacts
 
 Item = TypeVar("Item")
@@ -47,9 +47,7 @@ def baseline(
     found = run_baselines(
         data.images,
         data.partitions,
-        build_model(
-            ModelSpec.for_data(config.model.name, data.images), seed=derive_seed(config.run.seed, "model")
-        ),
+        initial_model(model_spec(config, data.images), config.run.seed, data.calibration),
         course,
         clients=config.baseline.clients,
         seed=config.run.seed,

@@ -40,7 +40,7 @@ def check_predictions(
 ) -> Checked:
     """Ask the program's code, as it lies on the chain, about the first `wanted` held-out images (or all).
 
-    model: in floating point, for its accuracy on the same images; reference: bytes of `model.int.onnx`. The
+    model: as PyTorch has it, for its accuracy on the same images; reference: bytes of `model.int.onnx`. The
     first `SERVICE_CALLS` images also go the whole way, by `eth_call` to ModelService's predict and classify,
     and count as mismatches if they differ.
     """

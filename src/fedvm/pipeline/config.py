@@ -93,7 +93,8 @@ class TrainingTable(Table):
     A key that is not given is taken from the data set's measured recipe (`fedvm.learning.recipes`). `schedule`
     is how `lr` changes from round to round (`fedvm.learning.schedule`): after `warmup_rounds` rounds up to the full
     rate, `cosine` and `linear` fall towards the share `final_lr`, `step` multiplies by `step_factor` every
-    `step_rounds` rounds.
+    `step_rounds` rounds. quantization_aware: clients train on the integers that the network will be deployed with, of
+    the bits that `compiler` names (`fedvm.learning.quantization`).
     """
 
     epochs: int = Field(default=1, ge=1)
@@ -109,6 +110,7 @@ class TrainingTable(Table):
     final_lr: float = Field(default=0.0, ge=0, le=1)
     step_rounds: int = Field(default=10, ge=1)
     step_factor: float = Field(default=0.1, gt=0, le=1)
+    quantization_aware: bool = False
     device: str = "auto"
     workers: int = Field(default=2, ge=1, le=64)  # processes training clients at once; never changes results
 
@@ -119,7 +121,7 @@ class TrainingTable(Table):
 
     def arguments(self) -> dict[str, Any]:
         """The keys that are `fedvm.learning.training.train`'s own arguments, for every round the same."""
-        return self.model_dump(exclude={"workers", "device", *_SCHEDULE_KEYS})
+        return self.model_dump(exclude={"workers", "device", "quantization_aware", *_SCHEDULE_KEYS})
 
 
 class FederationTable(Table):

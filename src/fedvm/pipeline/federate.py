@@ -29,7 +29,7 @@ from fedvm.federation.server import Watch, image_nodes, initial_arrays, run_fede
 from fedvm.federation.stopping import Stopping
 from fedvm.federation.workers import forking_supported
 from fedvm.learning.device import resolve_device
-from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.models import ModelSpec, load_model
 from fedvm.learning.training import evaluate
 from fedvm.pipeline.aggregation import aggregation_rule, strategy_settings
 from fedvm.pipeline.config import RunConfig
@@ -38,6 +38,7 @@ from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
+from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
 from fedvm.store import Cid, ContentStore
@@ -77,9 +78,9 @@ def federate(
 
     Raises ConfigError when every round failed, and what `fedvm.federation` raises.
     """
-    spec = ModelSpec.for_data(config.model.name, data.images)
+    spec = model_spec(config, data.images)
     settings = federation_settings(config)
-    initial = initial_arrays(spec, config.run.seed)
+    initial = initial_arrays(spec, config.run.seed, data.calibration)
     clients = {address: index for index, address in enumerate(_members(config, chain))}
     contract = _contract(config, data, chain, store, initial, list(clients))
     _put_at_stake(contract, chain, config)
@@ -310,9 +311,7 @@ def _members(config: RunConfig, chain: EmbeddedChain) -> list[str]:
 
 
 def _network(spec: ModelSpec, arrays: ArrayRecord) -> torch.nn.Module:
-    network = build_model(spec, seed=0)
-    network.load_state_dict(arrays.to_torch_state_dict())
-    return network.eval()
+    return load_model(spec, arrays.to_torch_state_dict()).eval()
 
 
 def _test(

@@ -25,6 +25,7 @@ from fedvm.federation.relay import carry
 from fedvm.federation.server import image_app
 from fedvm.learning.data import Normalisation
 from fedvm.learning.models import ModelSpec
+from fedvm.learning.quantization import QuantizationSettings
 from fedvm.pipeline.client_data import load_client_data
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import prepare_data
@@ -71,13 +72,18 @@ def _answer(message: Message, context: Context) -> Message:
 
 def _app(config: RunConfig, model: str, partition: int, images: Callable[[int], ClientData]) -> ClientApp:
     facts = json.loads(model)
+    normalisation = Normalisation(facts["scale"], facts["offset"])
+    wanted = facts["quantization"]
+    quantization = None if wanted is None else QuantizationSettings(**wanted)
     return image_app(
         federation_settings(config),
         partition,
-        model=ModelSpec(config.model.name, tuple(facts["shape"]), facts["classes"]),
+        model=ModelSpec(
+            config.model.name, tuple(facts["shape"]), facts["classes"], quantization, normalisation
+        ),
         data=images,
         seed=config.run.seed,
-        normalisation=Normalisation(facts["scale"], facts["offset"]),
+        normalisation=normalisation,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import tomli_w
@@ -11,6 +12,7 @@ import fedvm
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import dump_config
 from fedvm.pipeline.data import PreparedData
+from fedvm.pipeline.network import model_spec
 
 CONFIG, MODEL, SOCKET = "fedvm-config", "fedvm-model", "fedvm-socket"
 """Keys of the app's run config: the run's TOML text; the model's sizes as JSON; where `fedvm run` listens."""
@@ -35,11 +37,13 @@ def write_app(directory: Path, config: RunConfig, data: PreparedData, socket: st
     package = directory / "fedvm_run"
     package.mkdir(parents=True, exist_ok=True)
     normalisation = data.images.normalisation
+    quantization = model_spec(config, data.images).quantization
     model = {
         "shape": list(data.images.shape),
         "classes": data.images.classes,
         "scale": normalisation.scale,
         "offset": normalisation.offset,
+        "quantization": None if quantization is None else asdict(quantization),
     }
     project = {
         "project": {

@@ -223,7 +223,10 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The served version and where it comes from. Digests and hashes are hexadecimal with 0x."""
+    """The served version and where it comes from. Digests and hashes are hexadecimal with 0x.
+
+    quantization_aware: the clients trained the integers that are served.
+    """
 
     name: str
     parameters: int
@@ -235,6 +238,7 @@ class ModelFacts:
     integer_onnx_sha256: str
     parts: tuple[ProgramPart, ...]
     layers: tuple[LayerFacts, ...]
+    quantization_aware: bool = False
 
 
 @dataclass(frozen=True)

@@ -275,6 +275,7 @@ def _model_facts(
             LayerFacts(row["name"], row["op"], row["macs"], row["gas"])
             for row in built.compiled.manifest["layers"]
         ),
+        quantization_aware=config.training.quantization_aware,
     )
 
 
