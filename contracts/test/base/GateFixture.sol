@@ -35,7 +35,7 @@ abstract contract GateFixture is ServiceFixture {
     uint32[] internal pool;
 
     function setUp() public virtual override {
-        for (uint256 i = 0; i < SAMPLES; ++i) {
+        for (uint256 i = 0; i < sampleCount(); ++i) {
             samples.push(sampleOf(i));
         }
         levels = SampleForest.build(samples);
@@ -56,15 +56,15 @@ abstract contract GateFixture is ServiceFixture {
         gate = PromotionGate(address(service.gate()));
         vm.warp(time);
         delete pool;
-        for (uint256 i = 0; i < SAMPLES; ++i) {
+        for (uint256 i = 0; i < sampleCount(); ++i) {
             pool.push(uint32(i));
         }
     }
 
     function defaultGate() internal view virtual returns (GateTerms memory) {
         return GateTerms({
-            samplesRoot: SampleForest.rootOf(levels, SAMPLES),
-            samples: uint32(SAMPLES),
+            samplesRoot: SampleForest.rootOf(levels, sampleCount()),
+            samples: uint32(sampleCount()),
             classes: 2,
             test: AccuracyTest(600_000, 900_000, 50_000, 50_000),
             maxSamples: 20,
@@ -74,6 +74,10 @@ abstract contract GateFixture is ServiceFixture {
             trialSeconds: 3600,
             bond: GATE_BOND
         });
+    }
+
+    function sampleCount() internal pure virtual returns (uint256) {
+        return SAMPLES;
     }
 
     /// @dev Two of three have label 1.

@@ -3,12 +3,7 @@ pragma solidity 0.8.37;
 
 import {TestBase} from "../base/TestBase.sol";
 import {FederationHandler} from "./FederationHandler.sol";
-
-/// @dev Functions of a contract, as forge reads them.
-struct FuzzSelector {
-    address addr;
-    bytes4[] selectors;
-}
+import {FuzzSelector} from "./FuzzSelector.sol";
 
 /// @notice What holds after any sequence of true and false rounds, proofs, demands and payments.
 contract FederationInvariantTest is TestBase {
