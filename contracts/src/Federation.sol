@@ -341,7 +341,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         require(member >= tally.lastMember, RoundLib.MembersOutOfOrder(tally.lastMember, member));
 
         uint64 roundId = measure.expected.round;
-        Refusal reason = _refusalOfSigner(submission, tally.lastMember);
+        Refusal reason = _refusalOfSigner(submission, tally.lastMember, roundId);
         if (reason == Refusal.None) {
             reason = measure.rules.refusal(update, measure.expected, block.timestamp);
         }
@@ -388,8 +388,10 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         return last > 0 && roundId - last <= rest && _rounds[last].state != RoundState.Failed;
     }
 
-    /// @dev Whether the stated member may and did sign, and for the first time.
-    function _refusalOfSigner(Submission calldata submission, address lastMember)
+    /// @dev Whether the stated member may and did sign, itself or by its key, and for the first time. Of the loop over updates,
+    ///      those that members did not sign themselves ask the rule book, the factory's own code, which never reverts here.
+    // slither-disable-next-line calls-loop
+    function _refusalOfSigner(Submission calldata submission, address lastMember, uint64 roundId)
         private
         view
         returns (Refusal)
@@ -400,7 +402,9 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         // Why a recovery failed does not matter: it gives the zero address, which is never a member.
         // slither-disable-next-line unused-return
         (address signer,,) = ECDSA.tryRecoverCalldata(hashUpdate(submission.update), submission.signature);
-        return signer == member ? Refusal.None : Refusal.BadSignature;
+        if (signer == member) return Refusal.None;
+        bool appointed = signer != address(0) && IRuleBook(ruleBook).keyOf(member, roundId) == signer;
+        return appointed ? Refusal.None : Refusal.BadSignature;
     }
 
     function _loadTally(Round storage current) private view returns (Tally memory tally) {

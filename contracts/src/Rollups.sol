@@ -8,6 +8,7 @@ import {Court} from "./Court.sol";
 import {CommitmentProof, Fraud, UpdateNode} from "./interfaces/ICourt.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRollups, RollupNode} from "./interfaces/IRollups.sol";
+import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
 import {SumNode} from "./libraries/MerkleSumTree.sol";
@@ -183,7 +184,8 @@ contract Rollups is IRollups, Court, Initializable {
         require(
             submission.update.updateRoot == commitment.updateRoot
                 && submission.update.sumSquares == commitment.sumSquares && submission.update.round == roundId
-                && _wasMember(roundId, commitment.member) && _signerOf(submission) == commitment.member,
+                && _wasMember(roundId, commitment.member) && submission.member == commitment.member
+                && _isSigned(roundId, submission),
             NotPartOf("submission")
         );
         require(
@@ -233,7 +235,7 @@ contract Rollups is IRollups, Court, Initializable {
         if (record.reason == uint8(Refusal.NotMember) && !federation.isMember(record.member)) {
             return Refusal.NotMember;
         }
-        if (_signerOf(submission) != record.member) return Refusal.BadSignature;
+        if (!_isSigned(roundId, submission)) return Refusal.BadSignature;
         Expectation memory expected =
             Expectation(roundId, federation.rulesHash(), round.baseRoot, round.deadline);
         Refusal reason = rules.refusal(submission.update, expected, rollup.judgedAt);
@@ -257,10 +259,15 @@ contract Rollups is IRollups, Court, Initializable {
         return federation.isMember(account) || federation.leftIn(account) == roundId;
     }
 
-    function _signerOf(Submission calldata submission) private view returns (address signer) {
-        // Why a recovery failed does not matter: it gives the zero address, which is never a member.
+    /// @dev Whether the stated member signed, itself or by the key that it had appointed when the round was opened.
+    function _isSigned(uint64 roundId, Submission calldata submission) private view returns (bool) {
+        // Why a recovery failed does not matter: it gives the zero address, which is never a member or key.
         // slither-disable-next-line unused-return
-        (signer,,) = ECDSA.tryRecoverCalldata(federation.hashUpdate(submission.update), submission.signature);
+        (address signer,,) =
+            ECDSA.tryRecoverCalldata(federation.hashUpdate(submission.update), submission.signature);
+        if (signer == address(0)) return false;
+        return signer == submission.member
+            || IRuleBook(federation.ruleBook()).keyOf(submission.member, roundId) == signer;
     }
 
     function _isNode(uint8 kind, bytes calldata preimage) private pure returns (bool) {

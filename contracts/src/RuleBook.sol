@@ -4,15 +4,17 @@ pragma solidity 0.8.37;
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 
+import {SigningKeys} from "./SigningKeys.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
 
 /// @title RuleBook
-/// @notice Which rules a federation can have, and how they change; see `IRuleBook`.
+/// @notice What holds from one round to the next: which rules a federation can have and how they change, see `IRuleBook`;
+///         and which keys sign for its members, see `ISigningKeys`.
 /// @dev Deployed once and cloned by `FederationFactory`. Apart from the federation because of the size of its code.
-contract RuleBook is IRuleBook, Initializable {
+contract RuleBook is IRuleBook, SigningKeys, Initializable {
     using RulesLib for Rules;
     using SecurityLib for Security;
 
@@ -104,6 +106,10 @@ contract RuleBook is IRuleBook, Initializable {
     function check(Rules calldata rules, Security calldata security) external pure {
         rules.validate();
         security.validate();
+    }
+
+    function _nextRound() internal view override returns (uint64) {
+        return federation.currentRound() + 1;
     }
 
     function _forget() private {

@@ -5,6 +5,7 @@ import {Rollups} from "../src/Rollups.sol";
 import {Fraud, ICourt, UpdateNode} from "../src/interfaces/ICourt.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {RollupNode} from "../src/interfaces/IRollups.sol";
+import {IRuleBook} from "../src/interfaces/IRuleBook.sol";
 import {Commitment} from "../src/libraries/CommitmentTree.sol";
 import {SumNode} from "../src/libraries/MerkleSumTree.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
@@ -365,6 +366,27 @@ contract RollupsTest is RollupFixture {
         vm.prank(coordinator);
         federation.propose(roundId, defaultProposal());
         expectNoFraud(wrongRecord(2));
+    }
+
+    function test_aMemberAnswersForWhatItsAppointedKeySigned() public {
+        uint256 key = uint256(keccak256("appointed key"));
+        IRuleBook book = IRuleBook(federation.ruleBook());
+        vm.prank(members[2]);
+        book.appointKey(vm.addr(key));
+        signedTooMuch = 5;
+        begin();
+        received[2].signature = signature(key, received[2].update);
+        records[2].submission = hashOf(received[2]);
+        rollUp();
+        propose(roundId);
+        expectNoFraud(wrongRecord(2));
+        Submission memory another = received[2];
+        another.member = members[0];
+        expectRefused(badUpdate(1, another, tooMuch()), "submission");
+        bytes memory call = badUpdate(1, received[2], tooMuch());
+        commitTo(challenger, call);
+        show(call);
+        vm.assertEq(federation.stakeOf(members[2]), 0);
     }
 
     /// @dev A coordinator must not cost an honest member its stake by a commitment that this one never signed.

@@ -34,8 +34,8 @@ from fedvm.chain.federation_types import (
     UpdateRefused,
 )
 from fedvm.chain.rollups import rolled_events, stated_rollup
-from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced
-from fedvm.chain.verdict import Circumstances, signer_of, verdict
+from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, keys_in_round
+from fedvm.chain.verdict import Circumstances, signer_of, signs_for, verdict
 from fedvm.encoding import (
     CountedUpdate,
     Domain,
@@ -251,7 +251,8 @@ class FederationReplay:
         )
         update = event.update(self.rules, opened.base_root)
         signer = signer_of(update, self._domain, event.signature)
-        check("signature", signer == member, place, f"signed by {signer or 'no possible key'}")
+        signed = signs_for(signer, member, keys_in_round(self._contract, event.round))
+        check("signature", signed, place, f"signed by {signer or 'no possible key'}")
         check("order", member > opened.last_member, place, f"stands after {opened.last_member}")
         weight = self.rules.weight(event.examples)
         check(
@@ -310,6 +311,7 @@ class FederationReplay:
             *(self._domain, self.rules, opened.members, opened.number, opened.base_root, opened.deadline),
             last_member="",
             time=event.judged_at,
+            key_of=keys_in_round(self._contract, opened.number),
         )
         found = verdict(member, one.update, one.signature, around)
         believed = found is Refusal.NONE and one.reason == Refusal.STAKE_TOO_LOW
@@ -410,6 +412,7 @@ class FederationReplay:
                 last,
                 time,
                 self._rests(submission["member"].lower(), opened.number),
+                keys_in_round(self._contract, opened.number),
             )
             reasons.append(_judge(submission, around))
             last = submission["member"].lower() if reasons[-1] is Refusal.NONE else last

@@ -16,6 +16,7 @@ from fedvm.chain.federation_types import (
     UpdateAccepted,
     UpdateRefused,
 )
+from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sender import Receipt
 from fedvm.chain.verdict import Circumstances, verdict
 from fedvm.encoding import Domain, EncodingError, Received, Rollup, Rules, roll_up
@@ -85,6 +86,7 @@ def rollup_judge(
         deadline=round_.deadline,
         last_member="",
         time=judged_at,
+        key_of=keys_in_round(contract, number),
     )
     stakeless = {one for one in wanted if stake and contract.stake_of(one) < stake}
     return RollupJudge(around, frozenset(stakeless), frozenset(left), frozenset(changed))

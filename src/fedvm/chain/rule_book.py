@@ -1,8 +1,8 @@
-"""The RuleBook contract of a federation, typed: other rules, announced and then adopted."""
+"""The RuleBook contract of a federation, typed: rules to come, and the keys that sign for members."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from web3.contract import Contract
 from fedvm.chain.artifacts import RULE_BOOK, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.events import EventReader, Place, RawEvent
+from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import rules_of
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.encoding import Rules
@@ -36,11 +37,14 @@ class RulesCancelled:
     at: Place
 
 
+NO_KEY = "0x" + 40 * "0"
+
 RuleBookEvent = RulesAnnounced | RulesCancelled
 
 
 class RuleBookContract:
-    """The contract that changes one federation's rules (`FederationContract.rule_book`).
+    """The contract that changes one federation's rules and knows who signs for its members
+    (`FederationContract.rule_book`).
 
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
@@ -72,6 +76,18 @@ class RuleBookContract:
         """Hash of the rules that a round was opened under, 32 bytes."""
         return bytes(read(self.contract, "roundRulesHash", round_id))
 
+    def appoint_key(self, account: LocalAccount, key: str | None) -> Receipt:
+        """Have a key (hex address) sign the account's updates from the next round on, None for none but its own.
+
+        Reverts with ``KeyTaken`` if another account ever appointed it.
+        """
+        return self._send(account, "appointKey", Web3.to_checksum_address(key) if key else NO_KEY)
+
+    def key_of(self, member: str, round_id: int) -> str:
+        """Lower-case hex address of the key that a member (hex address) had appointed for a round, "" if none."""
+        key = str(read(self.contract, "keyOf", Web3.to_checksum_address(member), round_id))
+        return "" if key == NO_KEY else key.lower()
+
     def events(self, first: int = 0, last: int | None = None) -> Iterator[RuleBookEvent]:
         """Events in order, from block ``first`` to ``last`` (None: the head)."""
         for event in self._events.fetch(("RulesAnnounced", "RulesCancelled"), first, last):
@@ -79,6 +95,16 @@ class RuleBookContract:
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
         return self.sender.transact(account, self.contract, f"RuleBook.{function}", *arguments)
+
+
+def keys_in_round(contract: FederationContract, number: int) -> Callable[[str], str]:
+    """From a member (hex address) to the key that it had appointed for round `number`, as `RuleBookContract.key_of`."""
+
+    def key_of(member: str) -> str:  # asked of few members: the chain is read when one is
+        book = RuleBookContract(contract.w3, contract.rule_book(), sender=contract.sender)
+        return book.key_of(member, number)
+
+    return key_of
 
 
 def _typed(event: RawEvent) -> RuleBookEvent:

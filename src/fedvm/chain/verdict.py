@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedvm.chain.federation_types import Refusal
@@ -10,12 +11,18 @@ from fedvm.encoding import Domain, Rules, SignatureError, Update, recover_signer
 _PPM = 1_000_000
 
 
+def no_key(member: str) -> str:
+    """Of a round for which nobody appointed a key."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Circumstances:
     """What a verdict depends on beside the update: the round as it stood when the update was relayed.
 
     last_member: highest member accepted so far (lower-case hex), "" before the first; time: of the block,
-    Unix seconds; rests: whether the rules make the member sit this round out.
+    Unix seconds; rests: whether the rules make the member sit this round out; key_of: the key that a member had
+    appointed for the round, both in lower-case hex, "" if none.
     """
 
     domain: Domain
@@ -27,6 +34,7 @@ class Circumstances:
     last_member: str
     time: int
     rests: bool = False
+    key_of: Callable[[str], str] = no_key
 
 
 def verdict(member: str, update: Update, signature: bytes, around: Circumstances) -> Refusal:
@@ -35,7 +43,8 @@ def verdict(member: str, update: Update, signature: bytes, around: Circumstances
         return Refusal.NOT_MEMBER
     if member == around.last_member:
         return Refusal.DUPLICATE
-    if signer_of(update, around.domain, signature) != member:
+    signer = signer_of(update, around.domain, signature)
+    if not signs_for(signer, member, around.key_of):
         return Refusal.BAD_SIGNATURE
     return _by_rules(update, around)
 
@@ -46,6 +55,11 @@ def signer_of(update: Update, domain: Domain, signature: bytes) -> str:
         return recover_signer(update, domain, signature).lower()
     except SignatureError:
         return ""
+
+
+def signs_for(signer: str, member: str, key_of: Callable[[str], str]) -> bool:
+    """Whether what `signer` signed ("": nobody) counts as the member's: it is the member, or the key it appointed."""
+    return signer != "" and (signer == member or signer == key_of(member))
 
 
 def _by_rules(update: Update, around: Circumstances) -> Refusal:

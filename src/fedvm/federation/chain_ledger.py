@@ -25,6 +25,7 @@ from fedvm.chain.federation_types import (
     UpdateRefused,
 )
 from fedvm.chain.rollups import judged_rollup, rolled_events, rollup_judge, stated_rollup, submit_rollup
+from fedvm.chain.rule_book import keys_in_round
 from fedvm.encoding import EncodingError, Rules
 from fedvm.federation.commitment import SignedStatement
 from fedvm.federation.errors import LedgerMismatch, SettingsError
@@ -118,6 +119,10 @@ class ChainLedger:
     def members(self) -> tuple[str, ...]:
         """Checksummed addresses, ascending."""
         return tuple(self._contract.members())
+
+    def key_of(self, member: str) -> str:
+        """Lower-case hex address of the key that a member appointed for the round to come, "" if none."""
+        return keys_in_round(self._contract, self.current_round() + 1)(member)
 
     def current_round(self) -> int:
         """Number of the latest round, 0 before the first."""

@@ -128,12 +128,19 @@ def clip_and_quantize(difference: NDArray[np.float64], rules: Rules) -> IntVecto
     return quantize_update(difference, norm_bound(rules), rules.fraction_bits)
 
 
-def commit(vector: IntVector, terms: RoundTerms, attestation: Attestation, private_key: str) -> SignedUpdate:
-    """Commit to an update in its place and sign it with the member's key (hex).
+def commit(
+    vector: IntVector,
+    terms: RoundTerms,
+    attestation: Attestation,
+    private_key: str,
+    member: str | None = None,
+) -> SignedUpdate:
+    """Commit to an update in its place and sign it with a key (hex): the member's own unless `member` names the one
+    (checksummed) that appointed it.
 
     Raises EncodingError if a stated value does not fit its field (a negative count of examples, say).
     """
-    member = str(Account.from_key(private_key).address)
+    member = member or str(Account.from_key(private_key).address)
     own = fingerprint(vector, _context(terms.chain_id, terms.federation, terms.round, member, vector))
     update = Update(
         round=terms.round,

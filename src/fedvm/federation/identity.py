@@ -6,11 +6,14 @@ mods only around functions the app has registered. `fedvm_mod` answers before th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from eth_account import Account
+from eth_utils.address import is_address, to_checksum_address
 from flwr.app import ConfigRecord, RecordDict
 
+from fedvm.chain.verdict import no_key, signs_for
 from fedvm.encoding import Domain, SignatureError
 from fedvm.encoding.node_proof import recover_node_signer, sign_node
 from fedvm.federation.errors import CommitmentError, TermsError
@@ -50,17 +53,21 @@ class Question:
         return cls(chain_id, str(record.get("federation", "")), nonce)
 
 
-def answer(question: Question, node_id: int, private_key: str) -> RecordDict:
-    """What a client replies: its address, and its signature over federation, node and nonce."""
-    address = str(Account.from_key(private_key).address)
+def answer(question: Question, node_id: int, private_key: str, member: str | None = None) -> RecordDict:
+    """What a client replies: the member that it signs for (hex address; that of the key unless given), and its
+    signature over federation, node and nonce."""
+    member = member or str(Account.from_key(private_key).address)
     signature = sign_node(node_id, question.nonce, question.domain, private_key)
-    return RecordDict({ANSWER: ConfigRecord({"member": address, "signature": signature})})
+    return RecordDict({ANSWER: ConfigRecord({"member": member, "signature": signature})})
 
 
-def read_answer(question: Question, node_id: int, content: RecordDict) -> str:
-    """The address (checksummed) that a node has proved to hold the key of.
+def read_answer(
+    question: Question, node_id: int, content: RecordDict, key_of: Callable[[str], str] = no_key
+) -> str:
+    """The address (checksummed) of the member whose key a node has proved to hold.
 
-    Raises CommitmentError if the reply proves nothing.
+    key_of: from a member to the key that it appointed, both lower-case hex, "" if none. Raises CommitmentError if the
+    reply proves nothing.
     """
     record = content.config_records.get(ANSWER)
     if record is None:
@@ -73,6 +80,8 @@ def read_answer(question: Question, node_id: int, content: RecordDict) -> str:
     except SignatureError as error:
         raise CommitmentError(f"its signature is malformed: {error}") from error
     stated = str(record.get("member"))
-    if signer.lower() != stated.lower():
-        raise CommitmentError(f"it says it is {stated} but another key signed")
-    return signer
+    if not is_address(stated) or not signs_for(signer.lower(), stated.lower(), key_of):
+        raise CommitmentError(
+            f"it says it is {stated} but another key signed ({signer}), which this member has not appointed"
+        )
+    return str(to_checksum_address(stated))

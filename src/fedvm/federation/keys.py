@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eth_account import Account
+from eth_utils.address import is_address, to_checksum_address
 from flwr.app import Context
 
 from fedvm.federation.errors import TermsError
@@ -13,6 +14,7 @@ from fedvm.federation.errors import TermsError
 PREFIX = "fedvm-"
 KEY = "fedvm-key"
 KEY_FILE = "fedvm-key-file"
+MEMBER = "fedvm-member"
 DATA = "fedvm-data"
 """The file with this client's own images (`fedvm.pipeline.client_data`)."""
 FEDERATION = "fedvm-federation"
@@ -20,7 +22,9 @@ RULES = "fedvm-rules"
 MAX_EPSILON = "fedvm-max-epsilon"
 MIN_EXAMPLES = "fedvm-min-examples"
 MIN_CLIENTS = "fedvm-min-clients"
-NODE_KEYS = frozenset({KEY, KEY_FILE, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS})
+NODE_KEYS = frozenset(
+    {KEY, KEY_FILE, MEMBER, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS}
+)
 """All keys of FedVM's in a node config."""
 DIRECTORY = "fedvm-directory"
 """Key in an app's run config: the directory of a federation on this machine (`fedvm.federation.directory`)."""
@@ -55,6 +59,17 @@ def key_from_node_config(context: Context) -> str:
     except Exception:  # eth-keys raises several types, some of which print the key
         raise TermsError(f"{KEY if key is not None else KEY_FILE} does not hold 32 bytes in hex") from None
     return text
+
+
+def member_from_node_config(context: Context, private_key: str) -> str:
+    """Checksummed address of the member that a client signs for: `fedvm-member`, which must have appointed the key, or
+    else the key's own. Raises TermsError if that is no address."""
+    member = context.node_config.get(MEMBER)
+    if member is None:
+        return str(Account.from_key(private_key).address)
+    if not is_address(str(member)):
+        raise TermsError(f"{MEMBER} is {member}, not the address of a member")
+    return str(to_checksum_address(str(member)))
 
 
 def _simulated_key_file(context: Context) -> str | None:

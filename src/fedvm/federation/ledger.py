@@ -131,6 +131,10 @@ class Ledger(Protocol):
         """Checksummed addresses, ascending."""
         ...
 
+    def key_of(self, member: str) -> str:
+        """Lower-case hex address of the key that a member appointed for the round to come, "" if none."""
+        ...
+
     def current_round(self) -> int:
         """Number of the latest round, 0 before the first."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -14,10 +15,18 @@ from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, cl
 from fedvm.federation.consent import Consent
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.identity import QUESTION, Question, answer
-from fedvm.federation.keys import KeyProvider, key_from_node_config
+from fedvm.federation.keys import KeyProvider, key_from_node_config, member_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
+
+
+@dataclass(frozen=True)
+class _Signer:
+    """A key (hex), and the member that it signs for (checksummed)."""
+
+    private_key: str
+    member: str
 
 
 def accountable_mod(
@@ -48,7 +57,9 @@ def accountable_mod(
         _check_terms(terms, vector, context)
         reply = call_next(message, context)
         if not reply.has_error():
-            _commit_reply(reply.content, briefing, terms, vector, key(context), metric_names, quantizer)
+            private_key = key(context)
+            signer = _Signer(private_key, member_from_node_config(context, private_key))
+            _commit_reply(reply.content, briefing, terms, vector, signer, metric_names, quantizer)
         return reply
 
     return mod
@@ -62,7 +73,9 @@ def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) 
 def _say_who(message: Message, context: Context, key: KeyProvider) -> Message:
     question = Question.from_record(message.content.config_records[QUESTION])
     Consent.from_node_config(context.node_config).check_federation(question.federation)
-    return Message(answer(question, context.node_id, key(context)), reply_to=message)
+    private_key = key(context)
+    member = member_from_node_config(context, private_key)
+    return Message(answer(question, context.node_id, private_key, member), reply_to=message)
 
 
 def _receive(message: Message) -> tuple[Briefing, IntVector]:
@@ -101,14 +114,16 @@ def _commit_reply(
     briefing: Briefing,
     terms: RoundTerms,
     base: IntVector,
-    private_key: str,
+    signer: _Signer,
     names: MetricNames,
     quantizer: Quantizer,
 ) -> None:
     arrays_key, arrays = _only_arrays(content)
     trained = briefing.spec.flatten(named_arrays(arrays))
     update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
-    signed: SignedUpdate = commit(update, terms, _attestation(content, names), private_key)
+    signed: SignedUpdate = commit(
+        update, terms, _attestation(content, names), signer.private_key, signer.member
+    )
     write_reply(content, signed, arrays_key=arrays_key)
 
 

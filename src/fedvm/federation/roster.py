@@ -81,7 +81,7 @@ class Roster:
                 self._leave_out(node_id, f"it failed when asked: {reply.error.reason}")
                 continue
             try:
-                self._proved[node_id] = read_answer(question, node_id, reply.content)
+                self._proved[node_id] = read_answer(question, node_id, reply.content, self._ledger.key_of)
             except CommitmentError as error:
                 self._leave_out(node_id, str(error))
                 continue
