@@ -18,9 +18,11 @@ from web3.exceptions import ContractCustomError, ContractLogicError, Web3RPCErro
 
 from fedvm.chain.accounts import derive_account
 from fedvm.chain.embedded import EmbeddedChain, open_chain
-from fedvm.chain.errors import ChainError, ChainLocked, ChainMismatch, ChainNotFound
-from fedvm.chain.ledger import Ledger
+from fedvm.chain.errors import ChainError, ChainLocked, ChainMismatch, ChainNotFound, TransactionFailed
+from fedvm.chain.ledger import CallOutcome, CallRequest, Ledger
 from fedvm.chain.limits import MAX_CALLDATA_BYTES
+from fedvm.chain.rpc import EmbeddedProvider
+from fedvm.chain.sender import Sender
 
 
 def deploy(chain: EmbeddedChain, runtime: bytes, **overrides: object) -> str:
@@ -84,6 +86,48 @@ def test_revert_data_reaches_the_caller(chain: EmbeddedChain) -> None:
     receipt = poke(chain, thrower, b"\x01", gas=100_000)
     assert receipt["status"] == 0
     assert chain.w3.eth.block_number == receipt["blockNumber"]
+
+
+def test_a_failing_transaction_without_a_limit_leaves_no_trace(chain: EmbeddedChain) -> None:
+    counter, thrower = deploy(chain, COUNTER), deploy(chain, REVERT_WITH_CALLDATA)
+    sender, owner = Sender(chain.w3), chain.account("owner")
+    head = chain.w3.eth.get_block("latest")
+    for _ in range(2):
+        with pytest.raises(TransactionFailed) as raised:
+            sender.send(owner, {"to": thrower, "data": "0xdeadbeef"})
+        assert (raised.value.data, raised.value.tx_hash) == (bytes.fromhex("deadbeef"), None)
+    assert chain.w3.eth.get_block("latest") == head
+    assert sender.send(owner, {"to": counter}).block_number == head["number"] + 1
+    # One that the caller limits is sent as it is.
+    with pytest.raises(TransactionFailed) as raised:
+        sender.send(owner, {"to": thrower, "data": "0xdeadbeef", "gas": 100_000})
+    assert raised.value.tx_hash is not None
+    assert chain.w3.eth.block_number == head["number"] + 2
+
+
+def test_an_estimate_reckons_with_calls_inside_calls(
+    chain: EmbeddedChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call leaves a 64th of the gas behind, so what is used is not enough."""
+    writes = "".join(f"600160{slot:02x}55" for slot in range(60))
+    target = deploy(chain, bytes.fromhex(writes))
+    for _ in range(3):  # passes all gas on, and reverts if that fails
+        call = "6000" * 5 + "73" + target[2:] + "5af1"
+        target = deploy(chain, bytes.fromhex(call + "602857" + "600080fd" + "5b00"))
+    owner = chain.account("owner").address
+    runs: list[int] = []
+    run = EmbeddedProvider._run
+
+    def counted(provider: EmbeddedProvider, request: CallRequest, at: object) -> CallOutcome:
+        runs.append(request.gas)
+        return run(provider, request, at)
+
+    monkeypatch.setattr(EmbeddedProvider, "_run", counted)
+    estimate = chain.w3.eth.estimate_gas({"from": owner, "to": target})
+    assert len(runs) == 2
+    used = poke(chain, target, gas=estimate)
+    assert used["status"] == 1
+    assert used["gasUsed"] * 1.04 < estimate < used["gasUsed"] * 1.06
 
 
 def test_refuses_what_filecoin_refuses(chain: EmbeddedChain) -> None:

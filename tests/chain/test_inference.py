@@ -14,6 +14,7 @@ from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.errors import CallFailed, ChainError
 from fedvm.chain.inference import InferenceSession
 from fedvm.chain.limits import ETHEREUM_TRANSACTION_GAS_LIMIT
+from fedvm.chain.networks import ANVIL
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel, compile_model
 from fedvm.learning.export import export_onnx
@@ -108,7 +109,7 @@ def test_every_transaction_runs_on_the_gas_that_was_predicted(
 def test_room_above_an_estimate_keeps_a_transaction_valid(chain: EmbeddedChain) -> None:
     # PUSH1 0 PUSH3 2,700,000 MSTORE: some 14 million gas of memory; then return no code
     code = bytes.fromhex("6000") + b"\x62" + (2_700_000).to_bytes(3, "big") + bytes.fromhex("5260006000f3")
-    receipt = Sender(chain.w3).send(chain.account("owner"), {"data": code})
+    receipt = Sender(chain.w3, ANVIL).send(chain.account("owner"), {"data": code})
     sent = chain.w3.eth.get_transaction(HexBytes(receipt.tx_hash))
     assert receipt.gas_used * 1.25 > ETHEREUM_TRANSACTION_GAS_LIMIT
     assert receipt.gas_used < sent["gas"] == ETHEREUM_TRANSACTION_GAS_LIMIT

@@ -90,14 +90,14 @@ class CallRequest:
 @dataclass(frozen=True)
 class CallOutcome:
     """``gas_used`` counts everything a transaction would pay before refunds; ``refund`` what it would get
-    back; ``made_calls`` whether the called contract called others."""
+    back; ``depth`` how many calls lay inside each other below the first."""
 
     succeeded: bool
     output: bytes
     gas_used: int
     refund: int
     error: str
-    made_calls: bool
+    depth: int
 
 
 def base_fee(header: BlockHeaderAPI) -> int:
@@ -108,6 +108,14 @@ def base_fee(header: BlockHeaderAPI) -> int:
 
 class TransactionRefused(ChainError):
     """A transaction breaks a rule of the chain and was not included."""
+
+
+class TransactionReverted(ChainError):
+    """A transaction that was to be included only if it succeeds does not; ``outcome`` says why."""
+
+    def __init__(self, outcome: CallOutcome) -> None:
+        super().__init__(outcome.error)
+        self.outcome = outcome
 
 
 def create_ledger(db: SqliteDB, genesis: Genesis, addresses: Sequence[bytes]) -> None:
@@ -270,17 +278,20 @@ class Ledger:
         )
         return header
 
-    def append(self, raw: bytes) -> bytes:
+    def append(self, raw: bytes, *, if_successful: bool = False) -> bytes:
         """Execute a signed transaction and write its block; returns the transaction's hash.
 
         Raises :class:`TransactionRefused` (nothing is written) if it breaks a rule of Ethereum or of
-        Filecoin. A transaction that reverts is included and pays, as on any chain.
+        Filecoin. A transaction that reverts is included and pays, as on any chain; or, with ``if_successful``,
+        :class:`TransactionReverted` is raised and nothing is written.
         """
         transaction = self._decode(raw)
         with self.db.transaction():
             header = self.next_header()
             self._chain.header = header
-            result, _, _ = self._chain.mine_all([transaction])
+            result, _, computations = self._chain.mine_all([transaction])
+            if if_successful and computations[0].is_error:
+                raise TransactionReverted(_outcome(computations[0], transaction.gas))
             self._index_logs(result.imported_block)
         tx_hash: bytes = transaction.hash
         return tx_hash
@@ -333,8 +344,12 @@ def _outcome(computation: ComputationAPI, gas: int) -> CallOutcome:
     text = "" if error is None else "execution reverted" if reverted else f"{type(error).__name__}: {error}"
     used = gas - computation.get_gas_remaining()
     return CallOutcome(
-        error is None, bytes(output), used, computation.get_gas_refund(), text, bool(computation.children)
+        error is None, bytes(output), used, computation.get_gas_refund(), text, _depth(computation)
     )
+
+
+def _depth(computation: ComputationAPI) -> int:
+    return max((1 + _depth(child) for child in computation.children), default=0)
 
 
 def _log_entry(row: tuple[Any, ...]) -> LogEntry:

@@ -1,8 +1,9 @@
 """Sending transactions so that they arrive: on the embedded chain, on anvil, and on Filecoin.
 
 Type 2 with an empty access list; the pending nonce, one transaction at a time; the gas estimate with room,
-since Filecoin's can fall short; a fee over the base fees of the last blocks; replacement with a higher
-premium when a transaction hangs, watching every hash that may land (filecoin-project/lotus, message pool).
+since Filecoin's can fall short (the embedded chain needs none: it takes a transaction only if it succeeds); a
+fee over the base fees of the last blocks; replacement with a higher premium when a transaction hangs, watching
+every hash that may land (filecoin-project/lotus, message pool).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from web3.types import TxParams, TxReceipt, Wei
 
 from fedvm.chain.errors import NetworkError, TransactionFailed
 from fedvm.chain.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
-from fedvm.chain.networks import Network, network_of, require_funds
+from fedvm.chain.networks import EMBEDDED, Network, network_of, require_funds
 from fedvm.chain.revert import explain, revert_data
+from fedvm.chain.rpc import SEND_IF_SUCCESSFUL
 
 GAS_ROOM: Final = 1.25
 REPLACEMENT_FACTOR: Final = 1.3
@@ -49,6 +51,7 @@ class Sender:
     def __init__(self, w3: Web3, network: Network | None = None) -> None:
         self.w3 = w3
         self.network = network or network_of(w3)
+        self._is_embedded = self.network.name == EMBEDDED.name
         self._lock = threading.Lock()
 
     def transact(
@@ -82,9 +85,11 @@ class Sender:
         """
         with self._lock:
             filled = self._fill(account, transaction, action)
+            # With a limit of the caller's own it may be meant to fail.
+            if_successful = self._is_embedded and "gas" not in transaction
             hashes: list[HexBytes] = []
             for attempt in range(MAX_ATTEMPTS):
-                self._submit(account, filled, hashes, action)
+                self._submit(account, filled, hashes, action, if_successful)
                 receipt = self._wait(hashes, last=attempt == MAX_ATTEMPTS - 1)
                 if receipt is not None:
                     return self._checked(receipt, filled, action)
@@ -96,9 +101,9 @@ class Sender:
 
     def _fill(self, account: LocalAccount, transaction: TxParams, action: str) -> TxParams:
         filled: Any = {"value": 0, "data": "0x", **transaction}
-        if "gas" not in filled:
-            filled["gas"] = self._estimate(account, filled, action)
         tip, fee = self._fees()
+        if "gas" not in filled:
+            filled["gas"] = self._gas(account, filled, fee, action)
         filled |= {
             "type": 2,
             "accessList": [],
@@ -109,6 +114,13 @@ class Sender:
         }
         require_funds(self.w3, account.address, filled["value"] + filled["gas"] * fee)
         return filled  # type: ignore[no-any-return]
+
+    def _gas(self, account: LocalAccount, filled: dict[str, Any], fee: int, action: str) -> int:
+        if self._is_embedded:
+            most: int = filled["value"] + BLOCK_GAS_LIMIT * fee
+            if self.w3.eth.get_balance(account.address) >= most:
+                return BLOCK_GAS_LIMIT
+        return self._estimate(account, filled, action)
 
     def _estimate(self, account: LocalAccount, filled: dict[str, Any], action: str) -> int:
         call: Any = {
@@ -130,10 +142,20 @@ class Sender:
         history = self.w3.eth.fee_history(FEE_HISTORY_BLOCKS, "latest", [])
         return tip, 2 * max(history["baseFeePerGas"]) + tip
 
-    def _submit(self, account: LocalAccount, filled: TxParams, hashes: list[HexBytes], action: str) -> None:
+    def _submit(
+        self,
+        account: LocalAccount,
+        filled: TxParams,
+        hashes: list[HexBytes],
+        action: str,
+        if_successful: bool,
+    ) -> None:
         signed = account.sign_transaction(dict(filled))  # type: ignore[arg-type]
         try:
-            self.w3.eth.send_raw_transaction(signed.raw_transaction)
+            if if_successful:
+                self.w3.manager.request_blocking(SEND_IF_SUCCESSFUL, [signed.raw_transaction.to_0x_hex()])
+            else:
+                self.w3.eth.send_raw_transaction(signed.raw_transaction)
         except Web3Exception as error:
             # A replacement may be refused because the original has just landed: then its receipt will say so.
             if not hashes:
