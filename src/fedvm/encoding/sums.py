@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.encoding.hashing import CHUNK, chunk_count
+from fedvm.encoding.keccak import Rows
 from fedvm.encoding.vector import IntVector
 
 Sums = NDArray[np.uint64]
@@ -33,10 +34,9 @@ def pair_sums(sums: Sums) -> Sums:
     return np.stack([left[:, 0] + right[:, 0] + carry, low], axis=1)
 
 
-def sums_to_bytes(sums: Sums) -> list[bytes]:
-    """Each sum as 16 big-endian bytes."""
-    data = sums.astype(">u8").tobytes()
-    return [data[at : at + 16] for at in range(0, len(data), 16)]
+def to_bytes(sums: Sums) -> Rows:
+    """Each sum as 16 big-endian bytes, uint8 (nodes, 16)."""
+    return sums.astype(">u8").view(np.uint8)
 
 
 def to_integers(sums: Sums) -> list[int]:

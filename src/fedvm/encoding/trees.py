@@ -8,6 +8,8 @@ a node commits to the sums of both its children, so that no subtree can hide a s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,6 @@ from fedvm.encoding.hashing import (
     AGGREGATE_NODE,
     AGGREGATE_ROOT,
     CHUNK,
-    EMPTY,
     MODEL_LEAF,
     MODEL_NODE,
     MODEL_ROOT,
@@ -30,29 +31,41 @@ from fedvm.encoding.hashing import (
     plain_root,
     tree_height,
 )
-from fedvm.encoding.keccak import keccak
-from fedvm.encoding.sums import Sums, chunk_sums, pair_sums, sums_to_bytes, to_integers
+from fedvm.encoding.keccak import Rows, keccak_rows
+from fedvm.encoding.sums import Sums, chunk_sums, pair_sums, to_bytes, to_integers
 from fedvm.encoding.vector import IntVector, SumVector, check_vector
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class UpdateTree:
-    """Merkle sum tree of one update: per level, leaves first, the node hashes and their Σd²."""
+    """Merkle sum tree of one update: per level, leaves first, the nodes' hashes uint8 (nodes, 32) and their Σd²."""
 
     context: bytes
     vector: IntVector
-    hashes: tuple[list[bytes], ...]
-    sums: tuple[list[int], ...]
+    levels: tuple[Rows, ...]
+    level_sums: tuple[Sums, ...]
+
+    @cached_property
+    def hashes(self) -> tuple[list[bytes], ...]:
+        """The hashes one by one, per level."""
+        return _one_by_one(self.levels)
+
+    @cached_property
+    def sums(self) -> tuple[list[int], ...]:
+        """Their Σd² as integers, per level."""
+        return tuple(to_integers(level) for level in self.level_sums)
 
     @property
     def root(self) -> bytes:
         """Hash of the top node, 32 bytes."""
-        return self.hashes[-1][0]
+        return self.levels[-1].tobytes()
 
     @property
     def sum_squares(self) -> int:
         """Σd² of the whole update."""
-        return self.sums[-1][0]
+        return to_integers(self.level_sums[-1])[0]
 
 
 @dataclass(frozen=True)
@@ -77,16 +90,21 @@ AGGREGATE = PlainKind("aggregate", AGGREGATE_LEAF, AGGREGATE_NODE, AGGREGATE_ROO
 
 @dataclass(frozen=True)
 class PlainTree:
-    """Merkle tree of a model or an aggregate: per level, leaves first, the node hashes."""
+    """Merkle tree of a model or an aggregate: per level, leaves first, the nodes' hashes uint8 (nodes, 32)."""
 
     kind: PlainKind
     vector: IntVector | SumVector
-    hashes: tuple[list[bytes], ...]
+    levels: tuple[Rows, ...]
+
+    @cached_property
+    def hashes(self) -> tuple[list[bytes], ...]:
+        """The hashes one by one, per level."""
+        return _one_by_one(self.levels)
 
     @property
     def root(self) -> bytes:
         """The top hash bound to the element count, 32 bytes."""
-        return plain_root(self.kind.root, self.vector.size, self.hashes[-1][0])
+        return plain_root(self.kind.root, self.vector.size, self.levels[-1].tobytes())
 
 
 def update_tree(update: IntVector, context: UpdateContext) -> UpdateTree:
@@ -104,12 +122,13 @@ def update_tree(update: IntVector, context: UpdateContext) -> UpdateTree:
     level_sums = chunk_sums(update)
     leaves = _leaves(update, UPDATE_LEAF + digest, level_sums)
     width = 1 << tree_height(update.size)
-    hashes = [_padded(leaves, width)]
-    sums = [np.pad(level_sums, ((0, width - len(level_sums)), (0, 0)))]
-    while len(hashes[-1]) > 1:
-        hashes.append(_sum_level(hashes[-1], sums[-1]))
+    levels = [_padded(leaves, width)]
+    sums = [_padded(level_sums, width)]
+    while len(levels[-1]) > 1:
+        children = np.concatenate([levels[-1], to_bytes(sums[-1])], axis=1)
+        levels.append(_parents(UPDATE_NODE, children))
         sums.append(pair_sums(sums[-1]))
-    return UpdateTree(digest, update, tuple(hashes), tuple(to_integers(level) for level in sums))
+    return UpdateTree(digest, update, tuple(levels), tuple(sums))
 
 
 def model_tree(model: IntVector) -> PlainTree:
@@ -140,46 +159,50 @@ def aggregate_root(sums: SumVector) -> bytes:
 def _plain_tree(kind: PlainKind, vector: IntVector | SumVector) -> PlainTree:
     _check_size(kind.name, vector, kind.dtype)
     leaves = _leaves(vector, kind.leaf)
-    hashes = [_padded(leaves, 1 << tree_height(vector.size))]
-    while len(hashes[-1]) > 1:
-        below = iter(hashes[-1])
-        hashes.append([keccak(kind.node + left + right) for left, right in zip(below, below, strict=True)])
-    return PlainTree(kind, vector, tuple(hashes))
+    levels = [_padded(leaves, 1 << tree_height(vector.size))]
+    while len(levels[-1]) > 1:
+        levels.append(_parents(kind.node, levels[-1]))
+    return PlainTree(kind, vector, tuple(levels))
 
 
-def _leaves(vector: IntVector | SumVector, prefix: bytes, sums: Sums | None = None) -> list[bytes]:
+def _leaves(vector: IntVector | SumVector, prefix: bytes, sums: Sums | None = None) -> Rows:
     """Hash of each chunk behind ``prefix ‖ index ‖ count``, and its sum if there are ``sums``."""
-    chunks, whole = chunk_count(vector.size), vector.size // CHUNK
-    data = np.frombuffer(vector.astype(vector.dtype.newbyteorder(">")).tobytes(), dtype=np.uint8)
+    chunks, rest = chunk_count(vector.size), chunk_length(vector.size, chunk_count(vector.size) - 1)
     payload = len(prefix) + 8 + (0 if sums is None else 16)
-    width = CHUNK * vector.dtype.itemsize
-    # All messages as rows of one array, since putting each together in Python costs as much as its hash.
-    rows = np.zeros((chunks, payload + width), dtype=np.uint8)
+    width = vector.dtype.itemsize
+    data = np.frombuffer(vector.astype(vector.dtype.newbyteorder(">")).tobytes(), dtype=np.uint8)
+    # All messages as rows of one array, since putting each together in Python costs more than its hash.
+    rows = np.empty((chunks, payload + CHUNK * width), dtype=np.uint8)
     rows[:, : len(prefix)] = np.frombuffer(prefix, dtype=np.uint8)
     rows[:, len(prefix) : len(prefix) + 4] = np.arange(chunks, dtype=">u4").view(np.uint8).reshape(-1, 4)
     rows[:, len(prefix) + 4 : len(prefix) + 8] = np.frombuffer(CHUNK.to_bytes(4), dtype=np.uint8)
+    rows[-1, len(prefix) + 4 : len(prefix) + 8] = np.frombuffer(rest.to_bytes(4), dtype=np.uint8)
     if sums is not None:
-        rows[:, payload - 16 : payload] = sums.astype(">u8").view(np.uint8).reshape(-1, 16)
-    rows[:whole, payload:] = data[: whole * width].reshape(whole, width)
-    messages, length = rows.data.cast("B"), payload + width
-    leaves = [keccak(messages[at : at + length]) for at in range(0, whole * length, length)]
-    if whole < chunks:
-        rest = data[whole * width :]
-        rows[whole, len(prefix) + 4 : len(prefix) + 8] = np.frombuffer(
-            chunk_length(vector.size, whole).to_bytes(4), dtype=np.uint8
-        )
-        rows[whole, payload : payload + len(rest)] = rest
-        leaves.append(keccak(messages[whole * length : whole * length + payload + len(rest)]))
-    return leaves
+        rows[:, payload - 16 : payload] = to_bytes(sums)
+    rows[:-1, payload:] = data[: (chunks - 1) * CHUNK * width].reshape(-1, CHUNK * width)
+    rows[-1, payload : payload + rest * width] = data[(chunks - 1) * CHUNK * width :]
+    if rest == CHUNK:
+        return keccak_rows(rows)
+    return np.concatenate([keccak_rows(rows[:-1]), keccak_rows(rows[-1:, : payload + rest * width])])
 
 
-def _padded(leaves: list[bytes], width: int) -> list[bytes]:
-    return leaves + [EMPTY] * (width - len(leaves))
+def _parents(domain: bytes, children: Rows) -> Rows:
+    """The level above: each two neighbours behind the domain's byte."""
+    rows = np.empty((len(children) // 2, 1 + 2 * children.shape[1]), dtype=np.uint8)
+    rows[:, 0] = domain[0]
+    rows[:, 1:] = children.reshape(len(rows), -1)
+    return keccak_rows(rows)
 
 
-def _sum_level(hashes: list[bytes], sums: Sums) -> list[bytes]:
-    children = map(bytes.__add__, hashes, sums_to_bytes(sums))
-    return [keccak(UPDATE_NODE + left + right) for left, right in zip(children, children, strict=True)]
+def _padded(level: NDArray[Number], width: int) -> NDArray[Number]:
+    """With zeros (hash 0, sum 0) behind its rows."""
+    padded = np.zeros((width, level.shape[1]), dtype=level.dtype)
+    padded[: len(level)] = level
+    return padded
+
+
+def _one_by_one(levels: tuple[Rows, ...]) -> tuple[list[bytes], ...]:
+    return tuple([row.tobytes() for row in level] for level in levels)
 
 
 def _check_size(name: str, vector: NDArray[np.generic], dtype: type[np.generic]) -> None:

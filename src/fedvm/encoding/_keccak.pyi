@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def rows(data: Buffer, length: int, /) -> bytes: ...
