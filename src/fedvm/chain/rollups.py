@@ -66,15 +66,21 @@ class RollupJudge:
 
 
 def rollup_judge(
-    contract: FederationContract, number: int, accounts: Iterable[str], judged_at: int
+    contract: FederationContract,
+    number: int,
+    accounts: Iterable[str],
+    judged_at: int,
+    *,
+    of: Iterable[str] | None = None,
 ) -> RollupJudge:
     """A judge of the roll-up of the latest round, from the contract as it stands.
 
-    accounts: members (hex) whose updates will be judged; judged_at: Unix seconds, see `RollupSubmitted`.
+    accounts: members (hex) whose updates will be judged; judged_at: Unix seconds, see `RollupSubmitted`; of: the
+    federation's members, if they are known; the contract is asked otherwise.
     """
     round_, stake = contract.round(number), contract.security().stake
     wanted = {account.lower() for account in accounts}
-    members = {member.lower() for member in contract.members()}
+    members = {member.lower() for member in (contract.members() if of is None else of)}
     changed = {one for one in wanted if stake and contract.stake_changed_at(one) >= round_.opened_at}
     left = {one for one in wanted - members if contract.left_in(one) == number}
     around = Circumstances(

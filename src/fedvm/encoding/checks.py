@@ -1,5 +1,7 @@
 """Range checks at the boundary of the fixed-width encodings."""
 
+from functools import lru_cache
+
 from eth_utils.address import is_checksum_address, is_checksum_formatted_address, is_hex_address
 
 from fedvm.encoding.errors import EncodingError, RangeError
@@ -37,9 +39,14 @@ def address_bytes(name: str, address: str) -> bytes:
     """
     if not (isinstance(address, str) and address.startswith("0x") and is_hex_address(address)):
         raise EncodingError(f"{name} is {address!r}; give 0x and 40 hex digits")
-    # Mixed case carries a checksum; eth_utils.is_address would let a wrong one pass.
-    if is_checksum_formatted_address(address) and not is_checksum_address(address):
+    if not _keeps_its_checksum(address):
         raise EncodingError(
             f"{name} {address} has a wrong checksum (EIP-55); a digit or its case is mistyped"
         )
     return bytes.fromhex(address[2:])
+
+
+@lru_cache(maxsize=4096)
+def _keeps_its_checksum(address: str) -> bool:
+    # Mixed case carries a checksum; eth_utils.is_address would let a wrong one pass.
+    return not is_checksum_formatted_address(address) or is_checksum_address(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 
 from eth_abi.abi import encode
 
@@ -82,8 +83,7 @@ class Rules:
 
     def digest(self) -> bytes:
         """``rulesHash``: keccak(abi.encode(Rules)), 32 bytes."""
-        types = [*(f"uint{bits}" for bits in _BITS.values()), "bytes32"]
-        return keccak(encode(types, self.as_tuple()))
+        return _digest(self)
 
     @property
     def max_weight(self) -> int:
@@ -100,3 +100,10 @@ class Rules:
     def weight(self, examples: int) -> int:
         """The weight the contract gives to ``examples`` attested examples: capped at ``max_weight``."""
         return min(examples, self.max_weight)
+
+
+@lru_cache(maxsize=16)
+def _digest(rules: Rules) -> bytes:
+    # Remembered: a round asks for it twice for each client.
+    types = [*(f"uint{bits}" for bits in _BITS.values()), "bytes32"]
+    return keccak(encode(types, rules.as_tuple()))

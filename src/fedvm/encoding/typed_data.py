@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eth_abi.abi import encode
 from eth_account import Account
@@ -36,14 +37,20 @@ class Domain:
 
     def separator(self) -> bytes:
         """hashStruct(EIP712Domain), 32 bytes. Raises EncodingError if a field is malformed."""
-        values = (
-            keccak(DOMAIN_TYPE.encode()),
-            keccak(DOMAIN_NAME.encode()),
-            keccak(DOMAIN_VERSION.encode()),
-            check_uint("chain_id", self.chain_id, 256),
-            address_bytes("federation", self.federation),
-        )
-        return keccak(encode(["bytes32", "bytes32", "bytes32", "uint256", "address"], values))
+        return _separator(self)
+
+
+@lru_cache(maxsize=16)
+def _separator(domain: Domain) -> bytes:
+    # Remembered: every signature of a federation asks for the same.
+    values = (
+        keccak(DOMAIN_TYPE.encode()),
+        keccak(DOMAIN_NAME.encode()),
+        keccak(DOMAIN_VERSION.encode()),
+        check_uint("chain_id", domain.chain_id, 256),
+        address_bytes("federation", domain.federation),
+    )
+    return keccak(encode(["bytes32", "bytes32", "bytes32", "uint256", "address"], values))
 
 
 @dataclass(frozen=True)

@@ -62,14 +62,14 @@ def quantize_model(values: FloatVector, fraction_bits: int) -> IntVector:
         RangeError: a value does not fit int32 at this scale.
     """
     _check_fraction_bits(fraction_bits)
-    scaled = np.rint(np.ldexp(_finite("model", values), fraction_bits))
+    scaled = np.rint(_finite("model", values) * 2.0**fraction_bits)
     return _to_int32("model", scaled, fraction_bits)
 
 
 def dequantize(vector: IntVector | SumVector, fraction_bits: int) -> FloatVector:
     """The float64 values, of shape (n,), that a fixed-point vector stands for; exact below 2^53."""
     _check_fraction_bits(fraction_bits)
-    return np.ldexp(vector.astype(np.float64), -fraction_bits)
+    return vector.astype(np.float64) * 2.0**-fraction_bits
 
 
 def quantize_update(difference: FloatVector, bound: float, fraction_bits: int) -> IntVector:
@@ -91,7 +91,7 @@ def quantize_update(difference: FloatVector, bound: float, fraction_bits: int) -
     scale = min(1.0, bound / norm) if norm > 0.0 else 1.0
     shrink = _FIRST_SHRINK
     while True:
-        update = _to_int32("update", np.trunc(np.ldexp(finite * scale, fraction_bits)), fraction_bits)
+        update = _to_int32("update", np.trunc(finite * scale * 2.0**fraction_bits), fraction_bits)
         # Float rounding can leave the clipped vector a few units of 2^−53 too long: the integers decide.
         if sum_squares(update) <= limit:
             return update

@@ -12,6 +12,8 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
     FederationEvent,
+    MemberAdded,
+    MemberRemoved,
     Proposal,
     RollupSubmitted,
     RoundFailed,
@@ -36,6 +38,7 @@ from fedvm.federation.ledger import (
     RoundGas,
     RoundStatus,
     Verdict,
+    by_address,
 )
 from fedvm.federation.membership import Store
 from fedvm.store import Cid, StoreError
@@ -118,7 +121,17 @@ class ChainLedger:
 
     def members(self) -> tuple[str, ...]:
         """Checksummed addresses, ascending."""
-        return tuple(self._contract.members())
+        members: set[str] = set()
+        told = False
+        for event in self._read():
+            if isinstance(event, FederationCreated):
+                told = True
+            elif isinstance(event, MemberAdded):
+                members.add(event.member)
+            elif isinstance(event, MemberRemoved):
+                members.discard(event.member)
+        # The contract is asked only where its beginning was not read: listing a thousand takes py-evm a second.
+        return tuple(sorted(members, key=by_address)) if told else tuple(self._contract.members())
 
     def key_of(self, member: str) -> str:
         """Lower-case hex address of the key that a member appointed for the round to come, "" if none."""
@@ -215,7 +228,7 @@ class ChainLedger:
         judged_at = self.now()
         submissions = [Submission(one.member, one.update, one.signature) for one in statements]
         members = [one.member for one in statements]
-        judge = rollup_judge(self._contract, number, members, judged_at)
+        judge = rollup_judge(self._contract, number, members, judged_at, of=self.members())
         rollup = judged_rollup(judge, submissions)
         cid = Cid.parse(self._published.put(rollup.to_bytes())).binary
         submit_rollup(self._contract, self._coordinator, number, rollup, judged_at=judged_at, cid=cid)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from eth_account import Account
 from numpy.typing import NDArray
 
 from fedvm.encoding import (
@@ -25,6 +24,7 @@ from fedvm.encoding import (
 )
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.errors import CommitmentError
+from fedvm.federation.keys import account_of
 from fedvm.federation.terms import RoundTerms
 from fedvm.store import Cid
 from fedvm.store.unixfs import cid_of
@@ -115,6 +115,7 @@ def _fingerprint(data: bytes, context: UpdateContext) -> Fingerprint:
     return Fingerprint(tree.root, tree.sum_squares, cid_of(data))
 
 
+@lru_cache(maxsize=16)
 def norm_bound(rules: Rules) -> float:
     """The largest float L2 bound whose integer form is within the rules, in real units."""
     bound = math.ldexp(math.sqrt(rules.max_sum_squares), -rules.fraction_bits)
@@ -140,7 +141,7 @@ def commit(
 
     Raises EncodingError if a stated value does not fit its field (a negative count of examples, say).
     """
-    member = member or str(Account.from_key(private_key).address)
+    member = member or str(account_of(private_key).address)
     own = fingerprint(vector, _context(terms.chain_id, terms.federation, terms.round, member, vector))
     update = Update(
         round=terms.round,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
 from flwr.app import Context
 
@@ -33,6 +35,13 @@ KeyProvider = Callable[[Context], str]
 """From a node's own context to its private key (hex), which no message ever holds."""
 
 
+@lru_cache(maxsize=1)
+def account_of(private_key: str) -> LocalAccount:
+    """The account of a key (hex); remembered, since a client needs it several times. Raises what eth-keys does."""
+    account: LocalAccount = Account.from_key(private_key)
+    return account
+
+
 def key_of_partition(directory: Path, partition: int) -> Path:
     """Where a federation's directory keeps the key of a simulated client."""
     return directory / "keys" / f"{partition:03}.key"
@@ -53,7 +62,7 @@ def key_from_node_config(context: Context) -> str:
         raise TermsError(f"this client has no signing key: set {KEY_FILE} in its node config")
     try:
         text = str(key) if key is not None else Path(str(key_file)).read_text().strip()
-        Account.from_key(text)
+        account_of(text)
     except OSError as error:
         raise TermsError(f"{KEY_FILE} cannot be read: {error.strerror} ({key_file})") from None
     except Exception:  # eth-keys raises several types, some of which print the key
