@@ -190,6 +190,18 @@ def test_many_updates_are_split_over_messages_of_64_kib(chain: EmbeddedChain) ->
     assert result.gas_used == sum(receipt.gas_used for receipt in result.receipts)
 
 
+def test_the_size_of_a_message_is_known_before_it_is_encoded(setup: Setup) -> None:
+    opened, _ = setup.federation.open_round(setup.coordinator)
+    signed = setup.submission(setup.members[0], opened)
+    for cid, signature in [(b"\x01" * 36, 65), (b"\x01" * 32, 64), (b"\x01" * 64, 0)]:
+        odd = replace(signed, update=replace(signed.update, cid=cid), signature=b"\x02" * signature)
+        sizes = [
+            len(setup.federation.contract.encode_abi("submit", args=[1, [odd.as_tuple()] * count])) // 2 - 1
+            for count in (0, 1, 2)
+        ]
+        assert sizes == [100, 100 + odd.encoded_bytes, 100 + 2 * odd.encoded_bytes]
+
+
 def test_membership_changes_between_rounds(setup: Setup, chain: EmbeddedChain) -> None:
     newcomer = chain.account("member", 9).address
     setup.federation.add_members(setup.owner, [newcomer])

@@ -5,8 +5,13 @@ Names are imported when first used, so that ``import fedvm.chain`` loads neither
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# py-evm hashes every trie node through eth-hash, whose first choice, pycryptodome, takes five times as long as the
+# extension that `fedvm.encoding.keccak` uses anyway.
+os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")
 
 if TYPE_CHECKING:
     from fedvm.chain.deployment import ChainRef, Deployment

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from eth_account.signers.local import LocalAccount
@@ -38,6 +39,8 @@ from fedvm.chain.sender import Receipt, Sender
 from fedvm.encoding import Rules, Security, Update
 
 Event = TypeVar("Event")
+_SUBMIT_BYTES = 4 + 3 * 32
+"""Calldata of ``submit`` without updates: selector, round, and where the array lies and how long it is."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,11 @@ class FederationContract:
 
     def rollups(self) -> str:
         """Address of the contract that takes roll-ups and hears disputes about them."""
-        return str(self._read("rollups"))
+        return self._rollups
+
+    @cached_property
+    def _rollups(self) -> str:
+        return str(self._read("rollups"))  # set once, as the federation is made
 
     def left_in(self, address: str) -> int:
         """Latest round when an account left of its own accord, 0 if it never did."""
@@ -323,23 +330,16 @@ class FederationContract:
         return read(self.contract, function, *arguments)
 
     def _batches(self, round_id: int, ordered: Sequence[Submission]) -> Iterator[Sequence[Submission]]:
-        head = self._encoded_size(round_id, [])
         batch: list[Submission] = []
-        size = head
+        size = _SUBMIT_BYTES
         for submission in ordered:
-            # Adding one submission to a batch adds what it adds to an empty one: its offset and its body.
-            weight = self._encoded_size(round_id, [submission]) - head
-            if batch and size + weight > MAX_CALLDATA_BYTES:
+            if batch and size + submission.encoded_bytes > MAX_CALLDATA_BYTES:
                 yield batch
-                batch, size = [], head
+                batch, size = [], _SUBMIT_BYTES
             batch.append(submission)
-            size += weight
+            size += submission.encoded_bytes
         if batch:
             yield batch
-
-    def _encoded_size(self, round_id: int, submissions: Sequence[Submission]) -> int:
-        tuples = [submission.as_tuple() for submission in submissions]
-        return len(self.contract.encode_abi("submit", args=[round_id, tuples])) // 2 - 1
 
 
 def _order(event: RawEvent) -> tuple[int, int]:

@@ -60,6 +60,14 @@ class Submission:
     def as_tuple(self) -> tuple[Any, ...]:
         return self.member, self.update.as_tuple(), self.signature
 
+    @property
+    def encoded_bytes(self) -> int:
+        """What it adds to the calldata of ``submit``: its offset and its body, by Solidity's ABI."""
+        offset, member, tails, lengths = 1, 1, 2, 2
+        fields = len(self.update.as_tuple())
+        contents = sum(-(-len(data) // 32) for data in (self.update.cid, self.signature))
+        return 32 * (offset + member + tails + fields + lengths + contents)
+
 
 @dataclass(frozen=True)
 class Proposal:

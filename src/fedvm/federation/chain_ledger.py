@@ -87,6 +87,7 @@ class ChainLedger:
         self._events: list[FederationEvent] = []
         self._next_block = first_block
         self._gas_by_transaction: dict[str, int] = {}
+        self._seeds: dict[int, bytes] = {}
         self._verdicts_by_rollup: dict[str, list[UpdateAccepted | UpdateRefused]] = {}
         self._pass_time = pass_time or _sleep
         self._store = store
@@ -102,10 +103,9 @@ class ChainLedger:
         return self._contract.address
 
     def rules(self) -> Rules:
-        """The rules in force; read anew when their hash has changed."""
-        if self._contract.rules_hash() != self._rules.digest():
-            self._rules = self._contract.rules()
-        return self._rules
+        """The rules in force: as read in the beginning, or as adopted since."""
+        adopted = [event.rules for event in self._read() if isinstance(event, RulesAdopted)]
+        return adopted[-1] if adopted else self._rules
 
     def aggregator_since(self) -> int:
         """The first round for which the rules name the present aggregator, as they have since."""
@@ -150,7 +150,7 @@ class ChainLedger:
         return LedgerRound(
             number=number,
             status=status,
-            seed=self._contract.round_seed(number),
+            seed=self._seed_of(number),
             base_root=bytes(stored.base_root),
             model_root=bytes(stored.model_root) if stated else _NO_ROOT,
             aggregate_root=bytes(stored.aggregate_root) if stated else _NO_ROOT,
@@ -284,6 +284,11 @@ class ChainLedger:
 
     def _of(self, kind: type[Event], number: int) -> list[Event]:
         return [event for event in self._read() if isinstance(event, kind) and event.round == number]
+
+    def _seed_of(self, number: int) -> bytes:
+        if number not in self._seeds:
+            self._seeds[number] = self._contract.round_seed(number)
+        return self._seeds[number]
 
     def _gas_of(self, events: Sequence[FederationEvent]) -> int:
         sent = dict.fromkeys(event.at.tx_hash for event in events)
