@@ -17,7 +17,7 @@ from fedvm.store import Cid, ContentStore
 
 FRACTION_BITS, MAX_NORM = 20, 20.0
 MEMBERS_AT_ONCE = 1_500
-"""As many member addresses as fit in the message that opens a federation."""
+"""As many member addresses as fit in a message."""
 
 
 def recorded(
@@ -49,8 +49,8 @@ def recorded(
         model_root=root,
         model_cid=Cid.parse(cid).binary,
     )
-    for member in members[MEMBERS_AT_ONCE:]:
-        contract.add_member(owner, member.address)
+    for at in range(MEMBERS_AT_ONCE, clients, MEMBERS_AT_ONCE):
+        contract.add_members(owner, [member.address for member in members[at : at + MEMBERS_AT_ONCE]])
     ledger = ChainLedger(
         contract, coordinator, first_block=receipt.block_number, pass_time=chain.advance_time, store=store
     )
