@@ -75,7 +75,7 @@ def member_from_node_config(context: Context, private_key: str) -> str:
     else the key's own. Raises TermsError if that is no address."""
     member = context.node_config.get(MEMBER)
     if member is None:
-        return str(Account.from_key(private_key).address)
+        return str(account_of(private_key).address)
     if not is_address(str(member)):
         raise TermsError(f"{MEMBER} is {member}, not the address of a member")
     return str(to_checksum_address(str(member)))
