@@ -23,6 +23,7 @@ from fedvm.compiler.graph import Dense
 from fedvm.compiler.interpreter import accumulator_bounds
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.trained_grid import trained_grid
+from fedvm.learning import quantization
 from fedvm.learning.data import ImageData, Normalisation
 from fedvm.learning.errors import QuantizationError
 from fedvm.learning.export import export_onnx
@@ -138,6 +139,24 @@ def test_what_is_deployed_is_whole_in_its_lane_and_what_was_trained(lr: float) -
         assert apart.max() <= 1 or lr > 1
         room = layer._target()[0].abs().flatten(1).sum(1) <= layer.l1_bound()
         assert (apart.amax(1)[room & (shrink == 1)] == 0).all()  # where all fits, both round to nearest
+
+
+def test_few_weight_bits_clip_the_tail_and_not_the_weights(
+    mnist: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def likeness() -> list[float]:
+        """Of each layer's weights and the whole numbers that stand for them, as correlation coefficients."""
+        ordinary = build_model(ModelSpec.for_data("lenet", mnist), seed=0)  # normally distributed
+        settings = QuantizationSettings(weight_bits=2, activation_bits=4)
+        layers = _layers(quantize_aware(ordinary, settings, mnist.train.images[:64]).eval())
+        pairs = [(layer.weight.detach() * layer.input_step, layer.deployed()[0].float()) for layer in layers]
+        return [float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]) for a, b in pairs]
+
+    clipped = likeness()
+    monkeypatch.setattr(quantization, "_CLIP", {})
+    whole = likeness()
+    assert min(clipped) > 0.7 and all(few > most for few, most in zip(clipped, whole, strict=True))
+    assert min(whole) < 0.5
 
 
 def test_the_file_holds_the_parameters_as_they_were_trained(tmp_path: Path) -> None:

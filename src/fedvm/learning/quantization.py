@@ -38,6 +38,9 @@ MAX_LANE_BITS = 22
 MAX_SHIFT = 20
 CLIPPED = 0.002
 """Share of a channel's positive outputs on the calibration images that the first clip cuts off."""
+_CLIP = {2: 1.22, 3: 1.96, 4: 2.48, 5: 2.90, 6: 3.26, 7: 3.62}
+"""By bits: where a symmetric uniform quantizer clips normally distributed weights for the least mean square error, in
+standard deviations (J. Max, "Quantizing for minimum distortion", IRE Trans. Information Theory 6, 1960)."""
 _PASSED = (nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout)
 
 
@@ -298,7 +301,7 @@ def _steps_and_shifts(weight: Tensor, step: Tensor, grid: LayerGrid, common: boo
         room = (2.0**grid.lane_bits - 2.0**shift) / grid.input_high
         if room < 1:
             break
-        least = 2.0**shift * torch.maximum(rows.sum(1) / room, rows.amax(1) / grid.weight_limit)
+        least = 2.0**shift * torch.maximum(rows.sum(1) / room, _widest(rows, grid) / grid.weight_limit)
         fits = least <= 1.5 * step
         if common:
             fits = torch.full_like(fits, bool(fits.float().mean() >= 0.5))
@@ -307,11 +310,24 @@ def _steps_and_shifts(weight: Tensor, step: Tensor, grid: LayerGrid, common: boo
     return grown, choice
 
 
+def _widest(rows: Tensor, grid: LayerGrid) -> Tensor:
+    """The magnitude [O] that takes the largest whole weight, for magnitudes [O, K]; those above it are clipped.
+
+    With 8 bits the largest weight; with few bits less, or most weights would round to zero.
+    """
+    largest = rows.amax(1)
+    if grid.weight_bits not in _CLIP:
+        return largest
+    kept = (rows > 0).sum(1).clamp_min(1)
+    return torch.minimum(largest, _CLIP[grid.weight_bits] * (rows.square().sum(1) / kept).sqrt())
+
+
 def _score_step(weight: Tensor, grid: LayerGrid) -> tuple[Tensor, Tensor]:
     """The smallest common step [1] of the scores with which all weights fit, and shifts [O] of zero."""
     rows = weight.flatten(1).abs()
     room = (2.0**grid.lane_bits - 1) / grid.input_high
-    step = torch.maximum(rows.sum(1).amax() / room, rows.amax() / grid.weight_limit).clamp_min(1e-12)
+    widest = _widest(rows.flatten()[None], grid)[0]
+    step = torch.maximum(rows.sum(1).amax() / room, widest / grid.weight_limit).clamp_min(1e-12)
     return step[None], torch.zeros(len(rows), dtype=torch.int64)
 
 
