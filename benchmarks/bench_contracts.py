@@ -20,8 +20,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "audit"))
 
-from court_bench import SECURITY, Court, create_court, random_updates  # noqa: E402
-from lies import LIES, Facts, Liar, honest, tell  # noqa: E402
+from court_bench import SECURITY, Court, create_court, random_updates, refuse_the_first  # noqa: E402
+from lies import LIES, Facts, Liar, honest, random_roots, tell  # noqa: E402
+from rollup_lies import ROLLUP_LIES, RollupLiar  # noqa: E402
 
 from fedvm.chain.court import Fraud  # noqa: E402
 from fedvm.chain.federation_types import Proposal  # noqa: E402
@@ -40,7 +41,7 @@ from fedvm.encoding.keccak import keccak  # noqa: E402
 from fedvm.encoding.vector import IntVector  # noqa: E402
 from fedvm.store import Cid  # noqa: E402
 
-CLIENTS, ELEMENTS, LIE_COUNT = 16, 61_706, 200
+CLIENTS, ELEMENTS, LIE_COUNT, ROLLUP_LIE_COUNT = 16, 61_706, 200, 100
 ROLLUP_CLIENTS = 1000
 SNAPSHOT = ROOT / "contracts" / "snapshots" / "Disputes.json"
 RESULTS = ROOT / "benchmarks" / "results" / "contracts.json"
@@ -161,7 +162,37 @@ def tree_seconds() -> Row:
 
 
 def lies_caught(directory: Path) -> Row:
-    """200 random lies, a third each published, answered on demand, and withheld."""
+    """Random lies about aggregates and in roll-ups, caught if the challenger won the bond for each."""
+    caught = _aggregate_lies_caught(directory / "aggregates") + _rollup_lies_caught(directory / "rollups")
+    lies = LIE_COUNT + ROLLUP_LIE_COUNT
+    unit = f"of {lies}: {LIE_COUNT} about aggregates, {ROLLUP_LIE_COUNT} in roll-ups"
+    return {"name": "lies_caught_share", "value": caught / lies, "unit": unit}
+
+
+def _rollup_lies_caught(directory: Path) -> int:
+    """Most of them published, every eighth withheld."""
+    caught, kinds = 0, list(ROLLUP_LIES)
+    for batch in range(ROLLUP_LIE_COUNT // 25):
+        court = create_court(directory / str(batch), elements=3, members=7)
+        for number in range(25 * batch, 25 * (batch + 1)):
+            rng = random.Random(20_000 + number)
+            vectors = random_updates(rng, rng.randrange(3, 8), 3)
+            round_, judged_at, rollup = court.open_rollup(vectors, rng, refuse_the_first())
+            liar = RollupLiar(rollup, court.sign_as, court.stranger.address, rng)
+            kinds[number % len(kinds)](liar)
+            lie, withheld = liar.build(), number % 8 == 7
+            court.state(round_, judged_at, lie, published=not withheld)
+            court.propose(random_roots(rng))
+            upheld = court.challenge(published={}.get if withheld else lie.preimages.get, answered={}.get)
+            caught += upheld is not None and upheld.reward == SECURITY.bond // 2
+            if withheld:
+                court.give_up()
+        court.chain.close()
+    return caught
+
+
+def _aggregate_lies_caught(directory: Path) -> int:
+    """A third each published, answered on demand, and withheld."""
     caught = 0
     for batch in range(LIE_COUNT // 25):  # a court's log grows, and the challenger reads all of it
         elements = random.Random(batch).randrange(1, 300)
@@ -178,7 +209,7 @@ def lies_caught(directory: Path) -> Row:
             caught += upheld is not None and upheld.reward == SECURITY.bond // 2
             court.give_up()
         court.chain.close()
-    return {"name": "lies_caught_share", "value": caught / LIE_COUNT, "unit": f"of {LIE_COUNT}"}
+    return caught
 
 
 def main() -> None:

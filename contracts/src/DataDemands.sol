@@ -61,7 +61,8 @@ abstract contract DataDemands is IDisputes, PullPayments, Court {
 
     /// @inheritdoc IDisputes
     function answer(uint64 roundId, bytes calldata preimage) external {
-        require(preimage.length <= MAX_PREIMAGE_BYTES, NotPartOf("answers"));
+        // Proofs take no preimage for one that is not given: nothing is no answer.
+        require(preimage.length > 0 && preimage.length <= MAX_PREIMAGE_BYTES, NotPartOf("answers"));
         Round memory round = _proposed(roundId);
         bytes32 hash = keccak256(preimage);
         Demand storage wanted = _open(roundId, round.attempt, hash);

@@ -272,6 +272,8 @@ contract Disputes is IDisputes, DataDemands, Initializable {
     ) private view returns (bool) {
         bytes calldata preimage = node.preimage;
         if (!(level == 0 ? AggregationTree.isLeaf(preimage) : AggregationTree.isNode(preimage))) return true;
+        // No vector has the root 0, and nobody could demand to see one.
+        if (AggregationTree.sumsOf(preimage) == 0) return true;
         uint64 weight = AggregationTree.weightOf(preimage);
         if (
             node.path.length == 0

@@ -94,8 +94,12 @@ contract Rollups is IRollups, Court, Initializable {
     ) external {
         (Round memory round, RollupSummary memory rollup) = _open(roundId);
         _requireRecord(rollup, proof);
-        require(keccak256(preimage) == proof.record.submission, NotPartOf("submission"));
-        require(!SubmissionCode.isWellFormed(preimage), NoFraud());
+        bytes32 submission = proof.record.submission;
+        // Of 0 nobody knows the preimage, and nobody can demand it.
+        if (submission != 0) {
+            require(keccak256(preimage) == submission, NotPartOf("submission"));
+            require(!SubmissionCode.isWellFormed(preimage), NoFraud());
+        }
         _fail(roundId, round.attempt, Fraud.WrongRecord);
     }
 
@@ -163,7 +167,7 @@ contract Rollups is IRollups, Court, Initializable {
         uint8 kind = node.isOfRange ? CommitmentTree.NODE : RecordTree.NODE;
         require(MerklePath.climb(kind, hash, node.position, node.siblings) == root, NotPartOf("roll-up"));
         bool wellFormed = depth < height
-            ? node.preimage.length == 0 || _isNode(kind, node.preimage)
+            ? node.preimage.length == 0 ? hash != 0 : _isNode(kind, node.preimage)
             : node.isOfRange || _isRecordOrPadding(rollup.records, node);
         require(!wellFormed, NoFraud());
         _fail(roundId, round.attempt, Fraud.MalformedRollup);
@@ -277,7 +281,7 @@ contract Rollups is IRollups, Court, Initializable {
     /// @dev Of a leaf of the records' tree.
     function _isRecordOrPadding(uint32 records, RollupNode calldata node) private pure returns (bool) {
         if (node.position >= records) return node.preimage.length == 0 && node.hash == 0;
-        if (node.preimage.length == 0) return true;
+        if (node.preimage.length == 0) return node.hash != 0;
         return node.preimage.length == RecordTree.LEAF_BYTES && uint8(node.preimage[0]) == RecordTree.LEAF;
     }
 }

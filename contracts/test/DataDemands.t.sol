@@ -92,6 +92,9 @@ contract DataDemandsTest is DisputeFixture {
         disputes.answer(roundId, top.preimage);
         expectRefusal(abi.encodeWithSelector(ICourt.NotPartOf.selector, "answers"));
         disputes.answer(roundId, new bytes(522));
+        // Of no preimage there is no proof, so it must not pass for an answer.
+        expectRefusal(abi.encodeWithSelector(ICourt.NotPartOf.selector, "answers"));
+        disputes.answer(roundId, "");
     }
 
     function test_rejectsWhatIsNotAnsweredInTime() public {

@@ -122,6 +122,35 @@ contract DisputesTest is DisputeFixture {
         rejects(Fraud.MalformedVector, malformedVector(true, topNode(), node));
     }
 
+    /// @dev 0 is the hash of nothing: a chunk behind it could be neither opened nor demanded.
+    function test_provesAChunkThatNobodyCanShow() public {
+        begin();
+        Lie memory honest;
+        buildProposal(honest);
+        bytes32[][] memory levels = VectorForest.build(VectorKind.Model, model);
+        bytes32 left = keccak256(abi.encodePacked(uint8(3), levels[0][0], bytes32(0)));
+        bytes32 root = keccak256(abi.encodePacked(uint8(3), left, levels[1][1]));
+        proposal.modelRoot = keccak256(abi.encodePacked(uint8(4), ELEMENTS, root));
+        makeProposal();
+        VectorNode memory node = VectorNode(1, "", 0, new bytes32[](2));
+        node.siblings[0] = levels[0][0];
+        node.siblings[1] = levels[1][1];
+        rejects(Fraud.MalformedVector, malformedVector(true, topNode(), node));
+    }
+
+    function test_provesSumsThatNobodyCanShow() public {
+        begin();
+        Lie memory honest;
+        buildProposal(honest);
+        pair.preimage =
+            abi.encodePacked(uint8(9), pair.weight, bytes32(0), hashOf(leaves[0]), hashOf(leaves[1]));
+        top.preimage =
+            abi.encodePacked(uint8(9), top.weight, proposal.aggregateRoot, hashOf(pair), hashOf(single));
+        proposal.aggregationRoot = hashOf(top);
+        makeProposal();
+        rejects(Fraud.WrongNode, wrongNode(pairNode(), leaves[0].preimage, leaves[1].preimage, 0));
+    }
+
     function test_excludesABadUpdateAndLetsTheCoordinatorTryAgain() public {
         signedTooMuch = 5;
         begin();

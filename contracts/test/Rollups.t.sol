@@ -326,6 +326,44 @@ contract RollupsTest is RollupFixture {
         rejects(Fraud.MalformedRollup, malformed(node));
     }
 
+    function test_provesARecordThatNobodyCanShow() public {
+        begin();
+        bytes32[] memory leaves = recordLevels()[0];
+        leaves[2] = 0;
+        bytes32[][] memory levels = HashTree.build(0x0d, leaves);
+        build();
+        stated.recordsRoot = HashTree.rootOf(levels);
+        submitStated();
+        RollupNode memory node = RollupNode(false, 0, 2, "", 0, HashTree.path(levels, 2));
+        rejects(Fraud.MalformedRollup, malformed(node));
+    }
+
+    function test_provesANodeOfTheRecordsThatNobodyCanShow() public {
+        begin();
+        build();
+        bytes32 right = recordLevels()[2][1];
+        stated.recordsRoot = keccak256(abi.encodePacked(uint8(0x0d), bytes32(0), right));
+        submitStated();
+        RollupNode memory node = RollupNode(false, 0, 0, "", 0, new bytes32[](1));
+        node.siblings[0] = right;
+        rejects(Fraud.MalformedRollup, malformed(node));
+    }
+
+    function test_provesASubmissionThatNobodyCanShow() public {
+        begin();
+        records[2].submission = 0;
+        rollUp();
+        rejects(Fraud.WrongRecord, malformedSubmission(2, ""));
+    }
+
+    function test_provesAPeakThatNobodyCanShow() public {
+        begin();
+        build();
+        stated.peaks[0] = 0;
+        submitStated();
+        rejects(Fraud.MalformedRollup, malformed(rangeNode(1, "")));
+    }
+
     function test_provesAMalformedNodeOfTheRecords() public {
         begin();
         build();

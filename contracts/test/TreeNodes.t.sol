@@ -201,6 +201,9 @@ contract TreeNodesTest is TestBase {
             vm.assertFalse(caller.updateIsWellFormed(placeOf(), node));
             node.preimage = "leaf";
             vm.assertFalse(caller.updateIsWellFormed(placeOf(), node));
+            node.preimage = ""; // nobody can show what 0 is the hash of
+            node.hash = 0;
+            vm.assertFalse(caller.updateIsWellFormed(placeOf(), node));
         }
         UpdateNode memory padding = updateNode(levels, 0, 3);
         padding.hash = WANTED;
@@ -271,6 +274,9 @@ contract TreeNodesTest is TestBase {
                 leaf.preimage = bytes.concat(leaf.preimage, hex"00000000");
                 vm.assertFalse(caller.vectorIsWellFormed(kind, ELEMENTS, leaf));
                 leaf.preimage = "leaf";
+                vm.assertFalse(caller.vectorIsWellFormed(kind, ELEMENTS, leaf));
+                leaf.preimage = "";
+                leaf.hash = 0;
                 vm.assertFalse(caller.vectorIsWellFormed(kind, ELEMENTS, leaf));
             }
             VectorNode memory padding = vectorNode(kind, levels, 0, 3);

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 from lies import Facts, Lie
 from rollup_lies import RollupLie
 
-from fedvm.audit.challenge import Challenger, Upheld, answer_demands
+from fedvm.audit.challenge import Challenger, Upheld
 from fedvm.audit.preimages import Preimages
 from fedvm.chain.artifacts import ROLLUPS, contract_at
 from fedvm.chain.disputes import DisputesContract
@@ -34,6 +34,7 @@ from fedvm.encoding import (
     update_tree,
 )
 from fedvm.encoding.vector import IntVector
+from fedvm.federation.answers import answer_demands
 from fedvm.store import Cid, ContentStore
 
 ROUND_SECONDS, MOST_MEMBERS = 3600, 8
@@ -121,11 +122,12 @@ class Court:
 
     def sign_as(self, member: str, update: Update) -> bytes:
         """The signature of a member, or of a stranger for whom none is named."""
-        domain = Domain(self.chain.chain_id, self.contract.address)
-        accounts = {
-            one.address: one for one in (self.chain.account("member", at) for at in range(MOST_MEMBERS))
-        }
-        return sign_update(update, domain, accounts.get(member, self.stranger).key)
+        return sign_update(update, Domain(self.chain.chain_id, self.contract.address), self.key_of(member))
+
+    def key_of(self, member: str) -> bytes:
+        """The key of a member, or a stranger's."""
+        accounts = (self.chain.account("member", at) for at in range(MOST_MEMBERS))
+        return bytes(next((one for one in accounts if one.address == member), self.stranger).key)
 
     @property
     def stranger(self) -> LocalAccount:
@@ -165,8 +167,11 @@ class Court:
         """Challenge the proposal while the coordinator has published some preimages and answers with others."""
 
         def pass_time(seconds: int) -> None:
-            if not answer_demands(self.contract, self.coordinator, answered, first_block=self.block):
+            if not answer_demands(self.contract, self.coordinator, finder, first_block=self.block):
                 self.chain.advance_time(seconds)
+
+        def finder(wanted: Collection[bytes]) -> dict[bytes, bytes]:
+            return {one: preimage for one in wanted if (preimage := answered(one)) is not None}
 
         challenger = Challenger(
             self.contract,
@@ -211,3 +216,14 @@ def random_updates(rng: random.Random, count: int, elements: int) -> list[IntVec
         np.array([rng.randrange(-limit, limit) for _ in range(elements)], dtype=np.int32)
         for limit in (rng.choice(limits) for _ in range(count))
     ]
+
+
+def refuse_the_first() -> Callable[[Update], Update]:
+    """Lets the first update claim more accuracy than there is."""
+    seen: list[Update] = []
+
+    def twist(update: Update) -> Update:
+        seen.append(update)
+        return replace(update, accuracy_ppm=2_000_000) if len(seen) == 1 else update
+
+    return twist

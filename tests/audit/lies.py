@@ -37,15 +37,16 @@ class Book:
         node: Callable[[bytes], bytes] = lambda preimage: preimage,
         padding: bytes = EMPTY,
         elements: int | None = None,
+        hidden: int | None = None,
     ) -> bytes:
-        """Root of a vector; `leaf`, `node`, `padding` and `elements` twist it."""
+        """Root of a vector; `leaf`, `node`, `padding` and `elements` twist it, and 0 stands for chunk `hidden`."""
         width = 4 if kind == MODEL else 8
         chunks = [values[at : at + 64] for at in range(0, len(values), 64)]
         level = []
         for index, chunk in enumerate(chunks):
             payload = b"".join(value.to_bytes(width, signed=True) for value in chunk)
             preimage = bytes([kind]) + index.to_bytes(4) + len(chunk).to_bytes(4) + payload
-            level.append(self.hash(leaf(index, preimage)))
+            level.append(EMPTY if index == hidden else self.hash(leaf(index, preimage)))
         level += [padding] * ((1 << (len(chunks) - 1).bit_length()) - len(chunks))
         while len(level) > 1:
             pairs = zip(level[::2], level[1::2], strict=True)
@@ -103,6 +104,7 @@ class Liar:
         self.extra: dict[int, _Node] = {}
         self.twist_sums: dict[str, object] = {}
         self.twist_node: Callable[[bytes], bytes] = lambda preimage: preimage
+        self.has_sums = True
         self.node_weight = 0
         self.node_value = 0
         self.aggregate: Callable[[list[int]], list[int]] = lambda values: values
@@ -136,7 +138,8 @@ class Liar:
         top = level[0]
         assert top is not None
         stated = self.aggregate(top.values)
-        aggregate_root = top.sums if stated == top.values else self.book.vector(SUMS, stated)
+        own = stated == top.values and top.sums != EMPTY
+        aggregate_root = top.sums if own else self.book.vector(SUMS, stated)
         model = [b + self.quotient(s, self.facts.weight) for b, s in zip(self.base, stated, strict=True)]
         model[self.element] += self.model_value
         model_root = self.book.vector(MODEL, model, **self.twist_model)  # type: ignore[arg-type]
@@ -152,6 +155,8 @@ class Liar:
             values[self.element] += self.node_value
         twist = self.twist_sums if here else {}
         sums = self.book.vector(SUMS, values, **twist)  # type: ignore[arg-type]
+        if here and not self.has_sums:
+            sums = EMPTY
         preimage = bytes([kind]) + weight.to_bytes(8) + sums + rest
         return _Node(weight, values, sums, self.book.hash(self.twist_node(preimage) if here else preimage))
 
@@ -276,11 +281,31 @@ def _vector_padding(liar: Liar) -> dict[str, object]:
     return {"padding": b"\x01" * 32} if chunks & (chunks - 1) else _chunk_index(liar)
 
 
+def _hidden_chunk(liar: Liar) -> dict[str, object]:
+    return {"hidden": liar.element // 64}
+
+
 def _vector_size(liar: Liar) -> dict[str, object]:
     return {"elements": len(liar.base) + 1}
 
 
-VECTOR_TWISTS = (_chunk_index, _chunk_count, _chunk_length, _vector_node, _vector_padding, _vector_size)
+VECTOR_TWISTS = (
+    _chunk_index,
+    _chunk_count,
+    _chunk_length,
+    _vector_node,
+    _vector_padding,
+    _hidden_chunk,
+    _vector_size,
+)
+
+
+def _no_sums(liar: Liar) -> None:
+    liar.at, liar.has_sums = (0, liar.client), False
+
+
+def _chunk_that_nobody_can_show(liar: Liar) -> None:
+    liar.model_value, liar.twist_model = liar.delta, _hidden_chunk(liar)
 
 
 def _malformed_sums(liar: Liar) -> None:
@@ -308,6 +333,8 @@ LIES: tuple[Callable[[Liar], None], ...] = (
     _division_toward_zero,
     _division_upward,
     _other_base,
+    _no_sums,
+    _chunk_that_nobody_can_show,
     _malformed_sums,
     _malformed_model,
 )

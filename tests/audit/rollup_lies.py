@@ -73,6 +73,8 @@ class RollupLiar:
     range_leaf: dict[int, bytes] = field(default_factory=dict)
     range_node: Callable[[bytes], bytes] = lambda preimage: preimage
     range_hash: Callable[[bytes], bytes] = lambda digest: digest
+    hidden: int | None = None
+    """The record that states 0 as the hash of what was received."""
     said_accepted: int = 0
     said_total: int = 0
 
@@ -91,7 +93,7 @@ class RollupLiar:
             accepted += one.counts + self.counts.get(index, 0)
             total += one.weight + self.totals.get(index, 0)
             data = self.submissions.get(index) or submission_bytes(one.update, one.signature)
-            submission = self.book.hash(data)
+            submission = EMPTY if index == self.hidden else self.book.hash(data)
             words = bytes([0x0C]) + bytes.fromhex(one.member[2:]) + bytes([one.reason])
             words += one.weight.to_bytes(4) + accepted.to_bytes(4) + total.to_bytes(8) + submission
             words += self.record.get(index, b"")
@@ -143,7 +145,7 @@ class RollupLiar:
                 while len(level) > 1:
                     pairs = zip(level[::2], level[1::2], strict=True)
                     hashes = [self.book.hash(self.range_node(bytes([0x0B]) + a + b)) for a, b in pairs]
-                    level = hashes if len(hashes) == 1 else [self.range_hash(digest) for digest in hashes]
+                    level = [self.range_hash(digest) for digest in hashes]
                 peaks.append(level[0])
         return peaks
 
@@ -307,6 +309,23 @@ def _node_of_another_kind(liar: RollupLiar) -> None:
     liar.node = lambda height, preimage: b"\x0b" + preimage[1:] if height == level else preimage
 
 
+def _record_that_nobody_can_show(liar: RollupLiar) -> None:
+    liar.leaf[liar.counted] = EMPTY
+
+
+def _node_that_nobody_can_show(liar: RollupLiar) -> None:
+    top = (len(liar.entries) - 1).bit_length()
+    liar.hash_of_node = lambda height, digest: EMPTY if height == 1 < top else digest
+
+
+def _submission_that_nobody_can_show(liar: RollupLiar) -> None:
+    liar.hidden = liar.counted
+
+
+def _node_of_the_range_that_nobody_can_show(liar: RollupLiar) -> None:
+    liar.range_hash = lambda digest: EMPTY
+
+
 def _cut_node(liar: RollupLiar) -> None:
     liar.node = lambda height, preimage: preimage[:-1]
 
@@ -351,6 +370,10 @@ ROLLUP_LIES: dict[Callable[[RollupLiar], None], Fraud] = {
     _record_in_the_padding: Fraud.MALFORMED_ROLLUP,
     _node_of_another_kind: Fraud.MALFORMED_ROLLUP,
     _cut_node: Fraud.MALFORMED_ROLLUP,
+    _record_that_nobody_can_show: Fraud.MALFORMED_ROLLUP,
+    _node_that_nobody_can_show: Fraud.MALFORMED_ROLLUP,
+    _submission_that_nobody_can_show: Fraud.WRONG_RECORD,
+    _node_of_the_range_that_nobody_can_show: Fraud.MALFORMED_ROLLUP,
     _node_of_the_range: Fraud.MALFORMED_ROLLUP,
 }
 """Every kind of lie that a roll-up can tell, and what it falls for."""

@@ -12,7 +12,6 @@ from court_bench import SECURITY, Court, create_court, random_updates
 from lies import Facts, honest
 
 from fedvm.audit.contributions import contributions
-from fedvm.audit.preimages import by_hash, of_update
 from fedvm.chain.court import Fraud
 from fedvm.chain.federation_types import Proposal, RoundState
 from fedvm.encoding import (
@@ -24,6 +23,7 @@ from fedvm.encoding import (
     sum_squares,
     update_tree,
 )
+from fedvm.encoding.preimages import by_hash, of_update
 from fedvm.encoding.vector import IntVector
 from fedvm.store import Cid
 
@@ -97,6 +97,18 @@ def test_an_update_copied_from_another_member_costs_the_stake(court: Court) -> N
     facts = court.open_round(vectors, rng)
     court.propose(honest(facts))
     upheld = court.challenge(published=by_hash(of_update(copied)).get, answered={}.get)
+    assert upheld is not None and upheld.fraud is Fraud.BAD_UPDATE
+    _assert_left_out(court, facts, liar)
+
+
+def test_an_update_that_nobody_can_show_costs_the_stake(court: Court) -> None:
+    """0 is the hash of no node: it could not be demanded, so it is proof enough."""
+    rng = random.Random(6)
+    vectors, liar = random_updates(rng, 4, ELEMENTS), _liar(court)
+    court.signs[liar] = (bytes(32), sum_squares(vectors[2]))
+    facts = court.open_round(vectors, rng)
+    court.propose(honest(facts))
+    upheld = court.challenge(published={}.get, answered=honest(facts).preimages.get)
     assert upheld is not None and upheld.fraud is Fraud.BAD_UPDATE
     _assert_left_out(court, facts, liar)
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from court_bench import SECURITY, Court, create_court, random_updates
+from court_bench import SECURITY, Court, create_court, random_updates, refuse_the_first
 from lies import Facts, honest, random_roots
 from rollup_lies import ROLLUP_LIES, RollupLiar
 
-from fedvm.audit.preimages import by_hash, of_rollup
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Court as CourtContract
 from fedvm.chain.court import Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation_types import Refusal, RoundState
-from fedvm.encoding import Rollup, Update
+from fedvm.encoding import Rollup
 from fedvm.encoding.hashing import EMPTY
+from fedvm.encoding.preimages import by_hash, of_rollup
 from fedvm.encoding.rollup import RECORD_NODE
 from fedvm.store import Cid
 
@@ -37,23 +36,12 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
     made.chain.close()
 
 
-def _first_refused() -> Callable[[Update], Update]:
-    """Lets the first update claim more accuracy than there is."""
-    seen: list[Update] = []
-
-    def twist(update: Update) -> Update:
-        seen.append(update)
-        return replace(update, accuracy_ppm=2_000_000) if len(seen) == 1 else update
-
-    return twist
-
-
 def _begin(
     court: Court, rng: random.Random, count: int | None = None
 ) -> tuple[int, int, Rollup, list[list[int]]]:
     """Open a round; its number, when its updates were judged, the honest roll-up, and the vectors that count."""
     vectors = random_updates(rng, count or rng.randrange(3, MEMBERS + 1), court.base.size)
-    number, judged_at, rollup = court.open_rollup(vectors, rng, _first_refused())
+    number, judged_at, rollup = court.open_rollup(vectors, rng, refuse_the_first())
     assert rollup.records[0].reason == Refusal.ACCURACY_TOO_LOW and rollup.accepted == len(vectors) - 1
     return number, judged_at, rollup, [vector.tolist() for vector in vectors[1:]]
 

@@ -16,6 +16,7 @@ from lies import LIES, Lie, honest, tell
 
 from fedvm.audit.preimages import PreimageFolder
 from fedvm.chain import ChainRef, Deployment, open_run
+from fedvm.chain.disputes import DataAnswered, DisputesContract
 from fedvm.cli.entry import run as fedvm
 
 ELEMENTS = 200
@@ -60,6 +61,28 @@ def test_a_planted_wrong_model_without_data_falls_for_that(
     assert fedvm(["challenge", "--run", str(tmp_path)]) == 1
     assert "missing data" in capsys.readouterr().out
     assert _owed(tmp_path) == SECURITY.bond // 2
+
+
+def test_a_coordinator_answers_what_is_demanded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Updates and sums are made from the store; of the model, whose file is not there, nothing can be shown."""
+    court, truth = _planted(tmp_path, None)
+    for root in (truth.aggregation_root, truth.aggregate_root):
+        court.disputes.demand(court.challenger, 1, root, b"")
+    court.chain.close()
+    assert fedvm(["answer", "--run", str(tmp_path)]) == 0
+    assert "2 demands answered, 0" in capsys.readouterr().out
+    with open_run(tmp_path, read_only=False) as run:
+        disputes = DisputesContract(run.w3, run.federation_contract.disputes())
+        answers = [one for one in disputes.events([DataAnswered]) if isinstance(one, DataAnswered)]
+        assert {bytes(one.preimage) for one in answers} == {
+            truth.preimages[root] for root in (truth.aggregation_root, truth.aggregate_root)
+        }
+        assert run.chain is not None
+        disputes.demand(run.chain.account("user"), 1, truth.model_root, b"")
+    assert fedvm(["answer", "--run", str(tmp_path)]) == 1
+    assert "0 demands answered, 1" in capsys.readouterr().out
+    assert fedvm(["answer", "--run", str(tmp_path), "--watch"]) == 2
+    assert "leave --watch away" in capsys.readouterr().err
 
 
 def test_an_honest_proposal_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

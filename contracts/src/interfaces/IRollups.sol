@@ -70,10 +70,10 @@ interface IRollups is ICourt {
         bytes32 salt
     ) external;
 
-    /// @notice A record states the hash of something that is no update.
+    /// @notice A record states the hash of something that is no update, or 0.
     /// @param roundId Number of the round.
     /// @param proof The record.
-    /// @param preimage What that hash is of.
+    /// @param preimage What that hash is of; ignored if it is 0.
     /// @param salt Any.
     function proveMalformedSubmission(
         uint64 roundId,
@@ -112,8 +112,8 @@ interface IRollups is ICourt {
         bytes32 salt
     ) external;
 
-    /// @notice A node of the records' tree or of the mountain range has not the form of its place, or is padding that
-    ///         is not 0.
+    /// @notice A node of the records' tree or of the mountain range has not the form of its place, is padding that is
+    ///         not 0, or is 0 and no padding.
     /// @param roundId Number of the round.
     /// @param node The node.
     /// @param salt Any.

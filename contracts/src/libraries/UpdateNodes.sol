@@ -40,8 +40,8 @@ library UpdateNodes {
     }
 
     /// @notice A chunk must be bound to its place, state its own index and length, hold so many values and state their
-    ///         Σd²; padding must be (0, 0); an inner node must be one and its children's sums add up to its own. A hash
-    ///         without a preimage is judged only as padding.
+    ///         Σd²; padding must be (0, 0); an inner node must be one and its children's sums add up to its own. Of a
+    ///         hash without a preimage only 0 is judged: it stands for padding and for nothing else.
     /// @param place Where the update belongs.
     /// @param node Node in its place, as `leadsTo` has checked.
     /// @return True when it has the form and sum that its place demands.
@@ -50,7 +50,7 @@ library UpdateNodes {
         bool isInner = node.siblings.length < MerkleSumTree.height(place.elements);
         uint256 length = isInner ? 0 : MerkleSumTree.chunkLength(place.elements, node.position);
         if (!isInner && length == 0) return preimage.length == 0 && node.hash == 0 && node.sum == 0;
-        if (preimage.length == 0) return true;
+        if (preimage.length == 0) return node.hash != 0;
         if (isInner) return _addsUp(preimage, node.sum);
         if (preimage.length != LEAF_HEADER_BYTES + length * MerkleSumTree.ELEMENT_BYTES) return false;
         bytes memory values = preimage[LEAF_HEADER_BYTES:];

@@ -25,7 +25,7 @@ library VectorNodes {
     }
 
     /// @notice A chunk must state its own index and length and hold so many values, padding must be 0, and an inner
-    ///         node must be one. A hash without a preimage is judged only as padding.
+    ///         node must be one. Of a hash without a preimage only 0 is judged: it stands for padding and for nothing else.
     /// @param kind Kind of vector.
     /// @param elements Length of the vector.
     /// @param node Node in its place, as `leadsTo` has checked.
@@ -39,7 +39,7 @@ library VectorNodes {
         bool isInner = node.siblings.length < MerkleSumTree.height(elements);
         uint256 length = isInner ? 0 : MerkleSumTree.chunkLength(elements, node.position);
         if (!isInner && length == 0) return preimage.length == 0 && node.hash == 0;
-        if (preimage.length == 0) return true;
+        if (preimage.length == 0) return node.hash != 0;
         if (isInner) {
             return
                 preimage.length == VectorTree.NODE_BYTES

@@ -86,7 +86,11 @@ def aggregation_fraud(trail: Trail, stated_root: bytes, true: TrueAggregation) -
             return _missing_node(true, StatedNode(level, position, b"", path))
         preimage, trail = trail.open(stated)
         node = StatedNode(level, position, preimage, path)
-        if not node.is_well_formed or (level > 0 and node.children == (EMPTY, EMPTY)):
+        if (
+            not node.is_well_formed
+            or node.head[1] == EMPTY
+            or (level > 0 and node.children == (EMPTY, EMPTY))
+        ):
             return wrong_node(node)
         if level == 0:
             return _leaf_fraud(trail, node, true)

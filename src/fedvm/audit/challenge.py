@@ -10,7 +10,7 @@ from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
 from fedvm.audit.pending_round import PendingRound, pending_round
-from fedvm.audit.preimages import Preimages, by_hash, first_known, of_rollup
+from fedvm.audit.preimages import Preimages, first_known
 from fedvm.audit.proposal_fraud import find_fraud
 from fedvm.audit.rollup_fraud import RollupCase
 from fedvm.audit.vector_walk import PreimageMissing
@@ -19,6 +19,7 @@ from fedvm.chain.court import Court, Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState
+from fedvm.encoding.preimages import by_hash, of_rollup
 from fedvm.store import ContentStore, StoreError
 
 _LONGEST_SLEEP = 30.0
@@ -173,28 +174,6 @@ class Challenger:
 
     def _now(self) -> int:
         return int(self._contract.w3.eth.get_block("latest")["timestamp"])
-
-
-def answer_demands(
-    contract: FederationContract, account: LocalAccount, source: Preimages, *, first_block: int = 0
-) -> int:
-    """The coordinator's side: answer what is demanded of the pending proposal and known; returns how many.
-
-    source: preimages of the proposal's trees (`preimages.by_hash`).
-    """
-    disputes = DisputesContract(contract.w3, contract.disputes(), sender=contract.sender)
-    number = contract.current_round()
-    attempt = contract.round(number).attempt
-    open_: dict[bytes, None] = {}
-    for event in disputes.events([DataDemanded, DataAnswered], first=first_block):
-        if isinstance(event, DataDemanded) and (event.round, event.attempt) == (number, attempt):
-            open_[bytes(event.hash)] = None
-        elif isinstance(event, DataAnswered):
-            open_.pop(bytes(event.hash), None)
-    known = [found for wanted in open_ if (found := source(wanted)) is not None]
-    for preimage in known:
-        disputes.answer(account, number, preimage)
-    return len(known)
 
 
 def _sleep(seconds: int) -> None:

@@ -1,39 +1,15 @@
-"""Preimages of the hashes in a proposal: what a challenger asks for and a coordinator answers with."""
+"""Where a challenger finds what the hashes of a proposal are of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from eth_hash.auto import keccak
 
-from fedvm.encoding import (
-    CHUNK,
-    AggregationTree,
-    Commitment,
-    PlainTree,
-    Record,
-    UpdateTree,
-    commitment_tree,
-    parse_submission,
-    to_bytes,
-)
-from fedvm.encoding.hashing import (
-    AGGREGATE_ROOT,
-    MODEL_ROOT,
-    UPDATE_LEAF,
-    UPDATE_NODE,
-    chunk_count,
-    chunk_length,
-)
-from fedvm.encoding.rollup import COUNTS, RECORD_LEAF, record_tree, rollup_entries
-from fedvm.encoding.submissions import is_submission
-
 Preimages = Callable[[bytes], bytes | None]
 """From a hash of 32 bytes to what it is the hash of, or None if that is not known."""
-
-ROOT_KINDS = (MODEL_ROOT, AGGREGATE_ROOT)
 
 
 @dataclass(frozen=True)
@@ -58,73 +34,9 @@ class PreimageFolder:
 
 
 def first_known(*sources: Preimages) -> Preimages:
-    """The first answer of several sources."""
+    """The first answer of several sources. An empty one is none: the contracts take it for no preimage."""
 
     def lookup(wanted: bytes) -> bytes | None:
-        return next((found for source in sources if (found := source(wanted)) is not None), None)
+        return next((found for source in sources if (found := source(wanted))), None)
 
     return lookup
-
-
-def of_vector(tree: PlainTree) -> Iterator[bytes]:
-    """Preimages of the root, all nodes and all leaves of a model or a vector of sums."""
-    kind = tree.kind
-    yield kind.root + tree.vector.size.to_bytes(8) + tree.hashes[-1][0]
-    for level in tree.hashes[:-1]:
-        below = iter(level)
-        for left, right in zip(below, below, strict=True):
-            yield kind.node + left + right
-    data, step = to_bytes(tree.vector), CHUNK * kind.width
-    for index in range(chunk_count(tree.vector.size)):
-        count = chunk_length(tree.vector.size, index)
-        yield kind.leaf + index.to_bytes(4) + count.to_bytes(4) + data[index * step : (index + 1) * step]
-
-
-def of_update(tree: UpdateTree) -> Iterator[bytes]:
-    """Preimages of all nodes and leaves of an update."""
-    for hashes, sums in zip(tree.hashes[:-1], tree.sums[:-1], strict=True):
-        for at in range(0, len(hashes), 2):
-            left = hashes[at] + sums[at].to_bytes(16)
-            yield UPDATE_NODE + left + hashes[at + 1] + sums[at + 1].to_bytes(16)
-    data, size = to_bytes(tree.vector), tree.vector.size
-    for index in range(chunk_count(size)):
-        header = UPDATE_LEAF + tree.context + index.to_bytes(4) + chunk_length(size, index).to_bytes(4)
-        payload = data[index * CHUNK * 4 : (index + 1) * CHUNK * 4]
-        yield header + tree.sums[0][index].to_bytes(16) + payload
-
-
-def of_aggregation(tree: AggregationTree) -> Iterator[bytes]:
-    """Preimages of all nodes of an aggregation tree, and of their vectors of sums."""
-    for node in tree.nodes():
-        yield node.preimage
-        yield from of_vector(node.sums)
-
-
-def of_rollup(file: bytes) -> Iterator[bytes]:
-    """Preimages of the records in a roll-up's published file, of what was received, and of the trees that these make,
-    as far as the file can be read: whether they are those stated is not asked."""
-    leaves: list[bytes] = []
-    commitments: list[Commitment] = []
-    for preimage, submission in rollup_entries(file):
-        yield preimage
-        yield submission
-        leaves.append(keccak(preimage))
-        if is_submission(submission) and preimage[:1] == RECORD_LEAF:
-            record, (update, _) = Record.parse(preimage), parse_submission(submission)
-            if record.reason == COUNTS:
-                stated = (record.member, record.weight, update.update_root, update.sum_squares)
-                commitments.append(Commitment(*stated))
-    if leaves:
-        yield from record_tree(leaves).nodes()
-    yield from of_commitments(commitments)
-
-
-def of_commitments(commitments: Sequence[Commitment]) -> Iterator[bytes]:
-    """Preimages of all leaves and nodes of the mountain range over a round's updates."""
-    yield from (commitment.preimage() for commitment in commitments)
-    yield from commitment_tree(commitments).nodes()
-
-
-def by_hash(*groups: Iterator[bytes]) -> dict[bytes, bytes]:
-    """Preimages by their keccak-256."""
-    return {keccak(preimage): preimage for group in groups for preimage in group}

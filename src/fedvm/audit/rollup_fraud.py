@@ -75,10 +75,10 @@ class RollupCase:
 
     def _judge(self, one: StatedRecord, judge: RollupJudge) -> Evidence | None:
         record = one.record
-        if one.submission is None:
+        if one.submission is None and record.submission != EMPTY:
             return None
-        if not is_submission(one.submission):
-            malformed = (one.as_tuple(), one.submission)
+        if one.submission is None or not is_submission(one.submission):
+            malformed = (one.as_tuple(), one.submission or b"")
             return Evidence(Fraud.WRONG_RECORD, "proveMalformedSubmission", malformed, ROLLUPS)
         submission = _submission(one)
         reason = judge.reason_where_stated(submission, record.reason)

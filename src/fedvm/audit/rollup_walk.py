@@ -95,7 +95,7 @@ def open_records(root: bytes, count: int, source: Preimages) -> OpenedRecords | 
         place = level, position = pending.pop()
         if position << level >= count and tree.hashes[place] == _padding(level):
             continue
-        if level == 0 and position >= count:
+        if tree.hashes[place] == EMPTY or (level == 0 and position >= count):
             return tree.malformed(place)
         preimage = tree.open(place)
         if preimage is None:
@@ -110,7 +110,7 @@ def open_records(root: bytes, count: int, source: Preimages) -> OpenedRecords | 
             record = Record.parse(preimage)
             submission = source(record.submission)
             records[position] = StatedRecord(position, record, tree.siblings(place), submission)
-            if submission is None and missing is None:
+            if submission is None and missing is None and record.submission != EMPTY:
                 above = tree.missing(place).trail
                 missing = PreimageMissing(record.submission, (*above, preimage))
     return OpenedRecords(records, missing)
@@ -139,6 +139,8 @@ def differing_leaf(
         if tree.root == levels[-1][0]:
             continue
         while place[0] > 0:
+            if tree.hashes[place] == EMPTY:
+                return tree.malformed(place)
             preimage = tree.open(place)
             if preimage is None:
                 raise tree.missing(place)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedvm.audit.vector_walk import Trail
 from fedvm.encoding import CHUNK, UpdateTree, int32_from_bytes, sum_squares
-from fedvm.encoding.hashing import UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
+from fedvm.encoding.hashing import EMPTY, UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
 from fedvm.encoding.vector import IntVector
 
 
@@ -51,7 +51,7 @@ def signed_update(trail: Trail, root: bytes, total: int, guess: UpdateTree) -> I
         guessed = guess.hashes[place.level][place.position], guess.sums[place.level][place.position]
         if (place.hash, place.sum_squares) == guessed:
             continue
-        if place.level == 0 and place.position >= chunk_count(vector.size):
+        if place.hash == EMPTY or (place.level == 0 and place.position >= chunk_count(vector.size)):
             return place.bad(b"")
         if place.hash == guessed[0]:  # the same node under another sum: its preimage is at hand
             return place.bad(_preimage(guess, place))

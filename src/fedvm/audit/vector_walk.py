@@ -82,6 +82,8 @@ def differing_chunk(
         return MalformedRoot(preimage)
     siblings: tuple[bytes, ...] = ()
     stated, position = preimage[9:], 0
+    if stated == EMPTY:
+        return MalformedNode(0, b"", EMPTY, ())
     for level in reversed(range(len(true.hashes) - 1)):
         preimage, trail = trail.open(stated)
         if len(preimage) != 65 or preimage[:1] != kind.node:
@@ -90,6 +92,8 @@ def differing_chunk(
         side = int(children[0] == true.hashes[level][2 * position])
         stated, position = children[side], 2 * position + side
         siblings = (children[1 - side], *siblings)
+        if stated == EMPTY:  # what differs from the truth is no padding, and 0 is the hash of no node
+            return MalformedNode(position, b"", EMPTY, siblings)
     if position >= chunk_count(size):
         return MalformedNode(position, b"", stated, siblings)
     preimage, _ = trail.open(stated)

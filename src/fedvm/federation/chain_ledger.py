@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
@@ -29,6 +29,7 @@ from fedvm.chain.federation_types import (
 from fedvm.chain.rollups import judged_rollup, rolled_events, rollup_judge, stated_rollup, submit_rollup
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.encoding import EncodingError, Rules
+from fedvm.federation.answers import ProposedRound, answer_demands, find, open_demands
 from fedvm.federation.commitment import SignedStatement
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.ledger import (
@@ -259,7 +260,8 @@ class ChainLedger:
         self._contract.propose(self._coordinator, number, proposal)
 
     def conclude(self, number: int) -> RoundStatus:
-        """Wait for the end of the challenge window and make the proposal final, unless it is rejected."""
+        """Wait for the end of the challenge window and make the proposal final, unless it is rejected; meanwhile
+        answer what is demanded."""
         while True:
             stored = self._contract.round(number)
             status = RoundStatus(stored.state.value)
@@ -268,8 +270,39 @@ class ChainLedger:
             missing = stored.until + 1 - self.now()
             if missing <= 0:
                 self._contract.finalize_round(self._coordinator, number)
-            else:
+            elif self.answer_demands(number) == 0:
                 self._pass_time(missing)
+
+    def answer_demands(self, number: int) -> int:
+        """Show what is demanded of the pending proposal of a round, from the store; returns how many answers went out.
+
+        What the store has lost stays open: then the proposal falls when the answer is overdue.
+        """
+        proposed = self._of(RoundProposed, number)
+        if self._store is None or not proposed:
+            return 0
+        store, rollups = self._store, self._of(RollupSubmitted, number)
+
+        def finder(wanted: Collection[bytes]) -> dict[bytes, bytes]:
+            round_ = ProposedRound(
+                chain_id=self._chain_id,
+                federation=self.address,
+                number=number,
+                elements=self.rules().elements,
+                accepted=[one for one in self.verdicts(number) if isinstance(one, AcceptedUpdate)],
+                excluded=self.excluded(number),
+                model_cid=bytes(proposed[-1].cid),
+                rollup_cid=bytes(rollups[-1].cid) if rollups else b"",
+            )
+            return find(wanted, round_.preimages(store))
+
+        block = proposed[-1].at.block_number
+        return answer_demands(self._contract, self._coordinator, finder, first_block=block)
+
+    def open_demands(self, number: int) -> list[bytes]:
+        """Hashes that are demanded of the latest round's proposal and not answered."""
+        proposed = self._of(RoundProposed, number)
+        return open_demands(self._contract, first_block=proposed[-1].at.block_number) if proposed else []
 
     def fail(self, number: int) -> None:
         """Close a round without result."""

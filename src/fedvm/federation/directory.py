@@ -18,7 +18,7 @@ from fedvm.chain.embedded import CHAIN_FILE, open_chain
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.keys import keep_key, load_key
 from fedvm.chain.networks import connect
-from fedvm.chain.run import STORE_DIRECTORY, open_run
+from fedvm.chain.run import STORE_DIRECTORY, Run, open_run
 from fedvm.encoding import Rules, Security, quantize_model
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.chain_ledger import ChainLedger
@@ -134,6 +134,11 @@ def open_federation(where: Context | Path | str) -> Federation:
                 f"{DIRECTORY} is {where!r}; give an absolute path: Flower runs apps elsewhere"
             )
     run = open_run(where, read_only=False)
+    return Federation(ledger_of(run), run.store)
+
+
+def ledger_of(run: Run) -> ChainLedger:
+    """The ledger of an open run's federation, for its coordinator. Raises as `open_federation`."""
     contract = run.federation_contract
     if run.chain is not None:
         coordinator, pass_time = run.chain.account("coordinator"), run.chain.advance_time
@@ -144,7 +149,6 @@ def open_federation(where: Context | Path | str) -> Federation:
                 f"the key is {coordinator.address}'s, but the coordinator of {contract.address} is "
                 f"{contract.coordinator()}: set its key as PRIVATE_KEY"
             )
-    ledger = ChainLedger(
+    return ChainLedger(
         contract, coordinator, first_block=run.deployment.block, pass_time=pass_time, store=run.store
     )
-    return Federation(ledger, run.store)

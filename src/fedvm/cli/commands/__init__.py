@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedvm.cli.commands.answer import COMMAND as ANSWER
 from fedvm.cli.commands.audit import COMMAND as AUDIT
 from fedvm.cli.commands.challenge import COMMAND as CHALLENGE
 from fedvm.cli.commands.collect import COMMAND as COLLECT
@@ -23,6 +24,7 @@ ALL: tuple[Command, ...] = (
     COLLECT,
     AUDIT,
     CHALLENGE,
+    ANSWER,
     COMPILE,
     DEPLOY,
     SPLIT,
