@@ -128,6 +128,13 @@ abstract contract Escrow is IEscrow, PullPayments {
         if (amount > 0) _slash(member, amount, challenger);
     }
 
+    /// @dev Whether a member's stake is held for a round: then an update of it counts there, or waits.
+    // A stake holds a time beside what is compared here.
+    // slither-disable-next-line timestamp,incorrect-equality
+    function _isHeld(address member, uint64 roundId) internal view returns (bool) {
+        return _stakes[member].lastRound == roundId;
+    }
+
     /// @dev Holds a member's stake until the round is over. False if the stake does not suffice.
     function _holdStake(address member, uint256 least, uint64 roundId) internal returns (bool) {
         Stake storage own = _stakes[member];
@@ -155,10 +162,13 @@ abstract contract Escrow is IEscrow, PullPayments {
         return own.leaves ? 0 : own.amount;
     }
 
+    // What is lost comes from stakes too, which hold a time.
+    // slither-disable-next-line timestamp
     function _slash(address account, uint256 amount, address challenger) private {
-        uint256 reward = amount / 2;
+        // Where nobody challenged all of it is burnt.
+        uint256 reward = challenger == address(0) ? 0 : amount / 2;
         burnt += amount - reward;
-        _credit(challenger, reward);
+        if (reward > 0) _credit(challenger, reward);
         emit Slashed(account, challenger, reward, amount - reward);
     }
 }

@@ -40,6 +40,10 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         uint32 maxWeight;
         Expectation expected;
         uint256 stake;
+        /// Submitted by the member itself: in time then, and in no order.
+        bool isDirect;
+        /// Unix time in seconds that deadlines are held against.
+        uint64 time;
     }
 
     /// @inheritdoc IFederation
@@ -58,6 +62,8 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     address public rollups;
     /// @inheritdoc IFederation
     address public ruleBook;
+    /// @inheritdoc IFederation
+    address public directSubmissions;
 
     Rules private _rules;
     Security private _security;
@@ -66,13 +72,15 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     /// Peaks over the updates of the latest round: the only one that can be disputed.
     bytes32[MAX_PEAKS] private _peaks;
 
+    // Modifiers are copied into each function; what they check is written once.
+
     modifier onlyCoordinator() {
-        require(msg.sender == coordinator, NotCoordinator(msg.sender));
+        _requireCoordinator();
         _;
     }
 
     modifier onlyDisputes() {
-        require(msg.sender == disputes || msg.sender == rollups, NotDisputes(msg.sender));
+        _requireDisputes();
         _;
     }
 
@@ -106,6 +114,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         disputes = sidecars.disputes;
         rollups = sidecars.rollups;
         ruleBook = sidecars.ruleBook;
+        directSubmissions = sidecars.directSubmissions;
         emit FederationCreated(
             parameters.owner,
             parameters.coordinator,
@@ -149,7 +158,9 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function submit(uint64 roundId, Submission[] calldata submissions) external onlyCoordinator {
+    function submit(uint64 roundId, Submission[] calldata submissions) external returns (Refusal last) {
+        bool isDirect = msg.sender == directSubmissions;
+        if (!isDirect) _requireCoordinator();
         Round storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Open);
         require(!current.rolledUp, RoundLib.RolledUp(roundId));
@@ -158,27 +169,46 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
             inForce,
             inForce.maxWeight(),
             Expectation(roundId, rulesHash, current.baseRoot, current.deadline),
-            _security.stake
+            _security.stake,
+            isDirect,
+            isDirect ? current.openedAt : _now()
         );
+        // One at a time.
+        if (isDirect) current.waiting -= 1;
         Tally memory tally = _loadTally(current);
         for (uint256 i = 0; i < submissions.length; ++i) {
-            _consider(submissions[i], measure, tally);
+            last = _consider(submissions[i], measure, tally);
         }
         _saveTally(current, tally);
     }
 
     /// @inheritdoc IFederation
-    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks)
-        external
-        returns (uint64 openedAt, uint64 deadline)
-    {
+    function hold(uint64 roundId, address member, uint64 until) external {
+        Round storage current = _openForDirect(roundId);
+        require(!current.rolledUp, RoundLib.RolledUp(roundId));
+        uint256 least = _security.stake;
+        require(least > 0, NoStakes());
+        require(!_isHeld(member, roundId), AlreadySubmitted(roundId, member));
+        require(_holdStake(member, least, roundId), StakeTooLow(member));
+        current.waiting += 1;
+        _extend(current, roundId, until);
+    }
+
+    /// @inheritdoc IFederation
+    function forfeit(uint64 roundId, address member) external {
+        Round storage current = _openForDirect(roundId);
+        current.waiting -= 1;
+        _slashStake(member, address(0));
+    }
+
+    /// @inheritdoc IFederation
+    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks) external {
         require(msg.sender == rollups, NotDisputes(msg.sender));
         // Who rests is kept for each member, which a roll-up does not write.
         require(_rules.restRounds == 0, RollupLib.InvalidRollup("restRounds"));
         Round storage current = _rounds[roundId];
         current.rollUp(roundId, accepted, totalWeight);
         RollupLib.keepPeaks(_peaks, accepted, peaks);
-        return (current.openedAt, current.deadline);
     }
 
     /// @inheritdoc IFederation
@@ -223,12 +253,12 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function extendChallenge(uint64 roundId, uint64 until) external onlyDisputes {
+    function extendChallenge(uint64 roundId, uint64 until) external {
+        bool isDirect = msg.sender == directSubmissions;
+        require(isDirect || msg.sender == disputes, NotDisputes(msg.sender));
         Round storage current = _rounds[roundId];
-        current.requireState(roundId, RoundState.Proposed);
-        if (until <= current.until) return;
-        current.until = until;
-        emit ChallengeExtended(roundId, until);
+        current.requireState(roundId, isDirect ? RoundState.Open : RoundState.Proposed);
+        _extend(current, roundId, until);
     }
 
     /// @inheritdoc IFederation
@@ -270,7 +300,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         // A deadline is minutes or more; the seconds that a block producer can shift do not matter.
         // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp <= current.until) {
-            require(msg.sender == coordinator, NotCoordinator(msg.sender));
+            _requireCoordinator();
             uint32 minClients = _rules.minClients;
             require(accepted < minClients, RoundLib.QuorumReached(accepted, minClients));
         }
@@ -335,15 +365,21 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
 
     /// @dev Accepts one submission into the tally, or refuses it. The time decides only what is past a deadline.
     // slither-disable-next-line timestamp,incorrect-equality
-    function _consider(Submission calldata submission, Measure memory measure, Tally memory tally) private {
+    function _consider(Submission calldata submission, Measure memory measure, Tally memory tally)
+        private
+        returns (Refusal reason)
+    {
         address member = submission.member;
         Update calldata update = submission.update;
-        require(member >= tally.lastMember, RoundLib.MembersOutOfOrder(tally.lastMember, member));
-
         uint64 roundId = measure.expected.round;
-        Refusal reason = _refusalOfSigner(submission, tally.lastMember, roundId);
+        bool isTwice = false;
+        if (!measure.isDirect) {
+            require(member >= tally.lastMember, RoundLib.MembersOutOfOrder(tally.lastMember, member));
+            isTwice = member == tally.lastMember || (measure.stake > 0 && _isHeld(member, roundId));
+        }
+        reason = _refusalOfSigner(submission, isTwice, roundId);
         if (reason == Refusal.None) {
-            reason = measure.rules.refusal(update, measure.expected, block.timestamp);
+            reason = measure.rules.refusal(update, measure.expected, measure.time);
         }
         uint32 rest = measure.rules.restRounds;
         if (reason == Refusal.None && rest > 0 && _rests(member, rest, roundId)) reason = Refusal.TooSoon;
@@ -352,14 +388,14 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         }
         if (reason != Refusal.None) {
             emit UpdateRefused(roundId, member, reason, update.updateRoot, update.cid);
-            return;
+            return reason;
         }
 
         uint32 weight = RulesLib.weight(update.examples, measure.maxWeight);
         Commitment memory commitment = Commitment(member, weight, update.updateRoot, update.sumSquares);
         CommitmentTree.append(tally.peaks, tally.accepted, CommitmentTree.leafHash(commitment));
         if (rest > 0) lastAccepted[member] = roundId;
-        tally.lastMember = member;
+        if (!measure.isDirect) tally.lastMember = member;
         tally.accepted += 1;
         tally.totalWeight += weight;
         _emitAccepted(submission, weight);
@@ -383,22 +419,25 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
 
     /// @dev Whether a member must still sit out. A round that failed asks for no rest, as its updates came to nothing;
     ///      an update that was proved bad does.
+    // The number of a round is no time.
+    // slither-disable-next-line timestamp
     function _rests(address member, uint32 rest, uint64 roundId) private view returns (bool) {
         uint64 last = lastAccepted[member];
         return last > 0 && roundId - last <= rest && _rounds[last].state != RoundState.Failed;
     }
 
     /// @dev Whether the stated member may and did sign, itself or by its key, and for the first time. Of the loop over updates,
-    ///      those that members did not sign themselves ask the rule book, the factory's own code, which never reverts here.
-    // slither-disable-next-line calls-loop
-    function _refusalOfSigner(Submission calldata submission, address lastMember, uint64 roundId)
+    ///      those that members did not sign themselves ask the rule book, the factory's own code, which never reverts here. The
+    ///      number of a round is no time.
+    // slither-disable-next-line calls-loop,timestamp
+    function _refusalOfSigner(Submission calldata submission, bool isTwice, uint64 roundId)
         private
         view
         returns (Refusal)
     {
         address member = submission.member;
         if (!isMember(member)) return Refusal.NotMember;
-        if (member == lastMember) return Refusal.Duplicate;
+        if (isTwice) return Refusal.Duplicate;
         // Why a recovery failed does not matter: it gives the zero address, which is never a member.
         // slither-disable-next-line unused-return
         (address signer,,) = ECDSA.tryRecoverCalldata(hashUpdate(submission.update), submission.signature);
@@ -426,6 +465,20 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
             bool changed = before >> level != tally.accepted >> level;
             if (changed && (tally.accepted >> level) & 1 == 1) _peaks[level] = tally.peaks[level];
         }
+    }
+
+    /// @dev An open round, for `DirectSubmissions` alone.
+    function _openForDirect(uint64 roundId) private view returns (Round storage current) {
+        require(msg.sender == directSubmissions, NotDirectSubmissions(msg.sender));
+        current = _rounds[roundId];
+        current.requireState(roundId, RoundState.Open);
+    }
+
+    /// @dev Puts off when a round's present state can be ended.
+    function _extend(Round storage current, uint64 roundId, uint64 until) private {
+        if (until <= current.until) return;
+        current.until = until;
+        emit ChallengeExtended(roundId, until);
     }
 
     /// @dev Lets the coordinator try again, or ends the round.
@@ -470,6 +523,14 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     function _requirePast(uint64 until) private view {
         // forge-lint: disable-next-line(block-timestamp)
         require(block.timestamp > until, RoundLib.TooEarly(until));
+    }
+
+    function _requireCoordinator() private view {
+        require(msg.sender == coordinator, NotCoordinator(msg.sender));
+    }
+
+    function _requireDisputes() private view {
+        require(msg.sender == disputes || msg.sender == rollups, NotDisputes(msg.sender));
     }
 
     function _seed(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {

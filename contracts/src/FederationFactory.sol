@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 
+import {IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IDisputes} from "./interfaces/IDisputes.sol";
 import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
 import {IFederationFactory, Implementations} from "./interfaces/IFederationFactory.sol";
@@ -16,6 +17,7 @@ contract FederationFactory is IFederationFactory {
     address private immutable _disputes;
     address private immutable _rollups;
     address private immutable _ruleBook;
+    address private immutable _directSubmissions;
 
     /// @param implementations_ Contracts that the clones run.
     constructor(Implementations memory implementations_) {
@@ -23,6 +25,7 @@ contract FederationFactory is IFederationFactory {
         _disputes = _requireCode(implementations_.disputes, "disputes");
         _rollups = _requireCode(implementations_.rollups, "rollups");
         _ruleBook = _requireCode(implementations_.ruleBook, "ruleBook");
+        _directSubmissions = _requireCode(implementations_.directSubmissions, "directSubmissions");
     }
 
     /// @inheritdoc IFederationFactory
@@ -38,7 +41,8 @@ contract FederationFactory is IFederationFactory {
         Sidecars memory sidecars = Sidecars({
             disputes: Clones.cloneDeterministic(_disputes, place),
             rollups: Clones.cloneDeterministic(_rollups, place),
-            ruleBook: Clones.cloneDeterministic(_ruleBook, place)
+            ruleBook: Clones.cloneDeterministic(_ruleBook, place),
+            directSubmissions: Clones.cloneDeterministic(_directSubmissions, place)
         });
         emit FederationOpened(federation, msg.sender, salt);
         IRuleBook(sidecars.ruleBook).initialize(IFederation(federation));
@@ -51,6 +55,13 @@ contract FederationFactory is IFederationFactory {
                 parameters.security.demandFee
             );
         IRollups(sidecars.rollups).initialize(IFederation(federation), parameters.rules.elements);
+        IDirectSubmissions(sidecars.directSubmissions)
+            .initialize(
+                IFederation(federation),
+                parameters.rules.elements,
+                parameters.security.answerSeconds,
+                parameters.security.demandFee
+            );
     }
 
     /// @inheritdoc IFederationFactory
@@ -61,7 +72,11 @@ contract FederationFactory is IFederationFactory {
     /// @inheritdoc IFederationFactory
     function implementations() external view returns (Implementations memory) {
         return Implementations({
-            federation: _federation, disputes: _disputes, rollups: _rollups, ruleBook: _ruleBook
+            federation: _federation,
+            disputes: _disputes,
+            rollups: _rollups,
+            ruleBook: _ruleBook,
+            directSubmissions: _directSubmissions
         });
     }
 

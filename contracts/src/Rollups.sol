@@ -2,19 +2,19 @@
 pragma solidity 0.8.37;
 
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
 import {Court} from "./Court.sol";
 import {CommitmentProof, Fraud, UpdateNode} from "./interfaces/ICourt.sol";
+import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRollups, RollupNode} from "./interfaces/IRollups.sol";
-import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
+import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
 import {SumNode} from "./libraries/MerkleSumTree.sol";
 import {Record, RecordProof, RecordTree} from "./libraries/RecordTree.sol";
 import {Rollup, RollupLib, RollupSummary} from "./libraries/RollupLib.sol";
-import {Round} from "./libraries/RoundLib.sol";
+import {Round, RoundLib} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {SubmissionCode} from "./libraries/SubmissionCode.sol";
 import {UpdateNodes} from "./libraries/UpdateNodes.sol";
@@ -45,9 +45,10 @@ contract Rollups is IRollups, Court, Initializable {
     // slither-disable-next-line reentrancy-benign,reentrancy-events
     function submit(uint64 roundId, Rollup calldata rollup) external {
         require(msg.sender == federation.coordinator(), IFederation.NotCoordinator(msg.sender));
-        (uint64 openedAt, uint64 deadline) =
-            federation.rollUp(roundId, rollup.accepted, rollup.totalWeight, rollup.peaks);
-        rollup.validate(openedAt, deadline, block.timestamp);
+        federation.rollUp(roundId, rollup.accepted, rollup.totalWeight, rollup.peaks);
+        Round memory round = federation.round(roundId);
+        require(rollup.waiting == round.waiting, RoundLib.UpdatesWaiting(roundId, round.waiting));
+        rollup.validate(round.openedAt, round.deadline, round.until, block.timestamp);
         _latest = rollup.summary(roundId);
         emit RollupSubmitted(
             roundId,
@@ -174,6 +175,36 @@ contract Rollups is IRollups, Court, Initializable {
     }
 
     /// @inheritdoc IRollups
+    function proveOmission(
+        uint64 roundId,
+        address member,
+        RecordProof calldata before,
+        RecordProof calldata proof,
+        bytes32
+    ) external {
+        (Round memory round, RollupSummary memory rollup) = _open(roundId);
+        DirectUpdate memory direct =
+            IDirectSubmissions(federation.directSubmissions()).directUpdate(roundId, member);
+        require(direct.state == DirectState.Waiting, NotPartOf("direct submissions"));
+        _requireRecord(rollup, proof);
+        Record calldata record = proof.record;
+        if (record.member == member) {
+            // What else the member signed may count instead; nothing else excuses that it does not.
+            require(record.reason != uint8(Refusal.None) && record.submission != direct.submission, NoFraud());
+        } else if (record.member > member) {
+            // The first at or above the place where it should be.
+            if (proof.index > 0) {
+                require(before.index == proof.index - 1, NotPartOf("record before"));
+                _requireRecord(rollup, before);
+                require(before.record.member < member, NotPartOf("records around the member"));
+            }
+        } else {
+            require(proof.index == rollup.records - 1, NotPartOf("records around the member"));
+        }
+        _fail(roundId, round.attempt, Fraud.Omission);
+    }
+
+    /// @inheritdoc IRollups
     function proveBadUpdate(
         uint64 roundId,
         CommitmentProof calldata accepted,
@@ -189,7 +220,7 @@ contract Rollups is IRollups, Court, Initializable {
             submission.update.updateRoot == commitment.updateRoot
                 && submission.update.sumSquares == commitment.sumSquares && submission.update.round == roundId
                 && _wasMember(roundId, commitment.member) && submission.member == commitment.member
-                && _isSigned(roundId, submission),
+                && MemberSignature.isSigned(federation, roundId, submission),
             NotPartOf("submission")
         );
         require(
@@ -239,7 +270,7 @@ contract Rollups is IRollups, Court, Initializable {
         if (record.reason == uint8(Refusal.NotMember) && !federation.isMember(record.member)) {
             return Refusal.NotMember;
         }
-        if (!_isSigned(roundId, submission)) return Refusal.BadSignature;
+        if (!MemberSignature.isSigned(federation, roundId, submission)) return Refusal.BadSignature;
         Expectation memory expected =
             Expectation(roundId, federation.rulesHash(), round.baseRoot, round.deadline);
         Refusal reason = rules.refusal(submission.update, expected, rollup.judgedAt);
@@ -261,17 +292,6 @@ contract Rollups is IRollups, Court, Initializable {
     /// @dev Whether an account was a member when the round was opened: nobody joins during one.
     function _wasMember(uint64 roundId, address account) private view returns (bool) {
         return federation.isMember(account) || federation.leftIn(account) == roundId;
-    }
-
-    /// @dev Whether the stated member signed, itself or by the key that it had appointed when the round was opened.
-    function _isSigned(uint64 roundId, Submission calldata submission) private view returns (bool) {
-        // Why a recovery failed does not matter: it gives the zero address, which is never a member or key.
-        // slither-disable-next-line unused-return
-        (address signer,,) =
-            ECDSA.tryRecoverCalldata(federation.hashUpdate(submission.update), submission.signature);
-        if (signer == address(0)) return false;
-        return signer == submission.member
-            || IRuleBook(federation.ruleBook()).keyOf(submission.member, roundId) == signer;
     }
 
     function _isNode(uint8 kind, bytes calldata preimage) private pure returns (bool) {

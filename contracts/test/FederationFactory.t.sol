@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 
+import {DirectSubmissions} from "../src/DirectSubmissions.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {Federation} from "../src/Federation.sol";
 import {FederationFactory} from "../src/FederationFactory.sol";
@@ -45,36 +46,47 @@ contract FederationFactoryTest is FederationFixture {
         bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
         Disputes disputes = Disputes(federation.disputes());
         vm.expectRevert(reason);
-        federation.initialize(parameters(), Sidecars(stranger, stranger, stranger));
+        federation.initialize(parameters(), Sidecars(stranger, stranger, stranger, stranger));
         vm.expectRevert(reason);
         disputes.initialize(federation, 1, 1, 1);
+        DirectSubmissions direct = DirectSubmissions(federation.directSubmissions());
+        vm.expectRevert(reason);
+        direct.initialize(federation, 1, 1, 1);
     }
 
     function test_implementationsCannotBeInitialised() public {
         bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
         Implementations memory locked = factory.implementations();
         vm.expectRevert(reason);
-        Federation(locked.federation).initialize(parameters(), Sidecars(stranger, stranger, stranger));
+        Federation(locked.federation)
+            .initialize(parameters(), Sidecars(stranger, stranger, stranger, stranger));
         vm.expectRevert(reason);
         Disputes(locked.disputes).initialize(federation, 1, 1, 1);
         vm.expectRevert(reason);
         Rollups(locked.rollups).initialize(federation, 1);
+        vm.expectRevert(reason);
+        DirectSubmissions(locked.directSubmissions).initialize(federation, 1, 1, 1);
         // Nobody can speak for the implementation, so that nobody can use what its owner may.
         vm.assertEq(Federation(locked.federation).owner(), locked.federation);
     }
 
     function test_refusesImplementationsWithoutCode() public {
         Implementations memory given = factory.implementations();
-        vm.expectRevert(
-            abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "federation")
-        );
-        new FederationFactory(Implementations(stranger, given.disputes, given.rollups, given.ruleBook));
-        vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "disputes"));
-        new FederationFactory(Implementations(given.federation, stranger, given.rollups, given.ruleBook));
-        vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "rollups"));
-        new FederationFactory(Implementations(given.federation, given.disputes, stranger, given.ruleBook));
-        vm.expectRevert(abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, "ruleBook"));
-        new FederationFactory(Implementations(given.federation, given.disputes, given.rollups, stranger));
+        string[5] memory names = ["federation", "disputes", "rollups", "ruleBook", "directSubmissions"];
+        for (uint256 i = 0; i < names.length; ++i) {
+            vm.expectRevert(
+                abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, names[i])
+            );
+            new FederationFactory(
+                Implementations(
+                    i == 0 ? stranger : given.federation,
+                    i == 1 ? stranger : given.disputes,
+                    i == 2 ? stranger : given.rollups,
+                    i == 3 ? stranger : given.ruleBook,
+                    i == 4 ? stranger : given.directSubmissions
+                )
+            );
+        }
     }
 
     function test_eachCloneHasItsOwnStateAndDomain() public {

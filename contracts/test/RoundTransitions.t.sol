@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {Round, RoundLib, RoundState} from "../src/libraries/RoundLib.sol";
+import {Security} from "../src/libraries/SecurityLib.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 
 /// @notice The table of `RoundLib` as data: every call in every situation a round can be in moves it as the table says,
@@ -13,6 +14,7 @@ contract RoundTransitionsTest is FederationFixture {
         None,
         Open,
         OpenWithQuorum,
+        OpenWaiting,
         OpenLate,
         OpenLateWithQuorum,
         Proposed,
@@ -29,6 +31,10 @@ contract RoundTransitionsTest is FederationFixture {
         Propose,
         FailByCoordinator,
         FailByAnyone,
+        Hold,
+        Include,
+        Forfeit,
+        ExtendOpen,
         Extend,
         Reject,
         Exclude,
@@ -39,6 +45,9 @@ contract RoundTransitionsTest is FederationFixture {
     /// One more than the quorum, so that one can be excluded.
     uint32 private constant ACCEPTED = QUORUM + 1;
     uint64 private constant ROUND = 1;
+    uint128 private constant STAKE = 0.5 ether;
+    /// Member whose update waits, if one does.
+    uint256 private constant WAITING = 14;
 
     function test_everyCallInEverySituation() public {
         uint256 legal = 0;
@@ -57,8 +66,8 @@ contract RoundTransitionsTest is FederationFixture {
                 vm.revertToState(snapshot);
             }
         }
-        // Of 99: each row of the table, in each situation that it covers.
-        vm.assertEq(legal, 25);
+        // Of 156: each row of the table, in each situation that it covers.
+        vm.assertEq(legal, 38);
     }
 
     function test_onlyTheirCallersMoveARound() public {
@@ -72,6 +81,12 @@ contract RoundTransitionsTest is FederationFixture {
             refuses(Call.Submit, notCoordinator);
             refuses(Call.Propose, notCoordinator);
             refuses(Call.Extend, notDisputes);
+            bytes memory notDirect =
+                abi.encodeWithSelector(IFederation.NotDirectSubmissions.selector, stranger);
+            refuses(Call.Hold, notDirect);
+            refuses(Call.Forfeit, notDirect);
+            refuses(Call.Include, notCoordinator);
+            refuses(Call.ExtendOpen, notDisputes);
             refuses(Call.Reject, notDisputes);
             refuses(Call.Exclude, notDisputes);
             vm.assertTrue(federation.round(ROUND).state == before);
@@ -127,8 +142,18 @@ contract RoundTransitionsTest is FederationFixture {
             return (next, abi.encodeWithSelector(IFederation.RoundStillOpen.selector, ROUND));
         }
         if (isOpen(situation)) {
-            if (call == Call.Submit) return (RoundState.Open, "");
+            if (call == Call.Submit || call == Call.Hold || call == Call.ExtendOpen) {
+                return (RoundState.Open, "");
+            }
+            if (call == Call.Include || call == Call.Forfeit) {
+                if (situation == Situation.OpenWaiting) return (RoundState.Open, "");
+                // `DirectSubmissions` does not ask: nothing waits.
+                return (next, abi.encodeWithSignature("Panic(uint256)", 0x11));
+            }
             if (call == Call.Propose) {
+                if (situation == Situation.OpenWaiting) {
+                    return (next, abi.encodeWithSelector(RoundLib.UpdatesWaiting.selector, ROUND, 1));
+                }
                 if (hasQuorum(situation)) return (RoundState.Proposed, "");
                 return (next, abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, 3, QUORUM));
             }
@@ -181,7 +206,10 @@ contract RoundTransitionsTest is FederationFixture {
 
     /// @dev A new federation whose first round is in the situation.
     function arrange(Situation situation) private {
-        federation = createFederation(defaultRules(), defaultSecurity());
+        Security memory security = defaultSecurity();
+        security.stake = STAKE;
+        federation = createFederation(defaultRules(), security);
+        stakeOfFirst(MEMBERS, STAKE);
         vm.deal(coordinator, 100 * BOND);
         if (situation == Situation.None) return;
         openRound();
@@ -190,6 +218,10 @@ contract RoundTransitionsTest is FederationFixture {
             pass();
             federation.failRound(ROUND);
             return;
+        }
+        if (situation == Situation.OpenWaiting) {
+            vm.prank(federation.directSubmissions());
+            federation.hold(ROUND, members[WAITING], uint64(block.timestamp));
         }
         if (situation > Situation.OpenLateWithQuorum) propose(ROUND);
         if (isSubmitted(situation)) {
@@ -211,6 +243,7 @@ contract RoundTransitionsTest is FederationFixture {
         if (call == Call.Extend || call == Call.Reject || call == Call.Exclude) {
             caller = federation.disputes();
         }
+        if (call >= Call.Hold && call <= Call.ExtendOpen) caller = federation.directSubmissions();
         if (call == Call.FailByAnyone || call == Call.Finalize) caller = stranger;
         return performAs(caller, call);
     }
@@ -234,7 +267,14 @@ contract RoundTransitionsTest is FederationFixture {
             return abi.encodeCall(IFederation.submit, (ROUND, honestSubmissions(ROUND, ACCEPTED, 1)));
         }
         if (call == Call.Propose) return abi.encodeCall(IFederation.propose, (ROUND, defaultProposal()));
-        if (call == Call.Extend) {
+        if (call == Call.Hold) {
+            return abi.encodeCall(IFederation.hold, (ROUND, members[WAITING + 1], uint64(block.timestamp)));
+        }
+        if (call == Call.Include) {
+            return abi.encodeCall(IFederation.submit, (ROUND, honestSubmissions(ROUND, WAITING, 1)));
+        }
+        if (call == Call.Forfeit) return abi.encodeCall(IFederation.forfeit, (ROUND, members[WAITING]));
+        if (call == Call.Extend || call == Call.ExtendOpen) {
             return abi.encodeCall(IFederation.extendChallenge, (ROUND, uint64(block.timestamp + 5000)));
         }
         if (call == Call.Reject) return abi.encodeCall(IFederation.rejectProposal, (ROUND, stranger));

@@ -28,6 +28,7 @@ NAMES = (
     "Federation",
     "Disputes",
     "Rollups",
+    "DirectSubmissions",
     "RuleBook",
     "ModelService",
     "PromotionGate",

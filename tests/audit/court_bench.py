@@ -142,6 +142,7 @@ class Court:
             lie.accepted,
             lie.total,
             judged_at,
+            0,  # nothing waits
             lie.peaks,
             Cid.parse(file).binary,
         )

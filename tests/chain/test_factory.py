@@ -71,10 +71,11 @@ def test_an_interrupted_deployment_goes_on_where_it_stopped(
         "creating Disputes",
         "creating Rollups",
         "creating RuleBook",
+        "creating DirectSubmissions",
         "creating FederationFactory",
     ]
     assert FederationFactory.deploy_first(chain.w3, owner).address == factory.address
-    assert len(sent) == 6
+    assert len(sent) == 7
     assert open_federation(factory, chain).address == factory.address_of(chain.account("user").address)
 
 

@@ -20,6 +20,7 @@ NAMES = (
     "Federation",
     "Disputes",
     "Rollups",
+    "DirectSubmissions",
     "RuleBook",
     "ModelService",
     "InferenceSession",

@@ -30,6 +30,7 @@ from fedvm.federation.commitment import Attestation, SignedUpdate, check_commitm
 from fedvm.federation.consent import Consent
 from fedvm.federation.errors import CommitmentError, FederationStalled, SettingsError, TermsError
 from fedvm.federation.flower_task import set_server_identity
+from fedvm.federation.kept import read_kept_update
 from fedvm.federation.replies import read_reply, write_reply
 from fedvm.federation.sampling import choose_members
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
@@ -180,6 +181,12 @@ def test_a_client_signs_only_within_its_limits(
 def test_a_limit_that_cannot_be_meant_is_refused(own: dict[str, float | str], words: str) -> None:
     with pytest.raises(TermsError, match=words):
         ask(never(), terms(), **own)
+
+
+def test_a_client_keeps_what_it_signs_where_its_node_config_says(tmp_path: Path) -> None:
+    reply = ask(own_app(), terms(), **{"fedvm-keep": str(tmp_path)})
+    kept = read_kept_update(tmp_path / FEDERATION / "round-3.json")
+    assert kept.signed.statement == read_reply(reply.content).statement
 
 
 def test_consent_and_node_config_say_the_same() -> None:

@@ -108,7 +108,7 @@ class ForgivingLedger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def submit_rollup(self, number: int, statements: Sequence[Any]) -> None:
+    def submit_rollup(self, number: int, statements: Sequence[Any], waiting: int = 0) -> None:
         contract = FederationContract(self._bench.chain.w3, self._ledger.address)
         submissions = [Submission(one.member, one.update, one.signature) for one in statements]
         judge = rollup_judge(contract, number, [], self._ledger.now())

@@ -29,7 +29,9 @@ enum Fraud {
     /// The mountain range of a roll-up holds another update than its records.
     WrongCommitment,
     /// A node of a roll-up's trees has not the form of its place.
-    MalformedRollup
+    MalformedRollup,
+    /// A roll-up leaves out an update that its member submitted itself.
+    Omission
 }
 
 /// @notice An accepted update and the way to its peak.

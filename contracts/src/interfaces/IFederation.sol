@@ -35,6 +35,8 @@ struct Sidecars {
     address rollups;
     /// Changes its rules.
     address ruleBook;
+    /// Takes updates that members submit themselves.
+    address directSubmissions;
 }
 
 /// @title A federation: who trains together, by which rules, and what each round came to
@@ -97,7 +99,8 @@ interface IFederation is IMembership {
         uint64 until,
         bytes cid
     );
-    /// @notice Data were demanded: the proposal can become final only after `until`.
+    /// @notice Data were demanded, or an update submitted directly: the present state of the round can be ended only after
+    ///         `until`.
     event ChallengeExtended(uint64 indexed round, uint64 until);
     /// @notice A proposal was proved wrong, or data demanded for it are missing.
     event ProposalRejected(uint64 indexed round, address indexed challenger, uint16 attempt);
@@ -128,6 +131,14 @@ interface IFederation is IMembership {
     error NotDisputes(address caller);
     /// @notice Only the contract that changes the rules may do this.
     error NotRuleBook(address caller);
+    /// @notice Only the contract that takes direct submissions may do this.
+    error NotDirectSubmissions(address caller);
+    /// @notice Members of this federation have no stake: updates come through the coordinator alone.
+    error NoStakes();
+    /// @notice An update of the member counts already, or waits to.
+    error AlreadySubmitted(uint64 roundId, address member);
+    /// @notice The member has too little at stake.
+    error StakeTooLow(address member);
     /// @notice The update does not count already.
     error AlreadyExcluded(uint64 roundId, uint32 index);
     /// @notice Wait until the round is final or failed.
@@ -153,24 +164,35 @@ interface IFederation is IMembership {
     /// @return roundId Number of the round; the first is 1.
     function openRound() external returns (uint64 roundId);
 
-    /// @notice Relays signed updates. Each is accepted or refused with a reason, in an event. Coordinator only.
+    /// @notice Relays signed updates. Each is accepted or refused with a reason, in an event. Coordinator only, and
+    ///         `DirectSubmissions`, whose updates wait; their deadlines were kept when they came.
     /// @dev Members must come in ascending address order over all accepted updates of the round, as the aggregate
     ///      sums them; a member lower than the last accepted one reverts the call, the same one again is refused
-    ///      as a duplicate.
+    ///      as a duplicate, and so is one whose update waits. What was submitted directly has no order.
     /// @param roundId Number of the open round.
     /// @param submissions Signed updates.
-    function submit(uint64 roundId, Submission[] calldata submissions) external;
+    /// @return last Why the last of them was refused; `None` if it was not.
+    function submit(uint64 roundId, Submission[] calldata submissions) external returns (Refusal last);
+
+    /// @notice Holds a member's stake for an update that waits, and keeps the round from being failed for a while.
+    ///         `DirectSubmissions` only.
+    /// @param roundId Number of the open round, not rolled up.
+    /// @param member Who signed.
+    /// @param until Unix time in seconds before which only the coordinator can fail the round.
+    function hold(uint64 roundId, address member, uint64 until) external;
+
+    /// @notice Burns the stake of a member whose update waits without its data: it waits no longer.
+    ///         `DirectSubmissions` only.
+    /// @param roundId Number of the open round.
+    /// @param member Who signed.
+    function forfeit(uint64 roundId, address member) external;
 
     /// @notice Takes all updates of a round at once. `Rollups` only.
     /// @param roundId Number of the open round.
     /// @param accepted Updates that count.
     /// @param totalWeight Sum of their weights.
     /// @param peaks Peaks of the mountain range over them, the largest first.
-    /// @return openedAt Unix time in seconds of the round's opening.
-    /// @return deadline Unix time in seconds after which no update is accepted.
-    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks)
-        external
-        returns (uint64 openedAt, uint64 deadline);
+    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks) external;
 
     /// @notice States what the accepted updates of a round come to, under a bond taken from what is owed to the caller
     ///         and what is sent along. Needs the quorum. Coordinator only.
@@ -182,9 +204,10 @@ interface IFederation is IMembership {
     /// @param roundId Number of the proposed round.
     function finalizeRound(uint64 roundId) external;
 
-    /// @notice Gives a challenger time. `Disputes` only.
-    /// @param roundId Number of the proposed round.
-    /// @param until Unix time in seconds before which the proposal cannot become final.
+    /// @notice Gives time to answer a demand. `Disputes` only, for a proposed round, and `DirectSubmissions`, for an open
+    ///         one.
+    /// @param roundId Number of the round.
+    /// @param until Unix time in seconds before which its state cannot be ended.
     function extendChallenge(uint64 roundId, uint64 until) external;
 
     /// @notice Rejects the proposal and takes its bond. `Disputes`, or `Rollups`: then the round has failed.
@@ -234,6 +257,9 @@ interface IFederation is IMembership {
 
     /// @return Contract that changes the rules.
     function ruleBook() external view returns (address);
+
+    /// @return Contract that takes updates which members submit themselves.
+    function directSubmissions() external view returns (address);
 
     /// @notice A peak of the mountain range over the latest round's accepted updates; see `CommitmentTree`.
     /// @param level Height of the peak; its bit must be set in the number of accepted updates.

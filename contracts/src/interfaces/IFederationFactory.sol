@@ -9,6 +9,7 @@ struct Implementations {
     address disputes;
     address rollups;
     address ruleBook;
+    address directSubmissions;
 }
 
 /// @title Where anyone opens a federation

@@ -119,6 +119,20 @@ interface IRollups is ICourt {
     /// @param salt Any.
     function proveMalformedRollup(uint64 roundId, RollupNode calldata node, bytes32 salt) external;
 
+    /// @notice An update waits that its member submitted itself, and no record of the member counts or is of that update.
+    /// @param roundId Number of the round.
+    /// @param member Who submitted it.
+    /// @param before The record before; ignored unless `proof` is of a higher member and not the first.
+    /// @param proof The member's record; or, where there is none, the first of a higher member, or the last of all.
+    /// @param salt Any.
+    function proveOmission(
+        uint64 roundId,
+        address member,
+        RecordProof calldata before,
+        RecordProof calldata proof,
+        bytes32 salt
+    ) external;
+
     /// @notice A member signed an update whose tree does not follow, as in `IDisputes.proveBadUpdate`. Here the
     ///         signature must be shown, since the contract has not checked it.
     /// @param roundId Number of the round.

@@ -16,6 +16,9 @@ struct Rollup {
     uint64 totalWeight;
     /// Unix time in seconds that the updates' own deadlines were held against.
     uint64 judgedAt;
+    /// Updates that members submitted themselves and that wait: with another number there would be some that the
+    /// coordinator does not know of.
+    uint16 waiting;
     /// Peaks of the mountain range over the updates that count, the largest first; see `CommitmentTree`.
     bytes32[] peaks;
     /// Binary CIDv1 of the file that holds the records and what was received.
@@ -43,14 +46,20 @@ library RollupLib {
     /// @param self Roll-up.
     /// @param openedAt Unix time in seconds of the round's opening.
     /// @param deadline Unix time in seconds after which no update is accepted.
+    /// @param until Unix time in seconds after which anyone may fail the round: the deadline, or later where the data of
+    ///        an update that a member submitted itself were waited for.
     /// @param time Unix time in seconds.
-    function validate(Rollup calldata self, uint64 openedAt, uint64 deadline, uint256 time) internal pure {
+    function validate(Rollup calldata self, uint64 openedAt, uint64 deadline, uint64 until, uint256 time)
+        internal
+        pure
+    {
         require(self.accepted <= self.records, InvalidRollup("accepted"));
         require(self.recordsRoot != 0, InvalidRollup("recordsRoot"));
         require(self.records > 0, InvalidRollup("records"));
         // What came after the deadline counts nowhere; what came before it is judged by a time that has been.
         require(
-            time <= deadline && self.judgedAt >= openedAt && self.judgedAt <= time, InvalidRollup("judgedAt")
+            time <= until && self.judgedAt >= openedAt && self.judgedAt <= time && self.judgedAt <= deadline,
+            InvalidRollup("judgedAt")
         );
         require(ContentId.isPlausible(self.cid), InvalidRollup("cid"));
     }

@@ -26,8 +26,10 @@ struct Round {
     uint64 until;
     /// Proposals made so far.
     uint16 attempt;
-    /// Accepted updates that were proved bad and do not count.
-    uint32 excluded;
+    /// Accepted updates that were proved bad and do not count: at most one a proposal.
+    uint16 excluded;
+    /// Updates that members submitted themselves and that nobody has dealt with yet.
+    uint16 waiting;
     /// Whether the updates were rolled up, not relayed one by one.
     bool rolledUp;
     /// Highest member address accepted so far: updates come in ascending order, as the aggregate sums them.
@@ -65,9 +67,13 @@ struct Proposal {
 /// | None      | open            | coordinator  | the round before it is over                   | Open                |
 /// | Open      | accept          | coordinator  | until the deadline, addresses ascending       | Open                |
 /// | Open      | rollUp          | coordinator  | until the deadline, once, no update so far    | Open                |
-/// | Open      | propose         | coordinator  | quorum reached                                | Proposed            |
+/// | Open      | hold            | anyone       | until the deadline, not rolled up, with a stake | Open              |
+/// | Open      | include         | coordinator  | an update waits, submitted directly           | Open                |
+/// | Open      | forfeit         | anyone       | its vector was demanded and did not come      | Open                |
+/// | Open      | propose         | coordinator  | quorum reached, nothing waits or rolled up    | Proposed            |
 /// | Open      | fail            | coordinator  | quorum not reached                            | Failed              |
 /// | Open      | fail            | anyone       | after the deadline                            | Failed              |
+/// | Open      | extend          | `DirectSubmissions` | a vector was demanded                  | Open                |
 /// | Proposed  | extend          | `Disputes`   | data were demanded                            | Proposed            |
 /// | Proposed  | reject          | `Disputes`   | proved wrong, or demanded data are missing    | Submitted or Failed |
 /// | Proposed  | exclude         | `Disputes`   | an update was proved bad                      | Submitted or Failed |
@@ -101,6 +107,10 @@ library RoundLib {
     /// @param accepted Accepted updates.
     /// @param minClients Quorum.
     error QuorumReached(uint32 accepted, uint32 minClients);
+    /// @notice Updates that members submitted themselves must be included, or given up, before a proposal.
+    /// @param roundId Number of the round.
+    /// @param waiting How many there are.
+    error UpdatesWaiting(uint64 roundId, uint16 waiting);
     /// @notice Wait until the present state has lasted long enough.
     /// @param until Unix time in seconds after which the call is possible.
     error TooEarly(uint64 until);
@@ -174,6 +184,8 @@ library RoundLib {
     ) internal {
         RoundState state = self.state;
         require(state == RoundState.Open || state == RoundState.Submitted, WrongState(roundId, state));
+        // In a roll-up an update that is left out can be proved.
+        require(self.waiting == 0 || self.rolledUp, UpdatesWaiting(roundId, self.waiting));
         uint32 updates = counted(self);
         require(updates >= minClients, QuorumNotReached(updates, minClients));
         self.state = RoundState.Proposed;

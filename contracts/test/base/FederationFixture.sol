@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {DirectSubmissions} from "../../src/DirectSubmissions.sol";
 import {Disputes} from "../../src/Disputes.sol";
 import {Federation} from "../../src/Federation.sol";
 import {FederationFactory} from "../../src/FederationFactory.sol";
@@ -44,7 +45,8 @@ abstract contract FederationFixture is TestBase {
                 address(new Federation()),
                 address(new Disputes()),
                 address(new Rollups()),
-                address(new RuleBook())
+                address(new RuleBook()),
+                address(new DirectSubmissions())
             )
         );
         federation = createFederation(defaultRules(), defaultSecurity());

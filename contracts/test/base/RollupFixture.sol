@@ -97,7 +97,9 @@ abstract contract RollupFixture is FederationFixture {
         stated.records = uint32(records.length);
         stated.accepted = records[records.length - 1].accepted;
         stated.totalWeight = records[records.length - 1].total;
-        stated.judgedAt = uint64(block.timestamp);
+        uint64 deadline = federation.round(roundId).deadline;
+        stated.judgedAt = uint64(block.timestamp) < deadline ? uint64(block.timestamp) : deadline;
+        stated.waiting = federation.round(roundId).waiting;
         stated.cid = cidOf("roll-up");
         delete stated.peaks;
         bytes32[][][] memory trees = rangeTrees();

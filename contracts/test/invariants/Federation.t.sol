@@ -2,16 +2,16 @@
 pragma solidity 0.8.37;
 
 import {TestBase} from "../base/TestBase.sol";
-import {FederationHandler} from "./FederationHandler.sol";
+import {DirectHandler} from "./DirectHandler.sol";
 import {FuzzSelector} from "./FuzzSelector.sol";
 
 /// @notice What holds after any sequence of true and false rounds, proofs, demands and payments.
 contract FederationInvariantTest is TestBase {
-    FederationHandler private handler;
+    DirectHandler private handler;
     address[] private _targets;
 
     function setUp() public {
-        handler = new FederationHandler();
+        handler = new DirectHandler();
         handler.setUp();
         _targets.push(address(handler));
     }
@@ -25,8 +25,8 @@ contract FederationInvariantTest is TestBase {
     function excludeSelectors() public view returns (FuzzSelector[] memory excluded) {
         excluded = new FuzzSelector[](1);
         bytes4[] memory selectors = new bytes4[](2);
-        selectors[0] = FederationHandler.setUp.selector;
-        selectors[1] = FederationHandler.takeOutEverything.selector;
+        selectors[0] = DirectHandler.setUp.selector;
+        selectors[1] = DirectHandler.takeOutEverything.selector;
         excluded[0] = FuzzSelector(address(handler), selectors);
     }
 
@@ -44,11 +44,15 @@ contract FederationInvariantTest is TestBase {
         vm.assertEq(held, explained);
         (held, explained) = handler.disputeBalances();
         vm.assertEq(held, explained);
+        (held, explained) = handler.directBalances();
+        vm.assertEq(held, explained);
     }
 
     function honestMembersKeepTheirStake() private view {
         vm.assertTrue(handler.stakeIsKnown(0));
         vm.assertTrue(handler.stakeIsKnown(2));
+        vm.assertTrue(handler.directStakeIsKnown());
+        vm.assertEq(handler.wrongForfeits(), 0);
     }
 
     function weightsFollowTheRules() private view {
@@ -63,6 +67,7 @@ contract FederationInvariantTest is TestBase {
     function whatIsFinalIsRight() private view {
         vm.assertEq(handler.wrongFinals(), 0);
         vm.assertEq(handler.honestRejections(), 0);
+        vm.assertEq(handler.hastyProposals(), 0);
     }
 
     /// @notice At the end of every run strangers bring the round to its end, and everybody gets everything out.
@@ -71,5 +76,7 @@ contract FederationInvariantTest is TestBase {
         (uint256 fromFederation, uint256 fromDisputes) = handler.leftBehind();
         vm.assertEq(fromFederation, 0);
         vm.assertEq(fromDisputes, 0);
+        (uint256 fromDirect,) = handler.directBalances();
+        vm.assertEq(fromDirect, 0);
     }
 }

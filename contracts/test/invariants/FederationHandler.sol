@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IDisputes, UpdateNode} from "../../src/interfaces/IDisputes.sol";
 import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
-import {Round, RoundState} from "../../src/libraries/RoundLib.sol";
+import {Proposal, Round, RoundState} from "../../src/libraries/RoundLib.sol";
 import {VectorKind} from "../../src/libraries/VectorTree.sol";
 import {DisputeFixture} from "../base/DisputeFixture.sol";
 import {SumTree} from "../base/SumTree.sol";
@@ -34,6 +34,8 @@ contract FederationHandler is DisputeFixture {
     uint256 public falseProofs;
     /// Proofs of what is false that were refused.
     uint256 public refusedProofs;
+    /// Proposals that left out an update which waits.
+    uint256 public hastyProposals;
     uint256 public finals;
     uint256 public rejections;
     uint256 public exclusions;
@@ -48,7 +50,7 @@ contract FederationHandler is DisputeFixture {
     uint16 internal demandedAttempt;
     uint64 internal demandedRound;
 
-    function setUp() public override {
+    function setUp() public virtual override {
         super.setUp();
         for (uint256 i = 0; i < CLIENTS; ++i) {
             knownStake[i] = STAKE;
@@ -77,8 +79,9 @@ contract FederationHandler is DisputeFixture {
     function propose(uint8 kind, uint32 amount) external {
         RoundState state = _round().state;
         if (state != RoundState.Open && state != RoundState.Submitted) return;
-        // The fixture's tree has no place for an update that was left out: such a round runs out.
-        if (_round().excluded > 0) return;
+        if (_round().waiting > 0) return _proposeTooEarly();
+        // The fixture's tree has no place for an update that was left out, nor for a fourth: such a round runs out.
+        if (_round().excluded > 0 || _round().accepted != CLIENTS) return;
         // One proposal in three is honest.
         falsehood = Falsehood(kind % 9 < 7 ? kind % 9 : 0);
         int256 off = int256(uint256(amount % 1000)) + 1;
@@ -232,7 +235,7 @@ contract FederationHandler is DisputeFixture {
     }
 
     /// @notice Anyone leaves: the round is brought to its end by strangers, everyone fetches all it has.
-    function takeOutEverything() external {
+    function takeOutEverything() public virtual {
         for (uint256 i = 0; i < 4 && _live(); ++i) {
             vm.warp(block.timestamp + 30 days);
             vm.roll(block.number + 1);
@@ -269,6 +272,14 @@ contract FederationHandler is DisputeFixture {
     }
 
     // --- parts ---
+
+    function _proposeTooEarly() private {
+        Proposal memory early = defaultProposal();
+        vm.prank(coordinator);
+        try federation.propose{value: BOND}(roundId, early) {
+            ++hastyProposals;
+        } catch {}
+    }
 
     function _prove() private {
         // Nothing opens under a sum of squares that is wrong: then the update is what can be proved, and is proved first.
@@ -411,12 +422,12 @@ contract FederationHandler is DisputeFixture {
         (demandedRound, demandedAttempt) = (roundId, _round().attempt);
     }
 
-    function _live() private view returns (bool) {
+    function _live() internal view returns (bool) {
         RoundState state = _round().state;
         return state == RoundState.Open || state == RoundState.Submitted || state == RoundState.Proposed;
     }
 
-    function _round() private view returns (Round memory) {
+    function _round() internal view returns (Round memory) {
         return federation.round(roundId);
     }
 }

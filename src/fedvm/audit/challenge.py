@@ -18,7 +18,7 @@ from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Court, Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RollupSubmitted, RoundState
+from fedvm.chain.federation_types import RollupSubmitted, RoundState, SubmittedDirectly
 from fedvm.encoding.preimages import by_hash, of_rollup
 from fedvm.store import ContentStore, StoreError
 
@@ -108,10 +108,13 @@ class Challenger:
 
     def _rollup_case(self, number: int) -> RollupCase | None:
         """The roll-up of the round, None if its updates were relayed one by one."""
-        for event in self._contract.events([RollupSubmitted], first=self._first_block):
+        submitted: list[SubmittedDirectly] = []
+        for event in self._contract.events([RollupSubmitted, SubmittedDirectly], first=self._first_block):
+            if isinstance(event, SubmittedDirectly) and event.round == number:
+                submitted.append(event)
             if isinstance(event, RollupSubmitted) and event.round == number:
                 self._source = first_known(self._source, self._published(event))
-                return RollupCase(self._contract, event)
+                return RollupCase(self._contract, event, tuple(submitted))
         return None
 
     def _published(self, event: RollupSubmitted) -> Preimages:

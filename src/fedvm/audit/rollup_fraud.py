@@ -11,23 +11,30 @@ from fedvm.audit.preimages import Preimages
 from fedvm.audit.rollup_walk import StatedRecord, differing_leaf, open_records
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Evidence, Fraud
+from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RollupSubmitted, Submission
+from fedvm.chain.federation_types import RollupSubmitted, Submission, SubmittedDirectly
 from fedvm.chain.rollups import RollupJudge, rollup_judge
 from fedvm.encoding import Record, Rollup, parse_submission
 from fedvm.encoding.hashing import EMPTY
+from fedvm.encoding.keccak import keccak
 from fedvm.encoding.rollup import COUNTS
-from fedvm.encoding.submissions import is_submission
+from fedvm.encoding.submissions import is_submission, submission_bytes
 
 _BEFORE_THE_FIRST = StatedRecord(0, Record("0x" + "00" * 20, 0, 0, 0, 0, EMPTY), (), None)
 
 
 @dataclass
 class RollupCase:
-    """The roll-up of the round that is challenged. right: digests of records that were judged and follow."""
+    """The roll-up of the round that is challenged.
+
+    submitted: updates of the round that members submitted themselves. right: digests of records that were judged and
+    follow.
+    """
 
     contract: FederationContract
     stated: RollupSubmitted
+    submitted: tuple[SubmittedDirectly, ...] = ()
     right: set[bytes] = field(default_factory=set)
 
     def examine(self, source: Preimages) -> Evidence | Rollup:
@@ -46,7 +53,7 @@ class RollupCase:
         ordered = [opened.records[index] for index in range(self.stated.records)]
         submissions = tuple(one.submission for one in ordered if one.submission is not None)
         rollup = Rollup(tuple(one.record for one in ordered), submissions)
-        return self._range_fraud(ordered, rollup, source) or rollup
+        return self._omission(ordered) or self._range_fraud(ordered, rollup, source) or rollup
 
     def _sequence_fraud(self, records: dict[int, StatedRecord]) -> Evidence | None:
         for index, one in records.items():
@@ -87,6 +94,23 @@ class RollupCase:
             return None
         arguments = (one.as_tuple(), submission.as_tuple())
         return Evidence(Fraud.WRONG_RECORD, "proveWrongRecord", arguments, ROLLUPS)
+
+    def _omission(self, ordered: list[StatedRecord]) -> Evidence | None:
+        """Of an update that waits: its member has no record, or one of something else that does not count."""
+        for submitted in self.submitted:
+            member = submitted.member
+            at = next((one for one in ordered if int(one.record.member, 16) >= int(member, 16)), ordered[-1])
+            own = keccak(submission_bytes(submitted.submission.update, submitted.submission.signature))
+            is_there = at.record.member.lower() == member.lower()
+            if is_there and (at.record.reason == COUNTS or at.record.submission == own):
+                continue
+            direct = DirectSubmissionsContract.of(self.contract)
+            if direct.update_of(self.stated.round, member).state is not DirectState.WAITING:
+                continue
+            before = ordered[at.index - 1] if at.index else _BEFORE_THE_FIRST
+            arguments = (member, before.as_tuple(), at.as_tuple())
+            return Evidence(Fraud.OMISSION, "proveOmission", arguments, ROLLUPS)
+        return None
 
     def _range_fraud(self, ordered: list[StatedRecord], rollup: Rollup, source: Preimages) -> Evidence | None:
         found = differing_leaf(self.stated.peaks_by_height, rollup.range, source)

@@ -13,6 +13,7 @@ from fedvm.audit.aggregates import AggregateReplay, RoundUpdates
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import Ledger, Place, cid_text
+from fedvm.chain.direct import DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     ChallengeExtended,
@@ -29,9 +30,11 @@ from fedvm.chain.federation_types import (
     RoundProposed,
     RulesAdopted,
     SecuritySet,
+    SubmittedDirectly,
     UpdateAccepted,
     UpdateExcluded,
     UpdateRefused,
+    VectorForfeited,
 )
 from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, keys_in_round
@@ -57,6 +60,8 @@ _RoundEvent = (
     UpdateAccepted
     | UpdateRefused
     | RollupSubmitted
+    | SubmittedDirectly
+    | VectorForfeited
     | RoundProposed
     | ChallengeExtended
     | ProposalRejected
@@ -81,6 +86,9 @@ class _OpenRound:
     deadline: int
     members: frozenset[str]  # when it was opened
     last_member: str = ""
+    rolled_up: bool = False
+    direct: dict[str, SubmittedDirectly] = field(default_factory=dict)  # by member, also when dealt with
+    dealt_with: set[str] = field(default_factory=set)  # members with a verdict, or whose update was given up
     total_weight: int = 0
     accepted: int = 0
     missing: set[int] = field(default_factory=set)  # indices of updates that could not be verified
@@ -155,6 +163,10 @@ class FederationReplay:
                 self._members.discard(event.member.lower())
             case RoundOpened():
                 self._on_opened(event)
+            case SubmittedDirectly():
+                self._opened(event).direct[event.member.lower()] = event
+            case VectorForfeited():
+                self._opened(event).dealt_with.add(event.member.lower())
             case UpdateAccepted():
                 self._on_accepted(event)
             case UpdateRefused():
@@ -162,8 +174,7 @@ class FederationReplay:
             case RollupSubmitted():
                 self._on_rolled_up(event)
             case RoundProposed():
-                opened = self._opened(event)
-                opened.proposal, opened.until = event, event.until
+                self._on_proposed(event)
             case ChallengeExtended():
                 self._opened(event).until = event.until
             case ProposalRejected():
@@ -253,7 +264,11 @@ class FederationReplay:
         signer = signer_of(update, self._domain, event.signature)
         signed = signs_for(signer, member, keys_in_round(self._contract, event.round))
         check("signature", signed, place, f"signed by {signer or 'no possible key'}")
-        check("order", member > opened.last_member, place, f"stands after {opened.last_member}")
+        opened.dealt_with.add(member)
+        included = member in opened.direct and not opened.rolled_up
+        if not included:
+            check("order", member > opened.last_member, place, f"stands after {opened.last_member}")
+            opened.last_member = member
         weight = self.rules.weight(event.examples)
         check(
             "weight",
@@ -264,17 +279,28 @@ class FederationReplay:
         )
         if self.rules.rest_rounds:
             self._last_accepted[member] = event.round
-        opened.last_member = member
         opened.accepted += 1
         opened.total_weight += event.weight
-        vector = self._load_update(update, member, place)
+        vector = self._load_update(update, member, place, direct=member in opened.direct)
         if vector is None:
             opened.missing.add(len(opened.updates))
         opened.updates.append(None if vector is None else CountedUpdate(event.commitment, vector))
 
     def _on_refused(self, event: UpdateRefused) -> None:
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
-        self._check_relay(event, self._opened(event), event.reason, place)
+        opened = self._opened(event)
+        self._check_relay(event, opened, event.reason, place)
+        # As a duplicate is refused what is relayed beside an update that waits.
+        if event.reason is not Refusal.DUPLICATE:
+            opened.dealt_with.add(event.member.lower())
+
+    def _on_proposed(self, event: RoundProposed) -> None:
+        opened = self._opened(event)
+        opened.proposal, opened.until = event, event.until
+        for member, submitted in opened.direct.items():
+            place = Place(event.round, submitted.member, tx=submitted.at.tx_hash)
+            message = "was submitted by its member, and neither included nor given up"
+            self._ledger.check("direct", member in opened.dealt_with, place, message)
 
     def _on_rolled_up(self, event: RollupSubmitted) -> None:
         """Check the roll-up against its published records, then these as if they had been relayed."""
@@ -296,11 +322,21 @@ class FederationReplay:
         opened.expected[event.at.tx_hash] = iter(
             [self._verdict_on(one, opened, event) for one in rollup.received]
         )
+        opened.rolled_up = True
         for update in told:
             if isinstance(update, UpdateAccepted):
                 self._on_accepted(update)
             else:
                 self._on_refused(update)
+        self._check_omissions(opened, rollup)
+
+    def _check_omissions(self, opened: _OpenRound, rollup: Rollup) -> None:
+        """A record of something else, refused, is no excuse for an update that its member submitted itself."""
+        records = {one.member.lower(): one for one in rollup.received}
+        for member, submitted in opened.direct.items():
+            one, own = records.get(member), submitted.submission
+            if one is not None and one.reason and (one.update, one.signature) != (own.update, own.signature):
+                opened.dealt_with.discard(member)
 
     def _verdict_on(self, one: Received, opened: _OpenRound, event: RollupSubmitted) -> Refusal:
         """By the rules; of stakes, and of members that left within the round, the records are believed."""
@@ -397,7 +433,7 @@ class FederationReplay:
         try:
             function, arguments = self._contract.contract.decode_function_input(calldata)
         except ValueError:
-            return []
+            return self._verdict_on_included(opened, calldata)
         if function.fn_name != "submit":
             return []
         reasons, last = [], opened.last_member
@@ -413,20 +449,45 @@ class FederationReplay:
                 time,
                 self._rests(submission["member"].lower(), opened.number),
                 keys_in_round(self._contract, opened.number),
+                frozenset(opened.direct),
             )
             reasons.append(_judge(submission, around))
             last = submission["member"].lower() if reasons[-1] is Refusal.NONE else last
         return reasons
+
+    def _verdict_on_included(self, opened: _OpenRound, calldata: bytes) -> list[Refusal]:
+        """The verdict on an update that a transaction includes which waited; its deadlines were kept before."""
+        direct = DirectSubmissionsContract.of(self._contract).contract
+        try:
+            function, arguments = direct.decode_function_input(calldata)
+        except ValueError:
+            return []
+        if function.fn_name != "include":
+            return []
+        submission = arguments["submission"]
+        rests = self._rests(submission["member"].lower(), opened.number)
+        members, base, deadline = frozenset(self._members), opened.base_root, opened.deadline
+        around = Circumstances(
+            *(self._domain, self.rules, members, opened.number, base, deadline),
+            last_member="",
+            time=0,
+            rests=rests,
+            key_of=keys_in_round(self._contract, opened.number),
+        )
+        return [_judge(submission, around)]
 
     def _rests(self, member: str, number: int) -> bool:
         """Whether a member sits round `number` out (`Federation._rests`)."""
         last = self._last_accepted.get(member, 0)
         return last > 0 and number - last <= self.rules.rest_rounds and last not in self._failed
 
-    def _load_update(self, update: Update, member: str, place: Place) -> IntVector | None:
+    def _load_update(self, update: Update, member: str, place: Place, *, direct: bool) -> IntVector | None:
+        """The vector of an update, from the store; of one that its member submitted itself, what it posted on chain, if
+        it had to."""
         check, elements = self._ledger.check, self.rules.elements
         try:
-            vector = int32_from_bytes(self._store.get(update.cid), elements)
+            data = self._posted(update.round, member) if direct else None
+            vector = int32_from_bytes(self._store.get(update.cid) if data is None else data, elements)
         except (StoreError, EncodingError) as error:
             check("update data", False, place, str(error))
             return None
@@ -447,6 +508,10 @@ class FederationReplay:
             f"bound {self.rules.max_sum_squares}",
         )
         return vector if rooted else None
+
+    def _posted(self, number: int, member: str) -> bytes | None:
+        direct = DirectSubmissionsContract.of(self._contract)
+        return direct.posted_vector(number, member, first_block=self._first_block)
 
     def _load_model(self, cid: bytes, root: bytes, place: Place) -> IntVector | None:
         check = self._ledger.check

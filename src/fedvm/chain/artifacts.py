@@ -18,6 +18,7 @@ FEDERATION_FACTORY: Final = "FederationFactory"
 FEDERATION: Final = "Federation"
 DISPUTES: Final = "Disputes"
 ROLLUPS: Final = "Rollups"
+DIRECT_SUBMISSIONS: Final = "DirectSubmissions"
 RULE_BOOK: Final = "RuleBook"
 MODEL_SERVICE: Final = "ModelService"
 PROMOTION_GATE: Final = "PromotionGate"
@@ -27,6 +28,7 @@ CONTRACT_NAMES: Final = (
     FEDERATION,
     DISPUTES,
     ROLLUPS,
+    DIRECT_SUBMISSIONS,
     RULE_BOOK,
     MODEL_SERVICE,
     PROMOTION_GATE,

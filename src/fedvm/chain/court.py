@@ -33,6 +33,7 @@ class Fraud(IntEnum):
     WRONG_SEQUENCE = 9
     WRONG_COMMITMENT = 10
     MALFORMED_ROLLUP = 11
+    OMISSION = 12
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,20 @@ from web3.contract import Contract
 from web3.types import Nonce
 from web3.utils import get_create_address
 
-from fedvm.chain.artifacts import DISPUTES, FEDERATION, FEDERATION_FACTORY, ROLLUPS, RULE_BOOK, contract_at
+from fedvm.chain.artifacts import (
+    DIRECT_SUBMISSIONS,
+    DISPUTES,
+    FEDERATION,
+    FEDERATION_FACTORY,
+    ROLLUPS,
+    RULE_BOOK,
+    contract_at,
+)
 from fedvm.chain.call import read
 from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.sender import Receipt, Sender
 
-IMPLEMENTATIONS: Final = (FEDERATION, DISPUTES, ROLLUPS, RULE_BOOK)
+IMPLEMENTATIONS: Final = (FEDERATION, DISPUTES, ROLLUPS, RULE_BOOK, DIRECT_SUBMISSIONS)
 """Contracts that the clones run, in the order of the factory's struct."""
 
 DEFAULT_SALT: Final = bytes(32)

@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 from web3.contract import Contract
 
-from fedvm.chain.artifacts import FEDERATION, ROLLUPS, contract_at
+from fedvm.chain.artifacts import DIRECT_SUBMISSIONS, FEDERATION, ROLLUPS, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.errors import ChainError
 from fedvm.chain.events import EventReader, RawEvent
@@ -28,8 +28,10 @@ from fedvm.chain.federation_types import (
     RoundOpened,
     RoundProposed,
     Submission,
+    SubmittedDirectly,
     UpdateAccepted,
     UpdateRefused,
+    VectorForfeited,
     rules_of,
     security_of,
     typed_event,
@@ -41,6 +43,12 @@ from fedvm.encoding import Rules, Security, Update
 Event = TypeVar("Event")
 _SUBMIT_BYTES = 4 + 3 * 32
 """Calldata of ``submit`` without updates: selector, round, and where the array lies and how long it is."""
+
+_SIDECARS = {
+    ROLLUPS: (RollupSubmitted.__name__,),
+    DIRECT_SUBMISSIONS: (SubmittedDirectly.__name__, VectorForfeited.__name__),
+}
+"""Events of a federation that a contract beside it tells."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +237,11 @@ class FederationContract:
     def _rollups(self) -> str:
         return str(self._read("rollups"))  # set once, as the federation is made
 
+    def direct_submissions(self) -> str:
+        """Address of the contract that takes updates which members submit themselves
+        (`fedvm.chain.direct.DirectSubmissionsContract`)."""
+        return str(self._read("directSubmissions"))
+
     def left_in(self, address: str) -> int:
         """Latest round when an account left of its own accord, 0 if it never did."""
         return int(self._read("leftIn", self.w3.to_checksum_address(address)))
@@ -301,12 +314,15 @@ class FederationContract:
         """Events in order, of the given dataclasses or all, from block ``first`` to ``last`` (None: the
         head)."""
         names = [kind.__name__ for kind in kinds] or list(EVENT_TYPES)
-        own = [name for name in names if name != RollupSubmitted.__name__]
-        told = self._events.fetch(own, first, last) if own else iter(())
-        if RollupSubmitted.__name__ in names:
-            rollups = EventReader(self.w3, contract_at(self.w3, ROLLUPS, self.rollups()), self.sender.network)
-            told = heapq.merge(told, rollups.fetch([RollupSubmitted.__name__], first, last), key=_order)
-        for event in told:
+        elsewhere = {name for told in _SIDECARS.values() for name in told}
+        own = [name for name in names if name not in elsewhere]
+        sources = [self._events.fetch(own, first, last)] if own else []
+        for contract, told in _SIDECARS.items():
+            if wanted := [name for name in names if name in told]:
+                sidecar = contract_at(self.w3, contract, self._sidecar(contract))
+                reader = EventReader(self.w3, sidecar, self.sender.network)
+                sources.append(reader.fetch(wanted, first, last))
+        for event in heapq.merge(*sources, key=_order):
             yield typed_event(event)
 
     def events_of(self, receipt: Receipt) -> list[FederationEvent]:
@@ -325,6 +341,9 @@ class FederationContract:
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
         return self.sender.transact(account, self.contract, f"Federation.{function}", *arguments, value=value)
+
+    def _sidecar(self, contract: str) -> str:
+        return self.rollups() if contract == ROLLUPS else self.direct_submissions()
 
     def _read(self, function: str, *arguments: Any) -> Any:
         return read(self.contract, function, *arguments)

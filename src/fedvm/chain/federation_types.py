@@ -87,7 +87,8 @@ class Proposal:
 class Round:
     """A round as the contract stores it; times in Unix seconds, roots 32 bytes each.
 
-    ``until``: when it has passed, anyone can end the present state. The last three are those of the latest
+    ``until``: when it has passed, anyone can end the present state. ``waiting``: updates that members submitted
+    themselves and that are neither included nor given up. The last three are those of the latest
     proposal, whatever became of it.
     """
 
@@ -97,6 +98,7 @@ class Round:
     until: int
     attempt: int
     excluded: int
+    waiting: int
     rolled_up: bool
     last_member: str
     accepted: int
@@ -213,6 +215,25 @@ class UpdateAccepted:
 
 
 @dataclass(frozen=True)
+class SubmittedDirectly:
+    """A member's update that came past the coordinator; told by `DirectSubmissions`. It waits to be included."""
+
+    round: int
+    member: str
+    submission: Submission
+    at: Place
+
+
+@dataclass(frozen=True)
+class VectorForfeited:
+    """An update that waited was given up, since its member did not post the vector; told by `DirectSubmissions`."""
+
+    round: int
+    member: str
+    at: Place
+
+
+@dataclass(frozen=True)
 class UpdateRefused:
     """``member`` is whom the coordinator named; only for reasons after BAD_SIGNATURE did that member sign."""
 
@@ -317,6 +338,8 @@ FederationEvent = (
     | MemberRemoved
     | CoordinatorReplaced
     | RoundOpened
+    | SubmittedDirectly
+    | VectorForfeited
     | UpdateAccepted
     | UpdateRefused
     | RollupSubmitted
@@ -338,6 +361,8 @@ EVENT_TYPES: dict[str, type[Any]] = {
         MemberRemoved,
         CoordinatorReplaced,
         RoundOpened,
+        SubmittedDirectly,
+        VectorForfeited,
         UpdateAccepted,
         UpdateRefused,
         RollupSubmitted,
@@ -360,6 +385,8 @@ def typed_event(event: RawEvent) -> FederationEvent:
         fields["security"] = security_of(fields["security"])
     elif event.name == "UpdateAccepted":
         fields |= {_snake(name): value for name, value in fields.pop("attested").items()}
+    elif event.name == "SubmittedDirectly":
+        fields["submission"] = submission_of(fields["submission"])
     elif event.name == "UpdateRefused":
         fields["reason"] = Refusal(fields["reason"])
     typed: FederationEvent = EVENT_TYPES[event.name](**fields, at=event.at)
@@ -370,6 +397,13 @@ def rules_of(value: Any) -> Rules:
     """The contract's ``Rules`` struct, as web3 decodes it (tuple, or mapping within events)."""
     values = value.values() if hasattr(value, "values") else value
     return Rules(*values)
+
+
+def submission_of(value: Any) -> Submission:
+    """The contract's ``Submission`` struct, as web3 decodes it (tuple, or mapping within events)."""
+    member, update, signature = value.values() if hasattr(value, "values") else value
+    fields = update.values() if hasattr(update, "values") else update
+    return Submission(member, Update(*fields), bytes(signature))
 
 
 def security_of(value: Any) -> Security:

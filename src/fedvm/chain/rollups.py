@@ -119,8 +119,10 @@ def submit_rollup(
     *,
     judged_at: int,
     cid: bytes,
+    waiting: int = 0,
 ) -> Receipt:
-    """State a round at once (coordinator). cid: binary, of the published file."""
+    """State a round at once (coordinator). cid: binary, of the published file; waiting: updates that members submitted
+    themselves and that the roll-up holds, all there are."""
     rollups = contract_at(contract.w3, ROLLUPS, contract.rollups())
     peaks = [rollup.range.peak(height) for height in sorted(rollup.range.peaks, reverse=True)]
     stated = (
@@ -129,6 +131,7 @@ def submit_rollup(
         rollup.accepted,
         rollup.total_weight,
         judged_at,
+        waiting,
         peaks,
         cid,
     )

@@ -22,7 +22,8 @@ class Circumstances:
 
     last_member: highest member accepted so far (lower-case hex), "" before the first; time: of the block,
     Unix seconds; rests: whether the rules make the member sit this round out; key_of: the key that a member had
-    appointed for the round, both in lower-case hex, "" if none.
+    appointed for the round, both in lower-case hex, "" if none; held: members (lower-case hex) that submitted an update
+    of this round themselves, so that none of theirs can be relayed.
     """
 
     domain: Domain
@@ -35,13 +36,14 @@ class Circumstances:
     time: int
     rests: bool = False
     key_of: Callable[[str], str] = no_key
+    held: frozenset[str] = frozenset()
 
 
 def verdict(member: str, update: Update, signature: bytes, around: Circumstances) -> Refusal:
     """Why the update does not count; Refusal.NONE if it does. member: lower-case hex address."""
     if member not in around.members:
         return Refusal.NOT_MEMBER
-    if member == around.last_member:
+    if member == around.last_member or member in around.held:
         return Refusal.DUPLICATE
     signer = signer_of(update, around.domain, signature)
     if not signs_for(signer, member, around.key_of):

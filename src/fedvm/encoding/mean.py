@@ -46,7 +46,7 @@ def weighted_sums(contributions: Sequence[Contribution], elements: int) -> Weigh
     """Add up the weighted updates of ``elements`` elements each.
 
     Raises:
-        EncodingError: no contributions, a weight of zero, or members not in strictly ascending address order.
+        EncodingError: no contributions, a weight of zero, or a member that comes twice.
         ShapeError: an update has another length, or a dtype other than int32.
         RangeError: W · 2^31 ≥ 2^63, so a sum could overflow.
     """
@@ -94,15 +94,13 @@ def moved(base: IntVector, step: NDArray[Any]) -> IntVector:
 def _total_weight(contributions: Sequence[Contribution]) -> int:
     if not contributions:
         raise EncodingError("no accepted updates to aggregate; fail the round instead")
-    previous = b""
+    seen: set[bytes] = set()
     total = 0
     for contribution in contributions:
         address = address_bytes("member", contribution.member)
-        if address <= previous:
-            raise EncodingError(
-                f"member {contribution.member} is out of order; sort by ascending address, once each"
-            )
-        previous = address
+        if address in seen:
+            raise EncodingError(f"member {contribution.member} comes twice; each counts once")
+        seen.add(address)
         if check_uint(f"weight of {contribution.member}", contribution.weight, 32) == 0:
             raise EncodingError(f"the weight of {contribution.member} is zero; leave it out")
         total += contribution.weight

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedvm.federation.chain_ledger import ChainLedger
     from fedvm.federation.client import ClientData, image_client_app
+    from fedvm.federation.direct import submit_directly
     from fedvm.federation.directory import create_federation, open_federation
     from fedvm.federation.grid import Finished, InProcessGrid, Node, make_nodes
     from fedvm.federation.journal import RoundJournal
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         "publish_model",
         "run_federation",
         "run_rounds",
+        "submit_directly",
     ]
 
 _HOME = {
@@ -81,6 +83,7 @@ _HOME = {
     "publish_model": "membership",
     "run_federation": "server",
     "run_rounds": "rounds",
+    "submit_directly": "direct",
 }
 
 

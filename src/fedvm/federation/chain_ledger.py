@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
 
+from fedvm.chain.direct import DirectState, DirectSubmissionsContract
+from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
@@ -22,6 +25,7 @@ from fedvm.chain.federation_types import (
     RoundProposed,
     RulesAdopted,
     Submission,
+    SubmittedDirectly,
     UpdateAccepted,
     UpdateExcluded,
     UpdateRefused,
@@ -31,7 +35,7 @@ from fedvm.chain.rule_book import keys_in_round
 from fedvm.encoding import EncodingError, Rules
 from fedvm.federation.answers import ProposedRound, answer_demands, find, open_demands
 from fedvm.federation.commitment import SignedStatement
-from fedvm.federation.errors import LedgerMismatch, SettingsError
+from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaiting
 from fedvm.federation.ledger import (
     AcceptedUpdate,
     LedgerRound,
@@ -47,6 +51,7 @@ from fedvm.store import Cid, StoreError
 Event = TypeVar(
     "Event",
     RoundOpened,
+    SubmittedDirectly,
     UpdateAccepted,
     UpdateRefused,
     RollupSubmitted,
@@ -86,7 +91,7 @@ class ChainLedger:
         self._rules = contract.rules()
         self._chain_id = int(contract.w3.eth.chain_id)
         self._events: list[FederationEvent] = []
-        self._next_block = first_block
+        self._first_block = self._next_block = first_block
         self._gas_by_transaction: dict[str, int] = {}
         self._seeds: dict[int, bytes] = {}
         self._verdicts_by_rollup: dict[str, list[UpdateAccepted | UpdateRefused]] = {}
@@ -189,7 +194,8 @@ class ChainLedger:
                 told.append(event)
             elif isinstance(event, RollupSubmitted) and event.round == number:
                 told.extend(self._rolled_up(event))
-        return tuple(_accepted(e) if isinstance(e, UpdateAccepted) else _refused(e) for e in told)
+        direct = frozenset(event.member for event in self._of(SubmittedDirectly, number))
+        return tuple(_accepted(e, direct) if isinstance(e, UpdateAccepted) else _refused(e) for e in told)
 
     def excluded(self, number: int) -> frozenset[str]:
         """Members (lower-case hex) whose accepted update was proved bad."""
@@ -224,15 +230,24 @@ class ChainLedger:
         submissions = [Submission(signed.member, signed.update, signed.signature) for signed in updates]
         self._contract.submit(self._coordinator, number, submissions)
 
-    def submit_rollup(self, number: int, statements: Sequence[SignedStatement]) -> None:
+    def submit_rollup(self, number: int, statements: Sequence[SignedStatement], waiting: int = 0) -> None:
         """Judge updates as the contract would, publish the records, and state them in one transaction."""
-        judged_at = self.now()
+        judged_at = min(self.now(), self._contract.round(number).deadline)
         submissions = [Submission(one.member, one.update, one.signature) for one in statements]
         members = [one.member for one in statements]
         judge = rollup_judge(self._contract, number, members, judged_at, of=self.members())
         rollup = judged_rollup(judge, submissions)
         cid = Cid.parse(self._published.put(rollup.to_bytes())).binary
-        submit_rollup(self._contract, self._coordinator, number, rollup, judged_at=judged_at, cid=cid)
+        with _awaiting(number):
+            submit_rollup(
+                self._contract,
+                self._coordinator,
+                number,
+                rollup,
+                judged_at=judged_at,
+                waiting=waiting,
+                cid=cid,
+            )
 
     @property
     def _published(self) -> Store:
@@ -255,9 +270,46 @@ class ChainLedger:
             self._verdicts_by_rollup[tx_hash] = list(rolled_events(event, rollup))
         return self._verdicts_by_rollup[tx_hash]
 
+    def waiting(self, number: int) -> tuple[SignedStatement, ...]:
+        """Updates that members submitted themselves and that are neither included nor given up."""
+        if not self._contract.round(number).waiting:
+            return ()
+        submitted = [event.submission for event in self._of(SubmittedDirectly, number)]
+        return tuple(
+            SignedStatement(one.member, one.update, one.signature)
+            for one in submitted
+            if self._direct.update_of(number, one.member).state is DirectState.WAITING
+        )
+
+    def include(self, number: int, statement: SignedStatement) -> None:
+        """Take a waiting update in, where updates are relayed one by one."""
+        submission = Submission(statement.member, statement.update, statement.signature)
+        self._direct.include(self._coordinator, number, submission)
+
+    def demand_vector(self, number: int, member: str) -> bytes | None:
+        """The vector of a waiting update, which its member posts on demand; None if it did not in time."""
+        if not self._direct.update_of(number, member).due:
+            self._direct.demand_posting(self._coordinator, number, member)
+        while (posted := self.posted_vector(number, member)) is None:
+            missing = self._direct.update_of(number, member).due + 1 - self.now()
+            if missing <= 0:
+                self._direct.forfeit(self._coordinator, number, member)
+                return None
+            self._pass_time(missing)
+        return posted
+
+    def posted_vector(self, number: int, member: str) -> bytes | None:
+        """The vector that a member posted on demand, as it is stored; None if it posted none."""
+        return self._direct.posted_vector(number, member, first_block=self._first_block)
+
+    @property
+    def _direct(self) -> DirectSubmissionsContract:
+        return DirectSubmissionsContract.of(self._contract)
+
     def propose(self, number: int, proposal: Proposal) -> None:
         """State what a round with its quorum came to."""
-        self._contract.propose(self._coordinator, number, proposal)
+        with _awaiting(number):
+            self._contract.propose(self._coordinator, number, proposal)
 
     def conclude(self, number: int) -> RoundStatus:
         """Wait for the end of the challenge window and make the proposal final, unless it is rejected; meanwhile
@@ -338,7 +390,18 @@ def _sleep(seconds: int) -> None:
     time.sleep(min(float(seconds), _LONGEST_SLEEP))
 
 
-def _accepted(event: UpdateAccepted) -> AcceptedUpdate:
+@contextmanager
+def _awaiting(number: int) -> Iterator[None]:
+    """Names the refusal of a transaction that misses what members submitted themselves in the meantime."""
+    try:
+        yield
+    except TransactionFailed as failed:
+        if failed.reason.startswith("UpdatesWaiting("):
+            raise UpdatesWaiting(f"round {number} has updates that members submitted themselves") from failed
+        raise
+
+
+def _accepted(event: UpdateAccepted, direct: frozenset[str]) -> AcceptedUpdate:
     return AcceptedUpdate(
         member=event.member,
         weight=event.weight,
@@ -350,6 +413,7 @@ def _accepted(event: UpdateAccepted) -> AcceptedUpdate:
         labels=event.labels,
         epsilon_micros=event.epsilon_micros,
         cid=bytes(event.cid),
+        direct=event.member in direct,
     )
 
 

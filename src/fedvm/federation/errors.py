@@ -31,5 +31,9 @@ class LedgerMismatch(FederationError):
     """Chain, store and run disagree about the model."""
 
 
+class UpdatesWaiting(FederationError):
+    """Nothing can be proposed: members have submitted updates themselves, which must be included first."""
+
+
 class FederationStalled(FederationError):
     """Too many rounds in a row came to nothing."""

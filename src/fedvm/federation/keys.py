@@ -24,8 +24,10 @@ RULES = "fedvm-rules"
 MAX_EPSILON = "fedvm-max-epsilon"
 MIN_EXAMPLES = "fedvm-min-examples"
 MIN_CLIENTS = "fedvm-min-clients"
+KEEP = "fedvm-keep"
+"""The folder where this client keeps the updates that it signs (`fedvm.federation.kept`)."""
 NODE_KEYS = frozenset(
-    {KEY, KEY_FILE, MEMBER, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS}
+    {KEY, KEY_FILE, MEMBER, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS, KEEP}
 )
 """All keys of FedVM's in a node config."""
 DIRECTORY = "fedvm-directory"

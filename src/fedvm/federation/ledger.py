@@ -54,7 +54,7 @@ class LedgerRound:
 @dataclass(frozen=True)
 class AcceptedUpdate:
     """The contract accepted an update and set its weight. Examples, accuracy, loss, labels and ε are attested by the
-    client."""
+    client. direct: whether its member submitted it itself, so that it stands in no order."""
 
     member: str
     weight: int
@@ -66,6 +66,7 @@ class AcceptedUpdate:
     labels: int
     epsilon_micros: int
     cid: bytes
+    direct: bool = False
 
     @property
     def commitment(self) -> Commitment:
@@ -175,12 +176,35 @@ class Ledger(Protocol):
         """Relay updates, ascending by member; in several transactions if one cannot hold them."""
         ...
 
-    def submit_rollup(self, number: int, statements: Sequence[SignedStatement]) -> None:
-        """State all updates of a round at once, and publish which they are and how they were judged."""
+    def submit_rollup(self, number: int, statements: Sequence[SignedStatement], waiting: int = 0) -> None:
+        """State all updates of a round at once, and publish which they are and how they were judged.
+
+        waiting: how many of them members submitted themselves. Raises UpdatesWaiting if there are more by then.
+        """
+        ...
+
+    def waiting(self, number: int) -> tuple[SignedStatement, ...]:
+        """Updates that members submitted themselves and that are neither included nor given up."""
+        ...
+
+    def include(self, number: int, statement: SignedStatement) -> None:
+        """Take a waiting update in, where updates are relayed one by one."""
+        ...
+
+    def demand_vector(self, number: int, member: str) -> bytes | None:
+        """Demand that a member post the vector of its waiting update, and wait for it.
+
+        Returns it as it is stored; None when it did not come in time, so that the update is given up.
+        """
+        ...
+
+    def posted_vector(self, number: int, member: str) -> bytes | None:
+        """The vector that a member posted on demand, as it is stored; None if it posted none."""
         ...
 
     def propose(self, number: int, proposal: Proposal) -> None:
-        """State what a round with its quorum came to."""
+        """State what a round with its quorum came to. Raises UpdatesWaiting if a member has submitted an update
+        itself in the meantime."""
         ...
 
     def conclude(self, number: int) -> RoundStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
@@ -15,7 +16,8 @@ from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, cl
 from fedvm.federation.consent import Consent
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.identity import QUESTION, Question, answer
-from fedvm.federation.keys import KeyProvider, key_from_node_config, member_from_node_config
+from fedvm.federation.kept import keep_update
+from fedvm.federation.keys import KEEP, KeyProvider, key_from_node_config, member_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
@@ -59,7 +61,9 @@ def accountable_mod(
         if not reply.has_error():
             private_key = key(context)
             signer = _Signer(private_key, member_from_node_config(context, private_key))
-            _commit_reply(reply.content, briefing, terms, vector, signer, metric_names, quantizer)
+            signed = _commit_reply(reply.content, briefing, terms, vector, signer, metric_names, quantizer)
+            if folder := context.node_config.get(KEEP):
+                keep_update(Path(str(folder)), terms.chain_id, terms.federation, signed)
         return reply
 
     return mod
@@ -117,7 +121,7 @@ def _commit_reply(
     signer: _Signer,
     names: MetricNames,
     quantizer: Quantizer,
-) -> None:
+) -> SignedUpdate:
     arrays_key, arrays = _only_arrays(content)
     trained = briefing.spec.flatten(named_arrays(arrays))
     update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
@@ -125,6 +129,7 @@ def _commit_reply(
         update, terms, _attestation(content, names), signer.private_key, signer.member
     )
     write_reply(content, signed, arrays_key=arrays_key)
+    return signed
 
 
 def _only_arrays(content: RecordDict) -> tuple[str, ArrayRecord]:

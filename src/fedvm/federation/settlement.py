@@ -23,7 +23,8 @@ from fedvm.encoding.aggregators import (
 from fedvm.encoding.mean import WeightedSums
 from fedvm.encoding.vector import IntVector
 from fedvm.federation.commitment import SignedStatement
-from fedvm.federation.errors import LedgerMismatch
+from fedvm.federation.direct import with_posted_vectors, with_vectors
+from fedvm.federation.errors import LedgerMismatch, UpdatesWaiting
 from fedvm.federation.ledger import (
     AcceptedUpdate,
     Ledger,
@@ -67,7 +68,8 @@ class Settlement:
 
 
 def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) -> tuple[str, ...]:
-    """Which sampled members can still be submitted: no verdict yet, and above the last accepted address.
+    """Which sampled members can still be submitted: no verdict yet, nothing submitted by themselves, and above the last
+    address relayed.
 
     All of them in a round that has just been opened; fewer in one that an earlier coordinator left open, and
     none after its deadline, or when it was rolled up.
@@ -76,7 +78,9 @@ def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) ->
         return ()
     verdicts = ledger.verdicts(round_.number)
     decided = {verdict.member.lower() for verdict in verdicts}
-    last = max((by_address(v.member) for v in verdicts if isinstance(v, AcceptedUpdate)), default=0)
+    decided |= {statement.member.lower() for statement in ledger.waiting(round_.number)}
+    relayed = (v.member for v in verdicts if isinstance(v, AcceptedUpdate) and not v.direct)
+    last = max(map(by_address, relayed), default=0)
     return tuple(m for m in sampled if m.lower() not in decided and by_address(m) > last)
 
 
@@ -99,15 +103,32 @@ def settle(
     Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
     proposed than follows.
     """
+    while True:
+        try:
+            return _settled(federation, round_, base, statements, withheld, rule, memory, spread)
+        except UpdatesWaiting:
+            # Of a member that submitted its update itself since; in the next turn it is included. Each does so once.
+            round_ = federation.ledger.round(round_.number)
+            if federation.ledger.verdicts(round_.number):
+                statements = ()
+
+
+def _settled(
+    federation: Federation,
+    round_: LedgerRound,
+    base: IntVector,
+    statements: Sequence[SignedStatement],
+    withheld: tuple[Withheld, ...],
+    rule: Aggregator | None,
+    memory: ServerState,
+    spread: Spread,
+) -> Settlement:
     ledger = federation.ledger
-    if statements and not round_.rolled_up:
-        federation.store.sync()
-        if _rolls_up(federation, round_, len(statements)):
-            ledger.submit_rollup(round_.number, statements)
-        else:
-            ledger.submit(round_.number, statements)
+    if round_.status is RoundStatus.OPEN and not round_.rolled_up:
+        _submit(federation, round_, statements)
     verdicts = ledger.verdicts(round_.number)
     accepted = tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
+    accepted = with_posted_vectors(federation, round_.number, accepted)
     refused = tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate))
     if len(accepted) < ledger.rules().min_clients:
         ledger.fail(round_.number)
@@ -124,6 +145,26 @@ def settle(
     result = concluded.result
     cids = (concluded.model_cid, concluded.aggregate_cid)
     return Settlement(ended, counted, refused, withheld, result.model, *cids, result.state)
+
+
+def _submit(federation: Federation, round_: LedgerRound, statements: Sequence[SignedStatement]) -> None:
+    """Bring what was received to the chain, and what members submitted themselves into the round."""
+    ledger, number = federation.ledger, round_.number
+    if statements:
+        federation.store.sync()
+    direct = {one.member for one in ledger.waiting(number)}
+    relayed = [one for one in statements if one.member not in direct]
+    if _rolls_up(federation, round_, len(relayed) + len(direct)):
+        included = with_vectors(federation, number)
+        everything = sorted([*relayed, *included], key=lambda one: by_address(one.member))
+        if everything:
+            ledger.submit_rollup(number, everything, len(included))
+        return
+    # First what must come before the deadline.
+    if relayed:
+        ledger.submit(number, relayed)
+    for one in with_vectors(federation, number):
+        ledger.include(number, one)
 
 
 def _rolls_up(federation: Federation, round_: LedgerRound, updates: int) -> bool:

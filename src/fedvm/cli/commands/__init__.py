@@ -15,6 +15,7 @@ from fedvm.cli.commands.networks import COMMAND as NETWORKS
 from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.run import COMMAND as RUN
 from fedvm.cli.commands.split import COMMAND as SPLIT
+from fedvm.cli.commands.submit import COMMAND as SUBMIT
 
 ALL: tuple[Command, ...] = (
     RUN,
@@ -28,6 +29,7 @@ ALL: tuple[Command, ...] = (
     COMPILE,
     DEPLOY,
     SPLIT,
+    SUBMIT,
     NETWORKS,
 )
 

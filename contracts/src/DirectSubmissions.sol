@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
+
+import {PullPayments} from "./PullPayments.sol";
+import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
+import {IFederation} from "./interfaces/IFederation.sol";
+import {MemberSignature} from "./libraries/MemberSignature.sol";
+import {MerkleSumTree, SumNode, UpdatePlace} from "./libraries/MerkleSumTree.sol";
+import {Round, RoundState} from "./libraries/RoundLib.sol";
+import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
+import {SubmissionCode} from "./libraries/SubmissionCode.sol";
+import {FRONTIER_LEVELS, SumFrontier} from "./libraries/SumFrontier.sol";
+import {Submission} from "./libraries/UpdateTypes.sol";
+
+/// @title DirectSubmissions
+/// @notice Updates that members submit themselves, and the vectors that they post; see `IDirectSubmissions`.
+/// @dev Deployed once and cloned by `FederationFactory`. Apart from the federation because of the size of its code.
+contract DirectSubmissions is IDirectSubmissions, PullPayments, Initializable {
+    using RulesLib for Rules;
+
+    /// Federation whose members submit here.
+    IFederation public federation;
+    /// Length of the model's vector.
+    uint64 public elements;
+    /// Seconds to post a vector.
+    uint32 public answerSeconds;
+    /// Wei that the demand for a vector costs for each chunk.
+    uint256 public chunkFee;
+
+    mapping(uint64 roundId => mapping(address member => DirectUpdate)) private _updates;
+    // Written through a storage reference.
+    // slither-disable-next-line uninitialized-state
+    mapping(uint64 roundId => mapping(address member => SumNode[FRONTIER_LEVELS])) private _frontiers;
+
+    modifier onlyCoordinator() {
+        require(msg.sender == federation.coordinator(), IFederation.NotCoordinator(msg.sender));
+        _;
+    }
+
+    /// @notice Makes what clones run; itself it can never be initialised.
+    constructor() {
+        _disableInitializers();
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_, uint256 chunkFee_)
+        external
+        initializer
+    {
+        federation = federation_;
+        elements = elements_;
+        // `SecurityLib` bounds it by thirty days.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        answerSeconds = uint32(answerSeconds_);
+        chunkFee = chunkFee_;
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    // The federation is the one that the factory gave; it calls nobody.
+    // slither-disable-next-line reentrancy-benign,reentrancy-no-eth,reentrancy-events,incorrect-equality,timestamp
+    function submit(uint64 roundId, Submission calldata submission) external {
+        address member = submission.member;
+        federation.hold(roundId, member, _now() + answerSeconds);
+        Refusal reason = _refusal(roundId, submission);
+        require(reason == Refusal.None, UpdateNotAccepted(reason));
+        DirectUpdate storage waiting = _updates[roundId][member];
+        waiting.state = DirectState.Waiting;
+        waiting.sumSquares = submission.update.sumSquares;
+        waiting.updateRoot = submission.update.updateRoot;
+        waiting.submission = SubmissionCode.hash(submission);
+        emit SubmittedDirectly(roundId, member, submission);
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    // slither-disable-next-line reentrancy-benign,reentrancy-no-eth,reentrancy-events
+    function include(uint64 roundId, Submission calldata submission) external onlyCoordinator {
+        DirectUpdate storage waiting = _waiting(roundId, submission.member);
+        require(
+            SubmissionCode.isPlausible(submission) && SubmissionCode.hash(submission) == waiting.submission,
+            NotWaiting(roundId, submission.member)
+        );
+        Submission[] memory one = new Submission[](1);
+        one[0] = submission;
+        Refusal reason = federation.submit(roundId, one);
+        waiting.state = reason == Refusal.None ? DirectState.Included : DirectState.Refused;
+        emit Included(roundId, submission.member, reason);
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    // The seconds that a block producer can shift do not matter.
+    // slither-disable-next-line timestamp,incorrect-equality,reentrancy-events
+    function demandPosting(uint64 roundId, address member) external payable onlyCoordinator {
+        uint256 fee = demandFee();
+        require(msg.value == fee, WrongFee(msg.value, fee));
+        DirectUpdate storage waiting = _waiting(roundId, member);
+        require(waiting.due == 0, AlreadyDemanded(roundId, member));
+        uint64 until = federation.round(roundId).deadline + answerSeconds;
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp <= until, TooLate(until));
+        uint64 due = _now() + answerSeconds;
+        waiting.due = due;
+        waiting.demander = msg.sender;
+        federation.extendChallenge(roundId, due + answerSeconds);
+        emit PostingDemanded(roundId, member, due);
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    function post(uint64 roundId, uint32 first, bytes calldata values) external {
+        DirectUpdate storage wanted = _demanded(roundId, msg.sender);
+        require(first == 0 || first == wanted.posted, ChunkOutOfOrder(first, wanted.posted));
+        SumNode[FRONTIER_LEVELS] storage kept = _frontiers[roundId][msg.sender];
+        SumNode[FRONTIER_LEVELS] memory nodes = first == 0 ? _empty() : kept;
+        uint32 next = _append(nodes, roundId, first, values);
+        wanted.posted = next;
+        if (next < MerkleSumTree.chunkCount(elements)) {
+            for (uint256 level = 0; (next >> level) > 0; ++level) {
+                kept[level] = nodes[level];
+            }
+            return;
+        }
+        SumNode memory root = SumFrontier.root(nodes, next);
+        require(
+            root.hash == wanted.updateRoot && root.sum == wanted.sumSquares, WrongVector(root.hash, root.sum)
+        );
+        wanted.settled = true;
+        _credit(msg.sender, demandFee());
+        emit VectorPosted(roundId, msg.sender);
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    // slither-disable-next-line reentrancy-events
+    function forfeit(uint64 roundId, address member) external {
+        DirectUpdate storage wanted = _waiting(roundId, member);
+        _overdue(roundId, member);
+        wanted.state = DirectState.Forfeited;
+        federation.forfeit(roundId, member);
+        emit VectorForfeited(roundId, member);
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    function reclaim(uint64 roundId, address member) external {
+        RoundState state = federation.round(roundId).state;
+        require(state == RoundState.Final || state == RoundState.Failed, IFederation.RoundStillOpen(roundId));
+        _overdue(roundId, member);
+        emit PostingReclaimed(roundId, member);
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    function directUpdate(uint64 roundId, address member) external view returns (DirectUpdate memory) {
+        return _updates[roundId][member];
+    }
+
+    /// @inheritdoc IDirectSubmissions
+    function demandFee() public view returns (uint256) {
+        return chunkFee * MerkleSumTree.chunkCount(elements);
+    }
+
+    /// @dev Hashes chunks into the nodes, and returns how many there are then.
+    function _append(
+        SumNode[FRONTIER_LEVELS] memory nodes,
+        uint64 roundId,
+        uint32 first,
+        bytes calldata values
+    ) private returns (uint32 next) {
+        require(values.length > 0, WrongLength(0));
+        bytes32 context = MerkleSumTree.context(
+            UpdatePlace(block.chainid, address(federation), roundId, msg.sender, elements)
+        );
+        next = first;
+        for (uint256 begin = 0; begin < values.length; ++next) {
+            uint256 length = MerkleSumTree.chunkLength(elements, next) * MerkleSumTree.ELEMENT_BYTES;
+            require(length > 0 && begin + length <= values.length, WrongLength(values.length));
+            bytes memory chunk = values[begin:begin + length];
+            uint128 sum = MerkleSumTree.sumOfSquares(chunk);
+            SumFrontier.append(nodes, next, SumNode(MerkleSumTree.leafHash(context, next, sum, chunk), sum));
+            emit ChunkPosted(roundId, msg.sender, next, chunk);
+            begin += length;
+        }
+    }
+
+    /// @dev Closes a demand whose time is over, and pays its fee back.
+    // The seconds that a block producer can shift do not matter.
+    // slither-disable-next-line timestamp
+    function _overdue(uint64 roundId, address member) private {
+        DirectUpdate storage wanted = _demanded(roundId, member);
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp > wanted.due, NotDue(wanted.due));
+        wanted.settled = true;
+        _credit(wanted.demander, demandFee());
+    }
+
+    /// @dev Why the update would not count; its stake aside, which the federation looks at.
+    // slither-disable-next-line timestamp
+    function _refusal(uint64 roundId, Submission calldata submission) private view returns (Refusal) {
+        if (!federation.isMember(submission.member)) return Refusal.NotMember;
+        if (!MemberSignature.isSigned(federation, roundId, submission)) return Refusal.BadSignature;
+        Round memory round = federation.round(roundId);
+        Expectation memory expected =
+            Expectation(roundId, federation.rulesHash(), round.baseRoot, round.deadline);
+        Rules memory rules = federation.rules();
+        Refusal reason = rules.refusal(submission.update, expected, block.timestamp);
+        if (reason != Refusal.None) return reason;
+        return _rests(submission.member, rules.restRounds, roundId) ? Refusal.TooSoon : Refusal.None;
+    }
+
+    /// @dev Whether a member must still sit out, as `Federation` sees it.
+    function _rests(address member, uint32 rest, uint64 roundId) private view returns (bool) {
+        if (rest == 0) return false;
+        uint64 last = federation.lastAccepted(member);
+        return last > 0 && roundId - last <= rest && federation.round(last).state != RoundState.Failed;
+    }
+
+    // A demand holds a time beside what is compared here.
+    // slither-disable-next-line timestamp
+    function _demanded(uint64 roundId, address member) private view returns (DirectUpdate storage wanted) {
+        wanted = _updates[roundId][member];
+        require(wanted.due > 0 && !wanted.settled, NotDemanded(roundId, member));
+    }
+
+    function _waiting(uint64 roundId, address member) private view returns (DirectUpdate storage waiting) {
+        waiting = _updates[roundId][member];
+        require(waiting.state == DirectState.Waiting, NotWaiting(roundId, member));
+    }
+
+    function _empty() private pure returns (SumNode[FRONTIER_LEVELS] memory nodes) {}
+
+    function _now() private view returns (uint64) {
+        // Unix time fits 64 bits for longer than there will be blocks.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint64(block.timestamp);
+    }
+}

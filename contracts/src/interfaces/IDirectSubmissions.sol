@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Refusal} from "../libraries/RulesLib.sol";
+import {Submission} from "../libraries/UpdateTypes.sol";
+import {IFederation} from "./IFederation.sol";
+import {IPullPayments} from "./IPullPayments.sol";
+
+/// @notice Where an update stands that its member submitted itself.
+enum DirectState {
+    None,
+    /// Nothing can be proposed until it is included or forfeited; a roll-up must hold it.
+    Waiting,
+    /// It counts.
+    Included,
+    /// It was included, and the rules refused it.
+    Refused,
+    /// Its vector was demanded and did not come.
+    Forfeited
+}
+
+/// @notice An update that did not come through the coordinator.
+struct DirectUpdate {
+    DirectState state;
+    /// Whether the fee of a demand is paid, out or back.
+    bool settled;
+    /// Chunks posted so far, in order.
+    uint32 posted;
+    /// Unix time in seconds until which its vector must be posted; 0 while nobody demanded it.
+    uint64 due;
+    /// Σd² that its member signed.
+    uint128 sumSquares;
+    /// Root hash that its member signed.
+    bytes32 updateRoot;
+    /// Hash of what was submitted; see `SubmissionCode`.
+    bytes32 submission;
+    /// Who demanded the vector, and gets the fee back if it never comes.
+    address demander;
+}
+
+/// @title Updates that members submit themselves
+/// @notice The way past a coordinator that ignores a member. Anyone may bring an update that a member signed while its
+///         round is open and not rolled up; from then on the coordinator must take it in: where updates are relayed,
+///         nothing can be proposed before; where they are rolled up, leaving it out is a fraud (`Rollups.proveOmission`).
+///
+///         Only where members have a stake, because the data of such an update may be missing. The coordinator can demand,
+///         for a fee a chunk, that the member post the vector here; one that does not in time loses its stake, and need not
+///         be taken in. So nobody can stall a round for free, and nobody has to be trusted to publish.
+interface IDirectSubmissions is IPullPayments {
+    /// @notice An update waits to be taken in.
+    event SubmittedDirectly(uint64 indexed round, address indexed member, Submission submission);
+    /// @notice The coordinator took an update in; `reason` says why it does not count, if it does not.
+    event Included(uint64 indexed round, address indexed member, Refusal indexed reason);
+    /// @notice The vector of a member's update is wanted before `due` (Unix seconds).
+    event PostingDemanded(uint64 indexed round, address indexed member, uint64 due);
+    /// @notice A chunk of an update's vector, as its member states it: packed big-endian int32.
+    /// @dev Proved by `VectorPosted` alone; a later event for the same index replaces this one.
+    event ChunkPosted(uint64 indexed round, address indexed member, uint32 index, bytes values);
+    /// @notice The chunks posted last are the vector that the member signed.
+    event VectorPosted(uint64 indexed round, address indexed member);
+    /// @notice The vector did not come in time: the update will not count, and the stake is burnt.
+    event VectorForfeited(uint64 indexed round, address indexed member);
+    /// @notice The fee of a demand went back, since its round was over without the vector.
+    event PostingReclaimed(uint64 indexed round, address indexed member);
+
+    /// @notice The update would not count, and why.
+    error UpdateNotAccepted(Refusal reason);
+    /// @notice No such update of the member waits in this round.
+    error NotWaiting(uint64 roundId, address member);
+    /// @notice The vector was demanded before.
+    error AlreadyDemanded(uint64 roundId, address member);
+    /// @notice The vector was not demanded, or the demand is settled.
+    error NotDemanded(uint64 roundId, address member);
+    /// @notice Vectors could be demanded until then.
+    error TooLate(uint64 until);
+    /// @notice A demand costs exactly this.
+    error WrongFee(uint256 sent, uint256 fee);
+    /// @notice Chunks come in order: the next one, or the first to begin again.
+    error ChunkOutOfOrder(uint32 first, uint32 next);
+    /// @notice Whole chunks, at least one, and no more than the vector has.
+    error WrongLength(uint256 length);
+    /// @notice The chunks are not the vector that the member signed. Begin again with the first.
+    error WrongVector(bytes32 root, uint128 sumSquares);
+    /// @notice There is time until then.
+    error NotDue(uint64 due);
+
+    /// @notice Makes a new clone work for one federation. `FederationFactory` calls it in the transaction that makes
+    ///         the clone; nobody can call it again.
+    /// @param federation Federation whose members submit here.
+    /// @param elements Length of the model's vector.
+    /// @param answerSeconds Seconds to post a vector.
+    /// @param chunkFee Wei that the demand for a vector costs for each chunk.
+    function initialize(IFederation federation, uint64 elements, uint64 answerSeconds, uint256 chunkFee)
+        external;
+
+    /// @notice Brings an update to an open round that is not rolled up. Anyone may; the member's stake is held for the
+    ///         round. Reverts where the rules would refuse the update, and when one of the member counts already.
+    /// @param roundId Number of the open round.
+    /// @param submission Signed update.
+    function submit(uint64 roundId, Submission calldata submission) external;
+
+    /// @notice Takes a waiting update in: it counts from now on, after all accepted so far, whatever its member's address.
+    ///         Its deadlines were kept when it was submitted. Coordinator only, so that nobody else changes what it is about to propose.
+    /// @param roundId Number of the open round.
+    /// @param submission The same signed update.
+    function include(uint64 roundId, Submission calldata submission) external;
+
+    /// @notice Demands the vector of a waiting update, which also keeps its round from being failed meanwhile. Coordinator
+    ///         only, and no later than one `answerSeconds` after the round's deadline.
+    /// @param roundId Number of the open round.
+    /// @param member Who signed.
+    function demandPosting(uint64 roundId, address member) external payable;
+
+    /// @notice Posts chunks of the caller's vector. With the last one it must be what was signed; the fee is owed then.
+    /// @param roundId Number of the round.
+    /// @param first Index of the first of these chunks.
+    /// @param values Chunks one after the other, each whole: packed big-endian int32.
+    function post(uint64 roundId, uint32 first, bytes calldata values) external;
+
+    /// @notice Gives an update up whose vector did not come in time, and burns its signer's stake. Anyone may, while the
+    ///         round is open.
+    /// @param roundId Number of the round.
+    /// @param member Who signed.
+    function forfeit(uint64 roundId, address member) external;
+
+    /// @notice Pays the fee of a demand back whose round is over and whose vector did not come in time.
+    /// @param roundId Number of the round.
+    /// @param member Who signed.
+    function reclaim(uint64 roundId, address member) external;
+
+    /// @param roundId Number of a round.
+    /// @param member Any address.
+    /// @return Its direct update; all zero if there is none.
+    function directUpdate(uint64 roundId, address member) external view returns (DirectUpdate memory);
+
+    /// @return Wei that the demand for a vector costs.
+    function demandFee() external view returns (uint256);
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
+import {IFederation} from "../interfaces/IFederation.sol";
+import {IRuleBook} from "../interfaces/IRuleBook.sol";
+import {Submission} from "./UpdateTypes.sol";
+
+/// @title Whether a member signed
+/// @notice For the contracts beside a federation, which judge as it does.
+library MemberSignature {
+    /// @param federation Federation that the update is for.
+    /// @param roundId Number of its round.
+    /// @param submission Signed update.
+    /// @return Whether the stated member signed, itself or by the key that it had appointed when the round was opened.
+    function isSigned(IFederation federation, uint64 roundId, Submission calldata submission)
+        internal
+        view
+        returns (bool)
+    {
+        // Why a recovery failed does not matter: it gives the zero address, which is never a member or key.
+        // slither-disable-next-line unused-return
+        (address signer,,) =
+            ECDSA.tryRecoverCalldata(federation.hashUpdate(submission.update), submission.signature);
+        if (signer == address(0)) return false;
+        return signer == submission.member
+            || IRuleBook(federation.ruleBook()).keyOf(submission.member, roundId) == signer;
+    }
+}

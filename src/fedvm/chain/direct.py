@@ -1,0 +1,137 @@
+"""The DirectSubmissions contract of a federation, typed: the way past a coordinator that ignores a member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from web3.contract import Contract
+
+from fedvm.chain.artifacts import DIRECT_SUBMISSIONS, contract_at
+from fedvm.chain.call import read
+from fedvm.chain.events import EventReader
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import Submission
+from fedvm.chain.sender import Receipt, Sender
+
+CHUNK_BYTES: Final = 256
+"""A whole chunk of a vector: 64 int32."""
+_CHUNKS_A_MESSAGE: Final = 240
+"""60 KiB of values: what a Filecoin message holds, with room for the rest of the call."""
+
+
+class DirectState(IntEnum):
+    """Where an update stands that its member submitted itself; the values are the contract's."""
+
+    NONE = 0
+    WAITING = 1
+    INCLUDED = 2
+    REFUSED = 3
+    FORFEITED = 4
+
+
+@dataclass(frozen=True)
+class DirectUpdate:
+    """An update that its member submitted itself; the contract's struct.
+
+    settled: whether the fee of a demand is paid, out or back. posted: chunks so far. due: Unix seconds until which the
+    vector must be posted, 0 while nobody demanded it. submission: hash of what was submitted.
+    """
+
+    state: DirectState
+    settled: bool
+    posted: int
+    due: int
+    sum_squares: int
+    update_root: bytes
+    submission: bytes
+    demander: str
+
+    @property
+    def is_demanded(self) -> bool:
+        """Whether its member must post the vector now."""
+        return self.state is DirectState.WAITING and self.due > 0 and not self.settled
+
+
+class DirectSubmissionsContract:
+    """Where members of one federation submit past its coordinator (`FederationContract.direct_submissions`).
+
+    Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
+    """
+
+    def __init__(self, w3: Web3, address: str, *, sender: Sender | None = None) -> None:
+        self.contract: Contract = contract_at(w3, DIRECT_SUBMISSIONS, address)
+        self.address: str = self.contract.address
+        self.sender = sender or Sender(w3)
+        self._events = EventReader(w3, self.contract, self.sender.network)
+
+    @classmethod
+    def of(cls, federation: FederationContract) -> DirectSubmissionsContract:
+        """The one of a federation."""
+        return cls(federation.w3, federation.direct_submissions(), sender=federation.sender)
+
+    def submit(self, account: LocalAccount, round_id: int, submission: Submission) -> Receipt:
+        """Bring a signed update to an open round (anyone).
+
+        Raises TransactionFailed with ``UpdateNotAccepted`` and the number of the reason if the rules refuse it.
+        """
+        return self._send(account, "submit", round_id, submission.as_tuple())
+
+    def include(self, account: LocalAccount, round_id: int, submission: Submission) -> Receipt:
+        """Take a waiting update in (coordinator)."""
+        return self._send(account, "include", round_id, submission.as_tuple())
+
+    def demand_posting(self, account: LocalAccount, round_id: int, member: str) -> Receipt:
+        """Demand the vector of a waiting update, and pay the fee for it (coordinator)."""
+        return self._send(account, "demandPosting", round_id, member, value=self.demand_fee())
+
+    def post(self, account: LocalAccount, round_id: int, vector: bytes) -> list[Receipt]:
+        """Post the account's own vector, as it is stored, in as many transactions as it takes (member)."""
+        size = _CHUNKS_A_MESSAGE * CHUNK_BYTES
+        return [
+            self._send(account, "post", round_id, at // CHUNK_BYTES, vector[at : at + size])
+            for at in range(0, len(vector), size)
+        ]
+
+    def forfeit(self, account: LocalAccount, round_id: int, member: str) -> Receipt:
+        """Give a waiting update up whose vector did not come in time (anyone)."""
+        return self._send(account, "forfeit", round_id, member)
+
+    def reclaim(self, account: LocalAccount, round_id: int, member: str) -> Receipt:
+        """Let the fee of a demand be owed to its demander whose round is over (anyone)."""
+        return self._send(account, "reclaim", round_id, member)
+
+    def withdraw(self, account: LocalAccount) -> Receipt:
+        """Send the account all it is owed."""
+        return self._send(account, "withdraw")
+
+    def owed(self, address: str) -> int:
+        """Wei that an account may withdraw."""
+        return int(read(self.contract, "owed", address))
+
+    def demand_fee(self) -> int:
+        """Wei that the demand for a vector costs, and that posting it earns."""
+        return int(read(self.contract, "demandFee"))
+
+    def update_of(self, round_id: int, member: str) -> DirectUpdate:
+        """A member's direct update; its state is NONE if there is none."""
+        values = read(self.contract, "directUpdate", round_id, member)
+        return DirectUpdate(DirectState(values[0]), *values[1:])
+
+    def posted_vector(self, round_id: int, member: str, *, first_block: int = 0) -> bytes | None:
+        """The vector that a member posted, as it is stored; None unless it was posted whole."""
+        chunks: dict[int, bytes] = {}
+        for event in self._events.fetch(["ChunkPosted", "VectorPosted"], first_block):
+            if (event.args["round"], event.args["member"].lower()) != (round_id, member.lower()):
+                continue
+            if event.name == "VectorPosted":
+                return b"".join(chunks[index] for index in sorted(chunks))
+            chunks[event.args["index"]] = bytes(event.args["values"])
+        return None
+
+    def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
+        action = f"DirectSubmissions.{function}"
+        return self.sender.transact(account, self.contract, action, *arguments, value=value)

@@ -1,0 +1,265 @@
+"""A coordinator that ignores a member, and a member that submits past it: the model counts what was signed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from fedvm.audit.challenge import Challenger
+from fedvm.audit.replay import audit
+from fedvm.chain.court import Fraud
+from fedvm.chain.direct import DirectState, DirectSubmissionsContract
+from fedvm.chain.embedded import EmbeddedChain, open_chain
+from fedvm.chain.errors import TransactionFailed
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import Proposal, Submission
+from fedvm.encoding import Contribution, Rules, Security, model_root, to_bytes, weighted_mean
+from fedvm.encoding.vector import IntVector
+from fedvm.federation import ChainLedger, Federation, submit_directly
+from fedvm.federation.commitment import Attestation, SignedUpdate, commit
+from fedvm.federation.direct import see_through
+from fedvm.federation.errors import UpdatesWaiting
+from fedvm.federation.ledger import RoundStatus
+from fedvm.federation.settlement import Settlement, settle, still_wanted
+from fedvm.federation.terms import RoundTerms
+from fedvm.store import Cid, ContentStore
+
+ELEMENTS, MEMBERS, STAKE = 150, 3, 10**16
+RULES = Rules(2, 1, 1000, 2**100, ELEMENTS, 16, 3600, 0, 2**64 - 1)
+BASE = np.arange(ELEMENTS, dtype=np.int32)
+
+
+@dataclass
+class Parties:
+    """A federation with stakes, its coordinator's ledger, and members in ascending order of address.
+
+    meanwhile: called whenever the coordinator waits.
+    """
+
+    chain: EmbeddedChain
+    store: ContentStore
+    contract: FederationContract
+    ledger: ChainLedger = field(init=False)
+    meanwhile: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        coordinator = self.chain.account("coordinator")
+        self.ledger = ChainLedger(self.contract, coordinator, pass_time=self._pass_time, store=self.store)
+        accounts = [self.chain.account("member", index) for index in range(MEMBERS)]
+        self.members = sorted(accounts, key=lambda account: int(account.address, 16))
+
+    @property
+    def direct(self) -> DirectSubmissionsContract:
+        return DirectSubmissionsContract(self.chain.w3, self.contract.direct_submissions())
+
+    def _pass_time(self, seconds: int) -> None:
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        else:
+            self.chain.advance_time(seconds)
+
+    def signed(self, index: int) -> SignedUpdate:
+        opened = self.ledger.round(self.ledger.current_round())
+        terms = RoundTerms(
+            *(self.ledger.chain_id, self.ledger.address, opened.number),
+            *(RULES, opened.base_root, opened.deadline),
+        )
+        vector = np.full(ELEMENTS, 1000 * (index + 1), dtype=np.int32)
+        key = self.members[index].key.hex()
+        return commit(vector, terms, Attestation(10 * (index + 1), 0.5, 1.0), key)
+
+    def relay_and_settle(self, indices: list[int], form: Literal["auto", "rollup"] = "auto") -> Settlement:
+        opened = self.ledger.round(self.ledger.current_round())
+        relayed = [self.signed(index) for index in indices]
+        for one in relayed:
+            self.store.put(to_bytes(one.vector))
+        federation = Federation(self.ledger, self.store, submission=form)
+        return settle(federation, opened, BASE, [one.statement for one in relayed])
+
+    def mean_of(self, indices: list[int]) -> IntVector:
+        signed = [self.signed(index) for index in indices]
+        return weighted_mean(
+            BASE, [Contribution(one.member, one.update.examples, one.vector) for one in signed]
+        ).model
+
+    def audit_holds(self) -> bool:
+        report = audit(self.chain.w3, self.store, federation=self.contract.address, service=None)
+        return not report.findings and report.passed["aggregate"] == 1
+
+
+@pytest.fixture
+def parties(tmp_path: Path) -> Iterator[Parties]:
+    with open_chain(tmp_path, seed=3, create=True) as chain:
+        store = ContentStore(tmp_path / "store")
+        contract, _ = FederationContract.deploy(
+            chain.w3,
+            chain.account("owner"),
+            coordinator=chain.account("coordinator").address,
+            rules=RULES,
+            security=Security(stake=STAKE, bond=10**15, demand_fee=10**12),
+            members=[chain.account("member", index).address for index in range(MEMBERS)],
+            model_root=model_root(BASE),
+            model_cid=Cid.parse(store.put(to_bytes(BASE))).binary,
+        )
+        for index in range(MEMBERS):
+            contract.stake(chain.account("member", index), STAKE)
+        made = Parties(chain, store, contract)
+        made.ledger.open_round()
+        yield made
+
+
+def test_an_ignored_member_counts_all_the_same(parties: Parties) -> None:
+    ignored = parties.signed(0)
+    submit_directly(parties.contract, parties.chain.account("user"), parties.store, ignored)
+    settlement = parties.relay_and_settle([1, 2])
+    assert settlement.round.status is RoundStatus.FINAL
+    assert [one.member for one in settlement.accepted] == [
+        parties.members[index].address for index in (1, 2, 0)
+    ]
+    assert [one.direct for one in settlement.accepted] == [False, False, True]
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
+    assert parties.audit_holds()
+
+
+def test_what_a_member_submitted_itself_is_not_asked_for(parties: Parties) -> None:
+    submit_directly(parties.contract, parties.members[2], parties.store, parties.signed(2))
+    everyone = [member.address for member in parties.members]
+    opened = parties.ledger.round(1)
+    assert list(still_wanted(parties.ledger, opened, everyone)) == everyone[:2]
+    parties.ledger.include(1, parties.signed(2).statement)
+    assert list(still_wanted(parties.ledger, opened, everyone)) == everyone[:2]
+
+
+def test_an_update_that_was_submitted_and_sent_counts_once(parties: Parties) -> None:
+    submit_directly(parties.contract, parties.members[0], parties.store, parties.signed(0))
+    settlement = parties.relay_and_settle([0, 1])
+    assert settlement.refused == ()
+    assert [one.direct for one in settlement.accepted] == [False, True]
+    assert parties.audit_holds()
+
+
+def test_a_relay_beside_a_waiting_update_is_a_duplicate_and_the_audit_agrees(parties: Parties) -> None:
+    submit_directly(parties.contract, parties.members[0], parties.store, parties.signed(0))
+    parties.ledger.submit(1, [parties.signed(0).statement])
+    settlement = parties.relay_and_settle([1])
+    assert [one.reason for one in settlement.refused] == ["Duplicate"]
+    assert settlement.round.accepted == 2
+    assert parties.audit_holds()
+
+
+def test_an_update_that_comes_right_before_the_proposal_is_counted_too(parties: Parties) -> None:
+    propose, late = parties.ledger.propose, parties.signed(2)
+
+    def propose_late(number: int, proposal: Proposal) -> None:
+        if not parties.ledger.verdicts(1)[2:]:
+            submit_directly(parties.contract, parties.members[2], parties.store, late)
+        propose(number, proposal)
+
+    parties.ledger.propose = propose_late  # type: ignore[method-assign]
+    settlement = parties.relay_and_settle([0, 1])
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
+    assert parties.audit_holds()
+
+
+def test_a_proposal_without_a_waiting_update_is_refused(parties: Parties) -> None:
+    parties.ledger.submit(1, [parties.signed(index).statement for index in (0, 1)])
+    submit_directly(parties.contract, parties.members[2], parties.store, parties.signed(2))
+    with pytest.raises(UpdatesWaiting):
+        parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
+
+
+def test_a_rollup_holds_what_was_submitted_directly(parties: Parties) -> None:
+    submit_directly(parties.contract, parties.members[1], parties.store, parties.signed(1))
+    settlement = parties.relay_and_settle([0, 2], form="rollup")
+    assert settlement.round.rolled_up
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
+    assert parties.audit_holds()
+
+
+def test_the_audit_finds_a_rollup_that_leaves_a_waiting_update_out(parties: Parties) -> None:
+    submit_directly(parties.contract, parties.members[1], parties.store, parties.signed(1))
+    for index in (0, 2):
+        parties.store.put(to_bytes(parties.signed(index).vector))
+    parties.ledger.submit_rollup(1, [parties.signed(index).statement for index in (0, 2)], 1)
+    settle(Federation(parties.ledger, parties.store), parties.ledger.round(1), BASE, ())
+    report = audit(parties.chain.w3, parties.store, federation=parties.contract.address, service=None)
+    assert [(one.check, one.place.member) for one in report.findings] == [
+        ("direct", parties.members[1].address)
+    ]
+
+
+def test_a_vector_that_was_not_published_is_posted_on_demand(parties: Parties) -> None:
+    signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
+    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
+    parties.meanwhile = lambda: direct.post(member, 1, to_bytes(signed.vector)) and None
+    settlement = parties.relay_and_settle([0, 1])
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
+    assert direct.owed(member.address) == 3 * 10**12  # three chunks
+    assert parties.contract.stake_of(member.address) == STAKE
+    assert parties.audit_holds()
+
+
+def test_a_vector_that_never_comes_is_left_out_at_its_members_cost(parties: Parties) -> None:
+    signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
+    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
+    settlement = parties.relay_and_settle([0, 1])
+    assert settlement.round.status is RoundStatus.FINAL
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1])).all()
+    assert parties.contract.stake_of(member.address) == 0
+    assert parties.contract.burnt() == STAKE
+    assert direct.owed(parties.chain.account("coordinator").address) == 3 * 10**12
+    assert parties.audit_holds()
+
+
+def test_a_round_that_loses_its_quorum_so_fails(parties: Parties) -> None:
+    signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
+    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
+    assert parties.relay_and_settle([0]).round.status is RoundStatus.FAILED
+
+
+def test_the_rules_hold_for_direct_updates_too(parties: Parties) -> None:
+    signed = parties.signed(2)
+    forged = SignedUpdate(parties.members[1].address, signed.vector, signed.update, signed.signature)
+    with pytest.raises(TransactionFailed, match="UpdateNotAccepted"):
+        submit_directly(parties.contract, parties.members[1], parties.store, forged)
+
+
+def test_a_challenger_proves_that_a_rollup_leaves_a_waiting_update_out(parties: Parties) -> None:
+    submit_directly(parties.contract, parties.members[1], parties.store, parties.signed(1))
+    for index in (0, 2):
+        parties.store.put(to_bytes(parties.signed(index).vector))
+    parties.ledger.submit_rollup(1, [parties.signed(index).statement for index in (0, 2)], 1)
+    parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
+    challenger = Challenger(parties.contract, parties.store, parties.chain.account("user"))
+    upheld = challenger.challenge()
+    assert upheld is not None and upheld.fraud is Fraud.OMISSION and upheld.reward > 0
+    assert parties.ledger.round(1).status is RoundStatus.FAILED
+
+
+def test_a_member_that_stays_answers_the_demand_and_sees_how_it_ends(parties: Parties) -> None:
+    signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
+    coordinator = parties.chain.account("coordinator")
+    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
+    direct.demand_posting(coordinator, 1, member.address)
+
+    def include(seconds: int) -> None:
+        parties.ledger.include(1, signed.statement)
+
+    assert see_through(parties.contract, member, signed, pass_time=include) is DirectState.INCLUDED
+    assert direct.posted_vector(1, member.address) == to_bytes(signed.vector)
+    assert direct.owed(member.address) == direct.demand_fee()
+
+
+def test_a_member_that_stays_sees_the_round_end_without_it(parties: Parties) -> None:
+    signed, member = parties.signed(2), parties.members[2]
+    submit_directly(parties.contract, member, parties.store, signed)
+    assert (
+        see_through(parties.contract, member, signed, pass_time=lambda _: parties.ledger.fail(1))
+        is DirectState.WAITING
+    )
