@@ -99,18 +99,18 @@ def all_mutants() -> Iterator[Mutant]:
 
 def _patches(mutator: Any, contract: Any) -> Iterator[dict[str, Any]]:
     """What a mutator of slither's would do, function by function where one of them makes it fail."""
+    from slither.exceptions import SlitherException
 
     def patches() -> list[dict[str, Any]]:
         return [patch for found in mutator._mutate().get("patches", {}).values() for patch in found]
 
     try:
         yield from patches()
-    except (
-        IndexError
-    ):  # slither 0.11: an operator that the source writes in another line than the statement's
+    except (IndexError, SlitherException):
+        # slither 0.11 fails at an operator in another line than its statement's, and at a bool that is set
         for function in contract.functions_and_modifiers_declared:
             mutator.should_mutate_function = lambda candidate, wanted=function: candidate is wanted
-            with contextlib.suppress(IndexError):
+            with contextlib.suppress(IndexError, SlitherException):
                 yield from patches()
 
 
