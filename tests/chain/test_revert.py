@@ -37,5 +37,7 @@ def test_a_callers_own_errors() -> None:
 
 
 def test_an_unknown_artefact_lists_the_known() -> None:
-    with pytest.raises(ArtifactError, match="Federation, Disputes, Rollups, DirectSubmissions, RuleBook, ModelService"):
+    with pytest.raises(
+        ArtifactError, match="Federation, Disputes, Rollups, DirectSubmissions, RuleBook, ModelService"
+    ):
         load_artifact("Court")
