@@ -102,7 +102,8 @@ def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
     config = load_config(file)
     assert config.run.name == file.stem
     assert config.model.name in ARCHITECTURES and config.training.augmentation in AUGMENTATIONS
-    assert config.federation.rounds <= 50
+    # The figures of the LeNets are stated for at most 50 rounds, ResNet-8's for an hour.
+    assert config.federation.rounds <= (60 if config.model.name == "resnet8" else 50)
 
 
 def test_spelt_out_strategies_are_the_known_ones() -> None:
