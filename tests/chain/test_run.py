@@ -129,3 +129,8 @@ def test_importing_the_package_loads_no_chain() -> None:
     assert all(getattr(fedvm.chain, name) is not None for name in fedvm.chain.__all__)
     with pytest.raises(AttributeError):
         fedvm.chain.nothing  # noqa: B018
+
+
+def test_sending_to_a_network_needs_no_evm() -> None:
+    script = "import sys, fedvm.chain.sender; assert not {'eth', 'fedvm.chain.ledger'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -11,10 +11,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
+from web3.types import RPCEndpoint
 
 from fedvm.chain.errors import ChainMismatch, NetworkError
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
+SEND_IF_SUCCESSFUL: Final = RPCEndpoint("fedvm_sendRawTransactionIfSuccessful")
+"""Of the embedded chain: ``eth_sendRawTransaction`` for a transaction that is not to be included if it reverts; answers
+then as ``eth_estimateGas`` does. It spares an estimate, which executes the transaction two times more."""
 
 
 @dataclass(frozen=True)

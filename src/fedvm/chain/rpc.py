@@ -26,11 +26,9 @@ from fedvm.chain.ledger import (
     base_fee,
 )
 from fedvm.chain.limits import BLOCK_GAS_LIMIT
+from fedvm.chain.networks import SEND_IF_SUCCESSFUL
 
 PRIORITY_FEE_WEI = 100_000
-SEND_IF_SUCCESSFUL = RPCEndpoint("fedvm_sendRawTransactionIfSuccessful")
-"""``eth_sendRawTransaction`` for a transaction that is not to be included if it reverts; answers then as
-``eth_estimateGas`` does. It spares an estimate, which executes the transaction two times more."""
 REVERTED, INVALID_PARAMS, UNKNOWN_METHOD, REFUSED = 3, -32602, -32601, -32000
 
 
