@@ -240,7 +240,11 @@ class FederationContract:
     def direct_submissions(self) -> str:
         """Address of the contract that takes updates which members submit themselves
         (`fedvm.chain.direct.DirectSubmissionsContract`)."""
-        return str(self._read("directSubmissions"))
+        return self._direct_submissions
+
+    @cached_property
+    def _direct_submissions(self) -> str:
+        return str(self._read("directSubmissions"))  # likewise
 
     def left_in(self, address: str) -> int:
         """Latest round when an account left of its own accord, 0 if it never did."""
@@ -319,9 +323,7 @@ class FederationContract:
         sources = [self._events.fetch(own, first, last)] if own else []
         for contract, told in _SIDECARS.items():
             if wanted := [name for name in names if name in told]:
-                sidecar = contract_at(self.w3, contract, self._sidecar(contract))
-                reader = EventReader(self.w3, sidecar, self.sender.network)
-                sources.append(reader.fetch(wanted, first, last))
+                sources.append(self._sidecars[contract].fetch(wanted, first, last))
         for event in heapq.merge(*sources, key=_order):
             yield typed_event(event)
 
@@ -342,8 +344,14 @@ class FederationContract:
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
         return self.sender.transact(account, self.contract, f"Federation.{function}", *arguments, value=value)
 
-    def _sidecar(self, contract: str) -> str:
-        return self.rollups() if contract == ROLLUPS else self.direct_submissions()
+    @cached_property
+    def _sidecars(self) -> dict[str, EventReader]:
+        """Of each contract beside the federation that tells events of it."""
+        addresses = {ROLLUPS: self.rollups(), DIRECT_SUBMISSIONS: self.direct_submissions()}
+        return {
+            name: EventReader(self.w3, contract_at(self.w3, name, address), self.sender.network)
+            for name, address in addresses.items()
+        }
 
     def _read(self, function: str, *arguments: Any) -> Any:
         return read(self.contract, function, *arguments)

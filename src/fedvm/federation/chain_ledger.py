@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
@@ -302,7 +303,7 @@ class ChainLedger:
         """The vector that a member posted on demand, as it is stored; None if it posted none."""
         return self._direct.posted_vector(number, member, first_block=self._first_block)
 
-    @property
+    @cached_property
     def _direct(self) -> DirectSubmissionsContract:
         return DirectSubmissionsContract.of(self._contract)
 
