@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -132,11 +131,12 @@ def differing_leaf(
 
     peaks: height → hash. Raises PreimageMissing.
     """
-    for first, height in _starts(true.count):
-        levels = true.peaks[height]
+    first = 0
+    for height, levels in true.peaks.items():
         tree = _Tree(peaks[height], height, source, peak=height)
         place: Place = (height, 0)
-        if tree.root == levels[-1][0]:
+        if tree.root == true.peak(height):
+            first += 1 << height
             continue
         while place[0] > 0:
             if tree.hashes[place] == EMPTY:
@@ -150,15 +150,6 @@ def differing_leaf(
             place = right if tree.hashes[left] == levels[left[0]][left[1]] else left
         return StatedLeaf(first + place[1], tree.hashes[place], tree.siblings(place))
     return None
-
-
-def _starts(count: int) -> Iterator[tuple[int, int]]:
-    """Of each peak the index of its first leaf, and its height."""
-    first = 0
-    for height in reversed(range(count.bit_length())):
-        if count >> height & 1:
-            yield first, height
-            first += 1 << height
 
 
 @cache

@@ -343,12 +343,7 @@ class FederationReplay:
         member = one.member.lower()
         if one.reason == Refusal.NOT_MEMBER and member not in self._members:
             return Refusal.NOT_MEMBER
-        around = Circumstances(
-            *(self._domain, self.rules, opened.members, opened.number, opened.base_root, opened.deadline),
-            last_member="",
-            time=event.judged_at,
-            key_of=keys_in_round(self._contract, opened.number),
-        )
+        around = self._around(opened, opened.members, event.judged_at)
         found = verdict(member, one.update, one.signature, around)
         believed = found is Refusal.NONE and one.reason == Refusal.STAKE_TOO_LOW
         return Refusal.STAKE_TOO_LOW if believed else found
@@ -438,18 +433,13 @@ class FederationReplay:
             return []
         reasons, last = [], opened.last_member
         for submission in arguments["submissions"]:
-            around = Circumstances(
-                self._domain,
-                self.rules,
+            around = self._around(
+                opened,
                 frozenset(self._members),
-                opened.number,
-                opened.base_root,
-                opened.deadline,
-                last,
                 time,
-                self._rests(submission["member"].lower(), opened.number),
-                keys_in_round(self._contract, opened.number),
-                frozenset(opened.direct),
+                last_member=last,
+                rests=self._rests(submission["member"].lower(), opened.number),
+                held=frozenset(opened.direct),
             )
             reasons.append(_judge(submission, around))
             last = submission["member"].lower() if reasons[-1] is Refusal.NONE else last
@@ -466,15 +456,22 @@ class FederationReplay:
             return []
         submission = arguments["submission"]
         rests = self._rests(submission["member"].lower(), opened.number)
-        members, base, deadline = frozenset(self._members), opened.base_root, opened.deadline
-        around = Circumstances(
-            *(self._domain, self.rules, members, opened.number, base, deadline),
-            last_member="",
-            time=0,
-            rests=rests,
-            key_of=keys_in_round(self._contract, opened.number),
-        )
-        return [_judge(submission, around)]
+        return [_judge(submission, self._around(opened, frozenset(self._members), 0, rests=rests))]
+
+    def _around(
+        self,
+        opened: _OpenRound,
+        members: frozenset[str],
+        time: int,
+        *,
+        last_member: str = "",
+        rests: bool = False,
+        held: frozenset[str] = frozenset(),
+    ) -> Circumstances:
+        """What a verdict on an update of the round depends on."""
+        place = (opened.number, opened.base_root, opened.deadline)
+        keys = keys_in_round(self._contract, opened.number)
+        return Circumstances(self._domain, self.rules, members, *place, last_member, time, rests, keys, held)
 
     def _rests(self, member: str, number: int) -> bool:
         """Whether a member sits round `number` out (`Federation._rests`)."""
