@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eth_account import Account
 from eth_utils.address import is_address, to_checksum_address
 from flwr.app import ConfigRecord, RecordDict
 
@@ -17,6 +16,7 @@ from fedvm.chain.verdict import no_key, signs_for
 from fedvm.encoding import Domain, SignatureError
 from fedvm.encoding.node_proof import recover_node_signer, sign_node
 from fedvm.federation.errors import CommitmentError, TermsError
+from fedvm.federation.keys import account_of
 
 QUESTION = "fedvm.who"
 ANSWER = "fedvm.member"
@@ -56,7 +56,7 @@ class Question:
 def answer(question: Question, node_id: int, private_key: str, member: str | None = None) -> RecordDict:
     """What a client replies: the member that it signs for (hex address; that of the key unless given), and its
     signature over federation, node and nonce."""
-    member = member or str(Account.from_key(private_key).address)
+    member = member or str(account_of(private_key).address)
     signature = sign_node(node_id, question.nonce, question.domain, private_key)
     return RecordDict({ANSWER: ConfigRecord({"member": member, "signature": signature})})
 

@@ -10,6 +10,7 @@ from typing import Any
 from fedvm.encoding import EncodingError, Update, int32_from_bytes, to_bytes
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError
+from fedvm.learning.files import write_atomically
 
 _BYTES = tuple(field.name for field in fields(Update) if field.type == "bytes")
 
@@ -30,7 +31,7 @@ def keep_update(directory: Path, chain_id: int, federation: str, signed: SignedU
     """
     path = directory / federation.lower() / f"round-{signed.update.round}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _vector_of(path).write_bytes(to_bytes(signed.vector))
+    write_atomically(_vector_of(path), to_bytes(signed.vector))
     update: dict[str, Any] = asdict(signed.update)
     update.update({name: update[name].hex() for name in _BYTES})
     kept = {
@@ -40,7 +41,7 @@ def keep_update(directory: Path, chain_id: int, federation: str, signed: SignedU
         "signature": signed.signature.hex(),
         "update": update,
     }
-    path.write_text(json.dumps(kept, indent=2) + "\n")
+    write_atomically(path, (json.dumps(kept, indent=2) + "\n").encode())
     return path
 
 
