@@ -1,33 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {TestBase} from "../base/TestBase.sol";
+import {Campaign} from "./Campaign.sol";
 import {DirectHandler} from "./DirectHandler.sol";
-import {FuzzSelector} from "./FuzzSelector.sol";
 
 /// @notice What holds after any sequence of true and false rounds, proofs, demands and payments.
-contract FederationInvariantTest is TestBase {
+contract FederationInvariantTest is Campaign {
     DirectHandler private handler;
-    address[] private _targets;
 
     function setUp() public {
         handler = new DirectHandler();
         handler.setUp();
-        _targets.push(address(handler));
-    }
-
-    /// @dev Read by forge: only the handler is called.
-    function targetContracts() public view returns (address[] memory) {
-        return _targets;
-    }
-
-    /// @dev Read by forge: these are not for the fuzzer.
-    function excludeSelectors() public view returns (FuzzSelector[] memory excluded) {
-        excluded = new FuzzSelector[](1);
-        bytes4[] memory selectors = new bytes4[](2);
-        selectors[0] = DirectHandler.setUp.selector;
-        selectors[1] = DirectHandler.takeOutEverything.selector;
-        excluded[0] = FuzzSelector(address(handler), selectors);
+        play(address(handler), DirectHandler.setUp.selector, DirectHandler.takeOutEverything.selector);
     }
 
     /// @dev One campaign for all, since each invariant of its own would play other sequences.
