@@ -208,6 +208,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         require(_rules.restRounds == 0, RollupLib.InvalidRollup("restRounds"));
         Round storage current = _rounds[roundId];
         current.rollUp(roundId, accepted, totalWeight);
+        _requireOpened(current);
         RollupLib.keepPeaks(_peaks, accepted, peaks);
     }
 
@@ -220,6 +221,7 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         Round storage current = _rounds[roundId];
         uint64 until = _now() + _security.challengeSeconds;
         current.propose(roundId, _rules.minClients, proposal, until);
+        _requireOpened(current);
         _lockBond(_security.bond);
         emit RoundProposed(
             roundId,
@@ -523,6 +525,11 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
     function _requirePast(uint64 until) private view {
         // forge-lint: disable-next-line(block-timestamp)
         require(block.timestamp > until, RoundLib.TooEarly(until));
+    }
+
+    /// @dev Members have had the time that they are promised to submit themselves, this second not included.
+    function _requireOpened(Round storage current) private view {
+        _requirePast(current.openedAt + _security.openSeconds - 1);
     }
 
     function _requireCoordinator() private view {

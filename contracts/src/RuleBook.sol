@@ -54,9 +54,11 @@ contract RuleBook is IRuleBook, SigningKeys, Initializable {
         next.validate();
         next.validateMemberLimit(federation.memberCount());
         if (!federation.openMembership()) next.validateQuorum(federation.memberCount());
+        Security memory security = federation.security();
+        require(security.openSeconds < next.roundSeconds, RulesLib.InvalidRule("roundSeconds"));
         // Unix time fits 64 bits for longer than there will be blocks.
         // forge-lint: disable-next-line(unsafe-typecast)
-        uint64 adoptableAt = uint64(block.timestamp) + federation.security().noticeSeconds;
+        uint64 adoptableAt = uint64(block.timestamp) + security.noticeSeconds;
         _next = next;
         _adoptableAt = adoptableAt;
         emit RulesAnnounced(next.hash(), next, adoptableAt);
@@ -106,6 +108,7 @@ contract RuleBook is IRuleBook, SigningKeys, Initializable {
     function check(Rules calldata rules, Security calldata security) external pure {
         rules.validate();
         security.validate();
+        require(security.openSeconds < rules.roundSeconds, SecurityLib.InvalidSecurity("openSeconds"));
     }
 
     function _nextRound() internal view override returns (uint64) {

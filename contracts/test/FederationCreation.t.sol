@@ -96,10 +96,25 @@ contract FederationCreationTest is FederationFixture {
         expectInvalidSecurity(security, "bond");
         security.bond = uint128(1) << 96;
         expectInvalidSecurity(security, "bond");
+        security = defaultSecurity();
+        security.openSeconds = defaultRules().roundSeconds;
+        expectInvalidSecurity(security, "openSeconds");
+    }
+
+    function test_refusesATimeToSubmitOutOfRange() public {
+        Rules memory rules = defaultRules();
+        rules.roundSeconds = 31 days;
+        Security memory security = defaultSecurity();
+        security.openSeconds = 30 days + 1;
+        vm.expectRevert(abi.encodeWithSelector(SecurityLib.InvalidSecurity.selector, "openSeconds"));
+        createFederation(rules, security);
+        security.openSeconds = 30 days;
+        vm.assertEq(uint256(createFederation(rules, security).security().openSeconds), 30 days);
     }
 
     function test_takesEachSecurityAtItsLimit() public {
-        Security memory security = Security(30 days, 30 days, type(uint96).max, 0, type(uint128).max, 30 days);
+        Security memory security =
+            Security(30 days, 30 days, type(uint96).max, 0, type(uint128).max, 30 days, 3599);
         Federation created = createFederation(defaultRules(), security);
         vm.assertEq(abi.encode(created.security()), abi.encode(security));
         vm.assertEq(uint256(Disputes(created.disputes()).answerSeconds()), 30 days);

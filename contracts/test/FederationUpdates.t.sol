@@ -310,6 +310,30 @@ contract FederationUpdatesTest is FederationFixture {
         assertRefused(submission, Refusal.BadSignature);
     }
 
+    /// @dev The words of an update are hashed as they come; what does not fit its type must still not count.
+    function test_acceptsNoWordThatOverflowsItsType() public {
+        Update memory update = honestUpdate(roundId, 0);
+        bytes memory hashing = abi.encodeCall(federation.hashUpdate, (update));
+        // ε is the twelfth word, after the selector and the offset of the struct.
+        _overflow(hashing, 4 + 32 + 11 * 32);
+        (bool success, bytes memory digest) = address(federation).staticcall(hashing);
+        vm.assertTrue(success);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(keys[0], abi.decode(digest, (bytes32)));
+        Submission[] memory one = new Submission[](1);
+        one[0] = Submission(members[0], update, abi.encodePacked(r, s, v));
+        bytes memory submitting = abi.encodeCall(federation.submit, (roundId, one));
+        // Here it comes after the round, the array with its one offset, and the three words of the submission.
+        _overflow(submitting, 4 + 4 * 32 + 3 * 32 + 11 * 32);
+        vm.prank(coordinator);
+        (success,) = address(federation).call(submitting);
+        vm.assertFalse(success);
+    }
+
+    /// @dev Adds 2^64 to the word at an offset.
+    function _overflow(bytes memory data, uint256 offset) private pure {
+        data[offset + 23] = 0x01;
+    }
+
     function assertRefused(Submission memory submission, Refusal reason) private {
         expectRefusal(submission, reason);
         submitOne(roundId, submission);

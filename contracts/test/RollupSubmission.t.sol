@@ -84,6 +84,27 @@ contract RollupSubmissionTest is RollupFixture {
         expectRefusal(abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, RoundState.None));
     }
 
+    function test_waitsForMembersToSubmitThemselves() public {
+        Security memory security = defaultSecurity();
+        security.stake = STAKE;
+        security.openSeconds = 60;
+        federation = createFederation(federation.rules(), security);
+        court = Rollups(federation.rollups());
+        for (uint256 i = 0; i < CLIENTS; ++i) {
+            vm.deal(members[i], STAKE);
+            vm.prank(members[i]);
+            federation.stake{value: STAKE}();
+        }
+        begin();
+        build();
+        uint64 last = federation.round(roundId).openedAt + 59;
+        vm.warp(last);
+        expectRefusal(abi.encodeWithSelector(RoundLib.TooEarly.selector, last));
+        vm.warp(last + 1);
+        rollUp();
+        vm.assertTrue(federation.round(roundId).rolledUp);
+    }
+
     function test_refusesWhatCannotBe() public {
         begin();
         build();

@@ -14,6 +14,7 @@ contract RoundTransitionsTest is FederationFixture {
         None,
         Open,
         OpenWithQuorum,
+        OpenEarly,
         OpenWaiting,
         OpenLate,
         OpenLateWithQuorum,
@@ -46,6 +47,7 @@ contract RoundTransitionsTest is FederationFixture {
     uint32 private constant ACCEPTED = QUORUM + 1;
     uint64 private constant ROUND = 1;
     uint128 private constant STAKE = 0.5 ether;
+    uint64 private constant OPEN_SECONDS = 60;
     /// Member whose update waits, if one does.
     uint256 private constant WAITING = 14;
 
@@ -66,8 +68,8 @@ contract RoundTransitionsTest is FederationFixture {
                 vm.revertToState(snapshot);
             }
         }
-        // Of 156: each row of the table, in each situation that it covers.
-        vm.assertEq(legal, 38);
+        // Of 169: each row of the table, in each situation that it covers.
+        vm.assertEq(legal, 41);
     }
 
     function test_onlyTheirCallersMoveARound() public {
@@ -154,6 +156,10 @@ contract RoundTransitionsTest is FederationFixture {
                 if (situation == Situation.OpenWaiting) {
                     return (next, abi.encodeWithSelector(RoundLib.UpdatesWaiting.selector, ROUND, 1));
                 }
+                if (situation == Situation.OpenEarly) {
+                    uint64 last = federation.round(ROUND).openedAt + OPEN_SECONDS - 1;
+                    return (next, abi.encodeWithSelector(RoundLib.TooEarly.selector, last));
+                }
                 if (hasQuorum(situation)) return (RoundState.Proposed, "");
                 return (next, abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, 3, QUORUM));
             }
@@ -208,12 +214,14 @@ contract RoundTransitionsTest is FederationFixture {
     function arrange(Situation situation) private {
         Security memory security = defaultSecurity();
         security.stake = STAKE;
+        security.openSeconds = OPEN_SECONDS;
         federation = createFederation(defaultRules(), security);
         stakeOfFirst(MEMBERS, STAKE);
         vm.deal(coordinator, 100 * BOND);
         if (situation == Situation.None) return;
         openRound();
         submit(ROUND, honestSubmissions(ROUND, 0, hasQuorum(situation) ? ACCEPTED : 3));
+        vm.warp(block.timestamp + OPEN_SECONDS - (situation == Situation.OpenEarly ? 1 : 0));
         if (situation == Situation.Failed) {
             pass();
             federation.failRound(ROUND);

@@ -8,6 +8,7 @@ import {FederationParameters, IFederation} from "../src/interfaces/IFederation.s
 import {IRuleBook} from "../src/interfaces/IRuleBook.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
 import {Refusal, Rules, RulesLib} from "../src/libraries/RulesLib.sol";
+import {Security} from "../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 
@@ -182,6 +183,19 @@ contract RuleChangesTest is FederationFixture {
         expectUnannounceable(
             next, abi.encodeWithSelector(RulesLib.AggregateCouldOverflow.selector, MEMBERS, next.maxExamples)
         );
+    }
+
+    function test_refusesRoundsTooShortToSubmitIn() public {
+        Security memory security = defaultSecurity();
+        security.openSeconds = 600;
+        federation = createFederation(defaultRules(), security);
+        book = RuleBook(federation.ruleBook());
+        Rules memory next = otherRules();
+        next.roundSeconds = 600;
+        expectUnannounceable(next, abi.encodeWithSelector(RulesLib.InvalidRule.selector, "roundSeconds"));
+        next.roundSeconds = 601;
+        vm.prank(owner);
+        book.announceRules(next);
     }
 
     function test_refusesRulesThatMembersMadeImpossibleMeanwhile() public {

@@ -94,7 +94,8 @@ class Parties:
 
 
 @pytest.fixture
-def parties(tmp_path: Path) -> Iterator[Parties]:
+def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]:
+    open_seconds = getattr(request, "param", 0)
     with open_chain(tmp_path, seed=3, create=True) as chain:
         store = ContentStore(tmp_path / "store")
         contract, _ = FederationContract.deploy(
@@ -102,7 +103,7 @@ def parties(tmp_path: Path) -> Iterator[Parties]:
             chain.account("owner"),
             coordinator=chain.account("coordinator").address,
             rules=RULES,
-            security=Security(stake=STAKE, bond=10**15, demand_fee=10**12),
+            security=Security(stake=STAKE, bond=10**15, demand_fee=10**12, open_seconds=open_seconds),
             members=[chain.account("member", index).address for index in range(MEMBERS)],
             model_root=model_root(BASE),
             model_cid=Cid.parse(store.put(to_bytes(BASE))).binary,
@@ -165,6 +166,33 @@ def test_an_update_that_comes_right_before_the_proposal_is_counted_too(parties: 
     settlement = parties.relay_and_settle([0, 1])
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
     assert parties.audit_holds()
+
+
+def open_for(seconds: int) -> pytest.MarkDecorator:
+    """A federation whose rounds stay open so long."""
+    return pytest.mark.parametrize("parties", [seconds], indirect=True)
+
+
+@open_for(600)
+@pytest.mark.parametrize("form", ["auto", "rollup"])
+def test_a_round_stays_open_for_who_trains_longer(parties: Parties, form: Literal["auto", "rollup"]) -> None:
+    late = parties.signed(2)
+
+    def finish() -> None:
+        parties.chain.advance_time(500)
+        submit_directly(parties.contract, parties.members[2], parties.store, late)
+
+    parties.meanwhile = finish
+    settlement = parties.relay_and_settle([0, 1], form)
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
+    assert parties.audit_holds()
+
+
+@open_for(600)
+def test_nothing_is_proposed_before_a_round_was_open_long_enough(parties: Parties) -> None:
+    parties.ledger.submit(1, [parties.signed(index).statement for index in (0, 1)])
+    with pytest.raises(TransactionFailed, match="TooEarly"):
+        parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
 
 
 def test_a_proposal_without_a_waiting_update_is_refused(parties: Parties) -> None:

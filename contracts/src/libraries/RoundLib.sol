@@ -66,11 +66,11 @@ struct Proposal {
 /// |-----------|-----------------|--------------|-----------------------------------------------|---------------------|
 /// | None      | open            | coordinator  | the round before it is over                   | Open                |
 /// | Open      | accept          | coordinator  | until the deadline, addresses ascending       | Open                |
-/// | Open      | rollUp          | coordinator  | until the deadline, once, no update so far    | Open                |
+/// | Open      | rollUp          | coordinator  | between `openSeconds` and the deadline, once, no update so far | Open |
 /// | Open      | hold            | anyone       | until the deadline, not rolled up, with a stake | Open              |
 /// | Open      | include         | coordinator  | an update waits, submitted directly           | Open                |
 /// | Open      | forfeit         | anyone       | its vector was demanded and did not come      | Open                |
-/// | Open      | propose         | coordinator  | quorum reached, nothing waits or rolled up    | Proposed            |
+/// | Open      | propose         | coordinator  | after `openSeconds`, quorum reached, nothing waits or rolled up | Proposed |
 /// | Open      | fail            | coordinator  | quorum not reached                            | Failed              |
 /// | Open      | fail            | anyone       | after the deadline                            | Failed              |
 /// | Open      | extend          | `DirectSubmissions` | a vector was demanded                  | Open                |

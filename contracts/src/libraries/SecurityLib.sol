@@ -16,6 +16,9 @@ struct Security {
     uint128 demandFee;
     /// Seconds from the announcement of other rules to when they can be adopted.
     uint64 noticeSeconds;
+    /// Seconds from a round's opening in which nothing can be proposed or rolled up, so that members whom the coordinator
+    /// ignores can submit themselves; 0: none.
+    uint64 openSeconds;
 }
 
 /// @title Ranges of `Security`
@@ -42,6 +45,7 @@ library SecurityLib {
             security.noticeSeconds > 0 && security.noticeSeconds <= MAX_SECONDS,
             InvalidSecurity("noticeSeconds")
         );
+        require(security.openSeconds <= MAX_SECONDS, InvalidSecurity("openSeconds"));
         // Without a bond a lie costs nothing, and finding it pays nothing.
         require(security.bond > 0 && security.bond <= type(uint96).max, InvalidSecurity("bond"));
     }

@@ -71,32 +71,19 @@ library UpdateTypes {
     }
 
     /// @param update Signed statement.
-    /// @return `hashStruct(update)`, still without the domain.
-    function structHash(Update calldata update) internal pure returns (bytes32) {
-        // Two halves, since one encoding of all fifteen words is too deep for the stack; both are whole words,
-        // so that their concatenation equals the one encoding.
-        return keccak256(
-            bytes.concat(
-                abi.encode(
-                    UPDATE_TYPEHASH,
-                    update.round,
-                    update.rulesHash,
-                    update.baseRoot,
-                    update.updateRoot,
-                    update.sumSquares,
-                    update.elements
-                ),
-                abi.encode(
-                    update.fractionBits,
-                    update.examples,
-                    update.accuracyPpm,
-                    update.lossMicros,
-                    update.labels,
-                    update.epsilonMicros,
-                    update.deadline,
-                    keccak256(update.cid)
-                )
-            )
-        );
+    /// @return digest `hashStruct(update)`, still without the domain.
+    // The words of the struct as they come are those that EIP-712 hashes, all but the last. That each fits its type is
+    // checked where it is read, and the event of an accepted update reads them all.
+    // slither-disable-next-line assembly
+    function structHash(Update calldata update) internal pure returns (bytes32 digest) {
+        bytes32 typehash = UPDATE_TYPEHASH;
+        bytes32 cidHash = keccak256(update.cid);
+        assembly ("memory-safe") {
+            let encoded := mload(0x40)
+            mstore(encoded, typehash)
+            calldatacopy(add(encoded, 32), update, 416)
+            mstore(add(encoded, 448), cidHash)
+            digest := keccak256(encoded, 480)
+        }
     }
 }

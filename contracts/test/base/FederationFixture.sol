@@ -86,7 +86,8 @@ abstract contract FederationFixture is TestBase {
             bond: BOND,
             stake: 0,
             demandFee: 1000,
-            noticeSeconds: 1 days
+            noticeSeconds: 1 days,
+            openSeconds: 0
         });
     }
 

@@ -13,6 +13,7 @@ _BITS = {
     "stake": 128,
     "demand_fee": 128,
     "notice_seconds": 64,
+    "open_seconds": 64,
 }
 
 
@@ -39,6 +40,9 @@ class Security:
     """Wei that a demand for data costs."""
     notice_seconds: int = 86_400
     """Seconds from the announcement of other rules to when they can be adopted."""
+    open_seconds: int = 0
+    """Seconds from a round's opening in which nothing can be proposed or rolled up, so that members whom the
+    coordinator ignores can submit themselves; less than a round's ``round_seconds``."""
 
     def __post_init__(self) -> None:
         for name, bits in _BITS.items():

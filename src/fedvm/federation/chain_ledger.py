@@ -271,6 +271,12 @@ class ChainLedger:
             self._verdicts_by_rollup[tx_hash] = list(rolled_events(event, rollup))
         return self._verdicts_by_rollup[tx_hash]
 
+    def hold_open(self, number: int) -> None:
+        """Wait until a round has been open for ``Security.open_seconds``, before which nothing can be proposed."""
+        closable = self._contract.round(number).opened_at + self._contract.security().open_seconds
+        while (missing := closable - self.now()) > 0:
+            self._pass_time(missing)
+
     def waiting(self, number: int) -> tuple[SignedStatement, ...]:
         """Updates that members submitted themselves and that are neither included nor given up."""
         if not self._contract.round(number).waiting:

@@ -183,6 +183,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def hold_open(self, number: int) -> None:
+        """Wait until a round has been open for as long as its members are promised to submit themselves."""
+        ...
+
     def waiting(self, number: int) -> tuple[SignedStatement, ...]:
         """Updates that members submitted themselves and that are neither included nor given up."""
         ...

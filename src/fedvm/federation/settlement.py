@@ -155,6 +155,7 @@ def _submit(federation: Federation, round_: LedgerRound, statements: Sequence[Si
     direct = {one.member for one in ledger.waiting(number)}
     relayed = [one for one in statements if one.member not in direct]
     if _rolls_up(federation, round_, len(relayed) + len(direct)):
+        ledger.hold_open(number)
         included = with_vectors(federation, number)
         everything = sorted([*relayed, *included], key=lambda one: by_address(one.member))
         if everything:
@@ -163,6 +164,7 @@ def _submit(federation: Federation, round_: LedgerRound, statements: Sequence[Si
     # First what must come before the deadline.
     if relayed:
         ledger.submit(number, relayed)
+    ledger.hold_open(number)
     for one in with_vectors(federation, number):
         ledger.include(number, one)
 

@@ -287,7 +287,8 @@ class SecurityTable(Table):
 
     challenge_seconds: in which a proposal can be challenged; answer_seconds: to answer a demand for data. In wei:
     bond, which a wrong proposal costs; stake, which every member deposits; demand_fee, which a demand costs.
-    notice_seconds: from the announcement of other rules to when they can be adopted.
+    notice_seconds: from the announcement of other rules to when they can be adopted. open_seconds: for which every
+    round stays open at least, so that members whom the coordinator ignores can submit themselves.
     """
 
     challenge_seconds: int = Field(default=3600, ge=1, le=30 * 86_400)
@@ -296,6 +297,7 @@ class SecurityTable(Table):
     stake: int = Field(default=0, ge=0, lt=2**96)
     demand_fee: int = Field(default=10**15, ge=0, lt=2**96)
     notice_seconds: int = Field(default=86_400, ge=1, le=30 * 86_400)
+    open_seconds: int = Field(default=0, ge=0, le=30 * 86_400)
 
 
 class CompilerTable(Table):
@@ -434,6 +436,11 @@ class RunConfig(Table):
         if members and self.federation.engine != "deployment":
             raise ValueError(
                 'deployment.members needs federation.engine = "deployment": nobody here has their keys'
+            )
+        if self.security.open_seconds >= self.rules.round_seconds:
+            raise ValueError(
+                f"security.open_seconds = {self.security.open_seconds} leaves no time to propose before the deadline: "
+                f"make it less than rules.round_seconds = {self.rules.round_seconds}"
             )
         if members and self.security.stake:
             raise ValueError(
