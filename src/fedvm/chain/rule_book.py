@@ -12,10 +12,12 @@ from web3.contract import Contract
 
 from fedvm.chain.artifacts import RULE_BOOK, contract_at
 from fedvm.chain.call import read
+from fedvm.chain.errors import ChainError
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import rules_of
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.chain.unsent import UnsentTransaction, unsent
 from fedvm.encoding import Rules
 
 
@@ -34,6 +36,17 @@ class RulesCancelled:
     """The rules announced last will not be adopted."""
 
     rules_hash: bytes
+    at: Place
+
+
+@dataclass(frozen=True)
+class KeyAppointed:
+    """From round ``from_round`` on ``key`` signs for ``member``, in place of any appointed before; both are checksummed
+    addresses, the key's "" if none signs but the member's own."""
+
+    member: str
+    key: str
+    from_round: int
     at: Place
 
 
@@ -76,12 +89,29 @@ class RuleBookContract:
         """Hash of the rules that a round was opened under, 32 bytes."""
         return bytes(read(self.contract, "roundRulesHash", round_id))
 
-    def appoint_key(self, account: LocalAccount, key: str | None) -> Receipt:
+    def appoint_key(self, account: LocalAccount, key: str | None) -> tuple[KeyAppointed, Receipt]:
         """Have a key (hex address) sign the account's updates from the next round on, None for none but its own.
 
         Reverts with ``KeyTaken`` if another account ever appointed it.
         """
-        return self._send(account, "appointKey", Web3.to_checksum_address(key) if key else NO_KEY)
+        receipt = self._send(account, "appointKey", _stated(key))
+        events = [event for event in self._events.decode(receipt.raw["logs"]) if event.name == "KeyAppointed"]
+        if len(events) != 1:
+            raise ChainError(
+                f"{receipt.tx_hash} appointed no key; is {self.address} a RuleBook of this version?"
+            )
+        member, key, from_round = (events[0].args[name] for name in ("member", "key", "fromRound"))
+        return KeyAppointed(member, "" if key == NO_KEY else key, int(from_round), events[0].at), receipt
+
+    def unsent_appointment(self, key: str | None) -> UnsentTransaction:
+        """The transaction of :meth:`appoint_key`, for a member that is a contract to send."""
+        return unsent(self.contract, "appointKey", _stated(key))
+
+    def appointed_by(self, key: str) -> str:
+        """Checksummed address of the only account that can appoint a key (hex address), since it once did, "" if none
+        did."""
+        member = str(read(self.contract, "appointedBy", Web3.to_checksum_address(key)))
+        return "" if member == NO_KEY else member
 
     def key_of(self, member: str, round_id: int) -> str:
         """Lower-case hex address of the key that a member (hex address) had appointed for a round, "" if none."""
@@ -105,6 +135,10 @@ def keys_in_round(contract: FederationContract, number: int) -> Callable[[str], 
         return book.key_of(member, number)
 
     return key_of
+
+
+def _stated(key: str | None) -> str:
+    return Web3.to_checksum_address(key) if key else NO_KEY
 
 
 def _typed(event: RawEvent) -> RuleBookEvent:

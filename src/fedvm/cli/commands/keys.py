@@ -1,4 +1,4 @@
-"""`fedvm keys`: a client's signing key, in a file of its own."""
+"""`fedvm keys`: a client's signing key, in a file of its own, and whom it signs for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from fedvm.cli.commands.appoint import APPOINT_EPILOG, OF_EPILOG, appoint, of
+
 GROUP = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="Make and look at a client's key."
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Make and look at a client's key, and have it sign for a member.",
 )
 
 
@@ -30,3 +34,7 @@ def show(file: Annotated[Path, typer.Argument(help="A file that `fedvm keys new`
     from fedvm.chain.keys import read_key_file
 
     typer.echo(read_key_file(file).address)
+
+
+GROUP.command(epilog=APPOINT_EPILOG)(appoint)
+GROUP.command(epilog=OF_EPILOG)(of)

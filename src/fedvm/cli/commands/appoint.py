@@ -1,0 +1,118 @@
+"""`fedvm keys appoint`: have another key sign a member's updates than its own; `fedvm keys of`: which one does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.federation_options import (
+    FederationOption,
+    RpcOption,
+    RunOption,
+    named_federation,
+)
+
+APPOINT_EPILOG = """Examples:
+
+- `fedvm keys appoint 0x… --rpc https://… --federation 0x… --key-file member.key` what `fedvm keys new` printed
+
+- `fedvm keys appoint --none --run runs/net --key-file member.key` take it back
+
+- `fedvm keys appoint 0x… --rpc https://… --federation 0x… --member 0x… --unsigned` for a wallet that is a contract
+"""
+OF_EPILOG = "Example: `fedvm keys of 0x… --rpc https://… --federation 0x…`"
+
+
+def appoint(
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="ADDRESS", help="Address of the key, as `fedvm keys new` prints it."),
+    ] = None,
+    none: Annotated[
+        bool, typer.Option("--none", help="Instead of ADDRESS: take back the key that was appointed.")
+    ] = False,
+    run: RunOption = None,
+    rpc: RpcOption = None,
+    federation: FederationOption = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="The member's own key, which sends the transaction and pays; else PRIVATE_KEY."),
+    ] = None,
+    unsigned: Annotated[
+        bool,
+        typer.Option(
+            "--unsigned", help="Send nothing: print the transaction for the member's wallet, as JSON."
+        ),
+    ] = False,
+    member: Annotated[
+        str | None, typer.Option(help="With --unsigned: the member, the wallet that will send it.")
+    ] = None,
+) -> None:
+    """Have another key than the member's own sign its updates, from the next round on.
+
+    So the key that holds the stake need not lie on the machine that trains, and a wallet that is a contract can be a
+    member. The client then names the member in its node config, `fedvm-member="0x…"`, beside its own key. A member has
+    one appointed key at a time, and the next takes its place; in a round that is open the one before goes on signing.
+
+    **Appoint only a key that you hold.** Whoever holds it has its updates counted as the member's, which pays for
+    bad ones with its stake. A key belongs for ever to the first account that appoints it.
+
+    A contract cannot be driven by a key: with --unsigned the transaction is printed (chainId, to, value, data) for it
+    to send as it sends others. `fedvm keys of` shows whether it did.
+    """
+    from fedvm.chain.keys import load_key, read_key_file
+    from fedvm.cli.console import err, out
+    from fedvm.federation.appointment import book_of, checked_address, require_appointable, signing_keys
+
+    if (key is None) != none:
+        raise typer.BadParameter("give the address of a key, or --none to have none but the member's own")
+    if unsigned != (member is not None) or (unsigned and key_file is not None):
+        raise typer.BadParameter("--unsigned goes with --member, the wallet, and with no key")
+    # The key is looked for before the chain: what is missing there is missing at once.
+    account = None if unsigned else read_key_file(key_file) if key_file is not None else load_key()
+    who = checked_address("member", member or "") if account is None else str(account.address)
+    wanted = None if key is None else checked_address("key", key)
+    with named_federation(run, rpc, federation, read_only=account is None) as contract:
+        require_appointable(contract, who, wanted)
+        before, book = signing_keys(contract, who), book_of(contract)
+        err().print(before.describe(), markup=False)
+        if before.then == (wanted or ""):
+            err().print("That is so already; nothing is sent.")
+            return
+        if wanted is not None:
+            err().print(
+                f"[bold yellow]Whoever holds {wanted} will sign for {who}[/], which answers for it with its stake. "
+                "Be sure that it is yours."
+            )
+        if account is None:
+            typer.echo(json.dumps(book.unsent_appointment(wanted).as_json(), indent=2))
+            return
+        err().print(f"{who} sends appointKey to {book.address}", markup=False)
+        appointed, receipt = book.appoint_key(account, wanted)
+        out().print(
+            f"From round {appointed.from_round} on {appointed.key or 'no key but its own'} signs for "
+            f"{appointed.member} ({receipt.gas_used:,} gas).",
+            markup=False,
+        )
+        if wanted is not None:
+            out().print(f'Its client\'s node config: fedvm-member="{appointed.member}"', markup=False)
+
+
+def of(
+    member: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of a member.")],
+    run: RunOption = None,
+    rpc: RpcOption = None,
+    federation: FederationOption = None,
+) -> None:
+    """Print which key signs for a member now, and which from the next round on."""
+    from fedvm.cli.console import err, out
+    from fedvm.federation.appointment import signing_keys
+
+    with named_federation(run, rpc, federation, read_only=True) as contract:
+        keys = signing_keys(contract, member)
+        out().print(keys.describe(), markup=False)
+        if not contract.is_member(keys.member):
+            err().print(f"But {keys.member} is no member of {contract.address}.", markup=False)

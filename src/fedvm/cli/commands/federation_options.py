@@ -1,0 +1,45 @@
+"""Options that name a federation: by the directory of a run, or by a network and an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedvm.chain.federation import FederationContract
+
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="Directory with deployment.json, which names the federation.")
+]
+RpcOption = Annotated[
+    str | None, typer.Option("--rpc", help="Instead of --run: JSON-RPC address of the federation's network.")
+]
+FederationOption = Annotated[
+    str | None, typer.Option("--federation", help="With --rpc: address of the Federation contract.")
+]
+
+
+@contextmanager
+def named_federation(
+    run: Path | None, rpc: str | None, federation: str | None, *, read_only: bool
+) -> Iterator[FederationContract]:
+    """The federation that the options name, while its chain is open. read_only concerns an embedded chain.
+
+    Raises BadParameter unless they name one, SettingsError for an address that is none, and what the chain raises.
+    """
+    from fedvm.chain.federation import FederationContract
+    from fedvm.chain.networks import connect
+    from fedvm.chain.run import open_run
+    from fedvm.federation.appointment import checked_address
+
+    if run is not None and rpc is None and federation is None:
+        with open_run(run, read_only=read_only) as opened:
+            yield opened.federation_contract
+    elif run is None and rpc is not None and federation is not None:
+        yield FederationContract(connect(rpc), checked_address("federation", federation))
+    else:
+        raise typer.BadParameter("give --run, or --rpc and --federation")

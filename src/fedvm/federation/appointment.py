@@ -1,0 +1,95 @@
+"""Keys that sign for a member: which do, and what a look at the chain shows against appointing one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eth_utils.address import is_address, to_checksum_address
+
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.rule_book import NO_KEY, RuleBookContract
+from fedvm.federation.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class SigningKeys:
+    """Which key beside its own signs for a member in the latest round, and which in the next: checksummed addresses, ""
+    for none. is_contract: the member has no key of its own."""
+
+    member: str
+    latest_round: int
+    now: str
+    then: str
+    is_contract: bool
+
+    def describe(self) -> str:
+        """A line for the latest round and one for the next, or one for both where nothing changes."""
+        if self.now == self.then and self.latest_round:
+            return f"Now: {self._who(self.then)}"
+        latest, following = f"In round {self.latest_round}", f"From round {self.latest_round + 1} on"
+        lines = [f"{latest}: {self._who(self.now)}"] if self.latest_round else []
+        return "\n".join([*lines, f"{following}: {self._who(self.then)}"])
+
+    def _who(self, key: str) -> str:
+        if self.is_contract:
+            return f"{key or 'nobody'} signs for {self.member}, a contract"
+        return f"{key} signs for {self.member}, beside its own key" if key else f"{self.member} signs itself"
+
+
+def signing_keys(contract: FederationContract, member: str) -> SigningKeys:
+    """Who signs for a member (hex address). Raises SettingsError if the text is no address."""
+    address, book = checked_address("member", member), book_of(contract)
+    latest = contract.current_round()
+    now, then = (book.key_of(address, number) for number in (latest, latest + 1))
+    return SigningKeys(
+        address,
+        latest,
+        now and to_checksum_address(now),
+        then and to_checksum_address(then),
+        bool(contract.w3.eth.get_code(to_checksum_address(address))),
+    )
+
+
+def book_of(contract: FederationContract) -> RuleBookContract:
+    """The contract that appoints keys for a federation's members."""
+    return RuleBookContract(contract.w3, contract.rule_book(), sender=contract.sender)
+
+
+def require_appointable(contract: FederationContract, member: str, key: str | None) -> None:
+    """Refuse an appointment that could serve nobody or could not be undone; key: hex address, None for none.
+
+    Raises SettingsError: the account is no member, or the key is no address, is a contract's or another member's, or
+    was once appointed by another account.
+    """
+    if not contract.is_member(member):
+        raise SettingsError(
+            f"{member} is no member of {contract.address}: only a member's own account can appoint a key, and a key "
+            "belongs for ever to the first account that appoints it"
+        )
+    if key is None:
+        return
+    address = checked_address("key", key)
+    if address == NO_KEY:
+        raise SettingsError(
+            "the zero address is no key; to have no key but the member's own, take the key back"
+        )
+    if contract.w3.eth.get_code(to_checksum_address(address)):
+        raise SettingsError(f"{address} is a contract, which signs nothing; name the address of a key")
+    if address != member and contract.is_member(address):
+        raise SettingsError(
+            f"{address} is another member, whose updates would be passed off as yours; make a key of your own: "
+            "fedvm keys new"
+        )
+    holder = book_of(contract).appointed_by(address)
+    if holder not in ("", member):
+        raise SettingsError(
+            f"KeyTaken: {address} was appointed by {holder}, and belongs to that account for ever; make another key: "
+            "fedvm keys new"
+        )
+
+
+def checked_address(name: str, text: str) -> str:
+    """A checksummed address. Raises SettingsError, with the name of what it should be the address of."""
+    if not is_address(text):
+        raise SettingsError(f"the {name} is {text!r}, not an address (0x and 40 hexadecimal digits)")
+    return str(to_checksum_address(text))

@@ -1,0 +1,158 @@
+"""`fedvm keys appoint` and `fedvm keys of`, on the chain of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from test_cli import call
+
+from fedvm.chain import ChainRef, Deployment, Run, Submission, open_run
+from fedvm.chain.embedded import open_chain
+from fedvm.chain.federation import FederationContract, Submitted
+from fedvm.chain.keys import create_key_file, keep_key
+from fedvm.encoding import Rules, Security, model_root, to_bytes
+from fedvm.federation.commitment import Attestation, commit
+from fedvm.federation.terms import RoundTerms
+from fedvm.store import Cid, ContentStore
+
+ELEMENTS, MEMBERS, ROUND_SECONDS = 20, 2, 60
+RULES = Rules(1, 1, 1000, 2**100, ELEMENTS, 16, ROUND_SECONDS, 0, 2**64 - 1)
+BASE = np.zeros(ELEMENTS, dtype=np.int32)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose round 1 is open; its members' keys are in member-0.key and member-1.key, a new one in client.key."""
+    with open_chain(tmp_path, seed=5, create=True) as chain:
+        members = [chain.account("member", index) for index in range(MEMBERS)]
+        contract, _ = FederationContract.deploy(
+            chain.w3,
+            chain.account("owner"),
+            coordinator=chain.account("coordinator").address,
+            rules=RULES,
+            security=Security(),
+            members=[member.address for member in members],
+            model_root=model_root(BASE),
+            model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,
+        )
+        contract.open_round(chain.account("coordinator"))
+        place = ChainRef("embedded", "chain.sqlite")
+        Deployment(place, chain.chain_id, federation=contract.address).save(tmp_path)
+        for index, member in enumerate(members):
+            keep_key(tmp_path / f"member-{index}.key", member)
+        keep_key(tmp_path / "stranger.key", chain.account("user"))
+    create_key_file(tmp_path / "client.key")
+    return tmp_path
+
+
+def account_in(file: Path) -> LocalAccount:
+    account: LocalAccount = Account.from_key(file.read_text().strip())
+    return account
+
+
+def relay(run: Run, key: LocalAccount, member: str) -> Submitted:
+    """Relay to the open round what a key signed for a member."""
+    assert run.chain is not None
+    contract = run.federation_contract
+    number = contract.current_round()
+    terms = RoundTerms(
+        run.chain.chain_id, contract.address, number, RULES, model_root(BASE), contract.round(number).deadline
+    )
+    signed = commit(np.ones(ELEMENTS, np.int32), terms, Attestation(10, 0.5, 1.0), key.key.hex(), member)
+    submission = Submission(signed.member, signed.update, signed.signature)
+    return contract.submit(run.chain.account("coordinator"), number, [submission])
+
+
+def next_round(run: Run) -> None:
+    assert run.chain is not None
+    run.chain.advance_time(ROUND_SECONDS + run.federation_contract.security().answer_seconds + 1)
+    run.federation_contract.fail_round(run.chain.account("user"), run.federation_contract.current_round())
+    run.federation_contract.open_round(run.chain.account("coordinator"))
+
+
+def test_what_an_appointed_key_signs_counts_from_the_next_round_on_until_it_is_taken_back(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, member = account_in(run / "client.key"), account_in(run / "member-0.key")
+    appoint = ("keys", "appoint", "--run", str(run), "--key-file", str(run / "member-0.key"))
+    status, said, warned = call(capsys, *appoint, key.address)
+    assert status == 0
+    assert f"From round 2 on {key.address} signs for {member.address}" in said
+    assert f'fedvm-member="{member.address}"' in said
+    assert f"{member.address} signs itself" in warned and "Be sure that it is yours" in warned
+
+    status, told, _ = call(capsys, "keys", "of", member.address, "--run", str(run))
+    assert status == 0 and told.splitlines() == [
+        f"In round 1: {member.address} signs itself",
+        f"From round 2 on: {key.address} signs for {member.address}, beside its own key",
+    ]
+    with open_run(run, read_only=False) as opened:
+        assert [one.reason.label for one in relay(opened, key, member.address).refused] == ["BadSignature"]
+        next_round(opened)
+        assert len(relay(opened, key, member.address).accepted) == 1
+    status, said, warned = call(capsys, *appoint, key.address)
+    assert (status, said) == (0, "") and "so already; nothing is sent" in warned
+
+    status, said, warned = call(capsys, *appoint, "--none")
+    assert status == 0 and f"Now: {key.address} signs for {member.address}" in warned
+    assert f"From round 3 on no key but its own signs for {member.address}" in said
+    with open_run(run, read_only=False) as opened:
+        next_round(opened)
+        assert [one.reason.label for one in relay(opened, key, member.address).refused] == ["BadSignature"]
+        assert len(relay(opened, member, member.address).accepted) == 1
+
+
+def test_the_transaction_for_a_wallet_appoints_when_the_wallet_sends_it(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, member = account_in(run / "client.key"), account_in(run / "member-1.key")
+    asked = ("keys", "appoint", key.address, "--run", str(run), "--unsigned", "--member", member.address)
+    status, printed, warned = call(capsys, *asked)
+    assert status == 0 and "Be sure that it is yours" in warned
+    transaction = json.loads(printed)
+    with open_run(run, read_only=False) as opened:
+        assert opened.federation_contract.current_round() == 1  # nothing was sent
+        assert transaction["chainId"] == opened.deployment.chain_id and transaction["value"] == "0"
+        sent = {name: transaction[name] for name in ("to", "data")}
+        opened.federation_contract.sender.send(member, sent)  # type: ignore[arg-type]
+    status, told, _ = call(capsys, "keys", "of", member.address, "--run", str(run))
+    assert f"From round 2 on: {key.address} signs for {member.address}" in told
+
+
+def test_what_would_harm_or_serve_nobody_is_refused_before_anything_is_sent(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, member = account_in(run / "client.key"), account_in(run / "member-0.key")
+    other = account_in(run / "member-1.key")
+    with open_run(run) as opened:
+        contract = opened.federation_contract.address
+
+    def refused(who: str, *arguments: str) -> str:
+        status, said, complaint = call(
+            capsys, "keys", "appoint", "--run", str(run), "--key-file", str(run / who), *arguments
+        )
+        assert (status, said) == (2, "")
+        return " ".join(complaint.split())
+
+    assert "is no member of" in refused("stranger.key", key.address)
+    assert "is another member" in refused("member-0.key", other.address)
+    assert "is a contract, which signs nothing" in refused("member-0.key", contract)
+    assert "the zero address is no key" in refused("member-0.key", "0x" + 40 * "0")
+    assert "not an address" in refused("member-0.key", key.address[:-1])
+    assert "--none" in refused("member-0.key") and "--none" in refused("member-0.key", key.address, "--none")
+    assert "--unsigned goes with --member" in refused("member-0.key", key.address, "--member", member.address)
+    status, _, complaint = call(capsys, "keys", "of", key.address, "--run", str(run), "--rpc", "http://x")
+    assert status == 2 and "--run, or --rpc and --federation" in " ".join(complaint.split())
+
+    status, _, told = call(capsys, "keys", "of", key.address, "--run", str(run))
+    assert status == 0 and f"But {key.address} is no member" in told
+
+    own = ("--run", str(run), "--key-file", str(run / "member-0.key"))
+    assert call(capsys, "keys", "appoint", key.address, *own)[0] == 0
+    taken = refused("member-1.key", key.address)
+    assert f"was appointed by {member.address}, and belongs to that account for ever" in taken
