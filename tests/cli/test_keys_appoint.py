@@ -81,7 +81,7 @@ def test_what_an_appointed_key_signs_counts_from_the_next_round_on_until_it_is_t
     key, member = account_in(run / "client.key"), account_in(run / "member-0.key")
     appoint = ("keys", "appoint", "--run", str(run), "--key-file", str(run / "member-0.key"))
     status, said, warned = call(capsys, *appoint, key.address)
-    assert status == 0
+    assert status == 0, warned
     assert f"From round 2 on {key.address} signs for {member.address}" in said
     assert f'fedvm-member="{member.address}"' in said
     assert f"{member.address} signs itself" in warned and "Be sure that it is yours" in warned
