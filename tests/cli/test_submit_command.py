@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from eth_account import Account
 
+import fedvm.federation.direct as direct_module
 from fedvm.chain import ChainRef, Deployment, open_run
+from fedvm.chain.accounts import derive_account
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.embedded import open_chain
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.keys import keep_key
+from fedvm.chain.rule_book import RuleBookContract
 from fedvm.cli.entry import run as fedvm
 from fedvm.encoding import Rules, Security, model_root, to_bytes
 from fedvm.federation.commitment import Attestation, commit
@@ -46,7 +51,6 @@ def kept(tmp_path: Path) -> Path:
         terms = RoundTerms(chain.chain_id, contract.address, 1, RULES, model_root(BASE), opened.deadline)
         signed = commit(np.ones(150, np.int32), terms, Attestation(10, 0.5, 1.0), members[0].key.hex())
         keep_key(tmp_path / "own.key", members[0])
-        keep_key(tmp_path / "other.key", members[1])
         return keep_update(tmp_path / "kept", chain.chain_id, contract.address, signed)
 
 
@@ -64,15 +68,86 @@ def test_a_kept_update_is_submitted_published_and_waits(
         assert run.federation_contract.round(1).waiting == 1
         (event,) = [e for e in run.federation_contract.events() if type(e).__name__ == "SubmittedDirectly"]
         assert run.store.get(event.submission.update.cid) == to_bytes(np.ones(150, np.int32))
-    assert fedvm(call) == 1
-    assert "AlreadySubmitted" in capsys.readouterr().err
+    assert fedvm(call) == 0  # an interrupted command goes on, at no cost
+    assert "was submitted for round 1 before" in capsys.readouterr().out
 
 
-def test_only_the_member_submits_from_here(
+def test_an_update_that_an_appointed_key_signed_is_submitted_by_whoever_pays(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The member's own key is not there; when the vector is demanded, what it must send is written down for it."""
+    key = Account.create()
+    with open_chain(tmp_path) as chain:
+        deployment = Deployment.load(tmp_path)
+        contract = FederationContract(chain.w3, str(deployment.federation))
+        member = chain.account("member", 0)
+        RuleBookContract(chain.w3, contract.rule_book()).appoint_key(member, key.address)
+
+        def signed_by_the_key() -> Path:
+            number = contract.current_round()
+            deadline = contract.round(number).deadline
+            terms = RoundTerms(chain.chain_id, contract.address, number, RULES, model_root(BASE), deadline)
+            attested = Attestation(10, 0.5, 1.0)
+            signed = commit(np.ones(150, np.int32), terms, attested, key.key.hex(), member.address)
+            return keep_update(tmp_path / "kept", chain.chain_id, contract.address, signed)
+
+        early = signed_by_the_key()
+        keep_key(tmp_path / "payer.key", chain.account("user"))
+    pay = ["--run", str(tmp_path), "--key-file", str(tmp_path / "payer.key")]
+    assert fedvm(["submit", str(early), *pay]) == 1
+    assert "UpdateNotAccepted(BadSignature)" in capsys.readouterr().err
+    with open_chain(tmp_path) as chain:
+        contract = FederationContract(chain.w3, str(deployment.federation))
+        chain.advance_time(2 * RULES.round_seconds)
+        contract.fail_round(chain.account("user"), 1)
+        contract.open_round(chain.account("coordinator"))
+        late = signed_by_the_key()
+    assert fedvm(["submit", str(late), *pay, "--no-wait"]) == 0
+    assert f"{member.address} itself must post it" in " ".join(capsys.readouterr().err.split())
+
+    seconds: list[int] = []
+
+    def time_passes(slept: float) -> None:
+        """The coordinator demands the vector; then the member sends what was written down; then it is included."""
+        seconds.append(int(slept))
+        direct = DirectSubmissionsContract.of(opened[-1])
+        sender, coordinator = opened[-1].sender, derive_account(3, "coordinator")
+        if len(seconds) == 1:
+            direct.demand_posting(coordinator, 2, member.address)
+        elif len(seconds) == 2:
+            for one in json.loads(late.with_suffix(".posting.json").read_text()):
+                sender.send(derive_account(3, "member", 0), {"to": one["to"], "data": one["data"]})
+            assert direct.posted_vector(2, member.address) == to_bytes(np.ones(150, np.int32))
+            (event,) = [e for e in opened[-1].events() if type(e).__name__ == "SubmittedDirectly"]
+            direct.include(coordinator, 2, event.submission)
+
+    opened: list[FederationContract] = []
+    real = direct_module.see_through
+
+    def see_through(contract: FederationContract, *given: object, **named: object) -> DirectState:
+        opened.append(contract)
+        return real(contract, *given, **named, pass_time=time_passes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(direct_module, "see_through", see_through)
+    assert fedvm(["submit", str(late), *pay]) == 0
+    said = capsys.readouterr()
+    assert "Included: it counts in round 2" in said.out and "The vector is demanded" in said.err
+    with open_run(tmp_path) as run:
+        assert run.federation_contract.round(2).accepted == 1
+
+
+def test_an_update_that_is_not_the_one_submitted_is_told_apart(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call = ["submit", str(kept), "--run", str(tmp_path), "--key-file", str(tmp_path / "other.key")]
-    assert fedvm(call) == 2
-    assert "only the member can post" in " ".join(capsys.readouterr().err.split())
+    own = ["--run", str(tmp_path), "--key-file", str(tmp_path / "own.key"), "--no-wait"]
+    assert fedvm(["submit", str(kept), *own]) == 0
+    with open_chain(tmp_path) as chain:
+        contract = FederationContract(chain.w3, str(Deployment.load(tmp_path).federation))
+        deadline, member = contract.round(1).deadline, chain.account("member", 0)
+        terms = RoundTerms(chain.chain_id, contract.address, 1, RULES, model_root(BASE), deadline)
+        other = commit(np.zeros(150, np.int32), terms, Attestation(10, 0.5, 1.0), member.key.hex())
+        keep_update(tmp_path / "kept", chain.chain_id, contract.address, other)
+    assert fedvm(["submit", str(kept), *own]) == 2
+    assert "has submitted another update" in capsys.readouterr().err
     assert fedvm(["submit", str(kept)]) == 2
     assert "--run or --rpc" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from fedvm.encoding import (
     RangeError,
     Security,
     ShapeError,
+    aggregation_nodes,
     aggregation_tree,
     commitment_tree,
     fold,
@@ -115,6 +116,16 @@ def test_folding_blocks_of_updates_gives_the_trees_root(count: int, block: int) 
         assert top is not None
         assert (top.hash, top.weight, top.sums_root) == (tree.root, tree.top.weight, tree.top.sums.root)
         assert np.array_equal(top.sums, tree.top.sums.vector)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 11])
+def test_the_nodes_one_after_the_other_are_those_of_the_tree(count: int) -> None:
+    updates: list[CountedUpdate | None] = [update(i, i, -i, 7, weight=i + 1) for i in range(count)]
+    for excluded in (set(), {0}, set(range(1, count)), {count - 1}):
+        kept = [None if i in excluded else one for i, one in enumerate(updates)]
+        if any(kept):
+            found = [node.preimage for node in aggregation_nodes(iter(kept))]
+            assert sorted(found) == sorted(node.preimage for node in aggregation_tree(kept).nodes())
 
 
 def test_folding_refuses_what_the_tree_refuses() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -12,10 +14,12 @@ from web3.contract import Contract
 
 from fedvm.chain.artifacts import DIRECT_SUBMISSIONS, contract_at
 from fedvm.chain.call import read
+from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.events import EventReader
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Submission
+from fedvm.chain.federation_types import Refusal, Submission
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.chain.unsent import UnsentTransaction, unsent
 
 CHUNK_BYTES: Final = 256
 """A whole chunk of a vector: 64 int32."""
@@ -76,9 +80,17 @@ class DirectSubmissionsContract:
     def submit(self, account: LocalAccount, round_id: int, submission: Submission) -> Receipt:
         """Bring a signed update to an open round (anyone).
 
-        Raises TransactionFailed with ``UpdateNotAccepted`` and the number of the reason if the rules refuse it.
+        Raises TransactionFailed with ``UpdateNotAccepted`` and the name of the reason if the rules refuse it.
         """
-        return self._send(account, "submit", round_id, submission.as_tuple())
+        try:
+            return self._send(account, "submit", round_id, submission.as_tuple())
+        except TransactionFailed as failed:
+            if not (refused := re.fullmatch(r"UpdateNotAccepted\((\d+)\)", failed.reason)):
+                raise
+            reason = f"UpdateNotAccepted({Refusal(int(refused[1])).label})"
+            raise TransactionFailed(
+                failed.action, reason, data=failed.data, tx_hash=failed.tx_hash
+            ) from failed
 
     def include(self, account: LocalAccount, round_id: int, submission: Submission) -> Receipt:
         """Take a waiting update in (coordinator)."""
@@ -90,11 +102,11 @@ class DirectSubmissionsContract:
 
     def post(self, account: LocalAccount, round_id: int, vector: bytes) -> list[Receipt]:
         """Post the account's own vector, as it is stored, in as many transactions as it takes (member)."""
-        size = _CHUNKS_A_MESSAGE * CHUNK_BYTES
-        return [
-            self._send(account, "post", round_id, at // CHUNK_BYTES, vector[at : at + size])
-            for at in range(0, len(vector), size)
-        ]
+        return [self._send(account, "post", round_id, *part) for part in _parts(vector)]
+
+    def unsent_posting(self, round_id: int, vector: bytes) -> list[UnsentTransaction]:
+        """The transactions of :meth:`post`, for a member that is a contract to send, in this order."""
+        return [unsent(self.contract, "post", round_id, *part) for part in _parts(vector)]
 
     def forfeit(self, account: LocalAccount, round_id: int, member: str) -> Receipt:
         """Give a waiting update up whose vector did not come in time (anyone)."""
@@ -135,3 +147,9 @@ class DirectSubmissionsContract:
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
         action = f"DirectSubmissions.{function}"
         return self.sender.transact(account, self.contract, action, *arguments, value=value)
+
+
+def _parts(vector: bytes) -> Iterator[tuple[int, bytes]]:
+    """Whole chunks for one message each: the number of the first, and their bytes."""
+    size = _CHUNKS_A_MESSAGE * CHUNK_BYTES
+    return ((at // CHUNK_BYTES, vector[at : at + size]) for at in range(0, len(vector), size))

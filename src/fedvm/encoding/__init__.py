@@ -5,6 +5,7 @@ from fedvm.encoding.aggregation import (
     AggregationStep,
     AggregationTree,
     CountedUpdate,
+    aggregation_nodes,
     aggregation_tree,
 )
 from fedvm.encoding.aggregation_fold import Subtotal, fold, subtotal
@@ -93,6 +94,7 @@ __all__ = [
     "Verdict",
     "aggregate_root",
     "aggregate_tree",
+    "aggregation_nodes",
     "aggregation_tree",
     "commitment_tree",
     "dequantize",

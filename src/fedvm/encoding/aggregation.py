@@ -6,7 +6,7 @@ tree. So a wrong sum anywhere is a node that does not follow from its children, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -123,6 +123,33 @@ def aggregation_tree(updates: Sequence[CountedUpdate | None]) -> AggregationTree
         below = iter(levels[-1])
         levels.append(tuple(_parent(left, right) for left, right in zip(below, below, strict=True)))
     return AggregationTree(tuple(levels))
+
+
+def aggregation_nodes(updates: Iterable[CountedUpdate | None]) -> Iterator[AggregationNode]:
+    """The nodes of the same tree, those below before those above; no more than one a level is held at a time.
+
+    The updates are those of :func:`aggregation_tree`, and not checked.
+    """
+    pending: list[tuple[int, AggregationNode | None]] = []  # tops of perfect trees, ever smaller
+    for update in updates:
+        yield from _pushed(pending, 0, None if update is None else _leaf(update))
+    while len(pending) > 1:
+        yield from _pushed(pending, pending[-1][0], None)
+
+
+def _pushed(
+    pending: list[tuple[int, AggregationNode | None]], level: int, node: AggregationNode | None
+) -> Iterator[AggregationNode]:
+    pending.append((level, node))
+    if node is not None:
+        yield node
+    while len(pending) > 1 and pending[-2][0] == pending[-1][0]:
+        level, right = pending.pop()
+        _, left = pending.pop()
+        parent = _parent(left, right)
+        pending.append((level + 1, parent))
+        if parent is not None:
+            yield parent
 
 
 def _leaf(update: CountedUpdate) -> AggregationNode:

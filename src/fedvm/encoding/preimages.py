@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from fedvm.encoding.aggregation import AggregationTree
+from fedvm.encoding.aggregation import AggregationNode
 from fedvm.encoding.commitments import Commitment, commitment_tree
 from fedvm.encoding.hashing import CHUNK, UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
 from fedvm.encoding.keccak import keccak
@@ -41,9 +41,9 @@ def of_update(tree: UpdateTree) -> Iterator[bytes]:
         yield header + tree.sums[0][index].to_bytes(16) + payload
 
 
-def of_aggregation(tree: AggregationTree) -> Iterator[bytes]:
-    """Preimages of all nodes of an aggregation tree, and of their vectors of sums."""
-    for node in tree.nodes():
+def of_aggregation(nodes: Iterable[AggregationNode]) -> Iterator[bytes]:
+    """Preimages of nodes of an aggregation tree, and of their vectors of sums."""
+    for node in nodes:
         yield node.preimage
         yield from of_vector(node.sums)
 

@@ -17,7 +17,7 @@ from fedvm.encoding import (
     CountedUpdate,
     EncodingError,
     UpdateContext,
-    aggregation_tree,
+    aggregation_nodes,
     int32_from_bytes,
     model_tree,
     update_tree,
@@ -57,25 +57,24 @@ class ProposedRound:
         model = self._vector(store, self.model_cid)
         if model is not None:
             yield from of_vector(model_tree(model))
-        vectors = []
         for update in self.accepted:
             vector = self._vector(store, update.cid)
-            vectors.append(vector)
             if vector is not None:
                 place = (self.chain_id, self.federation, self.number, update.member, self.elements)
                 yield from of_update(update_tree(vector, UpdateContext(*place)))
-        yield from self._of_aggregation(vectors)
+        with suppress(StoreError):  # of what stands above a lost update nothing is known
+            yield from of_aggregation(aggregation_nodes(self._counted(store)))
 
-    def _of_aggregation(self, vectors: Sequence[IntVector | None]) -> Iterator[bytes]:
-        counted: list[CountedUpdate | None] = []
-        for update, vector in zip(self.accepted, vectors, strict=True):
+    def _counted(self, store: Store) -> Iterator[CountedUpdate | None]:
+        """The updates in order, read when wanted: a thousand vectors are large. Raises StoreError for a lost one."""
+        for update in self.accepted:
             if update.member.lower() in self.excluded:
-                counted.append(None)
-            elif vector is None:
-                return
-            else:
-                counted.append(CountedUpdate(update.commitment, vector))
-        yield from of_aggregation(aggregation_tree(counted))
+                yield None
+                continue
+            vector = self._vector(store, update.cid)
+            if vector is None:
+                raise StoreError(f"the update of {update.member} is lost")
+            yield CountedUpdate(update.commitment, vector)
 
     def _vector(self, store: Store, cid: bytes) -> IntVector | None:
         try:

@@ -370,7 +370,8 @@ class ChainLedger:
     def _read(self) -> list[FederationEvent]:
         head = int(self._contract.w3.eth.block_number)
         if head >= self._next_block:
-            self._events.extend(self._contract.events(first=self._next_block, last=head))
+            # Whole or not at all: an RPC that fails half-way must leave nothing to be read twice.
+            self._events.extend(list(self._contract.events(first=self._next_block, last=head)))
             self._next_block = head + 1
         return self._events
 

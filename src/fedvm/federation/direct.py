@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from eth_account.signers.local import LocalAccount
@@ -17,6 +18,7 @@ from fedvm.encoding import EncodingError, UpdateContext, int32_from_bytes, to_by
 from fedvm.federation.commitment import SignedStatement, SignedUpdate
 from fedvm.federation.ledger import AcceptedUpdate
 from fedvm.federation.membership import Federation, Store
+from fedvm.federation.patience import patiently
 from fedvm.store import Cid, StoreError
 
 _POLL_SECONDS: Final = 15
@@ -42,23 +44,40 @@ def see_through(
     account: LocalAccount,
     signed: SignedUpdate,
     *,
+    demanded: Callable[[int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     pass_time: Callable[[int], None] = time.sleep,
 ) -> DirectState:
     """Wait until an update that was submitted directly is dealt with, or its round is over; post its vector if that is
     demanded. Returns where it stands then.
 
-    account: the member's. pass_time: called with the seconds until the next look at the chain.
+    account: the member's. demanded: called once instead of posting, with the Unix second at which the vector is due:
+    for an account that is not the member's and cannot post. tell: called when the chain cannot be reached, which is
+    tried again then; without it such an error is raised. pass_time: called with the seconds until the next look at the
+    chain.
     """
     direct, number = DirectSubmissionsContract.of(contract), signed.update.round
-    while True:
+    told = False
+
+    def look() -> DirectState | None:
+        nonlocal told
         standing = direct.update_of(number, signed.member)
         state = contract.round(number).state
         if standing.state is not DirectState.WAITING or state in (RoundState.FINAL, RoundState.FAILED):
             return standing.state
-        if standing.is_demanded:
+        if standing.is_demanded and demanded is None:
             direct.post(account, number, to_bytes(signed.vector))
+        elif standing.is_demanded and demanded is not None and not told:
+            told = True
+            demanded(standing.due)
         else:
             pass_time(_POLL_SECONDS)
+        return None
+
+    while True:
+        seen = look() if tell is None else patiently(look, tell=tell, pause=partial(pass_time, _POLL_SECONDS))
+        if seen is not None:
+            return seen
 
 
 def with_vectors(federation: Federation, number: int) -> tuple[SignedStatement, ...]:

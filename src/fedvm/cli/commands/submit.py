@@ -25,7 +25,8 @@ def submit(
         Path | None, typer.Option(help="With --rpc: folder of the store to publish the vector in.")
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option(help="The member's key (`fedvm keys new`), else PRIVATE_KEY; it pays.")
+        Path | None,
+        typer.Option(help="Key of the account that pays, best the member's own; else PRIVATE_KEY."),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Stay, and post the vector on chain if it is demanded.")
@@ -35,17 +36,25 @@ def submit(
 
     The client keeps its updates where its node config says `fedvm-keep="FOLDER"`. The vector is published in the
     store; if the coordinator does not find it there it may demand that you post it on chain, for a fee that pays for
-    it. Stay to answer: who does not in time loses its stake. Exit status 1 when the update does not count.
+    it. Stay to answer: who does not in time loses its stake. After an interruption the same command goes on.
+
+    Any account can pay, so an update that the member's appointed key signed (`fedvm keys appoint`) is submitted like
+    one that it signed itself. Only the member can post: where another account pays, the transactions for it to send are
+    written beside the update when they are demanded; or this command, given the member's key, posts. Exit status 1 when
+    the update does not count.
     """
+    import json
+    import time
     from contextlib import ExitStack
 
-    from fedvm.chain.direct import DirectState
+    from fedvm.chain.direct import DirectState, DirectSubmissionsContract
     from fedvm.chain.federation import FederationContract
     from fedvm.chain.keys import load_key, read_key_file
     from fedvm.chain.networks import connect
     from fedvm.chain.run import open_run
-    from fedvm.cli.console import out
+    from fedvm.cli.console import err, out
     from fedvm.cli.entry import FAILURE
+    from fedvm.encoding import to_bytes
     from fedvm.federation.direct import see_through, submit_directly
     from fedvm.federation.kept import read_kept_update
     from fedvm.pipeline.errors import UsageError
@@ -55,10 +64,12 @@ def submit(
         raise typer.BadParameter("give --run or --rpc")
     kept = read_kept_update(update)
     account = read_key_file(key_file) if key_file is not None else load_key()
-    if account.address.lower() != kept.signed.member.lower():
-        raise UsageError(
-            f"{update} was signed by {kept.signed.member}, the key is that of {account.address}: only the member can "
-            "post the vector when it is demanded (--key-file)"
+    is_member = account.address.lower() == kept.signed.member.lower()
+    if not is_member:
+        err().print(
+            f"{account.address} pays; if the vector is demanded, {kept.signed.member} itself must post it in time, or "
+            "loses its stake.",
+            markup=False,
         )
     with ExitStack() as stack:
         if run is not None:
@@ -68,12 +79,35 @@ def submit(
             w3 = connect(str(rpc), chain_id=kept.chain_id)
             published = ContentStore(store or update.parent / "store")
         contract = FederationContract(w3, kept.federation)
-        receipt = submit_directly(contract, account, published, kept.signed)
-        number = kept.signed.update.round
-        out().print(f"Submitted for round {number} ({receipt.gas_used:,} gas); it waits to be included.")
+        direct, number = DirectSubmissionsContract.of(contract), kept.signed.update.round
+        standing = direct.update_of(number, kept.signed.member)
+        if standing.state is DirectState.NONE:
+            receipt = submit_directly(contract, account, published, kept.signed)
+            out().print(f"Submitted for round {number} ({receipt.gas_used:,} gas); it waits to be included.")
+        elif standing.update_root == kept.signed.update.update_root:
+            published.put(to_bytes(kept.signed.vector))
+            out().print(f"It was submitted for round {number} before.")
+        else:
+            raise UsageError(f"{kept.signed.member} has submitted another update for round {number}")
         if not wait:
             return
-        state = see_through(contract, account, kept.signed)
+
+        def tell(text: str) -> None:
+            err().print(text, markup=False)
+
+        def demanded(due: int) -> None:
+            posting = direct.unsent_posting(number, to_bytes(kept.signed.vector))
+            file = update.with_suffix(".posting.json")
+            file.write_text(json.dumps([one.as_json() for one in posting], indent=2) + "\n")
+            until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(due))
+            tell(
+                f"The vector is demanded: {kept.signed.member} must post it before {until}. Its transactions, in their "
+                f"order, are in {file}"
+            )
+
+        state = see_through(
+            contract, account, kept.signed, demanded=None if is_member else demanded, tell=tell
+        )
     if state is DirectState.INCLUDED:
         out().print(f"[bold green]Included[/]: it counts in round {number}.")
     elif state is DirectState.WAITING:
