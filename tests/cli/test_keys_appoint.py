@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
 from test_cli import call
+from web3.types import RPCEndpoint
 
-from fedvm.chain import ChainRef, Deployment, Run, Submission, open_run
+from fedvm.chain import ChainRef, Deployment, Run, Submission, connect, open_run
 from fedvm.chain.embedded import open_chain
 from fedvm.chain.federation import FederationContract, Submitted
 from fedvm.chain.keys import create_key_file, keep_key
@@ -23,6 +27,7 @@ from fedvm.store import Cid, ContentStore
 ELEMENTS, MEMBERS, ROUND_SECONDS = 20, 2, 60
 RULES = Rules(1, 1, 1000, 2**100, ELEMENTS, 16, ROUND_SECONDS, 0, 2**64 - 1)
 BASE = np.zeros(ELEMENTS, dtype=np.int32)
+ANVIL_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # public, of its account 0
 
 
 @pytest.fixture
@@ -156,3 +161,42 @@ def test_what_would_harm_or_serve_nobody_is_refused_before_anything_is_sent(
     assert call(capsys, "keys", "appoint", key.address, *own)[0] == 0
     taken = refused("member-1.key", key.address)
     assert f"was appointed by {member.address}, and belongs to that account for ever" in taken
+
+
+def test_a_wallet_that_is_a_contract_appoints_a_key_on_a_network(
+    tmp_path: Path,
+    start_anvil: Callable[..., AbstractContextManager[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PRIVATE_KEY", raising=False)
+    owner, key, wallet = Account.from_key(ANVIL_KEY), Account.create(), Account.create().address
+    with start_anvil() as url:
+        w3 = connect(url)
+
+        def anvil(method: str, *given: object) -> str:
+            return str(w3.provider.make_request(RPCEndpoint(method), list(given))["result"])
+
+        anvil("anvil_setCode", wallet, "0x00")  # takes money and does nothing else
+        contract, _ = FederationContract.deploy(
+            w3,
+            owner,
+            coordinator=owner.address,
+            rules=RULES,
+            members=[wallet],
+            model_root=model_root(BASE),
+            model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,
+        )
+        where = ("--rpc", url, "--federation", contract.address)
+        status, printed, told = call(
+            capsys, "keys", "appoint", key.address, *where, "--member", wallet, "--unsigned"
+        )
+        assert status == 0 and f"From round 1 on: nobody signs for {wallet}, a contract" in told
+        transaction = json.loads(printed)
+        assert transaction["chainId"] == 31337
+        anvil("anvil_impersonateAccount", wallet)
+        anvil("anvil_setBalance", wallet, hex(10**18))
+        sent = anvil("eth_sendTransaction", {"from": wallet, **{k: transaction[k] for k in ("to", "data")}})
+        assert w3.eth.wait_for_transaction_receipt(HexBytes(sent))["status"] == 1
+        status, told, _ = call(capsys, "keys", "of", wallet, *where)
+        assert (status, told.strip()) == (0, f"From round 1 on: {key.address} signs for {wallet}, a contract")
