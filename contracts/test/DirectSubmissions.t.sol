@@ -135,6 +135,12 @@ contract DirectSubmissionsTest is DisputeFixture {
         Submission memory submission = submissionOf(0);
         submission.member = members[1];
         expectNotAccepted(submission, Refusal.BadSignature);
+        // Nobody signed, and nobody is the key of who appointed none.
+        submission = submissionOf(0);
+        submission.signature = new bytes(65);
+        expectNotAccepted(submission, Refusal.BadSignature);
+        submission.signature = "";
+        expectNotAccepted(submission, Refusal.BadSignature);
         Update memory update = updateOf(0);
         update.examples = 1;
         expectNotAccepted(signed(0, update), Refusal.TooFewExamples);

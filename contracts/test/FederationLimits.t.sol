@@ -38,6 +38,19 @@ contract FederationLimitsTest is FederationFixture {
         createFederation(rules, defaultSecurity());
     }
 
+    function test_aShareOfManyExamplesIsALargeWeight() public pure {
+        Rules memory rules = defaultRules();
+        rules.minExamples = 20_000;
+        rules.maxExamples = 1_000_000;
+        rules.maxSharePpm = 500_000;
+        // Half, beside nine others of at least 20,000.
+        vm.assertEq(uint256(RulesLib.maxWeight(rules)), 180_000);
+        rules.maxExamples = 180_001;
+        vm.assertEq(uint256(RulesLib.maxWeight(rules)), 180_000);
+        rules.maxExamples = 179_999;
+        vm.assertEq(uint256(RulesLib.maxWeight(rules)), 179_999);
+    }
+
     function test_theShareCountsForTheOverflowOfTheAggregate() public {
         Rules memory rules = defaultRules();
         rules.maxExamples = type(uint32).max;

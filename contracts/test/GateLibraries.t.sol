@@ -6,7 +6,7 @@ import {GateTerms, IPromotionGate} from "../src/interfaces/IPromotionGate.sol";
 import {IVersions, ProgramPart} from "../src/interfaces/IVersions.sol";
 import {ProgramScanner} from "../src/libraries/ProgramScanner.sol";
 import {Pool, SamplePool} from "../src/libraries/SamplePool.sol";
-import {Sample} from "../src/libraries/SampleTree.sol";
+import {Sample, SampleTree} from "../src/libraries/SampleTree.sol";
 import {AccuracyTest, SequentialTest, Thresholds} from "../src/libraries/SequentialTest.sol";
 import {GateFixture} from "./base/GateFixture.sol";
 import {TestBase} from "./base/TestBase.sol";
@@ -120,6 +120,30 @@ contract ProgramScannerTest is TestBase {
         made = new ProgramPart[](2);
         made[0] = ProgramPart(CODE, CODE.codehash);
         made[1] = ProgramPart(PART, PART.codehash);
+    }
+}
+
+/// @notice The library's function over calldata.
+contract SampleTreeCaller {
+    function rootOf(uint32 count, uint32 index, Sample calldata sample) external pure returns (bytes32) {
+        return SampleTree.rootOf(count, index, sample);
+    }
+}
+
+/// @notice Ways of samples to their root.
+contract SampleTreeTest is TestBase {
+    SampleTreeCaller private caller = new SampleTreeCaller();
+
+    function test_waysHaveTheHeightOfTheTree() public view {
+        uint32[7] memory counts = [uint32(1), 2, 3, 4, 5, 8, 9];
+        uint8[7] memory heights = [0, 1, 2, 2, 3, 3, 4];
+        for (uint256 i = 0; i < counts.length; ++i) {
+            for (uint256 height = 0; height <= 6; ++height) {
+                Sample memory sample = Sample(bytes32(0), 1, hex"0102", new bytes32[](height));
+                bool leads = caller.rootOf(counts[i], 0, sample) != 0;
+                vm.assertTrue(leads == (height == heights[i]));
+            }
+        }
     }
 }
 

@@ -13,6 +13,10 @@ contract CheckpointCaller {
     function write(bytes memory data) external returns (address[] memory) {
         return Checkpoint.write(data);
     }
+
+    function read(address[] memory pointers) external view returns (bytes memory) {
+        return Checkpoint.read(pointers);
+    }
 }
 
 /// @notice Programs in stages, sessions, and the state kept between two.
@@ -55,6 +59,18 @@ contract InferenceSessionTest is TestBase {
             sum += uint8(i);
         }
         vm.assertEq(uint256(int256(sessions.result(id)[0])), sum * growing.COPIES());
+    }
+
+    function test_readsStatesAsTheyWereWritten() public {
+        CheckpointCaller caller = new CheckpointCaller();
+        uint256[6] memory sizes = [uint256(0), 1, 24_575, 24_576, 49_150, 49_151];
+        for (uint256 i = 0; i < sizes.length; ++i) {
+            bytes memory state = new bytes(sizes[i]);
+            for (uint256 j = 0; j < sizes[i]; j += 97) {
+                state[j] = bytes1(uint8(j / 97 + 1));
+            }
+            vm.assertEq(caller.read(caller.write(state)), state);
+        }
     }
 
     function test_saysWhenTheGasIsTooLittleForAState() public {

@@ -111,6 +111,21 @@ contract MerkleSumTreeTest is TestBase {
         vm.assertFalse(MerkleSumTree.verify(place, 0, chunk, SumTree.path(levels, 0), root));
     }
 
+    /// @dev In a false tree a chunk can be shorter or longer than its place.
+    function test_refusesChunksOfAnotherLengthThanTheirPlace() public pure {
+        int256[] memory values = randomValues(1, 128);
+        UpdatePlace memory place = placeOf(values);
+        SumNode memory other = SumNode(keccak256("other"), 1);
+        for (uint256 length = 62; length <= 66; ++length) {
+            bytes memory chunk = new bytes(4 * length);
+            SumNode memory leaf = SumNode(MerkleSumTree.leafHash(contextOf(values), 0, 0, chunk), 0);
+            SumNode memory root = SumNode(MerkleSumTree.nodeHash(leaf, other), 1);
+            SumNode[] memory siblings = new SumNode[](1);
+            siblings[0] = other;
+            vm.assertTrue(MerkleSumTree.verify(place, 0, chunk, siblings, root) == (length == 64));
+        }
+    }
+
     function test_refusesSumsThatOverflow() public pure {
         int256[] memory values = randomValues(1, 128);
         SumNode[][] memory levels = SumTree.build(contextOf(values), values);

@@ -327,6 +327,38 @@ contract TreeNodesTest is TestBase {
         }
     }
 
+    /// @dev A false tree can hide more or fewer values behind a header than it states, or some behind padding.
+    function test_holdsNoChunkOfAnotherLengthThanItsHeader() public view {
+        for (uint256 k = 0; k < 2; ++k) {
+            VectorKind kind = VectorKind(k);
+            uint256 width = VectorTree.elementBytes(kind);
+            for (uint32 index = 0; index < 4; ++index) {
+                uint256 length = MerkleSumTree.chunkLength(ELEMENTS, index) * width;
+                uint256[3] memory sizes = [length, length + width, length < width ? width : length - width];
+                for (uint256 i = 0; i < sizes.length; ++i) {
+                    Chunk memory chunk = Chunk(new bytes(sizes[i]), new bytes32[](2));
+                    bytes memory leaf =
+                        bytes.concat(VectorTree.leafHeader(kind, ELEMENTS, index), chunk.values);
+                    bytes32 top = climbBesideZeros(kind, keccak256(leaf), index);
+                    bytes32 root = VectorTree.rootOf(kind, ELEMENTS, top);
+                    bool holds = caller.vectorHolds(kind, ELEMENTS, index, chunk, root);
+                    vm.assertTrue(holds == (i == 0 && index < 3));
+                }
+            }
+        }
+    }
+
+    /// @dev Two levels up, with zero hashes beside the way.
+    function climbBesideZeros(VectorKind kind, bytes32 node, uint32 index) private pure returns (bytes32) {
+        uint8 first = VectorTree.leafByte(kind) + 1;
+        for (uint256 level = 0; level < 2; ++level) {
+            node = (index >> level) & 1 == 0
+                ? keccak256(abi.encodePacked(first, node, bytes32(0)))
+                : keccak256(abi.encodePacked(first, bytes32(0), node));
+        }
+        return node;
+    }
+
     function withHash(uint8 kind, uint256 size, uint256 offset) private pure returns (bytes memory preimage) {
         preimage = new bytes(size);
         preimage[0] = bytes1(kind);

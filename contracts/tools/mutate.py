@@ -11,7 +11,7 @@ in a copy of the project, and keeps what it found; a library that changed is sam
 A mutant meets the tests that import least of the project first, since compiling takes most of the time; what those
 let live meets all. It is killed if a test fails. `equivalent` are those that compile to the very same code; `invalid`
 do not compile and are drawn again. Survivors are explained in contracts/survivors.json: mutant → why nothing can
-see it.
+see it; those that are not explained there are tested again.
 """
 
 from __future__ import annotations
@@ -214,7 +214,12 @@ def run(count: int, seed: int) -> None:
     verdicts: dict[str, dict[str, object]] = held.get("mutants", {})
     sample = draw(count, seed)
     wanted: list[tuple[str, Mutant]] = [(mutant.id, mutant) for mutant in sample]
-    verdicts = {key: verdicts[key] for key, _ in wanted if key in verdicts}
+    explained = _explanations()
+    verdicts = {
+        key: verdicts[key]
+        for key, _ in wanted
+        if key in verdicts and (verdicts[key]["verdict"] != "survived" or key in explained)
+    }
     with tempfile.TemporaryDirectory(prefix="fedvm-mutants-") as folder:
         laboratory: Laboratory | None = None
         for key, mutant in wanted:
@@ -239,7 +244,7 @@ def report() -> int:
     if not held:
         print("nothing has been tested yet: run this without --report")
         return 0
-    explained: dict[str, str] = json.loads(SURVIVORS.read_text()) if SURVIVORS.is_file() else {}
+    explained = _explanations()
     totals = Counter(str(found["verdict"]) for found in held["mutants"].values())
     judged = totals["killed"] + totals["survived"]
     share = totals["killed"] / judged if judged else 1.0
@@ -258,6 +263,10 @@ def report() -> int:
 
 def _load() -> dict[str, object]:
     return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def _explanations() -> dict[str, str]:
+    return json.loads(SURVIVORS.read_text()) if SURVIVORS.is_file() else {}
 
 
 def _save(results: dict[str, object]) -> None:
