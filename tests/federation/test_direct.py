@@ -15,9 +15,9 @@ from fedvm.audit.replay import audit
 from fedvm.chain.court import Fraud
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.embedded import EmbeddedChain, open_chain
-from fedvm.chain.errors import TransactionFailed
+from fedvm.chain.errors import ChainError, TransactionFailed
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Proposal, Submission
+from fedvm.chain.federation_types import FederationEvent, Proposal, Submission
 from fedvm.encoding import Contribution, Rules, Security, model_root, to_bytes, weighted_mean
 from fedvm.encoding.vector import IntVector
 from fedvm.federation import ChainLedger, Federation, submit_directly
@@ -166,6 +166,25 @@ def test_an_update_that_comes_right_before_the_proposal_is_counted_too(parties: 
     settlement = parties.relay_and_settle([0, 1])
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
     assert parties.audit_holds()
+
+
+def test_events_that_an_outage_cut_off_are_read_once(
+    parties: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parties.ledger.submit(1, [parties.signed(index).statement for index in (0, 1)])
+    events = parties.contract.events
+
+    def cut_off(**block_range: int) -> Iterator[FederationEvent]:
+        yield from list(events(**block_range))[:1]
+        raise ChainError("the RPC hung up")
+
+    monkeypatch.setattr(parties.contract, "events", cut_off)
+    with pytest.raises(ChainError):
+        parties.ledger.verdicts(1)
+    monkeypatch.undo()
+    assert [one.member for one in parties.ledger.verdicts(1)] == [
+        parties.members[index].address for index in (0, 1)
+    ]
 
 
 def open_for(seconds: int) -> pytest.MarkDecorator:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.files import write_atomically
+from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import RunDirectoryError
 
 HOLD = """

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,6 +10,7 @@ from typing import Any, Final, Literal
 from eth_utils.address import is_checksum_address, to_checksum_address
 
 from fedvm.chain.errors import DeploymentError
+from fedvm.files import write_atomically
 
 DEPLOYMENT_FILE: Final = "deployment.json"
 FORMAT: Final = 1
@@ -59,7 +58,7 @@ class Deployment:
             "program": list(self.program),
             "block": self.block,
         }
-        _write(path, json.dumps(fields, indent=2) + "\n")
+        write_atomically(path, json.dumps(fields, indent=2) + "\n")
         return path
 
     @classmethod
@@ -96,15 +95,3 @@ def _chain_ref(fields: Any) -> ChainRef:
 
 def _address(value: str | None) -> str | None:
     return None if value is None else to_checksum_address(value)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from fedvm.compiler.contract import CODE_LIMIT
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.scanner import UNLINKED, scan
+from fedvm.files import write_atomically
 
 ABI: list[dict[str, Any]] = [
     {
@@ -161,12 +160,12 @@ class CompiledModel:
         """Write model.int.onnx, manifest.json, abi.json, program.asm and one .bin a contract, each atomically."""
         target = Path(directory)
         target.mkdir(parents=True, exist_ok=True)
-        _write(target / "model.int.onnx", self.reference.SerializeToString(deterministic=True))
-        _write(target / "abi.json", (json.dumps(ABI, indent=1) + "\n").encode())
-        _write(target / "program.asm", self.listing.encode())
+        write_atomically(target / "model.int.onnx", self.reference.SerializeToString(deterministic=True))
+        write_atomically(target / "abi.json", json.dumps(ABI, indent=1) + "\n")
+        write_atomically(target / "program.asm", self.listing)
         for unit in (*self.units, *(unit for stage in self.stages for unit in stage)):
-            _write(target / f"{unit.name}.bin", unit.code)
-        _write(target / "manifest.json", (json.dumps(self.manifest, indent=1) + "\n").encode())
+            write_atomically(target / f"{unit.name}.bin", unit.code)
+        write_atomically(target / "manifest.json", json.dumps(self.manifest, indent=1) + "\n")
 
     @classmethod
     def load(cls, directory: str | Path) -> CompiledModel:
@@ -256,14 +255,3 @@ def creation_gas(runtime: bytes) -> int:
     copied = -(-len(runtime) // 32)
     execution = 3 + 3 + 3 + 2 + 3 + 3 * copied + 2 + 3 * copied + copied * copied // 512
     return 53_000 + calldata + 2 * words + execution + 200 * len(runtime)
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

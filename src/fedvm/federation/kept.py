@@ -10,7 +10,7 @@ from typing import Any
 from fedvm.encoding import EncodingError, Update, int32_from_bytes, to_bytes
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError
-from fedvm.learning.files import write_atomically
+from fedvm.files import write_atomically
 
 _BYTES = tuple(field.name for field in fields(Update) if field.type == "bytes")
 
@@ -41,7 +41,7 @@ def keep_update(directory: Path, chain_id: int, federation: str, signed: SignedU
         "signature": signed.signature.hex(),
         "update": update,
     }
-    write_atomically(path, (json.dumps(kept, indent=2) + "\n").encode())
+    write_atomically(path, json.dumps(kept, indent=2) + "\n")
     return path
 
 

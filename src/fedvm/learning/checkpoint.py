@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from fedvm.files import write_atomically
 from fedvm.learning.data import Normalisation
 from fedvm.learning.errors import CheckpointError, LearningError
-from fedvm.learning.files import write_atomically
 from fedvm.learning.models import ModelSpec, load_model
 from fedvm.learning.quantization import QuantizationSettings
 

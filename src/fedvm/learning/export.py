@@ -12,10 +12,10 @@ import onnx
 import torch
 from torch import nn
 
+from fedvm.files import write_atomically
 from fedvm.learning.data import Shape
 from fedvm.learning.device import deterministic
 from fedvm.learning.errors import ExportError
-from fedvm.learning.files import write_atomically
 from fedvm.learning.quantization import DeployableNetwork, QuantizedNetwork
 
 OPSET = 17

@@ -9,13 +9,14 @@ from typing import TypeVar
 
 from fedvm.federation.server import initial_model
 from fedvm.federation.workers import Lost, WorkerPool, forking_supported
+from fedvm.files import write_atomically
 from fedvm.learning.baseline import Course, run_baselines
 from fedvm.learning.device import resolve_device
 from fedvm.learning.errors import TrainingError
 from fedvm.learning.recipes import Recipe
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
-from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.results import AloneRow, BaselineFacts

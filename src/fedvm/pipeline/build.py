@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from fedvm.audit.recipe import CompileRecipe, write_recipe
 from fedvm.compiler import CompiledModel, compile_model
+from fedvm.files import write_atomically
 from fedvm.learning.checkpoint import save_checkpoint
 from fedvm.learning.export import export_onnx
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
-from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.federate import Trained
 from fedvm.store import ContentStore
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from fedvm.federation.client import ClientData
+from fedvm.files import write_atomically
 from fedvm.learning.data import Split
 from fedvm.learning.errors import DataError
-from fedvm.pipeline.directory import write_atomically
 
 _ARRAYS = ("train_images", "train_labels", "validation_images", "validation_labels")
 

@@ -17,9 +17,9 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from fedvm.files import write_atomically
 from fedvm.learning.recipes import default_recipe
 from fedvm.pipeline.config import DataTable, RunConfig
-from fedvm.pipeline.directory import write_atomically
 from fedvm.pipeline.errors import ConfigError
 
 

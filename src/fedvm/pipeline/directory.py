@@ -124,14 +124,3 @@ class RunDirectory:
             handle.write(f"{os.getpid()}\n")
             handle.flush()
             yield
-
-
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all, flushed to disk before it takes its name."""
-    data = content.encode() if isinstance(content, str) else content
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)

@@ -19,9 +19,10 @@ from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.transactions import LIMITS
+from fedvm.files import write_atomically
 from fedvm.pipeline.calibration import load_calibration
 from fedvm.pipeline.check import integer_scores
-from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Progress, Served, serve
 from fedvm.store import ContentStore, StoreError

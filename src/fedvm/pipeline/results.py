@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedvm.pipeline.directory import write_atomically
+from fedvm.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import fedvm
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.revm import RevmProgram
 from fedvm.encoding.aggregators import aggregator_named
+from fedvm.files import write_atomically
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import model_size
 from fedvm.learning.training import evaluate
@@ -25,7 +26,7 @@ from fedvm.pipeline.check import Checked, check_predictions
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import save_config
 from fedvm.pipeline.data import PreparedData, prepare_data
-from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import Trained, federate, federation_settings
 from fedvm.pipeline.gas import read_gas

@@ -11,7 +11,8 @@ from web3 import Web3
 from fedvm.chain.inference import InferenceSession
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel
-from fedvm.pipeline.directory import RunDirectory, write_atomically
+from fedvm.files import write_atomically
+from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Progress, deploy_units
 

@@ -57,6 +57,7 @@ def submit(
     from fedvm.encoding import to_bytes
     from fedvm.federation.direct import see_through, submit_directly
     from fedvm.federation.kept import read_kept_update
+    from fedvm.files import write_atomically
     from fedvm.pipeline.errors import UsageError
     from fedvm.store import ContentStore
 
@@ -98,7 +99,7 @@ def submit(
         def demanded(due: int) -> None:
             posting = direct.unsent_posting(number, to_bytes(kept.signed.vector))
             file = update.with_suffix(".posting.json")
-            file.write_text(json.dumps([one.as_json() for one in posting], indent=2) + "\n")
+            write_atomically(file, json.dumps([one.as_json() for one in posting], indent=2) + "\n")
             until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(due))
             tell(
                 f"The vector is demanded: {kept.signed.member} must post it before {until}. Its transactions, in their "

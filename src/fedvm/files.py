@@ -1,4 +1,4 @@
-"""Write a file so that it is there whole or not at all."""
+"""Files that are there whole or not at all, whenever the process is killed. Every package may use this module."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to a temporary file beside `path`, flush it to the disk and move it into place.
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file beside `path`, flush it to the disk and move it into place; text is written as UTF-8.
 
     Raises:
         OSError: the folder is missing or cannot be written.
     """
+    data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; give the usual mode instead.
