@@ -192,7 +192,13 @@ def watching(path: Path) -> Iterator[Watching]:
     environment = {**os.environ, "PRIVATE_KEY": "0x" + COORDINATOR.key.hex().removeprefix("0x")}
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [*command, "--watch", "--every", "0.2"], stdout=pipe, stderr=pipe, text=True, env=environment
+        [*command, "--watch", "--every", "0.2"],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=environment,
+        # A shell that starts the tests in the background has them ignore SIGINT, and what they start too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         try:
             watched = Watching(process)
