@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.challenge import Challenger
 from fedvm.audit.replay import audit
 from fedvm.chain.court import Fraud
@@ -17,7 +18,7 @@ from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.errors import ChainError, TransactionFailed
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import FederationEvent, Proposal, Submission
+from fedvm.chain.federation_types import FederationEvent, Proposal, RoundProposed, Submission
 from fedvm.encoding import Contribution, Rules, Security, model_root, to_bytes, weighted_mean
 from fedvm.encoding.vector import IntVector
 from fedvm.federation import ChainLedger, Federation, submit_directly
@@ -205,6 +206,22 @@ def test_a_round_stays_open_for_who_trains_longer(parties: Parties, form: Litera
     settlement = parties.relay_and_settle([0, 1], form)
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
     assert parties.audit_holds()
+
+
+@open_for(600)
+def test_the_audit_finds_a_round_that_was_closed_too_early(
+    parties: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert parties.relay_and_settle([0, 1]).round.status is RoundStatus.FINAL
+    time, opened_at = ChainReader.time, parties.contract.round(1).opened_at
+    (proposed,) = parties.contract.events([RoundProposed])
+
+    def hasty(reader: ChainReader, block: int) -> int:
+        return opened_at + 1 if block == proposed.at.block_number else time(reader, block)
+
+    monkeypatch.setattr(ChainReader, "time", hasty)  # as if the contract had let the round be closed at once
+    report = audit(parties.chain.w3, parties.store, federation=parties.contract.address, service=None)
+    assert [(one.check, one.place.round) for one in report.findings] == [("open time", 1)]
 
 
 @open_for(600)

@@ -97,6 +97,7 @@ CHECKS: dict[str, str] = {
     "membership": "who signed was a member when the update was relayed",
     "signature": "the member's key signed the statement (EIP-712)",
     "direct": "what a member submitted itself was included, or given up when its data did not come",
+    "open time": "nothing is proposed or rolled up before members had their time to submit themselves",
     "order": "members whose updates were relayed stand in ascending address order",
     "weight": "the weight is the stated examples, capped",
     "update data": "the store holds the update, unaltered",

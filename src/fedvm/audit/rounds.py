@@ -83,6 +83,7 @@ class FinalRound:
 class _OpenRound:
     number: int
     base_root: bytes
+    opened_at: int
     deadline: int
     members: frozenset[str]  # when it was opened
     last_member: str = ""
@@ -118,7 +119,7 @@ class FederationReplay:
         self._round: _OpenRound | None = None
         self._rules: Rules | None = None
         self._aggregates = AggregateReplay(ledger)
-        self._notice = 0
+        self._notice = self._open_seconds = 0  # promised to members, in seconds
         self._first_block = 0
 
     @property
@@ -155,6 +156,7 @@ class FederationReplay:
                 self._on_created(event)
             case SecuritySet():
                 self._notice = event.security.notice_seconds
+                self._open_seconds = event.security.open_seconds
             case RulesAdopted():
                 self._on_adopted(event)
             case MemberAdded():
@@ -235,19 +237,20 @@ class FederationReplay:
             self.first_opened = self._reader.time(event.at.block_number)
         types = ["uint256", "address", "uint64", "bytes32"]
         values = [self._reader.chain_id, self._contract.address, event.round, event.base_root]
-        deadline = self._reader.time(event.at.block_number) + self.rules.round_seconds
+        opened_at = self._reader.time(event.at.block_number)
         parts = {
             "number": event.round == self._latest + 1 and self._round is None,
             "base root": event.base_root == self._model_root,
             "seed": event.seed == keccak(encode(types, values)),
             "rules hash": event.rules_hash == self.rules.digest(),
-            "deadline": event.deadline == deadline,
+            "deadline": event.deadline == opened_at + self.rules.round_seconds,
         }
         wrong = ", ".join(name for name, holds in parts.items() if not holds)
         place = Place(round=event.round, tx=event.at.tx_hash)
         self._ledger.check("round opening", not wrong, place, f"does not follow: {wrong}")
         self._latest = event.round
-        self._round = _OpenRound(event.round, event.base_root, event.deadline, frozenset(self._members))
+        members = frozenset(self._members)
+        self._round = _OpenRound(event.round, event.base_root, opened_at, event.deadline, members)
 
     def _on_accepted(self, event: UpdateAccepted) -> None:
         opened = self._opened(event)
@@ -296,11 +299,20 @@ class FederationReplay:
 
     def _on_proposed(self, event: RoundProposed) -> None:
         opened = self._opened(event)
+        if opened.proposal is None and not opened.rolled_up:
+            self._check_open_time(event, opened)
         opened.proposal, opened.until = event, event.until
         for member, submitted in opened.direct.items():
             place = Place(event.round, submitted.member, tx=submitted.at.tx_hash)
             message = "was submitted by its member, and neither included nor given up"
             self._ledger.check("direct", member in opened.dealt_with, place, message)
+
+    def _check_open_time(self, event: RoundProposed | RollupSubmitted, opened: _OpenRound) -> None:
+        """Members were given the time that they are promised to submit themselves."""
+        open_for = self._reader.time(event.at.block_number) - opened.opened_at
+        place = Place(round=event.round, tx=event.at.tx_hash)
+        message = f"was closed {open_for} s after its opening, members were promised {self._open_seconds} s"
+        self._ledger.check("open time", open_for >= self._open_seconds, place, message)
 
     def _on_rolled_up(self, event: RollupSubmitted) -> None:
         """Check the roll-up against its published records, then these as if they had been relayed."""
@@ -308,6 +320,7 @@ class FederationReplay:
             self._opened(event),
             Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(event.cid)),
         )
+        self._check_open_time(event, opened)
         try:
             rollup = stated_rollup(event, self._store.get(bytes(event.cid)))
             told = list(rolled_events(event, rollup))
