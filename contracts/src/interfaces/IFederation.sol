@@ -187,7 +187,7 @@ interface IFederation is IMembership {
     /// @param member Who signed.
     function forfeit(uint64 roundId, address member) external;
 
-    /// @notice Takes all updates of a round at once. `Rollups` only.
+    /// @notice Takes all updates of a round at once, once it has been open for `openSeconds`. `Rollups` only.
     /// @param roundId Number of the open round.
     /// @param accepted Updates that count.
     /// @param totalWeight Sum of their weights.
@@ -195,7 +195,7 @@ interface IFederation is IMembership {
     function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks) external;
 
     /// @notice States what the accepted updates of a round come to, under a bond taken from what is owed to the caller
-    ///         and what is sent along. Needs the quorum. Coordinator only.
+    ///         and what is sent along. Needs the quorum, and a round that has been open for `openSeconds`. Coordinator only.
     /// @param roundId Number of an open round, or of one whose last proposal was rejected.
     /// @param proposal Roots of the aggregation, the aggregate and the new model, and the model's address.
     function propose(uint64 roundId, Proposal calldata proposal) external payable;

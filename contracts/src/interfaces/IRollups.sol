@@ -49,8 +49,8 @@ interface IRollups is ICourt {
     /// @param elements Length of the model's vector.
     function initialize(IFederation federation, uint64 elements) external;
 
-    /// @notice States all updates of a round at once, instead of relaying them: once, before the deadline, in a round
-    ///         that took none. Coordinator only.
+    /// @notice States all updates of a round at once, instead of relaying them: once, between `openSeconds` and the
+    ///         deadline, in a round that took none. Coordinator only.
     /// @param roundId Number of the open round.
     /// @param rollup Roots, totals and address of the records.
     function submit(uint64 roundId, Rollup calldata rollup) external;

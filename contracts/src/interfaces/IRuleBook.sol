@@ -34,8 +34,8 @@ interface IRuleBook is ISigningKeys {
     /// @param federation_ Federation whose rules it changes.
     function initialize(IFederation federation_) external;
 
-    /// @notice Announces other rules, in their ranges and such that the present members can
-    ///         overflow no aggregate and, where they are invited, reach the quorum. Owner only.
+    /// @notice Announces other rules, in their ranges, with rounds longer than `openSeconds`, and such that the present
+    ///         members can overflow no aggregate and, where they are invited, reach the quorum. Owner only.
     /// @param next Rules to come, in place of any announced before; the notice begins anew.
     function announceRules(Rules calldata next) external;
 
@@ -56,7 +56,7 @@ interface IRuleBook is ISigningKeys {
     /// @return Hash of the rules that it was opened under.
     function roundRulesHash(uint64 roundId) external view returns (bytes32);
 
-    /// @notice Reverts unless every field is in its range.
+    /// @notice Reverts unless every field is in its range, and rounds are longer than `openSeconds`.
     /// @param rules Rules of a federation to be.
     /// @param security Its bond, stake, fees and windows.
     function check(Rules calldata rules, Security calldata security) external pure;
