@@ -48,6 +48,18 @@ contract RollupOmissionsTest is RollupFixture {
         direct.submit(roundId, submission);
     }
 
+    /// @dev The records beside a member's own are no proof that it has none.
+    function test_aRecordedMemberIsNotLeftOut() public {
+        begin();
+        direct.submit(roundId, received[2]);
+        rollUp();
+        propose(roundId);
+        expectNotPart("records around the member", omission(2, recordProof(2), recordProof(3)));
+        expectNotPart("records around the member", omission(2, recordProof(3), recordProof(4)));
+        expectNotPart("records around the member", omission(2, recordProof(0), recordProof(1)));
+        expectNoFraud(omission(2, recordProof(1), recordProof(2)));
+    }
+
     /// @dev Else whoever submits right before a roll-up would make it a fraud.
     function test_aRollupSaysHowManyUpdatesWait() public {
         begin();
@@ -97,6 +109,8 @@ contract RollupOmissionsTest is RollupFixture {
         propose(roundId);
         expectNotPart("records around the member", omission(2, recordProof(0), recordProof(1)));
         expectNotPart("record before", omission(2, recordProof(0), recordProof(2)));
+        // Two neighbours, both above where the member's own would be.
+        expectNotPart("records around the member", omission(2, recordProof(2), recordProof(3)));
         RecordProof memory forged = recordProof(1);
         forged.record.reason = 0;
         expectNotPart("records", omission(2, forged, recordProof(2)));
