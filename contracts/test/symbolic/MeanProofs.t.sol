@@ -1,38 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {MeanLib} from "../../src/libraries/MeanLib.sol";
 import {TestBase} from "../base/TestBase.sol";
+import {MeanCaller} from "../harness/MeanCaller.sol";
 
 /// @notice Proofs over all inputs of the stated widths, by symbolic execution with Halmos (`make prove`).
 /// @dev A chunk of one element stands for all: the loops treat every element alike and stop at the first that fails;
 ///      `check_addsLooksAtEveryElement` proves that for a chunk of two.
-contract MeanProofs is TestBase {
-    /// @dev Calldata arguments need an external call.
-    function follows(bytes calldata base, bytes calldata sums, bytes calldata model, uint64 weight)
-        external
-        pure
-        returns (bool)
-    {
-        return MeanLib.follows(base, sums, model, weight);
-    }
-
-    function adds(bytes calldata sums, bool hasLeft, bytes calldata left, bool hasRight, bytes calldata right)
-        external
-        pure
-        returns (bool)
-    {
-        return MeanLib.adds(sums, hasLeft, left, hasRight, right);
-    }
-
-    function multiplies(bytes calldata sums, bytes calldata update, uint32 weight)
-        external
-        pure
-        returns (bool)
-    {
-        return MeanLib.multiplies(sums, update, weight);
-    }
-
+contract MeanProofs is TestBase, MeanCaller {
     /// @notice With S = q·W + r and 0 ≤ r < W, which is what q = floor(S / W) means, a model element passes exactly if
     ///         it is base + q.
     /// @dev Every base, model, quotient and rest; weights that are powers of two, since the solver multiplies by others
