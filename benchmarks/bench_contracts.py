@@ -8,6 +8,7 @@ such a round in a roll-up without a million clients.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import sys
@@ -213,6 +214,9 @@ def _aggregate_lies_caught(directory: Path) -> int:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         rows = [round_gas(directory / "round"), *rollup_gas(directory / "rollup")]

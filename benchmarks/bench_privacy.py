@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from fedvm.federation.privacy import LocalPrivacy
 from fedvm.federation.reproducible import derive_seed
+from fedvm.files import write_atomically
 from fedvm.learning.data import ImageData, Normalisation, load_dataset
-from fedvm.learning.files import write_atomically
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.partition import partition
 from fedvm.learning.training import evaluate, train
@@ -64,10 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
         "machine": machine(), "clients": options.clients, "rounds": options.rounds, "seeds": options.seeds,
         "clip": CLIP, "delta": 1e-5, "rows": rows,
     }  # fmt: skip
-    write_atomically(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(RESULTS, json.dumps(content, indent=1) + "\n")
     page = PAGE.read_text(encoding="utf-8")
     filled = re.sub(f"{MARK}.*?{MARK}", f"{MARK}\n{_table(rows)}\n{MARK}", page, flags=re.DOTALL)
-    write_atomically(PAGE, filled.encode())
+    write_atomically(PAGE, filled)
     return 0
 
 

@@ -7,6 +7,7 @@ Both are the least of five runs; on an idle machine they agree.
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable
@@ -41,6 +42,9 @@ def least_seconds(work: Callable[[], object], clock: Callable[[], float]) -> flo
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     rng = np.random.default_rng(0)
     floats = [rng.normal(scale=0.01, size=ELEMENTS) for _ in range(CLIENTS)]
     updates = [quantize_update(difference, 1.0, 16) for difference in floats]

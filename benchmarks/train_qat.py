@@ -28,10 +28,10 @@ from onnx import numpy_helper
 from torch import nn
 
 from fedvm.compiler import compile_model
+from fedvm.files import write_atomically
 from fedvm.learning.data import ImageData, Normalisation, Split, load_dataset
 from fedvm.learning.errors import LearningError
 from fedvm.learning.export import export_onnx
-from fedvm.learning.files import write_atomically
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.quantization import QuantizationSettings, QuantizedNetwork, plain, quantize_aware
 from fedvm.learning.training import evaluate, predict, train
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     accuracies["integers"] = float((scores.argmax(1) == data.test.labels).mean())
     print(f"integers: {accuracies['integers']:.4f} of the test images, {gas:,} gas")
     record = _record(options, content, accuracies)
-    write_atomically(options.out / f"{NAME}.json", (json.dumps(record, indent=2) + "\n").encode())
+    write_atomically(options.out / f"{NAME}.json", json.dumps(record, indent=2) + "\n")
     wrong = int((scores != _integer_scores(model, data)).any(axis=1).sum())
     if wrong:
         print(f"train_qat: {wrong} test images have other scores when compiled", file=sys.stderr)
