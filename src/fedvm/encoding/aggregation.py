@@ -6,9 +6,10 @@ tree. So a wrong sum anywhere is a node that does not follow from its children, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from fedvm.encoding.vector import IntVector, SumVector, check_vector
 
 AGGREGATION_LEAF, AGGREGATION_NODE = b"\x08", b"\x09"
 LEAF_BYTES, NODE_BYTES, HEAD_BYTES = 73, 105, 41
+Node = TypeVar("Node")
 
 
 @dataclass(frozen=True)
@@ -130,26 +132,36 @@ def aggregation_nodes(updates: Iterable[CountedUpdate | None]) -> Iterator[Aggre
 
     The updates are those of :func:`aggregation_tree`, and not checked.
     """
-    pending: list[tuple[int, AggregationNode | None]] = []  # tops of perfect trees, ever smaller
+    return (node for node in _made(updates) if node is not None)
+
+
+def _made(updates: Iterable[CountedUpdate | None]) -> Iterator[AggregationNode | None]:
+    pending: list[tuple[int, AggregationNode | None]] = []
     for update in updates:
-        yield from _pushed(pending, 0, None if update is None else _leaf(update))
+        yield from push(pending, 0, None if update is None else _leaf(update), _parent)
     while len(pending) > 1:
-        yield from _pushed(pending, pending[-1][0], None)
+        yield from push(pending, pending[-1][0], None, _parent)
 
 
-def _pushed(
-    pending: list[tuple[int, AggregationNode | None]], level: int, node: AggregationNode | None
-) -> Iterator[AggregationNode]:
+def push(
+    pending: list[tuple[int, Node | None]],
+    level: int,
+    node: Node | None,
+    parent: Callable[[Node | None, Node | None], Node | None],
+) -> Iterator[Node | None]:
+    """Put a node beside those that wait for their sibling, and yield it and the nodes that this makes above it.
+
+    pending: as in a binary counter, tops of perfect trees with their levels, ever smaller; changed as the result is
+    read. None stands for an empty node.
+    """
     pending.append((level, node))
-    if node is not None:
-        yield node
+    yield node
     while len(pending) > 1 and pending[-2][0] == pending[-1][0]:
         level, right = pending.pop()
         _, left = pending.pop()
-        parent = _parent(left, right)
-        pending.append((level + 1, parent))
-        if parent is not None:
-            yield parent
+        above = parent(left, right)
+        pending.append((level + 1, above))
+        yield above
 
 
 def _leaf(update: CountedUpdate) -> AggregationNode:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedvm.encoding.aggregation import AGGREGATION_LEAF, AGGREGATION_NODE, CountedUpdate
+from fedvm.encoding.aggregation import AGGREGATION_LEAF, AGGREGATION_NODE, CountedUpdate, push
 from fedvm.encoding.errors import EncodingError, RangeError, ShapeError
 from fedvm.encoding.hashing import EMPTY
 from fedvm.encoding.keccak import keccak
@@ -49,9 +49,7 @@ def fold(nodes: Iterable[Subtotal | None], height: int) -> Subtotal | None:
         ShapeError: two vectors differ in length.
         RangeError: more nodes than that; or a weight W with W · 2^31 ≥ 2^63, so that a sum could overflow.
     """
-    pending: list[
-        tuple[int, Subtotal | None]
-    ] = []  # as in a binary counter: tops of perfect trees, ever smaller
+    pending: list[tuple[int, Subtotal | None]] = []
     for node in nodes:
         _push(pending, 0, node)
     while pending and pending[-1][0] < height:
@@ -64,11 +62,8 @@ def fold(nodes: Iterable[Subtotal | None], height: int) -> Subtotal | None:
 
 
 def _push(pending: list[tuple[int, Subtotal | None]], level: int, node: Subtotal | None) -> None:
-    pending.append((level, node))
-    while len(pending) > 1 and pending[-2][0] == pending[-1][0]:
-        level, right = pending.pop()
-        _, left = pending.pop()
-        pending.append((level + 1, _parent(left, right)))
+    for _ in push(pending, level, node, _parent):
+        pass  # only the tops are wanted
 
 
 def _leaf(update: CountedUpdate) -> Subtotal:
