@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
+
+if TYPE_CHECKING:
+    from fedvm.federation.chain_ledger import ChainLedger
+    from fedvm.federation.ledger import RoundStatus
 
 
 def answer(
@@ -29,14 +35,10 @@ def answer(
     outages of the RPC, until the proposal is final or has fallen. Exit status 1 when it has fallen, or something
     that is demanded is not in the store.
     """
-    import time
-
     from fedvm.chain.run import open_run
-    from fedvm.cli.console import Interrupted, err, out
+    from fedvm.cli.console import out
     from fedvm.cli.entry import FAILURE
     from fedvm.federation.directory import ledger_of
-    from fedvm.federation.ledger import RoundStatus
-    from fedvm.federation.patience import patiently
     from fedvm.pipeline.errors import UsageError
 
     with open_run(run, read_only=False) as opened:
@@ -45,50 +47,74 @@ def answer(
                 "nobody else can write to an embedded chain while it is watched; leave --watch away"
             )
         ledger = ledger_of(opened)
-        number = ledger.current_round()
-        sent = open_ = 0
-
-        def look() -> RoundStatus:
-            nonlocal sent, open_
-            status = ledger.round(number).status
-            if status is RoundStatus.PROPOSED:
-                sent += ledger.answer_demands(number)
-                open_ = len(ledger.open_demands(number))
-            return status
-
-        def tell(text: str) -> None:
-            err().print(text, markup=False)
-
-        if not number:
+        answers = _Answers(ledger, ledger.current_round())
+        if not answers.number:
             raise UsageError("no round was opened yet: there is nothing to answer for")
-        if not watch:
-            look()
-        else:
+        fell = False
+        if watch:
             # Several looks before an answer is overdue, since one takes a while and can fail.
             seconds = min(every, opened.federation_contract.security().answer_seconds / 4)
-
-            def pause() -> None:
-                time.sleep(seconds)
-
-            tell(f"Watching the proposal of round {number} of {ledger.address}; Ctrl-C ends it.")
-            told = 0
-            try:
-                while (status := patiently(look, tell=tell, pause=pause)) is RoundStatus.PROPOSED:
-                    if open_ > told:
-                        tell(f"Demands that the store cannot answer: {open_}. Put back what it has lost.")
-                    told = open_
-                    pause()
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"Round {number}: {sent} demands answered, {open_} open. Nobody answers what is demanded "
-                    f"from now on; go on with: fedvm answer --run {run} --watch"
-                ) from None
-            fell = status is not RoundStatus.FINAL
-            tell(f"The proposal of round {number} {'has fallen' if fell else 'is final'}.")
-            open_ = open_ if fell else 0
-        out().print(f"Round {number}: {sent} demands answered, {open_} that the store cannot answer.")
-    if open_ or (watch and fell):
+            fell = _watch(answers, run, seconds)
+        else:
+            answers.look()
+        out().print(
+            f"Round {answers.number}: {answers.sent} demands answered, {answers.open} that the store cannot answer."
+        )
+    if answers.open or fell:
         raise typer.Exit(FAILURE)
+
+
+@dataclass
+class _Answers:
+    """What was done for the proposal of a round. open: demands that the store cannot answer."""
+
+    ledger: ChainLedger
+    number: int
+    sent: int = 0
+    open: int = 0
+
+    def look(self) -> RoundStatus:
+        """Answer what can be answered of a pending proposal."""
+        from fedvm.federation.ledger import RoundStatus
+
+        status = self.ledger.round(self.number).status
+        if status is RoundStatus.PROPOSED:
+            self.sent += self.ledger.answer_demands(self.number)
+            self.open = len(self.ledger.open_demands(self.number))
+        return status
+
+
+def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
+    """Look every so many seconds until the proposal is final or has fallen; returns whether it has fallen."""
+    from fedvm.cli.console import Interrupted, err
+    from fedvm.federation.ledger import RoundStatus
+    from fedvm.federation.patience import patiently
+
+    def tell(text: str) -> None:
+        err().print(text, markup=False)
+
+    def pause() -> None:
+        time.sleep(seconds)
+
+    number = answers.number
+    tell(f"Watching the proposal of round {number} of {answers.ledger.address}; Ctrl-C ends it.")
+    told = 0
+    try:
+        while (status := patiently(answers.look, tell=tell, pause=pause)) is RoundStatus.PROPOSED:
+            if answers.open > told:
+                tell(f"Demands that the store cannot answer: {answers.open}. Put back what it has lost.")
+            told = answers.open
+            pause()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Round {number}: {answers.sent} demands answered, {answers.open} open. Nobody answers what is demanded "
+            f"from now on; go on with: fedvm answer --run {run} --watch"
+        ) from None
+    fell = status is not RoundStatus.FINAL
+    tell(f"The proposal of round {number} {'has fallen' if fell else 'is final'}.")
+    if not fell:
+        answers.open = 0
+    return fell
 
 
 COMMAND = Command(
