@@ -233,11 +233,11 @@ class FederationReplay:
         return announced.rules_hash == event.rules_hash and notice >= self._notice
 
     def _on_opened(self, event: RoundOpened) -> None:
+        opened_at = self._reader.time(event.at.block_number)
         if self.first_opened is None:
-            self.first_opened = self._reader.time(event.at.block_number)
+            self.first_opened = opened_at
         types = ["uint256", "address", "uint64", "bytes32"]
         values = [self._reader.chain_id, self._contract.address, event.round, event.base_root]
-        opened_at = self._reader.time(event.at.block_number)
         parts = {
             "number": event.round == self._latest + 1 and self._round is None,
             "base root": event.base_root == self._model_root,
