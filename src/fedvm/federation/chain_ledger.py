@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
+from eth_typing import HexStr
 
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.errors import TransactionFailed
@@ -273,7 +274,9 @@ class ChainLedger:
 
     def hold_open(self, number: int) -> None:
         """Wait until a round has been open for ``Security.open_seconds``, before which nothing can be proposed."""
-        closable = self._contract.round(number).opened_at + self._contract.security().open_seconds
+        if not self._open_seconds:
+            return
+        closable = self._contract.round(number).opened_at + self._open_seconds
         while (missing := closable - self.now()) > 0:
             self._pass_time(missing)
 
@@ -308,6 +311,10 @@ class ChainLedger:
     def posted_vector(self, number: int, member: str) -> bytes | None:
         """The vector that a member posted on demand, as it is stored; None if it posted none."""
         return self._direct.posted_vector(number, member, first_block=self._first_block)
+
+    @cached_property
+    def _open_seconds(self) -> int:
+        return self._contract.security().open_seconds  # fixed when the federation was created
 
     @cached_property
     def _direct(self) -> DirectSubmissionsContract:
@@ -389,7 +396,7 @@ class ChainLedger:
 
     def _gas_used(self, tx_hash: str) -> int:
         if tx_hash not in self._gas_by_transaction:
-            receipt = self._contract.w3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
+            receipt = self._contract.w3.eth.get_transaction_receipt(HexStr(tx_hash))
             self._gas_by_transaction[tx_hash] = int(receipt["gasUsed"])
         return self._gas_by_transaction[tx_hash]
 
