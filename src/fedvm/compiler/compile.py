@@ -23,6 +23,7 @@ from fedvm.compiler.graph import Conv, Input, IntegerGraph
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link, measured_steps
+from fedvm.compiler.moves import prove_moves
 from fedvm.compiler.policy import activation_budget, lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
@@ -121,6 +122,7 @@ def compile_integer(
     options = options or CompileOptions()
     reference = build_reference(integer)
     plan = plan_layers(canonical(integer), options.optimize)
+    prove_moves(plan)
     measure = Measurer(plan)
     steps = measured_steps(plan, measure)
     program = link(plan, steps, measure)

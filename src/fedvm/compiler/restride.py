@@ -15,6 +15,7 @@ from typing import Literal
 
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.lanes import FULL, and_constant, at, shift
+from fedvm.compiler.provenance import WORD_BITS
 
 MOST_SCATTERS = 6
 
@@ -109,8 +110,14 @@ def _emit_halve(a: Assembler, step: Halve, name: str) -> None:
 def plan_restride(sources: tuple[int, ...], targets: tuple[int, ...], width: int, dirty: int) -> Restride:
     """Cheapest way to move `width`-bit fields from bits `sources` to bits `targets`.
 
-    dirty: bits that may be set outside the fields; they are cleared. AssemblyError if there is no way.
+    dirty: bits that may be set outside the fields; they are cleared. Raises AssemblyError if there is no way, or if
+    a field would not lie whole inside the word, before or after.
     """
+    for places in (sources, targets):
+        if min(places) < 0 or max(places) + width > WORD_BITS:
+            raise AssemblyError(
+                f"restride: a field of {width} bits at one of {places} does not lie in the word"
+            )
     deltas = [t - s for s, t in zip(sources, targets, strict=True)]
     whole = min(deltas)
     # what would push a field off the low end waits until the fields have moved up

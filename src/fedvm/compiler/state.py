@@ -10,6 +10,7 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
 from fedvm.compiler.layout import WORD_BYTES, Plan, View
 from fedvm.compiler.memory import lives, region_bytes
+from fedvm.compiler.moves import prove_fold
 from fedvm.compiler.steps import RAW, ConvStep, DenseStep, Key, Step
 
 
@@ -103,4 +104,5 @@ class States:
             return Kept(key, size)
         channels = last.outputs.stop if isinstance(last, ConvStep) else key.channels
         folded = Folded(key, channels, self._plan.graph.high_of(key.tensor).bit_length())
+        prove_fold(folded)
         return Kept(key, folded.bytes, folded)

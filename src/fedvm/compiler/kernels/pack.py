@@ -22,11 +22,11 @@ def emit_pack(a: Assembler, raw: Input, bits: int, view: View, source: Place, ta
     if raw.layout == "HWC":
         with a.loop("from", source.base, width * channels, height):
             for channel in range(channels):
-                _pack_row(a, bits, view, source, channel, channels, channel * view.channel_bytes)
+                pack_row(a, bits, view, source, channel, channels, channel * view.channel_bytes)
             _step(a, 1, view.row_bytes)
     elif view.rows == height:
         with a.loop("from", source.base, width, channels * height):
-            _pack_row(a, bits, view, source, 0, 1, 0)
+            pack_row(a, bits, view, source, 0, 1, 0)
             _step(a, 1, view.row_bytes)
     else:
         with a.loop("plane", source.base, height * width, channels):
@@ -34,7 +34,7 @@ def emit_pack(a: Assembler, raw: Input, bits: int, view: View, source: Place, ta
                 a.dup("plane")
                 a.dup("row")
                 a.op("ADD", result="from")
-                _pack_row(a, bits, view, source, 0, 1, 0)
+                pack_row(a, bits, view, source, 0, 1, 0)
                 a.op("POP")
                 _step(a, 2, view.row_bytes)
             _step(a, 1, view.channel_bytes - height * view.row_bytes)
@@ -49,7 +49,7 @@ def _step(a: Assembler, depth: int, amount: int) -> None:
     a.swap(depth)
 
 
-def _pack_row(
+def pack_row(
     a: Assembler, bits: int, view: View, source: Place, first: int, stride: int, offset: int
 ) -> None:
     """One row of one channel, whose columns lie `stride` bytes apart from from + first on, to to + offset."""
@@ -69,12 +69,11 @@ def _pack_row(
                 a.op("OR", result="w")
             pieces += 1
             columns = columns[len(taken) :]
-        if padding:
+        if padding or not pieces:
             a.push(padding, name="w")
             if pieces:
                 a.op("OR", result="w")
-        if pieces or padding:
-            store_word(a, "to", offset + WORD_BYTES * word)
+        store_word(a, "to", offset + WORD_BYTES * word)
 
 
 def _longest(

@@ -22,10 +22,12 @@ STACKED_WORDS = 12
 
 @dataclass(frozen=True)
 class Packed:
-    """A clipped word on the stack: its name and the bit at which each output column lies."""
+    """A clipped word on the stack: its name, the bit at which each output column lies, and the chunks of the row that
+    were interleaved in it (none for a word that was moved since)."""
 
     name: str
     bits: Mapping[int, int]
+    chunks: tuple[int, ...] = ()
 
 
 def squash_row(
@@ -70,19 +72,17 @@ def _squash_channel(
     outputs: int,
     channel: int,
 ) -> None:
-    groups = _groups(plan, views)
-    packed: list[Packed] = []
-    spill = None if len(groups) + len(views) <= STACKED_WORDS else Spill(plan, pointer, base, outputs)
-    for chunks in groups:
-        for chunk in chunks:
+    packed = packed_words(plan, views)
+    spill = spill_of(plan, views, pointer, base, outputs)
+    for word in packed:
+        for chunk in word.chunks:
             _row_maximum(a, plan, pointer, base, outputs, chunk)
             a.rename(f"u{chunk}")
-        packed.append(_pool_and_clip(a, plan, chunks))
+        _pool_and_clip(a, plan, word)
         if spill:
-            spill.store(a, chunks[0])
-    for i, view in enumerate(views):
-        target = ("to_row" if pointer is None else "to") + str(i)
-        _store(a, plan, view, packed, target, channel * view.channel_bytes, spill, STACKED_WORDS - len(views))
+            spill.store(a, word.chunks[0])
+    pointers = [("to_row" if pointer is None else "to") + str(i) for i in range(len(views))]
+    store_views(a, plan, views, packed, pointers, channel, spill)
     if not spill:
         for _ in packed:
             a.op("POP")
@@ -114,13 +114,30 @@ class Spill:
             a.op("ADD")
 
 
-def _groups(plan: ConvPlan, views: Sequence[View]) -> list[list[int]]:
-    """Chunks whose used lanes are interleaved in one word. Words that are stored as they are stay apart."""
+def spill_of(
+    plan: ConvPlan, views: Sequence[View], pointer: str | None, base: int, outputs: int
+) -> Spill | None:
+    """Where the clipped words of a row wait if the stack has no room for them."""
+    stacked = len(packed_words(plan, views)) + len(views) <= STACKED_WORDS
+    return None if stacked else Spill(plan, pointer, base, outputs)
+
+
+def packed_words(plan: ConvPlan, views: Sequence[View]) -> list[Packed]:
+    """The clipped words of a row. Chunks are interleaved in one word, but for those that are stored as they are."""
     stride = plan.native.stride
     width = min(stride, plan.lanes - stride * (plan.columns - 1))
     if plan.requant.high is None or any(plan.is_native(view) for view in views):
         width = 1
-    return [list(range(i, min(i + width, plan.chunks))) for i in range(0, plan.chunks, width)]
+    words = []
+    for first in range(0, plan.chunks, width):
+        chunks = tuple(range(first, min(first + width, plan.chunks)))
+        bits = {
+            column: plan.native.bit(chunk, column) - slot * plan.lane_bits
+            for slot, chunk in enumerate(chunks)
+            for column in valid_columns(plan, chunk)
+        }
+        words.append(Packed(f"v{first}", bits, chunks))
+    return words
 
 
 def _row_maximum(
@@ -142,42 +159,39 @@ def _shape(plan: ConvPlan) -> lanes.Shape:
     return lanes.Shape(plan.lane_bits, plan.lanes, plan.requant.bits)
 
 
-def _valid(plan: ConvPlan, chunk: int) -> range:
+def valid_columns(plan: ConvPlan, chunk: int) -> range:
     """Output columns of a chunk."""
     first = chunk * plan.columns
     return range(first, min(first + plan.columns, plan.layer.shape[2]))
 
 
-def _pool_and_clip(a: Assembler, plan: ConvPlan, chunks: list[int]) -> Packed:
+def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed) -> None:
     """Interleave the chunks' words, take the maximum along the row, clip. Stack: u<first> … u<last> → v."""
-    bits = {
-        column: plan.native.bit(chunk, column) - slot * plan.lane_bits
-        for slot, chunk in enumerate(chunks)
-        for column in _valid(plan, chunk)
-    }
-    columns = plan.pool.kernel[1]
-    if len(chunks) == 1:
+    if len(word.chunks) == 1:
         _column_maximum(a, plan)
     else:
-        for column in range(columns):
-            for slot, chunk in enumerate(chunks):
-                a.dup(f"u{chunk}")
-                lanes.shift(a, (column * plan.stride[1] - slot) * plan.lane_bits)
-                full = (1 << plan.requant.bits) - 1
-                lanes.and_constant(a, lanes.at(full, [bits[c] for c in _valid(plan, chunk)]))
-                if slot:
-                    a.op("OR", result="u")
+        for column in range(plan.pool.kernel[1]):
+            interleave(a, plan, word, column)
             if column:
                 lanes.maximum(a, _shape(plan))
-        a.swap(len(chunks))
-        for _ in chunks:
+        a.swap(len(word.chunks))
+        for _ in word.chunks:
             a.op("POP")
-    name = f"v{chunks[0]}"
     if plan.requant.high is not None:
-        keep = lanes.at(plan.requant.high, bits.values())
+        keep = lanes.at(plan.requant.high, word.bits.values())
         lanes.clamp(a, _shape(plan), plan.requant.zero, plan.requant.high, keep)
-    a.rename(name)
-    return Packed(name, bits)
+    a.rename(word.name)
+
+
+def interleave(a: Assembler, plan: ConvPlan, word: Packed, column: int) -> None:
+    """The sums under one column of the pool, of all chunks in one word. Stack: u<first> … → u<first> … u."""
+    full = (1 << plan.requant.bits) - 1
+    for slot, chunk in enumerate(word.chunks):
+        a.dup(f"u{chunk}")
+        lanes.shift(a, (column * plan.stride[1] - slot) * plan.lane_bits)
+        lanes.and_constant(a, lanes.at(full, [word.bits[c] for c in valid_columns(plan, chunk)]))
+        if slot:
+            a.op("OR", result="u")
 
 
 def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
@@ -201,6 +215,19 @@ def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
 
 
 # -- storing ----------------------------------------------------------------------------------------------------------
+
+
+def store_views(
+    a: Assembler, plan: ConvPlan, views: Sequence[View], packed: list[Packed], pointers: Sequence[str], channel: int,
+    spill: Spill | None,
+) -> None:  # fmt: skip
+    """Write the packed words of a row of one channel into all views. Stack: unchanged.
+
+    pointers: names of the stack items that hold where the row of channel 0 lies in each view.
+    """
+    room = STACKED_WORDS - len(views)
+    for view, pointer in zip(views, pointers, strict=True):
+        _store(a, plan, view, packed, pointer, channel * view.channel_bytes, spill, room)
 
 
 def _store(
@@ -285,7 +312,7 @@ def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[in
     whole = sorted(word.bits)
     apart: list[list[int]] = []
     for chunk in range(plan.chunks):
-        rest = [c for c in _valid(plan, chunk) if c in word.bits]
+        rest = [c for c in valid_columns(plan, chunk) if c in word.bits]
         while rest:
             apart.append(_longest(word, rest, partial(_targets, view), width))
             rest = rest[len(apart[-1]) :]
@@ -327,14 +354,20 @@ def _others(word: Packed, columns: Sequence[int], width: int) -> int:
 
 
 def _targets(view: View, columns: Sequence[int]) -> dict[int, int]:
-    """Bits for the columns at the view's stride, where possible in place for the word that takes most of them."""
+    """Bits for the columns at the view's stride, where possible in place for the word that takes most of them.
+
+    Raises AssemblyError if they do not fit a word together: their source may hold more columns than the view has
+    lanes.
+    """
     best = max(range(view.words), key=lambda w: len(set(columns) & set(view.columns(w))))
     bits = [view.bit(best, c) for c in columns]
-    low, top = min(bits), max(bits) + view.lane_bits
-    if low < 0:
-        bits = [b - low for b in bits]
-    elif top > 256:
-        bits = [b - (max(bits) - view.lane_bits * (view.lanes - 1)) for b in bits]
+    top = view.lane_bits * (view.lanes - 1)
+    if min(bits) < 0:
+        bits = [b - min(bits) for b in bits]
+    elif max(bits) > top:
+        bits = [b - (max(bits) - top) for b in bits]
+    if min(bits) < 0 or max(bits) > top:
+        raise AssemblyError(f"{len(columns)} columns do not fit a word of {view.lanes} lanes")
     return dict(zip(columns, bits, strict=True))
 
 
@@ -372,6 +405,11 @@ def padding_word(view: View, word: int) -> int:
     )
 
 
+def padding_row(view: View) -> int:
+    """`pad_value` in all lanes of a word, as rows above and below the image have it."""
+    return lanes.at(view.pad_value, [view.bit(0, c) for c in view.columns(0)])
+
+
 def store_word(a: Assembler, pointer: str, offset: int) -> None:
     """Store the top of the stack at pointer + offset. Stack: w →"""
     a.dup(pointer)
@@ -386,7 +424,7 @@ def fill_padding(a: Assembler, view: View, base: int, channels: int) -> None:
     rows = [*range(view.top), *range(view.top + view.height, view.rows)]
     if not rows:
         return
-    full = lanes.at(view.pad_value, [view.bit(0, c) for c in view.columns(0)])
+    full = padding_row(view)
     with a.loop("channel", base, view.channel_bytes, channels):
         a.push(full, name="pad")
         for row in rows:

@@ -1,0 +1,367 @@
+"""The proof that nothing is lost where values move: from input bytes to lanes, and from the lanes of one layer to
+those that the next one reads.
+
+Sums are proved by their bounds (`layout.py`). Moves are proved here, in every build and before any code is emitted
+for good: the emitted code of each move is interpreted on words whose bits are labels (`provenance.py`), and every
+column must arrive whole in each lane that a reader expects it in, and nothing else beside it. That each product meets
+the columns of its taps, and no lane leaves a word at either end, follows from the layout and is enumerated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from fedvm.compiler.assembler import Assembler, AssemblyError
+from fedvm.compiler.graph import Input
+from fedvm.compiler.kernels.accumulate import Place
+from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
+from fedvm.compiler.kernels.pack import pack_row
+from fedvm.compiler.kernels.squash import (
+    interleave,
+    packed_words,
+    padding_row,
+    spill_of,
+    store_views,
+    valid_columns,
+)
+from fedvm.compiler.layout import WORD_BITS, WORD_BYTES, ConvPlan, DensePlan, Plan, View
+from fedvm.compiler.provenance import FIRST_LABEL, ONE, UNKNOWN, ZERO, Bits, Machine, bits_of, fields
+
+APART = 1 << 32
+"""Distance of the addresses that stand for different regions."""
+
+
+def prove_moves(plan: Plan) -> None:
+    """Prove every move of a program. Raises AssemblyError that names the layer if one loses or misplaces a value."""
+    width = plan.graph.input_high.bit_length()
+    for view in plan.input_views:
+        with _blame("input"):
+            prove_pack(plan.graph.input, width, view)
+    held = dict.fromkeys(plan.input_views, width)
+    for layer in plan.layers:
+        with _blame(layer.layer.name):
+            if isinstance(layer, ConvPlan):
+                prove_products(layer, held)
+                prove_interleaving(layer)
+                prove_stores(layer)
+            else:
+                prove_elements(layer, held)
+        if layer.requant.high is not None:
+            held |= {view: layer.requant.high.bit_length() for view in layer.outputs}
+
+
+@contextmanager
+def _blame(layer: str) -> Iterator[None]:
+    """Names the layer in the errors raised inside."""
+    try:
+        yield
+    except AssemblyError as error:
+        raise AssemblyError(f"layer {layer!r}: {error}") from error
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise AssemblyError(message)
+
+
+# -- what a word must hold --------------------------------------------------------------------------------------------
+
+
+def labels(element: int, width: int) -> range:
+    """Labels of the `width` bits of a value."""
+    return range(FIRST_LABEL + element * width, FIRST_LABEL + (element + 1) * width)
+
+
+def used_bits(view: View) -> int:
+    """Bits of a word that lanes take."""
+    return view.lanes * view.lane_bits
+
+
+def held_columns(view: View, word: int, *, native: bool = False) -> list[int]:
+    """Columns of the image that word J of a row holds. native: as it came out of the lanes of its layer, where the
+    columns that the next word computes are missing."""
+    columns = view.columns(word)
+    if native:
+        columns = range(columns.start, min(columns.stop, columns.start + view.step))
+    return [c for c in columns if 0 <= c < view.width]
+
+
+def expected_word(view: View, word: int, value: Mapping[int, Sequence[int]], *, native: bool = False) -> Bits:
+    """Word J of a row: the labels `value[column]` in their lanes, the padding value beside the image, else zeros."""
+    lanes: dict[int, Sequence[int]] = {
+        view.bit(word, column): value[column] for column in held_columns(view, word, native=native)
+    }
+    if view.pad_value:
+        pad = [view.pad_value >> i & 1 for i in range(view.pad_value.bit_length())]
+        codes = [ONE if bit else ZERO for bit in pad]
+        lanes |= {view.bit(word, c): codes for c in view.columns(word) if not 0 <= c < view.width}
+    return fields(lanes)
+
+
+def _compare(found: Bits | None, expected: Bits, used: int, what: str) -> None:
+    """The `used` low bits must be the same; those above the lanes may hold anything, no product brings them down."""
+    if found is None:
+        raise AssemblyError(f"{what} is not written")
+    wrong = np.flatnonzero(found[:used] != expected[:used])
+    if len(wrong):
+        bit = int(wrong[0])
+        raise AssemblyError(f"{what}: bit {bit} holds {_name(found[bit])} instead of {_name(expected[bit])}")
+
+
+def _name(code: int) -> str:
+    return {ZERO: "zero", ONE: "one", UNKNOWN: "something unknown"}.get(
+        int(code), f"bit {code - FIRST_LABEL}"
+    )
+
+
+def _no_load(opcode: str, address: int) -> Bits:
+    raise AssemblyError(f"{opcode} at {address} among moves on the stack")
+
+
+# -- products ---------------------------------------------------------------------------------------------------------
+
+
+def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
+    """Every lane that is kept is a complete sum: for each output column and each column under the pool, every tap of
+    every term meets the source column it belongs to, at a degree that lies inside the word.
+
+    held: bits of the values in each view that has been proved so far.
+    """
+    stride, pool = plan.stride, plan.pool
+    height, width = plan.layer.shape[1:]
+    covered = [c for chunk in range(plan.chunks) for c in valid_columns(plan, chunk)]
+    _require(
+        covered == list(range(width)),
+        f"{plan.chunks} words of a row do not make its {width} columns once each",
+    )
+    _require(
+        plan.requant.need <= plan.lane_bits, f"sums of {plan.requant.need} bits in lanes of {plan.lane_bits}"
+    )
+    rows = (height - 1) * pool.stride[0] + pool.kernel[0]
+    for term in plan.terms:
+        view, conv = term.view, term.conv
+        _require(view in held, f"reads a view of {view.tensor!r} that nothing writes")
+        _require(
+            held[view] <= view.lane_bits == plan.lane_bits,
+            f"values of {view.tensor!r} do not fit their lanes",
+        )
+        first = view.top - conv.pads[0]
+        last = first + (rows - 1) * stride[0] + conv.weight.shape[2] - 1
+        _require(
+            first >= 0 and last < view.rows, f"reads rows {first}..{last} of {view.rows} of {view.tensor!r}"
+        )
+    for chunk in range(plan.chunks):
+        for column, under in product(valid_columns(plan, chunk), range(pool.kernel[1])):
+            position = (column * pool.stride[1] + under) * stride[1]
+            bit = plan.native.bit(chunk, column) - under * stride[1] * plan.lane_bits
+            _require(
+                0 <= bit <= WORD_BITS - plan.lane_bits, f"the sum of column {column} does not lie in a word"
+            )
+            for term in plan.terms:
+                _prove_taps(plan, term.view, chunk, position - term.conv.pads[1], bit, term.skip,
+                            term.conv.weight.shape[3])  # fmt: skip
+
+
+def _prove_taps(plan: ConvPlan, view: View, chunk: int, first: int, bit: int, skip: int, taps: int) -> None:
+    """The word of x times that of the taps has, at `bit`, the sum of tap s times source column first + s."""
+    for tap in range(taps):
+        column, degree = first + tap, bit - (tap + skip) * plan.lane_bits
+        inside = column in view.columns(chunk) and view.bit(chunk, column) == degree
+        _require(
+            inside and degree >= 0, f"tap {tap} misses column {column} of {view.tensor!r} in word {chunk}"
+        )
+
+
+def prove_interleaving(plan: ConvPlan) -> None:
+    """Sums that share a word before they are pooled lie where the pool expects them, and none is lost."""
+    width = plan.requant.bits
+    for word in packed_words(plan, plan.outputs):
+        if len(word.chunks) == 1:
+            continue
+        lane_of = {chunk: slot * plan.lanes for slot, chunk in enumerate(word.chunks)}
+        sums = [
+            fields(
+                {
+                    plan.lane_bits * (plan.lanes - 1 - i): labels(lane_of[chunk] + i, width)
+                    for i in range(plan.lanes)
+                }
+            )
+            for chunk in word.chunks
+        ]
+        for under in range(plan.pool.kernel[1]):
+            a = Assembler()
+            for chunk in word.chunks:
+                a.push(0, name=f"u{chunk}")
+            start = len(a.instructions)
+            interleave(a, plan, word, under)
+            machine = Machine(sums, _no_load)
+            machine.run(a.instructions[start:])
+            expected = {}
+            for chunk in word.chunks:
+                for column in valid_columns(plan, chunk):
+                    lane = ((column - chunk * plan.columns) * plan.pool.stride[1] + under) * plan.stride[1]
+                    expected[word.bits[column]] = labels(lane_of[chunk] + lane, width)
+            top = machine.stack[-1]
+            assert isinstance(top, np.ndarray)
+            _compare(top, fields(expected), WORD_BITS, f"the sums under column {under} of the pool")
+
+
+# -- storing ----------------------------------------------------------------------------------------------------------
+
+
+def prove_stores(plan: ConvPlan) -> None:
+    """Every view of the layer's output holds every column of a row in each lane that is meant for it."""
+    high = plan.requant.high
+    if high is None:  # the scores: stored as they are
+        _require(plan.outputs == (plan.native,), "scores that are moved")
+        return
+    views, width = plan.outputs, high.bit_length()
+    packed, spill = packed_words(plan, views), spill_of(plan, views, None, 0, 1)
+    value = {column: labels(column, width) for column in range(plan.layer.shape[2])}
+    words = {
+        word.chunks[0]: fields({bit: value[column] for column, bit in word.bits.items()}) for word in packed
+    }
+    a = Assembler()
+    pointers = [f"to_row{i}" for i in range(len(views))]
+    for pointer in pointers:
+        a.push(0, name=pointer)
+    for word in [] if spill else packed:
+        a.push(0, name=word.name)
+    start = len(a.instructions)
+    store_views(a, plan, views, packed, pointers, 0, spill)
+
+    def load(opcode: str, address: int) -> Bits:
+        chunk = address // WORD_BYTES
+        _require(
+            opcode == "MLOAD" and chunk in words and spill is not None, f"{opcode} of no word of the row"
+        )
+        return words[chunk]
+
+    targets = [APART * (i + 1) for i in range(len(views))]
+    machine = Machine([*targets, *([] if spill else words.values())], load)
+    machine.run(a.instructions[start:])
+    _require(machine.stack[: len(views)] == targets, "storing changes the pointers")
+    written = dict(machine.stored)
+    for view, target in zip(views, targets, strict=True):
+        _require(width <= view.lane_bits, f"values of {width} bits in lanes of {view.lane_bits}")
+        native = plan.is_native(view)
+        for number in range(view.words):
+            found = written.pop(target + WORD_BYTES * number, None)
+            expected = expected_word(view, number, value, native=native)
+            _compare(found, expected, used_bits(view), f"word {number} of a row")
+    _require(not written, "something is written outside the views")
+
+
+# -- the input --------------------------------------------------------------------------------------------------------
+
+
+def prove_pack(raw: Input, width: int, view: View) -> None:
+    """The words of a view of the input hold the top `width` bits of every byte of a row, each in its lane."""
+    channels, _, columns = raw.shape
+    _require(view.channels == channels and view.width == columns, "a view of another input")
+    strides = [(channel, channels) for channel in range(channels)] if raw.layout == "HWC" else [(0, 1)]
+    for first, stride in strides:
+        a = Assembler()
+        a.push(0, name="to")
+        a.push(0, name="from")
+        start = len(a.instructions)
+        pack_row(a, width, view, Place("CALLDATALOAD", 0), first, stride, 0)
+        machine = Machine([APART, 0], _load_bytes)
+        machine.run(a.instructions[start:])
+        value = {c: _byte(first + c * stride)[8 - width :] for c in range(columns)}
+        for word in range(view.words):
+            found = machine.stored.pop(APART + WORD_BYTES * word, None)
+            _compare(found, expected_word(view, word, value), used_bits(view), f"word {word} of a row")
+        _require(not machine.stored, "something is written outside the view")
+
+
+def _byte(address: int) -> Sequence[int]:
+    """Labels of the bits of an input byte, the lowest first."""
+    return labels(address, 8)
+
+
+def _load_bytes(opcode: str, address: int) -> Bits:
+    """The 32 input bytes from an address on; bytes before the input cannot be loaded."""
+    _require(address >= 0, "reads before the input")
+    return fields({8 * (WORD_BYTES - 1 - i): _byte(address + i) for i in range(WORD_BYTES)})
+
+
+# -- dense layers -----------------------------------------------------------------------------------------------------
+
+
+def prove_elements(plan: DensePlan, held: Mapping[View, int]) -> None:
+    """Every activation of a dense layer is read from a lane that holds it, and every output has a lane of its own."""
+    outputs = plan.layer.shape[0]
+    seats = [(w, o) for w in range(plan.words) for o in plan.native.columns(w) if o < outputs]
+    _require(
+        [o for _, o in seats] == list(range(outputs)),
+        f"{plan.words} words do not hold {outputs} outputs once",
+    )
+    _require(
+        plan.requant.need <= plan.lane_bits, f"sums of {plan.requant.need} bits in lanes of {plan.lane_bits}"
+    )
+    for dense, view, high in plan.terms:
+        if view is None:
+            continue
+        _require(view in held, f"reads a view of {view.tensor!r} that nothing writes")
+        _require(
+            high.bit_length() <= held[view] <= view.lane_bits,
+            f"values of {view.tensor!r} do not fit their lanes",
+        )
+        count = dense.weight.shape[1]
+        _require(count == view.channels * view.height * view.width, f"{count} weights for another tensor")
+        seen = {view.locate(element) for element in range(count)}
+        _require(len(seen) == count, f"two elements of {view.tensor!r} are read from one lane")
+
+
+# -- states -----------------------------------------------------------------------------------------------------------
+
+
+def prove_fold(folded: Folded) -> None:
+    """A tensor that is folded and unfolded again holds every value in its lane, and the padding beside them.
+
+    The code is interpreted for two rows and for as many planes as show every loop: two whole folds and a part of one.
+    """
+    small = folded
+    if not folded.is_vector:
+        channels = min(folded.channels, 2 * len(folded.shifts) + 1)
+        shape = replace(folded.view, channels=channels, height=min(2, folded.view.height))
+        small = replace(folded, view=shape, channels=channels)
+    view = small.view
+    folding, unfolding = Assembler(), Assembler()
+    emit_fold(folding, small, APART, 2 * APART)
+    emit_unfold(unfolding, small, 0, 3 * APART)
+    memory, padding = _tensor_words(small, APART), {}
+    for channel, row in product(
+        range(small.channels), [*range(view.top), *range(view.top + view.height, view.rows)]
+    ):
+        for word in range(view.words):
+            address = channel * view.channel_bytes + row * view.row_bytes + WORD_BYTES * word
+            padding[APART + address] = bits_of(padding_row(view))
+    first = Machine([], lambda opcode, address: memory[address])
+    first.run(folding.instructions)
+    kept = {address - 2 * APART: word for address, word in first.stored.items()}
+    _require(sorted(kept) == list(range(0, small.bytes, WORD_BYTES)), "a fold does not fill its bytes")
+    second = Machine([], lambda opcode, address: kept[address])
+    second.run(unfolding.instructions)
+    for address, expected in (memory | padding).items():
+        found = second.stored.pop(address + 2 * APART, None)
+        _compare(found, expected, used_bits(view), "an unfolded word")
+    _require(not second.stored, "unfolding writes outside the tensor")
+
+
+def _tensor_words(folded: Folded, base: int) -> dict[int, Bits]:
+    """Words of a tensor at `base` in memory, by address: every value with labels of its own."""
+    view, words = folded.view, {}
+    for channel, row in product(range(folded.channels), range(view.height)):
+        first = (channel * view.height + row) * view.width
+        value = {c: labels(first + c, folded.bits) for c in range(view.width)}
+        for word in range(view.words):
+            address = channel * view.channel_bytes + (view.top + row) * view.row_bytes + WORD_BYTES * word
+            words[base + address] = expected_word(view, word, value)
+    return words
