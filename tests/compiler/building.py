@@ -17,7 +17,7 @@ def compile_or_skip(graph: IntegerGraph, optimize: Optimize = "run") -> Compiled
     try:
         return compile_integer(graph, options=CompileOptions(optimize=optimize))
     except RangeError as error:
-        assert "float32" in str(error) or "do not fit a 256-bit word" in str(error)
+        assert "float32" in str(error) or "does not fit a 256-bit word" in str(error)
         event("refused: range")
     except UnsupportedOperator as error:
         event(f"refused: {str(error).split(':')[-1]}")

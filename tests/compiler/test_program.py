@@ -262,9 +262,9 @@ def test_a_program_of_several_contracts(optimize):
 
 
 REFUSED = {
-    "a kernel row wider than a word": (
-        one_layer((1, 1, 60), Conv(INPUT, ones(2, 1, 1, 60))),
-        RangeError, "60 taps of 14 bits do not fit a 256-bit word",
+    "a pool over the scores that is wider than a word": (
+        one_layer((1, 1, 90), Conv(INPUT, ones(2, 1, 1, 60)), shape=(2, 1, 1), pool=MaxPool((1, 30), (1, 30))),
+        RangeError, "a window of 30 columns of 15 bits, 1 lanes apart, does not fit a 256-bit word",
     ),
     "sums beyond float32": (
         one_layer((1, 1, 1000), Dense(INPUT, 127 * ones(2, 1000))),

@@ -8,16 +8,17 @@ import numpy as np
 
 from fedvm.compiler.errors import UnsupportedOperator
 from fedvm.compiler.graph import Conv, Dense, IntArray, IntegerGraph, IntegerLayer, MaxPool, Shape
+from fedvm.compiler.tiling import WORD_BITS, is_wide
 
 
 def canonical(graph: IntegerGraph) -> IntegerGraph:
-    """The same network with every padded pool in a layer of its own, and convolutions of vectors as dense terms.
+    """The same network with every padded or wide pool in layers of its own, and convolutions of vectors as dense terms.
 
     Raises UnsupportedOperator for a padded pool over the scores.
     """
     done = replace(graph, layers=())
     for layer in graph.layers:
-        for part in _apart_from_padded_pool(done, layer):
+        for part in _apart_from_pool(done, layer):
             done = replace(done, layers=(*done.layers, _with_dense_terms(done, part)))
     return done
 
@@ -25,21 +26,70 @@ def canonical(graph: IntegerGraph) -> IntegerGraph:
 # -- pools ------------------------------------------------------------------------------------------------------------
 
 
-def _apart_from_padded_pool(graph: IntegerGraph, layer: IntegerLayer) -> tuple[IntegerLayer, ...]:
+def _apart_from_pool(graph: IntegerGraph, layer: IntegerLayer) -> tuple[IntegerLayer, ...]:
     """clip(max(acc) >> k) = max(clip(acc >> k)), where 0, the least value, can stand for the padding."""
-    pool = layer.pool
-    if pool is None or not any(pool.pads):
+    pool, first = layer.pool, layer.terms[0]
+    if pool is None:
         return (layer,)
     if layer.high is None:
-        raise UnsupportedOperator(
-            f"layer {layer.name!r}: a MaxPool with padding over the scores has no kernel"
-        )
-    channels = layer.shape[0]
+        if any(pool.pads):
+            raise UnsupportedOperator(
+                f"layer {layer.name!r}: a MaxPool with padding over the scores has no kernel"
+            )
+        return (layer,)
+    if not any(pool.pads) and not (isinstance(first, Conv) and is_wide(pool, first.stride[1])):
+        return (layer,)
     inner = replace(layer, name=f"{layer.name}/unpooled", shape=_sum_shape(graph, layer), pool=None)
-    identity = Conv(inner.name, np.ones((channels, 1, 1, 1), np.int64), pads=pool.pads, groups=channels)
+    # with no sums in them, lanes of a pool hold little more than its values
+    most = WORD_BITS // (layer.high.bit_length() + 1)
+    steps = _pool_steps(pool, inner.shape[2] + pool.pads[1] + pool.pads[3], most)
+    layers = [inner]
+    for number, (step, pads) in enumerate(
+        zip(steps, [pool.pads, *[(0, 0, 0, 0)] * len(steps)], strict=False)
+    ):
+        layers.append(_pooled(layers[-1], step, pads, f"{layer.name}/pooled{number}"))
+    return *layers[:-1], replace(layers[-1], name=layer.name)
+
+
+def _pooled(source: IntegerLayer, pool: MaxPool, pads: tuple[int, int, int, int], name: str) -> IntegerLayer:
+    """A layer that does nothing but pool another, padded with zeros."""
+    channels, height, width = source.shape
+    identity = Conv(source.name, np.ones((channels, 1, 1, 1), np.int64), pads=pads, groups=channels)
     zeros = np.zeros(channels, np.int64)
-    outer = replace(layer, terms=(identity,), bias=zeros, shift=zeros, pool=MaxPool(pool.kernel, pool.stride))
-    return inner, outer
+    rows = (height + pads[0] + pads[2] - pool.kernel[0]) // pool.stride[0] + 1
+    columns = (width + pads[1] + pads[3] - pool.kernel[1]) // pool.stride[1] + 1
+    return replace(
+        source,
+        name=name,
+        terms=(identity,),
+        bias=zeros,
+        shift=zeros,
+        shape=(channels, rows, columns),
+        pool=pool,
+    )
+
+
+def _pool_steps(pool: MaxPool, width: int, most: int) -> list[MaxPool]:
+    """Pools one after the other, whose windows have at most `most` columns, that give the same maxima of a row of
+    `width` columns; rows are pooled by the first."""
+    (rows, kernel), (down, stride) = pool.kernel, pool.stride
+    single = (width - kernel) // stride == 0
+    limit = most if single or stride >= kernel else most // 2  # or a word would give a column or two
+    if kernel <= limit:
+        return [MaxPool((rows, kernel), (down, stride))]
+    if single:  # cut the window into as few as cover it; the last ones may overlap
+        parts = next(m for m in range(2, kernel + 1) if kernel - (m - 1) * (kernel // m) <= most)
+        apart = kernel // parts
+        first, rest = (
+            MaxPool((rows, kernel - (parts - 1) * apart), (down, apart)),
+            MaxPool((1, parts), (1, width)),
+        )
+    elif kernel % stride == 0 and 1 < stride <= limit:
+        first, rest = MaxPool((rows, stride), (down, stride)), MaxPool((1, kernel // stride), (1, 1))
+    else:
+        half = most // 2
+        first, rest = MaxPool((rows, half), (down, 1)), MaxPool((1, kernel - half + 1), (1, stride))
+    return [first, *_pool_steps(rest, (width - first.kernel[1]) // first.stride[1] + 1, most)]
 
 
 def _sum_shape(graph: IntegerGraph, layer: IntegerLayer) -> Shape:

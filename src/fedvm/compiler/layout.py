@@ -20,8 +20,8 @@ import numpy as np
 from fedvm.compiler.errors import RangeError, UnsupportedOperator
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import accumulator_bounds
+from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Tiling, tile
 
-WORD_BITS = 256
 WORD_BYTES = 32
 MAX_LANE_BITS = 64
 PACKED_CODE = 3000
@@ -85,6 +85,16 @@ class View:
         """Lowest bit of the lane of `column` in word J."""
         return self.lane_bits * (self.lanes - 1 - (column - self.columns(word).start) * self.stride)
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether every column of the image lies in some word, where `locate` looks for it."""
+        try:
+            for column in range(self.width):
+                self.locate(column)
+        except AssertionError:
+            return False
+        return True
+
     def locate(self, element: int) -> tuple[int, int]:
         """(byte offset of its word, lowest bit of its lane) of an element in (C, H, W) order."""
         channel, rest = divmod(element, self.height * self.width)
@@ -117,11 +127,14 @@ class Requant:
 
 @dataclass(frozen=True)
 class ConvTerm:
-    """One convolution term and how its taps meet the lanes: tap s is at degree s + `skip`."""
+    """Some taps of a convolution term and how they meet the lanes: the first of `taps` is at degree `skip`, in the
+    word of x that lies `word` words after the first of its word of outputs."""
 
     conv: Conv
     view: View
     skip: int
+    taps: range
+    word: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,8 +143,7 @@ class ConvPlan:
 
     layer: IntegerLayer
     lane_bits: int
-    columns: int
-    chunks: int
+    tiling: Tiling
     terms: tuple[ConvTerm, ...]
     requant: Requant
     outputs: tuple[View, ...] = ()
@@ -143,8 +155,21 @@ class ConvPlan:
         return WORD_BITS // self.lane_bits
 
     @property
+    def columns(self) -> int:
+        return self.tiling.columns
+
+    @property
+    def chunks(self) -> int:
+        return self.tiling.chunks
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of x, in every view that is read."""
+        return WORD_BYTES * self.tiling.row_words
+
+    @property
     def pool(self) -> MaxPool:
-        return self.layer.pool or MaxPool((1, 1), (1, 1))
+        return self.layer.pool or NO_POOL
 
     @property
     def stride(self) -> tuple[int, int]:
@@ -255,34 +280,22 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     )  # fmt: skip
 
 
-def columns_per_word(lane_bits: int, kernel: int, stride: int, pool: MaxPool) -> int:
-    """Pooled output columns that one product of lane words yields; 0 if none fits."""
-    lanes = WORD_BITS // lane_bits
-    convolved = (lanes - kernel) // stride + 1
-    return max(0, (convolved - pool.kernel[1]) // pool.stride[1] + 1) if lanes >= kernel else 0
-
-
-def chunks_of(width: int, lane_bits: int, kernel: int, stride: int, pool: MaxPool) -> int:
-    """Words a row needs; a large number if none fits."""
-    columns = columns_per_word(lane_bits, kernel, stride, pool)
-    return -(-width // columns) if columns else 10**6
-
-
 def _span(layer: IntegerLayer) -> tuple[int, int, MaxPool]:
     """(widest tap count from the leftmost tap on, horizontal stride, pool) of a convolutional layer."""
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     left = max(c.pads[1] for c in convs)
     kernel = max(left - c.pads[1] + c.weight.shape[3] for c in convs)
-    return kernel, convs[0].stride[1], layer.pool or MaxPool((1, 1), (1, 1))
+    return kernel, convs[0].stride[1], layer.pool or NO_POOL
 
 
-def choose_lane_bits(layer: IntegerLayer, need: int, wide: int) -> int:
-    """The widest L of at least `need` and at most `wide` bits that costs no more words than `need` does."""
-    width = layer.shape[2]
-    kernel, stride, pool = _span(layer)
-    best = chunks_of(width, need, kernel, stride, pool)
-    lane_bits = need
-    while lane_bits < wide and chunks_of(width, lane_bits + 1, kernel, stride, pool) == best:
+def widest_lanes(width: int, least: int, most: int, kernel: int, stride: int, pool: MaxPool) -> int:
+    """The widest L of at least `least` and at most `most` bits that takes no more products than `least` does."""
+    best = tile(width, least, kernel, stride, pool)
+    lane_bits = least
+    while best is not None and lane_bits < most:
+        wider = tile(width, lane_bits + 1, kernel, stride, pool)
+        if wider is None or wider.products != best.products:
+            break
         lane_bits += 1
     return lane_bits
 
@@ -351,11 +364,14 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str
         is_conv = isinstance(layer.terms[0], Conv)
         if is_conv:
             kernel, stride, pool = _span(layer)
-            if chunks_of(layer.shape[2], need, kernel, stride, pool) >= 10**6:
+            if tile(layer.shape[2], need, kernel, stride, pool) is None:
                 raise RangeError(
-                    f"layer {layer.name!r}: {kernel} taps of {need} bits do not fit a 256-bit word"
+                    f"layer {layer.name!r}: a window of {pool.kernel[1]} columns of {need} bits, {stride} lanes apart, "
+                    "does not fit a 256-bit word"
                 )
-        widest[layer.name] = choose_lane_bits(layer, need, MAX_LANE_BITS) if is_conv else need
+        widest[layer.name] = (
+            widest_lanes(layer.shape[2], need, MAX_LANE_BITS, kernel, stride, pool) if is_conv else need
+        )
     changed = True
     while changed:
         changed = False
@@ -429,10 +445,8 @@ def _draft_conv(
     kernel, stride, pool = _span(layer)
     if any(pool.pads):
         raise UnsupportedOperator(f"layer {layer.name!r}: MaxPool with padding has no kernel")
-    width = layer.shape[2]
-    chunks = chunks_of(width, bits, kernel, stride, pool)
-    columns = -(-width // chunks)
-    step = columns * pool.stride[1] * stride
+    tiling = tile(layer.shape[2], bits, kernel, stride, pool)
+    assert tiling is not None, "lanes of these bits were found to fit"
     left = max(c.pads[1] for c in convs)
     pooled_rows = layer.shape[1]
     conv_rows = (pooled_rows - 1) * pool.stride[0] + pool.kernel[0]
@@ -441,15 +455,31 @@ def _draft_conv(
         channels, height, in_width = graph.shape_of(conv.source)
         top = conv.pads[0]
         last = (conv_rows - 1) * conv.stride[0] - top + conv.weight.shape[2] - 1
+        taps = kernel if tiling.segments == 1 else tiling.unit
         view = View(
-            conv.source, channels, height, in_width, bits, -left, step, chunks,
+            conv.source, channels, height, in_width, bits, -left, tiling.unit, tiling.row_words,
             top=top, bottom=max(0, last - (height - 1)),
             pad_value=int(conv.pad_value) if any(conv.pads) else 0, padded=any(conv.pads),
-            reach=step + (pool.kernel[1] - pool.stride[1]) * stride - stride + kernel,
+            reach=((tiling.columns - 1) * pool.stride[1] + pool.kernel[1] - 1) * stride + taps,
         )  # fmt: skip
         demands.ask(view)
-        terms.append(ConvTerm(conv, view, left - conv.pads[1]))
-    return ConvPlan(layer, bits, columns, chunks, tuple(terms), requant)
+        terms += _stretches(conv, view, left - conv.pads[1], tiling)
+    return ConvPlan(layer, bits, tiling, tuple(terms), requant)
+
+
+def _stretches(conv: Conv, view: View, skip: int, tiling: Tiling) -> list[ConvTerm]:
+    """The taps of a convolution by the word of x they meet. skip: columns from the leftmost tap of the layer to the
+    convolution's first."""
+    kernel = conv.weight.shape[3]
+    if tiling.segments == 1:
+        return [ConvTerm(conv, view, skip, range(kernel))]
+    terms = []
+    for word in range(tiling.segments):
+        first = word * tiling.unit - skip
+        taps = range(max(0, first), min(kernel, first + tiling.unit))
+        if taps:
+            terms.append(ConvTerm(conv, view, taps.start - first, taps, word))
+    return terms
 
 
 def _settle(graph: IntegerGraph, drafts: list[LayerPlan], views: list[View]) -> Plan:
@@ -458,6 +488,7 @@ def _settle(graph: IntegerGraph, drafts: list[LayerPlan], views: list[View]) -> 
     def view_for(ask: View) -> View:
         return next(v for v in views if _mergeable(v, ask) and v.top >= ask.top and v.bottom >= ask.bottom)
 
+    flattened = {t.source for layer in graph.layers for t in layer.terms if isinstance(t, Dense)}
     written: dict[str, tuple[View, ...]] = {}
     for draft in drafts:
         name = draft.layer.name
@@ -466,8 +497,9 @@ def _settle(graph: IntegerGraph, drafts: list[LayerPlan], views: list[View]) -> 
             if wanted:
                 raise UnsupportedOperator(f"a convolution reads the dense layer {name!r}")
             written[name] = (draft.native,)
-        elif not wanted:
-            written[name] = (draft.native,)
+        elif not wanted or (name in flattened and not any(v.holds_all for v in wanted)):
+            # what convolutions read may leave columns out that only a dense layer looks at
+            written[name] = (*wanted, draft.native)
         else:
             written[name] = wanted
     layers: list[LayerPlan] = []
@@ -477,9 +509,14 @@ def _settle(graph: IntegerGraph, drafts: list[LayerPlan], views: list[View]) -> 
             layers.append(replace(draft, terms=terms, outputs=written[draft.layer.name]))
         else:
             reads = tuple(
-                (t, None if t.source == INPUT else written[t.source][0], graph.high_of(t.source))
+                (t, None if t.source == INPUT else _whole(written[t.source]), graph.high_of(t.source))
                 for t in draft.layer.terms
                 if isinstance(t, Dense)
             )
             layers.append(replace(draft, terms=reads))
     return Plan(graph, tuple(layers), tuple(v for v in views if v.tensor == INPUT))
+
+
+def _whole(views: tuple[View, ...]) -> View:
+    """The first of a tensor's views that holds all of it."""
+    return next(view for view in views if view.holds_all)

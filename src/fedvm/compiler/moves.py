@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 
 from fedvm.compiler.assembler import Assembler, AssemblyError
-from fedvm.compiler.graph import Input
+from fedvm.compiler.graph import Conv, Input
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
 from fedvm.compiler.kernels.pack import pack_row
@@ -29,8 +29,9 @@ from fedvm.compiler.kernels.squash import (
     store_views,
     valid_columns,
 )
-from fedvm.compiler.layout import WORD_BITS, WORD_BYTES, ConvPlan, DensePlan, Plan, View
+from fedvm.compiler.layout import WORD_BYTES, ConvPlan, ConvTerm, DensePlan, Plan, View
 from fedvm.compiler.provenance import FIRST_LABEL, ONE, UNKNOWN, ZERO, Bits, Machine, bits_of, fields
+from fedvm.compiler.tiling import WORD_BITS
 
 APART = 1 << 32
 """Distance of the addresses that stand for different regions."""
@@ -155,6 +156,11 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
         _require(
             first >= 0 and last < view.rows, f"reads rows {first}..{last} of {view.rows} of {view.tensor!r}"
         )
+    for conv in (c for c in plan.layer.terms if isinstance(c, Conv)):
+        taps = sorted(s for term in plan.terms if term.conv is conv for s in term.taps)
+        _require(
+            taps == list(range(conv.weight.shape[3])), f"taps {taps} of a kernel of {conv.weight.shape[3]}"
+        )
     for chunk in range(plan.chunks):
         for column, under in product(valid_columns(plan, chunk), range(pool.kernel[1])):
             position = (column * pool.stride[1] + under) * stride[1]
@@ -163,17 +169,18 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
                 0 <= bit <= WORD_BITS - plan.lane_bits, f"the sum of column {column} does not lie in a word"
             )
             for term in plan.terms:
-                _prove_taps(plan, term.view, chunk, position - term.conv.pads[1], bit, term.skip,
-                            term.conv.weight.shape[3])  # fmt: skip
+                _prove_taps(plan, term, chunk, position - term.conv.pads[1], bit)
 
 
-def _prove_taps(plan: ConvPlan, view: View, chunk: int, first: int, bit: int, skip: int, taps: int) -> None:
-    """The word of x times that of the taps has, at `bit`, the sum of tap s times source column first + s."""
-    for tap in range(taps):
-        column, degree = first + tap, bit - (tap + skip) * plan.lane_bits
-        inside = column in view.columns(chunk) and view.bit(chunk, column) == degree
+def _prove_taps(plan: ConvPlan, term: ConvTerm, chunk: int, first: int, bit: int) -> None:
+    """The word of x times that of the taps has, at `bit`, the sum of each tap s times source column first + s."""
+    view, word = term.view, chunk * plan.tiling.advance + term.word
+    _require(word < view.words, f"reads word {word} of {view.words} of a row of {view.tensor!r}")
+    for i, tap in enumerate(term.taps):
+        column, degree = first + tap, bit - (i + term.skip) * plan.lane_bits
+        inside = column in view.columns(word) and view.bit(word, column) == degree
         _require(
-            inside and degree >= 0, f"tap {tap} misses column {column} of {view.tensor!r} in word {chunk}"
+            inside and degree >= 0, f"tap {tap} misses column {column} of {view.tensor!r} in word {word}"
         )
 
 

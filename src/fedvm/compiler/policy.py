@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer, MaxPool
-from fedvm.compiler.layout import WORD_BITS, chunks_of
+from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
+from fedvm.compiler.layout import widest_lanes
+from fedvm.compiler.tiling import NO_POOL, is_wide
 
 LOW = 5
 """Activations of so few bits or fewer go with narrow lanes: nearly all of the accuracy for much less gas."""
@@ -59,9 +60,7 @@ def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]
 def _conv_bits(layer: FloatLayer, floor: int) -> int:
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     kernel = int(max(max(c.pads[1] for c in convs) - c.pads[1] + c.weight.shape[3] for c in convs))
-    pool = layer.pool or MaxPool((1, 1), (1, 1))
-    bits = min(floor, WORD_BITS // kernel)
-    words = chunks_of(layer.shape[2], bits, kernel, convs[0].stride[1], pool)
-    while bits < WIDEST and chunks_of(layer.shape[2], bits + 1, kernel, convs[0].stride[1], pool) == words:
-        bits += 1
-    return bits
+    stride, pool, width = convs[0].stride[1], layer.pool or NO_POOL, layer.shape[2]
+    if is_wide(pool, stride):  # it becomes a layer of its own
+        width, pool = (width - 1) * pool.stride[1] + pool.kernel[1], NO_POOL
+    return widest_lanes(width, floor, WIDEST, kernel, stride, pool)

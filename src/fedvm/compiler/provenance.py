@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.compiler.assembler import AssemblyError, Instruction, Label
+from fedvm.compiler.tiling import WORD_BITS
 
-WORD_BITS = 256
 MASK = (1 << WORD_BITS) - 1
 ZERO, ONE, UNKNOWN = 0, 1, -1
 """Codes of bits that are constant, and of those of which nothing is known. Labels are larger than ONE."""

@@ -15,7 +15,7 @@ from typing import Literal
 
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.lanes import FULL, and_constant, at, shift
-from fedvm.compiler.provenance import WORD_BITS
+from fedvm.compiler.tiling import WORD_BITS
 
 MOST_SCATTERS = 6
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
+from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
 from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
 from fedvm.compiler.layout import WORD_BYTES, ConvPlan, View
@@ -39,7 +40,8 @@ class Phase:
 
 
 def weight_word(plan: ConvPlan, tap: Tap, output: int) -> int:
-    """The taps of one kernel row as one signed integer, tap s at lane s + skip; 0 if the output does not use it."""
+    """The taps of one kernel row as one signed integer, the first of them at lane skip; 0 if the output does not use
+    it."""
     term = plan.terms[tap.term]
     conv = term.conv
     per_group = conv.weight.shape[1]
@@ -48,7 +50,7 @@ def weight_word(plan: ConvPlan, tap: Tap, output: int) -> int:
     if not 0 <= local < per_group:
         return 0
     row = conv.weight[output, local, tap.row]
-    return sum(int(w) << (plan.lane_bits * (s + term.skip)) for s, w in enumerate(row))
+    return sum(int(row[s]) << (plan.lane_bits * (i + term.skip)) for i, s in enumerate(term.taps))
 
 
 def phases_of(plan: ConvPlan, outputs: range) -> list[Phase]:
@@ -116,7 +118,7 @@ def emit_conv(
     for i, (view, base) in enumerate(targets.items()):
         a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
     views = list(targets)
-    with a.loop("row", 0, pool.stride[0] * stride[0] * WORD_BYTES * plan.chunks, plan.layer.shape[1]):
+    with a.loop("row", 0, pool.stride[0] * stride[0] * plan.row_bytes, plan.layer.shape[1]):
         phase = _unrolled(plan, outputs)
         if phase is not None:
             _accumulate_unrolled(a, plan, phase, sources, scratch, outputs)
@@ -214,10 +216,10 @@ def _positions(a: Assembler, plan: ConvPlan, scratch: Scratch, outputs: int) -> 
         yield
         a.op("POP")
         return
-    row_step = stride * WORD_BYTES * chunks
-    uniform = chunks == 1 or rows == 1 or stride == 1
+    row_step, word_step = stride * plan.row_bytes, WORD_BYTES * plan.tiling.advance
+    uniform = chunks == 1 or rows == 1 or row_step == word_step * chunks
     if uniform:
-        step = row_step if chunks == 1 else WORD_BYTES
+        step = row_step if chunks == 1 else word_step
         a.dup("row")
         a.rename("p")
         with a.loop("stage", scratch.stage, size, rows * chunks):
@@ -230,7 +232,7 @@ def _positions(a: Assembler, plan: ConvPlan, scratch: Scratch, outputs: int) -> 
         a.op("POP")
         return
     a.push(scratch.stage, name="stage")
-    with a.loop("under", 0, row_step, rows), a.loop("word", 0, WORD_BYTES, chunks):
+    with a.loop("under", 0, row_step, rows), a.loop("word", 0, word_step, chunks):
         a.dup("row")
         a.dup("under")
         a.dup("word")
@@ -332,11 +334,12 @@ def _load_tap(
     a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], tap: Tap, name: str,
     pointer: str = "p", below: int = 0, chunk: int = 0,
 ) -> None:  # fmt: skip
-    """Load the word under a tap, `below` rows further down and in word `chunk` of its row. Stack: → x."""
+    """Load the word under a tap, `below` rows further down and for word `chunk` of the outputs. Stack: → x."""
     term = plan.terms[tap.term]
     view = term.view
     row = view.top - term.conv.pads[0] + tap.row + below
-    offset = tap.channel * view.channel_bytes + row * view.row_bytes + WORD_BYTES * chunk
+    word = chunk * plan.tiling.advance + term.word
+    offset = tap.channel * view.channel_bytes + row * view.row_bytes + WORD_BYTES * word
     load_from(a, pointer, sources[view], offset, name)
 
 
@@ -359,10 +362,9 @@ def macs(plan: ConvPlan) -> int:
     pool = plan.pool
     area = ((height - 1) * pool.stride[0] + pool.kernel[0]) * ((width - 1) * pool.stride[1] + pool.kernel[1])
     total = 0
-    for term in plan.terms:
-        weight = np.asarray(term.conv.weight)
-        identity = (
-            weight.shape[1:] == (1, 1, 1) and term.conv.groups == weight.shape[0] and len(plan.terms) > 1
-        )
+    convs = [term for term in plan.layer.terms if isinstance(term, Conv)]
+    for conv in convs:
+        weight = np.asarray(conv.weight)
+        identity = weight.shape[1:] == (1, 1, 1) and conv.groups == weight.shape[0] and len(convs) > 1
         total += 0 if identity else weight.size * area
     return total

@@ -19,7 +19,8 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
 from fedvm.compiler.kernels.dense import finish, initial, input_offset
-from fedvm.compiler.layout import WORD_BITS, WORD_BYTES, DensePlan, View
+from fedvm.compiler.layout import WORD_BYTES, DensePlan, View
+from fedvm.compiler.tiling import WORD_BITS
 
 DATA_BYTES = 24_575
 """Bytes of data in a contract: the code limit less the STOP before them."""
@@ -186,7 +187,9 @@ def emit_packed(
     a.op("MLOAD")
     a.push(lanes.replicate(layout.raise_by, plan.lane_bits, plan.lanes))
     a.op("MUL", result="raised")
-    full = plan.layer.shape[0] // plan.lanes if not any(plan.requant.lift) else 0
+    # one loop serves the words whose lanes are all finished alike
+    alike = len(set(plan.requant.shift)) == 1 and not any(plan.requant.lift)
+    full = plan.layer.shape[0] // plan.lanes if alike else 0
     if full:
         with a.loop("word", target, WORD_BYTES, full):
             a.dup("raised")

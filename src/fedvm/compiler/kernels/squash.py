@@ -195,23 +195,19 @@ def interleave(a: Assembler, plan: ConvPlan, word: Packed, column: int) -> None:
 
 
 def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
-    """Maximum over the columns under the pool, left in the lane of the first. Stack: u → u."""
-    shape, columns, lane = _shape(plan), plan.pool.kernel[1], plan.stride[1] * plan.lane_bits
-    if columns == 2:
-        a.rename("u")
-        a.dup("u")
-        lanes.shift(a, lane)
-        lanes.maximum(a, shape)
-    elif columns > 2:
-        a.rename("u0")
-        a.dup("u0")
-        for column in range(1, columns):
-            a.dup("u0")
-            lanes.shift(a, lane * column)
-            lanes.maximum(a, shape)
-        a.swap(1)
-        a.op("POP")
+    """Maximum over the columns under the pool, left in the lane of the first. Stack: u → u.
+
+    A word of maxima over h columns and the same word h columns on give those over 2·h.
+    """
+    lane, reached = plan.stride[1] * plan.lane_bits, 1
     a.rename("u")
+    while reached < plan.pool.kernel[1]:
+        further = min(reached, plan.pool.kernel[1] - reached)
+        a.dup("u")
+        lanes.shift(a, lane * further)
+        lanes.maximum(a, _shape(plan))
+        a.rename("u")
+        reached += further
 
 
 # -- storing ----------------------------------------------------------------------------------------------------------
