@@ -19,15 +19,15 @@ from pathlib import Path
 
 from federated_results import Row, machine, merge
 
-from fedvm.chain.embedded import open_chain
+from fedvm.devnet.embedded import open_chain
 from fedvm.learning.errors import LearningError
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import load_config, save_config
 from fedvm.pipeline.data import prepare_data
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import federate
 from fedvm.pipeline.results import RoundRow
+from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore
 
 HERE = Path(__file__).resolve().parent

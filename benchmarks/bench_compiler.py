@@ -26,7 +26,7 @@ from compiler_bench.report import all_rows, comparison_table, results_table, upd
 from compiler_bench.rows import machine, write_results
 
 from fedvm.compiler import CompileError
-from fedvm.learning.data import load_dataset
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.errors import LearningError
 
 HERE = Path(__file__).resolve().parent

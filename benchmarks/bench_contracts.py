@@ -28,7 +28,8 @@ from rollup_lies import ROLLUP_LIES, RollupLiar  # noqa: E402
 from fedvm.chain.court import Fraud  # noqa: E402
 from fedvm.chain.federation_types import Proposal  # noqa: E402
 from fedvm.chain.rollups import submit_rollup  # noqa: E402
-from fedvm.encoding import (  # noqa: E402
+from fedvm.evm.keccak import keccak  # noqa: E402
+from fedvm.protocol import (  # noqa: E402
     Commitment,
     Contribution,
     CountedUpdate,
@@ -38,8 +39,7 @@ from fedvm.encoding import (  # noqa: E402
     update_tree,
     weighted_mean,
 )
-from fedvm.encoding.keccak import keccak  # noqa: E402
-from fedvm.encoding.vector import IntVector  # noqa: E402
+from fedvm.protocol.vector import IntVector  # noqa: E402
 from fedvm.store import Cid  # noqa: E402
 
 CLIENTS, ELEMENTS, LIE_COUNT, ROLLUP_LIE_COUNT = 16, 61_706, 200, 100

@@ -4,8 +4,8 @@
 
 Softmax regression on 7×7 pixels among many clients that all take part in every round. For each ε the least noise is
 found whose (ε, 10⁻⁵) after all rounds stays within it. Clipping, noise and accounting are the product's own
-(`fedvm.federation.privacy`); the noisy updates are averaged in floating point without a chain, which changes nothing
-that could be seen here. Writes benchmarks/results/privacy.json and the table in docs/privacy.md.
+(`fedvm.federation.client.privacy`); the noisy updates are averaged in floating point without a chain, which changes
+nothing that could be seen here. Writes benchmarks/results/privacy.json and the table in docs/privacy.md.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import torch
 from compiler_bench.rows import machine, markdown_table
 from numpy.typing import NDArray
 
-from fedvm.federation.privacy import LocalPrivacy
+from fedvm.federation.client.privacy import LocalPrivacy
 from fedvm.federation.reproducible import derive_seed
 from fedvm.files import write_atomically
-from fedvm.learning.data import ImageData, Normalisation, load_dataset
+from fedvm.learning.data import ImageData, Normalisation
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.partition import partition
 from fedvm.learning.training import evaluate, train

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedvm.encoding import (
+from fedvm.protocol import (
     Contribution,
     UpdateContext,
     aggregate_root,

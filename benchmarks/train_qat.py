@@ -29,7 +29,8 @@ from torch import nn
 
 from fedvm.compiler import compile_model
 from fedvm.files import write_atomically
-from fedvm.learning.data import ImageData, Normalisation, Split, load_dataset
+from fedvm.learning.data import ImageData, Normalisation, Split
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.errors import LearningError
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ModelSpec, build_model

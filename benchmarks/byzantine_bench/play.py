@@ -8,18 +8,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedvm.encoding import Contribution, Rules, max_sum_squares
-from fedvm.encoding.aggregators import RoundFacts, aggregate
-from fedvm.encoding.vector import IntVector
-from fedvm.federation.adversaries import ADVERSARIES, Adversary
 from fedvm.federation.arrays import ModelCodec, named_arrays
-from fedvm.federation.flower_rules import rule_of
-from fedvm.federation.flower_strategies import StrategySettings, make_strategy
+from fedvm.federation.coordinator.flower_rules import rule_of
+from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
 from fedvm.federation.reproducible import derive_seed
-from fedvm.federation.server import initial_arrays
-from fedvm.learning.data import Split, load_dataset
+from fedvm.federation.simulated.adversaries import ADVERSARIES, Adversary
+from fedvm.federation.simulated.server import initial_arrays
+from fedvm.learning.data import Split
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import evaluate, train
+from fedvm.protocol import Contribution, Rules, max_sum_squares
+from fedvm.protocol.aggregators import RoundFacts, aggregate
+from fedvm.protocol.vector import IntVector
 
 SEED, CLIENTS, ROUNDS, FRACTION_BITS, MAX_NORM = 5, 20, 7, 20, 10.0
 BORNE = 8  # the robust strategies are set for so many attackers of the 20

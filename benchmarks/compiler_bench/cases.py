@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedvm.learning.data import ImageData, Normalisation, load_dataset
+from fedvm.learning.data import ImageData, Normalisation
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import train

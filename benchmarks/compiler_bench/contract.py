@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.chain.revm import CLASSIFY, RevmProgram, encode_call
+from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel
+from fedvm.evm.calls import CLASSIFY, encode_call
 
 GAS = 10**12
 """More than any call here takes; what limits a chain sets is not the subject."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from flwr.app import ArrayRecord
 
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.federation import FederationContract
-from fedvm.encoding import Rules, max_sum_squares
+from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.federation import ChainLedger, Federation, publish_model
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.commitment import NOT_ATTESTED_LOSS
-from fedvm.federation.grid import FIRST_NODE_ID
+from fedvm.federation.engines.grid import FIRST_NODE_ID
+from fedvm.protocol import Rules, max_sum_squares
 from fedvm.store import Cid, ContentStore
 
 FRACTION_BITS, MAX_NORM = 20, 20.0

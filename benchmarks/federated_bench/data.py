@@ -12,7 +12,7 @@ SEED = 7
 
 def prepare(source: Path, target: Path) -> None:
     """Decode CIFAR-10's parquet files in `source` into `target`, in a random order that is always the same."""
-    from fedvm.learning.data import load_dataset
+    from fedvm.learning.datasets import load_dataset
 
     if (target / "labels.npy").exists():
         return

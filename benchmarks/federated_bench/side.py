@@ -43,7 +43,7 @@ def ray(options: argparse.Namespace) -> dict[str, Any]:
 def engine(options: argparse.Namespace) -> dict[str, Any]:
     """FedVM's engine alone: the same app and strategy over its grid."""
     from federated_bench.app import make_app
-    from fedvm.federation.grid import InProcessGrid, make_nodes
+    from fedvm.federation.engines.grid import InProcessGrid, make_nodes
 
     nodes = make_nodes(make_app(), [{}] * options.clients)
     with InProcessGrid(nodes, seed=SEED, workers=WORKERS) as grid:
@@ -54,9 +54,9 @@ def accountable(options: argparse.Namespace) -> dict[str, Any]:
     """The same with FedVM's mod and strategy, recorded by a contract on an embedded chain."""
     from federated_bench.app import make_app
     from federated_bench.contract import recorded
-    from fedvm.chain.embedded import open_chain
+    from fedvm.devnet.embedded import open_chain
     from fedvm.federation import Accountable, fedvm_mod
-    from fedvm.federation.grid import InProcessGrid, make_nodes
+    from fedvm.federation.engines.grid import InProcessGrid, make_nodes
     from fedvm.federation.keys import KEY
 
     with tempfile.TemporaryDirectory() as name, open_chain(name, seed=SEED, create=True) as chain:

@@ -8,7 +8,7 @@ import {Submission, Update} from "../src/libraries/UpdateTypes.sol";
 import {HashTree} from "./base/HashTree.sol";
 import {VectorsFile} from "./base/VectorsFile.sol";
 
-/// @notice Records and submissions of roll-ups equal those of tests/encoding/vectors.json.
+/// @notice Records and submissions of roll-ups equal those of tests/protocol/vectors.json.
 contract SharedRollupsTest is VectorsFile {
     function test_rollups() public view {
         uint256 cases = 0;

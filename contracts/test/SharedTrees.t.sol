@@ -8,7 +8,7 @@ import {Chunk, VectorKind, VectorTree} from "../src/libraries/VectorTree.sol";
 import {VectorForest} from "./base/VectorForest.sol";
 import {VectorsFile} from "./base/VectorsFile.sol";
 
-/// @notice Models, aggregates, commitments and aggregation trees equal those of tests/encoding/vectors.json, which is
+/// @notice Models, aggregates, commitments and aggregation trees equal those of tests/protocol/vectors.json, which is
 ///         made without any code of the Python package.
 contract SharedTreesTest is VectorsFile {
     function test_models() public view {

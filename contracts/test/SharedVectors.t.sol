@@ -8,13 +8,13 @@ import {Update} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 import {SumTree} from "./base/SumTree.sol";
 
-/// @notice The encodings equal those of the Python package: both read tests/encoding/vectors.json.
+/// @notice The encodings equal those of the Python package: both read tests/protocol/vectors.json.
 contract SharedVectorsTest is FederationFixture {
     string private vectors;
 
     function setUp() public override {
         super.setUp();
-        vectors = vm.readFile("../tests/encoding/vectors.json");
+        vectors = vm.readFile("../tests/protocol/vectors.json");
     }
 
     function test_rulesHash() public view {

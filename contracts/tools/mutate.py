@@ -129,7 +129,7 @@ class Laboratory:
         shutil.copytree(CONTRACTS, self.project, ignore=ignore)
         (self.project / "node_modules").symlink_to((CONTRACTS / "node_modules").resolve())
         (folder / "tests").mkdir()
-        (folder / "tests" / "encoding").symlink_to(CONTRACTS.parent / "tests" / "encoding")
+        (folder / "tests" / "protocol").symlink_to(CONTRACTS.parent / "tests" / "protocol")
         settings = self.project / "foundry.toml"
         # compiling takes longer than testing: no optimizer
         settings.write_text(settings.read_text().replace("optimizer = true", "optimizer = false"))

@@ -16,11 +16,12 @@ from fedvm.audit.challenge import Challenger, Upheld
 from fedvm.audit.preimages import Preimages
 from fedvm.chain.artifacts import ROLLUPS, contract_at
 from fedvm.chain.disputes import DisputesContract
-from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, RoundOpened, Submission
 from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
-from fedvm.encoding import (
+from fedvm.devnet.embedded import EmbeddedChain, open_chain
+from fedvm.federation.coordinator.answers import answer_demands
+from fedvm.protocol import (
     Domain,
     Rollup,
     Rules,
@@ -33,8 +34,7 @@ from fedvm.encoding import (
     to_bytes,
     update_tree,
 )
-from fedvm.encoding.vector import IntVector
-from fedvm.federation.answers import answer_demands
+from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
 
 ROUND_SECONDS, MOST_MEMBERS = 3600, 8

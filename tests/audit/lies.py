@@ -1,6 +1,6 @@
 """A coordinator that lies: builds every tree by hand, with one thing in it that does not follow.
 
-Written over bytes and integers, apart from `fedvm.encoding`'s builders, so that it can build what those refuse.
+Written over bytes and integers, apart from `fedvm.protocol`'s builders, so that it can build what those refuse.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from eth_hash.auto import keccak
 
-from fedvm.encoding import Commitment
+from fedvm.protocol import Commitment
 
 EMPTY = bytes(32)
 MODEL, SUMS = 2, 5

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from lies import EMPTY, Book
 
 from fedvm.chain.court import Fraud
-from fedvm.chain.federation_types import Refusal
-from fedvm.encoding import Rollup, Update, submission_bytes
-from fedvm.encoding.keccak import keccak
+from fedvm.evm.keccak import keccak
+from fedvm.protocol import Refusal, Rollup, Update, submission_bytes
 
 Sign = Callable[[str, Update], bytes]
 """From a member's address, or "" for a stranger, and an update to the signature."""

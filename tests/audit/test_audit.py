@@ -12,9 +12,9 @@ from small_run import GATE, small_config, write_digits
 
 from fedvm.audit.findings import CHECKS, AuditReport
 from fedvm.audit.replay import audit
-from fedvm.chain import open_run
 from fedvm.chain.federation_types import RoundProposed, UpdateAccepted
 from fedvm.pipeline.run import run_all
+from fedvm.rundir.run import open_run
 from fedvm.store import Cid
 
 

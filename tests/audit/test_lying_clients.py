@@ -11,9 +11,9 @@ from court_bench import Court, create_court, random_updates
 from lies import random_roots
 
 from fedvm.chain.court import Fraud
-from fedvm.chain.federation_types import Refusal, RoundOpened, Submission
+from fedvm.chain.federation_types import RoundOpened, Submission
 from fedvm.chain.rollups import judged_rollup, rollup_judge
-from fedvm.encoding import Domain, EncodingError, sign_update
+from fedvm.protocol import Domain, EncodingError, Refusal, sign_update
 
 ELEMENTS, MEMBERS, LIAR = 3, 4, 2
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141

@@ -14,7 +14,7 @@ from lies import Facts, honest
 from fedvm.audit.contributions import contributions
 from fedvm.chain.court import Fraud
 from fedvm.chain.federation_types import Proposal, RoundState
-from fedvm.encoding import (
+from fedvm.protocol import (
     CountedUpdate,
     UpdateContext,
     UpdateTree,
@@ -23,8 +23,8 @@ from fedvm.encoding import (
     sum_squares,
     update_tree,
 )
-from fedvm.encoding.preimages import by_hash, of_update
-from fedvm.encoding.vector import IntVector
+from fedvm.protocol.preimages import by_hash, of_update
+from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid
 
 ELEMENTS, STAKE = 200, 10**17

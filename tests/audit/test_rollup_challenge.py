@@ -16,11 +16,11 @@ from fedvm.chain.court import Court as CourtContract
 from fedvm.chain.court import Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered
 from fedvm.chain.errors import TransactionFailed
-from fedvm.chain.federation_types import Refusal, RoundState
-from fedvm.encoding import Rollup
-from fedvm.encoding.hashing import EMPTY
-from fedvm.encoding.preimages import by_hash, of_rollup
-from fedvm.encoding.rollup import RECORD_NODE
+from fedvm.chain.federation_types import RoundState
+from fedvm.protocol import Refusal, Rollup
+from fedvm.protocol.hashing import EMPTY
+from fedvm.protocol.preimages import by_hash, of_rollup
+from fedvm.protocol.rollup import RECORD_NODE
 from fedvm.store import Cid
 
 ELEMENTS, MEMBERS = 3, 7

@@ -9,12 +9,13 @@ from small_run import settings, write_digits
 
 from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
-from fedvm.chain import open_run
-from fedvm.chain.federation_types import Refusal, UpdateRefused
+from fedvm.chain.federation_types import UpdateRefused
 from fedvm.federation.errors import FederationStalled
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.run import run_all
+from fedvm.protocol import Refusal
+from fedvm.rundir.run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,9 @@ def test_updates_that_attest_too_little_are_refused_by_name(
 def test_a_member_that_comes_too_soon_is_refused(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedvm.federation.strategy.resting_members", lambda ledger, number: frozenset())
+    monkeypatch.setattr(
+        "fedvm.federation.coordinator.strategy.resting_members", lambda ledger, number: frozenset()
+    )
     config = _honest(
         digits, tmp_path / "run", rules__min_clients=2, rules__rest_rounds=1,
         federation__fraction_train=0.5, federation__min_train_nodes=2, federation__rounds=4, run__seed=8,

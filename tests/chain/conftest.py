@@ -8,8 +8,8 @@ import pytest
 from setup_federation import Setup, make_setup
 from web3 import Web3
 
-from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.networks import connect
+from fedvm.devnet.embedded import EmbeddedChain, open_chain
 
 ROOT = Path(__file__).parents[2]
 

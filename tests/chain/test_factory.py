@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from setup_federation import BASE, RULES, some_cid
 
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.sender import Sender
-from fedvm.encoding import Security, model_root
+from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.protocol import Security, model_root
 
 
 def open_federation(

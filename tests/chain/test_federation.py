@@ -9,20 +9,19 @@ from eth_account import Account
 from setup_federation import BASE, RULES, Setup, deploy_federation, make_setup, some_cid
 from web3 import Web3
 
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.errors import CallFailed, DeploymentError, TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
     MemberAdded,
     Proposal,
-    Refusal,
     RoundFinal,
     RoundOpened,
     RoundState,
     UpdateAccepted,
 )
-from fedvm.encoding import Domain, Security, recover_signer, update_digest
+from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.protocol import Domain, Refusal, Security, recover_signer, update_digest
 
 SECURITY = Security()
 NEW_ROOT, AGGREGATE_ROOT = b"\x11" * 32, b"\x22" * 32

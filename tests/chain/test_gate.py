@@ -12,7 +12,6 @@ from setup_federation import Setup, make_setup, some_cid
 from test_model_service import run_aggregated_round
 
 from fedvm.chain.deploy import deploy_code
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.errors import DeploymentError, TransactionFailed
 from fedvm.chain.gate import (
     NO_ANSWER,
@@ -31,7 +30,8 @@ from fedvm.chain.model_service import ModelService, ProgramPart, Version, pin_pa
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompileError
 from fedvm.compiler.scanner import scan
-from fedvm.encoding import (
+from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.protocol import (
     AccuracyTest,
     Sample,
     SamplePool,

@@ -10,13 +10,13 @@ import torch
 from hexbytes import HexBytes
 from torch import nn
 
-from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.errors import CallFailed, ChainError
 from fedvm.chain.inference import InferenceSession
-from fedvm.chain.limits import ETHEREUM_TRANSACTION_GAS_LIMIT
 from fedvm.chain.networks import ANVIL
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel, compile_model
+from fedvm.devnet.embedded import EmbeddedChain, open_chain
+from fedvm.evm.limits import ETHEREUM_TRANSACTION_GAS_LIMIT
 from fedvm.learning.export import export_onnx
 
 

@@ -12,7 +12,6 @@ from setup_federation import ELEMENTS, Setup, some_cid
 from test_federation import PROPOSAL, SECURITY, run_round
 
 from fedvm.chain.deploy import deploy_code
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.errors import CallFailed, DeploymentError, TransactionFailed
 from fedvm.chain.federation_types import RoundFinal
 from fedvm.chain.fees import Contribution, Earnings, FeeTerms
@@ -24,9 +23,12 @@ from fedvm.chain.model_service import (
     VersionRegistered,
     pin_parts,
 )
-from fedvm.chain.revm import PREDICT, RevmProgram, encode_call, intrinsic_gas
+from fedvm.chain.revm import RevmProgram
 from fedvm.chain.sender import Sender
-from fedvm.encoding import AggregationTree, Commitment, CountedUpdate, aggregation_tree
+from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.evm.calls import PREDICT, encode_call
+from fedvm.evm.gas import intrinsic_gas
+from fedvm.protocol import AggregationTree, Commitment, CountedUpdate, aggregation_tree
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from eth_account import Account
 from handmade import COUNTER, REVERT_WITH_CALLDATA, init_code
 from web3 import Web3
 
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.errors import ChainMismatch, NetworkError, TransactionFailed
 from fedvm.chain.networks import ANVIL, CALIBRATION, EMBEDDED, connect, find_network, network_of, page
 from fedvm.chain.sender import Sender
+from fedvm.devnet.embedded import EmbeddedChain
 
 FUNDED = Account.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 

@@ -21,10 +21,13 @@ from eth_account import Account
 from web3 import Web3
 from web3.types import RPCEndpoint
 
-from fedvm.chain import ChainRef, Deployment, FederationContract, Submission, connect
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
-from fedvm.chain.federation_types import Proposal
-from fedvm.encoding import (
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import Proposal, Submission
+from fedvm.chain.networks import connect
+from fedvm.federation.commitment import Attestation, commit
+from fedvm.federation.terms import RoundTerms
+from fedvm.protocol import (
     CountedUpdate,
     Rules,
     Security,
@@ -32,8 +35,7 @@ from fedvm.encoding import (
     model_root,
     to_bytes,
 )
-from fedvm.federation.commitment import Attestation, commit
-from fedvm.federation.terms import RoundTerms
+from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.store import Cid, ContentStore
 
 # Both are public: anvil's accounts 0 and 1.

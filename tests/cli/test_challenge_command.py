@@ -15,9 +15,10 @@ from court_bench import SECURITY, Court, create_court, random_updates
 from lies import LIES, Lie, honest, tell
 
 from fedvm.audit.preimages import PreimageFolder
-from fedvm.chain import ChainRef, Deployment, open_run
 from fedvm.chain.disputes import DataAnswered, DisputesContract
 from fedvm.cli.entry import run as fedvm
+from fedvm.rundir.deployment import ChainRef, Deployment
+from fedvm.rundir.run import open_run
 
 ELEMENTS = 200
 

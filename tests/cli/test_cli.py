@@ -108,7 +108,7 @@ def test_bad_input_gives_one_message_and_status_2(
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
-    from fedvm.pipeline.errors import RunDirectoryError
+    from fedvm.rundir.errors import RunDirectoryError
 
     with pytest.raises(RunDirectoryError):
         main(["predict", "x.png", "--run", str(tmp_path), "--debug"])
@@ -163,8 +163,8 @@ def test_fees_are_collected_for_those_who_contributed(
 ) -> None:
     import shutil
 
-    from fedvm.chain import open_run
     from fedvm.chain.fees import FeeTerms
+    from fedvm.rundir.run import open_run
 
     run, image = shutil.copytree(finished[0], tmp_path / "copy"), tmp_path / "image.png"
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(image)
@@ -217,8 +217,8 @@ def test_audit_names_a_flipped_byte_and_ends_with_1(
 ) -> None:
     import shutil
 
-    from fedvm.chain import open_run
     from fedvm.chain.federation_types import UpdateAccepted
+    from fedvm.rundir.run import open_run
     from fedvm.store import Cid
 
     copy = shutil.copytree(finished[0], tmp_path / "copy")

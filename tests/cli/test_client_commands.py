@@ -10,7 +10,6 @@ from eth_account import Account
 from small_run import settings, small_config
 from test_cli import call
 
-from fedvm.chain.run import open_run
 from fedvm.cli import main
 from fedvm.federation import ClientData
 from fedvm.learning.errors import DataError
@@ -18,6 +17,7 @@ from fedvm.pipeline.client_data import load_client_data, save_client_data
 from fedvm.pipeline.config_file import save_config
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.federate import client_data
+from fedvm.rundir.run import open_run
 
 
 def test_a_key_is_made_shown_by_its_address_and_kept_private(

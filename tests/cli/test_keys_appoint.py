@@ -15,13 +15,16 @@ from hexbytes import HexBytes
 from test_cli import call
 from web3.types import RPCEndpoint
 
-from fedvm.chain import ChainRef, Deployment, Run, Submission, connect, open_run
-from fedvm.chain.embedded import open_chain
 from fedvm.chain.federation import FederationContract, Submitted
+from fedvm.chain.federation_types import Submission
 from fedvm.chain.keys import create_key_file, keep_key
-from fedvm.encoding import Rules, Security, model_root, to_bytes
+from fedvm.chain.networks import connect
+from fedvm.devnet.embedded import open_chain
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
+from fedvm.protocol import Rules, Security, model_root, to_bytes
+from fedvm.rundir.deployment import ChainRef, Deployment
+from fedvm.rundir.run import Run, open_run
 from fedvm.store import Cid, ContentStore
 
 ELEMENTS, MEMBERS, ROUND_SECONDS = 20, 2, 60

@@ -12,9 +12,9 @@ from test_cli import call
 from test_deploy import ANVIL_KEY, anvil
 from torch import nn
 
-from fedvm.chain import connect
 from fedvm.chain.inference import InferenceSession
 from fedvm.chain.keys import load_key
+from fedvm.chain.networks import connect
 from fedvm.learning.export import export_onnx
 from fedvm.pipeline.check import integer_scores
 

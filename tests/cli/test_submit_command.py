@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from eth_account import Account
 
-import fedvm.federation.direct as direct_module
-from fedvm.chain import ChainRef, Deployment, open_run
-from fedvm.chain.accounts import derive_account
+import fedvm.federation.client.direct as direct_module
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
-from fedvm.chain.embedded import open_chain
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.keys import keep_key
 from fedvm.chain.rule_book import RuleBookContract
 from fedvm.cli.entry import run as fedvm
-from fedvm.encoding import Rules, Security, model_root, to_bytes
+from fedvm.devnet.accounts import derive_account
+from fedvm.devnet.embedded import open_chain
+from fedvm.federation.client.kept import keep_update
 from fedvm.federation.commitment import Attestation, commit
-from fedvm.federation.kept import keep_update
 from fedvm.federation.terms import RoundTerms
+from fedvm.protocol import Rules, Security, model_root, to_bytes
+from fedvm.rundir.deployment import ChainRef, Deployment
+from fedvm.rundir.run import open_run
 from fedvm.store import Cid, ContentStore
 
 RULES = Rules(2, 1, 1000, 2**100, 150, 16, 3600, 0, 2**64 - 1)

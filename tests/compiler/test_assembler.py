@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedvm.compiler.assembler import Assembler, AssemblyError, disassemble
-from fedvm.compiler.opcodes import OPCODES, memory_gas
+from fedvm.evm.gas import memory_gas
+from fedvm.evm.opcodes import OPCODES
 
 
 def finish(a: Assembler, memory: int = 32) -> bytes:

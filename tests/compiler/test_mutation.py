@@ -24,7 +24,7 @@ from fedvm.compiler import compile_integer
 from fedvm.compiler.assembler import disassemble
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import run
-from fedvm.compiler.opcodes import OPCODES
+from fedvm.evm.opcodes import OPCODES
 
 ALIKE = ("ADD", "SUB", "MUL", "AND", "OR", "XOR", "SHL", "SHR", "LT", "GT", "SGT", "SLT", "EQ")
 DROPPING = ("AND", "SHL", "SHR", "POP")

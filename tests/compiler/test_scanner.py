@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fedvm.compiler.assembler import disassemble
 from fedvm.compiler.errors import CompileError
-from fedvm.compiler.opcodes import BY_BYTE
 from fedvm.compiler.scanner import ALLOWED, opcodes_of, scan
+from fedvm.evm.opcodes import BY_BYTE
 
 PART = bytes(range(1, 21))
 CALL = b"\x73" + PART + b"\x5a\xfa"  # PUSH20 GAS STATICCALL

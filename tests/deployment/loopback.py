@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fedvm.federation.superlink import free_port, stop
+from fedvm.federation.engines.superlink import free_port, stop
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 QUIET = {

@@ -17,13 +17,13 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from fedvm.audit.replay import audit
-from fedvm.chain.run import open_run
 from fedvm.federation import InProcessGrid, make_nodes
+from fedvm.federation.engines.superlink import free_port
 from fedvm.federation.errors import SettingsError
-from fedvm.federation.superlink import free_port
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.user_model import create_for_model, import_model
+from fedvm.rundir.run import open_run
 
 HOME = Path(__file__).parents[2] / "examples" / "quickstart-flower"
 MODEL = "quickstart.task:initial_model"

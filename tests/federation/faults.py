@@ -11,8 +11,8 @@ from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from fedvm.federation import Node, fedvm_mod
-from fedvm.federation.client import image_client_app
-from fedvm.federation.grid import make_nodes
+from fedvm.federation.client.app import image_client_app
+from fedvm.federation.engines.grid import make_nodes
 from fedvm.federation.keys import KEY
 
 Faults = Mapping[tuple[int, int], str]

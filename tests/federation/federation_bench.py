@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord
 
-from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.federation import FederationContract
-from fedvm.encoding import Rules, max_sum_squares
+from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation import (
     ChainLedger,
     ClientData,
@@ -28,8 +27,10 @@ from fedvm.federation import (
     run_federation,
 )
 from fedvm.federation.arrays import ModelCodec, named_arrays
-from fedvm.learning.data import Split, load_dataset
+from fedvm.learning.data import Split
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec
+from fedvm.protocol import Rules, max_sum_squares
 from fedvm.store import Cid, ContentStore
 
 SEED = 11

@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
-from fedvm.federation.flower_task import SERVER_NODE_ID, set_message_id, task_identity
+from fedvm.federation.engines.flower_task import SERVER_NODE_ID, set_message_id, task_identity
 
 
 class _Nodes(Grid):

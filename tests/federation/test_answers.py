@@ -11,7 +11,7 @@ from federation_bench import Bench, MakeBench
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState
-from fedvm.encoding.keccak import keccak
+from fedvm.evm.keccak import keccak
 from fedvm.federation import FederationSettings
 from fedvm.store import Cid
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from federation_bench import MODEL, SEED, MakeBench, client_data, mnist, rules
 
-from fedvm.encoding import int32_from_bytes, sum_squares
 from fedvm.federation import FederationSettings, image_nodes
-from fedvm.federation.adversaries import ADVERSARIES
-from fedvm.federation.attacks import a_little_is_enough, free_rider, gaussian, scaling, sign_flip
 from fedvm.federation.commitment import clip_and_quantize, norm_bound
-from fedvm.federation.ledger import AcceptedUpdate
+from fedvm.federation.coordinator.ledger import AcceptedUpdate
+from fedvm.federation.simulated.adversaries import ADVERSARIES
+from fedvm.federation.simulated.attacks import a_little_is_enough, free_rider, gaussian, scaling, sign_flip
+from fedvm.protocol import int32_from_bytes, sum_squares
 
 RULES = rules()
 

@@ -15,13 +15,13 @@ from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal
-from fedvm.encoding import Contribution, int32_from_bytes, model_root, to_bytes
-from fedvm.encoding.aggregators import RoundFacts, aggregate
 from fedvm.federation import FederationSettings
+from fedvm.federation.coordinator.flower_rules import rule_of
+from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
+from fedvm.federation.coordinator.ledger import AcceptedUpdate
 from fedvm.federation.errors import LedgerMismatch
-from fedvm.federation.flower_rules import rule_of
-from fedvm.federation.flower_strategies import StrategySettings, make_strategy
-from fedvm.federation.ledger import AcceptedUpdate
+from fedvm.protocol import Contribution, int32_from_bytes, model_root, to_bytes
+from fedvm.protocol.aggregators import RoundFacts, aggregate
 from fedvm.store import Cid
 
 AUDIT_ONLY = {

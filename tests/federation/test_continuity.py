@@ -72,7 +72,9 @@ def test_a_round_that_all_or_too_many_clients_fail_is_recorded_and_the_next_goes
 def test_what_is_not_finished_in_time_has_no_answer_and_the_next_round_starts_clean(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedvm.federation.strategy.Accountable.seconds_to_answer", lambda _: 5.0)
+    monkeypatch.setattr(
+        "fedvm.federation.coordinator.strategy.RoundStrategy.seconds_to_answer", lambda _: 5.0
+    )
     bench = make_bench(4)
     result = bench.run(SETTINGS, nodes=faulty_nodes(bench, {(1, 3): "hangs"}), workers=2)
     assert failed(result.records[0], bench.members) == {3: "no answer in time"}

@@ -15,19 +15,19 @@ from fedvm.audit.challenge import Challenger
 from fedvm.audit.replay import audit
 from fedvm.chain.court import Fraud
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
-from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.errors import ChainError, TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import FederationEvent, Proposal, RoundProposed, Submission
-from fedvm.encoding import Contribution, Rules, Security, model_root, to_bytes, weighted_mean
-from fedvm.encoding.vector import IntVector
+from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation import ChainLedger, Federation, submit_directly
+from fedvm.federation.client.direct import see_through
 from fedvm.federation.commitment import Attestation, SignedUpdate, commit
-from fedvm.federation.direct import see_through
+from fedvm.federation.coordinator.ledger import RoundStatus
+from fedvm.federation.coordinator.settlement import Settlement, settle, still_wanted
 from fedvm.federation.errors import UpdatesWaiting
-from fedvm.federation.ledger import RoundStatus
-from fedvm.federation.settlement import Settlement, settle, still_wanted
 from fedvm.federation.terms import RoundTerms
+from fedvm.protocol import Contribution, Rules, Security, model_root, to_bytes, weighted_mean
+from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
 
 ELEMENTS, MEMBERS, STAKE = 150, 3, 10**16

@@ -13,8 +13,6 @@ from flwr.serverapp.strategy import FedAvg
 
 from fedvm.audit.replay import audit
 from fedvm.chain.keys import create_key_file
-from fedvm.chain.run import open_run
-from fedvm.encoding import Security
 from fedvm.federation import (
     Accountable,
     FederationSettings,
@@ -26,9 +24,11 @@ from fedvm.federation import (
     make_nodes,
     open_federation,
 )
-from fedvm.federation.directory import create_federation_on
+from fedvm.federation.coordinator.directory import create_federation_on
 from fedvm.federation.errors import SettingsError, TermsError
 from fedvm.federation.keys import DIRECTORY, key_from_node_config
+from fedvm.protocol import Security
+from fedvm.rundir.run import open_run
 
 ROOT = Path(__file__).parents[2]
 ANVIL_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # public, of its account 0

@@ -7,8 +7,8 @@ import pytest
 from flower_replies import flower_round
 from flwr.serverapp import strategy as flower
 
-from fedvm.encoding import Contribution
-from fedvm.encoding.aggregators import (
+from fedvm.protocol import Contribution
+from fedvm.protocol.aggregators import (
     CoordinateMedian,
     Krum,
     RoundFacts,

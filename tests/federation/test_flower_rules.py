@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from flwr.serverapp import strategy as flower
 
-from fedvm.encoding.aggregators import (
+from fedvm.federation.coordinator.flower_rules import check_rule, micros, rule_of
+from fedvm.federation.coordinator.flower_strategies import STRATEGIES, StrategySettings, make_strategy
+from fedvm.federation.errors import SettingsError
+from fedvm.protocol.aggregators import (
     Aggregator,
     CoordinateMedian,
     Krum,
@@ -14,9 +17,6 @@ from fedvm.encoding.aggregators import (
     TrimmedMean,
     WeightedMean,
 )
-from fedvm.federation.errors import SettingsError
-from fedvm.federation.flower_rules import check_rule, micros, rule_of
-from fedvm.federation.flower_strategies import STRATEGIES, StrategySettings, make_strategy
 
 
 class MyMedian(flower.FedMedian):

@@ -15,7 +15,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
-from fedvm.federation.grid import Finished, InProcessGrid, make_nodes
+from fedvm.federation.engines.grid import Finished, InProcessGrid, make_nodes
 
 
 def echo_app() -> ClientApp:

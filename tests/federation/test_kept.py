@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from eth_account import Account
 
-from fedvm.encoding import Rules
+from fedvm.federation.client.kept import keep_update, read_kept_update
 from fedvm.federation.commitment import Attestation, SignedUpdate, commit
 from fedvm.federation.errors import CommitmentError
-from fedvm.federation.kept import keep_update, read_kept_update
 from fedvm.federation.terms import RoundTerms
+from fedvm.protocol import Rules
 
 FEDERATION = "0x" + "ab" * 20
 KEY = "0x" + "42" * 32

@@ -8,7 +8,7 @@ from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
 from fedvm.federation import FederationSettings, Node, TrainingSettings, Watch, fedvm_mod
-from fedvm.federation.client import CONFIG, LEARNING_RATE, image_client_app
+from fedvm.federation.client.app import CONFIG, LEARNING_RATE, image_client_app
 from fedvm.learning.schedule import Schedule
 
 SETTINGS = FederationSettings(

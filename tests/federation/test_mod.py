@@ -14,7 +14,6 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg, FedMedian, FedProx
 
 from fedvm.chain.federation import FederationContract
-from fedvm.encoding import Domain, EncodingError, model_root, recover_signer
 from fedvm.federation import (
     Accountable,
     ChainLedger,
@@ -26,14 +25,15 @@ from fedvm.federation import (
     publish_model,
 )
 from fedvm.federation.arrays import ModelCodec, named_arrays
+from fedvm.federation.client.consent import Consent
+from fedvm.federation.client.kept import read_kept_update
 from fedvm.federation.commitment import Attestation, SignedUpdate, check_commitment, commit
-from fedvm.federation.consent import Consent
+from fedvm.federation.coordinator.sampling import choose_members
+from fedvm.federation.engines.flower_task import set_server_identity
 from fedvm.federation.errors import CommitmentError, FederationStalled, SettingsError, TermsError
-from fedvm.federation.flower_task import set_server_identity
-from fedvm.federation.kept import read_kept_update
 from fedvm.federation.replies import read_reply, write_reply
-from fedvm.federation.sampling import choose_members
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
+from fedvm.protocol import Domain, EncodingError, model_root, recover_signer
 from fedvm.store import Cid, ContentStore
 
 KEY = "0x" + "42" * 32

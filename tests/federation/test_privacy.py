@@ -11,9 +11,9 @@ from federation_bench import MakeBench
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from fedvm.federation import FederationSettings
+from fedvm.federation.client.privacy import LocalPrivacy, dp_mod, secure_normal
+from fedvm.federation.engines.flower_task import task_identity
 from fedvm.federation.errors import PrivacyBudgetSpent, SettingsError
-from fedvm.federation.flower_task import task_identity
-from fedvm.federation.privacy import LocalPrivacy, dp_mod, secure_normal
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from federation_bench import SEED, Bench, MakeBench
 from flwr.app import Message, RecordDict
 
 from fedvm.federation import FederationSettings, Finished, InProcessGrid, Watch
+from fedvm.federation.engines.flower_task import current_identity, set_server_identity
+from fedvm.federation.engines.relay import Relay, RelayGrid, carry, own_identity
 from fedvm.federation.errors import EngineError
-from fedvm.federation.flower_task import current_identity, set_server_identity
-from fedvm.federation.relay import Relay, RelayGrid, carry, own_identity
 
 SETTINGS = FederationSettings(clients=3, rounds=2)
 
@@ -108,7 +108,7 @@ def test_a_call_that_never_returns_is_given_up_once_flower_is_gone(
     def gone() -> None:
         raise EngineError("nothing listens any more")
 
-    monkeypatch.setattr("fedvm.federation.relay._ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr("fedvm.federation.engines.relay._ALIVE_SECONDS", 0.1)
     with relayed(make_bench(3)) as (grid, process):
         assert process.pid
         os.kill(process.pid, signal.SIGSTOP)

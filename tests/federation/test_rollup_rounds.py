@@ -13,12 +13,12 @@ from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Refusal, RollupSubmitted, RoundProposed, Submission
+from fedvm.chain.federation_types import RollupSubmitted, RoundProposed, Submission
 from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
-from fedvm.encoding import Received, roll_up
 from fedvm.federation import ChainLedger, FederationSettings
+from fedvm.federation.coordinator.ledger import RefusedUpdate
 from fedvm.federation.errors import LedgerMismatch, SettingsError
-from fedvm.federation.ledger import RefusedUpdate
+from fedvm.protocol import Received, Refusal, roll_up
 from fedvm.store import Cid
 
 LIARS = {0: "inflated_examples", 2: "exploded_update", 3: "bad_signature"}

@@ -16,13 +16,13 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp.strategy import FedAvg
 
-from fedvm.encoding import Domain
-from fedvm.encoding.node_proof import recover_node_signer, sign_node
 from fedvm.federation import Accountable, Federation, FederationSettings, InProcessGrid, Node, fedvm_mod
+from fedvm.federation.coordinator.roster import ASK_TIMES, Roster
+from fedvm.federation.engines.flower_task import set_server_identity
 from fedvm.federation.errors import CommitmentError, TermsError
-from fedvm.federation.flower_task import set_server_identity
 from fedvm.federation.identity import ANSWER, QUESTION, Question, answer, read_answer
-from fedvm.federation.roster import ASK_TIMES, Roster
+from fedvm.protocol import Domain
+from fedvm.protocol.node_proof import recover_node_signer, sign_node
 
 KEY = "0x" + "42" * 32
 QUESTION_HERE = Question(31_415_926, "0x" + "ab" * 20, bytes(range(32)))

@@ -14,12 +14,12 @@ from fedvm.audit.replay import audit
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, RulesCancelled
-from fedvm.encoding import Rules
 from fedvm.federation import FederationSettings, RoundRecord, Watch
-from fedvm.federation.consent import Consent
+from fedvm.federation.client.consent import Consent
+from fedvm.federation.coordinator.flower_rules import rule_of
+from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
 from fedvm.federation.errors import SettingsError
-from fedvm.federation.flower_rules import rule_of
-from fedvm.federation.flower_strategies import StrategySettings, make_strategy
+from fedvm.protocol import Rules
 
 NOTICE = 86_400
 

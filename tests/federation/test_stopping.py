@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from federation_bench import MODEL, MakeBench, client_data
 
-from fedvm.encoding import int32_from_bytes
 from fedvm.federation import FederationSettings, RoundRecord, TrainingSettings
-from fedvm.federation.client_scores import ScoreQuestion
+from fedvm.federation.coordinator.client_scores import ScoreQuestion
+from fedvm.federation.coordinator.ledger import RoundGas
+from fedvm.federation.coordinator.stopping import Stopping, best_round
 from fedvm.federation.errors import SettingsError
-from fedvm.federation.ledger import RoundGas
-from fedvm.federation.stopping import Stopping, best_round
 from fedvm.learning.models import build_model
 from fedvm.learning.schedule import Schedule
 from fedvm.learning.training import evaluate
+from fedvm.protocol import int32_from_bytes
 
 
 def _records(losses: list[float | None], accuracies: list[float | None] | None = None) -> list[RoundRecord]:

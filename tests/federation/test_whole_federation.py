@@ -7,7 +7,6 @@ import pytest
 from federation_bench import MODEL, SEED, MakeBench, client_data, rules
 from flwr.app import Array, ArrayRecord, MetricRecord
 
-from fedvm.encoding import model_root, sum_squares
 from fedvm.federation import (
     ClientData,
     FederationResult,
@@ -18,9 +17,10 @@ from fedvm.federation import (
     image_nodes,
 )
 from fedvm.federation.arrays import named_arrays
+from fedvm.federation.coordinator.flower_strategies import StrategySettings
+from fedvm.federation.coordinator.sampling import choose_members
 from fedvm.federation.errors import FederationStalled, LedgerMismatch, SettingsError
-from fedvm.federation.flower_strategies import StrategySettings
-from fedvm.federation.sampling import choose_members
+from fedvm.protocol import model_root, sum_squares
 
 
 def ascending(members: list[str]) -> list[str]:

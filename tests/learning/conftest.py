@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedvm.learning.data import ImageData, load_dataset
+from fedvm.learning.data import ImageData
+from fedvm.learning.datasets import load_dataset
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import datasets.config
 import numpy as np
 import pytest
 
-from fedvm.learning.data import ImageData, Split, load_dataset
+from fedvm.learning.data import ImageData, Split
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.errors import DataError
 from fedvm.learning.sources import idx
 from fedvm.learning.sources.split import stratified_split

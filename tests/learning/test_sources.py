@@ -11,7 +11,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL import Image as Picture
 
-from fedvm.learning.data import ImageData, load_dataset
+from fedvm.learning.data import ImageData
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.errors import DataError
 from fedvm.learning.sources.idx import read_idx
 

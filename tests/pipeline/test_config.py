@@ -7,7 +7,6 @@ from typing import get_args
 
 import pytest
 
-from fedvm.encoding import max_sum_squares
 from fedvm.learning.recipes import Recipe, default_recipe
 from fedvm.learning.schedule import Schedule
 from fedvm.pipeline.config import (
@@ -20,6 +19,7 @@ from fedvm.pipeline.config import (
 )
 from fedvm.pipeline.config_file import differences, dump_config, load_config, parse_assignment, save_config
 from fedvm.pipeline.errors import ConfigError
+from fedvm.protocol import max_sum_squares
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -75,7 +75,7 @@ def test_training_takes_the_data_set_s_recipe_where_nothing_is_given() -> None:
 
 
 def test_spelt_out_names_are_the_known_ones() -> None:
-    from fedvm.federation.adversaries import ADVERSARIES
+    from fedvm.federation.simulated.adversaries import ADVERSARIES
     from fedvm.learning.partition import SCHEMES
     from fedvm.learning.schedule import SCHEDULES
 
@@ -107,7 +107,7 @@ def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
 
 
 def test_spelt_out_strategies_are_the_known_ones() -> None:
-    from fedvm.federation.flower_strategies import STRATEGIES
+    from fedvm.federation.coordinator.flower_strategies import STRATEGIES
 
     assert set(get_args(StrategyName)) == set(STRATEGIES) == set(STRATEGY_KEYS)
     assert {name: keys for name, (_, keys) in STRATEGIES.items()} == STRATEGY_KEYS
@@ -137,9 +137,9 @@ def test_a_strategy_that_does_not_fit_its_parameters_is_refused(
 
 
 def test_a_strategy_becomes_the_rule_of_the_contract(tmp_path: Path) -> None:
-    from fedvm.encoding.aggregators import ServerMomentum
     from fedvm.federation.errors import SettingsError
     from fedvm.pipeline.aggregation import aggregation_rule
+    from fedvm.protocol.aggregators import ServerMomentum
 
     text = "[federation]\nstrategy = 'fedavgm'\n[strategy]\nserver_momentum = 0.85\n"
     config = load_config(_write(tmp_path, text))
@@ -223,7 +223,7 @@ def test_assignments_without_table_are_refused() -> None:
 
 
 def test_privacy_is_a_table_and_its_budget_becomes_a_rule(tmp_path: Path) -> None:
-    from fedvm.federation.privacy import LocalPrivacy
+    from fedvm.federation.client.privacy import LocalPrivacy
     from fedvm.pipeline.federate import federation_settings
 
     text = "[privacy]\nclip = 2.0\nnoise_multiplier = 4.0\nmax_epsilon = 9.0\n"

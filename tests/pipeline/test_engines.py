@@ -11,23 +11,23 @@ from deployed import carry_to, deployed_clients, honest, run_config_of
 from flwr.app import Context, Message, RecordDict
 from small_run import small_config
 
-from fedvm.chain.embedded import open_chain
-from fedvm.chain.run import open_run
+from fedvm.devnet.embedded import open_chain
+from fedvm.federation.engines.flower_task import set_server_identity
+from fedvm.federation.engines.superlink import SuperLink, free_port
 from fedvm.federation.errors import EngineError, FederationStalled, TermsError
-from fedvm.federation.flower_task import set_server_identity
 from fedvm.federation.identity import Question
 from fedvm.federation.keys import DATA
-from fedvm.federation.superlink import SuperLink, free_port
 from fedvm.pipeline import engines
 from fedvm.pipeline import federate as federating
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import prepare_data
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.flower_app import client_app
 from fedvm.pipeline.flower_project import write_app
 from fedvm.pipeline.results import RoundRow
+from fedvm.rundir.layout import RunDirectory
+from fedvm.rundir.run import open_run
 from fedvm.store import ContentStore
 
 

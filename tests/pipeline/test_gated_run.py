@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from small_run import GATE, small_config
 
-from fedvm.chain import open_run
-from fedvm.chain.embedded import open_chain
 from fedvm.chain.gate import SampleAsked, TrialEnded, TrialState
-from fedvm.encoding import Sample, SampleTree
+from fedvm.devnet.embedded import open_chain
 from fedvm.pipeline import trial
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError, GateFailed
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.results import RunReport
 from fedvm.pipeline.run import run_all
+from fedvm.protocol import Sample, SampleTree
+from fedvm.rundir.run import open_run
 
 
 class _Interrupt(Observer):

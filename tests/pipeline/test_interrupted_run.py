@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fedvm.pipeline.config_file import load_config, save_config
-from fedvm.pipeline.directory import RunDirectory
-from fedvm.pipeline.errors import ConfigError, RunDirectoryError
+from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.resume import resumed_config
+from fedvm.rundir.errors import RunDirectoryError
+from fedvm.rundir.layout import RunDirectory
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from deployed import carry_to, deployed_clients
 from small_run import small_config
 
 from fedvm.audit.replay import audit
-from fedvm.chain.run import open_run
 from fedvm.learning.checkpoint import load_checkpoint
 from fedvm.learning.errors import QuantizationError
 from fedvm.learning.fake_quant import QuantizedLayer
@@ -22,6 +21,7 @@ from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.results import RunReport
 from fedvm.pipeline.run import run_all
+from fedvm.rundir.run import open_run
 
 FEW_BITS = {
     "training__quantization_aware": True,

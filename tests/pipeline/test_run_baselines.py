@@ -12,8 +12,8 @@ from fedvm.learning.errors import TrainingError
 from fedvm.pipeline import baseline as baselining
 from fedvm.pipeline.baseline import baseline, spread
 from fedvm.pipeline.data import prepare_data
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.events import Observer
+from fedvm.rundir.layout import RunDirectory
 
 
 class Counting(Observer):

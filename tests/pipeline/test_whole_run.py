@@ -11,17 +11,18 @@ import onnx
 import pytest
 from small_run import small_config
 
-from fedvm.chain import open_run
 from fedvm.compiler import CompiledModel
-from fedvm.encoding import int32_from_bytes, model_root
 from fedvm.learning.checkpoint import load_checkpoint
 from fedvm.learning.errors import LearningError
 from fedvm.pipeline.check import integer_scores
-from fedvm.pipeline.directory import RunDirectory
-from fedvm.pipeline.errors import ConfigError, RunDirectoryError
+from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.results import RunReport
 from fedvm.pipeline.run import run_all
+from fedvm.protocol import int32_from_bytes, model_root
+from fedvm.rundir.errors import RunDirectoryError
+from fedvm.rundir.layout import RunDirectory
+from fedvm.rundir.run import open_run
 
 Finished = tuple[Path, RunReport]
 

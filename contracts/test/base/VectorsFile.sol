@@ -3,12 +3,12 @@ pragma solidity 0.8.37;
 
 import {TestBase} from "./TestBase.sol";
 
-/// @notice tests/encoding/vectors.json, which the Python tests read too, and its fields.
+/// @notice tests/protocol/vectors.json, which the Python tests read too, and its fields.
 abstract contract VectorsFile is TestBase {
     string internal vectors;
 
     function setUp() public {
-        vectors = vm.readFile("../tests/encoding/vectors.json");
+        vectors = vm.readFile("../tests/protocol/vectors.json");
     }
 
     function element(string memory key, string memory list, uint256 index)

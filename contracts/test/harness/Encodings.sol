@@ -13,7 +13,7 @@ import {SubmissionCode} from "../../src/libraries/SubmissionCode.sol";
 import {Submission, Update, UpdateTypes} from "../../src/libraries/UpdateTypes.sol";
 import {Chunk, VectorKind, VectorTree} from "../../src/libraries/VectorTree.sol";
 
-/// @notice The encodings of the libraries as functions that can be called, for tests/encoding/test_solidity_agrees.py.
+/// @notice The encodings of the libraries as functions that can be called, for tests/protocol/test_solidity_agrees.py.
 contract Encodings {
     using SamplePool for Pool;
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from fedvm.audit.findings import Ledger, Place
 from fedvm.chain.federation_types import RoundProposed
-from fedvm.encoding import Contribution, CountedUpdate, EncodingError, Rules, aggregation_tree, model_root
-from fedvm.encoding.aggregators import (
+from fedvm.protocol import Contribution, CountedUpdate, EncodingError, Rules, aggregation_tree, model_root
+from fedvm.protocol.aggregators import (
     Aggregator,
     RoundFacts,
     ServerState,
     aggregate_sums,
     aggregator_named,
 )
-from fedvm.encoding.mean import WeightedSums, weighted_sums
-from fedvm.encoding.vector import IntVector
+from fedvm.protocol.mean import WeightedSums, weighted_sums
+from fedvm.protocol.vector import IntVector
 
 
 @dataclass(frozen=True)

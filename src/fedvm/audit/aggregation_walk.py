@@ -8,7 +8,7 @@ from typing import Any
 
 from fedvm.audit.vector_walk import MalformedNode, MalformedRoot, StatedChunk, Trail, differing_chunk
 from fedvm.chain.court import Evidence, Fraud
-from fedvm.encoding import (
+from fedvm.protocol import (
     AggregationNode,
     AggregationStep,
     AggregationTree,
@@ -19,14 +19,14 @@ from fedvm.encoding import (
     open_plain,
     open_update,
 )
-from fedvm.encoding.aggregation import (
+from fedvm.protocol.aggregation import (
     AGGREGATION_LEAF,
     AGGREGATION_NODE,
     HEAD_BYTES,
     LEAF_BYTES,
     NODE_BYTES,
 )
-from fedvm.encoding.hashing import EMPTY
+from fedvm.protocol.hashing import EMPTY
 
 _NO_HOLDER: tuple[int, bytes, list[Any]] = (0, b"", [])
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eth_account.signers.local import LocalAccount
-from eth_hash.auto import keccak
 
 from fedvm.audit.pending_round import PendingRound, pending_round
 from fedvm.audit.preimages import Preimages, first_known
@@ -19,7 +18,8 @@ from fedvm.chain.court import Court, Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState, SubmittedDirectly
-from fedvm.encoding.preimages import by_hash, of_rollup
+from fedvm.evm.keccak import keccak
+from fedvm.protocol.preimages import by_hash, of_rollup
 from fedvm.store import ContentStore, StoreError
 
 _LONGEST_SLEEP = 30.0

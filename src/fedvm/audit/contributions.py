@@ -7,7 +7,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState, UpdateAccepted, UpdateExcluded
 from fedvm.chain.fees import Contribution
 from fedvm.chain.rollups import rolled_events, stated_rollup
-from fedvm.encoding import CountedUpdate, EncodingError, aggregation_tree, int32_from_bytes
+from fedvm.protocol import CountedUpdate, EncodingError, aggregation_tree, int32_from_bytes
 from fedvm.store import ContentStore, StoreError
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.findings import Ledger, Place
 from fedvm.audit.versions import ServedVersion
@@ -22,8 +20,10 @@ from fedvm.chain.gate import (
     TrialState,
 )
 from fedvm.chain.model_service import ModelService
-from fedvm.chain.revm import CLASSIFY, RevmProgram, encode_call
-from fedvm.encoding import RangeError, Sample, SamplePool, Verdict, sample_root, thresholds
+from fedvm.chain.revm import RevmProgram
+from fedvm.evm.calls import CLASSIFY, encode_call
+from fedvm.evm.keccak import keccak
+from fedvm.protocol import RangeError, Sample, SamplePool, Verdict, sample_root, thresholds
 
 
 @dataclass

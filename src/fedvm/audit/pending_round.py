@@ -19,7 +19,7 @@ from fedvm.chain.federation_types import (
     UpdateExcluded,
 )
 from fedvm.chain.rollups import rolled_events
-from fedvm.encoding import (
+from fedvm.protocol import (
     Commitment,
     EncodingError,
     PlainTree,
@@ -30,7 +30,7 @@ from fedvm.encoding import (
     model_tree,
     update_tree,
 )
-from fedvm.encoding.vector import IntVector
+from fedvm.protocol.vector import IntVector
 from fedvm.store import ContentStore, StoreError
 
 

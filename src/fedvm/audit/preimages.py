@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eth_hash.auto import keccak
+from fedvm.evm.keccak import keccak
 
 Preimages = Callable[[bytes], bytes | None]
 """From a hash of 32 bytes to what it is the hash of, or None if that is not known."""

@@ -25,7 +25,7 @@ from fedvm.audit.update_walk import BadNode, signed_update
 from fedvm.audit.vector_walk import StatedChunk, Trail, differing_chunk
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Evidence, Fraud
-from fedvm.encoding import (
+from fedvm.protocol import (
     CHUNK,
     WEIGHTED_MEAN,
     CommitmentTree,
@@ -36,7 +36,7 @@ from fedvm.encoding import (
     commitment_tree,
     model_tree,
 )
-from fedvm.encoding.hashing import EMPTY
+from fedvm.protocol.hashing import EMPTY
 
 _INT32 = np.iinfo(np.int32)
 

@@ -15,11 +15,11 @@ from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, Submission, SubmittedDirectly
 from fedvm.chain.rollups import RollupJudge, rollup_judge
-from fedvm.encoding import Record, Rollup, parse_submission
-from fedvm.encoding.hashing import EMPTY
-from fedvm.encoding.keccak import keccak
-from fedvm.encoding.rollup import COUNTS
-from fedvm.encoding.submissions import is_submission, submission_bytes
+from fedvm.evm.keccak import keccak
+from fedvm.protocol import Record, Rollup, parse_submission
+from fedvm.protocol.hashing import EMPTY
+from fedvm.protocol.rollup import COUNTS
+from fedvm.protocol.submissions import is_submission, submission_bytes
 
 _BEFORE_THE_FIRST = StatedRecord(0, Record("0x" + "00" * 20, 0, 0, 0, 0, EMPTY), (), None)
 

@@ -10,11 +10,11 @@ from fedvm.audit.preimages import Preimages
 from fedvm.audit.vector_walk import PreimageMissing
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Evidence, Fraud
-from fedvm.encoding import CommitmentTree, Record
-from fedvm.encoding.commitments import COMMITMENT_NODE
-from fedvm.encoding.hashing import EMPTY
-from fedvm.encoding.keccak import keccak
-from fedvm.encoding.rollup import RECORD_BYTES, RECORD_LEAF, RECORD_NODE, RECORD_NODE_BYTES
+from fedvm.evm.keccak import keccak
+from fedvm.protocol import CommitmentTree, Record
+from fedvm.protocol.commitments import COMMITMENT_NODE
+from fedvm.protocol.hashing import EMPTY
+from fedvm.protocol.rollup import RECORD_BYTES, RECORD_LEAF, RECORD_NODE, RECORD_NODE_BYTES
 
 Place = tuple[int, int]
 """Level above the leaves, and position within it."""

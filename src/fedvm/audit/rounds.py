@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from fedvm.audit.aggregates import AggregateReplay, RoundUpdates
 from fedvm.audit.chain_reader import ChainReader
@@ -22,7 +21,6 @@ from fedvm.chain.federation_types import (
     MemberAdded,
     MemberRemoved,
     ProposalRejected,
-    Refusal,
     RollupSubmitted,
     RoundFailed,
     RoundFinal,
@@ -38,12 +36,13 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, keys_in_round
-from fedvm.chain.verdict import Circumstances, signer_of, signs_for, verdict
-from fedvm.encoding import (
+from fedvm.evm.keccak import keccak
+from fedvm.protocol import (
     CountedUpdate,
     Domain,
     EncodingError,
     Received,
+    Refusal,
     Rollup,
     Rules,
     Update,
@@ -53,7 +52,8 @@ from fedvm.encoding import (
     roll_up,
     update_tree,
 )
-from fedvm.encoding.vector import IntVector
+from fedvm.protocol.vector import IntVector
+from fedvm.protocol.verdict import Circumstances, signer_of, signs_for, verdict
 from fedvm.store import ContentStore, StoreError
 
 _RoundEvent = (

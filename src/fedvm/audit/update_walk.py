@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedvm.audit.vector_walk import Trail
-from fedvm.encoding import CHUNK, UpdateTree, int32_from_bytes, sum_squares
-from fedvm.encoding.hashing import EMPTY, UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
-from fedvm.encoding.vector import IntVector
+from fedvm.protocol import CHUNK, UpdateTree, int32_from_bytes, sum_squares
+from fedvm.protocol.hashing import EMPTY, UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
+from fedvm.protocol.vector import IntVector
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fedvm.audit.preimages import Preimages
-from fedvm.encoding import PlainTree
-from fedvm.encoding.hashing import EMPTY, chunk_count, chunk_length
+from fedvm.protocol import PlainTree
+from fedvm.protocol.hashing import EMPTY, chunk_count, chunk_length
 
 
 class PreimageMissing(Exception):

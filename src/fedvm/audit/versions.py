@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from eth_hash.auto import keccak
 
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.errors import RecipeError
@@ -16,8 +15,9 @@ from fedvm.audit.recipe import CompileRecipe, calibration_images, initializers, 
 from fedvm.audit.rounds import FinalRound
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered
 from fedvm.compiler import CompiledModel, CompileError, compile_model
-from fedvm.encoding import dequantize
-from fedvm.encoding.vector import IntVector
+from fedvm.evm.keccak import keccak
+from fedvm.protocol import dequantize
+from fedvm.protocol.vector import IntVector
 from fedvm.store import ContentStore, StoreError
 
 

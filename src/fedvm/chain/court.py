@@ -9,13 +9,13 @@ from typing import Any
 
 from eth_abi.abi import encode
 from eth_account.signers.local import LocalAccount
-from eth_utils.crypto import keccak
 from web3 import Web3
 from web3.contract import Contract
 
 from fedvm.chain.artifacts import DISPUTES, contract_at
 from fedvm.chain.events import Place
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.evm.keccak import keccak
 
 
 class Fraud(IntEnum):

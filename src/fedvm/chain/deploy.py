@@ -9,8 +9,8 @@ from web3 import Web3
 
 from fedvm.chain.artifacts import load_artifact
 from fedvm.chain.errors import TransactionFailed
-from fedvm.chain.limits import MAX_CALLDATA_BYTES
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.evm.limits import MAX_CALLDATA_BYTES
 
 
 def deploy_contract(sender: Sender, account: LocalAccount, name: str, arguments: tuple[Any, ...]) -> Receipt:

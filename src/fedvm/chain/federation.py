@@ -36,9 +36,9 @@ from fedvm.chain.federation_types import (
     security_of,
     typed_event,
 )
-from fedvm.chain.limits import MAX_CALLDATA_BYTES
 from fedvm.chain.sender import Receipt, Sender
-from fedvm.encoding import Rules, Security, Update
+from fedvm.evm.limits import MAX_CALLDATA_BYTES
+from fedvm.protocol import Rules, Security, Update
 
 Event = TypeVar("Event")
 _SUBMIT_BYTES = 4 + 3 * 32
@@ -307,7 +307,7 @@ class FederationContract:
         return bool(self._read("isMember", address))
 
     def hash_update(self, update: Update) -> bytes:
-        """The typed-data digest as the contract computes it; equals ``encoding.update_digest``."""
+        """The typed-data digest as the contract computes it; equals ``protocol.update_digest``."""
         return bytes(self._read("hashUpdate", update.as_tuple()))
 
     # Events

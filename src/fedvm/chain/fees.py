@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fedvm.encoding import AggregationTree, Commitment
+from fedvm.protocol import AggregationTree, Commitment
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fedvm.chain.artifacts import PROMOTION_GATE, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.sender import Receipt, Sender
-from fedvm.encoding import AccuracyTest, SamplePool, Thresholds
+from fedvm.protocol import AccuracyTest, SamplePool, Thresholds
 
 NO_ANSWER = 2**32 - 1
 """What the contract records where a program failed or gave what is no label."""

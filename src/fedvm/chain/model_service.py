@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from eth_account.signers.local import LocalAccount
-from eth_utils.crypto import keccak
 from numpy.typing import NDArray
 from web3 import Web3
 from web3.contract import Contract
@@ -24,6 +23,7 @@ from fedvm.chain.fees import Contribution, Earnings, FeeTerms, Lineage
 from fedvm.chain.gate import NO_GATE, GateTerms, PromotionGate
 from fedvm.chain.revert import explain, revert_data
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.evm.keccak import keccak
 
 NO_FEDERATION = "0x" + "00" * 20
 NO_ROOT = bytes(32)

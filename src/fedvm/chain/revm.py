@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from eth_utils.crypto import keccak
 from numpy.typing import NDArray
 from pyrevm import EVM, AccountInfo, Env, TxEnv
 from web3 import Web3
 
 from fedvm.chain.errors import CallFailed, DeploymentError
-from fedvm.chain.limits import BLOCK_GAS_LIMIT
 from fedvm.chain.revert import decode_revert
+from fedvm.evm.calls import CLASSIFY, PREDICT, encode_call
+from fedvm.evm.gas import ACCESS_LIST_ADDRESS_GAS, intrinsic_gas
+from fedvm.evm.limits import BLOCK_GAS_LIMIT
 
-PREDICT: Final = keccak(b"predict(bytes)")[:4]
-CLASSIFY: Final = keccak(b"classify(bytes)")[:4]
-ACCESS_LIST_ADDRESS_GAS: Final = 2_400
 CALLER: Final = "0x" + "00" * 19 + "01"
 
 Progress = Callable[[int, int], None]
@@ -162,18 +160,6 @@ def _new_instance(codes: Mapping[str, bytes], transaction: TxEnv | None = None) 
     for address, code in codes.items():
         evm.insert_account_info(address, AccountInfo(code=code))
     return evm
-
-
-def encode_call(selector: bytes, data: bytes) -> bytes:
-    """Calldata of a function that takes one ``bytes`` (Solidity's ABI)."""
-    padding = bytes(-len(data) % 32)
-    return selector + (32).to_bytes(32, "big") + len(data).to_bytes(32, "big") + data + padding
-
-
-def intrinsic_gas(calldata: bytes) -> int:
-    """Gas of a transaction before its first opcode: 21,000, 16 a byte, 4 a zero byte (EIP-2028)."""
-    zeros = calldata.count(0)
-    return 21_000 + 4 * zeros + 16 * (len(calldata) - zeros)
 
 
 def _scores(output: bytes) -> NDArray[np.int32]:

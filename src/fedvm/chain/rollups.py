@@ -9,18 +9,12 @@ from eth_account.signers.local import LocalAccount
 
 from fedvm.chain.artifacts import ROLLUPS, contract_at
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import (
-    Refusal,
-    RollupSubmitted,
-    Submission,
-    UpdateAccepted,
-    UpdateRefused,
-)
+from fedvm.chain.federation_types import RollupSubmitted, Submission, UpdateAccepted, UpdateRefused
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sender import Receipt
-from fedvm.chain.verdict import Circumstances, verdict
-from fedvm.encoding import Domain, EncodingError, Received, Rollup, Rules, roll_up
-from fedvm.encoding.submissions import SIGNATURE_BYTES
+from fedvm.protocol import Domain, EncodingError, Received, Refusal, Rollup, Rules, roll_up
+from fedvm.protocol.submissions import SIGNATURE_BYTES
+from fedvm.protocol.verdict import Circumstances, verdict
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import rules_of
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.chain.unsent import UnsentTransaction, unsent
-from fedvm.encoding import Rules
+from fedvm.protocol import Rules
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from web3.exceptions import TransactionNotFound, Web3Exception
 from web3.types import TxParams, TxReceipt, Wei
 
 from fedvm.chain.errors import NetworkError, TransactionFailed
-from fedvm.chain.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 from fedvm.chain.networks import EMBEDDED, SEND_IF_SUCCESSFUL, Network, network_of, require_funds
 from fedvm.chain.revert import explain, revert_data
+from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 GAS_ROOM: Final = 1.25
 REPLACEMENT_FACTOR: Final = 1.3

@@ -1,7 +1,4 @@
-"""Runs the application and turns whatever happens into one message and an exit status.
-
-0 done · 1 a finding or a failure · 2 bad usage or input · 130 interrupted.
-"""
+"""Runs the application and turns whatever happens into one message and an exit status."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-OK, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+from fedvm.cli.status import BAD_INPUT, FAILURE, INTERRUPTED, OK
+
 _DEBUG = "--debug"
 
 

@@ -13,16 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fedvm.compiler.opcodes import (
-    BY_BYTE,
+from fedvm.evm.gas import (
     COPY_WORD_FILECOIN,
     COPY_WORD_GAS,
     FALL_THROUGH_FILECOIN,
-    OPCODES,
     SCAN_BYTE_FILECOIN,
     SCAN_INSTRUCTION_FILECOIN,
     SMALL_SHIFT_FILECOIN,
 )
+from fedvm.evm.opcodes import BY_BYTE, OPCODES
 
 WORD = 2**256
 

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from eth_hash.auto import keccak
 from numpy.typing import NDArray
 
 from fedvm.compiler.canonical import canonical
@@ -31,6 +30,7 @@ from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.compiler.stages import Stage, link_stages
 from fedvm.compiler.steps import Measurer
 from fedvm.compiler.transactions import Target, call_gas
+from fedvm.evm.keccak import keccak
 
 FORMAT = 1
 Numbers = float | Sequence[float]

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-from eth_hash.auto import keccak
 from numpy.typing import NDArray
 
-from fedvm.compiler.contract import CODE_LIMIT
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.scanner import UNLINKED, scan
+from fedvm.evm.gas import CODE_BYTE_GAS, creation_intrinsic_gas
+from fedvm.evm.keccak import keccak
+from fedvm.evm.limits import CODE_LIMIT
 from fedvm.files import write_atomically
 
 ABI: list[dict[str, Any]] = [
@@ -250,8 +251,6 @@ def creation_code(runtime: bytes) -> bytes:
 def creation_gas(runtime: bytes) -> int:
     """Gas of the transaction that creates `runtime`: intrinsic (EIP-2028, EIP-3860), init code, 200 a byte."""
     init = creation_code(runtime)
-    words = -(-len(init) // 32)
-    calldata = sum(4 if b == 0 else 16 for b in init)
     copied = -(-len(runtime) // 32)
     execution = 3 + 3 + 3 + 2 + 3 + 3 * copied + 2 + 3 * copied + copied * copied // 512
-    return 53_000 + calldata + 2 * words + execution + 200 * len(runtime)
+    return creation_intrinsic_gas(init) + execution + CODE_BYTE_GAS * len(runtime)

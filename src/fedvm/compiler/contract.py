@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from fedvm.compiler.assembler import Assembler, Section
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.layout import WORD_BYTES
-from fedvm.compiler.opcodes import (
-    COLD_ACCOUNT_GAS,
-    COLD_CALL_FILECOIN,
-    MEMORY_BYTE_FILECOIN,
-    OPCODES,
-    memory_gas,
-)
-
-CODE_LIMIT = 24_576
-"""Runtime code bytes a contract may have (EIP-170, and Filecoin's EVM)."""
+from fedvm.evm.gas import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, MEMORY_BYTE_FILECOIN, memory_gas
+from fedvm.evm.limits import CODE_LIMIT
+from fedvm.evm.opcodes import OPCODES
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 
-from eth_hash.auto import keccak
-
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.scores import emit_return_class, emit_return_scores, emit_scores
 from fedvm.compiler.layout import Plan
+from fedvm.evm.calls import CLASSIFY, INPUT_AT, PREDICT, selector
 
-INPUT_AT = 68
-"""Calldata offset of the bytes of predict(bytes): selector, offset word, length word."""
-PREDICT = keccak(b"predict(bytes)")[:4]
-CLASSIFY = keccak(b"classify(bytes)")[:4]
-WRONG_LENGTH = keccak(b"WrongInputLength(uint256,uint256)")[:4]
-MALFORMED = keccak(b"MalformedInput()")[:4]
-PART_FAILED = keccak(b"PartFailed()")[:4]
-UNKNOWN = keccak(b"UnknownFunction()")[:4]
+WRONG_LENGTH = selector("WrongInputLength(uint256,uint256)")
+MALFORMED = selector("MalformedInput()")
+PART_FAILED = selector("PartFailed()")
+UNKNOWN = selector("UnknownFunction()")
 
 
 def begin_program(a: Assembler, plan: Plan) -> None:

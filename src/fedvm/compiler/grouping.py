@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fedvm.compiler.contract import CODE_LIMIT
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.steps import DenseStep, Key, Measured, Measurer, Step, Written
+from fedvm.evm.limits import CODE_LIMIT
 
 CALL_BYTES = 80
 """Code bytes an entry keeps free for each call of a part."""

@@ -17,7 +17,6 @@ from math import prod
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.contract import Contract, Linked, assembled
 from fedvm.compiler.dispatch import (
-    INPUT_AT,
     PART_FAILED,
     begin_program,
     begin_stage,
@@ -32,6 +31,7 @@ from fedvm.compiler.layout import WORD_BYTES, Plan, View
 from fedvm.compiler.memory import Region, allocate, lives
 from fedvm.compiler.state import State
 from fedvm.compiler.steps import Key, Measured, Measurer, PackedStep, Step, Written, steps_of
+from fedvm.evm.calls import INPUT_AT
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ EIP-145, EIP-211, EIP-3855 and EIP-5656.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from fedvm.compiler.errors import CompileError
+from fedvm.evm.opcodes import PUSH20, Instruction, immediate_bytes, sweep
 
 ARITHMETIC = frozenset((*range(0x01, 0x0C), *range(0x10, 0x1E)))
 INPUT_AND_OWN_CODE = frozenset((0x35, 0x36, 0x37, 0x38, 0x39))  # CALLDATA*, CODESIZE, CODECOPY
@@ -22,7 +22,6 @@ CONTROL = frozenset(
 ALLOWED = ARITHMETIC | INPUT_AND_OWN_CODE | RETURN_DATA | STACK_AND_MEMORY | CONTROL
 
 STOP, GAS = 0x00, 0x5A
-PUSH1, PUSH20, PUSH32 = 0x60, 0x73, 0x7F
 STATICCALL, DELEGATECALL = 0xFA, 0xF4
 CALLS = (STATICCALL, DELEGATECALL)
 EXTCODECOPY = 0x3C
@@ -30,26 +29,13 @@ UNLINKED = bytes(20)
 """What stands in place of a part's address before linking."""
 
 
-@dataclass(frozen=True)
-class Op:
-    """One instruction: where it lies, its byte, and the bytes it pushes."""
-
-    offset: int
-    code: int
-    immediate: bytes = b""
-
-
-def opcodes_of(code: bytes) -> Iterator[Op]:
+def opcodes_of(code: bytes) -> Iterator[Instruction]:
     """The instructions of `code`, pushed bytes skipped. CompileError if the last push is cut off."""
-    position = 0
-    while position < len(code):
-        byte = code[position]
-        width = byte - PUSH1 + 1 if PUSH1 <= byte <= PUSH32 else 0
-        immediate = code[position + 1 : position + 1 + width]
-        if len(immediate) < width:
-            raise CompileError(f"the code ends inside the PUSH{width} at byte {position}")
-        yield Op(position, byte, immediate)
-        position += 1 + width
+    for instruction in sweep(code):
+        width = immediate_bytes(instruction.code)
+        if len(instruction.immediate) < width:
+            raise CompileError(f"the code ends inside the PUSH{width} at byte {instruction.offset}")
+        yield instruction
 
 
 def scan(code: bytes, parts: Collection[bytes] | None = None) -> None:
@@ -65,7 +51,7 @@ def scan(code: bytes, parts: Collection[bytes] | None = None) -> None:
         raise CompileError("there is no code to scan")
     if code[0] == STOP:
         return  # data: run, it would return nothing at once
-    ops = [Op(-1, 0), Op(-1, 0), *opcodes_of(code), Op(len(code), 0)]
+    ops = [Instruction(-1, 0), Instruction(-1, 0), *opcodes_of(code), Instruction(len(code), 0)]
     for before, previous, op, following in zip(ops, ops[1:], ops[2:], ops[3:], strict=False):
         if op.code in CALLS:
             if (before.code, previous.code) != (PUSH20, GAS):

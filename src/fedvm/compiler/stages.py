@@ -19,10 +19,10 @@ from fedvm.compiler.errors import StageError
 from fedvm.compiler.layout import WORD_BYTES, Plan
 from fedvm.compiler.link import Interface, link_stage
 from fedvm.compiler.memory import region_bytes
-from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, memory_gas
 from fedvm.compiler.state import State, States
 from fedvm.compiler.steps import Measured, Measurer, PackedStep
 from fedvm.compiler.transactions import Target, Work, stage_gas
+from fedvm.evm.gas import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, memory_gas
 
 ATTEMPTS = 6
 """How often the cuts are made anew because a stage came out dearer than estimated."""

@@ -2,7 +2,7 @@
 
 Ethereum: upper bounds of the gas *limit* that a transaction of InferenceSession.sol needs, close ones, from the
 schedule (Yellow Paper appendix G, EIP-2028, EIP-2929, EIP-3529, EIP-3860; 63/64 of EIP-150). Filecoin: estimates, from
-the costs of the mainnet actor (see `opcodes.py`); keeping a byte there costs about as much as deploying one.
+the costs of the mainnet actor (see `fedvm.evm.gas`); keeping a byte there costs about as much as deploying one.
 """
 
 from __future__ import annotations
@@ -10,24 +10,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fedvm.compiler.contract import CODE_LIMIT, Linked
+from fedvm.compiler.contract import Linked
 from fedvm.compiler.layout import WORD_BYTES
-from fedvm.compiler.opcodes import COLD_ACCOUNT_GAS, WARM_ACCOUNT_GAS, memory_gas
+from fedvm.evm.calls import INPUT_AT
+from fedvm.evm.gas import (
+    CALLDATA_BYTE_FILECOIN,
+    CALLDATA_BYTE_GAS,
+    CHANGED_SLOT_GAS,
+    CODE_BYTE_FILECOIN,
+    CODE_BYTE_GAS,
+    COLD_ACCOUNT_GAS,
+    COLD_SLOT_GAS,
+    CREATE_FILECOIN,
+    CREATE_GAS,
+    MESSAGE_FILECOIN,
+    NEW_SLOT_GAS,
+    SLOT_FILECOIN,
+    TRANSACTION_GAS,
+    WARM_ACCOUNT_GAS,
+    memory_gas,
+)
+from fedvm.evm.limits import BLOCK_GAS_LIMIT, CODE_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 Target = Literal["ethereum", "filecoin"]
 
-LIMITS: dict[Target, int] = {"ethereum": 16_777_216, "filecoin": 10_000_000_000}
+LIMITS: dict[Target, int] = {
+    "ethereum": ETHEREUM_TRANSACTION_GAS_LIMIT,
+    "filecoin": BLOCK_GAS_LIMIT,
+}
 """Gas that one transaction may take: EIP-7825; Filecoin's block gas limit."""
 
-TRANSACTION_GAS = 21_000
-CALLDATA_BYTE_GAS = 16
-CALL_BYTES = 68
-"""Bytes around the input in the calldata of predict(bytes)."""
-NEW_SLOT_GAS = 22_100
-CREATE_GAS = 32_000
-CODE_BYTE_GAS = 200
-CHANGED_SLOT_GAS = 5_000
-COLD_SLOT_GAS = 2_100
 CHUNK_BYTES = CODE_LIMIT - 1
 """Bytes that one data contract holds behind its STOP."""
 SESSION_GAS = 32_000
@@ -41,14 +53,9 @@ SCORE_GAS = 900
 WORD_GAS = 15
 """Copies of a word of the state, at most five."""
 
-MESSAGE_FILECOIN = 3_000_000
-CALLDATA_BYTE_FILECOIN = 1_300
 SESSION_FILECOIN = 15_000_000
 PIN_FILECOIN = 1_600_000
-CODE_BYTE_FILECOIN = 5_200
-CREATE_FILECOIN = 8_000_000
 CHUNK_READ_FILECOIN = 3_100_000
-SLOT_FILECOIN = 700_000
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,8 @@ def call_gas(target: Target, gas: int, filecoin: int, input_bytes: int) -> int:
     """Gas of a transaction that calls predict with the dearest input of that many bytes. gas, filecoin: of the
     execution."""
     if target == "filecoin":
-        return filecoin + MESSAGE_FILECOIN + CALLDATA_BYTE_FILECOIN * (CALL_BYTES + input_bytes)
-    return gas + TRANSACTION_GAS + CALLDATA_BYTE_GAS * (CALL_BYTES + input_bytes)
+        return filecoin + MESSAGE_FILECOIN + CALLDATA_BYTE_FILECOIN * (INPUT_AT + input_bytes)
+    return gas + TRANSACTION_GAS + CALLDATA_BYTE_GAS * (INPUT_AT + input_bytes)
 
 
 def stage_gas(target: Target, work: Work) -> int:
@@ -91,7 +98,7 @@ def _ethereum(work: Work) -> int:
     before = TRANSACTION_GAS + SESSION_GAS + pinned
     if work.first:
         # start(bytes32,bytes): the input is calldata, and new slots hold the session
-        before += START_GAS + CALLDATA_BYTE_GAS * (CALL_BYTES + 64 + work.takes)
+        before += START_GAS + CALLDATA_BYTE_GAS * (INPUT_AT + 64 + work.takes)
     else:
         before += _chunks(work.takes) * (COLD_SLOT_GAS + COLD_ACCOUNT_GAS + 4 * WARM_ACCOUNT_GAS)
     words = -(-work.takes // WORD_BYTES) + -(-work.gives // WORD_BYTES) + 64 + 6 * work.contracts
@@ -121,7 +128,7 @@ def _data_contract_gas(size: int) -> int:
 def _filecoin(work: Work) -> int:
     total = work.filecoin + MESSAGE_FILECOIN + SESSION_FILECOIN + PIN_FILECOIN * work.contracts
     if work.first:
-        total += CALLDATA_BYTE_FILECOIN * (CALL_BYTES + 64 + work.takes)
+        total += CALLDATA_BYTE_FILECOIN * (INPUT_AT + 64 + work.takes)
     else:
         total += CHUNK_READ_FILECOIN * _chunks(work.takes)
     total += sum(

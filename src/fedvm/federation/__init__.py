@@ -1,11 +1,10 @@
 """Flower federations that are accountable to a contract.
 
-* `grid`: a Flower `Grid` in one process; `workers`: its warm worker processes;
-* `mod`, `client`: what runs at a client; `identity`, `roster`: which node is which member;
-* `adversaries`: clients that misbehave on purpose;
-* `strategy`, `settlement`, `rounds`: what runs at the coordinator; `ledger`: what it needs of a chain;
-* `flower_strategies`, `flower_rules`: Flower's strategies by name, and the integer rule that each stands for;
-* `server`: all of it in one call.
+* `client`: what runs at a client, the mod that signs its update among it;
+* `coordinator`: the strategy, rounds and their settlement, and what a federation needs of a chain;
+* `engines`: where the clients run;
+* `simulated`: a whole federation on one machine, with clients that misbehave on purpose;
+* here: what clients and coordinator say to each other, and how.
 
 Names are imported when first used, so that `import fedvm.federation` loads neither Flower nor PyTorch.
 """
@@ -16,19 +15,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedvm.federation.chain_ledger import ChainLedger
-    from fedvm.federation.client import ClientData, image_client_app
-    from fedvm.federation.direct import submit_directly
-    from fedvm.federation.directory import create_federation, open_federation
-    from fedvm.federation.grid import Finished, InProcessGrid, Node, make_nodes
-    from fedvm.federation.journal import RoundJournal
-    from fedvm.federation.membership import Federation, publish_model
-    from fedvm.federation.mod import accountable_mod, fedvm_mod
-    from fedvm.federation.records import RoundRecord
-    from fedvm.federation.rounds import FederationResult, run_rounds
-    from fedvm.federation.schema import FederationSettings, TrainingSettings
-    from fedvm.federation.server import Watch, image_nodes, initial_arrays, run_federation
-    from fedvm.federation.strategy import Accountable
+    from fedvm.federation.client.app import ClientData, image_client_app
+    from fedvm.federation.client.direct import submit_directly
+    from fedvm.federation.client.mod import accountable_mod, fedvm_mod
+    from fedvm.federation.client.settings import TrainingSettings
+    from fedvm.federation.coordinator.accountable import Accountable
+    from fedvm.federation.coordinator.chain_ledger import ChainLedger
+    from fedvm.federation.coordinator.directory import create_federation, open_federation
+    from fedvm.federation.coordinator.journal import RoundJournal
+    from fedvm.federation.coordinator.membership import Federation, publish_model
+    from fedvm.federation.coordinator.records import RoundRecord
+    from fedvm.federation.coordinator.rounds import FederationResult, run_rounds
+    from fedvm.federation.engines.grid import Finished, InProcessGrid, Node, make_nodes
+    from fedvm.federation.simulated.server import Watch, image_nodes, initial_arrays, run_federation
+    from fedvm.federation.simulated.settings import FederationSettings
 
     __all__ = [
         "Accountable",
@@ -59,31 +59,31 @@ if TYPE_CHECKING:
     ]
 
 _HOME = {
-    "Accountable": "strategy",
-    "ChainLedger": "chain_ledger",
-    "ClientData": "client",
-    "Federation": "membership",
-    "FederationResult": "rounds",
-    "FederationSettings": "schema",
-    "Finished": "grid",
-    "InProcessGrid": "grid",
-    "Node": "grid",
-    "RoundJournal": "journal",
-    "RoundRecord": "records",
-    "TrainingSettings": "schema",
-    "Watch": "server",
-    "accountable_mod": "mod",
-    "create_federation": "directory",
-    "fedvm_mod": "mod",
-    "image_client_app": "client",
-    "image_nodes": "server",
-    "initial_arrays": "server",
-    "make_nodes": "grid",
-    "open_federation": "directory",
-    "publish_model": "membership",
-    "run_federation": "server",
-    "run_rounds": "rounds",
-    "submit_directly": "direct",
+    "Accountable": "coordinator.accountable",
+    "ChainLedger": "coordinator.chain_ledger",
+    "ClientData": "client.app",
+    "Federation": "coordinator.membership",
+    "FederationResult": "coordinator.rounds",
+    "FederationSettings": "simulated.settings",
+    "Finished": "engines.grid",
+    "InProcessGrid": "engines.grid",
+    "Node": "engines.grid",
+    "RoundJournal": "coordinator.journal",
+    "RoundRecord": "coordinator.records",
+    "TrainingSettings": "client.settings",
+    "Watch": "simulated.server",
+    "accountable_mod": "client.mod",
+    "create_federation": "coordinator.directory",
+    "fedvm_mod": "client.mod",
+    "image_client_app": "client.app",
+    "image_nodes": "simulated.server",
+    "initial_arrays": "simulated.server",
+    "make_nodes": "engines.grid",
+    "open_federation": "coordinator.directory",
+    "publish_model": "coordinator.membership",
+    "run_federation": "simulated.server",
+    "run_rounds": "coordinator.rounds",
+    "submit_directly": "client.direct",
 }
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from fedvm.encoding import VectorSpec, dequantize, quantize_model
-from fedvm.encoding.vector import IntVector
 from fedvm.federation.errors import TermsError
+from fedvm.protocol import VectorSpec, dequantize, quantize_model
+from fedvm.protocol.vector import IntVector
 
 VECTOR = "fedvm.vector"
 """Name of the integer vector in an ArrayRecord: the model going out, the update coming back."""

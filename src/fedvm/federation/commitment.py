@@ -10,7 +10,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.encoding import (
+from fedvm.federation.errors import CommitmentError
+from fedvm.federation.keys import account_of
+from fedvm.federation.terms import RoundTerms
+from fedvm.protocol import (
     EncodingError,
     Rules,
     Update,
@@ -22,10 +25,7 @@ from fedvm.encoding import (
     to_bytes,
     update_tree,
 )
-from fedvm.encoding.vector import IntVector
-from fedvm.federation.errors import CommitmentError
-from fedvm.federation.keys import account_of
-from fedvm.federation.terms import RoundTerms
+from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid
 from fedvm.store.unixfs import cid_of
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+BUDGET_SPENT: Final = "privacy budget is spent"
+"""What every `PrivacyBudgetSpent` says, wherever its text ends up."""
+
 
 class FederationError(Exception):
     """A federation cannot be run as asked."""

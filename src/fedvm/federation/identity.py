@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from eth_utils.address import is_address, to_checksum_address
 from flwr.app import ConfigRecord, RecordDict
 
-from fedvm.chain.verdict import no_key, signs_for
-from fedvm.encoding import Domain, SignatureError
-from fedvm.encoding.node_proof import recover_node_signer, sign_node
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.keys import account_of
+from fedvm.protocol import Domain, SignatureError
+from fedvm.protocol.node_proof import recover_node_signer, sign_node
+from fedvm.protocol.verdict import no_key, signs_for
 
 QUESTION = "fedvm.who"
 ANSWER = "fedvm.member"

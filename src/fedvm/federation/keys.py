@@ -25,13 +25,13 @@ MAX_EPSILON = "fedvm-max-epsilon"
 MIN_EXAMPLES = "fedvm-min-examples"
 MIN_CLIENTS = "fedvm-min-clients"
 KEEP = "fedvm-keep"
-"""The folder where this client keeps the updates that it signs (`fedvm.federation.kept`)."""
+"""The folder where this client keeps the updates that it signs (`fedvm.federation.client.kept`)."""
 NODE_KEYS = frozenset(
     {KEY, KEY_FILE, MEMBER, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS, KEEP}
 )
 """All keys of FedVM's in a node config."""
 DIRECTORY = "fedvm-directory"
-"""Key in an app's run config: the directory of a federation on this machine (`fedvm.federation.directory`)."""
+"""Key in an app's run config: a federation's directory on this machine (`coordinator.directory`)."""
 
 KeyProvider = Callable[[Context], str]
 """From a node's own context to its private key (hex), which no message ever holds."""

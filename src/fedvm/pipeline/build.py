@@ -11,8 +11,8 @@ from fedvm.learning.checkpoint import save_checkpoint
 from fedvm.learning.export import export_onnx
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.federate import Trained
+from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedvm.federation.client import ClientData
+from fedvm.federation.client.app import ClientData
 from fedvm.files import write_atomically
 from fedvm.learning.data import Split
 from fedvm.learning.errors import DataError

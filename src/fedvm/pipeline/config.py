@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fedvm.learning.schedule import Schedule
 
 # Spelt out, so that a configuration is checked without loading PyTorch and Flower; tests compare the lists
-# with `fedvm.federation.adversaries.ADVERSARIES`, `fedvm.learning.partition.SCHEMES` and
+# with `fedvm.federation.simulated.adversaries.ADVERSARIES`, `fedvm.learning.partition.SCHEMES` and
 # `fedvm.learning.schedule.SCHEDULES`.
 AdversaryKind = Literal[
     "inflated_examples",
@@ -188,7 +188,7 @@ class StoppingTable(Table):
     """When to end before the last round, by the clients' weighted mean on their validation data.
 
     patience: so many evaluated rounds in a row without a better `metric` (better by more than min_change); 0:
-    never. accuracy, loss: a round that reaches this is the last. See `fedvm.federation.stopping`.
+    never. accuracy, loss: a round that reaches this is the last. See `fedvm.federation.coordinator.stopping`.
     """
 
     patience: int = Field(default=0, ge=0)
@@ -268,7 +268,7 @@ class RulesTable(Table):
 
 
 class ConsentTable(Table):
-    """What simulated clients agree to sign (`fedvm.federation.consent`); they refuse under other rules.
+    """What simulated clients agree to sign (`fedvm.federation.client.consent`); they refuse under other rules.
 
     federation: the contract's address; rules: the hash of its rules; max_epsilon: the rules have a privacy budget, of
     this ε at most; min_examples, min_clients: they ask for at least so many examples and so large a quorum. The

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.learning.data import ImageData, Split, load_dataset
+from fedvm.learning.data import ImageData, Split
+from fedvm.learning.datasets import load_dataset
 from fedvm.learning.partition import Partition, Scheme, partition
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError

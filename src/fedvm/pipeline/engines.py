@@ -10,11 +10,10 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from fedvm.federation.errors import EngineError
-from fedvm.federation.grid import Finished
-from fedvm.federation.grids import GridOnDemand
-from fedvm.federation.relay import Relay, RelayGrid, own_identity
-from fedvm.federation.superlink import (
+from fedvm.federation.engines.grid import Finished
+from fedvm.federation.engines.grids import GridOnDemand
+from fedvm.federation.engines.relay import Relay, RelayGrid, own_identity
+from fedvm.federation.engines.superlink import (
     SuperLink,
     failure_of,
     is_listening,
@@ -24,10 +23,11 @@ from fedvm.federation.superlink import (
     submit,
     wait_until_over,
 )
+from fedvm.federation.errors import EngineError
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.flower_project import write_app
+from fedvm.rundir.layout import RunDirectory
 
 _SERVERAPP_SECONDS = 300.0
 _CHECK_EVERY = 10.0

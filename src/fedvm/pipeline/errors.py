@@ -11,10 +11,6 @@ class ConfigError(UsageError):
     """The configuration names something that does not exist, or a value out of range."""
 
 
-class RunDirectoryError(UsageError):
-    """The run directory is in use, not empty, or not a run directory."""
-
-
 class GateFailed(UsageError):
     """The model did not pass the gate that its versions must pass to serve."""
 

@@ -9,38 +9,39 @@ import torch
 from eth_utils.address import to_checksum_address
 from flwr.app import ArrayRecord, MetricRecord
 
-from fedvm.chain.deployment import ChainRef, Deployment
-from fedvm.chain.embedded import EmbeddedChain
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
-from fedvm.encoding import Rules, Security, VectorSpec, max_sum_squares, quantize_model
-from fedvm.encoding.vector import IntVector
-from fedvm.federation.chain_ledger import ChainLedger
-from fedvm.federation.client import ClientData
-from fedvm.federation.client_scores import ClientScore, ScoreQuestion
-from fedvm.federation.consent import Consent
-from fedvm.federation.grid import Finished
-from fedvm.federation.journal import RoundJournal
-from fedvm.federation.membership import publish_model
-from fedvm.federation.privacy import LocalPrivacy
-from fedvm.federation.records import RoundRecord
-from fedvm.federation.schema import FederationSettings, TrainingSettings
-from fedvm.federation.server import Watch, image_nodes, initial_arrays, run_federation
-from fedvm.federation.stopping import Stopping
-from fedvm.federation.workers import forking_supported
+from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.federation.client.app import ClientData
+from fedvm.federation.client.consent import Consent
+from fedvm.federation.client.privacy import LocalPrivacy
+from fedvm.federation.client.settings import TrainingSettings
+from fedvm.federation.coordinator.chain_ledger import ChainLedger
+from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion
+from fedvm.federation.coordinator.journal import RoundJournal
+from fedvm.federation.coordinator.membership import publish_model
+from fedvm.federation.coordinator.records import RoundRecord
+from fedvm.federation.coordinator.stopping import Stopping
+from fedvm.federation.engines.grid import Finished
+from fedvm.federation.engines.workers import forking_supported
+from fedvm.federation.simulated.server import Watch, image_nodes, initial_arrays, run_federation
+from fedvm.federation.simulated.settings import FederationSettings
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import ModelSpec, load_model
 from fedvm.learning.training import evaluate
 from fedvm.pipeline.aggregation import aggregation_rule, strategy_settings
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
+from fedvm.protocol import Rules, Security, VectorSpec, max_sum_squares, quantize_model
+from fedvm.protocol.vector import IntVector
+from fedvm.rundir.deployment import ChainRef, Deployment
+from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Cid, ContentStore
 
 PPM = 1_000_000

@@ -1,6 +1,6 @@
 """The Flower app of a run: what SuperLink and SuperNodes execute when the clients are not in this process.
 
-The ServerApp carries its grid to the process that runs `fedvm` (`fedvm.federation.relay`). The ClientApp does
+The ServerApp carries its grid to the process that runs `fedvm` (`fedvm.federation.engines.relay`). The ClientApp does
 what the run's configuration, which travels with the app, says. A client of a simulation has the images and the
 key that the run's seed deals out to it; a client of a deployment has only what its own node config names.
 """
@@ -17,12 +17,12 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from fedvm.chain.accounts import derive_account
-from fedvm.federation.client import ClientData
+from fedvm.devnet.accounts import derive_account
+from fedvm.federation.client.app import ClientData
+from fedvm.federation.engines.relay import carry
 from fedvm.federation.errors import TermsError
 from fedvm.federation.keys import DATA, KEY
-from fedvm.federation.relay import carry
-from fedvm.federation.server import image_app
+from fedvm.federation.simulated.server import image_app
 from fedvm.learning.data import Normalisation
 from fedvm.learning.models import ModelSpec
 from fedvm.learning.quantization import QuantizationSettings

@@ -14,12 +14,12 @@ from web3.utils import get_create_address
 from fedvm.chain.factory import IMPLEMENTATIONS, FederationFactory
 from fedvm.chain.gate import GateTerms
 from fedvm.chain.model_service import ModelService
-from fedvm.encoding import AccuracyTest, Sample, SampleTree
 from fedvm.files import write_atomically
 from fedvm.learning.data import Split
 from fedvm.pipeline.config import GateTable
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import ConfigError
+from fedvm.protocol import AccuracyTest, Sample, SampleTree
+from fedvm.rundir.layout import RunDirectory
 
 _PPM = 1_000_000
 

@@ -14,7 +14,6 @@ from web3 import Web3
 
 from fedvm.audit.errors import RecipeError
 from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
-from fedvm.chain.deployment import ChainRef, Deployment
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.frontend import load_graph
@@ -22,9 +21,10 @@ from fedvm.compiler.transactions import LIMITS
 from fedvm.files import write_atomically
 from fedvm.pipeline.calibration import load_calibration
 from fedvm.pipeline.check import integer_scores
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Progress, Served, serve
+from fedvm.rundir.deployment import ChainRef, Deployment
+from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore, StoreError
 
 _SYNTHETIC = 128

@@ -8,8 +8,8 @@ from typing import Any
 
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import differences, load_config
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import ConfigError
+from fedvm.rundir.layout import RunDirectory
 
 _NAMING = ("run.out", "run.name", "data.dataset")  # what the directory's name depends on
 _FREE = (

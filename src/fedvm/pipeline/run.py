@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from web3 import Web3
 
 import fedvm
-from fedvm.chain.embedded import EmbeddedChain, open_chain
 from fedvm.chain.revm import RevmProgram
-from fedvm.encoding.aggregators import aggregator_named
+from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.files import write_atomically
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import model_size
@@ -26,7 +25,6 @@ from fedvm.pipeline.check import Checked, check_predictions
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import save_config
 from fedvm.pipeline.data import PreparedData, prepare_data
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import Trained, federate, federation_settings
 from fedvm.pipeline.gas import read_gas
@@ -46,6 +44,8 @@ from fedvm.pipeline.results import (
 )
 from fedvm.pipeline.serve import Lineage, Served, serve, served_before
 from fedvm.pipeline.trial import Custodian, try_version
+from fedvm.protocol.aggregators import aggregator_named
+from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Cid, ContentStore
 
 _PICTURES_PER_CLASS = 2

@@ -10,14 +10,14 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from fedvm.chain.deploy import deploy_code
-from fedvm.chain.deployment import Deployment
 from fedvm.chain.errors import DeploymentError
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
 from fedvm.chain.networks import EMBEDDED
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel, creation_code
 from fedvm.compiler.compiled import Unit
-from fedvm.pipeline.directory import RunDirectory
+from fedvm.rundir.deployment import Deployment
+from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Cid
 
 Progress = Callable[[int, int], None]

@@ -12,9 +12,9 @@ from fedvm.chain.inference import InferenceSession
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel
 from fedvm.files import write_atomically
-from fedvm.pipeline.directory import RunDirectory
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Progress, deploy_units
+from fedvm.rundir.layout import RunDirectory
 
 
 @dataclass(frozen=True)

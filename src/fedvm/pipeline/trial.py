@@ -18,12 +18,14 @@ from fedvm.chain.gate import (
     TrialState,
 )
 from fedvm.chain.model_service import ModelService, VersionRegistered
-from fedvm.chain.revm import CLASSIFY, RevmProgram, encode_call, intrinsic_gas
-from fedvm.encoding import SamplePool, SampleTree, Verdict
-from fedvm.encoding.sequential import PPM
+from fedvm.chain.revm import RevmProgram
+from fedvm.evm.calls import CLASSIFY, encode_call
+from fedvm.evm.gas import intrinsic_gas
 from fedvm.pipeline.errors import GateFailed
 from fedvm.pipeline.results import ClassTrial, GateFacts
 from fedvm.pipeline.serve import Served
+from fedvm.protocol import SamplePool, SampleTree, Verdict
+from fedvm.protocol.sequential import PPM
 
 BATCH = 20
 _OVERHEAD_GAS, _SAMPLE_OVERHEAD_GAS, _BYTE_GAS = 1_000_000, 300_000, 100

@@ -10,13 +10,13 @@ from pathlib import Path
 from flwr.app import ArrayRecord
 
 from fedvm.chain.keys import load_key
-from fedvm.encoding import Rules, Security, VectorSpec
 from fedvm.federation.arrays import named_arrays
-from fedvm.federation.directory import create_federation, create_federation_on
+from fedvm.federation.coordinator.directory import create_federation, create_federation_on
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.federate import rules_for
 from fedvm.pipeline.preflight import check_cap
+from fedvm.protocol import Rules, Security, VectorSpec
 
 
 def import_model(reference: str, directory: Path) -> ArrayRecord:

@@ -12,8 +12,8 @@ import typer
 from fedvm.cli.commands.command import Command
 
 if TYPE_CHECKING:
-    from fedvm.federation.chain_ledger import ChainLedger
-    from fedvm.federation.ledger import RoundStatus
+    from fedvm.federation.coordinator.chain_ledger import ChainLedger
+    from fedvm.federation.coordinator.ledger import RoundStatus
 
 
 def answer(
@@ -35,11 +35,11 @@ def answer(
     outages of the RPC, until the proposal is final or has fallen. Exit status 1 when it has fallen, or something
     that is demanded is not in the store.
     """
-    from fedvm.chain.run import open_run
     from fedvm.cli.console import out
-    from fedvm.cli.entry import FAILURE
-    from fedvm.federation.directory import ledger_of
+    from fedvm.cli.status import FAILURE
+    from fedvm.federation.coordinator.directory import ledger_of
     from fedvm.pipeline.errors import UsageError
+    from fedvm.rundir.run import open_run
 
     with open_run(run, read_only=False) as opened:
         if watch and opened.chain is not None:
@@ -75,7 +75,7 @@ class _Answers:
 
     def look(self) -> RoundStatus:
         """Answer what can be answered of a pending proposal."""
-        from fedvm.federation.ledger import RoundStatus
+        from fedvm.federation.coordinator.ledger import RoundStatus
 
         status = self.ledger.round(self.number).status
         if status is RoundStatus.PROPOSED:
@@ -86,9 +86,9 @@ class _Answers:
 
 def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
     """Look every so many seconds until the proposal is final or has fallen; returns whether it has fallen."""
+    from fedvm.chain.patience import patiently
     from fedvm.cli.console import Interrupted, err
-    from fedvm.federation.ledger import RoundStatus
-    from fedvm.federation.patience import patiently
+    from fedvm.federation.coordinator.ledger import RoundStatus
 
     def tell(text: str) -> None:
         err().print(text, markup=False)

@@ -65,7 +65,12 @@ def appoint(
     """
     from fedvm.chain.keys import load_key, read_key_file
     from fedvm.cli.console import err, out
-    from fedvm.federation.appointment import book_of, checked_address, require_appointable, signing_keys
+    from fedvm.federation.client.appointment import (
+        book_of,
+        checked_address,
+        require_appointable,
+        signing_keys,
+    )
 
     if (key is None) != none:
         raise typer.BadParameter("give the address of a key, or --none to have none but the member's own")
@@ -109,7 +114,7 @@ def of(
 ) -> None:
     """Print which key signs for a member now, and which from the next round on."""
     from fedvm.cli.console import err, out
-    from fedvm.federation.appointment import signing_keys
+    from fedvm.federation.client.appointment import signing_keys
 
     with named_federation(run, rpc, federation, read_only=True) as contract:
         keys = signing_keys(contract, member)

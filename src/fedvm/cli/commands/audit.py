@@ -28,10 +28,10 @@ def audit(
 
     from fedvm.audit.findings import CHECKS, AuditReport
     from fedvm.audit.replay import audit as replay
-    from fedvm.chain.run import open_run
     from fedvm.cli.console import err, out
-    from fedvm.cli.entry import FAILURE
     from fedvm.cli.progress import CountDisplay
+    from fedvm.cli.status import FAILURE
+    from fedvm.rundir.run import open_run
 
     with open_run(run) as opened, CountDisplay(err()) as display:
         report: AuditReport = replay(

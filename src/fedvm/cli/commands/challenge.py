@@ -34,10 +34,10 @@ def challenge(
     from fedvm.audit.challenge import Challenger
     from fedvm.audit.preimages import PreimageFolder
     from fedvm.chain.keys import load_key
-    from fedvm.chain.run import open_run
     from fedvm.cli.console import out
-    from fedvm.cli.entry import FAILURE
-    from fedvm.encoding.aggregators import aggregator_named
+    from fedvm.cli.status import FAILURE
+    from fedvm.protocol.aggregators import aggregator_named
+    from fedvm.rundir.run import open_run
 
     with open_run(run, read_only=False) as opened:
         chain = opened.chain

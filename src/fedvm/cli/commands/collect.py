@@ -27,9 +27,9 @@ def collect(
     from fedvm.audit.contributions import contributions
     from fedvm.chain.federation import FederationContract
     from fedvm.chain.keys import load_key
-    from fedvm.chain.run import open_run
     from fedvm.cli.console import out
     from fedvm.pipeline.errors import UsageError
+    from fedvm.rundir.run import open_run
 
     with open_run(run, read_only=False) as opened:
         service = opened.model_service

@@ -71,8 +71,8 @@ def compile_(
     import json
 
     from fedvm.cli.console import err
-    from fedvm.cli.entry import FAILURE
     from fedvm.cli.model_table import print_model, request_of
+    from fedvm.cli.status import FAILURE
     from fedvm.compiler import CompiledModel
     from fedvm.pipeline.onnx_model import check as check_code
     from fedvm.pipeline.onnx_model import prepare

@@ -66,11 +66,11 @@ def deploy(
     from fedvm.cli.console import out as stdout
     from fedvm.cli.model_table import print_model, request_of
     from fedvm.cli.progress import CountDisplay
-    from fedvm.pipeline.directory import RunDirectory
     from fedvm.pipeline.errors import UsageError
     from fedvm.pipeline.onnx_model import deploy as deploy_model
     from fedvm.pipeline.onnx_model import prepare
     from fedvm.pipeline.staged import serve_stages
+    from fedvm.rundir.layout import RunDirectory
 
     account = load_key(env_file)
     w3 = connect(rpc)

@@ -33,8 +33,8 @@ def named_federation(
     """
     from fedvm.chain.federation import FederationContract
     from fedvm.chain.networks import connect
-    from fedvm.chain.run import open_run
-    from fedvm.federation.appointment import checked_address
+    from fedvm.federation.client.appointment import checked_address
+    from fedvm.rundir.run import open_run
 
     if run is not None and rpc is None and federation is None:
         with open_run(run, read_only=read_only) as opened:

@@ -177,8 +177,8 @@ def _run(path: Path | None, overrides: dict[str, Any], assignments: list[str] | 
     from fedvm.cli.progress import RunDisplay
     from fedvm.cli.summary import print_summary
     from fedvm.pipeline.config_file import load_config, parse_assignment
-    from fedvm.pipeline.directory import RunDirectory
     from fedvm.pipeline.resume import resumed_config
+    from fedvm.rundir.layout import RunDirectory
 
     overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
     config = resumed_config(path, overrides) if resume else load_config(path, overrides)

@@ -51,14 +51,14 @@ def submit(
     from fedvm.chain.federation import FederationContract
     from fedvm.chain.keys import load_key, read_key_file
     from fedvm.chain.networks import connect
-    from fedvm.chain.run import open_run
     from fedvm.cli.console import err, out
-    from fedvm.cli.entry import FAILURE
-    from fedvm.encoding import to_bytes
-    from fedvm.federation.direct import see_through, submit_directly
-    from fedvm.federation.kept import read_kept_update
+    from fedvm.cli.status import FAILURE
+    from fedvm.federation.client.direct import see_through, submit_directly
+    from fedvm.federation.client.kept import read_kept_update
     from fedvm.files import write_atomically
     from fedvm.pipeline.errors import UsageError
+    from fedvm.protocol import to_bytes
+    from fedvm.rundir.run import open_run
     from fedvm.store import ContentStore
 
     if (run is None) == (rpc is None):

@@ -1,0 +1,110 @@
+"""Reading EVM code, and the opcodes that emitted programs use, with their cost on both machines.
+
+EVM gas: the static part of the Ethereum cost (Yellow Paper appendix G, EIP-2929, EIP-3855, EIP-5656, EIP-3860).
+Filecoin gas: what one execution costs in the wasm interpreter of Filecoin's EVM actor (network version 28),
+measured by running the mainnet actor under the reference FVM's gas instrumentation; an estimate, not consensus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Opcode:
+    """One opcode: its byte, stack items popped and pushed, EVM gas, Filecoin gas."""
+
+    name: str
+    code: int
+    pops: int
+    pushes: int
+    gas: int
+    filecoin: int
+
+
+def _push_filecoin(size: int) -> int:
+    known = {0: 427, 1: 551, 2: 591, 3: 611, 4: 631}
+    if size in known:
+        return known[size]
+    return 651 + 20 * (size - 5) if size <= 8 else 1643
+
+
+_TABLE = (
+    ("STOP", 0x00, 0, 0, 0, 200),
+    ("ADD", 0x01, 2, 1, 3, 800),
+    ("MUL", 0x02, 2, 1, 5, 2860),
+    ("SUB", 0x03, 2, 1, 3, 800),
+    ("LT", 0x10, 2, 1, 3, 1050),
+    ("GT", 0x11, 2, 1, 3, 1050),
+    ("SLT", 0x12, 2, 1, 3, 1150),
+    ("SGT", 0x13, 2, 1, 3, 1150),
+    ("EQ", 0x14, 2, 1, 3, 950),
+    ("ISZERO", 0x15, 1, 1, 3, 615),
+    ("AND", 0x16, 2, 1, 3, 633),
+    ("OR", 0x17, 2, 1, 3, 633),
+    ("XOR", 0x18, 2, 1, 3, 633),
+    ("NOT", 0x19, 1, 1, 3, 615),
+    ("BYTE", 0x1A, 2, 1, 3, 900),
+    ("SHL", 0x1B, 2, 1, 3, 1560),
+    ("SHR", 0x1C, 2, 1, 3, 1560),
+    ("SAR", 0x1D, 2, 1, 3, 1600),
+    ("CALLDATALOAD", 0x35, 1, 1, 3, 960),
+    ("CALLDATASIZE", 0x36, 0, 1, 2, 590),
+    ("CALLDATACOPY", 0x37, 3, 0, 3, 2090),
+    ("CODECOPY", 0x39, 3, 0, 3, 2090),
+    ("RETURNDATASIZE", 0x3D, 0, 1, 2, 590),
+    ("RETURNDATACOPY", 0x3E, 3, 0, 3, 2090),
+    ("EXTCODECOPY", 0x3C, 4, 0, 0, 1_480_000),
+    ("POP", 0x50, 1, 0, 2, 289),
+    ("MLOAD", 0x51, 1, 1, 3, 2065),
+    ("MSTORE", 0x52, 2, 0, 3, 1410),
+    ("MSTORE8", 0x53, 2, 0, 3, 670),
+    ("JUMP", 0x56, 1, 0, 8, 630),
+    ("JUMPI", 0x57, 2, 0, 10, 770),
+    ("GAS", 0x5A, 0, 1, 2, 14600),
+    ("JUMPDEST", 0x5B, 0, 0, 1, 224),
+    ("MCOPY", 0x5E, 3, 0, 3, 2090),
+    ("RETURN", 0xF3, 2, 0, 0, 600),
+    ("STATICCALL", 0xFA, 6, 1, 0, 1_460_000),
+    ("REVERT", 0xFD, 2, 0, 0, 600),
+    ("INVALID", 0xFE, 0, 0, 0, 200),
+)
+
+OPCODES: dict[str, Opcode] = {name: Opcode(name, *rest) for name, *rest in _TABLE}
+OPCODES["PUSH0"] = Opcode("PUSH0", 0x5F, 0, 1, 2, _push_filecoin(0))
+for _n in range(1, 33):
+    OPCODES[f"PUSH{_n}"] = Opcode(f"PUSH{_n}", 0x5F + _n, 0, 1, 3, _push_filecoin(_n))
+for _n in range(1, 17):
+    OPCODES[f"DUP{_n}"] = Opcode(f"DUP{_n}", 0x7F + _n, _n, _n + 1, 3, 691)
+    OPCODES[f"SWAP{_n}"] = Opcode(f"SWAP{_n}", 0x8F + _n, _n + 1, _n + 1, 3, 676)
+
+BY_BYTE: dict[int, Opcode] = {op.code: op for op in OPCODES.values()}
+
+PUSH1: Final = 0x60
+PUSH20: Final = 0x73
+PUSH32: Final = 0x7F
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction in some code: where it lies, its byte, and the bytes it pushes (fewer where the code ends)."""
+
+    offset: int
+    code: int
+    immediate: bytes = b""
+
+
+def immediate_bytes(code: int) -> int:
+    """How many bytes behind the opcode it pushes."""
+    return code - PUSH1 + 1 if PUSH1 <= code <= PUSH32 else 0
+
+
+def sweep(code: bytes) -> Iterator[Instruction]:
+    """The instructions of `code` in their order, pushed bytes skipped."""
+    position = 0
+    while position < len(code):
+        after = position + 1 + immediate_bytes(code[position])
+        yield Instruction(position, code[position], code[position + 1 : after])
+        position = after

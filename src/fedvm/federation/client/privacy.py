@@ -1,0 +1,177 @@
+"""Local differential privacy: a client clips its update and adds Gaussian noise before anyone else sees it.
+
+The promise is about one client's whole data: whatever they are, the updates it gave away would have been nearly as
+likely with any others. Two clipped updates differ by at most 2 · clip, the noise has the standard deviation
+noise_multiplier · clip, so a round is a Gaussian mechanism of σ/Δ = noise_multiplier / 2; rounds compose by Rényi
+differential privacy (I. Mironov, arXiv:1702.07476), computed with Opacus. Clipping to the rules' norm and rounding to
+integers come after the noise and cost nothing more. See docs/privacy.md for what is not covered.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message
+from flwr.clientapp.typing import ClientAppCallable, Mod
+from numpy.typing import NDArray
+
+from fedvm.federation.arrays import named_arrays
+from fedvm.federation.errors import BUDGET_SPENT, PrivacyBudgetSpent, SettingsError
+from fedvm.federation.metrics import MetricNames
+from fedvm.federation.reproducible import derive_seed
+
+Normal = Callable[[int], NDArray[np.float64]]
+"""From a count to so many independent standard normal numbers."""
+_ORDERS = [1 + step / 100 for step in range(1, 1000)] + list(range(11, 257))
+"""Rényi orders; the low ones are the best where there is little noise."""
+_STATE, _RELEASES, _ROUND = "fedvm.privacy", "releases", "round"
+
+
+@dataclass(frozen=True)
+class LocalPrivacy:
+    """clip: bound on an update's L2 norm; noise_multiplier: standard deviation of the noise over `clip`; delta: the
+    δ of (ε, δ); max_epsilon: the budget, None for no end to it.
+
+    Raises:
+        SettingsError: a value is out of range, or the budget does not allow a single update.
+    """
+
+    clip: float
+    noise_multiplier: float
+    delta: float = 1e-5
+    max_epsilon: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "noise_multiplier"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingsError(f"privacy needs a positive {name}, got {getattr(self, name)}")
+        if not 0 < self.delta < 1:
+            raise SettingsError(f"delta must be between 0 and 1, got {self.delta}")
+        if self.max_epsilon is not None and self.epsilon(1) > self.max_epsilon:
+            raise SettingsError(
+                f"a single update costs ε = {self.epsilon(1):.3g}, more than the budget of {self.max_epsilon:g}: "
+                "raise noise_multiplier or max_epsilon"
+            )
+
+    def epsilon(self, releases: int) -> float:
+        """The ε that a client has spent after so many updates; 0 for none."""
+        return _epsilon(self.noise_multiplier / 2, releases, self.delta)
+
+    def affordable(self, limit: int) -> int:
+        """How many updates the budget allows, at most `limit`."""
+        if self.max_epsilon is None:
+            return limit
+        low, high = 1, limit + 1  # ε grows with the number of updates
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.epsilon(middle) <= self.max_epsilon else (low, middle)
+        return low
+
+    def privatise(self, difference: NDArray[np.float64], normal: Normal) -> NDArray[np.float64]:
+        """Clip a vector (elements,) to the L2 norm `clip` and add the noise."""
+        norm = float(np.linalg.norm(difference))
+        kept = difference * min(1.0, self.clip / norm) if norm > 0 else difference
+        return np.asarray(kept + self.noise_multiplier * self.clip * normal(difference.size))
+
+
+def secure_normal(count: int) -> NDArray[np.float64]:
+    """Standard normal numbers from the operating system's cryptographic generator (Box and Muller, 1958)."""
+    pairs = (count + 1) // 2
+    words = np.frombuffer(os.urandom(16 * pairs), dtype=np.uint64).reshape(2, pairs)
+    radius, angle = (words.astype(np.float64) + 0.5) / 2.0**64
+    length = np.sqrt(-2.0 * np.log(radius))
+    both = np.concatenate([length * np.cos(2 * np.pi * angle), length * np.sin(2 * np.pi * angle)])
+    return both[:count]
+
+
+def dp_mod(privacy: LocalPrivacy, *, seed: int | None = None, names: MetricNames | None = None) -> Mod:
+    """A mod for `ClientApp(mods=[fedvm_mod, dp_mod(...)])`: noise first, then the signature.
+
+    It replaces the trained tensors by base + noisy clipped difference, and reports the ε spent so far as the metric
+    `epsilon`, which `fedvm_mod` signs. The number of updates given away is kept in the client's state; a client that
+    has lost it counts every earlier round, so that ε is never understated. An update that would overrun the
+    budget is not given: PrivacyBudgetSpent is raised before training, and the client takes no further part.
+
+    seed: makes the noise reproducible, **for simulations only**: who knows the seed can take the noise away. None
+    takes it from the operating system.
+    """
+    epsilon_name = (names or MetricNames()).epsilon
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if not message.metadata.message_type.startswith("train"):
+            return call_next(message, context)
+        round_ = _round_of(message)
+        releases = _releases_before(context, round_) + 1
+        spent = privacy.epsilon(releases)
+        if privacy.max_epsilon is not None and spent > privacy.max_epsilon:
+            raise PrivacyBudgetSpent(
+                f"this client's {BUDGET_SPENT}: update {releases} would bring ε to {spent:.4g}, "
+                f"the budget is {privacy.max_epsilon:g}"
+            )
+        base = named_arrays(next(iter(message.content.array_records.values())))
+        reply = call_next(message, context)
+        if reply.has_error():
+            return reply
+        normal: Normal = secure_normal if seed is None else _seeded(seed, round_, context)
+        for name, trained in reply.content.array_records.items():
+            reply.content[name] = _privatised(privacy, base, trained, normal)
+        for metrics in reply.content.metric_records.values():
+            metrics[epsilon_name] = spent
+        context.state[_STATE] = ConfigRecord({_RELEASES: releases, _ROUND: round_})
+        return reply
+
+    return mod
+
+
+def _privatised(
+    privacy: LocalPrivacy, base: dict[str, NDArray[Any]], trained: ArrayRecord, normal: Normal
+) -> ArrayRecord:
+    arrays = named_arrays(trained)
+    floats = [name for name, array in arrays.items() if np.issubdtype(array.dtype, np.floating)]
+    if missing := [name for name in floats if name not in base]:
+        raise SettingsError(f"the app returned a tensor {missing[0]!r} that it was not given")
+    parts = [np.ravel(arrays[name]).astype(np.float64) - np.ravel(base[name]) for name in floats]
+    noisy = privacy.privatise(np.concatenate([np.zeros(0), *parts]), normal)
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    moved = {
+        name: (base[name] + piece.reshape(base[name].shape)).astype(arrays[name].dtype)
+        for name, piece in zip(floats, np.split(noisy, ends), strict=True)
+    }
+    return ArrayRecord({name: Array(np.asarray(moved.get(name, array))) for name, array in arrays.items()})
+
+
+def _releases_before(context: Context, round_: int) -> int:
+    state = context.state.config_records.get(_STATE)
+    return round_ - 1 if state is None else int(str(state[_RELEASES]))
+
+
+def _round_of(message: Message) -> int:
+    for config in message.content.config_records.values():
+        if "server-round" in config:
+            return int(str(config["server-round"]))
+    raise SettingsError("the train message names no round (server-round), so ε cannot be counted")
+
+
+def _seeded(seed: int, round_: int, context: Context) -> Normal:
+    partition = context.node_config.get("partition-id")
+    generator = np.random.default_rng(derive_seed(seed, "privacy", round_, partition))
+    return lambda count: generator.standard_normal(count)
+
+
+@lru_cache(maxsize=4096)
+def _epsilon(noise_over_sensitivity: float, releases: int, delta: float) -> float:
+    if releases == 0:
+        return 0.0
+    from opacus.accountants import RDPAccountant  # takes seconds to import, and only privacy needs it
+
+    accountant = RDPAccountant()
+    accountant.history = [
+        (noise_over_sensitivity, 1.0, releases)
+    ]  # the whole data in every round: no subsampling
+    return float(accountant.get_epsilon(delta, alphas=_ORDERS))

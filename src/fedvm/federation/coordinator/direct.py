@@ -1,0 +1,56 @@
+"""Updates that came past the coordinator: how it gets at their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fedvm.federation.commitment import SignedStatement
+from fedvm.federation.coordinator.ledger import AcceptedUpdate
+from fedvm.federation.coordinator.membership import Federation
+from fedvm.protocol import EncodingError, UpdateContext, int32_from_bytes, update_tree
+from fedvm.store import Cid, StoreError
+
+
+def with_vectors(federation: Federation, number: int) -> tuple[SignedStatement, ...]:
+    """The updates of an open round that wait, and whose vectors are known to be there.
+
+    The vector of one that was not published is demanded on chain; if its member does not post it in time, the update is
+    given up.
+    """
+    ledger = federation.ledger
+    return tuple(
+        one
+        for one in ledger.waiting(number)
+        if _is_published(federation, number, one.member, one.update.cid, one.update.update_root)
+        or ledger.demand_vector(number, one.member) is not None
+    )
+
+
+def with_posted_vectors(
+    federation: Federation, number: int, accepted: Sequence[AcceptedUpdate]
+) -> tuple[AcceptedUpdate, ...]:
+    """The accepted updates of a round, with the vectors that were posted on chain in the store: the CID of such an
+    update is that of what its member posted, where it signed another."""
+    return tuple(_with_posted(federation, number, one) if one.direct else one for one in accepted)
+
+
+def _with_posted(federation: Federation, number: int, update: AcceptedUpdate) -> AcceptedUpdate:
+    if _is_published(federation, number, update.member, update.cid, update.update_root):
+        return update
+    posted = federation.ledger.posted_vector(number, update.member)
+    if posted is None:
+        return update
+    return replace(update, cid=Cid.parse(federation.store.put(posted)).binary)
+
+
+def _is_published(federation: Federation, number: int, member: str, cid: bytes, root: bytes) -> bool:
+    """Whether the store has the vector that was signed; the CID may be of anything."""
+    ledger = federation.ledger
+    elements = ledger.rules().elements
+    try:
+        vector = int32_from_bytes(federation.store.get(cid), elements)
+    except (StoreError, EncodingError):
+        return False
+    place = UpdateContext(ledger.chain_id, ledger.address, number, member, elements)
+    return update_tree(vector, place).root == root

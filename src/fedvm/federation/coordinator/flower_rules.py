@@ -1,0 +1,131 @@
+"""Which aggregation rule in exact fixed point a strategy of Flower's stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from flwr.serverapp import strategy as flower
+from flwr.serverapp.strategy import FedAvg, Strategy
+
+from fedvm.federation.errors import SettingsError
+from fedvm.protocol import EncodingError
+from fedvm.protocol.aggregators import (
+    MICROS,
+    Aggregator,
+    CoordinateMedian,
+    Krum,
+    ServerAdam,
+    ServerMomentum,
+    TrimmedMean,
+    WeightedMean,
+    aggregator_named,
+)
+
+
+def rule_of(inner: Strategy) -> Aggregator:
+    """The rule that gives, in integers, what `inner.aggregate_train` computes in floats.
+
+    A subclass that keeps the aggregation of one of Flower's strategies stands for the same rule.
+    Raises SettingsError, with the reason, for a strategy whose aggregation has no fixed-point definition here, and
+    for parameters that have more than six decimals or are out of range.
+    """
+    name = type(inner).__name__
+    aggregation = type(inner).aggregate_train
+    make = next((make for kind, make in _RULES if kind.aggregate_train is aggregation), None)
+    if make is None or not isinstance(inner, FedAvg):
+        why = next((why for kind, why in _REFUSALS if kind.aggregate_train is aggregation), _OWN_AGGREGATION)
+        raise SettingsError(f"{name} cannot be made accountable: {why}. Use one of {', '.join(_NAMES)}")
+    try:
+        return make(inner)
+    except EncodingError as error:
+        raise SettingsError(f"{name} cannot be made accountable: {error}") from error
+
+
+def check_rule(inner: Strategy, rule: Aggregator, recorded: bytes) -> None:
+    """Raise SettingsError, naming both, unless the contract's rules name the wrapped strategy's rule.
+
+    recorded: `Rules.aggregator`, 32 bytes.
+    """
+    if rule.identifier == recorded:
+        return
+    try:
+        other = aggregator_named(recorded).describe()
+    except EncodingError:
+        other = f"0x{recorded.hex()}, which this version does not know"
+    raise SettingsError(
+        f"the strategy {type(inner).__name__} aggregates by {rule.describe()}, but the contract's rules say {other}: "
+        f"wrap the strategy that the rules name, or create the federation for this one (federation.strategy in its "
+        f"configuration, aggregator 0x{rule.identifier.hex()} in its rules)"
+    )
+
+
+def micros(name: str, value: float) -> int:
+    """A parameter in millionths. Raises SettingsError unless it is a number with at most six decimals."""
+    try:
+        scaled = Decimal(repr(float(value))) * MICROS
+        if scaled == int(scaled):
+            return int(scaled)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise SettingsError(
+        f"{name} is {value!r}; the contract's rules hold millionths: give at most six decimals"
+    )
+
+
+def _momentum(inner: Any) -> Aggregator:
+    return ServerMomentum(
+        micros("server_learning_rate", inner.server_learning_rate),
+        micros("server_momentum", inner.server_momentum),
+    )
+
+
+def _adam(inner: Any) -> Aggregator:
+    return ServerAdam(*(micros(name, getattr(inner, name)) for name in ("eta", "beta_1", "beta_2", "tau")))
+
+
+def _krum(inner: Any) -> Aggregator:
+    return Krum(inner.num_malicious_nodes, inner.num_nodes_to_select)
+
+
+_RULES: tuple[tuple[type[Strategy], Callable[[Any], Aggregator]], ...] = (
+    (flower.FedAvg, lambda inner: WeightedMean()),  # FedProx aggregates by the same function
+    (flower.FedAvgM, _momentum),
+    (flower.FedAdam, _adam),
+    (flower.FedMedian, lambda inner: CoordinateMedian()),
+    (flower.FedTrimmedAvg, lambda inner: TrimmedMean(micros("beta", inner.beta))),
+    (flower.MultiKrum, _krum),  # Krum aggregates by the same function
+)
+_NAMES = ("FedAvg", "FedProx", "FedAvgM", "FedAdam", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum")
+
+_OWN_AGGREGATION = "its aggregate_train is its own, and nobody could recompute what that does with floats"
+_NOISE = (
+    "the noise it adds to the aggregate on the server is secret, so that nobody could recompute the model"
+)
+_CLIPPING = (
+    "its clipping is not needed, since the contract's rules bound every update's norm, and its server-side noise "
+    "could not be recomputed"
+)
+_TREES = "it gathers decision trees; the integer vector of a network has no place for them"
+_REFUSALS: tuple[tuple[type[Strategy], str], ...] = (
+    (
+        flower.FedYogi,
+        "its sign-controlled second moment has no fixed-point definition here; FedAdam is close to it",
+    ),
+    (flower.FedAdagrad, "its second moment grows without bound over the rounds; FedAdam's does not"),
+    (
+        flower.Bulyan,
+        "its two stages over Krum's choice have no fixed-point definition here; MultiKrum is close to it",
+    ),
+    (
+        flower.QFedAvg,
+        "its weights are powers of losses that the clients merely attest; a false loss would buy any weight",
+    ),
+    (flower.FedXgbBagging, _TREES),
+    (flower.FedXgbCyclic, _TREES),
+    (flower.DifferentialPrivacyServerSideFixedClipping, _NOISE),
+    (flower.DifferentialPrivacyServerSideAdaptiveClipping, _NOISE),
+    (flower.DifferentialPrivacyClientSideFixedClipping, _CLIPPING),
+    (flower.DifferentialPrivacyClientSideAdaptiveClipping, _CLIPPING),
+)

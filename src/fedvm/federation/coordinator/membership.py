@@ -1,0 +1,72 @@
+"""What a strategy needs of one federation: its ledger, its store, and, if known, which node is which member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fedvm.federation.coordinator.ledger import Ledger
+from fedvm.federation.errors import LedgerMismatch, SettingsError
+from fedvm.protocol import int32_from_bytes, model_root, to_bytes
+from fedvm.protocol.vector import IntVector
+from fedvm.store import Store
+
+Submission = Literal["auto", "commitments", "rollup"]
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A federation as its coordinator sees it.
+
+    nodes: Flower node id → the member's address (hex), where the coordinator made the nodes itself; without it
+    the strategy asks every node who it is (`fedvm.federation.coordinator.roster`).
+
+    submission: whether a round's updates are relayed one by one ("commitments") or stated at once ("rollup");
+    "auto" rolls up above 64.
+
+    Raises:
+        SettingsError: two nodes share an address, or a node's address is no member of the contract.
+    """
+
+    ledger: Ledger
+    store: Store
+    nodes: Mapping[int, str] | None = None
+    submission: Submission = "auto"
+
+    def __post_init__(self) -> None:
+        if self.submission == "rollup" and self.ledger.rules().rest_rounds:
+            raise SettingsError('rules with rest_rounds allow no roll-ups; use submission = "commitments"')
+        if self.nodes is None:
+            return
+        members = {member.lower() for member in self.ledger.members()}
+        addresses = [address.lower() for address in self.nodes.values()]
+        if len(set(addresses)) != len(addresses):
+            raise SettingsError("two nodes have the same member address; each client needs its own key")
+        if strangers := [address for address in addresses if address not in members]:
+            raise SettingsError(
+                f"{strangers[0]} is no member of the federation {self.ledger.address}; the owner must add it"
+            )
+
+    def load_model(self) -> IntVector:
+        """The latest model, int32 (elements,), from the store. Raises as `model_of`."""
+        return self.model_of(self.ledger.model_cid(), self.ledger.model_root())
+
+    def model_of(self, cid: str | bytes, root: bytes) -> IntVector:
+        """The model of a round, int32 (elements,), by its CID and its root on chain (32 bytes).
+
+        Raises LedgerMismatch if the store's bytes are not the model whose root the chain has.
+        """
+        vector = int32_from_bytes(self.store.get(cid), self.ledger.rules().elements)
+        if model_root(vector) != root:
+            name = cid if isinstance(cid, str) else "0x" + cid.hex()
+            raise LedgerMismatch(
+                f"the stored model {name} is not the one whose root the federation has on chain; "
+                "this store belongs to another run"
+            )
+        return vector
+
+
+def publish_model(store: Store, vector: IntVector) -> tuple[bytes, str]:
+    """Store a model and return (its root, 32 bytes; its CID), which the contract is created with."""
+    return model_root(vector), store.put(to_bytes(vector))

@@ -1,0 +1,114 @@
+"""Which Flower node is which member: told beforehand, or asked of the nodes as they come."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from logging import INFO, WARNING
+
+from flwr.app import Message
+from flwr.app.message_type import MessageType
+from flwr.common import log
+from flwr.serverapp import Grid
+
+from fedvm.federation.coordinator.ledger import Ledger
+from fedvm.federation.engines.grids import GridAround
+from fedvm.federation.errors import CommitmentError
+from fedvm.federation.identity import Question, read_answer
+
+ASK_TIMES = 3
+"""How often a node is asked that does not answer with a proof; it may have been starting, or be at fault."""
+
+
+class Roster:
+    """Knows the member behind each connected node.
+
+    told: node id → member's address; then nobody is asked. Otherwise every node that connects is asked once
+    for its address and a signature (`fedvm.federation.identity`); nodes that prove no member's key are left
+    out with a line in the log. ask_timeout: seconds to wait for the answers.
+    """
+
+    def __init__(
+        self, ledger: Ledger, told: Mapping[int, str] | None = None, *, ask_timeout: float = 120.0
+    ) -> None:
+        self._ledger = ledger
+        self._told = told is not None
+        self._proved: dict[int, str] = dict(told or {})
+        self._asked: dict[int, int] = {}
+        self._left_out: dict[int, str] = {}
+        self._ask_timeout = ask_timeout
+
+    def member_of(self, node_id: int) -> str | None:
+        """The address a node is known by, None for one that has proved none."""
+        return self._proved.get(node_id)
+
+    def present(self, grid: Grid) -> dict[int, str]:
+        """Node id → member of all connected nodes that are members, one node a member; asks new nodes."""
+        connected = sorted(grid.get_node_ids())
+        if self._told:
+            return {node_id: self._proved[node_id] for node_id in connected if node_id in self._proved}
+        self._ask(grid, [node_id for node_id in connected if self._wants_asking(node_id)])
+        members = {member.lower(): member for member in self._ledger.members()}
+        present: dict[str, int] = {}
+        for node_id in connected:
+            address = self._proved.get(node_id)
+            if address is None:
+                continue
+            if address.lower() not in members:
+                self._leave_out(node_id, f"{address} is no member of the federation {self._ledger.address}")
+            elif address in present:
+                self._leave_out(node_id, f"node {present[address]} is {address} already")
+            else:
+                present[address] = node_id
+        return {node_id: member for member, node_id in present.items()}
+
+    def _wants_asking(self, node_id: int) -> bool:
+        return node_id not in self._proved and self._asked.get(node_id, 0) < ASK_TIMES
+
+    def _ask(self, grid: Grid, node_ids: list[int]) -> None:
+        if not node_ids:
+            return
+        question = Question(self._ledger.chain_id, self._ledger.address, secrets.token_bytes(32))
+        content = question.content()
+        messages = [Message(content, node_id, MessageType.TRAIN) for node_id in node_ids]
+        unheard = set(node_ids)
+        for reply in grid.send_and_receive(messages, timeout=self._ask_timeout):
+            node_id = reply.metadata.src_node_id
+            if node_id not in unheard:  # the SuperLink answers for a node that is gone
+                continue
+            unheard.discard(node_id)
+            if reply.has_error():
+                self._leave_out(node_id, f"it failed when asked: {reply.error.reason}")
+                continue
+            try:
+                self._proved[node_id] = read_answer(question, node_id, reply.content, self._ledger.key_of)
+            except CommitmentError as error:
+                self._leave_out(node_id, str(error))
+                continue
+            log(INFO, "Node %d is %s", node_id, self._proved[node_id])
+        for node_id in node_ids:
+            self._asked[node_id] = self._asked.get(node_id, 0) + 1
+        for node_id in unheard:
+            self._leave_out(node_id, f"no answer within {self._ask_timeout:g} s")
+
+    def _leave_out(self, node_id: int, reason: str) -> None:
+        if self._left_out.get(node_id) != reason:
+            self._left_out[node_id] = reason
+            log(WARNING, "Node %d is left out: %s", node_id, reason)
+
+
+class MemberGrid(GridAround):
+    """A grid on which only members are: what an inner strategy counts and waits for. The rest is `grid`'s."""
+
+    def __init__(self, grid: Grid, roster: Roster) -> None:
+        self._grid = grid
+        self._roster = roster
+
+    @property
+    def inside(self) -> Grid:
+        """The whole grid."""
+        return self._grid
+
+    def get_node_ids(self) -> Iterable[int]:
+        """The connected members' nodes."""
+        return list(self._roster.present(self._grid))

@@ -1,0 +1,253 @@
+"""The loop over rounds: train, settle, evaluate, record; taken up again wherever the chain has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from logging import INFO
+
+from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, MetricRecord
+from flwr.common import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result
+
+from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion, ask_scores
+from fedvm.federation.coordinator.journal import RoundJournal
+from fedvm.federation.coordinator.ledger import Verdict, by_address
+from fedvm.federation.coordinator.outcome import TrainOutcome
+from fedvm.federation.coordinator.reception import gather, spread_over
+from fedvm.federation.coordinator.records import RoundRecord, record_of
+from fedvm.federation.coordinator.settlement import recall
+from fedvm.federation.coordinator.stopping import Stopping, best_round
+from fedvm.federation.coordinator.strategy import RoundStrategy
+from fedvm.federation.errors import FederationStalled
+from fedvm.federation.metrics import MetricNames, number
+from fedvm.protocol.vector import IntVector
+from fedvm.store import Cid
+
+LAST, BEST = "last", "best"
+EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
+RoundConfig = Callable[[int], Mapping[str, ConfigRecordValues]]
+
+
+@dataclass(frozen=True)
+class FederationResult:
+    """The end of a run: a record a round, the model as named float tensors and as int32 (elements,).
+
+    round: the one the model comes from; stopped: why the run ended before its last round, None if it did not;
+    scores: what the clients think of the model, if they were asked.
+    """
+
+    records: tuple[RoundRecord, ...]
+    arrays: ArrayRecord
+    vector: IntVector
+    model_root: str
+    model_cid: bytes
+    round: int
+    stopped: str | None = None
+    scores: tuple[ClientScore, ...] = ()
+
+    def to_flower(self) -> Result:
+        """As Flower's strategies return it."""
+        result = Result(arrays=self.arrays)
+        for record in self.records:
+            if record.train_metrics:
+                result.train_metrics_clientapp[record.round] = MetricRecord(dict(record.train_metrics))
+            if record.evaluate_metrics:
+                result.evaluate_metrics_clientapp[record.round] = MetricRecord(dict(record.evaluate_metrics))
+            server = {"loss": record.test_loss, "accuracy": record.test_accuracy}
+            if measured := {name: value for name, value in server.items() if value is not None}:
+                result.evaluate_metrics_serverapp[record.round] = MetricRecord(dict(measured))
+        return result
+
+
+@dataclass(frozen=True)
+class _Loop:
+    strategy: RoundStrategy
+    grid: Grid
+    timeout: float
+    train_config: Callable[[int], ConfigRecord]
+    evaluate_config: ConfigRecord
+    evaluate_fn: EvaluateFn | None
+    names: MetricNames
+
+
+def run_rounds(
+    strategy: RoundStrategy,
+    grid: Grid,
+    initial_arrays: ArrayRecord,
+    *,
+    rounds: int,
+    timeout: float = 3600,
+    train_config: ConfigRecord | None = None,
+    evaluate_config: ConfigRecord | None = None,
+    evaluate_fn: EvaluateFn | None = None,
+    names: MetricNames | None = None,
+    journal: RoundJournal | None = None,
+    round_config: RoundConfig | None = None,
+    stopping: Stopping | None = None,
+    keep: str = LAST,
+    question: ScoreQuestion | None = None,
+    max_failed_rounds: int = 3,
+    on_open: Callable[[int], None] | None = None,
+    on_round: Callable[[RoundRecord], None] | None = None,
+) -> FederationResult:
+    """Run until the chain has `rounds` closed rounds, counting those it has already.
+
+    A round left open by an earlier coordinator is finished first, from its verdicts and the store where they
+    exist. initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies, if its
+    deadline on chain is not earlier.
+    evaluate_fn: server-side test `(round, float arrays) → MetricRecord` with `loss` and `accuracy`, also for
+    the metrics of Flower's result. journal: keeps records for resumed runs. round_config: what the train
+    messages of a round say beside train_config, such as its learning rate. stopping: ends the run early, by
+    the records: a resumed run needs its journal for it. keep: whose model is returned, the `LAST` final round's
+    or the `BEST` by validation (`stopping`'s metric). question: what to ask all clients about that model. on_open:
+    called with a round's number before it trains; on_round: with its record after, in order, earlier rounds of a
+    resumed run included.
+
+    With clients that depend on (seed, round, model) alone the result is that of an uninterrupted run.
+
+    Raises FederationStalled after `max_failed_rounds` failed rounds in a row or if no round became final; the
+    chain keeps them and the run can be resumed. LedgerMismatch if chain, store and initial_arrays disagree.
+    """
+    loop = _Loop(
+        strategy,
+        grid,
+        timeout,
+        lambda number: ConfigRecord(
+            {**(train_config or {}), **(round_config(number) if round_config else {})}
+        ),
+        evaluate_config or ConfigRecord(),
+        evaluate_fn,
+        names or MetricNames(),
+    )
+    arrays = strategy.begin(initial_arrays)
+    records: list[RoundRecord] = []
+
+    def finish(record: RoundRecord) -> None:
+        records.append(record)
+        if on_round:
+            on_round(record)
+
+    for record in _closed_rounds(loop, arrays, journal):
+        finish(record)
+    failed_in_a_row = 0
+    stopped = None
+    for current in range(len(records) + 1, rounds + 1):
+        if stopping and (stopped := stopping.reason(records)):
+            log(INFO, "Stopped: %s", stopped)
+            break
+        if on_open:
+            on_open(current)
+        record, arrays = _play(loop, current, arrays)
+        if journal:
+            journal.write(record)
+        finish(record)
+        failed_in_a_row = failed_in_a_row + 1 if record.status == "failed" else 0
+        if failed_in_a_row >= max_failed_rounds:
+            raise FederationStalled(_stalled(record, failed_in_a_row, strategy.rules.min_clients))
+    if all(record.status == "failed" for record in records):
+        raise FederationStalled(_stalled(records[-1], len(records), strategy.rules.min_clients))
+    result = _result(strategy, records, arrays, keep, stopping or Stopping())
+    scores = ask_scores(strategy, grid, result.vector, question, names=loop.names) if question else ()
+    return replace(result, stopped=stopped, scores=scores)
+
+
+def _result(
+    strategy: RoundStrategy, records: list[RoundRecord], arrays: ArrayRecord, keep: str, stopping: Stopping
+) -> FederationResult:
+    ledger = strategy.federation.ledger
+    last = max(record.round for record in records if record.status == "final")
+    best = best_round(records, stopping.metric) if keep == BEST else None
+    if best is None or best.round == last:
+        root, cid = ledger.model_root(), ledger.model_cid()
+        return FederationResult(tuple(records), arrays, strategy.vector, "0x" + root.hex(), cid, last)
+    root = ledger.round(best.round).model_root
+    vector = strategy.federation.model_of(str(best.model_cid), root)
+    cid = Cid.parse(str(best.model_cid)).binary
+    return FederationResult(
+        tuple(records), strategy.codec.floats(vector), vector, "0x" + root.hex(), cid, best.round
+    )
+
+
+def _play(loop: _Loop, current: int, arrays: ArrayRecord) -> tuple[RoundRecord, ArrayRecord]:
+    strategy, started = loop.strategy, time.monotonic()
+    messages = strategy.configure_train(current, arrays, loop.train_config(current), loop.grid)
+    timeout = min(loop.timeout, strategy.seconds_to_answer())
+    received = gather(loop.grid, messages, strategy.intake, timeout=timeout)
+    trained, _ = strategy.conclude_train(current, received, spread=spread_over(loop.grid))
+    arrays = arrays if trained is None else trained
+    record = record_of(strategy.outcome, gas=strategy.federation.ledger.gas(current), seconds=0.0)
+    record = _with_training(record, strategy.outcome, loop.names)
+    if trained is not None:
+        record = _evaluated(loop, record, arrays)
+    return replace(record, seconds=time.monotonic() - started), arrays
+
+
+def _with_training(record: RoundRecord, outcome: TrainOutcome, names: MetricNames) -> RoundRecord:
+    return replace(
+        record,
+        train_metrics=_plain(outcome.metrics),
+        train_loss=number(outcome.metrics, names.train_loss),
+    )
+
+
+def _evaluated(loop: _Loop, record: RoundRecord, arrays: ArrayRecord) -> RoundRecord:
+    """Evaluate the model a round came to: by clients, and on the server's test set if there is one."""
+    messages = list(loop.strategy.configure_evaluate(record.round, arrays, loop.evaluate_config, loop.grid))
+    replies = list(loop.grid.send_and_receive(messages, timeout=loop.timeout)) if messages else []
+    metrics = loop.strategy.aggregate_evaluate(record.round, replies)
+    test = loop.evaluate_fn(record.round, arrays) if loop.evaluate_fn else None
+    return replace(
+        record,
+        evaluated=sum(not reply.has_error() for reply in replies),
+        evaluate_metrics=_plain(metrics),
+        validation_loss=number(metrics, loop.names.loss),
+        validation_accuracy=number(metrics, loop.names.accuracy),
+        test_loss=number(test, loop.names.loss),
+        test_accuracy=number(test, loop.names.accuracy),
+    )
+
+
+def _closed_rounds(loop: _Loop, arrays: ArrayRecord, journal: RoundJournal | None) -> list[RoundRecord]:
+    """Records of the rounds the chain has closed already: from the journal, else rebuilt from the chain."""
+    federation = loop.strategy.federation
+    ledger = federation.ledger
+    current = ledger.current_round()
+    closed = [n for n in range(1, current + 1) if ledger.round(n).status.is_over]
+    model_root = ledger.model_root()
+    records = []
+    for closed_round in closed:
+        record = journal.read(closed_round) if journal else None
+        if record is None:
+            settlement = recall(federation, closed_round)
+            verdicts: tuple[Verdict, ...] = (*settlement.accepted, *settlement.refused)
+            sampled = tuple(sorted({verdict.member for verdict in verdicts}, key=by_address))
+            record = record_of(
+                TrainOutcome(sampled, settlement, (), None), gas=ledger.gas(closed_round), seconds=0.0
+            )
+            if (
+                settlement.round.model_root == model_root
+            ):  # killed before it was evaluated: the model is at hand
+                record = _evaluated(loop, record, arrays)
+            if journal:
+                journal.write(record)
+        records.append(record)
+    return records
+
+
+def _plain(metrics: MetricRecord | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, int | float)}
+
+
+def _stalled(record: RoundRecord, failed: int, quorum: int) -> str:
+    why = "; ".join(
+        [f"{refused.member} refused: {refused.reason}" for refused in record.refused[:2]]
+        + [f"{failure.member} failed: {failure.reason}" for failure in record.failures[:2]]
+    )
+    return (
+        f"{failed} rounds in a row came to nothing: round {record.round} had {len(record.accepted)} accepted "
+        f"updates of the {quorum} that the rules demand ({why or 'no client answered'}). "
+        "Mend the clients and resume the run."
+    )

@@ -1,0 +1,36 @@
+"""Who takes part in a round, by a rule that anyone can check from the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fedvm.evm.keccak import keccak
+from fedvm.federation.coordinator.ledger import AcceptedUpdate, Ledger, RoundStatus
+from fedvm.federation.errors import SettingsError
+from fedvm.protocol.checks import address_bytes
+
+
+def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: str) -> tuple[str, ...]:
+    """The `count` members with the smallest keccak(seed ‖ address ‖ purpose), in ascending address order.
+
+    seed: the round's public seed, 32 bytes. purpose: "train" or "evaluate", so that the two draws differ.
+    Raises SettingsError if fewer members than `count` are there.
+    """
+    addresses = {address_bytes("member", member): member for member in members}
+    if count > len(addresses):
+        raise SettingsError(f"{count} members are wanted for {purpose} but only {len(addresses)} are there")
+    ranked = sorted(addresses, key=lambda address: keccak(seed + address + purpose.encode()))
+    return tuple(addresses[address] for address in sorted(ranked[:count]))
+
+
+def resting_members(ledger: Ledger, number: int) -> frozenset[str]:
+    """Members (lower-case hex) that the rules make sit round `number` out: those with an accepted update in one of
+    the `rest_rounds` rounds before it that did not fail."""
+    earlier = range(max(1, number - ledger.rules().rest_rounds), number)
+    return frozenset(
+        verdict.member.lower()
+        for before in earlier
+        if ledger.round(before).status is not RoundStatus.FAILED
+        for verdict in ledger.verdicts(before)
+        if isinstance(verdict, AcceptedUpdate)
+    )

@@ -1,0 +1,43 @@
+"""What a server optimiser remembers, computed again from the chain and the store alone."""
+
+from __future__ import annotations
+
+from fedvm.federation.coordinator.ledger import AcceptedUpdate, RoundStatus, by_address
+from fedvm.federation.coordinator.membership import Federation
+from fedvm.federation.errors import LedgerMismatch
+from fedvm.protocol import Contribution, aggregate_root, int32_from_bytes
+from fedvm.protocol.aggregators import Aggregator, ServerState
+from fedvm.protocol.mean import weighted_sums
+
+
+def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
+    """The memory after the latest final round; without a memory (`Aggregator.is_stateful`) it reads nothing.
+
+    It begins where the rules last took another aggregator.
+
+    Raises LedgerMismatch if the store's updates do not add up to a round's aggregate, StoreError if one is missing.
+    """
+    state: ServerState = ()
+    if not rule.is_stateful:
+        return state
+    ledger, elements = federation.ledger, federation.ledger.rules().elements
+    for number in range(ledger.aggregator_since(), ledger.current_round() + 1):
+        round_ = ledger.round(number)
+        if round_.status is not RoundStatus.FINAL:
+            continue
+        excluded = ledger.excluded(number)
+        counted = [
+            Contribution(
+                update.member, update.weight, int32_from_bytes(federation.store.get(update.cid), elements)
+            )
+            for update in sorted(ledger.verdicts(number), key=lambda verdict: by_address(verdict.member))
+            if isinstance(update, AcceptedUpdate) and update.member.lower() not in excluded
+        ]
+        sums = weighted_sums(counted, elements)
+        if aggregate_root(sums.sums) != round_.aggregate_root:
+            raise LedgerMismatch(
+                f"the stored updates of round {number} do not add up to its aggregate on chain, from which "
+                f"{rule.name} goes on; restore the store from a copy"
+            )
+        state = rule.remember(state, sums)
+    return state

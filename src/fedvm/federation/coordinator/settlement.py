@@ -1,0 +1,271 @@
+"""Settle an open round: submit what clients signed, read the verdicts, aggregate what was accepted, close.
+
+Every step can be repeated. Data are stored before the chain is told of them, verdicts already on chain are
+kept, and the aggregate follows from the accepted updates alone, so that a coordinator killed anywhere comes
+to the same model when it settles again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedvm.chain.federation_types import Proposal
+from fedvm.federation.commitment import SignedStatement
+from fedvm.federation.coordinator.direct import with_posted_vectors, with_vectors
+from fedvm.federation.coordinator.ledger import (
+    AcceptedUpdate,
+    Ledger,
+    LedgerRound,
+    RefusedUpdate,
+    RoundStatus,
+    by_address,
+)
+from fedvm.federation.coordinator.membership import Federation
+from fedvm.federation.coordinator.reception import Spread
+from fedvm.federation.coordinator.stored_updates import StoredUpdates
+from fedvm.federation.errors import LedgerMismatch, UpdatesWaiting
+from fedvm.protocol import Subtotal, model_root, to_bytes
+from fedvm.protocol.aggregators import (
+    Aggregator,
+    RoundFacts,
+    RoundResult,
+    ServerState,
+    WeightedMean,
+    aggregate_sums,
+)
+from fedvm.protocol.mean import WeightedSums
+from fedvm.protocol.vector import IntVector
+from fedvm.store import Cid
+
+ROLLUP_ABOVE = 64
+"""So many updates are still relayed one by one where the form of submission is left open."""
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A reply the coordinator did not relay, because its data are not what it states."""
+
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How a round ended. model, its CID and the aggregate's CID (text) are None when the round failed.
+
+    memory: what the server remembers after a final round; as given after a failed one, and empty when recalled.
+    """
+
+    round: LedgerRound
+    accepted: tuple[AcceptedUpdate, ...]
+    refused: tuple[RefusedUpdate, ...]
+    withheld: tuple[Withheld, ...]
+    model: IntVector | None
+    model_cid: str | None
+    aggregate_cid: str | None
+    memory: ServerState = ()
+
+
+def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) -> tuple[str, ...]:
+    """Which sampled members can still be submitted: no verdict yet, nothing submitted by themselves, and above the last
+    address relayed.
+
+    All of them in a round that has just been opened; fewer in one that an earlier coordinator left open, and
+    none after its deadline, or when it was rolled up.
+    """
+    if round_.status is not RoundStatus.OPEN or round_.rolled_up or ledger.now() > round_.deadline:
+        return ()
+    verdicts = ledger.verdicts(round_.number)
+    decided = {verdict.member.lower() for verdict in verdicts}
+    decided |= {statement.member.lower() for statement in ledger.waiting(round_.number)}
+    relayed = (v.member for v in verdicts if isinstance(v, AcceptedUpdate) and not v.direct)
+    last = max(map(by_address, relayed), default=0)
+    return tuple(m for m in sampled if m.lower() not in decided and by_address(m) > last)
+
+
+def settle(
+    federation: Federation,
+    round_: LedgerRound,
+    base: IntVector,
+    statements: Sequence[SignedStatement],
+    *,
+    withheld: tuple[Withheld, ...] = (),
+    rule: Aggregator | None = None,
+    memory: ServerState = (),
+    spread: Spread = map,
+) -> Settlement:
+    """Bring a round to its end, final or failed: also one that is submitted or proposed already.
+
+    base: the model the round trains from, int32 (elements,). statements: of clients whose data were checked and
+    staged in the store, ascending by member. withheld: handed through. rule: how the updates move the model, the
+    weighted mean unless given. memory: the server's, before the round. spread: adds up blocks of updates.
+    Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
+    proposed than follows.
+    """
+    while True:
+        try:
+            return _settled(federation, round_, base, statements, withheld, rule, memory, spread)
+        except UpdatesWaiting:
+            # Of a member that submitted its update itself since; in the next turn it is included. Each does so once.
+            round_ = federation.ledger.round(round_.number)
+            if federation.ledger.verdicts(round_.number):
+                statements = ()
+
+
+def _settled(
+    federation: Federation,
+    round_: LedgerRound,
+    base: IntVector,
+    statements: Sequence[SignedStatement],
+    withheld: tuple[Withheld, ...],
+    rule: Aggregator | None,
+    memory: ServerState,
+    spread: Spread,
+) -> Settlement:
+    ledger = federation.ledger
+    if round_.status is RoundStatus.OPEN and not round_.rolled_up:
+        _submit(federation, round_, statements)
+    verdicts = ledger.verdicts(round_.number)
+    accepted = tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
+    accepted = with_posted_vectors(federation, round_.number, accepted)
+    refused = tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate))
+    if len(accepted) < ledger.rules().min_clients:
+        ledger.fail(round_.number)
+        return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None, memory)
+    facts = RoundFacts(round_.number, ledger.rules().fraction_bits)
+    plan = _Plan(rule or WeightedMean(), base, memory, facts, spread)
+    checked = frozenset(one.update.update_root for one in statements)
+    updates = StoredUpdates(federation, round_.number, accepted, checked)
+    concluded = _conclude(federation, plan, updates)
+    counted = _counted(ledger, round_.number, accepted)
+    ended = ledger.round(round_.number)
+    if concluded is None:
+        return Settlement(ended, counted, refused, withheld, None, None, None, memory)
+    result = concluded.result
+    cids = (concluded.model_cid, concluded.aggregate_cid)
+    return Settlement(ended, counted, refused, withheld, result.model, *cids, result.state)
+
+
+def _submit(federation: Federation, round_: LedgerRound, statements: Sequence[SignedStatement]) -> None:
+    """Bring what was received to the chain, and what members submitted themselves into the round."""
+    ledger, number = federation.ledger, round_.number
+    if statements:
+        federation.store.sync()
+    direct = {one.member for one in ledger.waiting(number)}
+    relayed = [one for one in statements if one.member not in direct]
+    if _rolls_up(federation, round_, len(relayed) + len(direct)):
+        ledger.hold_open(number)
+        included = with_vectors(federation, number)
+        everything = sorted([*relayed, *included], key=lambda one: by_address(one.member))
+        if everything:
+            ledger.submit_rollup(number, everything, len(included))
+        return
+    # First what must come before the deadline.
+    if relayed:
+        ledger.submit(number, relayed)
+    ledger.hold_open(number)
+    for one in with_vectors(federation, number):
+        ledger.include(number, one)
+
+
+def _rolls_up(federation: Federation, round_: LedgerRound, updates: int) -> bool:
+    """Whether a round's updates are stated at once. A round that was begun one by one goes on so."""
+    ledger, form = federation.ledger, federation.submission
+    if form == "commitments" or ledger.verdicts(round_.number):
+        return False
+    if form == "rollup":
+        return True
+    return updates > ROLLUP_ABOVE and not ledger.rules().rest_rounds
+
+
+def recall(federation: Federation, number: int) -> Settlement:
+    """The settlement of a closed round, from the chain alone; without the model and the aggregate's CID."""
+    ledger = federation.ledger
+    verdicts = ledger.verdicts(number)
+    round_ = ledger.round(number)
+    if not round_.status.is_over:
+        raise LedgerMismatch(f"round {number} is still open; settle it first")
+    return Settlement(
+        round_,
+        _counted(ledger, number, verdicts),
+        tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate)),
+        withheld=(),
+        model=None,
+        model_cid=str(Cid.from_binary(round_.model_cid)) if round_.model_cid else None,
+        aggregate_cid=None,
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a round's updates become its model."""
+
+    rule: Aggregator
+    base: IntVector
+    memory: ServerState
+    facts: RoundFacts
+    spread: Spread
+
+    def result(self, updates: StoredUpdates, top: Subtotal) -> RoundResult:
+        contributions = updates.contributions() if self.rule.needs_updates else []
+        sums = WeightedSums(top.sums, top.weight)
+        return aggregate_sums(self.rule, self.base, sums, contributions, self.memory, self.facts)
+
+
+@dataclass(frozen=True)
+class _Concluded:
+    result: RoundResult
+    model_cid: str
+    aggregate_cid: str
+
+
+def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _Concluded | None:
+    """Propose what the updates come to, as often as it takes for a proposal to become final.
+
+    An honest proposal is rejected only when a member's update is proved bad: the next one leaves it out.
+    None when the round failed.
+    """
+    ledger, store, number = federation.ledger, federation.store, plan.facts.number
+    while True:
+        counted = updates.without(ledger.excluded(number))
+        top = counted.add_up(plan.spread)
+        result = plan.result(counted, top)
+        aggregate_cid = store.put(to_bytes(result.sums.sums))
+        model_cid = store.put(to_bytes(result.model))
+        _propose(ledger, plan, top, result, model_cid)
+        status = ledger.conclude(number)
+        if status is RoundStatus.FINAL:
+            return _Concluded(result, model_cid, aggregate_cid)
+        if status is RoundStatus.FAILED:
+            return None
+
+
+def _propose(ledger: Ledger, plan: _Plan, top: Subtotal, result: RoundResult, model_cid: str) -> None:
+    proposal = Proposal(top.hash, top.sums_root, model_root(result.model), Cid.parse(model_cid).binary)
+    number = plan.facts.number
+    standing = ledger.round(number)
+    if standing.status is not RoundStatus.PROPOSED:
+        ledger.propose(number, proposal)
+        return
+    sums_differ = (standing.aggregation_root, standing.aggregate_root) != (
+        proposal.aggregation_root,
+        proposal.aggregate_root,
+    )
+    if sums_differ or (standing.model_root != proposal.model_root and not plan.rule.is_audit_only):
+        raise LedgerMismatch(
+            f"what was proposed for round {number} does not follow from its updates; challenge it"
+        )
+    if standing.model_root != proposal.model_root:
+        raise LedgerMismatch(
+            f"the model proposed for round {number} is not what {plan.rule.name} makes of its updates; the rule is "
+            "audit-only, so no challenge can bring it down: begin a new federation from the model before"
+        )
+
+
+def _counted(
+    ledger: Ledger, number: int, verdicts: Sequence[AcceptedUpdate | RefusedUpdate]
+) -> tuple[AcceptedUpdate, ...]:
+    excluded = ledger.excluded(number)
+    accepted = (verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
+    return tuple(update for update in accepted if update.member.lower() not in excluded)

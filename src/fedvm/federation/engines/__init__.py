@@ -1,0 +1,1 @@
+"""Where clients run: in worker processes (`grid`, `workers`), or over Flower's SuperLink (`superlink`, `relay`)."""

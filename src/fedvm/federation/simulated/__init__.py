@@ -1,0 +1,1 @@
+"""A whole federation on one machine: `server` runs it, `adversaries` are clients that misbehave on purpose."""

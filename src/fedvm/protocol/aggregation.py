@@ -1,0 +1,204 @@
+"""The aggregation tree of a round: who adds what, such that every lie about the sum has a small proof.
+
+A leaf commits to w·d of one update, a node to the sum of its two children's vectors, each by the root of its
+tree. So a wrong sum anywhere is a node that does not follow from its children, at some chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from fedvm.evm.keccak import keccak
+from fedvm.protocol.commitments import Commitment
+from fedvm.protocol.errors import EncodingError, RangeError, ShapeError
+from fedvm.protocol.hashing import EMPTY
+from fedvm.protocol.trees import PlainTree, aggregate_tree
+from fedvm.protocol.vector import IntVector, SumVector, check_vector
+
+AGGREGATION_LEAF, AGGREGATION_NODE = b"\x08", b"\x09"
+LEAF_BYTES, NODE_BYTES, HEAD_BYTES = 73, 105, 41
+Node = TypeVar("Node")
+
+
+@dataclass(frozen=True)
+class CountedUpdate:
+    """An accepted update that counts: its commitment and its int32 vector (n,)."""
+
+    commitment: Commitment
+    vector: IntVector
+
+
+@dataclass(frozen=True)
+class AggregationNode:
+    """A node that is not empty: its weight, the tree of its int64 sums (n,), and what its hash is of."""
+
+    weight: int
+    sums: PlainTree
+    preimage: bytes
+
+    @cached_property
+    def hash(self) -> bytes:
+        """keccak of the preimage, 32 bytes."""
+        return keccak(self.preimage)
+
+
+@dataclass(frozen=True)
+class AggregationStep:
+    """A step of a path upward: the hash beside it, and the weight and the sums' root that the node above
+    states."""
+
+    sibling: bytes
+    weight: int
+    sums: bytes
+
+    def as_tuple(self) -> tuple[bytes, int, bytes]:
+        """The fields in the struct's order, as web3 takes a struct."""
+        return self.sibling, self.weight, self.sums
+
+
+@dataclass(frozen=True)
+class AggregationTree:
+    """Levels of nodes, leaves first, padded to a power of two; None where no update counts."""
+
+    levels: tuple[tuple[AggregationNode | None, ...], ...]
+
+    @property
+    def top(self) -> AggregationNode:
+        """The node that states W and S."""
+        top = self.levels[-1][0]
+        assert top is not None
+        return top
+
+    @property
+    def root(self) -> bytes:
+        """Its hash, 32 bytes: the ``aggregationRoot`` of a proposal."""
+        return self.top.hash
+
+    @property
+    def height(self) -> int:
+        """Levels above the leaves."""
+        return len(self.levels) - 1
+
+    def hash_at(self, level: int, position: int) -> bytes:
+        """Hash of a node; zeros for an empty one."""
+        node = self.levels[level][position]
+        return EMPTY if node is None else node.hash
+
+    def path(self, position: int) -> tuple[AggregationStep, ...]:
+        """The way from a leaf to the top. Raises RangeError if nothing counts at that position."""
+        if not 0 <= position < len(self.levels[0]) or self.levels[0][position] is None:
+            raise RangeError(f"no update counts at position {position}")
+        steps = []
+        for level, above in enumerate(self.levels[1:]):
+            sibling = self.hash_at(level, (position >> level) ^ 1)
+            node = above[position >> (level + 1)]
+            assert node is not None  # it stands above a leaf that is not empty
+            steps.append(AggregationStep(sibling, node.weight, node.sums.root))
+        return tuple(steps)
+
+    def nodes(self) -> Iterator[AggregationNode]:
+        """All nodes that are not empty, leaves first."""
+        return (node for level in self.levels for node in level if node is not None)
+
+
+def aggregation_tree(updates: Sequence[CountedUpdate | None]) -> AggregationTree:
+    """Add up the accepted updates of a round, in the order of their acceptance; None for those excluded.
+
+    Raises:
+        EncodingError: no update counts, or one has weight zero.
+        ShapeError: a vector is not int32 of shape (n,), the same n for all.
+        RangeError: W · 2^31 ≥ 2^63, so that a sum could overflow.
+    """
+    counted = [update for update in updates if update is not None]
+    if not counted:
+        raise EncodingError("no accepted updates to aggregate; fail the round instead")
+    _check(counted)
+    width = 1 << (len(updates) - 1).bit_length()
+    leaves = [None if update is None else _leaf(update) for update in updates]
+    levels = [tuple(leaves + [None] * (width - len(leaves)))]
+    while len(levels[-1]) > 1:
+        below = iter(levels[-1])
+        levels.append(tuple(_parent(left, right) for left, right in zip(below, below, strict=True)))
+    return AggregationTree(tuple(levels))
+
+
+def aggregation_nodes(updates: Iterable[CountedUpdate | None]) -> Iterator[AggregationNode]:
+    """The nodes of the same tree, those below before those above; no more than one a level is held at a time.
+
+    The updates are those of :func:`aggregation_tree`, and not checked.
+    """
+    return (node for node in _made(updates) if node is not None)
+
+
+def _made(updates: Iterable[CountedUpdate | None]) -> Iterator[AggregationNode | None]:
+    pending: list[tuple[int, AggregationNode | None]] = []
+    for update in updates:
+        yield from push(pending, 0, None if update is None else _leaf(update), _parent)
+    while len(pending) > 1:
+        yield from push(pending, pending[-1][0], None, _parent)
+
+
+def push(
+    pending: list[tuple[int, Node | None]],
+    level: int,
+    node: Node | None,
+    parent: Callable[[Node | None, Node | None], Node | None],
+) -> Iterator[Node | None]:
+    """Put a node beside those that wait for their sibling, and yield it and the nodes that this makes above it.
+
+    pending: as in a binary counter, tops of perfect trees with their levels, ever smaller; changed as the result is
+    read. None stands for an empty node.
+    """
+    pending.append((level, node))
+    yield node
+    while len(pending) > 1 and pending[-2][0] == pending[-1][0]:
+        level, right = pending.pop()
+        _, left = pending.pop()
+        above = parent(left, right)
+        pending.append((level + 1, above))
+        yield above
+
+
+def _leaf(update: CountedUpdate) -> AggregationNode:
+    weight = update.commitment.weight
+    sums = aggregate_tree(np.int64(weight) * update.vector.astype(np.int64))
+    return AggregationNode(weight, sums, AGGREGATION_LEAF + _head(weight, sums) + update.commitment.digest())
+
+
+def _parent(left: AggregationNode | None, right: AggregationNode | None) -> AggregationNode | None:
+    children = [child for child in (left, right) if child is not None]
+    if not children:
+        return None
+    weight = sum(child.weight for child in children)
+    # An only child's vector is its parent's, too.
+    sums = children[0].sums if len(children) == 1 else aggregate_tree(_added(children))
+    hashes = b"".join(EMPTY if child is None else child.hash for child in (left, right))
+    return AggregationNode(weight, sums, AGGREGATION_NODE + _head(weight, sums) + hashes)
+
+
+def _added(children: Sequence[AggregationNode]) -> SumVector:
+    added: SumVector = children[0].sums.vector.astype(np.int64) + children[1].sums.vector
+    return added
+
+
+def _head(weight: int, sums: PlainTree) -> bytes:
+    return weight.to_bytes(8) + sums.root
+
+
+def _check(counted: Sequence[CountedUpdate]) -> None:
+    size = counted[0].vector.size
+    for update in counted:
+        member = update.commitment.member
+        check_vector(f"update of {member}", update.vector, np.int32)
+        if update.vector.size != size:
+            raise ShapeError(f"the update of {member} has {update.vector.size} elements, others {size}")
+        if update.commitment.weight == 0:
+            raise EncodingError(f"the weight of {member} is zero; leave it out")
+    total = sum(update.commitment.weight for update in counted)
+    if total << 31 >= 1 << 63:
+        raise RangeError(f"the total weight {total} lets sums leave int64; it must stay below 2^32")

@@ -1,0 +1,66 @@
+"""Aggregation rules in exact fixed point (docs/protocol.md, section 7), and the identifiers that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fedvm.protocol.aggregators.coordinate_median import CoordinateMedian
+from fedvm.protocol.aggregators.krum import Krum
+from fedvm.protocol.aggregators.rule import (
+    MICROS,
+    Aggregator,
+    RoundFacts,
+    RoundResult,
+    ServerState,
+    aggregate,
+    aggregate_sums,
+    unpack,
+)
+from fedvm.protocol.aggregators.server_adam import ServerAdam
+from fedvm.protocol.aggregators.server_momentum import ServerMomentum
+from fedvm.protocol.aggregators.trimmed_mean import TrimmedMean
+from fedvm.protocol.aggregators.weighted import WeightedMean
+from fedvm.protocol.checks import check_bytes
+from fedvm.protocol.errors import EncodingError
+
+__all__ = [
+    "MICROS",
+    "Aggregator",
+    "CoordinateMedian",
+    "Krum",
+    "RoundFacts",
+    "RoundResult",
+    "ServerAdam",
+    "ServerMomentum",
+    "ServerState",
+    "TrimmedMean",
+    "WeightedMean",
+    "aggregate",
+    "aggregate_sums",
+    "aggregator_named",
+]
+
+_KINDS: Mapping[int, tuple[Callable[..., Aggregator], int]] = {
+    ServerMomentum.kind: (ServerMomentum, 2),
+    ServerAdam.kind: (ServerAdam, 4),
+    CoordinateMedian.kind: (CoordinateMedian, 0),
+    TrimmedMean.kind: (TrimmedMean, 1),
+    Krum.kind: (Krum, 2),
+}
+
+
+def aggregator_named(identifier: bytes) -> Aggregator:
+    """The rule that `Rules.aggregator` names, 32 bytes.
+
+    Raises:
+        EncodingError: no rule that is known, or parameters out of range.
+    """
+    check_bytes("aggregator", identifier, 32)
+    if not any(identifier):
+        return WeightedMean()
+    if identifier[0] not in _KINDS:
+        raise EncodingError(
+            f"aggregator 0x{identifier.hex()} is of a kind that is not known: is FedVM up to date?"
+        )
+    make, count = _KINDS[identifier[0]]
+    return make(*unpack(identifier, count))

@@ -1,0 +1,36 @@
+"""What binds an update to its place, so that it cannot be copied to another round or member, or cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eth_abi.abi import encode
+
+from fedvm.evm.keccak import keccak
+from fedvm.protocol.checks import address_bytes, check_uint
+
+
+@dataclass(frozen=True)
+class UpdateContext:
+    """The place of one update: chain, federation contract, round, member (hex addresses), element count."""
+
+    chain_id: int
+    federation: str
+    round: int
+    member: str
+    elements: int
+
+    def digest(self) -> bytes:
+        """keccak(abi.encode(chainId, federation, round, member, elements)), 32 bytes.
+
+        Raises:
+            EncodingError: an address or integer is malformed, or out of range (RangeError).
+        """
+        values = (
+            check_uint("chain_id", self.chain_id, 256),
+            address_bytes("federation", self.federation),
+            check_uint("round", self.round, 64),
+            address_bytes("member", self.member),
+            check_uint("elements", self.elements, 64),
+        )
+        return keccak(encode(["uint256", "address", "uint64", "address", "uint64"], values))

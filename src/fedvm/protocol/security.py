@@ -1,0 +1,53 @@
+"""What stands behind a coordinator's proposals and an owner's word: bond, stake, fees, windows and notice."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+from fedvm.protocol.checks import check_uint
+
+_BITS = {
+    "challenge_seconds": 64,
+    "answer_seconds": 64,
+    "bond": 128,
+    "stake": 128,
+    "demand_fee": 128,
+    "notice_seconds": 64,
+    "open_seconds": 64,
+}
+
+
+@dataclass(frozen=True)
+class Security:
+    """The contract's ``Security`` struct, field by field in its order. Construction checks every width.
+
+    The defaults suit a trial; on a real network the window must exceed finality and the time for which
+    transactions could be censored, and the bond what a lie could gain and the gas of disputing it.
+
+    Raises:
+        EncodingError: a field is not an integer, or does not fit its width (RangeError).
+    """
+
+    challenge_seconds: int = 3600
+    """Seconds in which a proposal can be challenged before it may become final."""
+    answer_seconds: int = 600
+    """Seconds to answer a demand for data, and again to go on from the answer."""
+    bond: int = 10**18
+    """Wei that the coordinator loses for a proposal that is proved wrong."""
+    stake: int = 0
+    """Wei that a member must have at stake to sign; 0 asks for none."""
+    demand_fee: int = 10**15
+    """Wei that a demand for data costs."""
+    notice_seconds: int = 86_400
+    """Seconds from the announcement of other rules to when they can be adopted."""
+    open_seconds: int = 0
+    """Seconds from a round's opening in which nothing can be proposed or rolled up, so that members whom the
+    coordinator ignores can submit themselves; less than a round's ``round_seconds``."""
+
+    def __post_init__(self) -> None:
+        for name, bits in _BITS.items():
+            check_uint(f"security.{name}", getattr(self, name), bits)
+
+    def as_tuple(self) -> tuple[int, ...]:
+        """The fields in the struct's order, as web3 takes a struct."""
+        return astuple(self)

@@ -1,0 +1,89 @@
+"""The contract's verdict on one update, computed again (`Federation.sol`, `RulesLib.sol`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedvm.protocol.errors import SignatureError
+from fedvm.protocol.refusal import Refusal
+from fedvm.protocol.rules import Rules
+from fedvm.protocol.typed_data import Domain, Update, recover_signer
+
+_PPM = 1_000_000
+
+
+def no_key(member: str) -> str:
+    """Of a round for which nobody appointed a key."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a verdict depends on beside the update: the round as it stood when the update was relayed.
+
+    last_member: highest member accepted so far (lower-case hex), "" before the first; time: of the block,
+    Unix seconds; rests: whether the rules make the member sit this round out; key_of: the key that a member had
+    appointed for the round, both in lower-case hex, "" if none; held: members (lower-case hex) that submitted an update
+    of this round themselves, so that none of theirs can be relayed.
+    """
+
+    domain: Domain
+    rules: Rules
+    members: frozenset[str]
+    round: int
+    base_root: bytes
+    deadline: int
+    last_member: str
+    time: int
+    rests: bool = False
+    key_of: Callable[[str], str] = no_key
+    held: frozenset[str] = frozenset()
+
+
+def verdict(member: str, update: Update, signature: bytes, around: Circumstances) -> Refusal:
+    """Why the update does not count; Refusal.NONE if it does. member: lower-case hex address."""
+    if member not in around.members:
+        return Refusal.NOT_MEMBER
+    if member == around.last_member or member in around.held:
+        return Refusal.DUPLICATE
+    signer = signer_of(update, around.domain, signature)
+    if not signs_for(signer, member, around.key_of):
+        return Refusal.BAD_SIGNATURE
+    return _by_rules(update, around)
+
+
+def signer_of(update: Update, domain: Domain, signature: bytes) -> str:
+    """Lower-case hex address of the key that signed, "" if no key can have."""
+    try:
+        return recover_signer(update, domain, signature).lower()
+    except SignatureError:
+        return ""
+
+
+def signs_for(signer: str, member: str, key_of: Callable[[str], str]) -> bool:
+    """Whether what `signer` signed ("": nobody) counts as the member's: it is the member, or the key it appointed."""
+    return signer != "" and (signer == member or signer == key_of(member))
+
+
+def _by_rules(update: Update, around: Circumstances) -> Refusal:
+    rules = around.rules
+    shape = (rules.elements, rules.fraction_bits)
+    checks = (
+        (update.round == around.round, Refusal.WRONG_ROUND),
+        (update.rules_hash == rules.digest(), Refusal.WRONG_RULES),
+        (update.base_root == around.base_root, Refusal.WRONG_BASE),
+        ((update.elements, update.fraction_bits) == shape, Refusal.WRONG_SHAPE),
+        (around.time <= min(update.deadline, around.deadline), Refusal.EXPIRED),
+        (update.examples >= rules.min_examples, Refusal.TOO_FEW_EXAMPLES),
+        (update.sum_squares <= rules.max_sum_squares, Refusal.NORM_TOO_LARGE),
+        (rules.min_accuracy_ppm <= update.accuracy_ppm <= _PPM, Refusal.ACCURACY_TOO_LOW),
+        (update.loss_micros <= rules.max_loss_micros, Refusal.LOSS_TOO_HIGH),
+        (update.labels >= rules.min_labels, Refusal.TOO_FEW_LABELS),
+        (
+            not rules.max_epsilon_micros or 0 < update.epsilon_micros <= rules.max_epsilon_micros,
+            Refusal.BUDGET_SPENT,
+        ),
+        (not around.rests, Refusal.TOO_SOON),
+    )
+    return next((reason for holds, reason in checks if not holds), Refusal.NONE)

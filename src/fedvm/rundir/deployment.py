@@ -1,0 +1,97 @@
+"""``deployment.json``: which chain a run lives on, and where its contracts are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from eth_utils.address import is_checksum_address, to_checksum_address
+
+from fedvm.chain.errors import DeploymentError
+from fedvm.files import write_atomically
+from fedvm.rundir.layout import RunDirectory
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class ChainRef:
+    """``embedded`` with a file beside ``deployment.json``, or ``rpc`` with the endpoint's address."""
+
+    kind: Literal["embedded", "rpc"]
+    location: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Addresses are checksummed; ``program`` lists the entry contract first; ``block`` is the first block
+    that concerns the run, where a search for events begins. What is not deployed yet is None or empty."""
+
+    chain: ChainRef
+    chain_id: int
+    federation: str | None = None
+    service: str | None = None
+    program: tuple[str, ...] = ()
+    block: int = 0
+
+    def __post_init__(self) -> None:
+        named = {"federation": self.federation, "service": self.service}
+        named |= {f"program[{index}]": address for index, address in enumerate(self.program)}
+        for name, address in named.items():
+            if address is not None and not is_checksum_address(address):
+                raise DeploymentError(f"{name} is not a checksummed address: {address!r}")
+        if self.chain_id <= 0 or self.block < 0:
+            raise DeploymentError(f"chainId {self.chain_id} or block {self.block} is out of range")
+
+    def save(self, directory: Path | str) -> Path:
+        """Write ``deployment.json`` into ``directory``, whole or not at all; returns its path."""
+        path = RunDirectory(Path(directory)).deployment
+        location = "path" if self.chain.kind == "embedded" else "url"
+        fields = {
+            "format": FORMAT,
+            "chain": {"kind": self.chain.kind, location: self.chain.location},
+            "chainId": self.chain_id,
+            "federation": self.federation,
+            "service": self.service,
+            "program": list(self.program),
+            "block": self.block,
+        }
+        write_atomically(path, json.dumps(fields, indent=2) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Deployment:
+        """Read it; :class:`DeploymentError` if it is missing or malformed."""
+        path = RunDirectory(Path(directory)).deployment
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            if fields["format"] != FORMAT:
+                raise DeploymentError(f"{path} has format {fields['format']}, this version reads {FORMAT}")
+            return cls(
+                _chain_ref(fields["chain"]),
+                fields["chainId"],
+                _address(fields["federation"]),
+                _address(fields["service"]),
+                tuple(to_checksum_address(address) for address in fields["program"]),
+                fields["block"],
+            )
+        except FileNotFoundError as error:
+            raise DeploymentError(
+                f"no {path.name} in {directory}; is it a run's directory, and did the run get that far?"
+            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise DeploymentError(f"{path} is malformed ({error!r}); restore it from the run") from error
+
+
+def _chain_ref(fields: Any) -> ChainRef:
+    if fields["kind"] == "embedded":
+        return ChainRef("embedded", fields["path"])
+    if fields["kind"] == "rpc":
+        return ChainRef("rpc", fields["url"])
+    raise ValueError(f"chain kind {fields['kind']!r}")
+
+
+def _address(value: str | None) -> str | None:
+    return None if value is None else to_checksum_address(value)

@@ -1,0 +1,127 @@
+"""The run directory: its layout, its lock, and whether a run may start in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedvm.devnet import CHAIN_FILE
+from fedvm.rundir.errors import RunDirectoryError
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths in a run directory (see `docs/architecture.md`)."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def chain(self) -> Path:
+        return self.path / CHAIN_FILE
+
+    @property
+    def store(self) -> Path:
+        return self.path / "store"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "model.pt"
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "model.onnx"
+
+    @property
+    def reference(self) -> Path:
+        return self.path / "model.int.onnx"
+
+    @property
+    def program(self) -> Path:
+        return self.path / "program"
+
+    @property
+    def deployment(self) -> Path:
+        return self.path / "deployment.json"
+
+    @property
+    def rounds(self) -> Path:
+        return self.path / "rounds"
+
+    @property
+    def baseline(self) -> Path:
+        return self.path / "baseline.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def samples(self) -> Path:
+        """The validation set of the gate; its custodian's, not to be published."""
+        return self.path / "gate-samples.npz"
+
+    @property
+    def images(self) -> Path:
+        return self.path / "images"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "run.lock"
+
+    @property
+    def started(self) -> bool:
+        """A run has begun here: its resolved configuration lies in it."""
+        return self.config.is_file()
+
+    def require_run(self) -> None:
+        """Raise RunDirectoryError unless a run has been started here."""
+        if not self.started:
+            raise RunDirectoryError(
+                f"{self.path} is no run directory: it holds no config.toml. "
+                "Make one with `fedvm run`, or name another with --run."
+            )
+
+    def require_free(self) -> None:
+        """Raise RunDirectoryError if a new run would mix with what lies here."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunDirectoryError(f"{self.path} is a file: name another directory with --out.")
+        if not self.path.is_dir() or all(entry.name == self.lock.name for entry in self.path.iterdir()):
+            return
+        hint = "continue it with --resume" if self.started else "it holds no run"
+        raise RunDirectoryError(f"{self.path} is not empty: {hint}, or name another directory with --out.")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process; the kernel lets go of it when the process ends in any way."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = self.lock.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path}: cannot be written: {error}") from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                holder = handle.read().strip() or "unknown"
+                raise RunDirectoryError(
+                    f"run directory already in use: process {holder} works in {self.path}. "
+                    "Wait for it, stop it, or name another directory with --out."
+                ) from None
+            handle.seek(0)
+            handle.truncate()
+            handle.write(f"{os.getpid()}\n")
+            handle.flush()
+            yield
