@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -111,6 +112,29 @@ def test_altered_calibration_images_are_named(copy: Path) -> None:
         _flip(run.store.file_of(recipe.calibration), 7)
     (finding,) = _audit(copy).findings
     assert finding.check == "integer onnx" and recipe.calibration in finding.message
+
+
+def test_a_program_of_a_faulty_compiler_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fedvm.compiler import COMPILER_VERSION, version
+
+    fault = version.Fault(1, COMPILER_VERSION, "a fault", "wrong scores", "all networks")
+    monkeypatch.setattr(version, "FAULTS", (fault,))
+    (finding,) = _audit(copy).findings
+    assert finding.check == "compiler" and finding.place.version == 1
+    assert "a fault: wrong scores (all networks)" in finding.message
+
+
+def test_a_recipe_that_states_no_compiler_is_of_the_first(copy: Path) -> None:
+    import onnx
+
+    from fedvm.audit.recipe import read_recipe
+
+    model = onnx.load_model_from_string((copy / "model.onnx").read_bytes())
+    assert read_recipe(model.SerializeToString()).compiler > 1
+    fields = json.loads(model.metadata_props[0].value)
+    del fields["compiler"]
+    model.metadata_props[0].value = json.dumps(fields)
+    assert read_recipe(model.SerializeToString()).compiler == 1
 
 
 @pytest.mark.parametrize(

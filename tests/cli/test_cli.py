@@ -244,6 +244,13 @@ def test_compile_checks_the_code(
     assert status == 0 and "from the store beside it" in err and "0 unlike ONNX Runtime" in err
     assert f"{report.gas.predict_estimate:,} EVM gas" in out
     assert (program / "manifest.json").is_file() and (program / "entry.bin").is_file()
+    status, _, err = call(capsys, "compile", model, "-o", str(program), "--check")
+    assert status == 0 and "all code hashes are equal" in err
+    manifest = json.loads((program / "manifest.json").read_text())
+    del manifest["compiler"]  # as the first version wrote it
+    (program / "manifest.json").write_text(json.dumps(manifest))
+    status, _, err = call(capsys, "compile", model, "-o", str(program), "--check")
+    assert status == 1 and "known faults" in err and "Compile the model again" in err
     status, out, _ = call(capsys, "compile", model, "--calibration", str(digits), "--emit", "manifest")
     assert status == 0 and json.loads(out)["calibration_samples"] == 240
     status, out, _ = call(capsys, "compile", model, "--emit", "asm")

@@ -80,17 +80,29 @@ def test_known_bits_are_the_bits_of_every_value():
     assert known > 5_000  # something was said at all
 
 
-def test_a_carry_makes_all_it_may_reach_unknown():
+def product(word, factor: int):
     a = Assembler()
     a.push(0, name="x")
-    a.push(0b101)
+    a.push(factor)
     a.op("MUL")
-    machine = Machine([fields({0: range(10, 14)})], no_load)
+    machine = Machine([word], no_load)
     machine.run(a.instructions[1:])
-    result = bits_of(machine.stack[-1])
-    # bits 2 and 3 are sums of two bits each, their carry may go on to the highest bits that are set
-    assert result[:2].tolist() == [10, 11]
-    assert (result[2:7] == UNKNOWN).all() and not result[7:].any()
+    return bits_of(machine.stack[-1]).tolist()
+
+
+def test_a_carry_makes_all_it_may_reach_unknown():
+    result = product(fields({0: range(10, 14)}), 0b101)
+    # bits 2 and 3 are sums of two bits each; no carry goes past the bit above the highest copy
+    assert result[:7] == [10, 11, *[UNKNOWN] * 5] and not any(result[7:])
+
+
+def test_a_bit_that_no_carry_can_reach_stays_known():
+    """Copies that overlap below a field: their sum has no carry left where the field begins."""
+    word = fields({0: [10], 4: [14]})
+    assert product(word, 0b11)[:6] == [10, 10, ZERO, ZERO, 14, 14]
+    overlapping = product(fields({0: [10], 1: [11], 3: [13]}), 0b11)
+    assert overlapping[:5] == [10, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+    assert product(fields({0: [10], 1: [11], 4: [14]}), 0b11)[4] == 14
 
 
 @pytest.mark.parametrize("labels", [{-1: range(2, 4)}, {255: range(2, 4)}, {0: range(2, 9), 5: range(9, 12)}])

@@ -112,6 +112,7 @@ CHECKS: dict[str, str] = {
     "version": "a version's round is final with its model root",
     "onnx data": "the store holds the version's ONNX file, unaltered",
     "onnx weights": "the ONNX file's weights are the round's model",
+    "compiler": "the compiler that made the version's program has no known faults",
     "integer onnx": "compiling again gives the registered integer ONNX digest",
     "code hashes": "compiling again gives the registered code hashes",
     "code on chain": "the chain holds the code that was registered",

@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from fedvm.audit.errors import RecipeError
+from fedvm.compiler import COMPILER_VERSION, version_of
 from fedvm.store import ContentStore
 
 OPTIONS = frozenset({"weight_bits", "activation_bits", "input_bits", "lane_bits", "input_range", "optimize"})
@@ -29,7 +30,8 @@ class CompileRecipe:
     calibration: CID of the calibration images, uint8 of shape calibration_shape in C order; preprocess:
     (scale, offset) of the ONNX input's real numbers over bytes, None if it takes bytes; tensors: names of the
     federated tensors in canonical order and fraction_bits their scale, empty and 0 without a federation;
-    options: the other keyword arguments of `fedvm.compiler.compile_model`, of those in `OPTIONS`.
+    options: the other keyword arguments of `fedvm.compiler.compile_model`, of those in `OPTIONS`; compiler: version of
+    the compiler that made the program.
     """
 
     calibration: str
@@ -38,6 +40,7 @@ class CompileRecipe:
     tensors: tuple[str, ...]
     fraction_bits: int
     options: dict[str, Any]
+    compiler: int = COMPILER_VERSION
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `compile_model` beside the calibration."""
@@ -69,6 +72,7 @@ def read_recipe(model: bytes) -> CompileRecipe:
             tensors=tuple(str(name) for name in fields["tensors"]),
             fraction_bits=int(fields["fraction_bits"]),
             options=options,
+            compiler=version_of(fields),
         )
     except Exception as error:
         raise RecipeError(f"the ONNX file holds no readable {_KEY}: {error}") from None

@@ -14,7 +14,14 @@ from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.audit.recipe import CompileRecipe, calibration_images, initializers, read_recipe
 from fedvm.audit.rounds import FinalRound
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered
-from fedvm.compiler import CompiledModel, CompileError, compile_model
+from fedvm.compiler import (
+    COMPILER_VERSION,
+    CompiledModel,
+    CompileError,
+    compile_model,
+    known_faults,
+    verdict_on,
+)
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import dequantize
 from fedvm.protocol.vector import IntVector
@@ -68,13 +75,16 @@ class VersionReplay:
         check("onnx data", True, place, "")
         try:
             recipe = read_recipe(onnx)
+            check("compiler", not known_faults(recipe.compiler), place, verdict_on(recipe.compiler))
             if final is not None and final.model is not None:
                 self._check_weights(onnx, recipe, final.model, place)
-            compiled = compile_model(onnx, calibration_images(self._store, recipe), **recipe.arguments())
+            compiled = compile_model(
+                onnx, calibration_images(self._store, recipe), **recipe.arguments(), verify=False
+            )
         except (RecipeError, StoreError, CompileError) as error:
             check("integer onnx", False, place, f"cannot be compiled again: {error}")
             return
-        self._check_compilation(compiled, version, place)
+        self._check_compilation(compiled, version, recipe.compiler, place)
 
     def _check_code(self, number: int, version: Version, place: Place) -> None:
         codes = {part.account: self._reader.code(part.account) for part in version.parts}
@@ -104,13 +114,19 @@ class VersionReplay:
             "onnx weights", same, place, "the weights in the ONNX file are not the round's model"
         )
 
-    def _check_compilation(self, compiled: CompiledModel, version: Version, place: Place) -> None:
+    def _check_compilation(
+        self, compiled: CompiledModel, version: Version, compiler: int, place: Place
+    ) -> None:
+        other = ""
+        if compiler != COMPILER_VERSION:
+            other = f" (made by compiler version {compiler}, compiled again by version {COMPILER_VERSION})"
         digest = sha256(compiled.reference.SerializeToString(deterministic=True)).digest()
         self._ledger.check(
             "integer onnx",
             digest == version.integer_onnx_digest,
             place,
-            f"compiling again gives 0x{digest.hex()}, registered is 0x{version.integer_onnx_digest.hex()}",
+            f"compiling again gives 0x{digest.hex()}, registered is 0x{version.integer_onnx_digest.hex()}"
+            + other,
         )
         entry, *parts = version.parts
         linked = compiled.link([part.account for part in parts]) if len(parts) < len(compiled.units) else ()
@@ -119,5 +135,5 @@ class VersionReplay:
             "code hashes",
             hashes == [part.code_hash for part in (*parts, entry)],
             place,
-            "compiling again gives other code than registered",
+            "compiling again gives other code than registered" + other,
         )

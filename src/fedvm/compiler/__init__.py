@@ -9,20 +9,26 @@ from fedvm.compiler.compiled import ABI, CompiledModel, Deployed, DeployedStages
 from fedvm.compiler.errors import (
     CalibrationError,
     CompileError,
+    CompilerDefect,
+    ExactnessError,
     ModelError,
     RangeError,
     StageError,
     UnsupportedOperator,
 )
+from fedvm.compiler.version import COMPILER_VERSION, known_faults, verdict_on, version_of
 
 __all__ = [
     "ABI",
+    "COMPILER_VERSION",
     "CalibrationError",
     "CompileError",
     "CompileOptions",
     "CompiledModel",
+    "CompilerDefect",
     "Deployed",
     "DeployedStages",
+    "ExactnessError",
     "ModelError",
     "RangeError",
     "StageError",
@@ -30,4 +36,7 @@ __all__ = [
     "compile_integer",
     "compile_model",
     "creation_code",
+    "known_faults",
+    "verdict_on",
+    "version_of",
 ]

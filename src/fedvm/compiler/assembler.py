@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from fedvm.compiler.errors import CompilerDefect
 from fedvm.evm.gas import (
     COPY_WORD_FILECOIN,
     COPY_WORD_GAS,
@@ -26,8 +27,8 @@ from fedvm.evm.opcodes import BY_BYTE, OPCODES
 WORD = 2**256
 
 
-class AssemblyError(AssertionError):
-    """The compiler wrote a wrong program: a defect of the compiler, never of the model."""
+class AssemblyError(CompilerDefect):
+    """The code that is being assembled is wrong: its stack, or a move that would lose a value."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from fedvm.compiler.canonical import canonical
-from fedvm.compiler.compiled import CompiledModel, Unit, creation_gas
+from fedvm.compiler.compiled import CompiledModel, creation_gas, units_of
 from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CalibrationError, CompileError
 from fedvm.compiler.frontend import load_graph
@@ -30,6 +30,8 @@ from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.compiler.stages import Stage, link_stages
 from fedvm.compiler.steps import Measurer
 from fedvm.compiler.transactions import Target, call_gas
+from fedvm.compiler.verify import verify
+from fedvm.compiler.version import COMPILER_VERSION
 from fedvm.evm.keccak import keccak
 
 FORMAT = 1
@@ -50,6 +52,7 @@ class CompileOptions:
     optimize: Optimize = "run"
     max_gas: int | None = None
     target: Target = "ethereum"
+    verify: bool = True
 
 
 def compile_model(
@@ -65,6 +68,7 @@ def compile_model(
     optimize: Optimize = "run",
     max_gas: int | None = None,
     target: Target = "ethereum",
+    verify: bool = True,
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
@@ -80,8 +84,11 @@ def compile_model(
     max_gas: gas that a transaction may take, in EVM gas or with target="filecoin" in Filecoin gas. If a call with the
     dearest input takes more, the program is emitted a second time as stages, each within the limit in a transaction of
     InferenceSession.sol, which keeps the state in between; the same scores to the bit.
+    verify: run the finished program against its reference (`verify.py`). False is for those alone who compile the same
+    file again and compare the hashes of the code.
 
-    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError, StageError).
+    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError, StageError), and CompilerDefect
+    (AssemblyError, ExactnessError) if the compiler found itself to be wrong.
     """
     if max_gas is not None and max_gas < 1:
         raise CompileError(
@@ -104,7 +111,7 @@ def compile_model(
     if not isinstance(outputs, Mapping):
         outputs = activation_budget(graph, outputs)
     options = CompileOptions(
-        weight_bits, outputs, input_bits, budget, preprocess, input_range, optimize, max_gas, target
+        weight_bits, outputs, input_bits, budget, preprocess, input_range, optimize, max_gas, target, verify
     )
     integer = quantize(graph, data, QuantizeOptions(weight_bits, outputs, budget, input_bits=input_bits))
     return compile_integer(integer, source=_digest(model), options=options, calibration=data)
@@ -118,7 +125,10 @@ def compile_integer(
     calibration: NDArray[np.uint8] | None = None,
 ) -> CompiledModel:
     """Compile an integer graph as it stands; of the other arguments only `options.optimize`, `max_gas` and `target`
-    shape the program, the rest goes into the manifest."""
+    shape the program, the rest goes into the manifest.
+
+    Raises CompileError and CompilerDefect as `compile_model` does.
+    """
     options = options or CompileOptions()
     reference = build_reference(integer)
     plan = plan_layers(canonical(integer), options.optimize)
@@ -137,24 +147,21 @@ def compile_integer(
     if options.max_gas is not None:
         manifest["max_gas"] = {"target": options.target, "gas": options.max_gas}
         manifest["stages"] = [_stage_row(stage) for stage in stages]
-    return CompiledModel(
+    compiled = CompiledModel(
         reference,
         manifest,
-        _units(program.contracts),
+        units_of(program.contracts),
         listing,
-        tuple(_units(stage.linked.contracts) for stage in stages),
+        tuple(units_of(stage.linked.contracts) for stage in stages),
     )
+    if options.verify:
+        verify(compiled, integer, plan, calibration)
+    return compiled
 
 
 def _call_gas(graph: IntegerGraph, program: Program, target: Target) -> int:
     """Gas of a transaction that asks for the whole prediction, with the dearest input."""
     return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape))
-
-
-def _units(contracts: Sequence[Contract]) -> tuple[Unit, ...]:
-    return tuple(
-        Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()}) for c in contracts
-    )
 
 
 def _as_bytes(spec: Input, data: NDArray[Any]) -> NDArray[np.uint8]:
@@ -215,6 +222,7 @@ def _manifest(
         row["share"] = row["gas"] / program.gas
     return {
         "format": FORMAT,
+        "compiler": COMPILER_VERSION,
         "source_sha256": source,
         "calibration_sha256": hashlib.sha256(calibration.tobytes()).hexdigest()
         if calibration is not None

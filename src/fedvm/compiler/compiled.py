@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.evm.gas import CODE_BYTE_GAS, creation_intrinsic_gas
@@ -62,6 +63,13 @@ class Unit:
             for offset in offsets:
                 code[offset : offset + 20] = bytes.fromhex(addresses[symbol].removeprefix("0x"))
         return bytes(code)
+
+
+def units_of(contracts: Sequence[Contract]) -> tuple[Unit, ...]:
+    """Linked contracts as a program holds them."""
+    return tuple(
+        Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()}) for c in contracts
+    )
 
 
 @dataclass(frozen=True)

@@ -25,3 +25,11 @@ class StageError(CompileError):
 
 class RangeError(CompileError):
     """The interval proof failed: some lane could overflow."""
+
+
+class CompilerDefect(AssertionError):
+    """The compiler wrote, or was about to write, a wrong program: never the model's fault. Nothing was returned."""
+
+
+class ExactnessError(CompilerDefect):
+    """The finished program, ONNX Runtime on the reference and the integer network do not give the same scores."""

@@ -95,13 +95,17 @@ class View:
             return False
         return True
 
+    def owns(self, word: int, column: int) -> bool:
+        """Whether a column is read from word J: it lies there, and the next word does not begin with or before it."""
+        before_next = word == self.words - 1 or column < self.start + (word + 1) * self.step
+        return before_next and column in self.columns(word)
+
     def locate(self, element: int) -> tuple[int, int]:
         """(byte offset of its word, lowest bit of its lane) of an element in (C, H, W) order."""
         channel, rest = divmod(element, self.height * self.width)
         row, column = divmod(rest, self.width)
         for word in range(self.words):
-            owned = word == self.words - 1 or column < self.start + (word + 1) * self.step
-            if owned and column in self.columns(word):
+            if self.owns(word, column):
                 offset = channel * self.channel_bytes + (self.top + row) * self.row_bytes + word * WORD_BYTES
                 return offset, self.bit(word, column)
         raise AssertionError(f"{self} does not hold column {column}")

@@ -87,19 +87,20 @@ def _or(x: Value, y: Value) -> Value:
 def _add(x: Value, y: Value) -> Value:
     if isinstance(x, int) and isinstance(y, int):
         return (x + y) & MASK
-    a, b = bits_of(x), bits_of(y)
-    result = np.where(a == ZERO, b, a)
-    both = (a != ZERO) & (b != ZERO)
-    if both.any():
-        carry = False
-        for i in range(int(both.argmax()), WORD_BITS):
-            if both[i]:
-                carry, result[i] = True, UNKNOWN
-            elif carry:
-                # a carry into a bit that is zero in both ends here, into any other it may go on
-                carry = bool(result[i] != ZERO)
-                result[i] = UNKNOWN
-    return np.asarray(result, np.int64)
+    return _sum([bits_of(x), bits_of(y)])
+
+
+def _sum(words: Sequence[Bits]) -> Bits:
+    """A bit of the sum is known where one word at most has a bit that is not zero and no carry can come in: not even
+    if every bit that may be set is."""
+    stacked = np.stack(words) if words else np.zeros((1, WORD_BITS), np.int64)
+    may_be_set = stacked != ZERO
+    counts, carries, carry = may_be_set.sum(axis=0), np.zeros(WORD_BITS, np.int64), 0
+    for i, count in enumerate(counts.tolist()):
+        carries[i] = carry
+        carry = (count + carry) // 2
+    alone = np.where(may_be_set, stacked, 0).sum(axis=0)
+    return np.asarray(np.where((counts <= 1) & (carries == 0), alone, UNKNOWN), np.int64)
 
 
 def _multiply(x: Value, y: Value) -> Value:
@@ -111,11 +112,7 @@ def _multiply(x: Value, y: Value) -> Value:
         factor, word = y, x
     else:
         return np.full(WORD_BITS, UNKNOWN, np.int64)
-    total: Value = np.zeros(WORD_BITS, np.int64)
-    for i in range(WORD_BITS):
-        if factor >> i & 1:
-            total = _add(total, _shifted(word, i))
-    return total
+    return _sum([_shifted(word, i) for i in range(WORD_BITS) if factor >> i & 1])
 
 
 def _shift(amount: Value, word: Value, sign: int) -> Value:

@@ -19,8 +19,8 @@ from typing import Final
 from eth.abc import MessageAPI, StateAPI
 from eth_typing import Address
 
-from fedvm.chain.revm import CALLER, run_fresh
 from fedvm.evm.opcodes import PUSH20, sweep
+from fedvm.evm.revm import CALLER, run_fresh
 
 MIN_CODE_BYTES: Final = 1_024
 """Shorter code is not worth handing over."""

@@ -73,7 +73,7 @@ def compile_(
     from fedvm.cli.console import err
     from fedvm.cli.model_table import print_model, request_of
     from fedvm.cli.status import FAILURE
-    from fedvm.compiler import CompiledModel
+    from fedvm.compiler import CompiledModel, verdict_on, version_of
     from fedvm.pipeline.onnx_model import check as check_code
     from fedvm.pipeline.onnx_model import prepare
 
@@ -105,6 +105,9 @@ def compile_(
         err().print(f"Written to {out}", markup=False)
     if out is not None and compare:
         held = CompiledModel.load(out)
+        if faults := verdict_on(version_of(held.manifest)):
+            err().print(f"{out}: {faults}", markup=False)
+            raise typer.Exit(FAILURE)
         differ = [unit.name for unit in compiled.units if unit not in held.units]
         differ += [s[-1].name for s in compiled.stages if s not in held.stages]
         if differ or len(held.units) != len(compiled.units) or len(held.stages) != len(compiled.stages):

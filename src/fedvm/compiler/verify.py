@@ -1,0 +1,111 @@
+"""The finished program against its reference, before anybody gets it.
+
+The proofs (`layout.py`, `moves.py`) say why a program must be right. This runs it: the linked contracts, in revm, on
+the inputs that are hardest on them, against ONNX Runtime on the reference and against the integer network in numpy.
+All three must give the same scores to the bit, in one call and in stages, for the gas that was predicted. A difference
+is a defect of the compiler, so the search goes on to the first layer whose output differs, which the error names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedvm.compiler import interpreter
+from fedvm.compiler.compiled import CompiledModel
+from fedvm.compiler.culprit import wrong_layer_of_program, wrong_layer_of_reference
+from fedvm.compiler.errors import ExactnessError
+from fedvm.compiler.graph import IntArray, IntegerGraph
+from fedvm.compiler.layout import Plan
+from fedvm.compiler.probe import Program, probe_inputs, reference_scores, run_stages
+
+MOST = 37
+"""Inputs that are tried at most."""
+LEAST = 7
+"""Inputs that are tried whatever a prediction costs: one of every kind."""
+GAS = 60_000_000
+"""Gas that the predictions may take in all before there are fewer inputs."""
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A program, the network it was made from with the layout that it has, and what is asked of it."""
+
+    compiled: CompiledModel
+    graph: IntegerGraph
+    plan: Plan
+    inputs: NDArray[np.uint8]
+    expected: IntArray
+
+
+def verify(
+    compiled: CompiledModel, graph: IntegerGraph, plan: Plan, calibration: NDArray[np.uint8] | None
+) -> int:
+    """Run a compiled model on probing inputs; returns how many.
+
+    plan: the layout of its program; calibration: uint8 `[N, *onnx_shape]`, whose samples are among the inputs.
+
+    Raises ExactnessError that names the first wrong layer if contract, ONNX Runtime and the integer network do not
+    agree on every score, if `classify` is not the first largest of them, or if a call takes other gas than predicted.
+    """
+    gas = compiled.manifest["gas"]["evm"]
+    inputs = probe_inputs(graph.input, calibration, max(LEAST, min(MOST, GAS // max(1, gas))))
+    expected = interpreter.run(graph, inputs).reshape(len(inputs), -1)
+    check = _Check(compiled, graph, plan, inputs, expected)
+    _check_reference(check)
+    _check_program(check)
+    _check_stages(check)
+    return len(inputs)
+
+
+def _check_reference(check: _Check) -> None:
+    differs = (reference_scores(check.compiled.reference, check.inputs) != check.expected).any(axis=1)
+    if differs.any():
+        wrong = check.inputs[differs]
+        raise _defect("ONNX Runtime on the reference", differs, wrong_layer_of_reference(check.graph, wrong))
+
+
+def _check_program(check: _Check) -> None:
+    program, gas = Program(check.compiled.units), check.compiled.manifest["gas"]
+    differs, classes = np.zeros(len(check.inputs), bool), np.zeros(len(check.inputs), bool)
+    for number, (row, scores) in enumerate(zip(check.inputs, check.expected, strict=True)):
+        found, used = program.predict(row.tobytes())
+        differs[number] = not np.array_equal(found, scores)
+        best, classifying = program.classify(row.tobytes())
+        classes[number] = best != int(scores.argmax())
+        if (used, classifying) != (gas["evm"], gas["classify"]):
+            raise ExactnessError(
+                f"predict and classify take {used:,} and {classifying:,} gas, not the {gas['evm']:,} and "
+                f"{gas['classify']:,} predicted. {_REPORT}"
+            )
+    if differs.any():
+        layer = wrong_layer_of_program(check.plan, check.graph, check.inputs[differs])
+        raise _defect("the program's predict(bytes)", differs, layer)
+    if classes.any():
+        raise _defect("the program's classify(bytes)", classes, "")
+
+
+def _check_stages(check: _Check) -> None:
+    if not check.compiled.stages:
+        return
+    asked = check.inputs[:LEAST]
+    found = np.stack([run_stages(check.compiled.stages, row.tobytes()) for row in asked])
+    differs = (found != check.expected[: len(asked)]).any(axis=1)
+    if differs.any():
+        layer = wrong_layer_of_program(check.plan, check.graph, asked[differs])
+        raise _defect("the program in stages", differs, layer)
+
+
+_REPORT = (
+    "This is a defect of the compiler, not of the model, and nothing was written: please report it with the ONNX "
+    "file, the calibration data and the options"
+)
+
+
+def _defect(what: str, differs: NDArray[np.bool_], layer: str) -> ExactnessError:
+    where = f"first in layer {layer!r}" if layer else "in no single layer"
+    return ExactnessError(
+        f"{what} differs from the integer network for {differs.sum()} of {len(differs)} inputs, {where}. {_REPORT}"
+    )
