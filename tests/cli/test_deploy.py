@@ -66,6 +66,32 @@ def test_deploy_predict_record_audit(
     )
 
 
+def test_real_inputs_are_audited(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    anvil: str,
+    model: Path,
+) -> None:
+    monkeypatch.setenv("PRIVATE_KEY", ANVIL_KEY)
+    np.save(tmp_path / "real.npy", np.random.default_rng(1).normal(size=(80, 1, 16, 16)))
+    out = tmp_path / "deployed"
+    status, _, err = call(
+        capsys,
+        "deploy",
+        str(model),
+        "--rpc",
+        anvil,
+        "--out",
+        str(out),
+        "--calibration",
+        str(tmp_path / "real.npy"),
+    )
+    assert status == 0, err
+    status, found, _ = call(capsys, "audit", "--run", str(out))
+    assert status == 0 and "Nothing found in 4 checks" in found, found
+
+
 def test_without_calibration_it_warns(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

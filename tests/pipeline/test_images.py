@@ -106,9 +106,12 @@ def test_calibration_that_does_not_fit(tmp_path: Path) -> None:
         load_calibration(tmp_path / "absent.npz", COLOUR)
     with pytest.raises(UsageError, match="holds no image files"):
         load_calibration(tmp_path, COLOUR)
-    np.savez(tmp_path / "f.npz", images=np.zeros((2, 3, 4, 5), np.float32))
-    with pytest.raises(UsageError, match=r"float32.*--scale"):
+    np.savez(tmp_path / "f.npz", images=np.full((2, 3, 4, 5), np.nan))
+    with pytest.raises(UsageError, match="input 0 holds NaN"):
         load_calibration(tmp_path / "f.npz", COLOUR)
+    np.savez(tmp_path / "u.npz", images=np.full((2, 3, 4, 5), "a"))
+    with pytest.raises(UsageError, match="give numbers"):
+        load_calibration(tmp_path / "u.npz", COLOUR)
     np.savez(tmp_path / "s.npz", np.zeros((2, 4, 5, 3), np.uint8))
     with pytest.raises(UsageError, match=r"\(2, 4, 5, 3\), the model takes \(N, 3, 4, 5\)"):
         load_calibration(tmp_path / "s.npz", COLOUR)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from fedvm.cli.console import err, out
+from fedvm.compiler.compile import Range
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.onnx_model import Prepared, Request
 
@@ -18,15 +19,39 @@ def request_of(
     scale: float | None,
     offset: float | None,
     resize: bool,
+    input_range: str | None,
     **options: Any,
 ) -> Request:
-    """The options as a request; `options` are fields of it. Raises UsageError for half a preprocessing."""
+    """The options as a request; `options` are fields of it. Raises UsageError for half a preprocessing and for a
+    range that is none."""
     preprocess = None
     if scale is not None or offset is not None:
         if scale is None:
             raise UsageError("--offset needs --scale: the model expects scale · byte + offset")
         preprocess = (scale, offset or 0.0)
-    return Request(model, calibration, preprocess, resize=resize, **options)
+    bounds = None if input_range is None else _bounds(input_range)
+    if bounds is not None and preprocess is not None:
+        raise UsageError("--input-range is for real inputs, --scale for bytes: give one of them")
+    return Request(model, calibration, preprocess, bounds, resize=resize, **options)
+
+
+def _bounds(text: str) -> Range:
+    """`LOW:HIGH`, or one for each feature separated by commas, as (low, high)."""
+    pairs = []
+    for item in text.split(","):
+        low, colon, high = item.partition(":")
+        try:
+            pairs.append((float(low), float(high)))
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise UsageError(
+                f"--input-range {text}: give LOW:HIGH, or one for each feature with commas between, "
+                "such as --input-range=-1:1,0:250"
+            )
+    if len(pairs) == 1:
+        return pairs[0]
+    return [low for low, _ in pairs], [high for _, high in pairs]
 
 
 def print_model(prepared: Prepared) -> None:

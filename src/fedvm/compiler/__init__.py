@@ -16,6 +16,7 @@ from fedvm.compiler.errors import (
     StageError,
     UnsupportedOperator,
 )
+from fedvm.compiler.input_range import quantize_input
 from fedvm.compiler.version import COMPILER_VERSION, known_faults, verdict_on, version_of
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "compile_model",
     "creation_code",
     "known_faults",
+    "quantize_input",
     "verdict_on",
     "version_of",
 ]

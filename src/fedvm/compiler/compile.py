@@ -19,6 +19,7 @@ from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CalibrationError, CompileError
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.graph import Conv, Input, IntegerGraph
+from fedvm.compiler.input_range import to_bytes
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link, measured_steps
@@ -36,6 +37,7 @@ from fedvm.evm.keccak import keccak
 
 FORMAT = 1
 Numbers = float | Sequence[float]
+Range = tuple[Numbers, Numbers]
 Optimize = Literal["run", "deploy"]
 
 
@@ -48,7 +50,7 @@ class CompileOptions:
     input_bits: int = 8
     lane_bits: Mapping[str, int] | int | None = None
     preprocess: tuple[Numbers, Numbers] | None = None
-    input_range: tuple[float, float] | None = None
+    input_range: Range | None = None
     optimize: Optimize = "run"
     max_gas: int | None = None
     target: Target = "ethereum"
@@ -60,7 +62,7 @@ def compile_model(
     calibration: NDArray[Any],
     *,
     preprocess: tuple[Numbers, Numbers] | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: Range | None = None,
     weight_bits: int | None = None,
     activation_bits: Mapping[str, int] | int = 6,
     input_bits: int = 8,
@@ -73,8 +75,9 @@ def compile_model(
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
     calibration: uint8 `[N, *input_shape]`, typical inputs, or float32 for a model whose inputs are real numbers
-    (the range of the bytes is then taken from the data unless `input_range` says it). preprocess: (scale, offset)
-    if the model expects scale·q + offset of the byte q.
+    (each feature's or channel's range of the bytes is then taken from the data, see `input_range.py`, unless
+    `input_range` says it: (low, high), each a number or one a channel). preprocess: (scale, offset) if the model
+    expects scale·q + offset of the byte q.
     activation_bits: of layer outputs, for all or by layer name; 4 or 5 cost much less gas than 6 and little accuracy.
     input_bits: top bits of the input bytes that the network sees. weight_bits: 8 by default, 6 for small contracts.
     lane_bits: upper bound on the bits of a layer's sums, for all or by layer name; by default what each layer's shape
@@ -96,14 +99,20 @@ def compile_model(
         )
     weight_bits = weight_bits or (8 if optimize == "run" else 6)
     data = np.asarray(calibration)
-    if data.dtype != np.uint8 and preprocess is None and input_range is None:
-        if data.size == 0 or not np.isfinite(data).all():
-            raise CalibrationError(
-                "calibration data must hold finite numbers; it is empty or has NaN or infinity"
-            )
-        input_range = (float(data.min()), float(data.max()))
-    graph = load_graph(model, preprocess=preprocess, input_range=input_range)
-    data = _as_bytes(graph.input, data)
+    real = data.dtype != np.uint8 and preprocess is None
+    if real:
+        _check_numbers(data)
+    graph = load_graph(
+        model,
+        preprocess=preprocess,
+        input_range=input_range,
+        samples=data if real and input_range is None else None,
+        input_bits=input_bits,
+    )
+    spec = graph.input
+    if spec.float_input:  # what it has become, for those who compile the file again
+        input_range = (spec.offset.tolist(), spec.high.tolist())
+    data = _as_bytes(spec, data)
     budget, outputs = lane_bits, activation_bits
     if budget is None:
         most = max(outputs.values(), default=8) if isinstance(outputs, Mapping) else outputs
@@ -164,6 +173,15 @@ def _call_gas(graph: IntegerGraph, program: Program, target: Target) -> int:
     return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape))
 
 
+def _check_numbers(data: NDArray[Any]) -> None:
+    if data.dtype.kind not in "fiu":
+        raise CalibrationError(f"calibration data is {data.dtype}; give uint8 or float32")
+    if data.size == 0 or not np.isfinite(data).all():
+        raise CalibrationError(
+            "calibration data must hold finite numbers; it is empty or has NaN or infinity"
+        )
+
+
 def _as_bytes(spec: Input, data: NDArray[Any]) -> NDArray[np.uint8]:
     """Calibration data as the bytes that clients would send."""
     if data.ndim < 2 or data.shape[1:] != spec.onnx_shape or not len(data):
@@ -173,24 +191,12 @@ def _as_bytes(spec: Input, data: NDArray[Any]) -> NDArray[np.uint8]:
         )
     if data.dtype == np.uint8:
         return np.ascontiguousarray(data)
-    if not np.issubdtype(data.dtype, np.floating) and not np.issubdtype(data.dtype, np.integer):
-        raise CalibrationError(f"calibration data is {data.dtype}; give uint8 or float32")
-    if not np.isfinite(data).all():
-        raise CalibrationError("calibration data holds NaN or infinity")
-    if not spec.float_input and (data.min() < 0 or data.max() > 255 or np.any(data != np.rint(data))):
-        raise CalibrationError(
-            "the model takes bytes 0..255: give whole numbers in that range, or preprocess"
-        )
-    if not spec.float_input:
-        return data.astype(np.uint8)
-    axis = tuple(-1 if i == channel_axis(spec) else 1 for i in range(len(spec.onnx_shape)))
-    scale, offset = (np.broadcast_to(v, spec.shape[:1]).reshape(1, *axis) for v in (spec.scale, spec.offset))
-    return np.clip(np.rint((data - offset) / scale), 0, 255).astype(np.uint8)
-
-
-def channel_axis(spec: Input) -> int:
-    """Axis of `onnx_shape` that holds the channels."""
-    return len(spec.onnx_shape) - 1 if spec.layout == "HWC" else 0
+    _check_numbers(data)
+    if spec.float_input:
+        return to_bytes(data, spec.layout, spec.shape, spec.scale, spec.offset)
+    if data.min() < 0 or data.max() > 255 or np.any(data != np.rint(data)):
+        raise CalibrationError("with preprocess the model takes bytes: give whole numbers 0..255")
+    return data.astype(np.uint8)
 
 
 def _digest(model: str | Path | bytes | onnx.ModelProto) -> str:
@@ -245,7 +251,7 @@ def _manifest(
             "float": spec.float_input,
             "scale": np.broadcast_to(spec.scale, spec.shape[:1]).tolist(),
             "offset": np.broadcast_to(spec.offset, spec.shape[:1]).tolist(),
-            "channel_axis": channel_axis(spec),
+            "tensor": list(spec.shape),
         },
         "output": {
             "scores": int(np.prod(last.shape)),

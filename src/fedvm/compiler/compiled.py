@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CompileError
+from fedvm.compiler.input_range import quantize_input
 from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.evm.gas import CODE_BYTE_GAS, creation_intrinsic_gas
 from fedvm.evm.keccak import keccak
@@ -113,21 +114,9 @@ class CompiledModel:
     def quantize_input(self, x: NDArray[Any]) -> NDArray[np.uint8]:
         """Bytes for real inputs `[N, *shape]` of a float-input model (bytes pass as they are).
 
-        ValueError for another shape, NaN or infinity.
+        ValueError for another shape, values that are no numbers, NaN or infinity.
         """
-        spec = self.manifest["input"]
-        shape = tuple(spec["shape"])
-        if x.shape[1:] != shape:
-            raise ValueError(
-                f"inputs have shape {list(x.shape)}, the model takes [N, {', '.join(map(str, shape))}]"
-            )
-        if x.dtype == np.uint8:
-            return np.ascontiguousarray(x)
-        if not np.isfinite(x).all():
-            raise ValueError("inputs hold NaN or infinity")
-        axis = (1, *(-1 if i == spec["channel_axis"] else 1 for i in range(len(shape))))
-        scale, offset = (np.asarray(spec[k], np.float64).reshape(axis) for k in ("scale", "offset"))
-        return np.clip(np.rint((x.astype(np.float64) - offset) / scale), 0, 255).astype(np.uint8)
+        return quantize_input(self.manifest["input"], x)
 
     def link(self, parts: list[str] | tuple[str, ...]) -> tuple[bytes, ...]:
         """Runtime codes as they stand on a chain where the parts have these addresses."""

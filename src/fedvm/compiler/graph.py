@@ -36,14 +36,15 @@ class Conv:
     """2-D convolution (cross-correlation) term. Dense layers are `Dense`.
 
     weight: `[O, I / groups, kh, kw]`; stride `(sh, sw)`; pads `(top, left, bottom, right)`; padded positions hold
-    `pad_value` (float graph: a real number, integer graph: an integer of the source tensor, 0..high).
+    `pad_value` (float graph: a real number, or one for each input channel; integer graph: an integer of the source
+    tensor, 0..high).
     """
 
     source: str
     weight: FloatArray | IntArray
     stride: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    pad_value: float = 0
+    pad_value: float | FloatArray = 0
     groups: int = 1
 
 
@@ -83,6 +84,12 @@ class Input:
     scale: FloatArray  # [C]
     offset: FloatArray  # [C]
     float_input: bool = False
+
+    @property
+    def high(self) -> FloatArray:
+        """The network's real input for the byte 255, `[C]`."""
+        high: FloatArray = self.offset + 255 * self.scale
+        return high
 
 
 @dataclass(frozen=True)

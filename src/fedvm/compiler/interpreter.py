@@ -84,10 +84,15 @@ def patches(
     pads: tuple[int, int, int, int] = (0, 0, 0, 0),
     pad_value: Any = 0,
 ) -> NDArray[Any]:
-    """Windows of `x` `[N, C, H, W]` as `[N, C, Ho, Wo, kh, kw]`; a view unless there is padding."""
+    """Windows of `x` `[N, C, H, W]` as `[N, C, Ho, Wo, kh, kw]`; a view unless there is padding. pad_value: a number
+    or one a channel."""
     top, left, bottom, right = pads
     if any(pads):
-        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=pad_value)
+        height, width = x.shape[2:]
+        padded = np.empty((*x.shape[:2], top + height + bottom, left + width + right), x.dtype)
+        padded[:] = np.reshape(pad_value, (1, -1, 1, 1))
+        padded[:, :, top : top + height, left : left + width] = x
+        x = padded
     windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))
     return windows[:, :, :: stride[0], :: stride[1]]
 

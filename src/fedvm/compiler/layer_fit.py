@@ -173,7 +173,8 @@ def _absorb(term: Term, source: Source) -> Term:
         padding = (
             int(source.zero)
             if term.source != INPUT
-            else int(term.pad_value) >> (8 - source.high.bit_length())
+            # All channels of a term are padded with the same byte, the nearest to what they ask for.
+            else int(np.rint(np.clip(np.ravel(term.pad_value)[0], 0, 255))) >> (8 - source.high.bit_length())
         )
         return replace(term, weight=scaled, pad_value=padding)
     return replace(term, weight=scaled)

@@ -7,6 +7,7 @@ ONNX's own integer operators are avoided because their SIMD kernels saturate on 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from fedvm.compiler.errors import RangeError
-from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
+from fedvm.compiler.graph import INPUT, Conv, Dense, Input, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import scores_shape
 
 EXACT = 1 << 24
@@ -26,7 +27,8 @@ EXACT = 1 << 24
 def build_reference(graph: IntegerGraph) -> onnx.ModelProto:
     """The network as ONNX (opset 17): input "input" uint8 `[N, *onnx_shape]`, output "scores" int32 `[N, O]`.
 
-    The same graph gives the same bytes. RangeError if some accumulator could reach 2^24 in magnitude.
+    The model's documentation says what the bytes of a real input stand for. The same graph gives the same bytes.
+    RangeError if some accumulator could reach 2^24 in magnitude.
     """
     _check_exact(graph)
     writer = _Writer()
@@ -48,8 +50,24 @@ def build_reference(graph: IntegerGraph) -> onnx.ModelProto:
     model = helper.make_model(
         onnx_graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="fedvm", ir_version=8
     )
+    if graph.input.float_input:
+        model.doc_string = _input_documentation(graph.input)
     onnx.checker.check_model(model)
     return model
+
+
+def _input_documentation(spec: Input) -> str:
+    """Text with the range of every channel; numbers as JSON, so that programs can read it too."""
+    facts = {
+        "tensor": list(spec.shape),
+        "layout": spec.layout,
+        "scale": spec.scale.tolist(),
+        "offset": spec.offset.tolist(),
+    }
+    return (
+        "Integer network. A real input x of channel c is sent as the byte q = round((x - offset[c]) / scale[c]), "
+        f"no less than 0 and no more than 255. Input as (C, H, W): {json.dumps(facts)}"
+    )
 
 
 @dataclass

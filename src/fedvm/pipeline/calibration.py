@@ -1,8 +1,7 @@
-"""Calibration data from outside: a folder of images, or an .npz/.npy file of raw input bytes."""
+"""Calibration data from outside: a folder of images, or a file of inputs (.npy, .npz, CSV)."""
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +9,33 @@ from numpy.typing import NDArray
 
 from fedvm.pipeline.errors import ImageError, UsageError
 from fedvm.pipeline.images import SUFFIXES, load_images
+from fedvm.pipeline.table import read_inputs
 
 MAX_ROWS = 10_000
 
 
 def load_calibration(
-    path: Path, input_shape: tuple[int, ...], *, channels_last: bool = False, resize: bool = False
-) -> NDArray[np.uint8]:
-    """uint8 `[N, *input_shape]` from `path`; input_shape is the ONNX input without its batch axis.
+    path: Path,
+    input_shape: tuple[int, ...],
+    *,
+    channels_last: bool = False,
+    resize: bool = False,
+    labels: str | None = None,
+) -> NDArray[np.generic]:
+    """Inputs `[N, *input_shape]` from `path`, at most 10,000 of them: uint8 for the bytes that the contract takes,
+    float32 for the real numbers that the model takes. input_shape: the ONNX input without its batch axis.
 
-    A folder is read in the order of its files' paths, at most 10,000 of them. An .npz file holds one array,
-    or one named `images`, `x` or `calibration`. `channels_last` says that the shape of an image is (H, W, C).
-    Raises UsageError when the file holds something else.
+    A folder is read in the order of its files' paths. An .npz file holds one array, or one named `images`, `x` or
+    `calibration`. A CSV file holds an input a row, with a header or without, beside the column `labels`.
+    `channels_last` says that the shape of an image is (H, W, C). Raises UsageError when the file holds something else.
     """
     if path.is_dir():
         return _from_folder(path, input_shape, channels_last, resize)
     if not path.exists():
-        raise UsageError(f"{path}: no such file or folder. Give images, or an .npz of raw input bytes.")
-    array = _read_array(path)
-    if array.dtype != np.uint8:
         raise UsageError(
-            f"{path}: holds {array.dtype}, but the contract takes bytes: save uint8 (0..255) and say "
-            "what the bytes mean with --scale and --offset"
+            f"{path}: no such file or folder. Give images, or a .npy, .npz or .csv file of inputs."
         )
-    if array.shape[1:] != input_shape or not len(array):
-        wanted = ", ".join(["N", *map(str, input_shape)])
-        raise UsageError(f"{path}: holds shape {array.shape}, the model takes ({wanted})")
-    return np.ascontiguousarray(array[:MAX_ROWS], dtype=np.uint8)
+    return np.ascontiguousarray(read_inputs(path, input_shape, labels=labels)[:MAX_ROWS])
 
 
 def _from_folder(
@@ -55,21 +54,3 @@ def _from_folder(
         channels, height, width = input_shape
     images = load_images(files, (channels, height, width), resize=resize)
     return images.transpose(0, 2, 3, 1).copy() if channels_last else images
-
-
-def _read_array(path: Path) -> NDArray[np.generic]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = list(loaded.files)
-            wanted = [name for name in ("images", "x", "calibration") if name in names]
-            if not wanted and len(names) != 1:
-                raise UsageError(f"{path}: holds arrays {names}: name the one with the inputs `images`")
-            array: NDArray[np.generic] = loaded[(wanted or names)[0]]
-            return array
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path}: not an .npz or .npy file of plain numbers ({error})") from None

@@ -16,6 +16,7 @@ from fedvm.audit.errors import RecipeError
 from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
+from fedvm.compiler.compile import Range
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.transactions import LIMITS
 from fedvm.files import write_atomically
@@ -33,12 +34,14 @@ _SYNTHETIC = 128
 @dataclass(frozen=True)
 class Request:
     """What to compile and how. calibration None: the file's own recipe if its store lies beside it, else
-    synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes. The rest as
-    in `compile_model`; max_gas None: what a transaction may take on the target."""
+    synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes; input_range:
+    (low, high) of real inputs, each a number or one a feature. The rest as in `compile_model`; max_gas None: what a
+    transaction may take on the target."""
 
     model: Path
     calibration: Path | None = None
     preprocess: tuple[float, float] | None = None
+    input_range: Range | None = None
     weight_bits: int | None = None
     activation_bits: int = 6
     input_bits: int = 8
@@ -50,7 +53,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A compiled file. calibration_source: where the calibration came from, for the user to read; unstaged: why a
+    """A compiled file. calibration: as bytes; options: of `compile_model`, with what real inputs' bytes stand for;
+    calibration_source: where the calibration came from, for the user to read; unstaged: why a
     program too large for one transaction has no stages, "" if it has or needs none."""
 
     onnx: bytes
@@ -72,8 +76,10 @@ def prepare(request: Request) -> Prepared:
     except OSError as error:
         raise UsageError(f"{request.model}: cannot be read ({error.strerror}). Give an ONNX file.") from None
     own = _own_recipe(onnx)
-    preprocess = request.preprocess or (own.preprocess if own else None)
-    spec = load_graph(onnx, preprocess=preprocess).input
+    preprocess, bounds = request.preprocess, request.input_range
+    if preprocess is None and bounds is None and own is not None:
+        preprocess, bounds = own.preprocess, own.options.get("input_range")
+    spec = load_graph(onnx, preprocess=preprocess, input_range=bounds).input
     calibration, source = _calibration(request, own, spec.onnx_shape, spec.layout == "HWC")
     options: dict[str, Any] = {
         "weight_bits": request.weight_bits or (8 if request.optimize == "run" else 6),
@@ -81,6 +87,8 @@ def prepare(request: Request) -> Prepared:
         "input_bits": request.input_bits,
         "optimize": request.optimize,
     }
+    if bounds is not None:
+        options["input_range"] = bounds
     target, unstaged = request.target, ""
     limit = request.max_gas or LIMITS[target]
     try:
@@ -92,7 +100,10 @@ def prepare(request: Request) -> Prepared:
             raise
         compiled, unstaged = compile_model(onnx, calibration, preprocess=preprocess, **options), str(error)
         compiled.manifest.update(max_gas={"target": target, "gas": limit}, stages=[])
-    return Prepared(onnx, calibration, preprocess, options, compiled, source, unstaged)
+    if compiled.manifest["input"]["float"]:
+        options["input_range"] = compiled.manifest["options"]["input_range"]
+        calibration = compiled.quantize_input(calibration)
+    return Prepared(onnx, calibration.astype(np.uint8), preprocess, options, compiled, source, unstaged)
 
 
 def check(prepared: Prepared, images: int = 100, progress: Progress | None = None) -> tuple[int, int, int]:
@@ -173,7 +184,7 @@ def _own_recipe(onnx: bytes) -> CompileRecipe | None:
 
 def _calibration(
     request: Request, own: CompileRecipe | None, shape: tuple[int, ...], channels_last: bool
-) -> tuple[NDArray[np.uint8], str]:
+) -> tuple[NDArray[np.generic], str]:
     if request.calibration is not None:
         images = load_calibration(
             request.calibration, shape, channels_last=channels_last, resize=request.resize

@@ -23,12 +23,22 @@ def compile_(
     model: Annotated[Path, typer.Argument(help="An ONNX file.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory for the program.")] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Typical inputs: .npz or .npy of uint8, or a folder of images.")
+        Path | None,
+        typer.Option(
+            help="Typical inputs: .npy, .npz or .csv, of bytes or of real numbers, or a folder of images."
+        ),
     ] = None,
     scale: Annotated[
         float | None, typer.Option(help="The model expects scale · byte + offset, e.g. 0.00784313725.")
     ] = None,
     offset: Annotated[float | None, typer.Option(help="See --scale, e.g. -1.")] = None,
+    input_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            help="Range of real inputs, or one for each feature, e.g. 0:1,-40:85. Default: the calibration's.",
+        ),
+    ] = None,
     weight_bits: Annotated[
         int | None, typer.Option(min=2, max=8, help="Bits of weights. Default 8; 6 with --optimize deploy.")
     ] = None,
@@ -84,6 +94,7 @@ def compile_(
             scale,
             offset,
             resize,
+            input_range,
             weight_bits=weight_bits,
             activation_bits=activation_bits,
             input_bits=input_bits,
@@ -130,6 +141,7 @@ COMMAND = Command(
             "fedvm compile lenet.onnx --calibration photos/ --scale 0.00784313725 --offset -1",
             "the network was trained on −1 … 1",
         ),
+        ("fedvm compile flowers.onnx --calibration iris.csv", "real numbers, a range for each column"),
         ("fedvm compile model.onnx --calibration images.npz --emit asm", "read the code"),
     ),
 )

@@ -18,10 +18,20 @@ def deploy(
         Path | None, typer.Option("--out", "-o", help="Directory to leave (runs/MODEL-NETWORK).")
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Typical inputs: .npz or .npy of uint8, or a folder of images.")
+        Path | None,
+        typer.Option(
+            help="Typical inputs: .npy, .npz or .csv, of bytes or of real numbers, or a folder of images."
+        ),
     ] = None,
     scale: Annotated[float | None, typer.Option(help="The model expects scale · byte + offset.")] = None,
     offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
+    input_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            help="Range of real inputs, or one for each feature, e.g. 0:1,-40:85. Default: the calibration's.",
+        ),
+    ] = None,
     weight_bits: Annotated[
         int | None, typer.Option(min=2, max=8, help="Bits of weights. Default 8; 6 with --optimize deploy.")
     ] = None,
@@ -84,6 +94,7 @@ def deploy(
             scale,
             offset,
             resize,
+            input_range,
             weight_bits=weight_bits,
             activation_bits=activation_bits,
             input_bits=input_bits,

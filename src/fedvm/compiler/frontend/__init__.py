@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from fedvm.compiler.errors import ModelError
+from fedvm.compiler import input_range as ranges
+from fedvm.compiler.errors import CalibrationError, ModelError
+from fedvm.compiler.frontend.builder import PaddingLevel
 from fedvm.compiler.frontend.load import load_model, model_input
 from fedvm.compiler.frontend.lower import lower
 from fedvm.compiler.frontend.operators import Relayout
@@ -25,70 +29,119 @@ def load_graph(
     model: str | Path | bytes | onnx.ModelProto,
     *,
     preprocess: tuple[Channels, Channels] | None = None,
-    input_range: tuple[float, float] | None = None,
+    input_range: tuple[Channels, Channels] | None = None,
+    samples: NDArray[Any] | None = None,
+    input_bits: int = 8,
 ) -> FloatGraph:
     """Loads an ONNX classifier as a graph over bytes.
 
     preprocess: `(scale, offset)` when the model expects `scale · q + offset` of the byte q (numbers or one a
-    channel); input_range: `(lo, hi)` of the real numbers a float-input model takes, which clients then
-    quantize to bytes; without either the model takes 0..255 itself. The batch axis must be dynamic or 1.
+    channel); input_range: `(low, high)` of the real numbers a float-input model takes (numbers or one a channel),
+    which clients then quantize to bytes; samples: real inputs `[N, *input shape]` from which the ranges are taken
+    where neither is given; without all three the model takes 0..255 itself. A range is widened by what it takes to
+    hold zero exactly where the network pads with zeros, for the top `input_bits` of each byte, which is what the
+    network sees. The batch axis must be dynamic or 1.
 
-    ModelError for a damaged or unsafe file, UnsupportedOperator (naming the node) for what has no kernel.
+    ModelError for a damaged or unsafe file, UnsupportedOperator (naming the node) for what has no kernel,
+    CalibrationError for samples that have no range.
     """
     proto = load_model(model)
     _, onnx_shape, is_float = model_input(proto)
     if preprocess is not None and input_range is not None:
         raise ModelError("give preprocess or input_range, not both")
-    if input_range is not None:
-        low, high = (float(bound) for bound in input_range)
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise ModelError(f"input_range {input_range} must be two finite numbers, the smaller first")
-        scale, offset = np.array((high - low) / 255), np.array(low)
-    else:
-        scale, offset = (np.asarray(value, np.float64) for value in preprocess or (1.0, 0.0))
-    if not is_float and (preprocess is not None or input_range is not None):
+    for name, pair in (("preprocess", preprocess), ("input_range", input_range)):
+        if pair is not None and (not isinstance(pair, Sequence) or len(pair) != 2):
+            raise ModelError(f"{name} must be two values, each a number or one number a channel")
+    meaning = _Meaning(preprocess, input_range, samples, 8 - input_bits)
+    if samples is not None and (samples.shape[1:] != onnx_shape or not len(samples)):
+        raise CalibrationError(
+            f"calibration data has shape {list(samples.shape)}; give at least one sample as "
+            f"[N, {', '.join(map(str, onnx_shape))}]"
+        )
+    if not is_float and (preprocess is not None or meaning.real):
         raise ModelError("the model takes bytes already; leave preprocess and input_range out")
 
-    layout, shape = _first_guess(onnx_shape, scale, offset)
+    layout, shape = _first_guess(onnx_shape, meaning)
     fixed = False
     while True:
-        spec = _input(onnx_shape, layout, shape, scale, offset, input_range is not None)
+        spec = meaning.input(onnx_shape, layout, shape)
         try:
-            return lower(proto, spec, fixed)
+            return lower(proto, spec, fixed, adjustable=meaning.adjustable)
         except Relayout as other:
             layout, shape, fixed = ("HWC" if other.layout == "HWC" else "CHW"), other.shape, True
+            meaning.level = None
+        except PaddingLevel as wanted:
+            meaning.level = spec.scale * wanted.q + spec.offset
 
 
-def _first_guess(
-    onnx_shape: tuple[int, ...], scale: FloatArray, offset: FloatArray
-) -> tuple[Literal["CHW", "HWC"], Shape]:
-    channels = max(scale.size, offset.size)
+@dataclass
+class _Meaning:
+    """What the input bytes mean. level: real numbers `[C]` that must be levels (NaN: none), for padding."""
+
+    preprocess: tuple[Channels, Channels] | None
+    input_range: tuple[Channels, Channels] | None
+    samples: NDArray[Any] | None
+    dropped: int
+    level: FloatArray | None = field(default=None)
+
+    @property
+    def real(self) -> bool:
+        """Whether the input is real numbers, which clients quantize."""
+        return self.input_range is not None or (self.samples is not None and self.preprocess is None)
+
+    @property
+    def adjustable(self) -> bool:
+        """Whether the ranges may still be moved."""
+        return self.real and self.level is None
+
+    @property
+    def channels(self) -> int:
+        """How many channels the numbers given are for; 1 if they are for any number."""
+        return max((np.size(value) for value in self.preprocess or self.input_range or ()), default=1)
+
+    def input(self, onnx_shape: tuple[int, ...], layout: Literal["CHW", "HWC"], shape: Shape) -> Input:
+        """The input in this layout. ModelError if the numbers given do not fit it."""
+        if not self.real:
+            scale, offset = _preprocess(self.preprocess or (1.0, 0.0), shape[0])
+            return Input(onnx_shape, layout, shape, scale, offset)
+        if self.input_range is not None:
+            low, high = ranges.given(self.input_range, shape[0])
+        else:
+            assert self.samples is not None
+            low, high = ranges.measured(self.samples, layout, shape)
+        for c, value in enumerate(self.level if self.level is not None else ()):
+            if np.isfinite(value):
+                low[c], high[c] = ranges.with_level(low[c], high[c], float(value), self.dropped)
+        return Input(onnx_shape, layout, shape, ranges.scale_of(low, high), low, float_input=True)
+
+
+def _first_guess(onnx_shape: tuple[int, ...], meaning: _Meaning) -> tuple[Literal["CHW", "HWC"], Shape]:
+    channels = meaning.channels
+    last = 1 < channels == onnx_shape[-1] != onnx_shape[0]
+    if meaning.samples is not None and meaning.real and meaning.input_range is None:
+        last = ranges.last_axis_differs(meaning.samples)
     if len(onnx_shape) == 3:
         a, b, c = onnx_shape
-        return ("HWC", (c, a, b)) if channels > 1 and a != channels == c else ("CHW", (a, b, c))
+        return ("HWC", (c, a, b)) if last else ("CHW", (a, b, c))
     if len(onnx_shape) == 2:
-        return "CHW", (onnx_shape[0], 1, onnx_shape[1])
+        a, b = onnx_shape
+        return ("HWC", (b, 1, a)) if last else ("CHW", (a, 1, b))
     size = int(np.prod(onnx_shape))
     if 1 < channels < size and size % channels == 0:
         return "CHW", (channels, 1, size // channels)
     return "CHW", (size, 1, 1)
 
 
-def _input(
-    onnx_shape: tuple[int, ...],
-    layout: Literal["CHW", "HWC"],
-    shape: Shape,
-    scale: FloatArray,
-    offset: FloatArray,
-    float_input: bool,
-) -> Input:
-    per_channel: list[Any] = []
+def _preprocess(given: tuple[Channels, Channels], channels: int) -> tuple[FloatArray, FloatArray]:
+    try:
+        scale, offset = (np.asarray(value, np.float64) for value in given)
+    except (TypeError, ValueError):
+        raise ModelError("preprocess must be (scale, offset): numbers, or lists of one a channel") from None
     for name, value in (("scale", scale), ("offset", offset)):
-        if value.size not in (1, shape[0]) or value.ndim > 1 or not np.isfinite(value).all():
+        if value.size not in (1, channels) or value.ndim > 1 or not np.isfinite(value).all():
             raise ModelError(
-                f"preprocess: {name} must be finite, one number or one for each of {shape[0]} channels"
+                f"preprocess: {name} must be finite, one number or one for each of {channels} channels"
             )
-        per_channel.append(np.broadcast_to(value.astype(np.float64), (shape[0],)).copy())
-    if (per_channel[0] <= 0).any():
+    if (scale <= 0).any():
         raise ModelError("preprocess: scale must be positive")
-    return Input(onnx_shape, layout, shape, per_channel[0], per_channel[1], float_input)
+    return tuple(np.broadcast_to(value, (channels,)).copy() for value in (scale, offset))  # type: ignore[return-value]

@@ -13,13 +13,28 @@ from fedvm.compiler.errors import UnsupportedOperator
 from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor, planes
 from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, Term
 
+LEVEL_ERROR = 1e-4
+"""Steps by which a byte may be off and still count as exact: floats scale and shift it."""
 Activation: TypeAlias = Literal["linear", "relu"] | tuple[Literal["clip"], float, float]
+
+
+class PaddingLevel(Exception):
+    """Padding of the input needs levels that its range does not have; lowering starts over with a range that does.
+
+    q: the bytes, fractions of which are the trouble, `[C]`; NaN where any will do.
+    """
+
+    def __init__(self, q: FloatArray) -> None:
+        super().__init__(q)
+        self.q = q
 
 
 @dataclass
 class Builder:
-    """The layers finished so far, in topological order."""
+    """The layers finished so far, in topological order. adjustable: whether the range of the input may still be
+    moved, so that padding becomes exact."""
 
+    adjustable: bool = False
     layers: list[FloatLayer] = field(default_factory=list)
     _settled: dict[int, tuple[Part, Ref]] = field(default_factory=dict)
     _names: Counter[str] = field(default_factory=Counter)
@@ -193,18 +208,28 @@ def _padded_terms(
         if fill or ref.offset.any():
             raise UnsupportedOperator("padding with a value other than zero is supported on the input only")
         return [Conv(ref.source, weight, stride, pads, 0, groups)]
-    # A padded position holds the byte whose real value is nearest to the wanted one.
-    safe = np.where(ref.scale == 0, 1, ref.scale)
-    values = np.clip(np.rint(np.where(ref.scale == 0, 0, (fill - ref.offset) / safe)), 0, 255).astype(
-        np.int64
-    )
-    if len(np.unique(values)) == 1:
-        return [Conv(ref.source, weight, stride, pads, int(values[0]), groups)]
+    exact, nearest = padding_bytes(ref, fill), np.rint(np.clip(padding_bytes(ref, fill), 0, 255))
+    if len(np.unique(nearest)) == 1:
+        return [Conv(ref.source, weight, stride, pads, _one_or_each(exact), groups)]
     full = ungrouped(weight, groups) if groups > 1 else weight
-    return [
-        Conv(ref.source, full * (values == value)[None, :, None, None], stride, pads, int(value))
-        for value in np.unique(values)
-    ]
+    terms: list[Term] = []
+    for value in np.unique(nearest):
+        own = nearest == value
+        held = _one_or_each(np.where(own, exact, exact[own][0]))
+        terms.append(Conv(ref.source, full * own[None, :, None, None], stride, pads, held))
+    return terms
+
+
+def padding_bytes(ref: Ref, fill: float) -> FloatArray:
+    """The bytes of the input that `ref` makes `fill`, `[C]`, as real numbers; 0 where every byte does."""
+    still = ref.scale == 0
+    exact: FloatArray = np.where(still, 0.0, (fill - ref.offset) / np.where(still, 1, ref.scale))
+    whole = np.rint(exact)
+    return np.where(np.abs(exact - whole) < LEVEL_ERROR, whole, exact)
+
+
+def _one_or_each(values: FloatArray) -> float | FloatArray:
+    return float(values[0]) if (values == values[0]).all() else values
 
 
 def _zero_inside(part: Pending) -> tuple[Pending, float]:

@@ -19,15 +19,16 @@ from fedvm.compiler.frontend.values import Ref, Tensor
 from fedvm.compiler.graph import INPUT, FloatGraph, FloatLayer, Input
 
 
-def lower(proto: onnx.ModelProto, spec: Input, fixed: bool) -> FloatGraph:
+def lower(proto: onnx.ModelProto, spec: Input, fixed: bool, *, adjustable: bool = False) -> FloatGraph:
     """The network as float layers, with the input laid out as `spec` says.
 
-    `Relayout` if the first convolution sees another layout and `fixed` is false; UnsupportedOperator and
-    ModelError name the node they mean.
+    `Relayout` if the first convolution sees another layout and `fixed` is false; `PaddingLevel` if padding needs
+    another level of the input and its range is `adjustable`; UnsupportedOperator and ModelError name the node they
+    mean.
     """
     name = model_input(proto)[0]
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-    builder = Builder()
+    builder = Builder(adjustable=adjustable)
     values: dict[str, Value] = {t.name: constant_array(t) for t in proto.graph.initializer}
     values[name] = _input_tensor(spec)
     readers = _readers(proto.graph)

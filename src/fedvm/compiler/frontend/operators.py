@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from fedvm.compiler.errors import ModelError, UnsupportedOperator
 from fedvm.compiler.frontend import builder as build
-from fedvm.compiler.frontend.builder import Builder
+from fedvm.compiler.frontend.builder import Builder, PaddingLevel
 from fedvm.compiler.frontend.load import FLOATS, MAX_ELEMENTS
 from fedvm.compiler.frontend.values import PADDING, Part, Pending, Ref, Tensor, planes, tensor_of
 from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, MaxPool, Shape, Term
@@ -368,7 +368,8 @@ def _merge(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     for term in terms:
         form: object = (term.source, term.weight.shape)
         if isinstance(term, Conv):
-            form = (term.source, term.weight.shape, term.stride, term.pads, term.pad_value, term.groups)
+            held = np.asarray(term.pad_value, np.float64).tobytes()
+            form = (term.source, term.weight.shape, term.stride, term.pads, held, term.groups)
         known = merged.get(form)
         merged[form] = term if known is None else replace(term, weight=known.weight + term.weight)
     return tuple(merged.values())
@@ -489,17 +490,29 @@ def _apply_conv(
     if any(pads) and any(found.pads) and tensor.fill:
         raise node.refuse("padding of zeros around another padding")
     if any(pads) or any(found.pads):
-        # Only the input can hold another zero than its own, so that shifted tensors become layers first.
-        parts = (
-            p if p.source == INPUT or not p.offset.any() else node.builder.settle_plain(p)
-            for p in _refs(tensor)
-        )
-        tensor = replace(tensor, parts=tuple(parts), fill=tensor.fill if any(found.pads) else 0.0)
+        fill = tensor.fill if any(found.pads) else 0.0
+        parts = tuple(_paddable(node, part, fill) for part in _refs(tensor))
+        tensor = replace(tensor, parts=parts, fill=fill)
     _check_positions(node, tensor.index.shape[2:], weight.shape[2:], pads)
     try:
         return build.conv(tensor, weight, stride, pads, groups)
     except UnsupportedOperator as error:
         raise node.refuse(str(error)) from error
+
+
+def _paddable(node: Node, part: Ref, fill: float) -> Ref:
+    """The part as one that can hold `fill` beside its values; a shifted one becomes a layer, which holds zero."""
+    if part.source != INPUT:
+        return part if not part.offset.any() else node.builder.settle_plain(part)
+    q = build.padding_bytes(part, fill)
+    if node.builder.adjustable and (q != np.rint(q)).any() | (q < 0).any() | (q > 255).any():
+        raise PaddingLevel(np.where(part.scale == 0, np.nan, q))
+    # What a byte means is given: the nearest byte is off by half a step at most, unless the value is out of reach.
+    if (q >= -0.5).all() and (q <= 255.5).all():
+        return part
+    if fill:
+        raise node.refuse(f"pads the input with {fill:g}, which lies outside what its bytes 0..255 stand for")
+    return node.builder.settle_plain(part)
 
 
 def _refs(tensor: Tensor) -> list[Ref]:

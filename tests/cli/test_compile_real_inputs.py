@@ -1,0 +1,68 @@
+"""`fedvm compile` on a table of real numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_cli import call
+from torch import nn
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    normal = network[0]
+    assert isinstance(normal, nn.BatchNorm1d) and normal.running_var is not None
+    normal.running_var.copy_(torch.tensor([1.0, 1e4, 1e-2]))
+    path = tmp_path / "table.onnx"
+    torch.onnx.export(network, (torch.zeros(1, 3),), str(path), dynamo=False, input_names=["x"])
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).normal(size=(200, 3)) * [1, 100, 0.1]
+    path = tmp_path / "table.csv"
+    np.savetxt(path, values, delimiter=",", header="a,b,c", comments="")
+    return path
+
+
+def test_a_range_for_each_column(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, table: Path
+) -> None:
+    out = tmp_path / "program"
+    status, printed, err = call(
+        capsys, "compile", str(model), "--calibration", str(table), "--out", str(out), "--check"
+    )
+    assert status == 0 and "EVM gas" in printed and "0 unlike ONNX Runtime" in err
+    manifest = json.loads((out / "manifest.json").read_text())
+    small, large, least = manifest["input"]["scale"]
+    assert 50 < large / small < 200 and 5 < small / least < 20
+    status, _, err = call(
+        capsys, "compile", str(model), "--calibration", str(table), "--out", str(out), "--check"
+    )
+    assert status == 0 and "all code hashes are equal" in err
+
+
+def test_input_range(capsys: pytest.CaptureFixture[str], model: Path, table: Path) -> None:
+    compile_ = ["compile", str(model), "--calibration", str(table)]
+    status, printed, _ = call(capsys, *compile_, "--input-range=-4:4,-400:400,-1:1", "--emit", "manifest")
+    assert status == 0 and json.loads(printed)["input"]["offset"] == [-4, -400, -1]
+    for text, message in (
+        ("0-1", "give LOW:HIGH"), ("1:0", "the smaller first"), ("0:1,0:1", "has 2 values"), ("0:nan", "finite"),
+    ):  # fmt: skip
+        status, _, err = call(capsys, *compile_, f"--input-range={text}")
+        assert status == 2 and message in err, text
+    status, _, err = call(capsys, *compile_, "--input-range=0:1", "--scale", "1")
+    assert status == 2 and "one of them" in err
+
+
+def test_bad_cells_are_named(capsys: pytest.CaptureFixture[str], model: Path, table: Path) -> None:
+    table.write_text(table.read_text() + "1,?,2\n")
+    status, _, err = call(capsys, "compile", str(model), "--calibration", str(table))
+    assert status == 2 and "line 202, column b" in " ".join(err.split())
