@@ -331,3 +331,69 @@ def test_model_is_not_changed():
     load_graph(model)
     assert model.SerializeToString(deterministic=True) == before
     assert onnx.load_model_from_string(before) == model
+
+
+# --- shapes that change ---------------------------------------------------------------------------
+
+
+class Steps(nn.Module):
+    """Functions and modules one after the other, with views in between."""
+
+    def __init__(self, *steps):
+        super().__init__()
+        self.steps = steps
+        self.parts = nn.ModuleList(step for step in steps if isinstance(step, nn.Module))
+
+    def forward(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+SHAPES = {
+    "frames in the batch": (
+        lambda: (lambda x: x.reshape(-1, 1, 6, 6), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2),
+                 lambda x: x.reshape(-1, 48), nn.Linear(48, 2)),
+        (3, 6, 6),
+    ),
+    "frames through a dense layer": (
+        lambda: (lambda x: x.reshape(-1, 12), nn.Linear(12, 4), nn.ReLU(), lambda x: x.reshape(-1, 16),
+                 nn.Linear(16, 2)),
+        (4, 12),
+    ),
+    "rank five": (lambda: (nn.BatchNorm3d(2), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)), (2, 2, 3, 4)),
+    "a mean over channels": (lambda: (nn.Conv2d(3, 4, 3), lambda x: x.mean(1).flatten(1)), (3, 5, 5)),
+    "a mean over rows": (lambda: (nn.Conv2d(3, 4, 3), lambda x: x.mean(2).flatten(1)), (3, 5, 6)),
+    "a sum of a vector": (lambda: (nn.Linear(6, 5), nn.ReLU(), lambda x: x.sum(1, keepdim=True)), (6,)),
+    "a channel of a flat input": (
+        lambda: (lambda x: x.reshape(-1, 2, 3, 3)[:, 1:], nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(8, 2)), (18,)
+    ),
+    "a transposed input, joined": (
+        lambda: (lambda x: torch.cat([x.transpose(1, 2)] * 2, 1), nn.AvgPool1d(2), nn.Flatten(), nn.Linear(20, 2)),
+        (10, 2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_that_change(name):
+    make, shape = SHAPES[name]
+    torch.manual_seed(0)
+    check(export(randomise(Steps(*make()), 2), shape), shape)
+
+
+def test_reductions_of_padded_tensors():
+    constants = {"pads": np.array([0, 0, 1, 2, 0, 0, 0, 1])}
+    nodes = [node("Pad", ["x", "pads"], ["p"]), node("ReduceMean", ["p"], ["y"], axes=[2, 3], keepdims=0)]
+    check(graph_model(nodes, constants), (3, 8, 8))
+
+
+def test_products_of_activations_are_refused_by_name():
+    nodes = [
+        node("GlobalAveragePool", ["x"], ["g"]),
+        node("Conv", ["g", "w"], ["s"]),
+        node("HardSigmoid", ["s"], ["h"]),
+        node("Mul", ["x", "h"], ["y"], name="excite"),
+    ]
+    with pytest.raises(UnsupportedOperator, match=r"excite.*Mul.*squeeze-and-excite"):
+        load_graph(graph_model(nodes, {"w": np.ones((3, 3, 1, 1), np.float32)}))

@@ -74,7 +74,35 @@ def print_model(prepared: Prepared) -> None:
         f"Deployment: {gas['deploy']:,} EVM gas, {len(manifest['contracts'])} contracts, "
         f"{manifest['code_bytes']:,} bytes."
     )
+    err().print(_quality(manifest["quality"], real=bool(prepared.calibration_source)), markup=False)
     _print_limit(prepared)
+
+
+def _quality(quality: dict[str, Any], *, real: bool) -> str:
+    """How near the integers come to the network, in a line."""
+    parts = []
+    if quality["agreement"] is not None:
+        parts.append(f"the same class in {quality['agreement']:.1%}")
+    if quality["decided_agreement"] is not None:
+        parts.append(
+            f"in {quality['decided_agreement']:.1%} of the {quality['decided']} for which it has decided"
+        )
+    parts.append(
+        "constant scores" if quality["correlation"] is None else f"correlation {quality['correlation']:.4f}"
+    )
+    if quality["steady"]:
+        parts.append("though the network's scores hardly depend on the input")
+    accuracy = quality["accuracy"]
+    if accuracy is not None:
+        parts.append(f"accuracy {accuracy['integers']:.1%} of {accuracy['network']:.1%}")
+    what = (
+        "held-back inputs"
+        if quality["held_back"]
+        else "inputs, all of which it is fitted to (too few to hold back)"
+    )
+    if not real:
+        what = "synthetic images, which say little"
+    return f"Beside the network, on {quality['inputs']} {what}: {', '.join(parts)}."
 
 
 def _layer_table(rows: list[dict[str, Any]], gas: str) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, creation_gas, units_of
 from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CalibrationError, CompileError
-from fedvm.compiler.frontend import load_graph
+from fedvm.compiler.fidelity import check_fidelity
+from fedvm.compiler.frontend import load_lowered
 from fedvm.compiler.graph import Conv, Input, IntegerGraph
 from fedvm.compiler.input_range import to_bytes
 from fedvm.compiler.kernels import conv, dense
@@ -25,6 +26,7 @@ from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link, measured_steps
 from fedvm.compiler.moves import prove_moves
 from fedvm.compiler.policy import activation_budget, lane_budget
+from fedvm.compiler.quality import Bars, as_labels, check_quality
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
 from fedvm.compiler.scanner import UNLINKED, scan
@@ -55,6 +57,7 @@ class CompileOptions:
     max_gas: int | None = None
     target: Target = "ethereum"
     verify: bool = True
+    bars: Bars = field(default_factory=Bars)
 
 
 def compile_model(
@@ -71,6 +74,9 @@ def compile_model(
     max_gas: int | None = None,
     target: Target = "ethereum",
     verify: bool = True,
+    labels: Sequence[int] | NDArray[Any] | None = None,
+    min_agreement: float = Bars.agreement,
+    min_correlation: float = Bars.correlation,
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
@@ -87,11 +93,14 @@ def compile_model(
     max_gas: gas that a transaction may take, in EVM gas or with target="filecoin" in Filecoin gas. If a call with the
     dearest input takes more, the program is emitted a second time as stages, each within the limit in a transaction of
     InferenceSession.sol, which keeps the state in between; the same scores to the bit.
+    labels: the class of each calibration input, from 0; the manifest then tells the accuracy, too.
+    min_agreement, min_correlation: what the integers must reach beside the network on held-back calibration inputs, see
+    `quality.py`; 0 takes whatever comes out.
     verify: run the finished program against its reference (`verify.py`). False is for those alone who compile the same
     file again and compare the hashes of the code.
 
-    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, RangeError, StageError), and CompilerDefect
-    (AssemblyError, ExactnessError) if the compiler found itself to be wrong.
+    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, FidelityError, QualityError, RangeError,
+    StageError), and CompilerDefect (AssemblyError, ExactnessError) if the compiler found itself to be wrong.
     """
     if max_gas is not None and max_gas < 1:
         raise CompileError(
@@ -102,17 +111,19 @@ def compile_model(
     real = data.dtype != np.uint8 and preprocess is None
     if real:
         _check_numbers(data)
-    graph = load_graph(
+    bars, classes = Bars(min_agreement, min_correlation), as_labels(labels)
+    lowered = load_lowered(
         model,
         preprocess=preprocess,
         input_range=input_range,
         samples=data if real and input_range is None else None,
         input_bits=input_bits,
     )
-    spec = graph.input
+    graph, spec = lowered.graph, lowered.graph.input
     if spec.float_input:  # what it has become, for those who compile the file again
         input_range = (spec.offset.tolist(), spec.high.tolist())
     data = _as_bytes(spec, data)
+    check_fidelity(lowered, data)
     budget, outputs = lane_bits, activation_bits
     if budget is None:
         most = max(outputs.values(), default=8) if isinstance(outputs, Mapping) else outputs
@@ -120,10 +131,24 @@ def compile_model(
     if not isinstance(outputs, Mapping):
         outputs = activation_budget(graph, outputs)
     options = CompileOptions(
-        weight_bits, outputs, input_bits, budget, preprocess, input_range, optimize, max_gas, target, verify
+        weight_bits,
+        outputs,
+        input_bits,
+        budget,
+        preprocess,
+        input_range,
+        optimize,
+        max_gas,
+        target,
+        verify,
+        bars,
     )
-    integer = quantize(graph, data, QuantizeOptions(weight_bits, outputs, budget, input_bits=input_bits))
-    return compile_integer(integer, source=_digest(model), options=options, calibration=data)
+    how = QuantizeOptions(weight_bits, outputs, budget, input_bits=input_bits)
+    integer = quantize(graph, data, how)
+    quality = check_quality(graph, integer, data, how, bars, classes)
+    compiled = compile_integer(integer, source=_digest(model), options=options, calibration=data)
+    compiled.manifest["quality"] = quality.manifest()
+    return compiled
 
 
 def compile_integer(
@@ -242,6 +267,8 @@ def _manifest(
             "preprocess": _plain(options.preprocess),
             "input_range": _plain(options.input_range),
             "optimize": options.optimize,
+            "min_agreement": options.bars.agreement,
+            "min_correlation": options.bars.correlation,
         },
         "reference_sha256": hashlib.sha256(reference.SerializeToString(deterministic=True)).hexdigest(),
         "input": {

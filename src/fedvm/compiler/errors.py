@@ -27,6 +27,14 @@ class RangeError(CompileError):
     """The interval proof failed: some lane could overflow."""
 
 
+class FidelityError(CompileError):
+    """The float layers do not compute what the file does: a fault of the compiler, found before it does harm."""
+
+
+class QualityError(CompileError):
+    """The integers do not compute what the network does, by the bars that were asked for."""
+
+
 class CompilerDefect(AssertionError):
     """The compiler wrote, or was about to write, a wrong program: never the model's fault. Nothing was returned."""
 

@@ -130,11 +130,21 @@ def _calibration_input(graph: FloatGraph, calibration: NDArray[np.uint8]) -> NDA
         data: NDArray[np.uint8] = as_chw(graph.input, calibration)
     except ValueError as error:
         raise CalibrationError(f"calibration data: {error}") from error
+    return data[: rows_used(graph, len(data))]
+
+
+def rows_used(graph: FloatGraph, count: int) -> int:
+    """How many of `count` calibration samples the fit uses, the first ones."""
+    return min(count, max(32, WORK // max(1, macs(graph))))
+
+
+def macs(graph: FloatGraph) -> int:
+    """Multiply-accumulates of one sample, about."""
     cost = 0
     for layer in graph.layers:
         area = math.prod(layer.shape[1:]) * (math.prod(layer.pool.stride) if layer.pool else 1)
         cost += sum(area * term.weight.size for term in layer.terms)
-    return data[: max(32, WORK // max(1, cost))]
+    return cost
 
 
 def _of(value: int | Mapping[str, int], layer: str, default: int) -> int:

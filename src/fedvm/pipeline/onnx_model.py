@@ -18,12 +18,14 @@ from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.compile import Range
 from fedvm.compiler.frontend import load_graph
+from fedvm.compiler.quality import Bars
 from fedvm.compiler.transactions import LIMITS
 from fedvm.files import write_atomically
 from fedvm.pipeline.calibration import load_calibration
 from fedvm.pipeline.check import integer_scores
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Progress, Served, serve
+from fedvm.pipeline.table import read_labels
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore, StoreError
@@ -35,8 +37,9 @@ _SYNTHETIC = 128
 class Request:
     """What to compile and how. calibration None: the file's own recipe if its store lies beside it, else
     synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes; input_range:
-    (low, high) of real inputs, each a number or one a feature. The rest as in `compile_model`; max_gas None: what a
-    transaction may take on the target."""
+    (low, high) of real inputs, each a number or one a feature; labels: a file of classes, or the name of a column or
+    array of the calibration. The rest as in `compile_model`; max_gas None: what a transaction may take on the target;
+    min_agreement and min_correlation None: the compiler's bars."""
 
     model: Path
     calibration: Path | None = None
@@ -49,6 +52,9 @@ class Request:
     target: Literal["ethereum", "filecoin"] = "ethereum"
     max_gas: int | None = None
     resize: bool = False
+    labels: str | None = None
+    min_agreement: float | None = None
+    min_correlation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,16 +95,25 @@ def prepare(request: Request) -> Prepared:
     }
     if bounds is not None:
         options["input_range"] = bounds
+    # Synthetic inputs say nothing of what the network does with real ones.
+    bars = Bars() if source else Bars(0, 0)
+    judged: dict[str, Any] = {
+        "min_agreement": bars.agreement if request.min_agreement is None else request.min_agreement,
+        "min_correlation": bars.correlation if request.min_correlation is None else request.min_correlation,
+    }
+    if request.labels is not None:
+        judged["labels"] = read_labels(request.labels, request.calibration)[: len(calibration)]
     target, unstaged = request.target, ""
     limit = request.max_gas or LIMITS[target]
     try:
         compiled = compile_model(
-            onnx, calibration, preprocess=preprocess, max_gas=limit, target=target, **options
+            onnx, calibration, preprocess=preprocess, max_gas=limit, target=target, **judged, **options
         )
     except StageError as error:
         if request.max_gas is not None:
             raise
-        compiled, unstaged = compile_model(onnx, calibration, preprocess=preprocess, **options), str(error)
+        compiled = compile_model(onnx, calibration, preprocess=preprocess, **judged, **options)
+        unstaged = str(error)
         compiled.manifest.update(max_gas={"target": target, "gas": limit}, stages=[])
     if compiled.manifest["input"]["float"]:
         options["input_range"] = compiled.manifest["options"]["input_range"]
@@ -187,7 +202,11 @@ def _calibration(
 ) -> tuple[NDArray[np.generic], str]:
     if request.calibration is not None:
         images = load_calibration(
-            request.calibration, shape, channels_last=channels_last, resize=request.resize
+            request.calibration,
+            shape,
+            channels_last=channels_last,
+            resize=request.resize,
+            labels=request.labels,
         )
         return images, f"{len(images)} inputs from {request.calibration}"
     if own is not None:

@@ -97,8 +97,8 @@ def read_inputs(
     return array.astype(np.float32)
 
 
-def read_labels(labels: str, inputs: Path | None, count: int) -> NDArray[np.int64]:
-    """Classes `[count]`, counted from 0, one for each input of the file `inputs`.
+def read_labels(labels: str, inputs: Path | None) -> NDArray[np.int64]:
+    """Classes `[N]`, counted from 0, one for each input of the file `inputs`.
 
     labels: a .npy, .npz or CSV file, or the name of a column or array of `inputs`. UsageError for anything else.
     """
@@ -123,8 +123,6 @@ def read_labels(labels: str, inputs: Path | None, count: int) -> NDArray[np.int6
             f"--labels {labels}: holds {str(values.ravel()[0])!r}; give classes by number, counted from 0, in the "
             "order of the model's scores"
         ) from None
-    if len(numbers) != count:
-        raise UsageError(f"--labels {labels}: holds {len(numbers)} labels for {count} calibration inputs")
     if not np.isfinite(numbers).all() or (numbers != np.rint(numbers)).any() or (numbers < 0).any():
         raise UsageError(f"--labels {labels}: must be whole numbers from 0 on, one for each input")
     return numbers.astype(np.int64)

@@ -62,6 +62,27 @@ def compile_(
     max_gas: Annotated[
         int | None, typer.Option(min=1, help="Gas of a transaction. Default: the target's limit.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Classes of the calibration inputs, from 0: a file, or a column of the CSV or array of the .npz.",
+        ),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Refuse a program that has the network's class on fewer held-back inputs. Default 0.9.",
+        ),
+    ] = None,
+    min_correlation: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Refuse scores that correlate less with the network's. Default 0.98."
+        ),
+    ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
     check: Annotated[
         bool,
@@ -101,6 +122,9 @@ def compile_(
             optimize=optimize.value,
             target=target.value,
             max_gas=max_gas,
+            labels=labels,
+            min_agreement=min_agreement,
+            min_correlation=min_correlation,
         )
     )
     compiled = prepared.compiled
@@ -141,7 +165,10 @@ COMMAND = Command(
             "fedvm compile lenet.onnx --calibration photos/ --scale 0.00784313725 --offset -1",
             "the network was trained on −1 … 1",
         ),
-        ("fedvm compile flowers.onnx --calibration iris.csv", "real numbers, a range for each column"),
+        (
+            "fedvm compile flowers.onnx --calibration iris.csv --labels species",
+            "real numbers, a range for each column; the accuracy, too",
+        ),
         ("fedvm compile model.onnx --calibration images.npz --emit asm", "read the code"),
     ),
 )

@@ -60,6 +60,27 @@ def deploy(
     stages: Annotated[
         bool, typer.Option("--stages", help="Deploy a program too large for one transaction in stages, too.")
     ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Classes of the calibration inputs, from 0: a file, or a column of the CSV or array of the .npz.",
+        ),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Refuse a program that has the network's class on fewer held-back inputs. Default 0.9.",
+        ),
+    ] = None,
+    min_correlation: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Refuse scores that correlate less with the network's. Default 0.98."
+        ),
+    ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
     env_file: Annotated[Path, typer.Option("--env", help="File with PRIVATE_KEY.")] = Path(".env"),
 ) -> None:
@@ -101,6 +122,9 @@ def deploy(
             optimize=optimize.value,
             target=(target or (Target.FILECOIN if network.is_filecoin else Target.ETHEREUM)).value,
             max_gas=max_gas,
+            labels=labels,
+            min_agreement=min_agreement,
+            min_correlation=min_correlation,
         )
     )
     print_model(prepared)

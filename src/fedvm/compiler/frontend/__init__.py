@@ -15,14 +15,14 @@ from fedvm.compiler import input_range as ranges
 from fedvm.compiler.errors import CalibrationError, ModelError
 from fedvm.compiler.frontend.builder import PaddingLevel
 from fedvm.compiler.frontend.load import load_model, model_input
-from fedvm.compiler.frontend.lower import lower
+from fedvm.compiler.frontend.lower import Lowered, lower
 from fedvm.compiler.frontend.operators import Relayout
 from fedvm.compiler.graph import FloatArray, FloatGraph, Input, Shape
 
 Channels: TypeAlias = float | Sequence[float] | FloatArray
 """One number, or one a channel."""
 
-__all__ = ["load_graph"]
+__all__ = ["Lowered", "load_graph", "load_lowered"]
 
 
 def load_graph(
@@ -45,6 +45,20 @@ def load_graph(
     ModelError for a damaged or unsafe file, UnsupportedOperator (naming the node) for what has no kernel,
     CalibrationError for samples that have no range.
     """
+    return load_lowered(
+        model, preprocess=preprocess, input_range=input_range, samples=samples, input_bits=input_bits
+    ).graph
+
+
+def load_lowered(
+    model: str | Path | bytes | onnx.ModelProto,
+    *,
+    preprocess: tuple[Channels, Channels] | None = None,
+    input_range: tuple[Channels, Channels] | None = None,
+    samples: NDArray[Any] | None = None,
+    input_bits: int = 8,
+) -> Lowered:
+    """Like `load_graph`, with what became of every node of the file."""
     proto = load_model(model)
     _, onnx_shape, is_float = model_input(proto)
     if preprocess is not None and input_range is not None:

@@ -11,10 +11,12 @@ import numpy as np
 
 from fedvm.compiler.errors import UnsupportedOperator
 from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor, planes
-from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, Term
+from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, Input, Term
 
 LEVEL_ERROR = 1e-4
 """Steps by which a byte may be off and still count as exact: floats scale and shift it."""
+SELECTED = 1024
+"""Largest tensor whose elements a dense layer puts in order where nothing cheaper does."""
 Activation: TypeAlias = Literal["linear", "relu"] | tuple[Literal["clip"], float, float]
 
 
@@ -31,9 +33,10 @@ class PaddingLevel(Exception):
 
 @dataclass
 class Builder:
-    """The layers finished so far, in topological order. adjustable: whether the range of the input may still be
-    moved, so that padding becomes exact."""
+    """The layers finished so far, in topological order. spec: how the input lies; adjustable: whether its range may
+    still be moved, so that padding becomes exact."""
 
+    spec: Input
     adjustable: bool = False
     layers: list[FloatLayer] = field(default_factory=list)
     _settled: dict[int, tuple[Part, Ref]] = field(default_factory=dict)
@@ -78,12 +81,13 @@ class Builder:
         if len(tensor.parts) == 1 and tensor.whole and (np.diff(tensor.index.ravel()) == 1).all():
             return tensor.parts[0]
         settled = self.settle_all(tensor)
-        found = planes(settled)
+        size = tensor.index.size
+        view = tensor.index[:, :, None, :] if tensor.index.ndim == 3 else tensor.index
+        found = planes(replace(settled, index=view))
         if found is not None and not any(found.pads):
             eye = np.eye(len(found.channel))[:, :, None, None]
-            return conv(settled, eye, (1, 1), (0, 0, 0, 0), 1)
-        size = tensor.index.size
-        if tensor.index.shape.count(1) == tensor.index.ndim - 1 or size == 1:
+            return conv(replace(settled, index=view), eye, (1, 1), (0, 0, 0, 0), 1)
+        if tensor.index.shape.count(1) == tensor.index.ndim - 1 or size <= SELECTED:
             return dense(settled, np.eye(size))
         raise UnsupportedOperator("the arrangement of the tensor's axes cannot be folded into the next layer")
 

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 
-from fedvm.compiler.errors import ModelError, UnsupportedOperator
+from fedvm.compiler.errors import CompileError, ModelError, UnsupportedOperator
 from fedvm.compiler.frontend import builder as build
-from fedvm.compiler.frontend.builder import Builder
+from fedvm.compiler.frontend.builder import Builder, PaddingLevel
 from fedvm.compiler.frontend.fold import FOLDABLE, fold
 from fedvm.compiler.frontend.load import constant_array, model_input
-from fedvm.compiler.frontend.operators import HEAD_OPERATORS, OPERATORS, Node, Value, single
+from fedvm.compiler.frontend.operators import HEAD_OPERATORS, OPERATORS, Node, Relayout, Value, single
 from fedvm.compiler.frontend.values import Ref, Tensor
 from fedvm.compiler.graph import INPUT, FloatGraph, FloatLayer, Input
 
 
-def lower(proto: onnx.ModelProto, spec: Input, fixed: bool, *, adjustable: bool = False) -> FloatGraph:
+@dataclass(frozen=True)
+class Lowered:
+    """A network as float layers. layers: all that were made, the graph's among them; values: what became of each node's
+    output, by its name in the ONNX file, in the file's order; nodes: the node that wrote it."""
+
+    graph: FloatGraph
+    layers: tuple[FloatLayer, ...]
+    values: dict[str, Tensor]
+    nodes: dict[str, onnx.NodeProto]
+    proto: onnx.ModelProto
+
+
+def lower(proto: onnx.ModelProto, spec: Input, fixed: bool, *, adjustable: bool = False) -> Lowered:
     """The network as float layers, with the input laid out as `spec` says.
 
     `Relayout` if the first convolution sees another layout and `fixed` is false; `PaddingLevel` if padding needs
@@ -28,7 +41,9 @@ def lower(proto: onnx.ModelProto, spec: Input, fixed: bool, *, adjustable: bool 
     """
     name = model_input(proto)[0]
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-    builder = Builder(adjustable=adjustable)
+    builder = Builder(spec, adjustable)
+    traced: dict[str, Tensor] = {}
+    nodes: dict[str, onnx.NodeProto] = {}
     values: dict[str, Value] = {t.name: constant_array(t) for t in proto.graph.initializer}
     values[name] = _input_tensor(spec)
     readers = _readers(proto.graph)
@@ -37,10 +52,13 @@ def lower(proto: onnx.ModelProto, spec: Input, fixed: bool, *, adjustable: bool 
         outputs = _lower_node(Node(proto_node, inputs, builder, opset, not fixed))
         for output, value in zip(proto_node.output, outputs, strict=False):
             # Computed once where several nodes read it, so that no layer's arithmetic is repeated.
-            shared = isinstance(value, Tensor) and readers[output] > 1
-            values[output] = builder.settle_all(value) if shared and isinstance(value, Tensor) else value
+            if isinstance(value, Tensor):
+                value = builder.settle_all(value) if readers[output] > 1 else value
+                traced[output], nodes[output] = value, proto_node
+            values[output] = value
     scores = _scores(proto, values)
-    return FloatGraph(spec, _finish(builder, proto, scores, opset), _head(proto, values))
+    graph = FloatGraph(spec, _finish(builder, proto, scores, opset), _head(proto, values))
+    return Lowered(graph, tuple(builder.layers), traced, nodes, proto)
 
 
 def _lower_node(node: Node) -> list[Any]:
@@ -62,7 +80,16 @@ def _lower_node(node: Node) -> list[Any]:
         raise _unsupported(node, "there is no kernel for it")
     if any(tensor.head for tensor in tensors) and proto.op_type not in HEAD_OPERATORS:
         raise _unsupported(node, "it follows the softmax or argmax, which ends the network")
-    return list(OPERATORS[proto.op_type](node))
+    try:
+        results = OPERATORS[proto.op_type](node)
+    except (CompileError, Relayout, PaddingLevel):
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The file is a stranger's: a form that nobody thought of is refused by name like any other.
+        raise _unsupported(
+            node, f"this form of it is not understood ({type(error).__name__}: {error})"
+        ) from error
+    return list(results)
 
 
 def _unsupported(node: Node, reason: str) -> UnsupportedOperator:

@@ -462,15 +462,28 @@ def _convolution(node: Node) -> list[Tensor]:
         raise ModelError(
             f"node {node.proto.name or 'Conv'}: weight {weight.shape} and {groups} groups do not fit"
         )
+    tensor, frames = _side_by_side(tensor)
+    weight, groups = np.tile(weight, (frames, 1, 1, 1)), groups * frames
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
     stride = _pair(node, "strides", spatial, (1, 1))
     pads = _pads(node, tensor.index.shape[2:], kernel, stride, spatial)
     result = _apply_conv(node, tensor, weight, stride, pads, groups)
     if node.given(2):
         bias = np.asarray(node.array(2), np.float64).ravel()
-        result = replace(result, bias=result.bias + bias)
-    output = tensor_of(result)
+        result = replace(result, bias=result.bias + np.tile(bias, frames))
+    output = _apart(tensor_of(result), frames)
     return [replace(output, index=output.index[:, :, 0]) if spatial == 1 else output]
+
+
+def _side_by_side(tensor: Tensor) -> tuple[Tensor, int]:
+    """`[B, C, H, W]` as `[1, B·C, H, W]`, and B: what is done to each frame is done to groups of channels."""
+    frames = tensor.index.shape[0]
+    return replace(tensor, index=tensor.index.reshape(1, -1, *tensor.index.shape[2:])), frames
+
+
+def _apart(tensor: Tensor, frames: int) -> Tensor:
+    """Undoes `_side_by_side`."""
+    return replace(tensor, index=tensor.index.reshape(frames, -1, *tensor.index.shape[2:]))
 
 
 def _apply_conv(
@@ -525,16 +538,38 @@ def _channels_first(node: Node, tensor: Tensor) -> Tensor:
     sources = {part.source for part in _refs(tensor)}
     if planes(tensor) is not None or sources != {INPUT} or not node.relayout:
         return tensor
-    index = tensor.index[0]
-    inside = index[
-        np.ix_(*(np.flatnonzero((index != PADDING).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))))
-    ]
-    order = np.arange(inside.size)
-    if np.array_equal(inside.ravel(), order):
-        raise Relayout("CHW", inside.shape)
-    if np.array_equal(inside.transpose(1, 2, 0).ravel(), order):
-        raise Relayout("HWC", inside.shape)
+    other = _layout_of_input(node, tensor)
+    if other is not None:
+        raise other
     return tensor
+
+
+def _layout_of_input(node: Node, tensor: Tensor) -> Relayout | None:
+    """The layout of the input in which the tensor is an arrangement of channel planes, if there is one."""
+    if tensor.index.ndim != 4 or tensor.index.shape[0] != 1:
+        return None
+    spec = node.builder.spec
+    size = math.prod(spec.shape)
+    order = np.arange(size)
+    if spec.layout == "HWC":
+        order = order.reshape(spec.shape[1], spec.shape[2], -1).transpose(2, 0, 1).ravel()
+    index = tensor.index[0]
+    filled = index != PADDING
+    inside = index[np.ix_(*(np.flatnonzero(filled.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))))]
+    if not inside.size or (inside == PADDING).any():
+        return None
+    places = order[inside % size]  # in the order of the ONNX input
+    height, width = inside.shape[1:]
+    if size % (height * width):
+        return None
+    channels = size // (height * width)
+    first, steps = places[:, :1, :1], np.arange(height * width).reshape(height, width)
+    shape = (channels, height, width)
+    if (places == first + steps).all() and not (first % (height * width)).any():
+        return Relayout("CHW", shape)
+    if (places == first + steps * channels).all() and (first < channels).all():
+        return Relayout("HWC", shape)
+    return None
 
 
 def _gemm(node: Node) -> list[Tensor]:
@@ -565,12 +600,17 @@ def _apply_dense(node: Node, tensor: Tensor, weight: FloatArray) -> Tensor:
     if math.prod(lead) == 1:
         tensor = node.builder.settle_all(tensor)
         return Tensor((build.dense(tensor, weight),), np.arange(len(weight)).reshape(*lead, len(weight)))
-    if len(lead) not in (2, 3) or lead[0] != 1:
-        raise node.refuse(f"products over the axes {lead} are not supported")
-    rows = tensor.index.reshape(1, -1 if len(lead) == 2 else lead[1], lead[-1], weight.shape[1])
-    image = replace(tensor, index=rows.transpose(0, 3, 1, 2))
-    result = tensor_of(_apply_conv(node, image, weight[:, :, None, None], (1, 1), (0, 0, 0, 0), 1))
-    return replace(result, index=result.index.transpose(0, 2, 3, 1).reshape(*lead, len(weight)))
+    rows = tensor.index.reshape(1, math.prod(lead[:-1]), lead[-1], weight.shape[1])
+    image = _channels_first(node, replace(tensor, index=rows.transpose(0, 3, 1, 2)))
+    if planes(image) is not None:
+        result = tensor_of(_apply_conv(node, image, weight[:, :, None, None], (1, 1), (0, 0, 0, 0), 1))
+        return replace(result, index=result.index.transpose(0, 2, 3, 1).reshape(*lead, len(weight)))
+    count = math.prod(lead)
+    if weight.size * count * count > MAX_ELEMENTS:
+        raise node.refuse(f"products over the axes {lead} of this arrangement are too large")
+    blocks = np.asarray(np.kron(np.eye(count), weight), np.float64)
+    product = build.dense(node.builder.settle_all(tensor), blocks)
+    return Tensor((product,), np.arange(len(blocks)).reshape(*lead, len(weight)))
 
 
 # --- pooling ----------------------------------------------------------------------------------
@@ -601,6 +641,8 @@ def _apply_max_pool(
     found = planes(tensor)
     if found is None:
         tensor = _channels_first(node, tensor)
+        found = planes(tensor)
+    if found is None:
         raise node.refuse("the input is not in channel, height, width order")
     if any(found.pads):
         # An explicit padding is one that never wins when nothing inside is smaller than it.
@@ -635,6 +677,8 @@ def _lower_bound(node: Node, part: Part) -> float:
 
 
 def _average_pool(node: Node) -> list[Tensor]:
+    if any(d != 1 for d in node.attribute("dilations", [1])):
+        raise node.refuse("dilated pooling has no kernel")
     tensor, kernel, stride, pads = _pooling(node)
     if any(pads) and not node.attribute("count_include_pad", 0):
         raise node.refuse("the divisor varies at the borders; use count_include_pad=1 or no padding")
@@ -660,15 +704,16 @@ def _depthwise(
     """Every channel convolved with a kernel of equal values; channels keep their parts."""
     tensor = _channels_first(node, tensor)
     channels = tensor.index.shape[1]
-    if len(tensor.parts) > 1 or (kernel == tensor.index.shape[2:] and planes(tensor) is not None):
-        parts = [
+    found = planes(tensor)
+    several = len(tensor.parts) > 1 or kernel == tensor.index.shape[2:]
+    if several and found is not None and not any(found.pads):
+        parts: list[Part] = [
             _apply_conv(
                 node, tensor_of(part), _equal(part.shape[0], kernel, value), stride, pads, part.shape[0]
             )
             for part in tensor.parts
         ]
-        if not any(planes(tensor).pads):  # type: ignore[union-attr]
-            return _by_channel(list(parts), tensor)
+        return _by_channel(parts, tensor)
     return tensor_of(_apply_conv(node, tensor, _equal(channels, kernel, value), stride, pads, channels))
 
 
@@ -696,49 +741,85 @@ def _reduce_sum(node: Node) -> list[Tensor]:
 
 
 def _reduce_max(node: Node) -> list[Tensor]:
-    image, shape = _reduced_image(node)
-    image = _channels_first(node, image) if planes(image) is None else image
+    axes, shape = _reduced_axes(node)
+    if not axes:
+        return [node.tensor()]
+    image = _reduced_image(node, axes)
+    if image is not None and planes(image) is None:
+        image = _channels_first(node, image)
+    if image is None or planes(image) is None:
+        raise node.refuse(
+            f"the maximum over the axes {axes} has no kernel; only that over height and width has"
+        )
     size = (int(image.index.shape[2]), int(image.index.shape[3]))
     result = _apply_max_pool(node, image, size, (1, 1), (0, 0, 0, 0))
     return [replace(result, index=result.index.reshape(shape))]
 
 
 def _reduce(node: Node, mean: bool) -> Tensor:
-    """Mean or sum over height and width."""
-    image, shape = _reduced_image(node)
-    size = (int(image.index.shape[2]), int(image.index.shape[3]))
-    value = 1 / math.prod(size) if mean else 1.0
-    result = _depthwise(node, image, size, (1, 1), (0, 0, 0, 0), value)
-    return replace(result, index=result.index.reshape(shape))
+    """Mean or sum over some axes: an average where they are height and width, else a matrix product."""
+    axes, shape = _reduced_axes(node)
+    tensor = node.tensor()
+    if not axes:
+        return tensor
+    count = math.prod(tensor.index.shape[axis] for axis in axes)
+    value = 1 / count if mean else 1.0
+    image = _reduced_image(node, axes)
+    if image is not None:
+        image = _channels_first(node, image)
+        if planes(image) is not None:
+            size = (int(image.index.shape[2]), int(image.index.shape[3]))
+            result = _depthwise(node, image, size, (1, 1), (0, 0, 0, 0), value)
+            return replace(result, index=result.index.reshape(shape))
+    kept = [axis for axis in range(tensor.index.ndim) if axis not in axes]
+    rows = tensor.index.transpose(*kept, *axes).reshape(-1)
+    outputs = len(rows) // count
+    if len(rows) * outputs > MAX_ELEMENTS:
+        raise node.refuse(
+            f"the sum over the axes {axes} is too large; only height and width have a kernel of their own"
+        )
+    weight = np.asarray(np.kron(np.eye(outputs), np.full((1, count), value)), np.float64)
+    product = build.dense(node.builder.settle_all(replace(tensor, index=rows)), weight)
+    return Tensor((product,), np.arange(outputs).reshape(shape))
 
 
-def _reduced_image(node: Node) -> tuple[Tensor, tuple[int, ...]]:
-    """The input of a reduction over height and width as `[1, C, H, W]`, in whatever order its axes stand, and
-    the shape of the result."""
+def _reduced_axes(node: Node) -> tuple[list[int], tuple[int, ...]]:
+    """The axes of a reduction, ascending, and the shape of its result."""
+    before = node.tensor().index.shape
+    rank = len(before)
+    axes = node.ints("axes", 1)
+    if not axes:
+        axes = [] if node.attribute("noop_with_empty_axes", 0) else list(range(rank))
+    if any(not -rank <= axis < rank for axis in axes):
+        raise ModelError(f"node {node.proto.name or node.proto.op_type} has bad axes: {axes}")
+    axes = sorted({axis % rank for axis in axes})
+    if node.attribute("keepdims", 1):
+        return axes, tuple(1 if axis in axes else n for axis, n in enumerate(before))
+    return axes, tuple(n for axis, n in enumerate(before) if axis not in axes)
+
+
+def _reduced_image(node: Node, axes: list[int]) -> Tensor | None:
+    """The input of a reduction over two axes, or one, as `[1, C, H, W]`; None if other axes than C are left."""
     tensor = node.tensor()
     rank = tensor.index.ndim
-    axes = node.ints("axes", 1)
-    if axes is None or rank not in (3, 4):
-        raise node.refuse("only reductions over height and width are supported")
-    axes = sorted(axis % rank for axis in axes)
     channel = [axis for axis in range(1, rank) if axis not in axes]
-    if len(channel) != 1 or 0 in axes:
-        raise node.refuse(f"reduces the axes {axes}; only height and width together are supported")
+    if rank not in (3, 4) or len(channel) != 1 or 0 in axes or tensor.index.shape[0] != 1:
+        return None
     index = tensor.index.transpose(0, channel[0], *axes)
-    shape = tuple(1 if axis in axes else n for axis, n in enumerate(tensor.index.shape))
-    if not node.attribute("keepdims", 1):
-        shape = (1, shape[channel[0]])
-    return replace(tensor, index=index[:, :, None, :] if rank == 3 else index), shape
+    return replace(tensor, index=index[:, :, None, :] if rank == 3 else index)
 
 
 def _image(node: Node) -> Tensor:
     tensor = node.tensor()
     if tensor.index.ndim not in (3, 4):
         raise node.refuse("only 1-D and 2-D pooling are supported")
-    return replace(tensor, index=tensor.index[:, :, None, :]) if tensor.index.ndim == 3 else tensor
+    tensor = replace(tensor, index=tensor.index[:, :, None, :]) if tensor.index.ndim == 3 else tensor
+    return _side_by_side(tensor)[0]
 
 
 def _squeezed(node: Node, result: Tensor) -> Tensor:
+    """The result with the frames and the rank that the node's input has."""
+    result = _apart(result, node.tensor().index.shape[0])
     return replace(result, index=result.index[:, :, 0]) if node.tensor().index.ndim == 3 else result
 
 
