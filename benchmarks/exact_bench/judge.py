@@ -1,0 +1,225 @@
+"""What becomes of one model: compiled and the same to the bit, refused with a reason, or one of the ways to be wrong.
+
+The program in revm is held against ONNX Runtime on the reference and against the numpy interpreter, and its integers
+against ONNX Runtime on the model that was given. None of it goes through the compiler's own checks.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest import mock
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from compiler_bench.contract import Program
+from exact_bench.inputs import hard_inputs
+from fedvm.chain.revm import RevmProgram
+from fedvm.compiler import CompiledModel, CompileError, compile
+from fedvm.compiler.compiled import Unit
+from fedvm.compiler.graph import IntegerGraph
+from fedvm.compiler.interpreter import run
+
+Result = Literal[
+    "exact", "refused", "crash", "hang", "contract differs", "reference differs", "gas differs", "float differs"
+]
+INPUTS = 40
+"""Inputs a program is run on."""
+GAS = 10**12
+"""More than any call here takes; what limits a chain sets is not the subject."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a model. reason: of a refusal, or what went wrong and where; inputs: run in the contract; stages: of
+    the program, 0 if it is one call; agreement and correlation: of class and scores with the float model on inputs that
+    the compiler has not seen; seconds: to compile."""
+
+    result: Result
+    reason: str = ""
+    inputs: int = 0
+    stages: int = 0
+    agreement: float | None = None
+    correlation: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model, its calibration inputs, the options to compile it with, and inputs like those that were held back."""
+
+    model: bytes
+    calibration: NDArray[Any]
+    held_back: NDArray[Any]
+    options: Mapping[str, Any]
+    seed: int = 0
+
+
+def judge(question: Question, inputs: int = INPUTS) -> Verdict:
+    """Compile the model and hold the program against everything it should equal. Raises nothing."""
+    start = time.perf_counter()
+    try:
+        with _Caught() as caught:
+            compiled = compile.compile_model(question.model, question.calibration, **question.options)
+    except CompileError as error:
+        return Verdict("refused", f"{type(error).__name__}: {error}", seconds=time.perf_counter() - start)
+    except Exception as error:
+        return Verdict("crash", _where(error), seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    try:
+        return _compare(question, compiled, caught.graph, inputs, seconds)
+    except Exception as error:
+        return Verdict("crash", f"after compilation: {_where(error)}", seconds=seconds)
+
+
+class _Caught:
+    """The integer graph that compile_model makes; the finished model no longer holds it."""
+
+    graph: IntegerGraph
+
+    def __enter__(self) -> _Caught:
+        original = compile.compile_integer
+
+        def catch(integer: IntegerGraph, **options: Any) -> CompiledModel:
+            self.graph = integer
+            return original(integer, **options)
+
+        self._patch = mock.patch.object(compile, "compile_integer", catch)
+        self._patch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.stop()
+
+
+def _compare(
+    question: Question, compiled: CompiledModel, graph: IntegerGraph, inputs: int, seconds: float
+) -> Verdict:
+    typical = compiled.quantize_input(question.calibration)[: inputs // 4]
+    batch = np.concatenate([typical, hard_inputs(graph, inputs - len(typical), question.seed)])
+    reference = _run(compiled.reference.SerializeToString(), batch).reshape(len(batch), -1)
+
+    def verdict(result: Result, reason: str = "", **more: Any) -> Verdict:
+        return Verdict(result, reason, len(batch), len(compiled.stages), seconds=seconds, **more)
+
+    plain = run(graph, batch).reshape(len(batch), -1)
+    if not np.array_equal(plain, reference):
+        return verdict("reference differs", _difference("ONNX Runtime", reference, "numpy", plain))
+    program = Program.of(compiled)
+    predicted = RevmProgram(program.codes, program.entry).predict_many(batch)
+    if not np.array_equal(predicted.scores, reference):
+        return verdict("contract differs", _difference("contract", predicted.scores, "reference", reference))
+    if set(predicted.gas.tolist()) != {compiled.manifest["gas"]["evm"]}:
+        wanted = compiled.manifest["gas"]["evm"]
+        return verdict("gas differs", f"{sorted(set(predicted.gas.tolist()))}, the manifest says {wanted}")
+    if compiled.stages:
+        staged = staged_scores(compiled, batch)
+        if not np.array_equal(staged, reference):
+            return verdict("contract differs", "in stages: " + _difference("stages", staged, "reference", reference))
+    return verdict("exact", **_likeness(question, compiled))
+
+
+def staged_scores(compiled: CompiledModel, batch: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Scores `[N, O]` of a program's stages, each run on what the one before returned."""
+    machines = [_stage_machine(units) for units in compiled.stages]
+    rows = []
+    for row in batch:
+        state = row.tobytes()
+        for machine in machines:
+            outcome = machine.call(state, gas=GAS)
+            if not outcome.success:
+                raise RuntimeError(f"a stage reverted: {outcome.reason}")
+            state = outcome.output
+        words = np.frombuffer(state, ">i4").reshape(-1, 8)[2:, 7]
+        rows.append(words.astype(np.int64))
+    return np.stack(rows)
+
+
+def _stage_machine(units: Sequence[Unit]) -> RevmProgram:
+    addresses = {unit.name: f"0x{0x57A6E << 136 | i:040x}" for i, unit in enumerate(units, 1)}
+    codes = {addresses[unit.name]: unit.linked(addresses) for unit in units}
+    return RevmProgram(codes, addresses[units[-1].name])
+
+
+def _likeness(question: Question, compiled: CompiledModel) -> dict[str, float | None]:
+    """Agreement of class and correlation of scores of the integers with the model that was given."""
+    held = question.held_back
+    manifest = compiled.manifest
+    bits = compiled.quantize_input(held)
+    integers = _run(compiled.reference.SerializeToString(), bits).reshape(len(held), -1)
+    output = manifest["output"]
+    scores = integers * np.repeat(output["scale"], integers.shape[1] // len(output["scale"]))
+    floats = run_float(question, held)
+    if output["head"] == "argmax":
+        return {"agreement": float((scores.argmax(1) == floats.reshape(-1)).mean())}
+    if output["head"] == "softmax":
+        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores = shifted / shifted.sum(axis=1, keepdims=True)
+    return {
+        "agreement": float((scores.argmax(1) == floats.argmax(1)).mean()),
+        "correlation": correlation(scores, floats),
+    }
+
+
+def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
+    """Pearson's correlation of scores `[N, O]`, each output's mean taken off; None where nothing varies."""
+    a, b = (x - x.mean(axis=0) for x in (a, b))
+    size = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum() / size) if size > 1e-9 else None
+
+
+def run_float(question: Question, inputs: NDArray[Any]) -> NDArray[np.float64]:
+    """What the model that was given says of `inputs` `[N, …]` in ONNX Runtime: `[N, O]`."""
+    scale, offset = question.options.get("preprocess", (1.0, 0.0))
+    session = _session(question.model)
+    given = session.get_inputs()[0]
+    if given.type != "tensor(uint8)":
+        inputs = (inputs.astype(np.float64) * scale + offset).astype(np.float32)
+    rows = [session.run(None, {given.name: inputs[i : i + 1]})[0].reshape(1, -1) for i in range(len(inputs))]
+    return np.concatenate(rows).astype(np.float64)
+
+
+def _run(model: bytes, batch: NDArray[np.uint8]) -> NDArray[np.int64]:
+    session = _session(model)
+    scores: NDArray[np.int64] = session.run(None, {session.get_inputs()[0].name: batch})[0].astype(np.int64)
+    return scores
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _difference(name: str, got: NDArray[Any], other: str, wanted: NDArray[Any]) -> str:
+    row = int(np.flatnonzero((got != wanted).any(axis=1))[0])
+    share = (got != wanted).any(axis=1).mean()
+    return (
+        f"{share:.0%} of inputs; input {row}: {name} {json.dumps(got[row].tolist())}, "
+        f"{other} {json.dumps(wanted[row].tolist())}"
+    )
+
+
+def _where(error: Exception) -> str:
+    """The error and the innermost line of the package that raised it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "fedvm" in f.filename]
+    place = f"{frames[-1].filename.rpartition('fedvm/')[2]}:{frames[-1].lineno}" if frames else "?"
+    return f"{type(error).__name__} at {place}: {str(error)[:300]}"
+
+
+def is_valid(model: bytes) -> bool:
+    """Whether ONNX itself finds nothing wrong with the model and ONNX Runtime loads it."""
+    try:
+        onnx.checker.check_model(onnx.load_model_from_string(model), full_check=True)
+        _session(model)
+    except Exception:
+        return False
+    return True
