@@ -8,7 +8,6 @@ activation; every layout of the input; every option of the compiler that shapes 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,9 @@ class _Draw:
             self._image_block()
         self._heads()
         steps = reached(tuple(self._steps))
-        data = self._choice(("bytes", "bytes", "uint8", "preprocess", "normal", "normal", "unit", "offset", "features"))
+        data = self._choice(
+            ("bytes", "bytes", "uint8", "preprocess", "normal", "normal", "unit", "offset", "features")
+        )
         layout = self._choice(("flat", "first", "first", "last"))
         writer = "torch" if seed % EXPORTED == 0 else "onnx"
         if writer == "torch" and not torch_can(steps):
@@ -72,10 +73,12 @@ class _Draw:
         known = sizes(recipe)
         scores = math.prod(known[recipe.output])
         least, most = (100_000, 900_000) if self._large else (1, self._choice((3_000, 20_000, 60_000)))
-        fits = least <= macs(recipe) <= most and max(math.prod(size) for size in known.values()) <= WIDEST_TENSOR
+        fits = (
+            least <= macs(recipe) <= most and max(math.prod(size) for size in known.values()) <= WIDEST_TENSOR
+        )
         return recipe if fits and 1 < scores <= 60 else None
 
-    # -- the input and the options ------------------------------------------------------------------------------------
+    # -- the input and the options ------------------------------------------------------------------------------
 
     def _input_size(self) -> Size:
         if self._large:
@@ -104,14 +107,18 @@ class _Draw:
             options["max_gas"] = self._integer(100, 400) * 1000
         return options
 
-    # -- image steps ----------------------------------------------------------------------------------------------------
+    # -- image steps --------------------------------------------------------------------------------------------
 
     def _image_block(self) -> None:
         kind = self._integer(0, 19)
         if kind < 9:
             self._conv_block()
         elif kind < 12:
-            self._add(self._choice(("max_pool", "average_pool")), self._pick(), **self._pool_settings(self._last_pick))
+            self._add(
+                self._choice(("max_pool", "average_pool")),
+                self._pick(),
+                **self._pool_settings(self._last_pick),
+            )
         elif kind < 14:
             self._join()
         elif kind < 15:
@@ -129,9 +136,9 @@ class _Draw:
         if self._integer(0, 3) == 0:
             source = self._add("batchnorm", source)
         number = self._add("conv", source, **self._conv_settings(source))
-        if self._sizes[number][1:] == self._sizes[source][1:] and self._sizes[number][0] == self._sizes[source][0]:
-            if self._integer(0, 1):  # a residual connection, before or after its activation
-                number = self._add("add", number, source)
+        residual = self._integer(0, 1) == 1
+        if residual and self._sizes[number] == self._sizes[source]:
+            number = self._add("add", number, source)
         after = self._choice((
             ("relu",), ("batchnorm", "relu"), ("relu", "batchnorm"), ("clip",), ("leaky",), (), ("batchnorm",),
             ("relu", "batchnorm", "average_pool"), ("max_pool", "relu"), ("relu", "max_pool"), ("average_pool", "relu"),
@@ -170,11 +177,27 @@ class _Draw:
             self._add("concat", *self._shuffled([first, *others]))
 
     def _unary(self, source: int) -> int:
-        op = self._choice(("relu", "clip", "leaky", "hard_sigmoid", "batchnorm", "batchnorm", "scale", "negate", "round_trip"))
+        op = self._choice(
+            (
+                "relu",
+                "clip",
+                "leaky",
+                "hard_sigmoid",
+                "batchnorm",
+                "batchnorm",
+                "scale",
+                "negate",
+                "round_trip",
+            )
+        )
         return self._add(op, source, **self._unary_settings(op))
 
     def _unary_settings(self, op: str) -> dict[str, Any]:
-        return {"low": self._choice((0.0, 0.0, -1.0)), "high": self._choice((6.0, 1.0, 2.5))} if op == "clip" else {}
+        return (
+            {"low": self._choice((0.0, 0.0, -1.0)), "high": self._choice((6.0, 1.0, 2.5))}
+            if op == "clip"
+            else {}
+        )
 
     def _conv_settings(self, source: int) -> dict[str, Any]:
         channels, *space = self._sizes[source]
@@ -229,7 +252,7 @@ class _Draw:
             return tuple(min(3, n + pads[i] + pads[i + axes]) for i, n in enumerate(space))
         return tuple(self._integer(1, min(most, n + pads[i] + pads[i + axes])) for i, n in enumerate(space))
 
-    # -- to the scores ----------------------------------------------------------------------------------------------------
+    # -- to the scores ------------------------------------------------------------------------------------------
 
     def _heads(self) -> None:
         """Vectors of one to three tensors, joined, then dense layers; or a map of scores."""
@@ -265,7 +288,9 @@ class _Draw:
     def _vector(self, source: int) -> int:
         if len(self._sizes[source]) == 1:
             return source
-        ending = self._choice(("flatten", "flatten", "global_average", "global_max", "reduce_mean", "reduce_max"))
+        ending = self._choice(
+            ("flatten", "flatten", "global_average", "global_max", "reduce_mean", "reduce_max")
+        )
         vector = self._add(ending, source)
         return self._add("flatten", vector) if ending.startswith("global") else vector
 
@@ -274,7 +299,7 @@ class _Draw:
             "dense", source, outputs=outputs, bias=bool(self._integer(0, 3)), gemm=bool(self._integer(0, 1))
         )
 
-    # -- drawing ----------------------------------------------------------------------------------------------------------
+    # -- drawing ------------------------------------------------------------------------------------------------
 
     def _add(self, op: str, *reads: int, **settings: Any) -> int:
         """Number of a new step; of its first source if it cannot be."""

@@ -17,9 +17,9 @@ from unittest import mock
 import numpy as np
 import onnx
 import onnxruntime as ort
+from compiler_bench.contract import Program
 from numpy.typing import NDArray
 
-from compiler_bench.contract import Program
 from exact_bench.inputs import hard_inputs
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, CompileError, compile
@@ -28,7 +28,14 @@ from fedvm.compiler.graph import IntegerGraph
 from fedvm.compiler.interpreter import run
 
 Result = Literal[
-    "exact", "refused", "crash", "hang", "contract differs", "reference differs", "gas differs", "float differs"
+    "exact",
+    "refused",
+    "crash",
+    "hang",
+    "contract differs",
+    "reference differs",
+    "gas differs",
+    "float differs",
 ]
 INPUTS = 40
 """Inputs a program is run on."""
@@ -38,9 +45,9 @@ GAS = 10**12
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a model. reason: of a refusal, or what went wrong and where; inputs: run in the contract; stages: of
-    the program, 0 if it is one call; agreement and correlation: of class and scores with the float model on inputs that
-    the compiler has not seen; seconds: to compile."""
+    """What became of a model. reason: of a refusal, or what went wrong and where; inputs: run in the contract; stages:
+    of the program, 0 if it is one call; agreement and correlation: of class and scores with the float model on inputs
+    that the compiler has not seen; seconds: to compile."""
 
     result: Result
     reason: str = ""
@@ -53,11 +60,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Question:
-    """A model, its calibration inputs, the options to compile it with, and inputs like those that were held back."""
+    """A model, its calibration inputs, the options to compile it with, and inputs like those that were held back (None:
+    the model cannot be run on single ones)."""
 
     model: bytes
     calibration: NDArray[Any]
-    held_back: NDArray[Any]
+    held_back: NDArray[Any] | None
     options: Mapping[str, Any]
     seed: int = 0
 
@@ -122,7 +130,9 @@ def _compare(
     if compiled.stages:
         staged = staged_scores(compiled, batch)
         if not np.array_equal(staged, reference):
-            return verdict("contract differs", "in stages: " + _difference("stages", staged, "reference", reference))
+            return verdict(
+                "contract differs", "in stages: " + _difference("stages", staged, "reference", reference)
+            )
     return verdict("exact", **_likeness(question, compiled))
 
 
@@ -151,10 +161,11 @@ def _stage_machine(units: Sequence[Unit]) -> RevmProgram:
 def _likeness(question: Question, compiled: CompiledModel) -> dict[str, float | None]:
     """Agreement of class and correlation of scores of the integers with the model that was given."""
     held = question.held_back
-    manifest = compiled.manifest
+    if held is None:
+        return {}
     bits = compiled.quantize_input(held)
     integers = _run(compiled.reference.SerializeToString(), bits).reshape(len(held), -1)
-    output = manifest["output"]
+    output = compiled.manifest["output"]
     scores = integers * np.repeat(output["scale"], integers.shape[1] // len(output["scale"]))
     floats = run_float(question, held)
     if output["head"] == "argmax":
@@ -195,7 +206,7 @@ def _run(model: bytes, batch: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _session(model: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -43,7 +43,9 @@ class _Writer:
             [helper.make_tensor_value_info("x", kind, [batch, *recipe.onnx_size])],
             [
                 helper.make_tensor_value_info(
-                    self._names[recipe.output], TensorProto.INT64 if last.op == "argmax" else TensorProto.FLOAT, out
+                    self._names[recipe.output],
+                    TensorProto.INT64 if last.op == "argmax" else TensorProto.FLOAT,
+                    out,
                 )
             ],
             self._constants,
@@ -80,7 +82,9 @@ class _Writer:
         numbers = numbers_of(self._recipe, step, source)
         if step.op == "dense" and not step.settings["gemm"]:
             product = self._add("MatMul", [*x, self._constant(np.ascontiguousarray(numbers["weight"].T))])
-            return self._add("Add", [product, self._constant(numbers["bias"])]) if "bias" in numbers else product
+            return (
+                self._add("Add", [product, self._constant(numbers["bias"])]) if "bias" in numbers else product
+            )
         values = {k: self._constant(v) for k, v in numbers.items()}
         s = step.settings
         if step.op in ("conv", "max_pool", "average_pool"):
@@ -88,7 +92,9 @@ class _Writer:
         if step.op == "dense":
             return self._add("Gemm", [*x, *values.values()], transB=1)
         if step.op == "batchnorm":
-            return self._add("BatchNormalization", [*x, *(values[k] for k in ("gamma", "beta", "mean", "variance"))])
+            return self._add(
+                "BatchNormalization", [*x, *(values[k] for k in ("gamma", "beta", "mean", "variance"))]
+            )
         if step.op == "scale":
             return self._add("Add", [self._add("Mul", [*x, values["factor"]]), values["shift"]])
         if step.op == "clip":
@@ -98,7 +104,9 @@ class _Writer:
             pads = [0, 0, *s["pads"][:half], 0, 0, *s["pads"][half:]]
             return self._add("Pad", [*x, self._constant(np.array(pads))])
         if step.op == "slice":
-            return self._add("Slice", [*x, *(self._constant(np.array([n])) for n in (s["start"], s["end"], 1))])
+            return self._add(
+                "Slice", [*x, *(self._constant(np.array([n])) for n in (s["start"], s["end"], 1))]
+            )
         if step.op == "flatten":
             if len(source) > 1 and step.number % 2:
                 return self._add("Reshape", [*x, self._constant(np.array([-1, *self._sizes[step.number]]))])
@@ -123,7 +131,8 @@ class _Writer:
 
     def _window(self, step: Step, source: Size, x: list[str], values: dict[str, str]) -> str:
         s = step.settings
-        attributes: dict[str, Any] = {"kernel_shape": list(s["kernel"]), "strides": list(s["stride"]), "pads": list(s["pads"])}
+        names = {"kernel_shape": "kernel", "strides": "stride", "pads": "pads"}
+        attributes: dict[str, Any] = {name: list(s[key]) for name, key in names.items()}
         if step.op == "conv":
             inputs = [*x, *(values[k] for k in ("weight", "bias") if k in values)]
             return self._add("Conv", inputs, group=groups_of(step, source[0]), **attributes)

@@ -109,7 +109,10 @@ def size_of(step: Step, given: list[Size]) -> Size:
     if step.op == "pad":
         _demand(len(s["pads"]) == 2 * (len(first) - 1))
         half = len(first) - 1
-        return (first[0], *(n + a + b for n, a, b in zip(first[1:], s["pads"][:half], s["pads"][half:], strict=True)))
+        return (
+            first[0],
+            *(n + a + b for n, a, b in zip(first[1:], s["pads"][:half], s["pads"][half:], strict=True)),
+        )
     return (_channels(step, first[0]), *_windows(step, first[1:]))
 
 
@@ -135,7 +138,9 @@ def macs(recipe: Recipe) -> int:
     for step in recipe.steps:
         size, source = known[step.number], known[step.reads[0]]
         if step.op == "conv":
-            total += math.prod(size) * source[0] // groups_of(step, source[0]) * math.prod(step.settings["kernel"])
+            total += (
+                math.prod(size) * source[0] // groups_of(step, source[0]) * math.prod(step.settings["kernel"])
+            )
         elif step.op == "dense":
             total += size[0] * source[0]
         else:
@@ -177,8 +182,8 @@ def _demand(fits: bool) -> None:
 def samples(recipe: Recipe, count: int, part: int) -> NDArray[Any]:
     """Inputs `[count, *onnx_size]` as a user has them: uint8, or float32 for a network of real numbers.
 
-    part: another number, other samples of the same kind. Brightness, contrast and a pattern of low frequency differ from
-    sample to sample, so that averages over whole images differ too.
+    part: another number, other samples of the same kind. Brightness, contrast and a pattern of low frequency differ
+    from sample to sample, so that averages over whole images differ too.
     """
     rng = np.random.default_rng((recipe.seed, 1_000_003, part))
     size = recipe.size
@@ -187,7 +192,9 @@ def samples(recipe: Recipe, count: int, part: int) -> NDArray[Any]:
     x += rng.normal(0, 1, (count, size[0], *[1] * (len(size) - 1)))
     if len(size) > 1:
         place = np.linspace(0, 1, size[-1])
-        x += rng.normal(0, 1.5, wide) * np.sin(2 * np.pi * (rng.uniform(0.3, 3, wide) * place + rng.random(wide)))
+        x += rng.normal(0, 1.5, wide) * np.sin(
+            2 * np.pi * (rng.uniform(0.3, 3, wide) * place + rng.random(wide))
+        )
     x = _in_layout(recipe, x)
     if recipe.data in ("bytes", "uint8", "preprocess"):
         return np.clip(np.rint(110 + 45 * x), 0, 255).astype(np.uint8)

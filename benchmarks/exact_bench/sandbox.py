@@ -1,10 +1,11 @@
-"""Jobs in processes of their own, each with a limit on time and memory: what hangs or dies is a result like any other."""
+"""Jobs in processes of their own, each with a limit on time and memory: to hang or to die is a result like others."""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
-import os
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -17,19 +18,27 @@ Answer = TypeVar("Answer")
 
 MEMORY = 6 << 30
 """Bytes of address space of a worker; PyTorch and ONNX Runtime alone map some two gigabytes."""
+READY = "ready"
+PATIENCE = 5
+"""Time by the clock that a job may take for each second of processor time, so that a busy machine makes no hang."""
+STARTING = 300.0
+"""Seconds by the clock that a process may take to import what it needs."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that gave no answer. kind: "hang" over the limit of time, "died" if the process ended, "memory" if it asked
-    for more than it may have."""
+    """A job that gave no answer. kind: "hang" over the limit of time (processor time, or much more by the clock),
+    "died" if the process ended, "memory" if it asked for more than it may have."""
 
     kind: str
     reason: str
 
 
 class Sandbox(Generic[Job, Answer]):
-    """Runs a function on jobs in `workers` processes. The function, its jobs and its answers are pickled."""
+    """Runs a function on jobs in `workers` processes. The function, its jobs and its answers are pickled.
+
+    seconds: of processor time a job may take; memory: bytes of address space that a process may map.
+    """
 
     def __init__(
         self, work: Callable[[Job], Answer], *, workers: int = 2, seconds: float = 60, memory: int = MEMORY
@@ -73,9 +82,8 @@ class _Worker(Generic[Job, Answer]):
         return not self._job
 
     def give(self, job: Job, seconds: float) -> None:
-        self._job, self.deadline = [job], time.monotonic() + seconds + self._warming
-        self._warming = 0.0
-        self.connection.send(job)
+        self._job, self.deadline = [job], time.monotonic() + PATIENCE * seconds
+        self.connection.send((job, seconds))
 
     def answer(self) -> Iterator[tuple[Job, Answer | Failed]]:
         """The job and its answer, if there is one by now."""
@@ -85,7 +93,7 @@ class _Worker(Generic[Job, Answer]):
                 result = self.connection.recv()
             except (EOFError, OSError):
                 self._process.join(5)
-                result = Failed("died", f"the process ended with {self._process.exitcode}")
+                result = _ended(self._process.exitcode)
         elif time.monotonic() >= self.deadline:
             result = Failed("hang", "no answer within the limit of time")
         else:
@@ -107,17 +115,27 @@ class _Worker(Generic[Job, Answer]):
         self._process = context.Process(target=_serve, args=(theirs, self._work, self._memory), daemon=True)
         self._process.start()
         theirs.close()
-        self._warming = 60.0  # imports, once a process
+        if not self.connection.poll(STARTING) or self.connection.recv() != READY:
+            raise RuntimeError("a process of the sandbox does not start")
+
+
+def _ended(code: int | None) -> Failed:
+    if code == -signal.SIGXCPU:
+        return Failed("hang", "more processor time than a job may take")
+    return Failed("died", f"the process ended with {code}")
 
 
 def _serve(connection: Connection, work: Callable[[Any], Any], memory: int) -> None:
-    os.nice(5)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    connection.send(READY)
     while True:
         try:
-            job = connection.recv()
+            job, seconds = connection.recv()
         except EOFError:
             return
+        # The kernel ends the process when its processor time passes this.
+        until = math.ceil(time.process_time() + seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
         try:
             answer = work(job)
         except MemoryError:

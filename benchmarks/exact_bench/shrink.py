@@ -41,7 +41,8 @@ def simpler(recipe: Recipe) -> list[Recipe]:
             if redirected:
                 found.append(replace(recipe, steps=reached(redirected)))
     found += [
-        replace(recipe, options={k: v for k, v in recipe.options.items() if k != name}) for name in recipe.options
+        replace(recipe, options={k: v for k, v in recipe.options.items() if k != name})
+        for name in recipe.options
     ]
     for axis, n in enumerate(recipe.size):
         for less in dict.fromkeys((1, n // 2, n - 1)):

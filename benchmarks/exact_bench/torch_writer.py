@@ -68,7 +68,9 @@ class _Network(nn.Module):
                 return functional.linear(x, self._of(step, "weight"), self._bias(step))
             case "batchnorm":
                 mean, variance = self._of(step, "mean"), self._of(step, "variance")
-                return functional.batch_norm(x, mean, variance, self._of(step, "gamma"), self._of(step, "beta"))
+                return functional.batch_norm(
+                    x, mean, variance, self._of(step, "gamma"), self._of(step, "beta")
+                )
             case "scale":
                 return x * self._of(step, "factor") + self._of(step, "shift")
             case "max_pool" | "average_pool":

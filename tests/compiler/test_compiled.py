@@ -12,7 +12,8 @@ import pytest
 from building import AIMS, compile_or_skip
 from eth_hash.auto import keccak
 from evm import CLASSIFY, PREDICT, Machine, address_of, call, encode, fresh, scores_of
-from graphs import big_network, draw_input, hard_inputs, networks
+from exact_bench.inputs import hard_inputs
+from graphs import big_network, draw_input, networks
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from web3 import HTTPProvider, Web3

@@ -17,7 +17,8 @@ from functools import cache
 import numpy as np
 import pytest
 from evm import CLASSIFY, PREDICT, Outcome, call, encode, fresh
-from graphs import draw_input, hard_inputs
+from exact_bench.inputs import hard_inputs
+from graphs import draw_input
 from tracer import trace
 
 from fedvm.compiler import compile_integer

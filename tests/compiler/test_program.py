@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from building import AIMS, compile_or_skip
 from evm import CLASSIFY, PREDICT, Machine, encode
-from graphs import big_network, draw_input, hard_inputs, networks
+from exact_bench.inputs import hard_inputs
+from graphs import big_network, draw_input, networks
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from models import CASES, export, keras_like, random_bytes, randomise

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evm import Machine, Outcome, address_of, call, fresh, scores_of
-from graphs import hard_inputs, networks
+from exact_bench.inputs import hard_inputs
+from graphs import networks
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 from models import CASES, export, keras_like, random_bytes, randomise
