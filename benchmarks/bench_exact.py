@@ -37,7 +37,7 @@ from exact_bench.shrink import shrink
 from exact_bench.trial import try_recipe
 
 from fedvm.files import write_atomically
-from fedvm.learning.data import load_dataset
+from fedvm.learning.datasets import load_dataset
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent.parent / "shared"

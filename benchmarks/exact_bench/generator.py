@@ -17,9 +17,11 @@ from exact_bench.recipe import INPUT, Impossible, Recipe, Size, Step, macs, reac
 WIDEST = 70
 WIDEST_TENSOR = 8_000
 """Numbers in a tensor at most, so that a program takes a fraction of a second."""
-ATTEMPTS = 100
+WIDEST_DENSE = 1_500
+"""Inputs of a dense layer at most, for the same reason."""
+ATTEMPTS = 2000
 """Recipes drawn for a seed until one fits its limits; nearly always a few."""
-STAGED = 40
+STAGED = 50
 """Of so many seeds one is a network large enough for stages."""
 EXPORTED = 25
 """Of so many seeds one is written by PyTorch's exporter."""
@@ -71,18 +73,18 @@ class _Draw:
             data = "bytes"
         recipe = Recipe(seed, size, layout, data, steps, self._options(), writer)
         known = sizes(recipe)
+        dense = max((known[step.reads[0]][0] for step in steps if step.op == "dense"), default=0)
         scores = math.prod(known[recipe.output])
-        least, most = (100_000, 900_000) if self._large else (1, self._choice((3_000, 20_000, 60_000)))
-        fits = (
-            least <= macs(recipe) <= most and max(math.prod(size) for size in known.values()) <= WIDEST_TENSOR
-        )
+        least, most = (400_000, 2_000_000) if self._large else (1, self._choice((3_000, 20_000, 60_000)))
+        widest = max(math.prod(size) for size in known.values())
+        fits = dense <= WIDEST_DENSE and widest <= WIDEST_TENSOR and least <= macs(recipe) <= most
         return recipe if fits and 1 < scores <= 60 else None
 
     # -- the input and the options ------------------------------------------------------------------------------
 
     def _input_size(self) -> Size:
         if self._large:
-            return (self._integer(1, 4), self._integer(8, 20), self._integer(8, 28))
+            return (self._integer(1, 4), self._integer(8, 16), self._integer(8, 20))
         kind = self._integer(0, 11)
         width = self._integer(1, WIDEST)
         if kind == 0:
@@ -102,7 +104,7 @@ class _Draw:
         if self._integer(0, 3) == 0:
             options["lane_bits"] = self._integer(14, 24)
         if self._large:
-            options["max_gas"] = self._integer(400, 900) * 1000
+            options["max_gas"] = self._integer(700, 1200) * 1000
         elif self._integer(0, 9) == 0:
             options["max_gas"] = self._integer(100, 400) * 1000
         return options
@@ -201,7 +203,7 @@ class _Draw:
 
     def _conv_settings(self, source: int) -> dict[str, Any]:
         channels, *space = self._sizes[source]
-        most = 14 if self._large else 6
+        most = 24 if self._large else 6
         groups: Any = 1
         outputs = self._integer(1, most)
         kind = self._integer(0, 5)

@@ -9,8 +9,10 @@ from exact_bench.judge import INPUTS, Question, Verdict, judge
 from exact_bench.onnx_writer import write_onnx
 from exact_bench.recipe import Recipe, samples
 
-CALIBRATION, HELD_BACK = 48, 48
+CALIBRATION, HELD_BACK = 96, 64
 """Inputs a network is calibrated with, and others like them that its integers are judged on."""
+CUT = 6
+"""Of so many programs one is tried with a stage for every step too."""
 PREPROCESS = (1 / 64, -1.75)
 
 
@@ -26,7 +28,9 @@ def question_of(recipe: Recipe) -> Question:
     else:
         model = write_onnx(recipe)
     calibration, held_back = samples(recipe, CALIBRATION, 0), samples(recipe, HELD_BACK, 1)
-    return Question(model, np.asarray(calibration), np.asarray(held_back), options, recipe.seed)
+    return Question(
+        model, np.asarray(calibration), np.asarray(held_back), options, recipe.seed, recipe.seed % CUT == 1
+    )
 
 
 def try_recipe(recipe: Recipe, inputs: int = INPUTS) -> Verdict:

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from evm import Machine
 from exact_bench.inputs import hard_inputs
+from exact_bench.stages import cut_everywhere, staged_scores, units_of
 from graphs import draw_input
-from test_stages import StageMachine, cut_everywhere, units_of
 
 from fedvm.compiler import compile, compile_integer, layout, restride
 from fedvm.compiler.assembler import AssemblyError
@@ -286,7 +286,7 @@ def scores(
         return model.codes, Machine(model).predict(inputs)
     units = [units_of(stage.linked) for stage in cut_everywhere(graph, halve=False)]
     codes = tuple(unit.code for stage in units for unit in stage)
-    return codes, StageMachine(units).predict(inputs)
+    return codes, staged_scores(units, inputs)
 
 
 @cache

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from evm import Machine, Outcome, address_of, call, fresh, scores_of
 from exact_bench.inputs import hard_inputs
+from exact_bench.stages import cut_everywhere, units_of
 from graphs import networks
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
@@ -18,19 +19,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedvm.compiler import CompileError, compile_model
-from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, Unit
-from fedvm.compiler.contract import Linked
 from fedvm.compiler.dispatch import WRONG_LENGTH
 from fedvm.compiler.frontend import load_graph
-from fedvm.compiler.graph import IntegerGraph
 from fedvm.compiler.interpreter import run
-from fedvm.compiler.layout import plan_layers
-from fedvm.compiler.link import measured_steps
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.scanner import UNLINKED, scan
-from fedvm.compiler.stages import Planner, Stage, link_cuts
-from fedvm.compiler.steps import Measurer
 
 
 class StageMachine:
@@ -56,27 +50,6 @@ class StageMachine:
 
     def predict(self, inputs: NDArray[np.uint8]) -> NDArray[np.int64]:
         return np.stack([scores_of(self.run(row.tobytes())[-1].data) for row in inputs])
-
-
-def units_of(linked: Linked) -> tuple[Unit, ...]:
-    return tuple(
-        Unit(c.name, c.code, {s: tuple(at) for s, at in c.symbols.items()}) for c in linked.contracts
-    )
-
-
-def cut_everywhere(graph: IntegerGraph, halve: bool, optimize: str = "run") -> tuple[Stage, ...]:
-    """A stage for every step; with `halve`, steps are cut in two first where they can be."""
-    plan = plan_layers(canonical(graph), optimize)
-    measure = Measurer(plan)
-    steps = measured_steps(plan, measure)
-    if halve:
-        halves = []
-        for m in steps:
-            cut = m.step.split(m.gas, m.gas * 2 // 3, lambda step: measure(step).gas)
-            halves += [m] if cut is None else [measure(cut[0]), measure(cut[1])]
-        steps = halves
-    planner = Planner(plan, steps, "ethereum")
-    return link_cuts(planner, range(len(steps) + 1), measure)
 
 
 SHAPE = (3, 16, 16)
