@@ -5,8 +5,8 @@
 Every program runs on 40 inputs (calibration data, all-low, all-high, one-hot, extremes of sums, noise) in revm, in
 stages too where it has them, and is compared with ONNX Runtime on the reference, with the numpy interpreter, and its
 integers with ONNX Runtime on the float model. Networks that the compiler refuses with a reason are counted, and
-others tried until N programs are made. Nothing goes through the compiler's own checks. The seeds of what went wrong
-stand in the results; `python benchmarks/bench_exact.py --show SEED` tries one again, and shrinks it.
+others tried until N programs are made. The seeds of what went wrong stand in the results;
+`python benchmarks/bench_exact.py --show SEED` tries one again, and shrinks it.
 
 Writes benchmarks/results/exact.json. Needs LeNet on CIFAR-10 for the share of the compiler's self-check in its time
 (--models, --data; left out without them). Two processes; a run that is stopped goes on (runs/exact/journal.jsonl).

@@ -1,7 +1,8 @@
 """What becomes of one model: compiled and the same to the bit, refused with a reason, or one of the ways to be wrong.
 
 The program in revm is held against ONNX Runtime on the reference and against the numpy interpreter, and its integers
-against ONNX Runtime on the model that was given. None of it goes through the compiler's own checks.
+against ONNX Runtime on the model that was given. That shares no code with the self-check of `compile_model`; what only
+that one sees is wrong too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from exact_bench.stages import cut_everywhere, staged_scores, units_of
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, CompileError, compile
 from fedvm.compiler.compiled import Unit
+from fedvm.compiler.errors import ExactnessError
 from fedvm.compiler.graph import IntegerGraph
 from fedvm.compiler.interpreter import run
 
@@ -82,6 +84,8 @@ def judge(question: Question, inputs: int = INPUTS) -> Verdict:
             compiled = compile.compile_model(question.model, question.calibration, **question.options)
     except CompileError as error:
         return Verdict("refused", f"{type(error).__name__}: {error}", seconds=time.perf_counter() - start)
+    except ExactnessError as error:  # the compiler saw it itself
+        return Verdict("contract differs", f"self-check: {error}", seconds=time.perf_counter() - start)
     except Exception as error:
         return Verdict("crash", _where(error), seconds=time.perf_counter() - start)
     seconds = time.perf_counter() - start
@@ -127,12 +131,18 @@ def _compare(
     if not np.array_equal(plain, reference):
         return verdict("reference differs", _difference("ONNX Runtime", reference, "numpy", plain))
     program = Program.of(compiled)
-    predicted = RevmProgram(program.codes, program.entry).predict_many(batch)
+    machine = RevmProgram(program.codes, program.entry)
+    predicted = machine.predict_many(batch)
     if not np.array_equal(predicted.scores, reference):
         return verdict("contract differs", _difference("contract", predicted.scores, "reference", reference))
     if set(predicted.gas.tolist()) != {compiled.manifest["gas"]["evm"]}:
         wanted = compiled.manifest["gas"]["evm"]
         return verdict("gas differs", f"{sorted(set(predicted.gas.tolist()))}, the manifest says {wanted}")
+    for number in range(0, len(batch), 8):
+        if (best := machine.classify(batch[number].tobytes())) != int(reference[number].argmax()):
+            return verdict(
+                "contract differs", f"input {number}: class {best}, scores {reference[number].tolist()}"
+            )
     stages: Sequence[Sequence[Unit]] = compiled.stages
     if not stages and question.cut:
         with suppress(CompileError):  # a step that fits no stage

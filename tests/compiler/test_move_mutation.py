@@ -2,9 +2,9 @@
 
 A mutant is a compiler that is wrong in one place whenever it comes there: a shift, a mask or a factor of a restride, a
 target bit of a squash, the place of a column in a view, the start, step, words or padding of a view, the columns of
-a word, the shift of a fold. It must end the build (the proof in `moves.py`, or an error of the assembler), or change
-a score. What survives emits the same code, or other code that the proof has seen and that gives the same scores on many
-more inputs.
+a word, the shift of a fold. It must end the build: by the proof in `moves.py`, by the self-check in `verify.py`, or by
+an error. What survives emits the same code, or other code that the proof has seen and that gives the same scores on
+many more inputs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from graphs import draw_input
 
 from fedvm.compiler import compile, compile_integer, layout, restride
 from fedvm.compiler.assembler import AssemblyError
-from fedvm.compiler.errors import CompileError
+from fedvm.compiler.errors import CompileError, ExactnessError
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import run
 from fedvm.compiler.kernels import squash
@@ -311,6 +311,8 @@ def fate(site_number: int, number: int, only: str, seed: int) -> str:
             codes, found = scores(number, staged=site.staged)
         except AssemblyError:
             return "killed: the build's proof"
+        except ExactnessError:
+            return "killed: the self-check"
         except CompileError:
             return "killed: refused"
         except Exception:  # such a compiler makes nothing
