@@ -62,7 +62,7 @@ def test_a_file_that_is_no_clients_is_named(tmp_path: Path, digits: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        (("--engine", "flowers"), "federation.engine"),
+        (("--engine", "flowers"), "'--engine': 'flowers' is not one of 'inprocess'"),
         (("--set", 'deployment.members=["0x1", "0x2"]'), "names 2 members but data.clients = 4"),
         (("--engine", "deployment"), "adversaries can be simulated only"),
         (("--engine", "deployment", "--baseline"), "leave baseline out"),

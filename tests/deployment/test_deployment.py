@@ -20,7 +20,7 @@ from small_run import small_config, write_digits
 from fedvm.chain.keys import create_key_file
 from fedvm.pipeline.client_data import save_client_data
 from fedvm.pipeline.config import RunConfig
-from fedvm.pipeline.config_file import save_config
+from fedvm.pipeline.config_file import config_of, save_config, tables_of
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.federate import client_data
 from fedvm.pipeline.run import run_all
@@ -41,13 +41,14 @@ class Deployment:
     superlink: subprocess.Popen[bytes] | None = None
 
     def config(self, out: Path, engine: str, rounds: int) -> RunConfig:
-        settings = small_config(self.digits, out).model_dump(mode="json", exclude={"adversaries"})
+        settings = tables_of(small_config(self.digits, out))
+        del settings["adversaries"]
         settings["data"]["clients"] = CLIENTS
         settings["rules"]["min_clients"] = 2
         settings["federation"] |= {"engine": engine, "rounds": rounds, "min_available_nodes": 2}
         if engine == "deployment":
             settings["deployment"]["members"] = self.members
-        return RunConfig.model_validate(settings)
+        return config_of(settings)
 
     def start(self, out: Path, rounds: int, *flags: str) -> subprocess.Popen[bytes]:
         """`fedvm run`, as a coordinator types it."""

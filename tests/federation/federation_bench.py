@@ -20,7 +20,6 @@ from fedvm.federation import (
     FederationSettings,
     Node,
     RoundJournal,
-    TrainingSettings,
     image_nodes,
     initial_arrays,
     publish_model,
@@ -30,6 +29,7 @@ from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.learning.data import Split
 from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec
+from fedvm.learning.settings import TrainingSettings
 from fedvm.protocol import Rules, max_sum_squares
 from fedvm.store import Cid, ContentStore
 

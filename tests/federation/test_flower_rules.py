@@ -8,6 +8,7 @@ from flwr.serverapp import strategy as flower
 from fedvm.federation.coordinator.flower_rules import check_rule, micros, rule_of
 from fedvm.federation.coordinator.flower_strategies import STRATEGIES, StrategySettings, make_strategy
 from fedvm.federation.errors import SettingsError
+from fedvm.federation.settings import STRATEGY_KEYS
 from fedvm.protocol.aggregators import (
     Aggregator,
     CoordinateMedian,
@@ -118,7 +119,8 @@ def test_decimal_floats_become_exact_millionths() -> None:
 
 
 def test_every_strategy_has_a_name_and_takes_its_parameters() -> None:
-    for name, (kind, parameters) in STRATEGIES.items():
+    for name, kind in STRATEGIES.items():
+        parameters = STRATEGY_KEYS[name]
         strategy = make_strategy(StrategySettings(name, dict.fromkeys(parameters, 0.25)), fraction_train=0.5)
         assert type(strategy) is kind and strategy.fraction_train == 0.5
         assert all(getattr(strategy, parameter) == 0.25 for parameter in parameters)

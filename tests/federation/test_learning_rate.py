@@ -7,13 +7,13 @@ from federation_bench import MODEL, SEED, MakeBench, client_data
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
-from fedvm.federation import FederationSettings, Node, TrainingSettings, Watch, fedvm_mod
+from fedvm.federation import FederationSettings, Node, Watch, fedvm_mod
 from fedvm.federation.client.app import CONFIG, LEARNING_RATE, image_client_app
-from fedvm.learning.schedule import Schedule
+from fedvm.learning.settings import ScheduleName, TrainingSettings
 
 SETTINGS = FederationSettings(
     clients=2, rounds=3, fraction_evaluate=0, min_evaluate_nodes=0,
-    training=TrainingSettings(lr=0.08, schedule=Schedule("linear")),
+    training=TrainingSettings(lr=0.08, schedule=ScheduleName.LINEAR),
 )  # fmt: skip
 
 

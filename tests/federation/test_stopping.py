@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from federation_bench import MODEL, MakeBench, client_data
 
-from fedvm.federation import FederationSettings, RoundRecord, TrainingSettings
+from fedvm.federation import FederationSettings, RoundRecord
 from fedvm.federation.coordinator.client_scores import ScoreQuestion
 from fedvm.federation.coordinator.ledger import RoundGas
 from fedvm.federation.coordinator.stopping import Stopping, best_round
 from fedvm.federation.errors import SettingsError
 from fedvm.learning.models import build_model
-from fedvm.learning.schedule import Schedule
+from fedvm.learning.settings import TrainingSettings
 from fedvm.learning.training import evaluate
 from fedvm.protocol import int32_from_bytes
 
@@ -94,7 +94,7 @@ def test_a_run_that_stopped_stays_stopped(make_bench: MakeBench) -> None:
 
 
 def test_the_best_round_s_model_is_kept_and_every_client_judges_it(make_bench: MakeBench) -> None:
-    wild = TrainingSettings(lr=1.5, schedule=Schedule("constant", warmup=2))  # worse and worse
+    wild = TrainingSettings(lr=1.5, warmup_rounds=2)  # worse and worse
     settings = FederationSettings(
         clients=3, rounds=3, training=wild, keep="best", question=ScoreQuestion(2, 0.01)
     )

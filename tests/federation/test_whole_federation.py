@@ -12,7 +12,6 @@ from fedvm.federation import (
     FederationResult,
     FederationSettings,
     RoundRecord,
-    TrainingSettings,
     Watch,
     image_nodes,
 )
@@ -20,6 +19,7 @@ from fedvm.federation.arrays import named_arrays
 from fedvm.federation.coordinator.flower_strategies import StrategySettings
 from fedvm.federation.coordinator.sampling import choose_members
 from fedvm.federation.errors import FederationStalled, LedgerMismatch, SettingsError
+from fedvm.learning.settings import TrainingSettings
 from fedvm.protocol import model_root, sum_squares
 
 

@@ -17,6 +17,7 @@ from fedvm.federation.keys import DATA
 from fedvm.pipeline import federate as federating
 from fedvm.pipeline.client_data import save_client_data
 from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.config_file import config_of, tables_of
 from fedvm.pipeline.data import PreparedData, prepare_data
 from fedvm.pipeline.flower_app import client_app
 from fedvm.pipeline.flower_project import write_app
@@ -24,10 +25,11 @@ from fedvm.pipeline.flower_project import write_app
 
 def honest(digits: Path, out: Path, engine: str, *members: str) -> RunConfig:
     """The small run without its adversaries, whom only a simulation knows."""
-    settings = small_config(digits, out).model_dump(mode="json", exclude={"adversaries"})
+    settings = tables_of(small_config(digits, out))
+    del settings["adversaries"]
     settings["federation"]["engine"] = engine
-    settings["deployment"]["members"] = members
-    return RunConfig.model_validate(settings)
+    settings["deployment"]["members"] = list(members)
+    return config_of(settings)
 
 
 def run_config_of(app: Path) -> dict[str, str]:

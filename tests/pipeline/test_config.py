@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from fedvm.learning.recipes import Recipe, default_recipe
+from fedvm.federation.settings import STRATEGY_KEYS, AdversaryKind, RulesSettings, StrategyName
+from fedvm.learning.recipes import default_recipe
 from fedvm.learning.schedule import Schedule
-from fedvm.pipeline.config import (
-    STRATEGY_KEYS,
-    AdversaryKind,
+from fedvm.learning.settings import (
+    AugmentationName,
+    CriterionName,
+    DeviceName,
+    OptimizerName,
     PartitionScheme,
-    RulesTable,
     ScheduleName,
-    StrategyName,
 )
-from fedvm.pipeline.config_file import differences, dump_config, load_config, parse_assignment, save_config
+from fedvm.pipeline.config_file import (
+    differences,
+    dump_config,
+    load_config,
+    parse_assignment,
+    save_config,
+    settings_by_key,
+)
 from fedvm.pipeline.errors import ConfigError
 from fedvm.protocol import max_sum_squares
 
@@ -51,7 +58,15 @@ def test_file_names_the_run_and_flags_override_it(tmp_path: Path) -> None:
         ("[data]\nzzz = 3\n", 2, ["data.zzz", "[data] knows: dataset, path, clients"]),
         ("[data]\nclients = 'many'\n", 2, ["data.clients", "'many'"]),
         ("[data]\nclients = 0\n", 2, ["data.clients", "greater than or equal to 1"]),
-        ("[data]\npartition = 'iidd'\n", 2, ["data.partition", "'iid', 'dirichlet', 'shard'"]),
+        (
+            "[data]\npartition = 'iidd'\n",
+            2,
+            ["data.partition", "did you mean 'iid'?", "'iid', 'dirichlet', 'shard'"],
+        ),
+        ("[training]\noptimizer = 'adm'\n", 2, ["training.optimizer", "did you mean 'adam'?"]),
+        ("[training]\ncriterion = 'cross_entropi'\n", 2, ["did you mean 'cross_entropy'?"]),
+        ("[training]\naugmentation = 'shif'\n", 2, ["did you mean 'shift'?"]),
+        ("[training]\ndevice = 'tpu'\n", 2, ["training.device = 'tpu'", "'cpu'"]),
         ("[adversaries]\n3 = 'nice'\n", 2, ["adversaries.3", "inflated_examples"]),
     ],
 )
@@ -75,20 +90,36 @@ def test_training_takes_the_data_set_s_recipe_where_nothing_is_given() -> None:
 
 
 def test_spelt_out_names_are_the_known_ones() -> None:
+    from fedvm.federation.coordinator.flower_strategies import STRATEGIES
     from fedvm.federation.simulated.adversaries import ADVERSARIES
+    from fedvm.learning.augment import AUGMENTATIONS
+    from fedvm.learning.device import DEVICES
+    from fedvm.learning.optimisation import CRITERIA, OPTIMIZERS
     from fedvm.learning.partition import SCHEMES
     from fedvm.learning.schedule import SCHEDULES
 
-    assert set(get_args(AdversaryKind)) == set(ADVERSARIES)
-    assert set(get_args(PartitionScheme)) == set(SCHEMES)
-    assert set(get_args(ScheduleName)) == set(SCHEDULES)
+    assert set(AdversaryKind) == set(ADVERSARIES)
+    assert set(PartitionScheme) == set(SCHEMES)
+    assert set(ScheduleName) == set(SCHEDULES)
+    assert set(OptimizerName) == set(OPTIMIZERS)
+    assert set(CriterionName) == set(CRITERIA)
+    assert set(AugmentationName) == set(AUGMENTATIONS)
+    assert set(DeviceName) == set(DEVICES)
+    assert set(StrategyName) == set(STRATEGIES) == set(STRATEGY_KEYS)
+
+
+def test_the_help_names_every_network() -> None:
+    from fedvm.learning.models import ARCHITECTURES
+
+    words = settings_by_key()["model.name"].setting.words
+    assert all(name in words for name in ARCHITECTURES)
 
 
 def test_training_arguments_are_a_recipe_and_its_schedule(tmp_path: Path) -> None:
     text = "[training]\nlr = 0.3\nschedule = 'step'\nwarmup_rounds = 2\nstep_rounds = 5\nstep_factor = 0.5\n"
     training = load_config(_write(tmp_path, text)).training
-    assert Recipe(**training.arguments()).lr == 0.3
-    assert training.lr_schedule == Schedule("step", warmup=2, every=5, factor=0.5)
+    assert training.recipe.lr == 0.3
+    assert Schedule.of(training) == Schedule("step", warmup=2, every=5, factor=0.5)
 
 
 EXAMPLES = (Path(__file__).parents[2] / "examples").rglob("*.toml")
@@ -104,13 +135,6 @@ def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
     assert config.model.name in ARCHITECTURES and config.training.augmentation in AUGMENTATIONS
     # The figures of the LeNets are stated for at most 50 rounds, ResNet-8's for an hour.
     assert config.federation.rounds <= (60 if config.model.name == "resnet8" else 50)
-
-
-def test_spelt_out_strategies_are_the_known_ones() -> None:
-    from fedvm.federation.coordinator.flower_strategies import STRATEGIES
-
-    assert set(get_args(StrategyName)) == set(STRATEGIES) == set(STRATEGY_KEYS)
-    assert {name: keys for name, (_, keys) in STRATEGIES.items()} == STRATEGY_KEYS
 
 
 @pytest.mark.parametrize(
@@ -204,9 +228,11 @@ def test_differences_ignore_what_cannot_change_results() -> None:
 
 
 def test_bound_on_the_norm_is_exact_in_integers() -> None:
-    assert RulesTable(max_norm=1.5, fraction_bits=16).max_sum_squares == (3 << 15) ** 2
-    assert RulesTable(max_norm=0.7, fraction_bits=21).max_sum_squares == max_sum_squares(0.7, 21)
-    assert RulesTable(max_norm=0.1, fraction_bits=30).max_sum_squares == 11529215046068471  # the double 0.1
+    assert RulesSettings(max_norm=1.5, fraction_bits=16).max_sum_squares == (3 << 15) ** 2
+    assert RulesSettings(max_norm=0.7, fraction_bits=21).max_sum_squares == max_sum_squares(0.7, 21)
+    assert (
+        RulesSettings(max_norm=0.1, fraction_bits=30).max_sum_squares == 11529215046068471
+    )  # the double 0.1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from fedvm.federation.keys import DATA
 from fedvm.pipeline import engines
 from fedvm.pipeline import federate as federating
 from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.config_file import config_of, tables_of
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.events import Observer
@@ -56,10 +57,10 @@ def test_clients_with_keys_and_images_of_their_own_come_to_the_digest_of_the_run
 def test_clients_that_agree_to_other_rules_sign_nothing(engine: str, tmp_path: Path, digits: Path) -> None:
     if engine != "inprocess":
         pytest.importorskip("ray", reason="needs Ray: pip install 'fedvm[simulation]'")
-    settings = honest(digits, tmp_path / "run", engine).model_dump(mode="json", exclude={"adversaries"})
+    settings = tables_of(honest(digits, tmp_path / "run", engine))
     settings["consent"] = {"min_clients": 4}  # the rules say 3
     with pytest.raises(FederationStalled, match="a quorum of at least 4 clients only"):
-        digest_of(RunConfig.model_validate(settings))
+        digest_of(config_of(settings))
 
 
 def test_a_supernode_that_agrees_to_other_rules_signs_nothing(
@@ -68,14 +69,12 @@ def test_a_supernode_that_agrees_to_other_rules_signs_nothing(
     limits = [{"fedvm-min-clients": 4}, {"fedvm-max-epsilon": 3.0}, {}, {}]
     members, configs = deployed_clients(tmp_path, digits)
     carry_to(tmp_path, monkeypatch, [{**one, **limit} for one, limit in zip(configs, limits, strict=True)])
-    settings = honest(digits, tmp_path / "there", "deployment", *members).model_dump(
-        mode="json", exclude={"adversaries"}
-    )
+    settings = tables_of(honest(digits, tmp_path / "there", "deployment", *members))
     settings["federation"]["rounds"] = 3
     with pytest.raises(
         FederationStalled, match=r"had 2 accepted updates.*(quorum of at least 4|no privacy bud)"
     ):
-        digest_of(RunConfig.model_validate(settings))
+        digest_of(config_of(settings))
 
 
 def test_a_run_whose_rounds_are_over_needs_no_superlink(tmp_path: Path, digits: Path) -> None:

@@ -16,7 +16,7 @@ from fedvm.learning.fake_quant import QuantizedLayer
 from fedvm.learning.quantization import QuantizedNetwork
 from fedvm.learning.training import predict
 from fedvm.pipeline.config import RunConfig
-from fedvm.pipeline.config_file import load_config
+from fedvm.pipeline.config_file import config_of, load_config, tables_of
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.results import RunReport
@@ -37,12 +37,11 @@ def few_bits(
     digits: Path, out: Path, *members: str, engine: str = "inprocess", **changes: object
 ) -> RunConfig:
     """The small run on few bits, without adversaries."""
-    settings = small_config(digits, out, **FEW_BITS, **changes).model_dump(
-        mode="json", exclude={"adversaries"}
-    )
+    settings = tables_of(small_config(digits, out, **FEW_BITS, **changes))
+    del settings["adversaries"]
     settings["federation"]["engine"] = engine
-    settings["deployment"]["members"] = members
-    return RunConfig.model_validate(settings)
+    settings["deployment"]["members"] = list(members)
+    return config_of(settings)
 
 
 @pytest.fixture(scope="module")

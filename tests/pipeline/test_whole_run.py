@@ -153,10 +153,6 @@ def test_too_few_images_for_the_calibration(tmp_path: Path, digits: Path) -> Non
     ("override", "error", "word"),
     [
         ({"model__name": "lenett"}, LearningError, "lenet"),
-        ({"training__optimizer": "adm"}, LearningError, "adam"),
-        ({"training__criterion": "cross_entropi"}, LearningError, "cross_entropy"),
-        ({"training__augmentation": "shif"}, LearningError, "shift"),
-        ({"training__device": "tpu"}, LearningError, "cpu"),
         ({"data__clients": 120}, LearningError, "clients"),
         ({"rules__max_examples": 2**31}, ConfigError, "overflow"),
     ],

@@ -8,12 +8,15 @@ import typer
 
 from fedvm.cli import commands
 from fedvm.cli.commands import keys
+from fedvm.cli.help import HelpfulGroup
 
 app = typer.Typer(
     name="fedvm",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
+    cls=HelpfulGroup,
+    suggest_commands=False,  # click suggests by itself
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -29,7 +32,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback(epilog="Start with `fedvm run examples/demo.toml`, then try `fedvm audit --run runs/demo`.")
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. May stand anywhere.")
@@ -39,5 +43,5 @@ def root(
 
 
 for command in commands.ALL:
-    app.command(command.name, epilog=command.epilog())(command.function)
+    app.command(command.name, cls=command.kind, epilog=command.epilog())(command.function)
 app.add_typer(keys.GROUP, name="keys")

@@ -36,20 +36,9 @@ def _console(*, stderr: bool) -> Console:
     )
 
 
-def show_error(error: Exception) -> None:
-    """One clear message; an error from elsewhere is named as unexpected."""
-    console = err()
-    text = escape(str(error)) or type(error).__name__
-    if type(error).__module__.partition(".")[0] == "fedvm":
-        console.print(f"[bold red]Error:[/] {text}")
-        return
-    console.print(f"[bold red]Unexpected error:[/] {type(error).__name__}: {text}")
-    console.print("Run again with --debug to see where it comes from.", style="dim")
-
-
-def show_interrupt(hint: str) -> None:
-    """Ctrl-C, with what to do next if there is something."""
-    err().print("\n[bold yellow]Interrupted.[/]" + (f" {escape(hint)}" if hint else ""))
+def show_interrupt(what: str, hint: str) -> None:
+    """Ctrl-C or SIGTERM, with what to do next if there is something."""
+    err().print(f"\n[bold yellow]{what}[/]" + (f" {escape(hint)}" if hint else ""))
 
 
 def round_lines(row: RoundRow) -> list[str]:

@@ -1,14 +1,19 @@
-"""Runs the application and turns whatever happens into one message and an exit status."""
+"""Runs the application and turns whatever happens into one message and an exit status (`fedvm.cli.status`)."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
-from fedvm.cli.status import BAD_INPUT, FAILURE, INTERRUPTED, OK
+from fedvm.cli.status import INTERRUPTED, OK, TERMINATED
+from fedvm.cli.terminal import show_all_characters
 
-_DEBUG = "--debug"
+_DEBUG, _JSON = "--debug", "--json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,46 +28,63 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
     import click
 
     from fedvm.cli.app import app
-    from fedvm.cli.console import Interrupted, show_error, show_interrupt
+    from fedvm.cli.console import Interrupted
+    from fedvm.cli.failures import show_failure, status_of
 
     _quiet_libraries()
+    show_all_characters()
+    as_json = _JSON in arguments
+    with _ending_like_ctrl_c() as ending:
+        try:
+            status = app(args=list(arguments), prog_name="fedvm", standalone_mode=False)
+            if status == INTERRUPTED:  # Typer turns Ctrl-C into this status, without a word
+                return _interrupted("", ending, as_json)
+            return status if isinstance(status, int) else OK
+        except click.exceptions.Exit as ended:
+            return ended.exit_code
+        except Interrupted as interrupt:
+            return _interrupted(str(interrupt), ending, as_json)
+        except (KeyboardInterrupt, click.Abort):
+            return _interrupted("", ending, as_json)
+        except BrokenPipeError:
+            sys.stderr.close()  # whoever read our output has left, as `fedvm decisions | head` does
+            return OK
+        except Exception as error:
+            if debug and not isinstance(error, click.ClickException):
+                raise
+            show_failure(error, as_json=as_json)
+            return status_of(error)
+
+
+def _interrupted(hint: str, ending: list[int], as_json: bool) -> int:
+    from fedvm.cli.console import show_interrupt
+
+    status = TERMINATED if ending else INTERRUPTED
+    if as_json:
+        print(json.dumps({"error": hint or "interrupted", "kind": "Interrupted", "status": status}, indent=2))
+    else:
+        show_interrupt("Asked to end." if ending else "Interrupted.", hint)
+    return status
+
+
+@contextmanager
+def _ending_like_ctrl_c() -> Iterator[list[int]]:
+    """While this lasts SIGTERM ends a command as Ctrl-C does, with what to do next. Yields the signals received."""
+    received: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
     try:
-        status = app(args=list(arguments), prog_name="fedvm", standalone_mode=False)
-        if status == INTERRUPTED:  # Typer turns Ctrl-C into this status, without a word
-            show_interrupt("")
-        return status if isinstance(status, int) else OK
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
-    except click.ClickException as error:
-        error.show()
-        return BAD_INPUT
-    except Interrupted as interrupt:
-        show_interrupt(str(interrupt))
-        return INTERRUPTED
-    except (KeyboardInterrupt, click.Abort):
-        show_interrupt("")
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left, as `fedvm decisions | head` does
-        return OK
-    except Exception as error:
-        if debug:
-            raise
-        show_error(error)
-        return status_of(error)
-
-
-def status_of(error: Exception) -> int:
-    """BAD_INPUT for what the caller can mend in the input, FAILURE for the rest.
-
-    In this package errors about input are ValueErrors; those about the world (a chain, a store) are not, but
-    for a run or a key that is not where it was said to be.
-    """
-    from fedvm.chain.errors import ChainNotFound, DeploymentError, KeyFileError
-
-    named_wrongly = isinstance(error, ChainNotFound | DeploymentError | KeyFileError)
-    ours = type(error).__module__.partition(".")[0] == "fedvm"
-    return BAD_INPUT if named_wrongly or (ours and isinstance(error, ValueError)) else FAILURE
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread, where signals do not arrive anyway
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _quiet_libraries() -> None:

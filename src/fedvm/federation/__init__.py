@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fedvm.federation.client.app import ClientData, image_client_app
     from fedvm.federation.client.direct import submit_directly
     from fedvm.federation.client.mod import accountable_mod, fedvm_mod
-    from fedvm.federation.client.settings import TrainingSettings
     from fedvm.federation.coordinator.accountable import Accountable
     from fedvm.federation.coordinator.chain_ledger import ChainLedger
     from fedvm.federation.coordinator.directory import create_federation, open_federation
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
         "Node",
         "RoundJournal",
         "RoundRecord",
-        "TrainingSettings",
         "Watch",
         "accountable_mod",
         "create_federation",
@@ -70,7 +68,6 @@ _HOME = {
     "Node": "engines.grid",
     "RoundJournal": "coordinator.journal",
     "RoundRecord": "coordinator.records",
-    "TrainingSettings": "client.settings",
     "Watch": "simulated.server",
     "accountable_mod": "client.mod",
     "create_federation": "coordinator.directory",

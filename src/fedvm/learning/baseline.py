@@ -13,8 +13,8 @@ from torch import nn
 from fedvm.learning.data import ImageData
 from fedvm.learning.errors import TrainingError
 from fedvm.learning.partition import Indices, Partition
-from fedvm.learning.recipes import Recipe
 from fedvm.learning.schedule import Schedule
+from fedvm.learning.settings import Recipe
 from fedvm.learning.training import evaluate, train
 
 Item = TypeVar("Item")

@@ -1,28 +1,11 @@
-"""How to train: one record of hyperparameters, and measured defaults per data set."""
+"""Measured hyperparameters per data set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Hyperparameters of one client's round; each field is the argument of the same name of `training.train`.
-
-    `train(model, images, labels, **asdict(recipe), seed=…)` uses one. Values are checked there.
-    """
-
-    epochs: int = 1
-    batch_size: int = 16
-    optimizer: str = "nesterov"
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    criterion: str = "cross_entropy"
-    augmentation: str = "none"
-
+from fedvm.learning.settings import Recipe
 
 # Measured with lenet, 16 IID clients and plain FedAvg; seconds are of one core for all 16 clients' round.
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

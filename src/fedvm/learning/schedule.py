@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fedvm.learning.errors import TrainingError, unknown_name
+from fedvm.learning.settings import ScheduleName, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,22 @@ class Schedule:
         TrainingError: unknown name, or a value out of range.
     """
 
-    name: str = "constant"
-    warmup: int = 0
-    final: float = 0.0
-    every: int = 10
-    factor: float = 0.1
+    name: str = TrainingSettings.schedule
+    warmup: int = TrainingSettings.warmup_rounds
+    final: float = TrainingSettings.final_lr
+    every: int = TrainingSettings.step_rounds
+    factor: float = TrainingSettings.step_factor
+
+    @classmethod
+    def of(cls, training: TrainingSettings) -> Schedule:
+        """The schedule that a run's settings name."""
+        return cls(
+            training.schedule,
+            training.warmup_rounds,
+            training.final_lr,
+            training.step_rounds,
+            training.step_factor,
+        )
 
     def __post_init__(self) -> None:
         if self.name not in SCHEDULES:
@@ -70,5 +82,10 @@ def _step(schedule: Schedule, done: int, rounds: int) -> float:
 
 # Each: (schedule, rounds done since the warm-up, rounds after the warm-up) -> share.
 SCHEDULES: Mapping[str, Callable[[Schedule, int, int], float]] = MappingProxyType(
-    {"constant": lambda schedule, done, rounds: 1.0, "cosine": _cosine, "linear": _linear, "step": _step}
+    {
+        ScheduleName.CONSTANT: lambda schedule, done, rounds: 1.0,
+        ScheduleName.COSINE: _cosine,
+        ScheduleName.LINEAR: _linear,
+        ScheduleName.STEP: _step,
+    }
 )

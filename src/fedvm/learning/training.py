@@ -15,6 +15,7 @@ from fedvm.learning.data import Images, Labels, Normalisation, Split
 from fedvm.learning.device import deterministic, resolve_device
 from fedvm.learning.errors import TrainingError, unknown_name
 from fedvm.learning.optimisation import Criterion, make_criterion, make_optimizer
+from fedvm.learning.settings import Recipe
 
 Progress = Callable[[int, int], None]
 _EVALUATION_BATCH = 256
@@ -55,15 +56,15 @@ def train(
     images: Images,
     labels: Labels,
     *,
-    epochs: int = 1,
-    batch_size: int = 16,
-    optimizer: str = "nesterov",
-    lr: float = 0.01,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
+    epochs: int = Recipe.epochs,
+    batch_size: int = Recipe.batch_size,
+    optimizer: str = Recipe.optimizer,
+    lr: float = Recipe.lr,
+    momentum: float = Recipe.momentum,
+    weight_decay: float = Recipe.weight_decay,
     proximal_mu: float = 0.0,
-    criterion: str = "cross_entropy",
-    augmentation: str = "none",
+    criterion: str = Recipe.criterion,
+    augmentation: str = Recipe.augmentation,
     normalisation: Normalisation | None = None,
     device: str = "cpu",
     seed: int = 0,

@@ -13,7 +13,7 @@ from fedvm.files import write_atomically
 from fedvm.learning.baseline import Course, run_baselines
 from fedvm.learning.device import resolve_device
 from fedvm.learning.errors import TrainingError
-from fedvm.learning.recipes import Recipe
+from fedvm.learning.schedule import Schedule
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.events import Observer
@@ -37,8 +37,8 @@ def baseline(
     if directory.baseline.is_file():
         return BaselineFacts.from_json(directory.baseline.read_text())
     course = Course(
-        Recipe(**config.training.arguments()),
-        config.training.lr_schedule,
+        config.training.recipe,
+        Schedule.of(config.training),
         rounds=config.federation.rounds,
         played=played,
         every=config.evaluation.every,

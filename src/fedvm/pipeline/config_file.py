@@ -9,18 +9,22 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from fedvm.files import write_atomically
 from fedvm.learning.recipes import default_recipe
-from fedvm.pipeline.config import DataTable, RunConfig
+from fedvm.learning.settings import DataSettings
+from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
+from fedvm.settings import OnResume, Stated, stated, tables
+
+_ADAPTER: Final = TypeAdapter(RunConfig)
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -37,10 +41,20 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     _add_name(tables, path)
     _add_recipe(tables)
     try:
-        return RunConfig.model_validate(tables)
+        return config_of(tables)
     except ValidationError as error:
         findings = [_explain(details, text, path) for details in error.errors()]
         raise ConfigError("\n".join(findings)) from None
+
+
+def parse_config(text: str) -> RunConfig:
+    """A resolved configuration as `dump_config` writes it. Raises pydantic's ValidationError for any other."""
+    return config_of(tomllib.loads(text))
+
+
+def config_of(tables: Mapping[str, Any]) -> RunConfig:
+    """The configuration of these tables, nothing added. Raises pydantic's ValidationError."""
+    return _ADAPTER.validate_python(tables)
 
 
 def parse_assignment(assignment: str) -> tuple[str, Any]:
@@ -63,20 +77,35 @@ def save_config(config: RunConfig, path: Path) -> None:
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as TOML text that `load_config` reads back to an equal configuration."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    return tomli_w.dumps(tables_of(config))
+
+
+def tables_of(config: RunConfig) -> dict[str, Any]:
+    """The configuration as TOML's tables, without what is not set."""
+    tables: dict[str, Any] = _ADAPTER.dump_python(config, mode="json", exclude_none=True)
+    return tables
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
     """Lines "table.key: ours → theirs" for every setting that differs and can change results."""
-    harmless = {"run.out", "training.workers", "training.device", "federation.engine"}
-    harmless |= {"federation.client_timeout"}
-    harmless |= {f"deployment.{key}" for key in ("superlink", "root_certificates", "insecure")}
+    harmless = free_on_resume()
     left, right = _flat(ours), _flat(theirs)
     return [
         f"{key}: {left.get(key)!r} → {right.get(key)!r}"
         for key in sorted(left.keys() | right.keys())
         if key not in harmless and left.get(key) != right.get(key)
     ]
+
+
+def free_on_resume() -> frozenset[str]:
+    """The settings, as "table.key", that a resumed run may change."""
+    return frozenset(key for key, one in settings_by_key().items() if one.setting.on_resume is OnResume.FREE)
+
+
+def settings_by_key() -> dict[str, Stated]:
+    """Every setting of a run by its "table.key"; `adversaries`, a table without keys of its own, by its name."""
+    found = {f"{table}.{one.key}": one for table, kind in tables(RunConfig).items() for one in stated(kind)}
+    return found | {one.key: one for one in stated(RunConfig)}
 
 
 def _read(path: Path) -> str:
@@ -106,7 +135,7 @@ def _add_name(tables: dict[str, Any], path: Path | None) -> None:
     """A run without a name is called after its file, or after its data set."""
     run, data = tables.setdefault("run", {}), tables.get("data", {})
     if isinstance(run, dict) and isinstance(data, dict):
-        dataset = str(data.get("dataset", DataTable().dataset))
+        dataset = str(data.get("dataset", DataSettings.dataset))
         run.setdefault("name", path.stem if path is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", dataset))
 
 
@@ -114,7 +143,7 @@ def _add_recipe(tables: dict[str, Any]) -> None:
     """Training keys that are not given come from the data set's recipe."""
     data, training = tables.get("data", {}), tables.setdefault("training", {})
     if isinstance(data, dict) and isinstance(training, dict):
-        dataset = data.get("dataset", DataTable().dataset)
+        dataset = data.get("dataset", DataSettings.dataset)
         tables["training"] = {**asdict(default_recipe(str(dataset))), **training}
 
 
@@ -122,17 +151,30 @@ def _explain(details: ErrorDetails, text: str, path: Path | None) -> str:
     location = [str(part) for part in details["loc"] if part != "[key]"]
     dotted = ".".join(location)
     place = _place(location, text, path)
-    if details["type"] == "extra_forbidden":
+    if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{place}unknown key {dotted}{_suggestion(location)}"
     message = details["msg"].removeprefix("Value error, ")
     if not dotted or details["type"] == "value_error":
         return f"{place}{message}"
-    return f"{place}{dotted} = {details['input']!r}: {message[0].lower()}{message[1:]}"
+    near = _nearest_choice(dotted, details["input"])
+    return f"{place}{dotted}{_flag_of(dotted, place)} = {details['input']!r}: {near}{message[0].lower()}{message[1:]}"
+
+
+def _nearest_choice(dotted: str, given: object) -> str:
+    one = settings_by_key().get(dotted)
+    near = difflib.get_close_matches(str(given).lower(), one.choices, n=1) if one is not None else []
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def _flag_of(dotted: str, place: str) -> str:
+    """The flag that a value from no file was given with, if it has one."""
+    one = settings_by_key().get(dotted)
+    return f" ({one.setting.flag})" if one is not None and one.setting.flag and not place else ""
 
 
 def _suggestion(location: list[str]) -> str:
     if len(location) == 1:
-        known = list(RunConfig.model_fields)
+        known = list(_TABLES)
         near = difflib.get_close_matches(location[0], known, n=1)
         return f": did you mean [{near[0]}]?" if near else f". The tables are: {', '.join(known)}"
     table, key = location[0], location[1]
@@ -140,17 +182,18 @@ def _suggestion(location: list[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f": did you mean {near[0]}?"
-    homes = [other for other in RunConfig.model_fields if key in _keys_of(other)]
+    homes = [other for other in _TABLES if key in _keys_of(other)]
     if homes:
         return f": it belongs in [{homes[0]}]"
     return f". [{table}] knows: {', '.join(known)}"
 
 
+_TABLES: Final = tuple(field.name for field in fields(RunConfig))
+
+
 def _keys_of(table: str) -> tuple[str, ...]:
-    annotation = RunConfig.model_fields[table].annotation
-    if get_args(annotation) or not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
-        return ()
-    return tuple(annotation.model_fields)
+    kind = tables(RunConfig).get(table)
+    return tuple(one.key for one in stated(kind)) if kind is not None else ()
 
 
 def _place(location: list[str], text: str, path: Path | None) -> str:
@@ -177,5 +220,5 @@ def _line_of(location: list[str], text: str) -> int | None:
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
-    dump = config.model_dump(mode="json")
+    dump = _ADAPTER.dump_python(config, mode="json")
     return {f"{table}.{key}": value for table, keys in dump.items() for key, value in keys.items()}

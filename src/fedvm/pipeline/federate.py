@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -15,7 +15,6 @@ from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.federation.client.app import ClientData
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.privacy import LocalPrivacy
-from fedvm.federation.client.settings import TrainingSettings
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion
 from fedvm.federation.coordinator.journal import RoundJournal
@@ -28,6 +27,7 @@ from fedvm.federation.simulated.server import Watch, image_nodes, initial_arrays
 from fedvm.federation.simulated.settings import FederationSettings
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import ModelSpec, load_model
+from fedvm.learning.settings import DeviceName
 from fedvm.learning.training import evaluate
 from fedvm.pipeline.aggregation import aggregation_rule, strategy_settings
 from fedvm.pipeline.config import RunConfig
@@ -217,17 +217,21 @@ def _client_row(score: ClientScore, clients: dict[str, int]) -> ClientRow:
 
 def federation_settings(config: RunConfig) -> FederationSettings:
     """What the run's configuration tells the federation to do; a device of this machine."""
-    training = TrainingSettings(
-        **config.training.arguments(),
-        device=resolve_device(config.training.device).type,
-        schedule=config.training.lr_schedule,
-    )
+    device = DeviceName(resolve_device(config.training.device).type)
+    served = config.federation
     return FederationSettings(
         clients=config.data.clients,
-        **config.federation.model_dump(exclude={"engine", "strategy", "client_timeout"}),
+        rounds=served.rounds,
+        fraction_train=served.fraction_train,
+        fraction_evaluate=served.fraction_evaluate,
+        min_train_nodes=served.min_train_nodes,
+        min_evaluate_nodes=served.min_evaluate_nodes,
+        min_available_nodes=served.min_available_nodes,
+        submission=served.submission.value,
+        keep=served.keep,
         strategy=strategy_settings(config),
-        training=training,
-        stopping=Stopping(**config.stopping.model_dump()),
+        training=replace(config.training, device=device),
+        stopping=Stopping(**asdict(config.stopping)),
         question=_question(config),
         privacy=local_privacy(config),
         seeded_noise=config.federation.engine != "deployment",  # there the clients are real
@@ -238,13 +242,13 @@ def federation_settings(config: RunConfig) -> FederationSettings:
 
 def simulated_consent(config: RunConfig) -> Consent:
     """What every simulated client of this run agrees to sign."""
-    return Consent(**config.consent.model_dump())
+    return Consent(**asdict(config.consent))
 
 
 def local_privacy(config: RunConfig) -> LocalPrivacy | None:
     """What clients add to their updates, None for nothing. Raises SettingsError for a budget of no update."""
     table = config.privacy
-    return LocalPrivacy(**table.model_dump()) if table.noise_multiplier else None
+    return LocalPrivacy(**asdict(table)) if table.noise_multiplier else None
 
 
 def _question(config: RunConfig) -> ScoreQuestion | None:
@@ -282,7 +286,7 @@ def _contract(
         coordinator=chain.account("coordinator").address,
         rules=rules_for(config, max_examples=example_cap(config, data), elements=spec.elements),
         members=members,
-        security=Security(**config.security.model_dump()),
+        security=Security(**asdict(config.security)),
         model_root=root,
         model_cid=Cid.parse(cid).binary,
     )

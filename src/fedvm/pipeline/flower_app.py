@@ -8,7 +8,6 @@ key that the run's seed deals out to it; a client of a deployment has only what 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from fedvm.learning.models import ModelSpec
 from fedvm.learning.quantization import QuantizationSettings
 from fedvm.pipeline.client_data import load_client_data
 from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.config_file import parse_config
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.federate import client_data, federation_settings, simulated_consent
 from fedvm.pipeline.flower_project import CONFIG, MODEL, SOCKET
@@ -89,7 +89,7 @@ def _app(config: RunConfig, model: str, partition: int, images: Callable[[int], 
 
 @lru_cache(maxsize=1)
 def _config(text: str) -> RunConfig:
-    return RunConfig.model_validate(tomllib.loads(text))
+    return parse_config(text)
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import tomli_w
@@ -32,8 +32,8 @@ def write_app(directory: Path, config: RunConfig, data: PreparedData, socket: st
     configuration it carries is seen by every client.
     """
     if config.data.path is not None:  # a simulated client reads it from another working directory
-        found = config.data.model_copy(update={"path": config.data.path.resolve()})
-        config = config.model_copy(update={"data": found})
+        found = replace(config.data, path=config.data.path.resolve())
+        config = replace(config, data=found)
     package = directory / "fedvm_run"
     package.mkdir(parents=True, exist_ok=True)
     normalisation = data.images.normalisation

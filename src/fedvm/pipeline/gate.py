@@ -16,7 +16,7 @@ from fedvm.chain.gate import GateTerms
 from fedvm.chain.model_service import ModelService
 from fedvm.files import write_atomically
 from fedvm.learning.data import Split
-from fedvm.pipeline.config import GateTable
+from fedvm.pipeline.config import GateSettings
 from fedvm.pipeline.errors import ConfigError
 from fedvm.protocol import AccuracyTest, Sample, SampleTree
 from fedvm.rundir.layout import RunDirectory
@@ -38,7 +38,7 @@ def sample_tree(validation: Split, owner: LocalAccount) -> SampleTree:
     )
 
 
-def gate_terms(settings: GateTable, tree: SampleTree, classes: int) -> GateTerms:
+def gate_terms(settings: GateSettings, tree: SampleTree, classes: int) -> GateTerms:
     """The gate's terms: `gate` of the configuration in the contract's units."""
     return GateTerms(
         samples_root=tree.root,

@@ -7,21 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fedvm.pipeline.config import RunConfig
-from fedvm.pipeline.config_file import differences, load_config
+from fedvm.pipeline.config_file import differences, free_on_resume, load_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.rundir.layout import RunDirectory
 
 _NAMING = ("run.out", "run.name", "data.dataset")  # what the directory's name depends on
-_FREE = (
-    "run.out",
-    "training.workers",
-    "training.device",
-    "federation.engine",
-    "federation.client_timeout",
-    "deployment.superlink",
-    "deployment.root_certificates",
-    "deployment.insecure",
-)
 
 
 def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
@@ -43,4 +33,6 @@ def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig
             + "\n  ".join(changed)
             + "\nLeave these out to resume, or begin a new run with another --out."
         )
-    return load_config(directory.config, {key: overrides[key] for key in _FREE if key in overrides} | own)
+    return load_config(
+        directory.config, {key: overrides[key] for key in free_on_resume() & overrides.keys()} | own
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from flwr.app import ArrayRecord
@@ -79,4 +80,4 @@ def _terms(config: RunConfig, initial: ArrayRecord) -> tuple[Rules, Security]:
     check_cap(config.data.clients, config.rules.max_examples)
     spec = VectorSpec.from_arrays(named_arrays(initial))
     rules = rules_for(config, max_examples=config.rules.max_examples, elements=spec.elements)
-    return rules, Security(**config.security.model_dump())
+    return rules, Security(**asdict(config.security))

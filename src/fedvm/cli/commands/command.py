@@ -6,14 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from typer.core import TyperCommand
+
+from fedvm.cli.help import HelpfulCommand
+
 
 @dataclass(frozen=True)
 class Command:
-    """A name, the function Typer reads the options from, and examples: (command line, what it does)."""
+    """A name, the function Typer reads the options from, and examples: (command line, what it does).
+
+    kind: the class of the command, for one that has other options than those of its function.
+    """
 
     name: str
     function: Callable[..., Any]
     examples: tuple[tuple[str, str], ...]
+    kind: type[TyperCommand] = HelpfulCommand
 
     def epilog(self) -> str:
         """The examples as Markdown for the end of the help."""

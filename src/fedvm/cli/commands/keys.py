@@ -8,15 +8,18 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.appoint import APPOINT_EPILOG, OF_EPILOG, appoint, of
+from fedvm.cli.help import HelpfulCommand, HelpfulGroup
 
 GROUP = typer.Typer(
     no_args_is_help=True,
+    cls=HelpfulGroup,
+    suggest_commands=False,
     rich_markup_mode="markdown",
     help="Make and look at a client's key, and have it sign for a member.",
 )
 
 
-@GROUP.command(epilog="Example: `fedvm keys new --out client.key`")
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm keys new --out client.key`")
 def new(out: Annotated[Path, typer.Option(help="The file to make; it must not exist.")]) -> None:
     """Make a signing key in a file that only you can read, and print its address.
 
@@ -28,7 +31,7 @@ def new(out: Annotated[Path, typer.Option(help="The file to make; it must not ex
     typer.echo(create_key_file(out).address)
 
 
-@GROUP.command(epilog="Example: `fedvm keys show client.key`")
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm keys show client.key`")
 def show(file: Annotated[Path, typer.Argument(help="A file that `fedvm keys new` made.")]) -> None:
     """Print the address of a key file."""
     from fedvm.chain.keys import read_key_file
@@ -36,5 +39,5 @@ def show(file: Annotated[Path, typer.Argument(help="A file that `fedvm keys new`
     typer.echo(read_key_file(file).address)
 
 
-GROUP.command(epilog=APPOINT_EPILOG)(appoint)
-GROUP.command(epilog=OF_EPILOG)(of)
+GROUP.command(cls=HelpfulCommand, epilog=APPOINT_EPILOG)(appoint)
+GROUP.command(cls=HelpfulCommand, epilog=OF_EPILOG)(of)

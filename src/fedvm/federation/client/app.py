@@ -11,7 +11,6 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from torch import nn
 
-from fedvm.federation.client.settings import TrainingSettings
 from fedvm.federation.metrics import (
     CLASS_CORRECT,
     CLASS_EXAMPLES,
@@ -26,6 +25,7 @@ from fedvm.federation.reproducible import derive_seed, reproducible
 from fedvm.learning.data import Normalisation, Split
 from fedvm.learning.device import deterministic
 from fedvm.learning.models import ModelSpec, load_model
+from fedvm.learning.settings import TrainingSettings
 from fedvm.learning.training import Evaluation, TrainResult, evaluate, train
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"

@@ -18,25 +18,20 @@ from fedvm.federation.keys import (
     PREFIX,
     RULES,
 )
+from fedvm.federation.settings import ConsentSettings
 from fedvm.protocol import Rules
 
 _MICRO = 1_000_000
 
 
 @dataclass(frozen=True)
-class Consent:
+class Consent(ConsentSettings):
     """The rules a client signs under; what is None is not asked for.
 
     federation: the contract's address; rules: the hash of the rules (`Rules.digest`), 0x and 64 digits; max_epsilon:
     the rules have a privacy budget, of this ε at most; min_examples, min_clients: the rules ask for at least so many
     examples of every update, for a quorum of at least so many clients.
     """
-
-    federation: str | None = None
-    rules: str | None = None
-    max_epsilon: float | None = None
-    min_examples: int | None = None
-    min_clients: int | None = None
 
     @classmethod
     def from_node_config(cls, config: Mapping[str, Any]) -> Consent:

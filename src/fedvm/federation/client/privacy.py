@@ -25,6 +25,7 @@ from fedvm.federation.arrays import named_arrays
 from fedvm.federation.errors import BUDGET_SPENT, PrivacyBudgetSpent, SettingsError
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.reproducible import derive_seed
+from fedvm.federation.settings import PrivacySettings
 
 Normal = Callable[[int], NDArray[np.float64]]
 """From a count to so many independent standard normal numbers."""
@@ -44,8 +45,8 @@ class LocalPrivacy:
 
     clip: float
     noise_multiplier: float
-    delta: float = 1e-5
-    max_epsilon: float | None = None
+    delta: float = PrivacySettings.delta
+    max_epsilon: float | None = PrivacySettings.max_epsilon
 
     def __post_init__(self) -> None:
         for name in ("clip", "noise_multiplier"):

@@ -10,20 +10,21 @@ from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import FedAvg
 
 from fedvm.federation.errors import SettingsError
+from fedvm.federation.settings import STRATEGY_KEYS, ServerSettings, StrategyName
 
-STRATEGIES: Mapping[str, tuple[type[FedAvg], tuple[str, ...]]] = MappingProxyType(
+STRATEGIES: Mapping[str, type[FedAvg]] = MappingProxyType(
     {
-        "fedavg": (flower.FedAvg, ()),
-        "fedprox": (flower.FedProx, ("proximal_mu",)),
-        "fedavgm": (flower.FedAvgM, ("server_learning_rate", "server_momentum")),
-        "fedadam": (flower.FedAdam, ("eta", "beta_1", "beta_2", "tau")),
-        "fedmedian": (flower.FedMedian, ()),
-        "fedtrimmedavg": (flower.FedTrimmedAvg, ("beta",)),
-        "krum": (flower.Krum, ("num_malicious_nodes",)),
-        "multikrum": (flower.MultiKrum, ("num_malicious_nodes", "num_nodes_to_select")),
+        StrategyName.FEDAVG: flower.FedAvg,
+        StrategyName.FEDPROX: flower.FedProx,
+        StrategyName.FEDAVGM: flower.FedAvgM,
+        StrategyName.FEDADAM: flower.FedAdam,
+        StrategyName.FEDMEDIAN: flower.FedMedian,
+        StrategyName.FEDTRIMMEDAVG: flower.FedTrimmedAvg,
+        StrategyName.KRUM: flower.Krum,
+        StrategyName.MULTIKRUM: flower.MultiKrum,
     }
 )
-"""Each: Flower's class and the parameters, of its own names, that a configuration may set."""
+"""Flower's class for each name."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class StrategySettings:
         SettingsError: an unknown name, or a parameter of another strategy.
     """
 
-    name: str = "fedavg"
+    name: str = ServerSettings.strategy
     parameters: Mapping[str, float | int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.name not in STRATEGIES:
             raise SettingsError(f"unknown strategy {self.name!r}; known: {', '.join(STRATEGIES)}")
-        known = STRATEGIES[self.name][1]
+        known = STRATEGY_KEYS[StrategyName(self.name)]
         if strange := [name for name in self.parameters if name not in known]:
             has = f"has {', '.join(known)}" if known else "has no parameters"
             raise SettingsError(f"{self.name} {has}, not {', '.join(strange)}")
@@ -51,7 +52,7 @@ def make_strategy(settings: StrategySettings, **sampling: float | int) -> FedAvg
 
     Raises SettingsError for a parameter that the strategy refuses.
     """
-    kind, _ = STRATEGIES[settings.name]
+    kind = STRATEGIES[settings.name]
     try:
         return kind(**sampling, **settings.parameters)  # type: ignore[arg-type]
     except ValueError as error:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from fedvm.federation.coordinator.records import RoundRecord
 from fedvm.federation.errors import BUDGET_SPENT, SettingsError
-
-METRICS = ("loss", "accuracy")
+from fedvm.federation.settings import StoppingMetric, StoppingSettings
 
 
 @dataclass(frozen=True)
-class Stopping:
+class Stopping(StoppingSettings):
     """Ends a run before its last round. All figures are the clients' weighted means on validation data, which
     they attest and nobody proves; the test set has no say.
 
@@ -25,15 +24,11 @@ class Stopping:
         SettingsError: unknown metric, or a value out of range.
     """
 
-    patience: int = 0
-    metric: str = "loss"
-    min_change: float = 0.0
-    accuracy: float | None = None
-    loss: float | None = None
-
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise SettingsError(f"unknown metric {self.metric!r} to stop by; choose {' or '.join(METRICS)}")
+        if self.metric not in tuple(StoppingMetric):
+            raise SettingsError(
+                f"unknown metric {self.metric!r} to stop by; choose {' or '.join(StoppingMetric)}"
+            )
         if self.patience < 0 or self.min_change < 0:
             raise SettingsError(
                 f"patience and min_change must not be negative, got {self.patience} and {self.min_change}"

@@ -189,6 +189,7 @@ def _serve(
     _die_with(parent)
     _keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and handles its own end, which is not the worker's
     for other in inherited:
         other.close()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -31,6 +31,7 @@ from fedvm.federation.simulated.adversaries import ADVERSARIES
 from fedvm.federation.simulated.settings import FederationSettings
 from fedvm.learning.data import Images, Normalisation
 from fedvm.learning.models import ModelSpec, build_model
+from fedvm.learning.schedule import Schedule
 from fedvm.store import Store
 
 _SHARE_OF_DEADLINE = 0.9
@@ -190,7 +191,7 @@ def run_federation(
 
 
 def _rate(settings: FederationSettings, number: int) -> float:
-    return settings.training.lr * settings.training.schedule.share(number, settings.rounds)
+    return settings.training.lr * Schedule.of(settings.training).share(number, settings.rounds)
 
 
 def _address(key: str) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.privacy import LocalPrivacy
-from fedvm.federation.client.settings import TrainingSettings
 from fedvm.federation.coordinator.client_scores import ScoreQuestion
 from fedvm.federation.coordinator.flower_strategies import StrategySettings
 from fedvm.federation.coordinator.membership import Submission
 from fedvm.federation.coordinator.stopping import Stopping
 from fedvm.federation.errors import SettingsError
+from fedvm.federation.settings import Keep, ServerSettings
 from fedvm.federation.simulated.adversaries import ADVERSARIES
+from fedvm.learning.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class FederationSettings:
     """How many rounds, which share of the clients in each, and which clients misbehave.
 
     clients: how many nodes; rounds: opened on chain, failed ones included. fraction_* and min_* are Flower's:
-    `max(int(clients · fraction), minimum)` nodes take part. strategy: how updates become the next model; the
-    contract's rules must name the same. submission: as for `Federation`. adversaries: client index (0 …) → a name in
-    `adversaries.ADVERSARIES`. max_failed_rounds: so many failed rounds in a row stop the run.
+    `max(int(clients · fraction), minimum)` nodes take part. training: what a client does in one round, on a device of
+    its machine. strategy: how updates become the next model; the contract's rules must name the same. submission: as
+    for `Federation`. adversaries: client index (0 …) → a name in `adversaries.ADVERSARIES`. max_failed_rounds: so many
+    failed rounds in a row stop the run.
     stopping: when to end before the last round; keep: "last" or "best", whose round's model is the result;
     question: what to ask every client about it. privacy: what clients add to their updates; seeded_noise: from
     the run's seed, so that a simulation can be repeated (it protects nobody). consent: what simulated clients agree to
@@ -35,18 +37,18 @@ class FederationSettings:
 
     clients: int
     rounds: int
-    fraction_train: float = 1.0
+    fraction_train: float = ServerSettings.fraction_train
     fraction_evaluate: float = 1.0
-    min_train_nodes: int = 2
-    min_evaluate_nodes: int = 2
-    min_available_nodes: int = 2
+    min_train_nodes: int = ServerSettings.min_train_nodes
+    min_evaluate_nodes: int = ServerSettings.min_evaluate_nodes
+    min_available_nodes: int = ServerSettings.min_available_nodes
     training: TrainingSettings = field(default_factory=TrainingSettings)
     submission: Submission = "auto"
     strategy: StrategySettings = field(default_factory=StrategySettings)
     adversaries: Mapping[int, str] = field(default_factory=dict)
     max_failed_rounds: int = 3
     stopping: Stopping = field(default_factory=Stopping)
-    keep: str = "last"
+    keep: str = ServerSettings.keep
     question: ScoreQuestion | None = None
     privacy: LocalPrivacy | None = None
     consent: Consent = field(default_factory=Consent)
@@ -65,7 +67,7 @@ class FederationSettings:
                 raise SettingsError(
                     f"{name} is {getattr(self, name)} but there are {self.clients} clients; lower it"
                 )
-        if self.keep not in ("last", "best"):
+        if self.keep not in tuple(Keep):
             raise SettingsError(f"keep is {self.keep!r}; choose last or best")
         if self.max_failed_rounds < 1:
             raise SettingsError(f"max_failed_rounds is {self.max_failed_rounds}; give at least 1")

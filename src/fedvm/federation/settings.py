@@ -1,0 +1,419 @@
+"""The settings of a federation: rounds, strategy, rules, consent. Names only: nothing here loads Flower or PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from fedvm.settings import OnResume, Setting, settings
+
+_UINT32, _UINT96 = 2**32, 2**96
+_DAYS_30 = 30 * 86_400
+
+
+class StrategyName(StrEnum):
+    """Flower's strategies (`fedvm.federation.flower_strategies`)."""
+
+    FEDAVG = "fedavg"
+    FEDPROX = "fedprox"
+    FEDAVGM = "fedavgm"
+    FEDADAM = "fedadam"
+    FEDMEDIAN = "fedmedian"
+    FEDTRIMMEDAVG = "fedtrimmedavg"
+    KRUM = "krum"
+    MULTIKRUM = "multikrum"
+
+
+class AdversaryKind(StrEnum):
+    """How a simulated client may misbehave (`fedvm.federation.adversaries`)."""
+
+    INFLATED_EXAMPLES = "inflated_examples"
+    EXPLODED_UPDATE = "exploded_update"
+    BAD_SIGNATURE = "bad_signature"
+    REPLAY = "replay"
+    LOW_QUALITY = "low_quality"
+    SIGN_FLIP = "sign_flip"
+    SCALING = "scaling"
+    LABEL_FLIP = "label_flip"
+    GAUSSIAN = "gaussian"
+    COLLUDING = "colluding"
+    FREE_RIDER = "free_rider"
+
+
+class SubmissionForm(StrEnum):
+    """How updates reach the contract: one by one, or all of a round in one transaction."""
+
+    AUTO = "auto"
+    COMMITMENTS = "commitments"
+    ROLLUP = "rollup"
+
+
+class Engine(StrEnum):
+    """Where the clients run."""
+
+    INPROCESS = "inprocess"
+    FLOWER_SIMULATION = "flower-simulation"
+    DEPLOYMENT = "deployment"
+
+
+class Keep(StrEnum):
+    """Whose round's model is the result."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+class StoppingMetric(StrEnum):
+    """What the clients measure on their validation data."""
+
+    LOSS = "loss"
+    ACCURACY = "accuracy"
+
+
+@settings
+class ServerSettings:
+    """Flower's settings: how many rounds, which share of the nodes takes part in each, and the strategy.
+
+    What `fedavg` and `fedprox` come to can be disputed on chain; the other strategies are audit-only: recomputed by
+    every audit, proved by nobody.
+    """
+
+    strategy: Annotated[
+        StrategyName, Setting("How a round's updates become the next model", flag="--strategy")
+    ] = StrategyName.FEDAVG
+    rounds: Annotated[
+        int, Setting("Rounds to play, failed ones included", unit="rounds", flag="--rounds", ge=1)
+    ] = 5
+    fraction_train: Annotated[
+        float, Setting("Share of the clients that train in a round", flag="--fraction-train", gt=0, le=1)
+    ] = 1.0
+    fraction_evaluate: Annotated[
+        float,
+        Setting(
+            "Share of the clients that measure a round's model on their validation images",
+            flag="--fraction-evaluate",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.5
+    min_train_nodes: Annotated[
+        int, Setting("Least number of clients that train in a round", flag="--min-train-nodes", ge=1)
+    ] = 2
+    min_evaluate_nodes: Annotated[
+        int, Setting("Least number of clients that evaluate in a round", flag="--min-evaluate-nodes", ge=0)
+    ] = 2
+    min_available_nodes: Annotated[
+        int,
+        Setting("Clients that must be connected before a round begins", flag="--min-available-nodes", ge=1),
+    ] = 2
+    submission: Annotated[
+        SubmissionForm,
+        Setting(
+            "Updates one by one (`commitments`), a round's in one transaction (`rollup`), or that above 64 clients"
+        ),
+    ] = SubmissionForm.AUTO
+    engine: Annotated[
+        Engine,
+        Setting(
+            "Where the clients run: in this process, in Flower's simulation (Ray) or on a deployment's SuperNodes; "
+            "never changes results",
+            flag="--engine",
+            on_resume=OnResume.FREE,
+        ),
+    ] = Engine.INPROCESS
+    client_timeout: Annotated[
+        float | None,
+        Setting(
+            "After so long a client of the engine inprocess is stopped and counts as failed",
+            unit="s",
+            unset="the round's deadline alone",
+            on_resume=OnResume.FREE,
+            gt=0,
+        ),
+    ] = None
+    keep: Annotated[
+        Keep, Setting("Whose round's model is served: the last, or the best by the clients' validation")
+    ] = Keep.LAST
+
+
+@settings
+class DeploymentSettings:
+    """With `engine = "deployment"`: the SuperLink, and who the clients are."""
+
+    superlink: Annotated[
+        str | None,
+        Setting("HOST:PORT of the SuperLink", unset="none", flag="--superlink", on_resume=OnResume.FREE),
+    ] = None
+    root_certificates: Annotated[
+        Path | None,
+        Setting(
+            "PEM file to check the SuperLink's certificate with",
+            unset="the system's",
+            flag="--root-certificates",
+            on_resume=OnResume.FREE,
+        ),
+    ] = None
+    insecure: Annotated[
+        bool,
+        Setting("A SuperLink without TLS, for loopback only", flag="--insecure", on_resume=OnResume.FREE),
+    ] = False
+    members: Annotated[
+        tuple[str, ...],
+        Setting(
+            "The clients' addresses (`fedvm keys new`), in the order of their partition-id; "
+            "none: those of the run's seed"
+        ),
+    ] = ()
+
+
+@settings
+class StrategyParameters:
+    """Parameters of `federation.strategy`, named as in Flower.
+
+    The contract's rules hold them in millionths: at most six decimals. `fedavgm` and `fedadam` step every federated
+    number, BatchNorm's running variances included, which a large step can turn negative.
+    """
+
+    proximal_mu: Annotated[
+        float | None, Setting("fedprox: weight of the proximal term", unset="must be given", gt=0)
+    ] = None
+    server_learning_rate: Annotated[
+        float | None, Setting("fedavgm: the server's learning rate", unset="Flower's 1", gt=0, le=100)
+    ] = None
+    server_momentum: Annotated[
+        float | None, Setting("fedavgm: the server's momentum", unset="must be given", ge=0, lt=1)
+    ] = None
+    eta: Annotated[
+        float | None, Setting("fedadam: the server's learning rate", unset="Flower's 0.1", gt=0, le=100)
+    ] = None
+    beta_1: Annotated[float | None, Setting("fedadam: β₁", unset="Flower's 0.9", ge=0, lt=1)] = None
+    beta_2: Annotated[float | None, Setting("fedadam: β₂", unset="Flower's 0.99", ge=0, lt=1)] = None
+    tau: Annotated[float | None, Setting("fedadam: τ", unset="Flower's 0.001", gt=0, le=100)] = None
+    beta: Annotated[
+        float | None,
+        Setting("fedtrimmedavg: share cut off at each end", unset="Flower's 0.2", ge=0, lt=0.5),
+    ] = None
+    num_malicious_nodes: Annotated[
+        int | None,
+        Setting("krum, multikrum: malicious clients to bear", unset="Flower's 0", ge=0, lt=_UINT32),
+    ] = None
+    num_nodes_to_select: Annotated[
+        int | None, Setting("multikrum: updates to average", unset="must be given", ge=1, lt=_UINT32)
+    ] = None
+
+    def given(self) -> dict[str, float | int]:
+        """The parameters that are set."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+STRATEGY_KEYS: dict[StrategyName, tuple[str, ...]] = {
+    StrategyName.FEDAVG: (),
+    StrategyName.FEDPROX: ("proximal_mu",),
+    StrategyName.FEDAVGM: ("server_learning_rate", "server_momentum"),
+    StrategyName.FEDADAM: ("eta", "beta_1", "beta_2", "tau"),
+    StrategyName.FEDMEDIAN: (),
+    StrategyName.FEDTRIMMEDAVG: ("beta",),
+    StrategyName.KRUM: ("num_malicious_nodes",),
+    StrategyName.MULTIKRUM: ("num_malicious_nodes", "num_nodes_to_select"),
+}
+"""The parameters that each strategy takes."""
+
+
+@settings
+class StoppingSettings:
+    """When to end before the last round, by the clients' weighted mean on their validation data.
+
+    They attest it and nobody proves it; the test images have no say.
+    """
+
+    patience: Annotated[
+        int,
+        Setting(
+            "So many evaluated rounds in a row without a better `metric` end the run; 0: never",
+            unit="rounds",
+            ge=0,
+        ),
+    ] = 0
+    metric: Annotated[StoppingMetric, Setting("What is to get better")] = StoppingMetric.LOSS
+    min_change: Annotated[float, Setting("By how much more than this it must be better", ge=0)] = 0.0
+    accuracy: Annotated[
+        float | None, Setting("A round that reaches this accuracy is the last", unset="never", gt=0, le=1)
+    ] = None
+    loss: Annotated[
+        float | None, Setting("A round that reaches this loss is the last", unset="never", gt=0)
+    ] = None
+
+
+@settings
+class PersonalSettings:
+    """Personalisation: after the last round each client trains the model on its own data and keeps the result."""
+
+    epochs: Annotated[int, Setting("Passes over a client's own images; 0 for none", ge=0)] = 0
+    lr: Annotated[float | None, Setting("Learning rate", unset="a tenth of `training.lr`", gt=0)] = None
+
+
+@settings
+class PrivacySettings:
+    """Local differential privacy of the updates (docs/privacy.md); off while `noise_multiplier` is 0."""
+
+    clip: Annotated[float, Setting("Bound on an update's L2 norm before the noise", gt=0)] = 1.0
+    noise_multiplier: Annotated[
+        float, Setting("Standard deviation of the noise over `clip`; 0: none", ge=0)
+    ] = 0.0
+    delta: Annotated[float, Setting("The δ of (ε, δ)", gt=0, lt=1)] = 1e-5
+    max_epsilon: Annotated[
+        float | None,
+        Setting(
+            "Budget: a client that would spend more takes no further part; the contract's rule, too, unless "
+            "`rules.max_epsilon` says otherwise",
+            unset="no end to it",
+            gt=0,
+            lt=2**40,
+        ),
+    ] = None
+
+
+@settings
+class RulesSettings:
+    """The rules written into the contract when the federation is created (docs/architecture.md)."""
+
+    min_clients: Annotated[
+        int, Setting("Quorum: fewer accepted updates fail the round", flag="--min-clients", ge=1)
+    ] = 2
+    min_examples: Annotated[
+        int,
+        Setting(
+            "An update of fewer examples is refused", unit="examples", flag="--min-examples", ge=1, lt=_UINT32
+        ),
+    ] = 1
+    max_examples: Annotated[
+        int | None,
+        Setting(
+            "Cap: more examples of one update count as this many",
+            unit="examples",
+            unset="twice the mean of the clients' examples",
+            flag="--max-examples",
+            ge=1,
+            lt=_UINT32,
+        ),
+    ] = None
+    max_norm: Annotated[
+        float, Setting("A longer update, by its L2 norm in real units, is refused", flag="--max-norm", gt=0)
+    ] = 10.0
+    fraction_bits: Annotated[
+        int, Setting("Fixed point f: the contract's numbers are value · 2^f", unit="bits", ge=1, le=30)
+    ] = 20
+    round_seconds: Annotated[
+        int,
+        Setting(
+            "Deadline of a round after it opens", unit="s", flag="--round-seconds", ge=1, le=365 * 86_400
+        ),
+    ] = 3600
+    min_accuracy: Annotated[
+        float,
+        Setting("Least validation accuracy that a client may attest", flag="--min-accuracy", ge=0, le=1),
+    ] = 0.0
+    max_loss: Annotated[
+        float, Setting("Greatest validation loss that a client may attest", flag="--max-loss", gt=0)
+    ] = 100.0
+    max_share: Annotated[
+        float, Setting("Greatest share of a round's weight that one update may have", gt=0, le=1)
+    ] = 1.0
+    min_labels: Annotated[int, Setting("Distinct labels that a client must attest", ge=0, lt=_UINT32)] = 0
+    rest_rounds: Annotated[
+        int, Setting("Rounds a member sits out after one that it counted in", unit="rounds", ge=0, lt=_UINT32)
+    ] = 0
+    max_epsilon: Annotated[
+        float, Setting("Privacy budget: the greatest ε a client may attest; 0: none need be", ge=0, lt=2**40)
+    ] = 0.0
+
+    @property
+    def max_sum_squares(self) -> int:
+        """floor((max_norm · 2^fraction_bits)²), exact in integers."""
+        numerator, denominator = self.max_norm.as_integer_ratio()
+        return (numerator << self.fraction_bits) ** 2 // denominator**2
+
+    def __post_init__(self) -> None:
+        if self.max_examples is not None and self.max_examples < self.min_examples:
+            raise ValueError(
+                f"max_examples = {self.max_examples} is below min_examples = {self.min_examples}: raise it"
+            )
+        if self.max_sum_squares >= 2**128:
+            raise ValueError("max_norm · 2^fraction_bits does not fit the contract's uint128: lower max_norm")
+        if round(self.max_share * 1_000_000) * self.min_clients < 1_000_000:
+            raise ValueError(
+                f"max_share = {self.max_share} is below 1 / min_clients = 1 / {self.min_clients}, which equal updates "
+                "have already: raise one of the two"
+            )
+
+
+@settings
+class ConsentSettings:
+    """What simulated clients agree to sign (`fedvm.federation.consent`); they refuse under other rules.
+
+    The clients of a deployment say it themselves, each in its node config.
+    """
+
+    federation: Annotated[
+        str | None,
+        Setting("The contract's address, 0x and 40 digits", unset="any"),
+        StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"),
+    ] = None
+    rules: Annotated[
+        str | None,
+        Setting("Hash of its rules, 0x and 64 digits", unset="any"),
+        StringConstraints(pattern=r"^0x[0-9a-fA-F]{64}$"),
+    ] = None
+    max_epsilon: Annotated[
+        float | None,
+        Setting("The rules have a privacy budget, of this ε at most", unset="none asked for", gt=0, lt=2**40),
+    ] = None
+    min_examples: Annotated[
+        int | None,
+        Setting("The rules refuse updates of fewer examples", unset="none asked for", ge=1, lt=_UINT32),
+    ] = None
+    min_clients: Annotated[
+        int | None,
+        Setting("The rules fail rounds of fewer clients", unset="none asked for", ge=1, lt=_UINT32),
+    ] = None
+
+
+@settings
+class SecuritySettings:
+    """What stands behind the coordinator's proposals (docs/protocol.md); the defaults suit a trial.
+
+    On a network the window must exceed finality and the time for which transactions could be censored, and the bond
+    what a lie could gain and the gas of disputing it. 1 FIL or ETH is 10^18 wei.
+    """
+
+    challenge_seconds: Annotated[
+        int, Setting("How long a proposal can be challenged before it is final", unit="s", ge=1, le=_DAYS_30)
+    ] = 3600
+    answer_seconds: Annotated[
+        int, Setting("Time to answer a demand for data", unit="s", ge=1, le=_DAYS_30)
+    ] = 600
+    bond: Annotated[
+        int, Setting("What the coordinator loses for a wrong proposal", unit="wei", ge=1, lt=_UINT96)
+    ] = 10**18
+    stake: Annotated[int, Setting("What every member deposits", unit="wei", ge=0, lt=_UINT96)] = 0
+    demand_fee: Annotated[int, Setting("What a demand for data costs", unit="wei", ge=0, lt=_UINT96)] = 10**15
+    notice_seconds: Annotated[
+        int,
+        Setting(
+            "From the announcement of other rules to when they can be adopted", unit="s", ge=1, le=_DAYS_30
+        ),
+    ] = 86_400
+    open_seconds: Annotated[
+        int,
+        Setting(
+            "Every round stays open at least so long, so that members whom the coordinator ignores can submit "
+            "themselves",
+            unit="s",
+            ge=0,
+            le=_DAYS_30,
+        ),
+    ] = 0

@@ -1,0 +1,209 @@
+"""The settings of data, network and training. Names only: nothing here loads PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from fedvm.settings import OnResume, Setting, settings
+
+
+class PartitionScheme(StrEnum):
+    """How examples are dealt out among clients (`fedvm.learning.partition`)."""
+
+    IID = "iid"
+    DIRICHLET = "dirichlet"
+    SHARD = "shard"
+    PATHOLOGICAL = "pathological"
+    LINEAR = "linear"
+    SQUARE = "square"
+
+
+class ScheduleName(StrEnum):
+    """The course of the learning rate (`fedvm.learning.schedule`)."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    LINEAR = "linear"
+    STEP = "step"
+
+
+class OptimizerName(StrEnum):
+    """PyTorch's optimizers (`fedvm.learning.optimisation`)."""
+
+    SGD = "sgd"
+    NESTEROV = "nesterov"
+    RMSPROP = "rmsprop"
+    ADAM = "adam"
+    ADAMW = "adamw"
+
+
+class CriterionName(StrEnum):
+    """Losses (`fedvm.learning.optimisation`)."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    LABEL_SMOOTHING = "label_smoothing"
+    MULTI_MARGIN = "multi_margin"
+
+
+class AugmentationName(StrEnum):
+    """Random changes to the images of a batch (`fedvm.learning.augment`)."""
+
+    NONE = "none"
+    SHIFT = "shift"
+    SHIFT_FLIP = "shift_flip"
+
+
+class DeviceName(StrEnum):
+    """Where to compute (`fedvm.learning.device`)."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+@settings
+class DataSettings:
+    """The images and who holds them."""
+
+    dataset: Annotated[
+        str,
+        Setting(
+            "Data set: mnist, cifar10, fashion-mnist or a name owner/name of the Hugging Face hub",
+            flag="--dataset",
+        ),
+        StringConstraints(min_length=1),
+    ] = "mnist"
+    path: Annotated[
+        Path | None,
+        Setting(
+            "A local parquet file or image folder, read instead of downloading",
+            unset="the data set by its name",
+            flag="--data",
+        ),
+    ] = None
+    clients: Annotated[int, Setting("How many clients there are", flag="--clients", ge=1, le=10_000)] = 16
+    partition: Annotated[
+        PartitionScheme,
+        Setting(
+            "How the images are dealt out: equal random shares, or by one of the schemes that make clients differ",
+            flag="--partition",
+        ),
+    ] = PartitionScheme.IID
+    alpha: Annotated[
+        float,
+        Setting(
+            "Concentration of the Dirichlet draw over labels, small for uneven clients; as a flag it implies "
+            "`--partition dirichlet`",
+            flag="--alpha",
+            implies=(("partition", PartitionScheme.DIRICHLET),),
+            gt=0,
+        ),
+    ] = 0.5
+
+
+@settings
+class ModelSettings:
+    """The network. It is sized from the shape of the data set's images and from its classes."""
+
+    name: Annotated[str, Setting("Network: lenet, linear, mlp or resnet8", flag="--model")] = "lenet"
+
+
+@settings
+class Recipe:
+    """Hyperparameters of one client's round; each field is the argument of the same name of `training.train`."""
+
+    epochs: Annotated[
+        int, Setting("Passes over a client's own images in one round", flag="--epochs", ge=1)
+    ] = 1
+    batch_size: Annotated[int, Setting("Images to a step", unit="images", flag="--batch-size", ge=1)] = 16
+    optimizer: Annotated[
+        OptimizerName, Setting("Optimizer; its state begins anew each round", flag="--optimizer")
+    ] = OptimizerName.NESTEROV
+    lr: Annotated[float, Setting("Learning rate", flag="--lr", gt=0)] = 0.01
+    momentum: Annotated[
+        float, Setting("Momentum of SGD and RMSprop; β₁ of Adam", flag="--momentum", ge=0, lt=1)
+    ] = 0.9
+    weight_decay: Annotated[float, Setting("Weight decay", flag="--weight-decay", ge=0)] = 0.0
+    criterion: Annotated[CriterionName, Setting("Loss", flag="--criterion")] = CriterionName.CROSS_ENTROPY
+    augmentation: Annotated[
+        AugmentationName,
+        Setting(
+            "Random changes to training images: `shift` by 2 pixels, `shift_flip` by 4 and mirrored",
+            flag="--augmentation",
+        ),
+    ] = AugmentationName.NONE
+
+
+@settings
+class TrainingSettings(Recipe):
+    """What a client does in one round.
+
+    Of `epochs` to `augmentation`, a key that is not given comes from the data set's measured recipe
+    (`fedvm.learning.recipes`): the defaults below are those of a data set that has none.
+    """
+
+    schedule: Annotated[ScheduleName, Setting("How `lr` changes from round to round", flag="--schedule")] = (
+        ScheduleName.CONSTANT
+    )
+    warmup_rounds: Annotated[
+        int, Setting("Rounds in which the rate climbs in equal steps to `lr`", unit="rounds", ge=0)
+    ] = 0
+    final_lr: Annotated[
+        float, Setting("The share of `lr` that `cosine` and `linear` fall towards", ge=0, le=1)
+    ] = 0.0
+    step_rounds: Annotated[
+        int, Setting("With `step`: rounds from one cut of the rate to the next", unit="rounds", ge=1)
+    ] = 10
+    step_factor: Annotated[float, Setting("With `step`: what the rate is multiplied by", gt=0, le=1)] = 0.1
+    quantization_aware: Annotated[
+        bool,
+        Setting(
+            "Clients train on the integers that the network will be deployed with, of the bits of `compiler`",
+            flag="--quantization-aware",
+        ),
+    ] = False
+    device: Annotated[
+        DeviceName,
+        Setting(
+            "Where to compute; auto takes the first of cuda, mps, cpu",
+            flag="--device",
+            on_resume=OnResume.FREE,
+        ),
+    ] = DeviceName.AUTO
+    workers: Annotated[
+        int,
+        Setting(
+            "Processes that train clients at once; never changes results",
+            flag="--workers",
+            on_resume=OnResume.FREE,
+            ge=1,
+            le=64,
+        ),
+    ] = 2
+
+    @property
+    def recipe(self) -> Recipe:
+        """What stays the same from round to round."""
+        return Recipe(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)})
+
+
+@settings
+class BaselineSettings:
+    """The same training without federating, to compare: each client's data alone, and everybody's in one place.
+
+    Both train for as many rounds as the federation, so with as many passes over a client's images, by the same
+    schedule.
+    """
+
+    enabled: Annotated[
+        bool, Setting("Train without federating, to compare", flag="--baseline/--no-baseline")
+    ] = False
+    clients: Annotated[
+        int, Setting("How many train alone, drawn by the run's seed where there are more", ge=1)
+    ] = 16

@@ -1,0 +1,81 @@
+"""The reference of a run's settings as Markdown: docs/configuration.md, and what `fedvm settings` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fedvm.learning.settings import Recipe
+from fedvm.pipeline.config import RunConfig
+from fedvm.pipeline.errors import UsageError
+from fedvm.settings import OnResume, Stated, explained, stated, tables
+
+_HEAD = """# Configuration of a run
+
+A run is told what to do by a TOML file, `fedvm run FILE`, whose tables and keys are these. Every key can be left out.
+A flag of `fedvm run` overrides the file; where the table names none, `--set table.key=value` does. This page is made
+from the code by `fedvm settings > docs/configuration.md`.
+
+"Resume" says whether `fedvm run --resume` may change a setting: the others would change the results, so a resumed run
+keeps those that it began with.
+"""
+
+
+def reference(names: Iterable[str] = ()) -> str:
+    """The page; with `names` the sections of those tables alone.
+
+    Raises:
+        UsageError: there is no such table.
+    """
+    found: dict[str, type[Any] | Stated] = {
+        **tables(RunConfig),
+        **{one.key: one for one in stated(RunConfig)},
+    }
+    wanted = list(names)
+    for name in wanted:
+        if name not in found:
+            raise UsageError(f"there is no table [{name}]. The tables are: {', '.join(found)}")
+    if wanted:
+        return "\n".join(_section(name, found[name]) for name in wanted)
+    return "\n".join([_HEAD, *(_section(name, table) for name, table in found.items())])
+
+
+def default_of(one: Stated, table: str) -> str:
+    """The default as a person reads it."""
+    if one.default is None or one.default == ():
+        return one.setting.unset or "none"
+    if table == "training" and one.key in Recipe.__dataclass_fields__:
+        return f"the recipe's, else {_shown(one.default)}"
+    return _shown(one.default)
+
+
+def _section(name: str, table: type[Any] | Stated) -> str:
+    if isinstance(table, Stated):
+        values = table.values[0].upper() + table.values[1:]
+        return "\n".join([f"## [{name}]", f"{table.setting.words}. {values}.", ""])
+    return "\n".join([f"## [{name}]", explained(table), "", *_rows(name, table), ""])
+
+
+def _rows(name: str, table: type[Any]) -> Iterator[str]:
+    yield "| key | meaning | value | default | flag | resume |"
+    yield "|---|---|---|---|---|---|"
+    for one in stated(table):
+        setting = one.setting
+        unit = f", in {_UNITS.get(setting.unit, setting.unit)}" if setting.unit else ""
+        flag = f"`{setting.flag}`" if setting.flag else ""
+        resume = "yes" if setting.on_resume is OnResume.FREE else "no"
+        cells = (f"`{one.key}`", setting.words, one.values + unit, default_of(one, name), flag, resume)
+        yield "| " + " | ".join(cells) + " |"
+
+
+_UNITS = {"s": "seconds"}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and value >= 10**15 and str(value).strip("0") == "1":
+        return f"10^{len(str(value)) - 1}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
