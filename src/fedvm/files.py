@@ -14,6 +14,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         OSError: the folder is missing or cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
+    try:
+        _write(path, data)
+    except OSError as error:
+        # Of the file that was asked for, not of the one beside it; a full disk names none.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -5,6 +5,7 @@ How Filecoin's RPC behaves (block time, polling, pages of logs) follows filecoin
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -92,7 +93,26 @@ def find_network(name: str) -> Network:
     for network in NETWORKS:
         if network.name == name:
             return network
-    raise NetworkError(f"unknown network {name!r}; known are {', '.join(n.name for n in NETWORKS)}")
+    known = [network.name for network in NETWORKS]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}."
+    raise NetworkError(
+        f"unknown network {name!r}{hint} An RPC address is written http://host:port or https://host/path"
+    )
+
+
+def rpc_address(named: str) -> str:
+    """The JSON-RPC address that a person means by a URL or by the name of a network.
+
+    Raises:
+        NetworkError: a name that is unknown, or of a network without an address.
+    """
+    if "://" in named:
+        return named
+    network = find_network(named)
+    if network.rpc_url is None:
+        raise NetworkError(f"{named} is the {network.title}: it has no RPC address; name its run with --run")
+    return network.rpc_url
 
 
 def network_of(w3: Web3) -> Network:

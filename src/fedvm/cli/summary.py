@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fedvm.cli.console import out
+from fedvm.cli.terminal import command_line
 from fedvm.pipeline.results import RunReport
 
 
@@ -45,11 +46,10 @@ def print_summary(report: RunReport, directory: Path) -> None:
     # Outside the table, which would break them on a narrow terminal where they could not be copied.
     console.print(f"[dim]model root  [/] {model.model_root}")
     console.print(f"[dim]ModelService[/] {report.chain.service}")
-    run = escape(str(directory))
-    console.print(
-        f"\nOpen [bold]{run}/report.html[/]. Then: "
-        f"fedvm predict {escape(str(sample))} --run {run} · fedvm audit --run {run}"
-    )
+    page = directory / "report.html"
+    console.print(f"\nOpen [bold]{escape(str(page))}[/]. Then:")
+    for words in (("predict", sample, "--run", directory), ("audit", "--run", directory)):
+        console.print("  " + command_line("fedvm", *words), markup=False)
 
 
 def _gate(report: RunReport) -> str:

@@ -358,7 +358,11 @@ class RunReport:
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, whole or not at all."""
-        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
+        write_atomically(path, json.dumps(self.to_json(), indent=2) + "\n")
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return asdict(self)
 
 
 def rounds_to_json(rounds: tuple[RoundRow, ...]) -> str:

@@ -22,7 +22,7 @@ def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig
     """
     named = {key: value for key, value in overrides.items() if key in _NAMING}
     directory = RunDirectory(load_config(path, named).out)
-    directory.require_run()
+    directory.require_run("--out")
     own = {"run.out": str(directory.path)}
     begun = load_config(directory.config, own)
     wanted = load_config(path or directory.config, {**overrides, **own})

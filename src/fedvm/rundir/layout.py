@@ -85,12 +85,12 @@ class RunDirectory:
         """A run has begun here: its resolved configuration lies in it."""
         return self.config.is_file()
 
-    def require_run(self) -> None:
-        """Raise RunDirectoryError unless a run has been started here."""
+    def require_run(self, option: str = "--run") -> None:
+        """Raise RunDirectoryError unless a run has been started here. option: by which the caller named it."""
         if not self.started:
             raise RunDirectoryError(
                 f"{self.path} is no run directory: it holds no config.toml. "
-                "Make one with `fedvm run`, or name another with --run."
+                f"Make one with `fedvm run`, or name another with {option}."
             )
 
     def require_free(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 if TYPE_CHECKING:
     from fedvm.federation.coordinator.chain_ledger import ChainLedger
@@ -27,6 +28,7 @@ def answer(
             min=0.1, help="With --watch: most seconds between two looks, or less for short windows."
         ),
     ] = 15.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Answer what is demanded of the pending proposal, and earn the fees of those demands.
 
@@ -57,9 +59,13 @@ def answer(
             fell = _watch(answers, run, seconds)
         else:
             answers.look()
-        out().print(
-            f"Round {answers.number}: {answers.sent} demands answered, {answers.open} that the store cannot answer."
-        )
+        facts = {"round": answers.number, "answered": answers.sent, "open": answers.open, "fell": fell}
+        if as_json:
+            print_json(facts)
+        else:
+            out().print(
+                f"Round {answers.number}: {answers.sent} demands answered, {answers.open} that the store cannot answer."
+            )
     if answers.open or fell:
         raise typer.Exit(FAILURE)
 
@@ -88,6 +94,7 @@ def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
     """Look every so many seconds until the proposal is final or has fallen; returns whether it has fallen."""
     from fedvm.chain.patience import patiently
     from fedvm.cli.console import Interrupted, err
+    from fedvm.cli.terminal import command_line
     from fedvm.federation.coordinator.ledger import RoundStatus
 
     def tell(text: str) -> None:
@@ -108,7 +115,7 @@ def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
     except KeyboardInterrupt:
         raise Interrupted(
             f"Round {number}: {answers.sent} demands answered, {answers.open} open. Nobody answers what is demanded "
-            f"from now on; go on with: fedvm answer --run {run} --watch"
+            f"from now on; go on with: {command_line('fedvm', 'answer', '--run', run, '--watch')}"
         ) from None
     fell = status is not RoundStatus.FINAL
     tell(f"The proposal of round {number} {'has fallen' if fell else 'is final'}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from fedvm.cli.commands.federation_options import (
     RunOption,
     named_federation,
 )
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 APPOINT_EPILOG = """Examples:
 
@@ -50,6 +51,7 @@ def appoint(
     member: Annotated[
         str | None, typer.Option(help="With --unsigned: the member, the wallet that will send it.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Have another key than the member's own sign its updates, from the next round on.
 
@@ -86,6 +88,8 @@ def appoint(
         err().print(before.describe(), markup=False)
         if before.then == (wanted or ""):
             err().print("That is so already; nothing is sent.")
+            if as_json:
+                print_json({**asdict(before), "gas": 0})
             return
         if wanted is not None:
             err().print(
@@ -93,10 +97,13 @@ def appoint(
                 "Be sure that it is yours."
             )
         if account is None:
-            typer.echo(json.dumps(book.unsent_appointment(wanted).as_json(), indent=2))
+            print_json(book.unsent_appointment(wanted).as_json())
             return
         err().print(f"{who} sends appointKey to {book.address}", markup=False)
         appointed, receipt = book.appoint_key(account, wanted)
+        if as_json:
+            print_json({**asdict(signing_keys(contract, who)), "gas": receipt.gas_used})
+            return
         out().print(
             f"From round {appointed.from_round} on {appointed.key or 'no key but its own'} signs for "
             f"{appointed.member} ({receipt.gas_used:,} gas).",
@@ -111,6 +118,7 @@ def of(
     run: RunOption = None,
     rpc: RpcOption = None,
     federation: FederationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print which key signs for a member now, and which from the next round on."""
     from fedvm.cli.console import err, out
@@ -118,6 +126,9 @@ def of(
 
     with named_federation(run, rpc, federation, read_only=True) as contract:
         keys = signing_keys(contract, member)
+        if as_json:
+            print_json({**asdict(keys), "is_member": contract.is_member(keys.member)})
+            return
         out().print(keys.describe(), markup=False)
         if not contract.is_member(keys.member):
             err().print(f"But {keys.member} is no member of {contract.address}.", markup=False)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
 def audit(
     run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Replay a run from its chain and its store alone, and name everything that does not follow.
 
@@ -68,7 +68,7 @@ def audit(
             console.print(f"[bold red]{len(report.findings)} findings.[/]")
 
     if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=2))
+        print_json(report.to_json())
     else:
         show(out())
     if not report.clean:

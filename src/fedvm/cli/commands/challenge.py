@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 PREIMAGES = "preimages"
 
@@ -20,7 +20,7 @@ def challenge(
         Path | None,
         typer.Option(help="Folder with what the coordinator published of its trees (RUN/preimages)."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Recompute the proposal that stands in the run's federation, and bring it down if it is wrong.
 
@@ -54,7 +54,7 @@ def challenge(
         rule = aggregator_named(opened.federation_contract.rules().aggregator)
     if as_json:
         fields = None if upheld is None else {**asdict(upheld), "fraud": upheld.fraud.name}
-        typer.echo(json.dumps({"round": number, "upheld": fields}, indent=2))
+        print_json({"round": number, "upheld": fields})
     elif upheld is None:
         out().print(f"[bold green]Nothing to challenge[/]: no pending proposal of round {number} is wrong.")
         if rule.is_audit_only:

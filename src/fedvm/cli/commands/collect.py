@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
 def collect(
@@ -18,6 +19,7 @@ def collect(
     withdraw: Annotated[
         bool, typer.Option("--withdraw", help="Then fetch what the service owes to your own key.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Have the fees that a version earned owed to the members whose updates counted in its round, in equal shares.
 
@@ -48,17 +50,27 @@ def collect(
             else ()
         )
         due = [one for one in shares if collected.get(one.position, 0) < earned.per_update]
+
+        def say(text: str) -> None:
+            if not as_json:
+                out().print(text)
+
+        paid = []
         for one in due:
             service.collect(sender, number, one)
             amount = earned.per_update - collected.get(one.position, 0)
-            out().print(f"{one.commitment.member}  {amount:,} wei")
+            paid.append({"member": str(one.commitment.member), "wei": amount})
+            say(f"{one.commitment.member}  {amount:,} wei")
         if not due:
-            out().print(f"Version {number} has earned nothing that is not collected.")
+            say(f"Version {number} has earned nothing that is not collected.")
+        fetched = None
         if withdraw:
-            owed = service.owed(sender.address)
-            if owed:
+            fetched = service.owed(sender.address)
+            if fetched:
                 service.withdraw(sender)
-            out().print(f"{sender.address} fetched {owed:,} wei.")
+            say(f"{sender.address} fetched {fetched:,} wei.")
+        if as_json:
+            print_json({"version": number, "collected": paid, "account": sender.address, "fetched": fetched})
 
 
 COMMAND = Command(

@@ -10,6 +10,7 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import Optimize, Target
+from fedvm.cli.commands.json_option import JsonOption
 
 
 class Emit(StrEnum):
@@ -93,6 +94,7 @@ def compile_(
         ),
     ] = False,
     emit: Annotated[Emit | None, typer.Option(help="Print the disassembly or the manifest.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compile MODEL, a trained ONNX classifier, to EVM bytecode, with its gas on Ethereum and Filecoin.
 
@@ -130,7 +132,7 @@ def compile_(
     compiled = prepared.compiled
     if emit is Emit.ASM:
         typer.echo(compiled.asm())
-    elif emit is Emit.MANIFEST:
+    elif emit is Emit.MANIFEST or as_json:
         typer.echo(json.dumps(compiled.manifest, indent=2))
     else:
         print_model(prepared)

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.federation_options import rpc_option
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
 def create(
@@ -22,7 +24,7 @@ def create(
     ] = None,
     rpc: Annotated[
         str | None,
-        typer.Option(help="JSON-RPC address of a network to create it on, with PRIVATE_KEY's account."),
+        rpc_option("A network to create it on, with PRIVATE_KEY's account"),
     ] = None,
     members: Annotated[
         list[str] | None,
@@ -39,6 +41,7 @@ def create(
         typer.Option("--set", help="Any key of it, e.g. rules.max_norm=5.", metavar="KEY=VALUE"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the contract that a Flower app of yours is accountable to, and the directory that names it.
 
@@ -62,8 +65,12 @@ def create(
         address = create_for_model(directory, wanted, initial, seed=seed)
     else:
         address = create_for_model_on(rpc, directory, wanted, initial, members=members or [])
-    typer.echo(f"federation {address} with {wanted.data.clients} members in {directory}")
-    typer.echo(f'run-config: fedvm-directory="{directory.resolve()}"')
+    if as_json:
+        facts = {"federation": address, "members": wanted.data.clients, "directory": str(directory.resolve())}
+        print_json(facts)
+        return
+    print(f"federation {address} with {wanted.data.clients} members in {directory}")
+    print(f'run-config: fedvm-directory="{directory.resolve()}"')
 
 
 COMMAND = Command(

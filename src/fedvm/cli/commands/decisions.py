@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
 def decisions(
     run: Annotated[Path, typer.Option("--run", help="Directory of a finished run.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the decisions recorded by a run's ModelService: who, which version, what it gave, and its lineage.
 
@@ -22,15 +22,20 @@ def decisions(
     from rich.table import Table
 
     from fedvm.cli.console import out
+    from fedvm.cli.terminal import command_line
     from fedvm.pipeline.ask import recorded_decisions, shown_decisions
 
     rows = list(shown_decisions(recorded_decisions(run)))
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     console = out()
     if not rows:
-        console.print(f"No decision is recorded. Record one: fedvm predict IMAGE --run {run} --record")
+        console.print(
+            "No decision is recorded. Record one: "
+            + command_line("fedvm", "predict", "IMAGE", "--run", run, "--record"),
+            markup=False,
+        )
         return
     table = Table(box=None, pad_edge=False)
     for title, justify in (("id", "right"), ("class", "left"), ("score", "right"), ("version", "right")):

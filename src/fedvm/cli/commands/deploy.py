@@ -9,11 +9,13 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import Optimize, Target
+from fedvm.cli.commands.federation_options import rpc_option
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
 def deploy(
     model: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    rpc: Annotated[str, typer.Option(help="JSON-RPC address of the chain; see `fedvm networks`.")],
+    rpc: Annotated[str, rpc_option("The network to deploy on")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Directory to leave (runs/MODEL-NETWORK).")
     ] = None,
@@ -83,6 +85,7 @@ def deploy(
     ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
     env_file: Annotated[Path, typer.Option("--env", help="File with PRIVATE_KEY.")] = Path(".env"),
+    as_json: JsonOption = False,
 ) -> None:
     """Compile MODEL, an ONNX file, deploy it with a ModelService, and print the address.
 
@@ -127,7 +130,8 @@ def deploy(
             min_correlation=min_correlation,
         )
     )
-    print_model(prepared)
+    if not as_json:
+        print_model(prepared)
     if stages and not prepared.compiled.stages:
         raise UsageError(prepared.unstaged or "one prediction fits a transaction: leave --stages out")
     err().print(f"Deploying to {network.title} from {account.address}", markup=False)
@@ -144,6 +148,17 @@ def deploy(
         if stages:
             progress = partial(display.progress, "transactions of the stages")
             staged = serve_stages(w3, account, prepared.compiled, directory, progress)
+    facts = {
+        "service": served.service.address,
+        "program": served.registered.version.program,
+        "version": served.registered.id,
+        "session": None if staged is None else staged.sessions.address,
+        "staged_program": None if staged is None else f"0x{staged.id.hex()}",
+        "directory": str(directory.path),
+    }
+    if as_json:
+        print_json({**facts, "gas": prepared.compiled.manifest["gas"]})
+        return
     console = stdout()
     console.print(f"ModelService  [bold]{served.service.address}[/]")
     console.print(f"program       {served.registered.version.program}")

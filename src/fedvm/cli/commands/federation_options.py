@@ -5,19 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from fedvm.chain.federation import FederationContract
 
+
+def _address_of(named: str) -> str:
+    from fedvm.chain.errors import NetworkError
+    from fedvm.chain.networks import rpc_address
+
+    try:
+        return rpc_address(named)
+    except NetworkError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def rpc_option(what: str) -> Any:
+    """`--rpc`: the JSON-RPC address of a network, or the name of one that has an address of its own."""
+    return typer.Option(
+        "--rpc",
+        parser=_address_of,
+        metavar="URL|NAME",
+        help=f"{what}: JSON-RPC address, or a name that `fedvm networks` lists.",
+    )
+
+
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Directory with deployment.json, which names the federation.")
 ]
-RpcOption = Annotated[
-    str | None, typer.Option("--rpc", help="Instead of --run: JSON-RPC address of the federation's network.")
-]
+RpcOption = Annotated[str | None, rpc_option("Instead of --run: the federation's network")]
 FederationOption = Annotated[
     str | None, typer.Option("--federation", help="With --rpc: address of the Federation contract.")
 ]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.appoint import APPOINT_EPILOG, OF_EPILOG, appoint, of
+from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.help import HelpfulCommand, HelpfulGroup
 
 GROUP = typer.Typer(
@@ -20,7 +21,10 @@ GROUP = typer.Typer(
 
 
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm keys new --out client.key`")
-def new(out: Annotated[Path, typer.Option(help="The file to make; it must not exist.")]) -> None:
+def new(
+    out: Annotated[Path, typer.Option(help="The file to make; it must not exist.")],
+    as_json: JsonOption = False,
+) -> None:
     """Make a signing key in a file that only you can read, and print its address.
 
     The address is what the federation's owner needs to make you a member. The key itself is never printed and
@@ -28,15 +32,25 @@ def new(out: Annotated[Path, typer.Option(help="The file to make; it must not ex
     """
     from fedvm.chain.keys import create_key_file
 
-    typer.echo(create_key_file(out).address)
+    _print_address(create_key_file(out).address, as_json)
 
 
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm keys show client.key`")
-def show(file: Annotated[Path, typer.Argument(help="A file that `fedvm keys new` made.")]) -> None:
+def show(
+    file: Annotated[Path, typer.Argument(help="A file that `fedvm keys new` made.")],
+    as_json: JsonOption = False,
+) -> None:
     """Print the address of a key file."""
     from fedvm.chain.keys import read_key_file
 
-    typer.echo(read_key_file(file).address)
+    _print_address(read_key_file(file).address, as_json)
+
+
+def _print_address(address: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"address": address})
+    else:
+        print(address)
 
 
 GROUP.command(cls=HelpfulCommand, epilog=APPOINT_EPILOG)(appoint)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
-
-import typer
-
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
-def networks(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def networks(as_json: JsonOption = False) -> None:
     """List the networks that FedVM knows, with their chain ids and RPC addresses. Contacts none of them."""
     from dataclasses import asdict
 
@@ -20,7 +16,7 @@ def networks(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     from fedvm.cli.console import out
 
     if as_json:
-        typer.echo(json.dumps([asdict(network) for network in NETWORKS], indent=2))
+        print_json([asdict(network) for network in NETWORKS])
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("name", style="bold")

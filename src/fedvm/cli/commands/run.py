@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.setting_flags import SettingsCommand
 
 
@@ -26,6 +27,7 @@ def run(
             help="Any setting (`fedvm settings` lists them), e.g. --set adversaries.3=bad_signature.",
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a model among clients under a contract's rules, compile it to EVM code, deploy it and check it.
 
@@ -33,13 +35,16 @@ def run(
     digits (MNIST-5k) on the embedded chain. Everything lands in the run directory: chain, store, model,
     program, report.html.
     """
-    _run(config, dict(ctx.obj), assignments, resume)
+    _run(config, dict(ctx.obj), assignments, resume, as_json)
 
 
-def _run(path: Path | None, overrides: dict[str, Any], assignments: list[str] | None, resume: bool) -> None:
+def _run(
+    path: Path | None, overrides: dict[str, Any], assignments: list[str] | None, resume: bool, as_json: bool
+) -> None:
     from fedvm.cli.console import Interrupted
     from fedvm.cli.progress import RunDisplay
     from fedvm.cli.summary import print_summary
+    from fedvm.cli.terminal import command_line
     from fedvm.pipeline.config_file import load_config, parse_assignment
     from fedvm.pipeline.resume import resumed_config
     from fedvm.rundir.layout import RunDirectory
@@ -55,9 +60,12 @@ def _run(path: Path | None, overrides: dict[str, Any], assignments: list[str] | 
             report = run_all(config, resume=resume, observer=display)
         except KeyboardInterrupt:
             begun = RunDirectory(config.out).started
-            hint = f"Nothing is lost. Continue with: fedvm run --out {config.out} --resume" if begun else ""
-            raise Interrupted(hint) from None
-    print_summary(report, config.out)
+            again = command_line("fedvm", "run", "--out", config.out, "--resume")
+            raise Interrupted(f"Nothing is lost. Continue with: {again}" if begun else "") from None
+    if as_json:
+        print_json({"directory": str(config.out), **report.to_json()})
+    else:
+        print_summary(report, config.out)
 
 
 COMMAND = Command(

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
 def split(
     config: Annotated[Path, typer.Argument(help="The run's TOML file.")],
     out: Annotated[Path, typer.Option(help="Directory for the files.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Write what `fedvm run` would deal out to each client into `client-000.npz`, `client-001.npz` …
 
@@ -27,11 +29,16 @@ def split(
     wanted = load_config(config)
     data = prepare_data(wanted, deal_out=True)
     out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, str | int]] = []
     for index in range(wanted.data.clients):
         own = client_data(data, index)
         path = out / f"client-{index:03}.npz"
         save_client_data(path, own)
-        typer.echo(f"{path}: {len(own.train)} images to train on, {len(own.validation)} to validate")
+        rows.append({"file": str(path), "train": len(own.train), "validation": len(own.validation)})
+        if not as_json:
+            print(f"{path}: {len(own.train)} images to train on, {len(own.validation)} to validate")
+    if as_json:
+        print_json(rows)
 
 
 COMMAND = Command("split", split, (("fedvm split examples/demo.toml --out parts", "a file a client"),))

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.federation_options import rpc_option
+from fedvm.cli.commands.json_option import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+    from fedvm.chain.direct import DirectState
+    from fedvm.chain.federation import FederationContract
+    from fedvm.federation.commitment import SignedUpdate
+    from fedvm.store import ContentStore
 
 
 def submit(
@@ -18,9 +30,7 @@ def submit(
     run: Annotated[
         Path | None, typer.Option("--run", help="Directory with deployment.json, chain and store.")
     ] = None,
-    rpc: Annotated[
-        str | None, typer.Option(help="JSON-RPC address of the federation's network, instead of --run.")
-    ] = None,
+    rpc: Annotated[str | None, rpc_option("The federation's network, instead of --run")] = None,
     store: Annotated[
         Path | None, typer.Option(help="With --rpc: folder of the store to publish the vector in.")
     ] = None,
@@ -31,6 +41,7 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Stay, and post the vector on chain if it is demanded.")
     ] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Submit an update that your client signed and the coordinator did not relay; it must include it then.
 
@@ -43,21 +54,15 @@ def submit(
     written beside the update when they are demanded; or this command, given the member's key, posts. Exit status 1 when
     the update does not count.
     """
-    import json
-    import time
     from contextlib import ExitStack
 
-    from fedvm.chain.direct import DirectState, DirectSubmissionsContract
+    from fedvm.chain.direct import DirectState
     from fedvm.chain.federation import FederationContract
     from fedvm.chain.keys import load_key, read_key_file
     from fedvm.chain.networks import connect
     from fedvm.cli.console import err, out
     from fedvm.cli.status import FAILURE
-    from fedvm.federation.client.direct import see_through, submit_directly
     from fedvm.federation.client.kept import read_kept_update
-    from fedvm.files import write_atomically
-    from fedvm.pipeline.errors import UsageError
-    from fedvm.protocol import to_bytes
     from fedvm.rundir.run import open_run
     from fedvm.store import ContentStore
 
@@ -65,8 +70,7 @@ def submit(
         raise typer.BadParameter("give --run or --rpc")
     kept = read_kept_update(update)
     account = read_key_file(key_file) if key_file is not None else load_key()
-    is_member = account.address.lower() == kept.signed.member.lower()
-    if not is_member:
+    if account.address.lower() != kept.signed.member.lower():
         err().print(
             f"{account.address} pays; if the vector is demanded, {kept.signed.member} itself must post it in time, or "
             "loses its stake.",
@@ -80,35 +84,70 @@ def submit(
             w3 = connect(str(rpc), chain_id=kept.chain_id)
             published = ContentStore(store or update.parent / "store")
         contract = FederationContract(w3, kept.federation)
-        direct, number = DirectSubmissionsContract.of(contract), kept.signed.update.round
-        standing = direct.update_of(number, kept.signed.member)
-        if standing.state is DirectState.NONE:
-            receipt = submit_directly(contract, account, published, kept.signed)
-            out().print(f"Submitted for round {number} ({receipt.gas_used:,} gas); it waits to be included.")
-        elif standing.update_root == kept.signed.update.update_root:
-            published.put(to_bytes(kept.signed.vector))
-            out().print(f"It was submitted for round {number} before.")
-        else:
-            raise UsageError(f"{kept.signed.member} has submitted another update for round {number}")
-        if not wait:
-            return
+        said, number = _send(contract, account, published, kept.signed), kept.signed.update.round
+        if not as_json:
+            out().print(said)
+        state = _stay(contract, account, kept.signed, update) if wait else DirectState.WAITING
+    if as_json:
+        print_json({"round": number, "member": kept.signed.member, "state": state.name.lower()})
+    elif wait:
+        _print_end(state, number)
+    if state not in (DirectState.INCLUDED, DirectState.WAITING):
+        raise typer.Exit(FAILURE)
 
-        def tell(text: str) -> None:
-            err().print(text, markup=False)
 
-        def demanded(due: int) -> None:
-            posting = direct.unsent_posting(number, to_bytes(kept.signed.vector))
-            file = update.with_suffix(".posting.json")
-            write_atomically(file, json.dumps([one.as_json() for one in posting], indent=2) + "\n")
-            until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(due))
-            tell(
-                f"The vector is demanded: {kept.signed.member} must post it before {until}. Its transactions, in their "
-                f"order, are in {file}"
-            )
+def _send(
+    contract: FederationContract, account: LocalAccount, published: ContentStore, signed: SignedUpdate
+) -> str:
+    """Submit the update unless it was before; says what was done. Raises UsageError where another one stands."""
+    from fedvm.chain.direct import DirectState, DirectSubmissionsContract
+    from fedvm.federation.client.direct import submit_directly
+    from fedvm.pipeline.errors import UsageError
+    from fedvm.protocol import to_bytes
 
-        state = see_through(
-            contract, account, kept.signed, demanded=None if is_member else demanded, tell=tell
+    number = signed.update.round
+    standing = DirectSubmissionsContract.of(contract).update_of(number, signed.member)
+    if standing.state is DirectState.NONE:
+        receipt = submit_directly(contract, account, published, signed)
+        return f"Submitted for round {number} ({receipt.gas_used:,} gas); it waits to be included."
+    if standing.update_root != signed.update.update_root:
+        raise UsageError(f"{signed.member} has submitted another update for round {number}")
+    published.put(to_bytes(signed.vector))
+    return f"It was submitted for round {number} before."
+
+
+def _stay(
+    contract: FederationContract, account: LocalAccount, signed: SignedUpdate, update: Path
+) -> DirectState:
+    """See the update through to the end of its round; write the postings beside it if another must send them."""
+    from fedvm.chain.direct import DirectSubmissionsContract
+    from fedvm.cli.console import err
+    from fedvm.federation.client.direct import see_through
+    from fedvm.files import write_atomically
+    from fedvm.protocol import to_bytes
+
+    def tell(text: str) -> None:
+        err().print(text, markup=False)
+
+    def demanded(due: int) -> None:
+        direct = DirectSubmissionsContract.of(contract)
+        posting = direct.unsent_posting(signed.update.round, to_bytes(signed.vector))
+        file = update.with_suffix(".posting.json")
+        write_atomically(file, json.dumps([one.as_json() for one in posting], indent=2) + "\n")
+        until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(due))
+        tell(
+            f"The vector is demanded: {signed.member} must post it before {until}. Its transactions, in their "
+            f"order, are in {file}"
         )
+
+    is_member = account.address.lower() == signed.member.lower()
+    return see_through(contract, account, signed, demanded=None if is_member else demanded, tell=tell)
+
+
+def _print_end(state: DirectState, number: int) -> None:
+    from fedvm.chain.direct import DirectState
+    from fedvm.cli.console import out
+
     if state is DirectState.INCLUDED:
         out().print(f"[bold green]Included[/]: it counts in round {number}.")
     elif state is DirectState.WAITING:
@@ -118,7 +157,6 @@ def submit(
         )
     else:
         out().print(f"[bold red]{state.name.capitalize()}[/]: it does not count in round {number}.")
-        raise typer.Exit(FAILURE)
 
 
 COMMAND = Command(
