@@ -43,6 +43,7 @@ def settings(digits: Path, out: Path) -> dict[str, Any]:
         "adversaries.1": "inflated_examples",
         "adversaries.2": "exploded_update",
         "compiler.calibration_images": 30,
+        "compiler.forecast": False,
         "evaluation.test_images": 24,
     }
 

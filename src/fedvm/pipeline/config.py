@@ -101,6 +101,25 @@ class CompilerSettings:
         ),
     ] = 256
 
+    max_deploy_gas: Annotated[
+        int,
+        Setting(
+            "A network whose deployment would take more, estimated from its parameters, is refused before training",
+            unit="gas",
+            flag="--max-deploy-gas",
+            on_resume=OnResume.FREE,
+            ge=1,
+        ),
+    ] = 10**9
+    forecast: Annotated[
+        bool,
+        Setting(
+            "Compile the initial network before training, to say what the run will cost",
+            flag="--forecast/--no-forecast",
+            on_resume=OnResume.FREE,
+        ),
+    ] = True
+
 
 @settings
 class GateSettings:

@@ -7,7 +7,7 @@ from fedvm.pipeline.results import RoundRow
 
 
 class Observer:
-    """Does nothing; override what is wanted. Calls come from the run's own thread, in order."""
+    """Does nothing; override what is wanted. Calls come one at a time; notes of long work from another thread."""
 
     def started(self, config: RunConfig, resumed: bool) -> None:
         """The run directory is held and the configuration is resolved."""

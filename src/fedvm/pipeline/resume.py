@@ -11,7 +11,7 @@ from fedvm.pipeline.config_file import differences, free_on_resume, load_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.rundir.layout import RunDirectory
 
-_NAMING = ("run.out", "run.name", "data.dataset")  # what the directory's name depends on
+_NAMING = ("run.out", "run.name", "data.dataset", "data.path")  # what the directory's name depends on
 
 
 def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:

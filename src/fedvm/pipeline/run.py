@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from web3 import Web3
 
 import fedvm
+from fedvm.chain.model_service import ModelService
 from fedvm.chain.revm import RevmProgram
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.files import write_atomically
@@ -24,11 +25,13 @@ from fedvm.pipeline.build import Built, build
 from fedvm.pipeline.check import Checked, check_predictions
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import save_config
+from fedvm.pipeline.cost import forecast, size_of
 from fedvm.pipeline.data import PreparedData, prepare_data
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import Trained, federate, federation_settings
 from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
+from fedvm.pipeline.heartbeat import heartbeat
 from fedvm.pipeline.preflight import check_settings
 from fedvm.pipeline.report import ReportImages, png, render_report
 from fedvm.pipeline.results import (
@@ -36,6 +39,7 @@ from fedvm.pipeline.results import (
     DataFacts,
     FairnessFacts,
     GasFacts,
+    GateFacts,
     LayerFacts,
     ModelFacts,
     PrivacyFacts,
@@ -44,6 +48,7 @@ from fedvm.pipeline.results import (
 )
 from fedvm.pipeline.serve import Lineage, Served, serve, served_before
 from fedvm.pipeline.trial import Custodian, try_version
+from fedvm.protocol import SampleTree
 from fedvm.protocol.aggregators import aggregator_named
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Cid, ContentStore
@@ -84,8 +89,20 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
         with steps.step("data", f"Reading {config.data.dataset} and dealing it out"):
             data = prepare_data(config)
             check_settings(config, data)
+            size = size_of(config, data)
             watcher.note(_describe(data))
+            watcher.note(
+                f"network {config.model.name}: {size.parameters:,} parameters, "
+                f"{size.macs:,} multiplications a prediction"
+            )
             watcher.note(f"aggregation: {aggregation_rule(config).describe()}")
+        if config.compiler.forecast and not resume:
+            with steps.step("forecast", "Compiling the network as it begins, to say what it will cost"):
+                with heartbeat(watcher, "compiling"):
+                    cost = forecast(config, data, size)
+                watcher.note(
+                    cost.describe() if cost else "too big for a forecast: compiling it will take minutes"
+                )
         if not resume:
             directory.require_free()  # again, now that nobody else can begin here
             save_config(config, directory.config)
@@ -115,31 +132,10 @@ def _run(
     if config.baseline.enabled:
         with steps.step("baseline", "Training without federating, to compare"):
             central = baseline(config, data, len(trained.rounds), directory, observer)
-    with steps.step("compile", "Exporting and compiling the federated model"):
+    compiling = steps.step("compile", "Exporting and compiling the federated model")
+    with compiling, heartbeat(observer, "compiling"):
         built = build(config, data, trained, store, directory)
-    with steps.step("deploy", "Deploying the program and registering the version"):
-        served = served_before(chain.w3, directory) or serve(
-            chain.w3,
-            owner,
-            built.compiled,
-            built.onnx_cid,
-            directory,
-            Lineage(trained.contract.address, trained.round, trained.model_root),
-            lambda done, total: observer.progress("transactions", done, total),
-            service=service,
-        )
-    trial = None
-    if samples is not None:
-        with steps.step("trial", "Trying the version on samples drawn after its registration"):
-            custodian = Custodian(owner, samples, first_block=0)
-            served, trial = try_version(
-                served,
-                custodian,
-                data.images.class_names,
-                lambda: chain.advance_time(0),
-                lambda done, total: observer.progress("samples", done, total),
-            )
-            observer.note(f"{trial.right} of {trial.asked} right: the version serves")
+    served, trial = _promote(data, trained, built, directory, chain, service, samples, steps)
     with steps.step("check", "Asking the contract about held-out images"):
         checked = check_predictions(
             data.images,
@@ -171,16 +167,57 @@ def _run(
         gate=trial,
     )
     with steps.step("report", "Writing the report"):
-        page = render_report(report, ReportImages(_pictures(data), checked.images))
-        write_atomically(directory.page, page)
-        directory.images.mkdir(exist_ok=True)
-        for number, (example, image) in enumerate(
-            zip(checked.facts.examples, checked.images, strict=True), start=1
-        ):
-            label = data.images.class_names[example.true]
-            write_atomically(directory.images / f"{number:02d}-{_file_name(label)}.png", png(image))
-        report.save(directory.report)
+        _write_report(report, data, checked, directory)
     return report
+
+
+def _promote(
+    data: PreparedData,
+    trained: Trained,
+    built: Built,
+    directory: RunDirectory,
+    chain: EmbeddedChain,
+    service: ModelService | None,
+    samples: SampleTree | None,
+    steps: _Steps,
+) -> tuple[Served, GateFacts | None]:
+    """The version on chain, and its trial where there is a gate."""
+    observer, owner, trial = steps.observer, chain.account("owner"), None
+    with steps.step("deploy", "Deploying the program and registering the version"):
+        served = served_before(chain.w3, directory) or serve(
+            chain.w3,
+            owner,
+            built.compiled,
+            built.onnx_cid,
+            directory,
+            Lineage(trained.contract.address, trained.round, trained.model_root),
+            lambda done, total: observer.progress("transactions", done, total),
+            service=service,
+        )
+    if samples is not None:
+        with steps.step("trial", "Trying the version on samples drawn after its registration"):
+            custodian = Custodian(owner, samples, first_block=0)
+            served, trial = try_version(
+                served,
+                custodian,
+                data.images.class_names,
+                lambda: chain.advance_time(0),
+                lambda done, total: observer.progress("samples", done, total),
+            )
+            observer.note(f"{trial.right} of {trial.asked} right: the version serves")
+    return served, trial
+
+
+def _write_report(report: RunReport, data: PreparedData, checked: Checked, directory: RunDirectory) -> None:
+    page = render_report(report, ReportImages(_pictures(data), checked.images))
+    write_atomically(directory.page, page)
+    directory.images.mkdir(exist_ok=True)
+    for number, (example, image) in enumerate(
+        zip(checked.facts.examples, checked.images, strict=True), start=1
+    ):
+        label = data.images.class_names[example.true]
+        write_atomically(directory.images / f"{number:02d}-{_file_name(label)}.png", png(image))
+    report.save(directory.report)
 
 
 def _class_accuracy(config: RunConfig, data: PreparedData, trained: Trained) -> tuple[float | None, ...]:
