@@ -53,7 +53,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
         "compile",
         "deploy",
         "networks",
-        "examples/demo.toml",
+        "fedvm audit --run runs/mnist",
     ):
         assert word in ended.stdout
 

@@ -29,7 +29,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Start with `fedvm run examples/demo.toml`, then try `fedvm audit --run runs/demo`.")
+@app.callback(epilog="Start with `fedvm run`, then try `fedvm audit --run runs/mnist`.")
 def root(
     version: Annotated[
         bool,

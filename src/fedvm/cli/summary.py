@@ -33,7 +33,7 @@ def print_summary(report: RunReport, directory: Path) -> None:
         spread = f"{alone.mean:.1%} on average, {alone.lowest:.1%} to {alone.highest:.1%}"
         table.add_row("baseline, each client alone", spread)
     table.add_row("gate", _gate(report))
-    table.add_row("gas, one prediction", f"[bold]{gas.predict:,}[/]")
+    table.add_row("gas, one prediction by the network alone", f"[bold]{gas.predict:,}[/]")
     table.add_row("gas, deploying the program", f"{gas.program_deploy:,} in {len(model.parts)} contracts")
     table.add_row("gas, all rounds", f"{gas.rounds:,}")
     table.add_row("Filecoin gas, one prediction (estimate)", f"{gas.filecoin_predict_estimate:,}")

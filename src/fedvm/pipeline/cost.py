@@ -84,7 +84,7 @@ def forecast(config: RunConfig, data: PreparedData, size: ModelSize) -> Forecast
     )
     gas = compiled.manifest["gas"]
     return Forecast(
-        layers=tuple(str(row["op"]) for row in compiled.manifest["layers"]),
+        layers=tuple(str(row["op"]) for row in compiled.manifest["layers"] if row["op"]),
         contracts=len(compiled.manifest["contracts"]),
         gas=int(gas["evm"]),
         filecoin_gas=int(gas["filecoin"]),

@@ -102,6 +102,18 @@ class RunDirectory:
         hint = "continue it with --resume" if self.started else "it holds no run"
         raise RunDirectoryError(f"{self.path} is not empty: {hint}, or name another directory with --out.")
 
+    @property
+    def in_use(self) -> bool:
+        """A process works here."""
+        if not self.lock.is_file():
+            return False
+        with self.lock.open(encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory for this process; the kernel lets go of it when the process ends in any way."""

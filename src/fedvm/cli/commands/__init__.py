@@ -14,12 +14,14 @@ from fedvm.cli.commands.deploy import COMMAND as DEPLOY
 from fedvm.cli.commands.networks import COMMAND as NETWORKS
 from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.run import COMMAND as RUN
+from fedvm.cli.commands.runs import COMMAND as RUNS
 from fedvm.cli.commands.settings import COMMAND as SETTINGS
 from fedvm.cli.commands.split import COMMAND as SPLIT
 from fedvm.cli.commands.submit import COMMAND as SUBMIT
 
 ALL: tuple[Command, ...] = (
     RUN,
+    RUNS,
     CREATE,
     PREDICT,
     DECISIONS,
