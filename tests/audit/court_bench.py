@@ -17,7 +17,7 @@ from fedvm.audit.preimages import Preimages
 from fedvm.chain.artifacts import ROLLUPS, contract_at
 from fedvm.chain.disputes import DisputesContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Proposal, RoundOpened, Submission
+from fedvm.chain.federation_types import Proposal, RoundOpened
 from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation.coordinator.answers import answer_demands
@@ -26,6 +26,7 @@ from fedvm.protocol import (
     Rollup,
     Rules,
     Security,
+    Submission,
     Update,
     UpdateContext,
     int32_from_bytes,

@@ -13,7 +13,7 @@ from lies import EMPTY, Book
 
 from fedvm.chain.court import Fraud
 from fedvm.evm.keccak import keccak
-from fedvm.protocol import Refusal, Rollup, Update, submission_bytes
+from fedvm.protocol import Refusal, Rollup, Submission, Update
 
 Sign = Callable[[str, Update], bytes]
 """From a member's address, or "" for a stranger, and an update to the signature."""
@@ -79,7 +79,7 @@ class RollupLiar:
 
     def __post_init__(self) -> None:
         self.entries = [
-            Entry(o.member, o.reason, o.weight, o.update, o.signature) for o in self.honest.received
+            Entry(o.member, o.reason, o.weight, o.update, o.signature) for o in self.honest.judged
         ]
         self.refused = 0
         self.counted = self.rng.randrange(1, len(self.entries))
@@ -91,7 +91,7 @@ class RollupLiar:
         for index, one in enumerate(self.entries):
             accepted += one.counts + self.counts.get(index, 0)
             total += one.weight + self.totals.get(index, 0)
-            data = self.submissions.get(index) or submission_bytes(one.update, one.signature)
+            data = self.submissions.get(index) or Submission(one.member, one.update, one.signature).to_bytes()
             submission = EMPTY if index == self.hidden else self.book.hash(data)
             words = bytes([0x0C]) + bytes.fromhex(one.member[2:]) + bytes([one.reason])
             words += one.weight.to_bytes(4) + accepted.to_bytes(4) + total.to_bytes(8) + submission
@@ -290,7 +290,9 @@ def _no_submission(liar: RollupLiar) -> None:
 
 def _submission_of_another_kind(liar: RollupLiar) -> None:
     one = liar.entries[liar.counted]
-    liar.submissions[liar.counted] = b"\x0f" + submission_bytes(one.update, one.signature)[1:]
+    liar.submissions[liar.counted] = (
+        b"\x0f" + Submission(one.member, one.update, one.signature).to_bytes()[1:]
+    )
 
 
 def _long_record(liar: RollupLiar) -> None:

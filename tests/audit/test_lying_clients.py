@@ -11,9 +11,9 @@ from court_bench import Court, create_court, random_updates
 from lies import random_roots
 
 from fedvm.chain.court import Fraud
-from fedvm.chain.federation_types import RoundOpened, Submission
+from fedvm.chain.federation_types import RoundOpened
 from fedvm.chain.rollups import judged_rollup, rollup_judge
-from fedvm.protocol import Domain, EncodingError, Refusal, sign_update
+from fedvm.protocol import Domain, EncodingError, Refusal, Submission, sign_update
 
 ELEMENTS, MEMBERS, LIAR = 3, 4, 2
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -121,7 +121,7 @@ def test_a_lie_counts_for_nothing_in_either_form(court: Court, lie: Lie) -> None
     judged_at = int(court.chain.w3.eth.get_block("latest")["timestamp"])
     judge = rollup_judge(court.contract, opened.round, [one.member for one in sent], judged_at)
     rollup = judged_rollup(judge, sent)
-    stated = {one.member: (Refusal(one.reason), one.weight) for one in rollup.received}
+    stated = {one.member: (Refusal(one.reason), one.weight) for one in rollup.judged}
     reason = LIES[lie]
     assert relayed[sent[LIAR].member][0] is stated[sent[LIAR].member][0] is reason
     assert stated[sent[LIAR].member][1] == (1000 if reason is Refusal.NONE else 0)  # the cap

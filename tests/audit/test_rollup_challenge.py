@@ -130,7 +130,7 @@ def _slander(rollup: Rollup) -> Iterator[Evidence]:
     """Every proof of every record, of every leaf and of every node, as if it were wrong."""
     proofs = [(i, one.as_tuple(), list(rollup.tree.siblings(i))) for i, one in enumerate(rollup.records)]
     none = (0, ("0x" + "00" * 20, 0, 0, 0, 0, EMPTY), [])
-    for index, one in enumerate(rollup.received):
+    for index, one in enumerate(rollup.judged):
         submission = (one.member, one.update.as_tuple(), one.signature)
         yield _evidence("proveWrongRecord", proofs[index], submission)
         yield _evidence("proveMalformedSubmission", proofs[index], rollup.submissions[index])

@@ -9,10 +9,19 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RoundOpened, Submission
+from fedvm.chain.federation_types import RoundOpened
 from fedvm.chain.sender import Receipt
 from fedvm.devnet.embedded import EmbeddedChain
-from fedvm.protocol import Domain, Rules, Update, UpdateContext, model_root, sign_update, update_tree
+from fedvm.protocol import (
+    Domain,
+    Rules,
+    Submission,
+    Update,
+    UpdateContext,
+    model_root,
+    sign_update,
+    update_tree,
+)
 from fedvm.store import Cid
 
 ELEMENTS = 100

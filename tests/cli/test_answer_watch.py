@@ -23,7 +23,7 @@ from web3.types import RPCEndpoint
 
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Proposal, Submission
+from fedvm.chain.federation_types import Proposal
 from fedvm.chain.networks import connect
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
@@ -152,7 +152,7 @@ def propose(path: Path, w3: Web3, gateway: Gateway) -> Proposed:
         signed = commit(vector, terms, Attestation(10, 0.5, 1.0), member.key.hex())
         store.put(to_bytes(vector))
         vectors[member.address] = vector
-        submissions.append(Submission(signed.member, signed.update, signed.signature))
+        submissions.append(signed.submission)
     accepted = contract.submit(COORDINATOR, 1, submissions).accepted
     tree = aggregation_tree([CountedUpdate(one.commitment, vectors[one.member]) for one in accepted])
     model = (base + tree.top.sums.vector // tree.top.weight).astype(np.int32)

@@ -16,7 +16,6 @@ from test_cli import call
 from web3.types import RPCEndpoint
 
 from fedvm.chain.federation import FederationContract, Submitted
-from fedvm.chain.federation_types import Submission
 from fedvm.chain.keys import create_key_file, keep_key
 from fedvm.chain.networks import connect
 from fedvm.devnet.embedded import open_chain
@@ -72,7 +71,7 @@ def relay(run: Run, key: LocalAccount, member: str) -> Submitted:
         run.chain.chain_id, contract.address, number, RULES, model_root(BASE), contract.round(number).deadline
     )
     signed = commit(np.ones(ELEMENTS, np.int32), terms, Attestation(10, 0.5, 1.0), key.key.hex(), member)
-    submission = Submission(signed.member, signed.update, signed.signature)
+    submission = signed.submission
     return contract.submit(run.chain.account("coordinator"), number, [submission])
 
 

@@ -17,12 +17,11 @@ from fedvm.chain.court import Fraud
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.errors import ChainError, TransactionFailed
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import FederationEvent, Proposal, RoundProposed, Submission
+from fedvm.chain.federation_types import FederationEvent, Proposal, RoundProposed, RoundState
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation import ChainLedger, Federation, submit_directly
 from fedvm.federation.client.direct import see_through
 from fedvm.federation.commitment import Attestation, SignedUpdate, commit
-from fedvm.federation.coordinator.ledger import RoundStatus
 from fedvm.federation.coordinator.settlement import Settlement, settle, still_wanted
 from fedvm.federation.errors import UpdatesWaiting
 from fedvm.federation.terms import RoundTerms
@@ -81,7 +80,7 @@ class Parties:
         for one in relayed:
             self.store.put(to_bytes(one.vector))
         federation = Federation(self.ledger, self.store, submission=form)
-        return settle(federation, opened, BASE, [one.statement for one in relayed])
+        return settle(federation, opened, BASE, [one.submission for one in relayed])
 
     def mean_of(self, indices: list[int]) -> IntVector:
         signed = [self.signed(index) for index in indices]
@@ -120,7 +119,7 @@ def test_an_ignored_member_counts_all_the_same(parties: Parties) -> None:
     ignored = parties.signed(0)
     submit_directly(parties.contract, parties.chain.account("user"), parties.store, ignored)
     settlement = parties.relay_and_settle([1, 2])
-    assert settlement.round.status is RoundStatus.FINAL
+    assert settlement.round.status is RoundState.FINAL
     assert [one.member for one in settlement.accepted] == [
         parties.members[index].address for index in (1, 2, 0)
     ]
@@ -134,7 +133,7 @@ def test_what_a_member_submitted_itself_is_not_asked_for(parties: Parties) -> No
     everyone = [member.address for member in parties.members]
     opened = parties.ledger.round(1)
     assert list(still_wanted(parties.ledger, opened, everyone)) == everyone[:2]
-    parties.ledger.include(1, parties.signed(2).statement)
+    parties.ledger.include(1, parties.signed(2).submission)
     assert list(still_wanted(parties.ledger, opened, everyone)) == everyone[:2]
 
 
@@ -148,7 +147,7 @@ def test_an_update_that_was_submitted_and_sent_counts_once(parties: Parties) -> 
 
 def test_a_relay_beside_a_waiting_update_is_a_duplicate_and_the_audit_agrees(parties: Parties) -> None:
     submit_directly(parties.contract, parties.members[0], parties.store, parties.signed(0))
-    parties.ledger.submit(1, [parties.signed(0).statement])
+    parties.ledger.submit(1, [parties.signed(0).submission])
     settlement = parties.relay_and_settle([1])
     assert [one.reason for one in settlement.refused] == ["Duplicate"]
     assert settlement.round.accepted == 2
@@ -172,7 +171,7 @@ def test_an_update_that_comes_right_before_the_proposal_is_counted_too(parties: 
 def test_events_that_an_outage_cut_off_are_read_once(
     parties: Parties, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parties.ledger.submit(1, [parties.signed(index).statement for index in (0, 1)])
+    parties.ledger.submit(1, [parties.signed(index).submission for index in (0, 1)])
     events = parties.contract.events
 
     def cut_off(**block_range: int) -> Iterator[FederationEvent]:
@@ -212,7 +211,7 @@ def test_a_round_stays_open_for_who_trains_longer(parties: Parties, form: Litera
 def test_the_audit_finds_a_round_that_was_closed_too_early(
     parties: Parties, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert parties.relay_and_settle([0, 1]).round.status is RoundStatus.FINAL
+    assert parties.relay_and_settle([0, 1]).round.status is RoundState.FINAL
     time, opened_at = ChainReader.time, parties.contract.round(1).opened_at
     (proposed,) = parties.contract.events([RoundProposed])
 
@@ -226,13 +225,13 @@ def test_the_audit_finds_a_round_that_was_closed_too_early(
 
 @open_for(600)
 def test_nothing_is_proposed_before_a_round_was_open_long_enough(parties: Parties) -> None:
-    parties.ledger.submit(1, [parties.signed(index).statement for index in (0, 1)])
+    parties.ledger.submit(1, [parties.signed(index).submission for index in (0, 1)])
     with pytest.raises(TransactionFailed, match="TooEarly"):
         parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
 
 
 def test_a_proposal_without_a_waiting_update_is_refused(parties: Parties) -> None:
-    parties.ledger.submit(1, [parties.signed(index).statement for index in (0, 1)])
+    parties.ledger.submit(1, [parties.signed(index).submission for index in (0, 1)])
     submit_directly(parties.contract, parties.members[2], parties.store, parties.signed(2))
     with pytest.raises(UpdatesWaiting):
         parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
@@ -250,7 +249,7 @@ def test_the_audit_finds_a_rollup_that_leaves_a_waiting_update_out(parties: Part
     submit_directly(parties.contract, parties.members[1], parties.store, parties.signed(1))
     for index in (0, 2):
         parties.store.put(to_bytes(parties.signed(index).vector))
-    parties.ledger.submit_rollup(1, [parties.signed(index).statement for index in (0, 2)], 1)
+    parties.ledger.submit_rollup(1, [parties.signed(index).submission for index in (0, 2)], 1)
     settle(Federation(parties.ledger, parties.store), parties.ledger.round(1), BASE, ())
     report = audit(parties.chain.w3, parties.store, federation=parties.contract.address, service=None)
     assert [(one.check, one.place.member) for one in report.findings] == [
@@ -260,7 +259,7 @@ def test_the_audit_finds_a_rollup_that_leaves_a_waiting_update_out(parties: Part
 
 def test_a_vector_that_was_not_published_is_posted_on_demand(parties: Parties) -> None:
     signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
-    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
+    direct.submit(member, 1, signed.submission)
     parties.meanwhile = lambda: direct.post(member, 1, to_bytes(signed.vector)) and None
     settlement = parties.relay_and_settle([0, 1])
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
@@ -271,9 +270,9 @@ def test_a_vector_that_was_not_published_is_posted_on_demand(parties: Parties) -
 
 def test_a_vector_that_never_comes_is_left_out_at_its_members_cost(parties: Parties) -> None:
     signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
-    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
+    direct.submit(member, 1, signed.submission)
     settlement = parties.relay_and_settle([0, 1])
-    assert settlement.round.status is RoundStatus.FINAL
+    assert settlement.round.status is RoundState.FINAL
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1])).all()
     assert parties.contract.stake_of(member.address) == 0
     assert parties.contract.burnt() == STAKE
@@ -283,13 +282,13 @@ def test_a_vector_that_never_comes_is_left_out_at_its_members_cost(parties: Part
 
 def test_a_round_that_loses_its_quorum_so_fails(parties: Parties) -> None:
     signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
-    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
-    assert parties.relay_and_settle([0]).round.status is RoundStatus.FAILED
+    direct.submit(member, 1, signed.submission)
+    assert parties.relay_and_settle([0]).round.status is RoundState.FAILED
 
 
 def test_the_rules_hold_for_direct_updates_too(parties: Parties) -> None:
     signed = parties.signed(2)
-    forged = SignedUpdate(parties.members[1].address, signed.vector, signed.update, signed.signature)
+    forged = SignedUpdate(parties.members[1].address, signed.update, signed.signature, signed.vector)
     with pytest.raises(TransactionFailed, match="UpdateNotAccepted"):
         submit_directly(parties.contract, parties.members[1], parties.store, forged)
 
@@ -298,22 +297,22 @@ def test_a_challenger_proves_that_a_rollup_leaves_a_waiting_update_out(parties: 
     submit_directly(parties.contract, parties.members[1], parties.store, parties.signed(1))
     for index in (0, 2):
         parties.store.put(to_bytes(parties.signed(index).vector))
-    parties.ledger.submit_rollup(1, [parties.signed(index).statement for index in (0, 2)], 1)
+    parties.ledger.submit_rollup(1, [parties.signed(index).submission for index in (0, 2)], 1)
     parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
     challenger = Challenger(parties.contract, parties.store, parties.chain.account("user"))
     upheld = challenger.challenge()
     assert upheld is not None and upheld.fraud is Fraud.OMISSION and upheld.reward > 0
-    assert parties.ledger.round(1).status is RoundStatus.FAILED
+    assert parties.ledger.round(1).status is RoundState.FAILED
 
 
 def test_a_member_that_stays_answers_the_demand_and_sees_how_it_ends(parties: Parties) -> None:
     signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
     coordinator = parties.chain.account("coordinator")
-    direct.submit(member, 1, Submission(signed.member, signed.update, signed.signature))
+    direct.submit(member, 1, signed.submission)
     direct.demand_posting(coordinator, 1, member.address)
 
     def include(seconds: int) -> None:
-        parties.ledger.include(1, signed.statement)
+        parties.ledger.include(1, signed.submission)
 
     assert see_through(parties.contract, member, signed, pass_time=include) is DirectState.INCLUDED
     assert direct.posted_vector(1, member.address) == to_bytes(signed.vector)

@@ -31,7 +31,7 @@ def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
     assert path.with_suffix(".int32").stat().st_size == 4 * 150
     kept = read_kept_update(path)
     assert (kept.chain_id, kept.federation) == (31_415_926, FEDERATION)
-    assert kept.signed.statement == signed.statement and kept.signed.member == Account.from_key(KEY).address
+    assert kept.signed.submission == signed.submission and kept.signed.member == Account.from_key(KEY).address
     assert (kept.signed.vector == signed.vector).all()
 
 

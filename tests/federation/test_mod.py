@@ -186,7 +186,7 @@ def test_a_limit_that_cannot_be_meant_is_refused(own: dict[str, float | str], wo
 def test_a_client_keeps_what_it_signs_where_its_node_config_says(tmp_path: Path) -> None:
     reply = ask(own_app(), terms(), **{"fedvm-keep": str(tmp_path)})
     kept = read_kept_update(tmp_path / FEDERATION / "round-3.json")
-    assert kept.signed.statement == read_reply(reply.content).statement
+    assert kept.signed.submission == read_reply(reply.content).submission
 
 
 def test_consent_and_node_config_say_the_same() -> None:

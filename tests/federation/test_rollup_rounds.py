@@ -13,12 +13,12 @@ from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RollupSubmitted, RoundProposed, Submission
+from fedvm.chain.federation_types import RollupSubmitted, RoundProposed
 from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
 from fedvm.federation import ChainLedger, FederationSettings
 from fedvm.federation.coordinator.ledger import RefusedUpdate
 from fedvm.federation.errors import LedgerMismatch, SettingsError
-from fedvm.protocol import Received, Refusal, roll_up
+from fedvm.protocol import Judged, Refusal, roll_up
 from fedvm.store import Cid
 
 LIARS = {0: "inflated_examples", 2: "exploded_update", 3: "bad_signature"}
@@ -108,13 +108,12 @@ class ForgivingLedger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def submit_rollup(self, number: int, statements: Sequence[Any], waiting: int = 0) -> None:
+    def submit_rollup(self, number: int, submissions: Sequence[Any], waiting: int = 0) -> None:
         contract = FederationContract(self._bench.chain.w3, self._ledger.address)
-        submissions = [Submission(one.member, one.update, one.signature) for one in statements]
         judge = rollup_judge(contract, number, [], self._ledger.now())
         honest = judged_rollup(judge, submissions)
         rollup = roll_up(
-            [Received(one.member, Refusal.NONE, 7, one.update, one.signature) for one in honest.received]
+            [Judged(one.member, one.update, one.signature, Refusal.NONE, 7) for one in honest.judged]
         )
         cid = Cid.parse(self._bench.store.put(rollup.to_bytes())).binary
         coordinator = self._bench.chain.account("coordinator")

@@ -9,14 +9,13 @@ from eth_hash.auto import keccak
 
 from fedvm.protocol import (
     EncodingError,
+    Judged,
     RangeError,
-    Received,
     Record,
     Rollup,
+    Submission,
     Update,
-    parse_submission,
     roll_up,
-    submission_bytes,
 )
 from fedvm.protocol.hashing import EMPTY
 from fedvm.protocol.rollup import RECORD_NODE
@@ -42,29 +41,30 @@ def _update(number: int) -> Update:
     )
 
 
-def _received(number: int, reason: int = 0, weight: int = 5) -> Received:
-    return Received(f"0x{number:040x}", reason, weight, _update(number), SIGNATURE)
+def _judged(number: int, reason: int = 0, weight: int = 5) -> Judged:
+    return Judged(f"0x{number:040x}", _update(number), SIGNATURE, reason, weight)
 
 
 def test_a_submission_reads_as_it_was_written() -> None:
-    data = submission_bytes(_update(1), SIGNATURE)
-    assert parse_submission(data) == (_update(1), SIGNATURE)
+    submission = Submission("0x" + "11" * 20, _update(1), SIGNATURE)
+    data = submission.to_bytes()
+    assert Submission.parse(submission.member, data) == submission
     assert len(data) == 231 + 3
 
 
 @pytest.mark.parametrize("data", [b"", b"\x0e" * 231, b"\x0e" * (231 + 65), b"\x0f" * 240])
 def test_what_is_no_submission(data: bytes) -> None:
     with pytest.raises(EncodingError, match="no submission"):
-        parse_submission(data)
+        Submission.parse("0x" + "11" * 20, data)
 
 
 def test_a_signature_has_65_bytes() -> None:
     with pytest.raises(EncodingError, match="signature must hold 65 bytes"):
-        submission_bytes(_update(1), bytes(64))
+        Submission("0x" + "11" * 20, _update(1), bytes(64)).to_bytes()
 
 
 def test_totals_run_and_padding_is_zero() -> None:
-    rollup = roll_up([_received(1), _received(2, reason=9, weight=0), _received(7)])
+    rollup = roll_up([_judged(1), _judged(2, reason=9, weight=0), _judged(7)])
     assert [(record.accepted, record.total) for record in rollup.records] == [(1, 5), (1, 5), (2, 10)]
     assert [commitment.member for commitment in rollup.commitments] == [f"0x{n:040x}" for n in (1, 7)]
     tree = rollup.tree
@@ -80,20 +80,20 @@ def test_totals_run_and_padding_is_zero() -> None:
 
 
 def test_members_ascend() -> None:
-    for pair in ([_received(2), _received(1)], [_received(1), _received(1)]):
+    for pair in ([_judged(2), _judged(1)], [_judged(1), _judged(1)]):
         with pytest.raises(EncodingError, match="not above the member before it"):
             roll_up(pair)
 
 
 def test_refused_updates_weigh_nothing_and_none_is_no_rollup() -> None:
     with pytest.raises(EncodingError, match="has weight 5, not 0"):
-        roll_up([_received(1, reason=3)])
+        roll_up([_judged(1, reason=3)])
     with pytest.raises(EncodingError, match="at least one update"):
         roll_up([])
 
 
 def test_a_file_that_is_cut_is_refused() -> None:
-    data = roll_up([_received(1), _received(2)]).to_bytes()
+    data = roll_up([_judged(1), _judged(2)]).to_bytes()
     for cut in (1, 70, 72, len(data) // 2 + 1, len(data) - 1):
         with pytest.raises(EncodingError):
             Rollup.parse(data[:cut])
@@ -102,7 +102,7 @@ def test_a_file_that_is_cut_is_refused() -> None:
 
 
 def test_a_record_reads_as_it_was_written() -> None:
-    record = roll_up([_received(9)]).records[0]
+    record = roll_up([_judged(9)]).records[0]
     assert Record.parse(record.preimage()) == record
     assert Record.parse(replace(record, reason=255).preimage()).reason == 255
     for bad in (record.preimage()[:-1], b"\x0d" + record.preimage()[1:]):

@@ -27,8 +27,8 @@ from fedvm.protocol import (
     AccuracyTest,
     Commitment,
     CountedUpdate,
+    Judged,
     PlainTree,
-    Received,
     Rules,
     Sample,
     SamplePool,
@@ -191,14 +191,14 @@ def test_aggregation_trees(counted: list[tuple[Commitment, int]], data: st.DataO
     assert solidity("aggregationLeaf", leaf.preimage) == (commitment.weight, sums, commitment.digest())
 
 
-received = st.builds(
-    Received, addresses, st.integers(0, 1), st.just(0), anything, st.binary(min_size=65, max_size=65)
+judged = st.builds(
+    Judged, addresses, anything, st.binary(min_size=65, max_size=65), st.integers(0, 1), st.just(0)
 )
 
 
 @FEW
-@given(st.lists(received, min_size=1, max_size=6, unique_by=lambda one: one.member), st.data())
-def test_rollups(stated: list[Received], data: st.DataObject) -> None:
+@given(st.lists(judged, min_size=1, max_size=6, unique_by=lambda one: one.member), st.data())
+def test_rollups(stated: list[Judged], data: st.DataObject) -> None:
     stated.sort(key=lambda one: int(one.member, 16))
     rollup = roll_up(stated)
     index = data.draw(st.integers(0, len(stated) - 1))

@@ -10,16 +10,16 @@ from fedvm.protocol import (
     Commitment,
     CountedUpdate,
     Domain,
-    Received,
+    Judged,
     Rollup,
     Rules,
+    Submission,
     Update,
     UpdateContext,
     aggregate_tree,
     aggregation_tree,
     commitment_tree,
     model_tree,
-    parse_submission,
     recover_signer,
     roll_up,
     sign_update,
@@ -133,17 +133,17 @@ def test_aggregations(case: dict) -> None:
 
 @pytest.mark.parametrize("case", named(VECTORS["rollups"]))
 def test_rollups(case: dict) -> None:
-    received = []
+    judged = []
     for stated in case["records"]:
-        update, signature = parse_submission(unhex(stated["bytes"]))
-        assert signature == unhex(stated["signature"])
-        assert (update.update_root, update.sum_squares) == (
+        one = Submission.parse(stated["member"], unhex(stated["bytes"]))
+        assert one.signature == unhex(stated["signature"])
+        assert (one.update.update_root, one.update.sum_squares) == (
             unhex(stated["updateRoot"]),
             int(stated["sumSquares"]),
         )
-        assert update.cid == unhex(VECTORS["typedData"]["message"]["cid"])
-        received.append(Received(stated["member"], stated["reason"], stated["weight"], update, signature))
-    rollup = roll_up(received)
+        assert one.update.cid == unhex(VECTORS["typedData"]["message"]["cid"])
+        judged.append(Judged(one.member, one.update, one.signature, stated["reason"], stated["weight"]))
+    rollup = roll_up(judged)
     assert rollup.submissions == tuple(unhex(stated["bytes"]) for stated in case["records"])
     fields = ("member", "reason", "weight", "accepted", "total")
     assert [record.as_tuple() for record in rollup.records] == [

@@ -14,7 +14,6 @@ from fedvm.chain.federation_types import (
     RoundFinal,
     RoundProposed,
     RoundState,
-    Submission,
     UpdateAccepted,
     UpdateExcluded,
 )
@@ -24,6 +23,7 @@ from fedvm.protocol import (
     EncodingError,
     PlainTree,
     Rollup,
+    Submission,
     UpdateContext,
     UpdateTree,
     int32_from_bytes,
@@ -101,9 +101,7 @@ def pending_round(
             case RollupSubmitted() if event.round == number and rollup is not None:
                 told = rolled_events(event, rollup)
                 accepted = [one for one in told if isinstance(one, UpdateAccepted)]
-                submissions = tuple(
-                    Submission(one.member, one.update, one.signature) for one in rollup.counted
-                )
+                submissions = rollup.counted
             case UpdateExcluded() if event.round == number:
                 excluded.add(event.index)
     rules = contract.rules()

@@ -13,13 +13,13 @@ from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Evidence, Fraud
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RollupSubmitted, Submission, SubmittedDirectly
+from fedvm.chain.federation_types import RollupSubmitted, SubmittedDirectly
 from fedvm.chain.rollups import RollupJudge, rollup_judge
 from fedvm.evm.keccak import keccak
-from fedvm.protocol import Record, Rollup, parse_submission
+from fedvm.protocol import Record, Rollup, Submission
 from fedvm.protocol.hashing import EMPTY
 from fedvm.protocol.rollup import COUNTS
-from fedvm.protocol.submissions import is_submission, submission_bytes
+from fedvm.protocol.submissions import is_submission
 
 _BEFORE_THE_FIRST = StatedRecord(0, Record("0x" + "00" * 20, 0, 0, 0, 0, EMPTY), (), None)
 
@@ -100,7 +100,7 @@ class RollupCase:
         for submitted in self.submitted:
             member = submitted.member
             at = next((one for one in ordered if int(one.record.member, 16) >= int(member, 16)), ordered[-1])
-            own = keccak(submission_bytes(submitted.submission.update, submitted.submission.signature))
+            own = keccak(submitted.submission.to_bytes())
             is_there = at.record.member.lower() == member.lower()
             if is_there and (at.record.reason == COUNTS or at.record.submission == own):
                 continue
@@ -123,5 +123,4 @@ class RollupCase:
 
 
 def _submission(one: StatedRecord) -> Submission:
-    update, signature = parse_submission(one.submission or b"")
-    return Submission(one.record.member, update, signature)
+    return Submission.parse(one.record.member, one.submission or b"")

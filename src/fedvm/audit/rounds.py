@@ -41,7 +41,7 @@ from fedvm.protocol import (
     CountedUpdate,
     Domain,
     EncodingError,
-    Received,
+    Judged,
     Refusal,
     Rollup,
     Rules,
@@ -333,7 +333,7 @@ class FederationReplay:
         follows = _follows(rollup)
         self._ledger.check("roll-up", follows, place, "its records' order or running totals do not follow")
         opened.expected[event.at.tx_hash] = iter(
-            [self._verdict_on(one, opened, event) for one in rollup.received]
+            [self._verdict_on(one, opened, event) for one in rollup.judged]
         )
         opened.rolled_up = True
         for update in told:
@@ -345,13 +345,13 @@ class FederationReplay:
 
     def _check_omissions(self, opened: _OpenRound, rollup: Rollup) -> None:
         """A record of something else, refused, is no excuse for an update that its member submitted itself."""
-        records = {one.member.lower(): one for one in rollup.received}
+        records = {one.member.lower(): one for one in rollup.judged}
         for member, submitted in opened.direct.items():
             one, own = records.get(member), submitted.submission
             if one is not None and one.reason and (one.update, one.signature) != (own.update, own.signature):
                 opened.dealt_with.discard(member)
 
-    def _verdict_on(self, one: Received, opened: _OpenRound, event: RollupSubmitted) -> Refusal:
+    def _verdict_on(self, one: Judged, opened: _OpenRound, event: RollupSubmitted) -> Refusal:
         """By the rules; of stakes, and of members that left within the round, the records are believed."""
         member = one.member.lower()
         if one.reason == Refusal.NOT_MEMBER and member not in self._members:
@@ -536,7 +536,7 @@ class FederationReplay:
 
 def _follows(rollup: Rollup) -> bool:
     try:
-        return roll_up(rollup.received) == rollup
+        return roll_up(rollup.judged) == rollup
     except EncodingError:  # members out of order, a weight of a refused update
         return False
 

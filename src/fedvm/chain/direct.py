@@ -17,10 +17,9 @@ from fedvm.chain.call import read
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.events import EventReader
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Submission
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.chain.unsent import UnsentTransaction, unsent
-from fedvm.protocol import Refusal
+from fedvm.protocol import Refusal, Submission
 
 CHUNK_BYTES: Final = 256
 """A whole chunk of a vector: 64 int32."""

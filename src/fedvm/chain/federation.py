@@ -27,7 +27,6 @@ from fedvm.chain.federation_types import (
     RoundFinal,
     RoundOpened,
     RoundProposed,
-    Submission,
     SubmittedDirectly,
     UpdateAccepted,
     UpdateRefused,
@@ -38,7 +37,7 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
-from fedvm.protocol import Rules, Security, Update
+from fedvm.protocol import Rules, Security, Submission, Update
 
 Event = TypeVar("Event")
 _SUBMIT_BYTES = 4 + 3 * 32

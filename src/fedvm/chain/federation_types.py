@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from fedvm.chain.events import Place, RawEvent
-from fedvm.protocol import Commitment, Refusal, Rules, Security, Update
+from fedvm.protocol import Commitment, Refusal, Rules, Security, Submission, Update
 
 
 class RoundState(IntEnum):
@@ -20,26 +20,10 @@ class RoundState(IntEnum):
     FINAL = 4
     FAILED = 5
 
-
-@dataclass(frozen=True)
-class Submission:
-    """An update as the coordinator relays it: the member who signed, what it signed, r ‖ s ‖ v of 65
-    bytes."""
-
-    member: str
-    update: Update
-    signature: bytes
-
-    def as_tuple(self) -> tuple[Any, ...]:
-        return self.member, self.update.as_tuple(), self.signature
-
     @property
-    def encoded_bytes(self) -> int:
-        """What it adds to the calldata of ``submit``: its offset and its body, by Solidity's ABI."""
-        offset, member, tails, lengths = 1, 1, 2, 2
-        fields = len(self.update.as_tuple())
-        contents = sum(-(-len(data) // 32) for data in (self.update.cid, self.signature))
-        return 32 * (offset + member + tails + fields + lengths + contents)
+    def is_over(self) -> bool:
+        """Final or failed: nothing changes any more."""
+        return self in (RoundState.FINAL, RoundState.FAILED)
 
 
 @dataclass(frozen=True)

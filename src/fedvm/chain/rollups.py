@@ -9,10 +9,10 @@ from eth_account.signers.local import LocalAccount
 
 from fedvm.chain.artifacts import ROLLUPS, contract_at
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RollupSubmitted, Submission, UpdateAccepted, UpdateRefused
+from fedvm.chain.federation_types import RollupSubmitted, UpdateAccepted, UpdateRefused
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sender import Receipt
-from fedvm.protocol import Domain, EncodingError, Received, Refusal, Rollup, Rules, roll_up
+from fedvm.protocol import Domain, EncodingError, Judged, Refusal, Rollup, Rules, Submission, roll_up
 from fedvm.protocol.submissions import SIGNATURE_BYTES
 from fedvm.protocol.verdict import Circumstances, verdict
 
@@ -95,14 +95,14 @@ def rollup_judge(
 def judged_rollup(judge: RollupJudge, submissions: Sequence[Submission]) -> Rollup:
     """The roll-up of what was received, one update a member. What no contract could take, a signature that does
     not hold 65 bytes, is not received. Raises EncodingError if nothing is left."""
-    received = []
+    judged = []
     for one in sorted(submissions, key=lambda submission: int(submission.member, 16)):
         if len(one.signature) != SIGNATURE_BYTES:
             continue
         reason = judge.reason(one)
         weight = judge.weight(one, reason)
-        received.append(Received(one.member, int(reason), weight, one.update, one.signature))
-    return roll_up(received)
+        judged.append(Judged(one.member, one.update, one.signature, int(reason), weight))
+    return roll_up(judged)
 
 
 def submit_rollup(
@@ -145,7 +145,7 @@ def stated_rollup(event: RollupSubmitted, data: bytes) -> Rollup:
 
 def rolled_events(event: RollupSubmitted, rollup: Rollup) -> Iterator[UpdateAccepted | UpdateRefused]:
     """What the contract would have told of the same updates, had they been relayed one by one."""
-    for one in rollup.received:
+    for one in rollup.judged:
         update = one.update
         if one.reason:
             reason = Refusal(one.reason) if one.reason in set(Refusal) else Refusal.BAD_SIGNATURE

@@ -16,6 +16,7 @@ from fedvm.federation.terms import RoundTerms
 from fedvm.protocol import (
     EncodingError,
     Rules,
+    Submission,
     Update,
     UpdateContext,
     int32_from_bytes,
@@ -68,27 +69,15 @@ class Attestation:
 
 
 @dataclass(frozen=True)
-class SignedStatement:
-    """What a member signed about its update, and the 65-byte signature: all that the chain is told."""
+class SignedUpdate(Submission):
+    """A member's update at its client: a submission, and the int32 vector (elements,) that it speaks of."""
 
-    member: str
-    update: Update
-    signature: bytes
-
-
-@dataclass(frozen=True)
-class SignedUpdate:
-    """A member's update: the int32 vector (elements,), what is signed about it, and the 65-byte signature."""
-
-    member: str
     vector: IntVector
-    update: Update
-    signature: bytes
 
     @property
-    def statement(self) -> SignedStatement:
+    def submission(self) -> Submission:
         """All of it but the vector."""
-        return SignedStatement(self.member, self.update, self.signature)
+        return Submission(self.member, self.update, self.signature)
 
 
 @dataclass(frozen=True)
@@ -159,7 +148,7 @@ def commit(
         deadline=terms.deadline,
         cid=own.cid.binary,
     )
-    return SignedUpdate(member, vector, update, sign_update(update, terms.domain, private_key))
+    return SignedUpdate(member, update, sign_update(update, terms.domain, private_key), vector)
 
 
 def check_commitment(signed: SignedUpdate, *, chain_id: int, federation: str) -> None:

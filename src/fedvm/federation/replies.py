@@ -47,4 +47,4 @@ def read_reply(content: RecordDict) -> SignedUpdate:
         raise CommitmentError("the signed update of a reply lacks a signature or a member")
     if vector.ndim != 1 or vector.dtype != np.int32:
         raise CommitmentError(f"the update of {member} is {vector.dtype}{list(vector.shape)}, not int32[n]")
-    return SignedUpdate(member, vector, update, signature)
+    return SignedUpdate(member, update, signature, vector)

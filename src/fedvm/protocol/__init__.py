@@ -16,13 +16,13 @@ from fedvm.protocol.hashing import CHUNK
 from fedvm.protocol.mean import Aggregate, Contribution, weighted_mean
 from fedvm.protocol.proofs import Opening, Sibling, open_plain, open_update, verify_plain, verify_update
 from fedvm.protocol.refusal import Refusal
-from fedvm.protocol.rollup import Received, Record, RecordTree, Rollup, record_tree, roll_up
+from fedvm.protocol.rollup import Judged, Record, RecordTree, Rollup, record_tree, roll_up
 from fedvm.protocol.rules import WEIGHTED_MEAN, Rules
 from fedvm.protocol.samples import Sample, SamplePool, SampleTree, sample_root
 from fedvm.protocol.security import Security
 from fedvm.protocol.sequential import AccuracyTest, Thresholds, Verdict, thresholds
 from fedvm.protocol.spec import TensorSpec, VectorSpec
-from fedvm.protocol.submissions import is_submission, parse_submission, submission_bytes
+from fedvm.protocol.submissions import Submission, is_submission
 from fedvm.protocol.trees import (
     AGGREGATE,
     MODEL,
@@ -69,11 +69,11 @@ __all__ = [
     "CountedUpdate",
     "Domain",
     "EncodingError",
+    "Judged",
     "Opening",
     "PlainTree",
     "ProofError",
     "RangeError",
-    "Received",
     "Record",
     "RecordTree",
     "Refusal",
@@ -86,6 +86,7 @@ __all__ = [
     "ShapeError",
     "Sibling",
     "SignatureError",
+    "Submission",
     "Subtotal",
     "TensorSpec",
     "Thresholds",
@@ -109,7 +110,6 @@ __all__ = [
     "model_tree",
     "open_plain",
     "open_update",
-    "parse_submission",
     "quantize_model",
     "quantize_update",
     "record_tree",
@@ -117,7 +117,6 @@ __all__ = [
     "roll_up",
     "sample_root",
     "sign_update",
-    "submission_bytes",
     "subtotal",
     "sum_squares",
     "thresholds",

@@ -9,7 +9,7 @@ from fedvm.protocol.aggregation import AggregationNode
 from fedvm.protocol.commitments import Commitment, commitment_tree
 from fedvm.protocol.hashing import CHUNK, UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
 from fedvm.protocol.rollup import COUNTS, RECORD_LEAF, Record, record_tree, rollup_entries
-from fedvm.protocol.submissions import is_submission, parse_submission
+from fedvm.protocol.submissions import Submission, is_submission
 from fedvm.protocol.trees import PlainTree, UpdateTree
 from fedvm.protocol.vector import to_bytes
 
@@ -58,8 +58,9 @@ def of_rollup(file: bytes) -> Iterator[bytes]:
         yield submission
         leaves.append(keccak(preimage))
         if is_submission(submission) and preimage[:1] == RECORD_LEAF:
-            record, (update, _) = Record.parse(preimage), parse_submission(submission)
+            record = Record.parse(preimage)
             if record.reason == COUNTS:
+                update = Submission.parse(record.member, submission).update
                 stated = (record.member, record.weight, update.update_root, update.sum_squares)
                 commitments.append(Commitment(*stated))
     if leaves:

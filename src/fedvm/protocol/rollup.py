@@ -17,8 +17,7 @@ from fedvm.protocol.checks import address_bytes, check_bytes, check_uint
 from fedvm.protocol.commitments import Commitment, CommitmentTree, commitment_tree
 from fedvm.protocol.errors import EncodingError, RangeError
 from fedvm.protocol.hashing import EMPTY
-from fedvm.protocol.submissions import parse_submission, submission_bytes
-from fedvm.protocol.typed_data import Update
+from fedvm.protocol.submissions import Submission
 
 RECORD_LEAF, RECORD_NODE = b"\x0c", b"\x0d"
 RECORD_BYTES, RECORD_NODE_BYTES = 70, 65
@@ -27,14 +26,11 @@ COUNTS = 0
 
 
 @dataclass(frozen=True)
-class Received:
-    """An update as it was judged: member (hex address), reason (0: it counts), weight, what was signed."""
+class Judged(Submission):
+    """A submission as it was judged: the reason why it does not count (0: it does), and its weight."""
 
-    member: str
     reason: int
     weight: int
-    update: Update
-    signature: bytes
 
 
 @dataclass(frozen=True)
@@ -134,18 +130,21 @@ class Rollup:
         return record_tree([record.digest() for record in self.records])
 
     @cached_property
-    def received(self) -> tuple[Received, ...]:
+    def judged(self) -> tuple[Judged, ...]:
         """What was received, as it was judged. Raises EncodingError where bytes are no submission."""
-        parsed = (parse_submission(data) for data in self.submissions)
+        read = (
+            Submission.parse(one.member, data)
+            for one, data in zip(self.records, self.submissions, strict=True)
+        )
         return tuple(
-            Received(record.member, record.reason, record.weight, update, signature)
-            for record, (update, signature) in zip(self.records, parsed, strict=True)
+            Judged(one.member, one.update, one.signature, record.reason, record.weight)
+            for record, one in zip(self.records, read, strict=True)
         )
 
     @property
-    def counted(self) -> tuple[Received, ...]:
-        """What was received of the updates that count, in their order."""
-        return tuple(one for one in self.received if one.reason == COUNTS)
+    def counted(self) -> tuple[Judged, ...]:
+        """The submissions that count, in their order."""
+        return tuple(one for one in self.judged if one.reason == COUNTS)
 
     @cached_property
     def commitments(self) -> tuple[Commitment, ...]:
@@ -201,7 +200,7 @@ def rollup_entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end
 
 
-def roll_up(received: Sequence[Received]) -> Rollup:
+def roll_up(judged: Sequence[Judged]) -> Rollup:
     """Records with running totals, for updates in ascending order of member, one of each.
 
     Raises:
@@ -211,7 +210,7 @@ def roll_up(received: Sequence[Received]) -> Rollup:
     records: list[Record] = []
     submissions = []
     last, accepted, total = -1, 0, 0
-    for one in received:
+    for one in judged:
         if int(one.member, 16) <= last:
             raise EncodingError(f"{one.member} is not above the member before it; sort, and drop duplicates")
         if one.reason != COUNTS and one.weight:
@@ -219,7 +218,7 @@ def roll_up(received: Sequence[Received]) -> Rollup:
         last = int(one.member, 16)
         accepted += one.reason == COUNTS
         total += one.weight
-        data = submission_bytes(one.update, one.signature)
+        data = one.to_bytes()
         submissions.append(data)
         records.append(Record(one.member, one.reason, one.weight, accepted, total, keccak(data)))
     if not records:

@@ -1,7 +1,8 @@
-"""A signed update as a roll-up keeps it: one string of bytes, from which nothing is left to interpretation."""
+"""What a member sends: its statement about an update, under its signature. The chain is told no more of an update."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fedvm.protocol.checks import check_bytes
@@ -15,38 +16,63 @@ _WIDTHS = (8, 32, 32, 32, 16, 8, 1, 4, 4, 8, 4, 8, 8)
 HEAD_BYTES = len(SUBMISSION) + SIGNATURE_BYTES + sum(_WIDTHS)
 
 
-def submission_bytes(update: Update, signature: bytes) -> bytes:
-    """0x0e ‖ signature:65 ‖ the update's fields, integers big-endian in their width, the CID last.
+@dataclass(frozen=True)
+class Submission:
+    """A signed update without its vector: the member (hex address), what was signed, r ‖ s ‖ v of 65 bytes."""
 
-    Raises:
-        EncodingError: the signature does not hold 65 bytes.
-    """
-    *fields, cid = update.as_tuple()
-    words = [
-        field if isinstance(field, bytes) else int(field).to_bytes(width)
-        for field, width in zip(fields, _WIDTHS, strict=True)
-    ]
-    return SUBMISSION + check_bytes("signature", signature, SIGNATURE_BYTES) + b"".join(words) + bytes(cid)
+    member: str
+    update: Update
+    signature: bytes
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """The fields in the order of the contract's struct, as web3 takes a struct."""
+        return self.member, self.update.as_tuple(), self.signature
+
+    @property
+    def encoded_bytes(self) -> int:
+        """What it adds to the calldata of ``submit``: its offset and its body, by Solidity's ABI."""
+        offset, member, tails, lengths = 1, 1, 2, 2
+        fields = len(self.update.as_tuple())
+        contents = sum(-(-len(data) // 32) for data in (self.update.cid, self.signature))
+        return 32 * (offset + member + tails + fields + lengths + contents)
+
+    def to_bytes(self) -> bytes:
+        """As a roll-up keeps it, from which nothing is left to interpretation: 0x0e ‖ signature:65 ‖ the update's
+        fields, integers big-endian in their width, the CID last. The member stands in the record.
+
+        Raises:
+            EncodingError: the signature does not hold 65 bytes.
+        """
+        *fields, cid = self.update.as_tuple()
+        words = [
+            field if isinstance(field, bytes) else int(field).to_bytes(width)
+            for field, width in zip(fields, _WIDTHS, strict=True)
+        ]
+        signature = check_bytes("signature", self.signature, SIGNATURE_BYTES)
+        return SUBMISSION + signature + b"".join(words) + bytes(cid)
+
+    @classmethod
+    def parse(cls, member: str, preimage: bytes) -> Submission:
+        """The submission of a member whose bytes these are.
+
+        Raises:
+            EncodingError: not the bytes of a submission.
+        """
+        if not is_submission(preimage):
+            raise EncodingError(
+                f"0x{preimage[:8].hex()}… of {len(preimage)} bytes is no submission of a roll-up"
+            )
+        at = len(SUBMISSION) + SIGNATURE_BYTES
+        fields: list[Any] = []
+        for width in _WIDTHS:
+            word = preimage[at : at + width]
+            fields.append(word if width == 32 else int.from_bytes(word))
+            at += width
+        fields.append(preimage[at:])
+        signature = preimage[len(SUBMISSION) : len(SUBMISSION) + SIGNATURE_BYTES]
+        return Submission(member, Update(*fields), signature)
 
 
 def is_submission(preimage: bytes) -> bool:
     """Whether these are the bytes of some submission: the contract's ``SubmissionCode.isWellFormed``."""
     return preimage[:1] == SUBMISSION and HEAD_BYTES < len(preimage) <= HEAD_BYTES + MAX_CID_BYTES
-
-
-def parse_submission(preimage: bytes) -> tuple[Update, bytes]:
-    """The update and its signature (65 bytes).
-
-    Raises:
-        EncodingError: not the bytes of a submission.
-    """
-    if not is_submission(preimage):
-        raise EncodingError(f"0x{preimage[:8].hex()}… of {len(preimage)} bytes is no submission of a roll-up")
-    at = len(SUBMISSION) + SIGNATURE_BYTES
-    fields: list[Any] = []
-    for width in _WIDTHS:
-        word = preimage[at : at + width]
-        fields.append(word if width == 32 else int.from_bytes(word))
-        at += width
-    fields.append(preimage[at:])
-    return Update(*fields), preimage[len(SUBMISSION) : len(SUBMISSION) + SIGNATURE_BYTES]

@@ -13,8 +13,8 @@ from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
 
 if TYPE_CHECKING:
+    from fedvm.chain.federation_types import RoundState
     from fedvm.federation.coordinator.chain_ledger import ChainLedger
-    from fedvm.federation.coordinator.ledger import RoundStatus
 
 
 def answer(
@@ -79,12 +79,12 @@ class _Answers:
     sent: int = 0
     open: int = 0
 
-    def look(self) -> RoundStatus:
+    def look(self) -> RoundState:
         """Answer what can be answered of a pending proposal."""
-        from fedvm.federation.coordinator.ledger import RoundStatus
+        from fedvm.chain.federation_types import RoundState
 
         status = self.ledger.round(self.number).status
-        if status is RoundStatus.PROPOSED:
+        if status is RoundState.PROPOSED:
             self.sent += self.ledger.answer_demands(self.number)
             self.open = len(self.ledger.open_demands(self.number))
         return status
@@ -92,10 +92,10 @@ class _Answers:
 
 def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
     """Look every so many seconds until the proposal is final or has fallen; returns whether it has fallen."""
+    from fedvm.chain.federation_types import RoundState
     from fedvm.chain.patience import patiently
     from fedvm.cli.console import Interrupted, err
     from fedvm.cli.terminal import command_line
-    from fedvm.federation.coordinator.ledger import RoundStatus
 
     def tell(text: str) -> None:
         err().print(text, markup=False)
@@ -107,7 +107,7 @@ def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
     tell(f"Watching the proposal of round {number} of {answers.ledger.address}; Ctrl-C ends it.")
     told = 0
     try:
-        while (status := patiently(answers.look, tell=tell, pause=pause)) is RoundStatus.PROPOSED:
+        while (status := patiently(answers.look, tell=tell, pause=pause)) is RoundState.PROPOSED:
             if answers.open > told:
                 tell(f"Demands that the store cannot answer: {answers.open}. Put back what it has lost.")
             told = answers.open
@@ -117,7 +117,7 @@ def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
             f"Round {number}: {answers.sent} demands answered, {answers.open} open. Nobody answers what is demanded "
             f"from now on; go on with: {command_line('fedvm', 'answer', '--run', run, '--watch')}"
         ) from None
-    fell = status is not RoundStatus.FINAL
+    fell = status is not RoundState.FINAL
     tell(f"The proposal of round {number} {'has fallen' if fell else 'is final'}.")
     if not fell:
         answers.open = 0

@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RoundState, Submission
+from fedvm.chain.federation_types import RoundState
 from fedvm.chain.patience import patiently
 from fedvm.chain.sender import Receipt
 from fedvm.federation.commitment import SignedUpdate
@@ -32,8 +32,7 @@ def submit_directly(
     Raises TransactionFailed: members have no stake here, the round is not open, or the rules refuse the update.
     """
     store.put(to_bytes(signed.vector))
-    submission = Submission(signed.member, signed.update, signed.signature)
-    return DirectSubmissionsContract.of(contract).submit(account, signed.update.round, submission)
+    return DirectSubmissionsContract.of(contract).submit(account, signed.update.round, signed)
 
 
 def see_through(

@@ -53,7 +53,7 @@ def read_kept_update(path: Path) -> KeptUpdate:
         statement.update({name: bytes.fromhex(statement[name]) for name in _BYTES})
         update = Update(**statement)
         vector = int32_from_bytes(_vector_of(path).read_bytes(), update.elements)
-        signed = SignedUpdate(kept["member"], vector, update, bytes.fromhex(kept["signature"]))
+        signed = SignedUpdate(kept["member"], update, bytes.fromhex(kept["signature"]), vector)
         return KeptUpdate(int(kept["chain_id"]), str(kept["federation"]), signed)
     except (OSError, KeyError, TypeError, ValueError, EncodingError) as error:
         raise CommitmentError(f"{path} holds no kept update (fedvm-keep writes them): {error}") from error

@@ -25,8 +25,8 @@ from fedvm.chain.federation_types import (
     RoundFinal,
     RoundOpened,
     RoundProposed,
+    RoundState,
     RulesAdopted,
-    Submission,
     SubmittedDirectly,
     UpdateAccepted,
     UpdateExcluded,
@@ -34,19 +34,17 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.chain.rollups import judged_rollup, rolled_events, rollup_judge, stated_rollup, submit_rollup
 from fedvm.chain.rule_book import keys_in_round
-from fedvm.federation.commitment import SignedStatement
 from fedvm.federation.coordinator.answers import ProposedRound, answer_demands, find, open_demands
 from fedvm.federation.coordinator.ledger import (
     AcceptedUpdate,
     LedgerRound,
     RefusedUpdate,
     RoundGas,
-    RoundStatus,
     Verdict,
     by_address,
 )
 from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaiting
-from fedvm.protocol import EncodingError, Rules
+from fedvm.protocol import EncodingError, Rules, Submission
 from fedvm.store import Cid, Store, StoreError
 
 Event = TypeVar(
@@ -64,7 +62,7 @@ Event = TypeVar(
 
 _LONGEST_SLEEP = 30.0
 _NO_ROOT = bytes(32)
-_WITH_PROPOSAL = (RoundStatus.PROPOSED, RoundStatus.FINAL)
+_WITH_PROPOSAL = (RoundState.PROPOSED, RoundState.FINAL)
 
 
 class ChainLedger:
@@ -151,7 +149,7 @@ class ChainLedger:
     def round(self, number: int) -> LedgerRound:
         """State of a round. Raises CallFailed if it was never opened."""
         stored = self._contract.round(number)
-        status = RoundStatus(stored.state.value)
+        status = stored.state
         stated = status in _WITH_PROPOSAL
         proposed = self._of(RoundProposed, number)
         return LedgerRound(
@@ -226,16 +224,14 @@ class ChainLedger:
         opened, _ = self._contract.open_round(self._coordinator)
         return self.round(opened.round)
 
-    def submit(self, number: int, updates: Sequence[SignedStatement]) -> None:
+    def submit(self, number: int, updates: Sequence[Submission]) -> None:
         """Relay updates, ascending by member, in as few transactions as hold them."""
-        submissions = [Submission(signed.member, signed.update, signed.signature) for signed in updates]
-        self._contract.submit(self._coordinator, number, submissions)
+        self._contract.submit(self._coordinator, number, updates)
 
-    def submit_rollup(self, number: int, statements: Sequence[SignedStatement], waiting: int = 0) -> None:
+    def submit_rollup(self, number: int, submissions: Sequence[Submission], waiting: int = 0) -> None:
         """Judge updates as the contract would, publish the records, and state them in one transaction."""
         judged_at = min(self.now(), self._contract.round(number).deadline)
-        submissions = [Submission(one.member, one.update, one.signature) for one in statements]
-        members = [one.member for one in statements]
+        members = [one.member for one in submissions]
         judge = rollup_judge(self._contract, number, members, judged_at, of=self.members())
         rollup = judged_rollup(judge, submissions)
         cid = Cid.parse(self._published.put(rollup.to_bytes())).binary
@@ -279,20 +275,19 @@ class ChainLedger:
         while (missing := closable - self.now()) > 0:
             self._pass_time(missing)
 
-    def waiting(self, number: int) -> tuple[SignedStatement, ...]:
+    def waiting(self, number: int) -> tuple[Submission, ...]:
         """Updates that members submitted themselves and that are neither included nor given up."""
         if not self._contract.round(number).waiting:
             return ()
         submitted = [event.submission for event in self._of(SubmittedDirectly, number)]
         return tuple(
-            SignedStatement(one.member, one.update, one.signature)
+            one
             for one in submitted
             if self._direct.update_of(number, one.member).state is DirectState.WAITING
         )
 
-    def include(self, number: int, statement: SignedStatement) -> None:
+    def include(self, number: int, submission: Submission) -> None:
         """Take a waiting update in, where updates are relayed one by one."""
-        submission = Submission(statement.member, statement.update, statement.signature)
         self._direct.include(self._coordinator, number, submission)
 
     def demand_vector(self, number: int, member: str) -> bytes | None:
@@ -324,13 +319,13 @@ class ChainLedger:
         with _awaiting(number):
             self._contract.propose(self._coordinator, number, proposal)
 
-    def conclude(self, number: int) -> RoundStatus:
+    def conclude(self, number: int) -> RoundState:
         """Wait for the end of the challenge window and make the proposal final, unless it is rejected; meanwhile
         answer what is demanded."""
         while True:
             stored = self._contract.round(number)
-            status = RoundStatus(stored.state.value)
-            if status is not RoundStatus.PROPOSED:
+            status = stored.state
+            if status is not RoundState.PROPOSED:
                 return status
             missing = stored.until + 1 - self.now()
             if missing <= 0:

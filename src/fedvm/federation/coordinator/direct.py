@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fedvm.federation.commitment import SignedStatement
 from fedvm.federation.coordinator.ledger import AcceptedUpdate
 from fedvm.federation.coordinator.membership import Federation
-from fedvm.protocol import EncodingError, UpdateContext, int32_from_bytes, update_tree
+from fedvm.protocol import EncodingError, Submission, UpdateContext, int32_from_bytes, update_tree
 from fedvm.store import Cid, StoreError
 
 
-def with_vectors(federation: Federation, number: int) -> tuple[SignedStatement, ...]:
+def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
     """The updates of an open round that wait, and whose vectors are known to be there.
 
     The vector of one that was not published is demanded on chain; if its member does not post it in time, the update is

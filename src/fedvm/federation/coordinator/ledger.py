@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
-from fedvm.chain.federation_types import Proposal
-from fedvm.federation.commitment import SignedStatement
-from fedvm.protocol import Commitment, Rules
-
-
-class RoundStatus(Enum):
-    """Where a round stands; the values are the contract's."""
-
-    NONE = 0
-    OPEN = 1
-    SUBMITTED = 2
-    PROPOSED = 3
-    FINAL = 4
-    FAILED = 5
-
-    @property
-    def is_over(self) -> bool:
-        """Final or failed: nothing changes any more."""
-        return self in (RoundStatus.FINAL, RoundStatus.FAILED)
+from fedvm.chain.federation_types import Proposal, RoundState
+from fedvm.protocol import Commitment, Rules, Submission
 
 
 @dataclass(frozen=True)
@@ -38,7 +20,7 @@ class LedgerRound:
     """
 
     number: int
-    status: RoundStatus
+    status: RoundState
     seed: bytes
     base_root: bytes
     model_root: bytes
@@ -172,11 +154,11 @@ class Ledger(Protocol):
         """Open the next round over the latest model."""
         ...
 
-    def submit(self, number: int, updates: Sequence[SignedStatement]) -> None:
+    def submit(self, number: int, updates: Sequence[Submission]) -> None:
         """Relay updates, ascending by member; in several transactions if one cannot hold them."""
         ...
 
-    def submit_rollup(self, number: int, statements: Sequence[SignedStatement], waiting: int = 0) -> None:
+    def submit_rollup(self, number: int, submissions: Sequence[Submission], waiting: int = 0) -> None:
         """State all updates of a round at once, and publish which they are and how they were judged.
 
         waiting: how many of them members submitted themselves. Raises UpdatesWaiting if there are more by then.
@@ -187,11 +169,11 @@ class Ledger(Protocol):
         """Wait until a round has been open for as long as its members are promised to submit themselves."""
         ...
 
-    def waiting(self, number: int) -> tuple[SignedStatement, ...]:
+    def waiting(self, number: int) -> tuple[Submission, ...]:
         """Updates that members submitted themselves and that are neither included nor given up."""
         ...
 
-    def include(self, number: int, statement: SignedStatement) -> None:
+    def include(self, number: int, submission: Submission) -> None:
         """Take a waiting update in, where updates are relayed one by one."""
         ...
 
@@ -211,7 +193,7 @@ class Ledger(Protocol):
         itself in the meantime."""
         ...
 
-    def conclude(self, number: int) -> RoundStatus:
+    def conclude(self, number: int) -> RoundState:
         """Wait until the proposal can be made final and do so; or see it rejected. Returns where the round
         stands: FINAL, SUBMITTED or FAILED."""
         ...

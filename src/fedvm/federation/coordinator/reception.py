@@ -13,11 +13,11 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedvm.federation.commitment import SignedStatement, check_commitment
+from fedvm.federation.commitment import check_commitment
 from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.replies import read_reply
-from fedvm.protocol import to_bytes
+from fedvm.protocol import Submission, to_bytes
 from fedvm.store import Store
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -26,15 +26,15 @@ Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Received:
-    """A train reply taken in. Exactly one of these is given: a statement whose data are staged in the store;
-    `failure`, why there is no signed update; `withheld`, why the one that `statement` speaks of is not its data.
+    """A train reply taken in. Exactly one of these is given: a submission whose data are staged in the store;
+    `failure`, why there is no signed update; `withheld`, why the one that `submission` speaks of is not its data.
 
     metrics: the reply's metric records.
     """
 
     node_id: int
     metrics: RecordDict
-    statement: SignedStatement | None = None
+    submission: Submission | None = None
     failure: str | None = None
     withheld: str | None = None
 
@@ -58,7 +58,7 @@ class Intake:
             signed = read_reply(reply.content)
         except CommitmentError as error:
             return replace(received, failure=str(error))
-        received = replace(received, statement=signed.statement)
+        received = replace(received, submission=signed.submission)
         try:
             check_commitment(signed, chain_id=self.chain_id, federation=self.federation)
         except CommitmentError as error:

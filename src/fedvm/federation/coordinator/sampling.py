@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fedvm.chain.federation_types import RoundState
 from fedvm.evm.keccak import keccak
-from fedvm.federation.coordinator.ledger import AcceptedUpdate, Ledger, RoundStatus
+from fedvm.federation.coordinator.ledger import AcceptedUpdate, Ledger
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol.checks import address_bytes
 
@@ -30,7 +31,7 @@ def resting_members(ledger: Ledger, number: int) -> frozenset[str]:
     return frozenset(
         verdict.member.lower()
         for before in earlier
-        if ledger.round(before).status is not RoundStatus.FAILED
+        if ledger.round(before).status is not RoundState.FAILED
         for verdict in ledger.verdicts(before)
         if isinstance(verdict, AcceptedUpdate)
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedvm.federation.coordinator.ledger import AcceptedUpdate, RoundStatus, by_address
+from fedvm.chain.federation_types import RoundState
+from fedvm.federation.coordinator.ledger import AcceptedUpdate, by_address
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.errors import LedgerMismatch
 from fedvm.protocol import Contribution, aggregate_root, int32_from_bytes
@@ -23,7 +24,7 @@ def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
     ledger, elements = federation.ledger, federation.ledger.rules().elements
     for number in range(ledger.aggregator_since(), ledger.current_round() + 1):
         round_ = ledger.round(number)
-        if round_.status is not RoundStatus.FINAL:
+        if round_.status is not RoundState.FINAL:
             continue
         excluded = ledger.excluded(number)
         counted = [

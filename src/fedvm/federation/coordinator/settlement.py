@@ -10,22 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedvm.chain.federation_types import Proposal
-from fedvm.federation.commitment import SignedStatement
+from fedvm.chain.federation_types import Proposal, RoundState
 from fedvm.federation.coordinator.direct import with_posted_vectors, with_vectors
-from fedvm.federation.coordinator.ledger import (
-    AcceptedUpdate,
-    Ledger,
-    LedgerRound,
-    RefusedUpdate,
-    RoundStatus,
-    by_address,
-)
+from fedvm.federation.coordinator.ledger import AcceptedUpdate, Ledger, LedgerRound, RefusedUpdate, by_address
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.reception import Spread
 from fedvm.federation.coordinator.stored_updates import StoredUpdates
 from fedvm.federation.errors import LedgerMismatch, UpdatesWaiting
-from fedvm.protocol import Subtotal, model_root, to_bytes
+from fedvm.protocol import Submission, Subtotal, model_root, to_bytes
 from fedvm.protocol.aggregators import (
     Aggregator,
     RoundFacts,
@@ -74,11 +66,11 @@ def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) ->
     All of them in a round that has just been opened; fewer in one that an earlier coordinator left open, and
     none after its deadline, or when it was rolled up.
     """
-    if round_.status is not RoundStatus.OPEN or round_.rolled_up or ledger.now() > round_.deadline:
+    if round_.status is not RoundState.OPEN or round_.rolled_up or ledger.now() > round_.deadline:
         return ()
     verdicts = ledger.verdicts(round_.number)
     decided = {verdict.member.lower() for verdict in verdicts}
-    decided |= {statement.member.lower() for statement in ledger.waiting(round_.number)}
+    decided |= {submission.member.lower() for submission in ledger.waiting(round_.number)}
     relayed = (v.member for v in verdicts if isinstance(v, AcceptedUpdate) and not v.direct)
     last = max(map(by_address, relayed), default=0)
     return tuple(m for m in sampled if m.lower() not in decided and by_address(m) > last)
@@ -88,7 +80,7 @@ def settle(
     federation: Federation,
     round_: LedgerRound,
     base: IntVector,
-    statements: Sequence[SignedStatement],
+    submissions: Sequence[Submission],
     *,
     withheld: tuple[Withheld, ...] = (),
     rule: Aggregator | None = None,
@@ -97,7 +89,7 @@ def settle(
 ) -> Settlement:
     """Bring a round to its end, final or failed: also one that is submitted or proposed already.
 
-    base: the model the round trains from, int32 (elements,). statements: of clients whose data were checked and
+    base: the model the round trains from, int32 (elements,). submissions: of clients whose data were checked and
     staged in the store, ascending by member. withheld: handed through. rule: how the updates move the model, the
     weighted mean unless given. memory: the server's, before the round. spread: adds up blocks of updates.
     Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
@@ -105,27 +97,27 @@ def settle(
     """
     while True:
         try:
-            return _settled(federation, round_, base, statements, withheld, rule, memory, spread)
+            return _settled(federation, round_, base, submissions, withheld, rule, memory, spread)
         except UpdatesWaiting:
             # Of a member that submitted its update itself since; in the next turn it is included. Each does so once.
             round_ = federation.ledger.round(round_.number)
             if federation.ledger.verdicts(round_.number):
-                statements = ()
+                submissions = ()
 
 
 def _settled(
     federation: Federation,
     round_: LedgerRound,
     base: IntVector,
-    statements: Sequence[SignedStatement],
+    submissions: Sequence[Submission],
     withheld: tuple[Withheld, ...],
     rule: Aggregator | None,
     memory: ServerState,
     spread: Spread,
 ) -> Settlement:
     ledger = federation.ledger
-    if round_.status is RoundStatus.OPEN and not round_.rolled_up:
-        _submit(federation, round_, statements)
+    if round_.status is RoundState.OPEN and not round_.rolled_up:
+        _submit(federation, round_, submissions)
     verdicts = ledger.verdicts(round_.number)
     accepted = tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
     accepted = with_posted_vectors(federation, round_.number, accepted)
@@ -135,7 +127,7 @@ def _settled(
         return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None, memory)
     facts = RoundFacts(round_.number, ledger.rules().fraction_bits)
     plan = _Plan(rule or WeightedMean(), base, memory, facts, spread)
-    checked = frozenset(one.update.update_root for one in statements)
+    checked = frozenset(one.update.update_root for one in submissions)
     updates = StoredUpdates(federation, round_.number, accepted, checked)
     concluded = _conclude(federation, plan, updates)
     counted = _counted(ledger, round_.number, accepted)
@@ -147,13 +139,13 @@ def _settled(
     return Settlement(ended, counted, refused, withheld, result.model, *cids, result.state)
 
 
-def _submit(federation: Federation, round_: LedgerRound, statements: Sequence[SignedStatement]) -> None:
+def _submit(federation: Federation, round_: LedgerRound, submissions: Sequence[Submission]) -> None:
     """Bring what was received to the chain, and what members submitted themselves into the round."""
     ledger, number = federation.ledger, round_.number
-    if statements:
+    if submissions:
         federation.store.sync()
     direct = {one.member for one in ledger.waiting(number)}
-    relayed = [one for one in statements if one.member not in direct]
+    relayed = [one for one in submissions if one.member not in direct]
     if _rolls_up(federation, round_, len(relayed) + len(direct)):
         ledger.hold_open(number)
         included = with_vectors(federation, number)
@@ -235,9 +227,9 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
         model_cid = store.put(to_bytes(result.model))
         _propose(ledger, plan, top, result, model_cid)
         status = ledger.conclude(number)
-        if status is RoundStatus.FINAL:
+        if status is RoundState.FINAL:
             return _Concluded(result, model_cid, aggregate_cid)
-        if status is RoundStatus.FAILED:
+        if status is RoundState.FAILED:
             return None
 
 
@@ -245,7 +237,7 @@ def _propose(ledger: Ledger, plan: _Plan, top: Subtotal, result: RoundResult, mo
     proposal = Proposal(top.hash, top.sums_root, model_root(result.model), Cid.parse(model_cid).binary)
     number = plan.facts.number
     standing = ledger.round(number)
-    if standing.status is not RoundStatus.PROPOSED:
+    if standing.status is not RoundState.PROPOSED:
         ledger.propose(number, proposal)
         return
     sums_differ = (standing.aggregation_root, standing.aggregate_root) != (

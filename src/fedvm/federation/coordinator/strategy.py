@@ -13,7 +13,6 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from fedvm.federation.arrays import ModelCodec, named_arrays
-from fedvm.federation.commitment import SignedStatement
 from fedvm.federation.coordinator.flower_rules import check_rule, rule_of
 from fedvm.federation.coordinator.ledger import LedgerRound, by_address
 from fedvm.federation.coordinator.membership import Federation
@@ -25,7 +24,7 @@ from fedvm.federation.coordinator.server_memory import recall_memory
 from fedvm.federation.coordinator.settlement import Settlement, Withheld, settle, still_wanted
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
-from fedvm.protocol import Rules
+from fedvm.protocol import Rules, Submission
 from fedvm.protocol.aggregators import ServerState
 from fedvm.protocol.vector import IntVector
 
@@ -41,7 +40,7 @@ class _OpenRound:
 class _Answers:
     """What a round's replies came to, each ascending by member; metrics by member."""
 
-    statements: tuple[SignedStatement, ...]
+    submissions: tuple[Submission, ...]
     withheld: tuple[Withheld, ...]
     metrics: dict[str, RecordDict]
     failures: tuple[Failure, ...]
@@ -174,7 +173,7 @@ class RoundStrategy(Strategy):
             self.federation,
             opened.ledger_round,
             self.vector,
-            answers.statements,
+            answers.submissions,
             withheld=answers.withheld,
             rule=self.rule,
             memory=self._memory,
@@ -289,7 +288,7 @@ class RoundStrategy(Strategy):
         return addressed
 
     def _sort_out(self, asked: tuple[str, ...], received: Iterable[Received]) -> _Answers:
-        statements: list[SignedStatement] = []
+        submissions: list[Submission] = []
         withheld: list[Withheld] = []
         metrics: dict[str, RecordDict] = {}
         reasons = dict.fromkeys(asked, "no answer in time")
@@ -297,21 +296,21 @@ class RoundStrategy(Strategy):
             member = self._roster.member_of(one.node_id)
             if member not in reasons:  # not asked, or a second answer
                 continue
-            if one.statement is None:
+            if one.submission is None:
                 reasons[member] = str(one.failure)
                 continue
-            if one.statement.member.lower() != member.lower():
-                reasons[member] = f"answered in the name of {one.statement.member}"
+            if one.submission.member.lower() != member.lower():
+                reasons[member] = f"answered in the name of {one.submission.member}"
                 continue
             del reasons[member]
             metrics[member] = one.metrics
             if one.withheld is None:
-                statements.append(replace(one.statement, member=member))
+                submissions.append(replace(one.submission, member=member))
             else:
                 withheld.append(Withheld(member, one.withheld))
         failures = tuple(Failure(member, reasons[member]) for member in sorted(reasons, key=by_address))
         return _Answers(
-            tuple(sorted(statements, key=lambda one: by_address(one.member))),
+            tuple(sorted(submissions, key=lambda one: by_address(one.member))),
             tuple(sorted(withheld, key=lambda one: by_address(one.member))),
             metrics,
             failures,
