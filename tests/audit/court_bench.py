@@ -17,7 +17,7 @@ from fedvm.audit.preimages import Preimages
 from fedvm.chain.artifacts import ROLLUPS, contract_at
 from fedvm.chain.disputes import DisputesContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Proposal, RoundOpened
+from fedvm.chain.federation_types import Proposal, RoundOpened, RoundProposed
 from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation.coordinator.answers import answer_demands
@@ -169,7 +169,9 @@ class Court:
         """Challenge the proposal while the coordinator has published some preimages and answers with others."""
 
         def pass_time(seconds: int) -> None:
-            if not answer_demands(self.contract, self.coordinator, finder, first_block=self.block):
+            *_, proposed = self.contract.events([RoundProposed], first=self.block)
+            assert isinstance(proposed, RoundProposed)
+            if not answer_demands(self.contract, self.coordinator, proposed, finder):
                 self.chain.advance_time(seconds)
 
         def finder(wanted: Collection[bytes]) -> dict[bytes, bytes]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from federation_bench import MODEL, SEED, MakeBench, client_data, mnist, rules
 
+from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.federation import FederationSettings, image_nodes
 from fedvm.federation.commitment import clip_and_quantize, norm_bound
-from fedvm.federation.coordinator.ledger import AcceptedUpdate
 from fedvm.federation.simulated.adversaries import ADVERSARIES
 from fedvm.federation.simulated.attacks import a_little_is_enough, free_rider, gaussian, scaling, sign_flip
 from fedvm.protocol import int32_from_bytes, sum_squares
@@ -72,8 +72,8 @@ def test_the_contract_accepts_them_all_and_colluders_send_the_same(make_bench: M
     assert len(record.accepted) == 8 and not record.refused and not record.failures
     updates = {
         verdict.member: int32_from_bytes(bench.store.get(verdict.cid), RULES.elements)
-        for verdict in bench.ledger.verdicts(1)
-        if isinstance(verdict, AcceptedUpdate)
+        for verdict in bench.ledger.history(1).verdicts
+        if isinstance(verdict, UpdateAccepted)
     }
     sent = [updates[member] for member in bench.members]
     assert np.array_equal(sent[5], sent[6]) and not sent[4].any()
@@ -82,7 +82,7 @@ def test_the_contract_accepts_them_all_and_colluders_send_the_same(make_bench: M
     honest = [
         int32_from_bytes(honest_bench.store.get(verdict.cid), RULES.elements)
         for member in honest_bench.members
-        for verdict in honest_bench.ledger.verdicts(1)
+        for verdict in honest_bench.ledger.history(1).verdicts
         if verdict.member == member
     ]
     assert _cosine(sent[0], honest[0]) == pytest.approx(-1, abs=1e-3)

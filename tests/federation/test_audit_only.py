@@ -14,11 +14,10 @@ from fedvm.audit.challenge import Challenger
 from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Proposal
+from fedvm.chain.federation_types import Proposal, UpdateAccepted
 from fedvm.federation import FederationSettings
 from fedvm.federation.coordinator.flower_rules import rule_of
 from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
-from fedvm.federation.coordinator.ledger import AcceptedUpdate
 from fedvm.federation.errors import LedgerMismatch
 from fedvm.protocol import Contribution, int32_from_bytes, model_root, to_bytes
 from fedvm.protocol.aggregators import RoundFacts, aggregate
@@ -71,7 +70,7 @@ def stored_contributions(bench: Bench, verdicts: Sequence[object], elements: int
     return [
         Contribution(update.member, update.weight, int32_from_bytes(bench.store.get(update.cid), elements))
         for update in verdicts
-        if isinstance(update, AcceptedUpdate)
+        if isinstance(update, UpdateAccepted)
     ]
 
 
@@ -83,7 +82,7 @@ def test_the_model_is_the_rules_and_the_audit_comes_to_the_same(make_bench: Make
     rounds = 2 if rule.is_stateful else 1
     result = bench.run(settings(name, rounds))
     for number in range(1, rounds + 1):
-        given = stored_contributions(bench, bench.ledger.verdicts(number), base.size)
+        given = stored_contributions(bench, bench.ledger.history(number).verdicts, base.size)
         played = aggregate(rule, base, given, state, RoundFacts(number, bench.ledger.rules().fraction_bits))
         base, state = played.model, played.state
     assert np.array_equal(base, result.vector)
@@ -149,7 +148,7 @@ def test_what_a_liar_proposed_is_not_taken_up(make_bench: MakeBench) -> None:
 def test_after_an_unverifiable_round_the_audit_says_that_memory_is_unknown(make_bench: MakeBench) -> None:
     bench = federation_of(make_bench, "fedavgm")
     bench.run(settings("fedavgm", rounds=2))
-    update = next(v for v in bench.ledger.verdicts(1) if isinstance(v, AcceptedUpdate))
+    update = next(v for v in bench.ledger.history(1).verdicts if isinstance(v, UpdateAccepted))
     bench.store.file_of(Cid.from_binary(update.cid)).unlink()
     findings = {(finding.check, finding.place.round): finding.message for finding in audited(bench).findings}
     assert set(findings) == {("update data", 1), ("aggregate", 1), ("model", 2)}

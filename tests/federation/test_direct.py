@@ -123,7 +123,11 @@ def test_an_ignored_member_counts_all_the_same(parties: Parties) -> None:
     assert [one.member for one in settlement.accepted] == [
         parties.members[index].address for index in (1, 2, 0)
     ]
-    assert [one.direct for one in settlement.accepted] == [False, False, True]
+    assert [one.member in parties.ledger.history(1).direct for one in settlement.accepted] == [
+        False,
+        False,
+        True,
+    ]
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
     assert parties.audit_holds()
 
@@ -141,7 +145,7 @@ def test_an_update_that_was_submitted_and_sent_counts_once(parties: Parties) -> 
     submit_directly(parties.contract, parties.members[0], parties.store, parties.signed(0))
     settlement = parties.relay_and_settle([0, 1])
     assert settlement.refused == ()
-    assert [one.direct for one in settlement.accepted] == [False, True]
+    assert [one.member in parties.ledger.history(1).direct for one in settlement.accepted] == [False, True]
     assert parties.audit_holds()
 
 
@@ -158,7 +162,7 @@ def test_an_update_that_comes_right_before_the_proposal_is_counted_too(parties: 
     propose, late = parties.ledger.propose, parties.signed(2)
 
     def propose_late(number: int, proposal: Proposal) -> None:
-        if not parties.ledger.verdicts(1)[2:]:
+        if not parties.ledger.history(1).verdicts[2:]:
             submit_directly(parties.contract, parties.members[2], parties.store, late)
         propose(number, proposal)
 
@@ -180,9 +184,9 @@ def test_events_that_an_outage_cut_off_are_read_once(
 
     monkeypatch.setattr(parties.contract, "events", cut_off)
     with pytest.raises(ChainError):
-        parties.ledger.verdicts(1)
+        parties.ledger.history(1)
     monkeypatch.undo()
-    assert [one.member for one in parties.ledger.verdicts(1)] == [
+    assert [one.member for one in parties.ledger.history(1).verdicts] == [
         parties.members[index].address for index in (0, 1)
     ]
 

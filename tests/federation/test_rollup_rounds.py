@@ -16,7 +16,6 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundProposed
 from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
 from fedvm.federation import ChainLedger, FederationSettings
-from fedvm.federation.coordinator.ledger import RefusedUpdate
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.protocol import Judged, Refusal, roll_up
 from fedvm.store import Cid
@@ -78,11 +77,11 @@ def test_a_member_reads_why_it_was_refused_from_chain_and_store(make_bench: Make
     bench.run(settings("rollup", rounds=1))
     contract = FederationContract(bench.chain.w3, bench.ledger.address)
     reader = ChainLedger(contract, bench.chain.account("user"), store=bench.store)
-    reasons = {v.member: v.reason for v in reader.verdicts(1) if isinstance(v, RefusedUpdate)}
+    reasons = {one.member: one.reason.label for one in reader.history(1).refused}
     assert reasons == {bench.members[2]: "NormTooLarge", bench.members[3]: "BadSignature"}
     without = ChainLedger(contract, bench.chain.account("user"))
     with pytest.raises(SettingsError, match="give it to ChainLedger"):
-        without.verdicts(1)
+        without.history(1)
 
 
 def test_lost_records_are_named(make_bench: MakeBench) -> None:
@@ -94,7 +93,7 @@ def test_lost_records_are_named(make_bench: MakeBench) -> None:
     assert "roll-up" in {finding.check for finding in findings}
     contract = FederationContract(bench.chain.w3, bench.ledger.address)
     with pytest.raises(LedgerMismatch, match="records of round 1 cannot be read"):
-        ChainLedger(contract, bench.chain.account("user"), store=bench.store).verdicts(1)
+        ChainLedger(contract, bench.chain.account("user"), store=bench.store).history(1)
     with pytest.raises(AuditError, match="records of round 1's roll-up cannot be read"):
         contributions(contract, bench.store, 1)
 

@@ -94,7 +94,7 @@ def test_honest_updates_keep_the_norm_rule_however_tight(make_bench: MakeBench) 
     bench = make_bench(2, max_sum_squares=12_345)
     record = bench.run(FederationSettings(clients=2, rounds=1)).records[0]
     assert len(record.accepted) == 2
-    verdicts = bench.ledger.verdicts(1)
+    verdicts = bench.ledger.history(1).verdicts
     assert all(12_345 * 0.5 < verdict.sum_squares <= 12_345 for verdict in verdicts)  # type: ignore[union-attr]
 
 
@@ -118,7 +118,7 @@ def test_fedproxs_term_reaches_the_clients(make_bench: MakeBench) -> None:
         strategy = StrategySettings("fedprox", {"proximal_mu": mu}) if mu else StrategySettings()
         bench = make_bench(2, f"run-{at}")
         bench.run(FederationSettings(clients=2, rounds=1, strategy=strategy))
-        norms.append(max(verdict.sum_squares for verdict in bench.ledger.verdicts(1)))  # type: ignore[union-attr]
+        norms.append(max(verdict.sum_squares for verdict in bench.ledger.history(1).verdicts))  # type: ignore[union-attr]
     assert norms[1] < 0.7 * norms[0]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fedvm.audit.errors import AuditError
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RollupSubmitted, RoundState, UpdateAccepted, UpdateExcluded
+from fedvm.chain.federation_types import RollupSubmitted, RoundState, UpdateAccepted
 from fedvm.chain.fees import Contribution
-from fedvm.chain.rollups import rolled_events, stated_rollup
+from fedvm.chain.history import FederationHistory, RoundHistory
+from fedvm.chain.rollups import stated_rollup
 from fedvm.protocol import CountedUpdate, EncodingError, aggregation_tree, int32_from_bytes
 from fedvm.store import ContentStore, StoreError
 
@@ -23,26 +24,16 @@ def contributions(
     if round_.state is not RoundState.FINAL:
         state = round_.state.name.lower()
         raise AuditError(f"round {number} is {state}: only a final round has contributors")
-    accepted: list[UpdateAccepted] = []
-    excluded: set[int] = set()
-    for event in contract.events([UpdateAccepted, UpdateExcluded, RollupSubmitted], first_block):
-        match event:
-            case UpdateAccepted() if event.round == number:
-                accepted.append(event)
-            case RollupSubmitted() if event.round == number:
-                accepted = _rolled_up(store, event)
-            case UpdateExcluded() if event.round == number:
-                excluded.add(event.index)
+    told = FederationHistory(contract, first_block=first_block).read().round(number)
+    if told.rollup is not None:
+        _take_records(told, told.rollup, store)
     elements = contract.rules().elements
-    updates = [
-        None if index in excluded else _counted(store, event, elements)
-        for index, event in enumerate(accepted)
-    ]
+    updates = [None if update is None else _counted(store, update, elements) for update in told.standing]
     tree = aggregation_tree(updates)
     if tree.root != round_.aggregation_root:
         raise AuditError(
             f"the stored updates of round {number} add up to 0x{tree.root.hex()}, the round's aggregation is "
-            f"0x{bytes(round_.aggregation_root).hex()}: run `fedvm audit` to see which differs"
+            f"0x{round_.aggregation_root.hex()}: run `fedvm audit` to see which differs"
         )
     return tuple(
         Contribution(position, update.commitment, tree)
@@ -51,12 +42,11 @@ def contributions(
     )
 
 
-def _rolled_up(store: ContentStore, event: RollupSubmitted) -> list[UpdateAccepted]:
+def _take_records(told: RoundHistory, stated: RollupSubmitted, store: ContentStore) -> None:
     try:
-        told = rolled_events(event, stated_rollup(event, store.get(bytes(event.cid))))
-        return [one for one in told if isinstance(one, UpdateAccepted)]
+        told.take_records(stated_rollup(stated, store.get(stated.cid)))
     except (StoreError, EncodingError) as error:
-        raise AuditError(f"the records of round {event.round}'s roll-up cannot be read: {error}") from error
+        raise AuditError(f"the records of round {told.number}'s roll-up cannot be read: {error}") from error
 
 
 def _counted(store: ContentStore, event: UpdateAccepted, elements: int) -> CountedUpdate:

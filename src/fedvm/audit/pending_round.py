@@ -8,16 +8,8 @@ import numpy as np
 
 from fedvm.audit.errors import AuditError
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import (
-    FederationCreated,
-    RollupSubmitted,
-    RoundFinal,
-    RoundProposed,
-    RoundState,
-    UpdateAccepted,
-    UpdateExcluded,
-)
-from fedvm.chain.rollups import rolled_events
+from fedvm.chain.federation_types import RoundState
+from fedvm.chain.history import FederationHistory
 from fedvm.protocol import (
     Commitment,
     EncodingError,
@@ -83,27 +75,11 @@ def pending_round(
     round_ = contract.round(number)
     if round_.state is not RoundState.PROPOSED:
         return None
-    accepted: list[UpdateAccepted] = []
-    submissions: tuple[Submission, ...] = ()
-    excluded: set[int] = set()
-    cids: dict[tuple[int, int], bytes] = {}
-    base_cid = b""
-    for event in contract.events(first=first_block):
-        match event:
-            case FederationCreated():
-                base_cid = bytes(event.model_cid)
-            case RoundProposed():
-                cids[event.round, event.attempt] = bytes(event.cid)
-            case RoundFinal():
-                base_cid = cids[event.round, event.attempt]
-            case UpdateAccepted() if event.round == number:
-                accepted.append(event)
-            case RollupSubmitted() if event.round == number and rollup is not None:
-                told = rolled_events(event, rollup)
-                accepted = [one for one in told if isinstance(one, UpdateAccepted)]
-                submissions = rollup.counted
-            case UpdateExcluded() if event.round == number:
-                excluded.add(event.index)
+    history = FederationHistory(contract, first_block=first_block).read()
+    told = history.round(number)
+    if rollup is not None:
+        told.take_records(rollup)
+    accepted = told.accepted
     rules = contract.rules()
     chain_id, elements = int(contract.w3.eth.chain_id), rules.elements
     places = [UpdateContext(chain_id, contract.address, number, one.member, elements) for one in accepted]
@@ -111,21 +87,21 @@ def pending_round(
         number=number,
         attempt=round_.attempt,
         until=round_.until,
-        aggregation_root=bytes(round_.aggregation_root),
-        aggregate_root=bytes(round_.aggregate_root),
-        model_root=bytes(round_.model_root),
+        aggregation_root=round_.aggregation_root,
+        aggregate_root=round_.aggregate_root,
+        model_root=round_.model_root,
         total_weight=round_.total_weight,
         aggregator=rules.aggregator,
-        base=_base(store, base_cid, elements, bytes(round_.base_root)),
+        base=_base(store, history.model_cid or b"", elements, round_.base_root),
         commitments=tuple(one.commitment for one in accepted),
         published=tuple(
             update_tree(_published(store, one.cid, elements), place)
             for one, place in zip(accepted, places, strict=True)
         ),
-        excluded=frozenset(excluded),
+        excluded=frozenset(told.excluded),
         chain_id=chain_id,
         federation=contract.address,
-        submissions=submissions,
+        submissions=() if rollup is None else rollup.counted,
     )
 
 

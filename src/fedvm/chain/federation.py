@@ -218,14 +218,26 @@ class FederationContract:
 
     def security(self) -> Security:
         """Bond, stake, fees and windows, which never change."""
+        return self._security
+
+    @cached_property
+    def _security(self) -> Security:
         return security_of(self._read("security"))
 
     def disputes(self) -> str:
         """Address of the contract that hears disputes."""
-        return str(self._read("disputes"))
+        return self._disputes
+
+    @cached_property
+    def _disputes(self) -> str:
+        return str(self._read("disputes"))  # set once, as the federation is made; and so are the next three
 
     def rule_book(self) -> str:
         """Address of the contract that changes the rules (`fedvm.chain.rule_book.RuleBookContract`)."""
+        return self._rule_book
+
+    @cached_property
+    def _rule_book(self) -> str:
         return str(self._read("ruleBook"))
 
     def rollups(self) -> str:
@@ -234,7 +246,7 @@ class FederationContract:
 
     @cached_property
     def _rollups(self) -> str:
-        return str(self._read("rollups"))  # set once, as the federation is made
+        return str(self._read("rollups"))
 
     def direct_submissions(self) -> str:
         """Address of the contract that takes updates which members submit themselves
@@ -243,7 +255,7 @@ class FederationContract:
 
     @cached_property
     def _direct_submissions(self) -> str:
-        return str(self._read("directSubmissions"))  # likewise
+        return str(self._read("directSubmissions"))
 
     def left_in(self, address: str) -> int:
         """Latest round when an account left of its own accord, 0 if it never did."""

@@ -67,7 +67,7 @@ class Round:
 
     @classmethod
     def of(cls, value: Any) -> Round:
-        return cls(RoundState(value[0]), *value[1:])
+        return cls(RoundState(value[0]), *map(plain, value[1:]))
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,27 @@ class UpdateAccepted:
     @property
     def commitment(self) -> Commitment:
         """What the contract keeps of it."""
-        return Commitment(self.member, self.weight, bytes(self.update_root), self.sum_squares)
+        return Commitment(self.member, self.weight, self.update_root, self.sum_squares)
+
+    @property
+    def capped(self) -> bool:
+        """Whether the rules' cap made the weight smaller than the claimed examples."""
+        return self.weight < self.examples
+
+    @property
+    def accuracy(self) -> float:
+        """The attested accuracy, 0 … 1."""
+        return self.accuracy_ppm / 1e6
+
+    @property
+    def loss(self) -> float:
+        """The attested loss."""
+        return self.loss_micros / 1e6
+
+    @property
+    def epsilon(self) -> float:
+        """The ε of differential privacy that the member says it has spent; 0: no claim."""
+        return self.epsilon_micros / 1e6
 
     def update(self, rules: Rules, base_root: bytes) -> Update:
         """The statement that the member signed."""
@@ -224,7 +244,7 @@ class RollupSubmitted:
     def peaks_by_height(self) -> dict[int, bytes]:
         """Peaks of the mountain range, one for each bit of the number of updates that count."""
         heights = [height for height in reversed(range(32)) if self.accepted >> height & 1]
-        return {height: bytes(peak) for height, peak in zip(heights, self.peaks, strict=True)}
+        return dict(zip(heights, self.peaks, strict=True))
 
 
 @dataclass(frozen=True)
@@ -335,13 +355,13 @@ EVENT_TYPES: dict[str, type[Any]] = {
 
 def typed_event(event: RawEvent) -> FederationEvent:
     """The dataclass of a decoded event whose name is in ``EVENT_TYPES``."""
-    fields = {_snake(name): value for name, value in event.args.items()}
+    fields = {_snake(name): plain(value) for name, value in event.args.items()}
     if event.name in ("FederationCreated", "RulesAdopted"):
         fields["rules"] = rules_of(fields["rules"])
     elif event.name == "SecuritySet":
         fields["security"] = security_of(fields["security"])
     elif event.name == "UpdateAccepted":
-        fields |= {_snake(name): value for name, value in fields.pop("attested").items()}
+        fields |= {_snake(name): plain(value) for name, value in fields.pop("attested").items()}
     elif event.name == "SubmittedDirectly":
         fields["submission"] = submission_of(fields["submission"])
     elif event.name == "UpdateRefused":
@@ -366,6 +386,15 @@ def submission_of(value: Any) -> Submission:
 def security_of(value: Any) -> Security:
     """The contract's ``Security`` struct, as web3 decodes it (tuple, or mapping within events)."""
     return Security(*(value.values() if hasattr(value, "values") else value))
+
+
+def plain(value: Any) -> Any:
+    """A value as web3 decodes it, made plain once: bytes and tuples of bytes are bytes, whatever type they came as."""
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, list | tuple):
+        return tuple(plain(item) for item in value)
+    return value
 
 
 def _snake(name: str) -> str:

@@ -138,7 +138,15 @@ def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUE
         raise NetworkError(
             f"{_shown(rpc_url)} is not an RPC address; write http://host:port or https://host/path"
         )
-    w3 = Web3(HTTPProvider(rpc_url, request_kwargs={"timeout": timeout}))
+    # web3 asks for the chain's id twice with every call of a contract: a connection is to one chain, and asks once.
+    provider = HTTPProvider(
+        rpc_url,
+        request_kwargs={"timeout": timeout},
+        cache_allowed_requests=True,
+        cacheable_requests={RPCEndpoint("eth_chainId")},
+        request_cache_validation_threshold=None,
+    )
+    w3 = Web3(provider)
     try:
         actual = w3.eth.chain_id
     except (OSError, Web3Exception, ValueError) as error:

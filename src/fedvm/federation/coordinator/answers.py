@@ -5,7 +5,7 @@ Everything is computed again from the store, so that a coordinator that lost its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,8 +13,9 @@ from eth_account.signers.local import LocalAccount
 
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import RoundProposed
+from fedvm.chain.history import RoundHistory
 from fedvm.evm.keccak import keccak
-from fedvm.federation.coordinator.ledger import AcceptedUpdate
 from fedvm.protocol import (
     CountedUpdate,
     EncodingError,
@@ -34,40 +35,34 @@ Finder = Callable[[Collection[bytes]], Mapping[bytes, bytes]]
 
 @dataclass(frozen=True)
 class ProposedRound:
-    """What a proposal was made from. accepted: in the order of the chain; excluded: members (lower-case hex) whose
-    update does not count; model_cid, rollup_cid: binary, the latter b"" where the updates were relayed."""
+    """What the latest proposal of a round was made from. told: the round's history, its verdicts among it."""
 
     chain_id: int
     federation: str
-    number: int
     elements: int
-    accepted: Sequence[AcceptedUpdate]
-    excluded: frozenset[str]
-    model_cid: bytes
-    rollup_cid: bytes = b""
+    told: RoundHistory
 
     def preimages(self, store: Store) -> Iterator[bytes]:
         """Of every hash that can be demanded, as far as the store has what they are made from."""
-        commitments = [update.commitment for update in self.accepted]
-        yield from of_commitments(commitments)
-        if self.rollup_cid:
+        yield from of_commitments([update.commitment for update in self.told.accepted])
+        if self.told.rollup:
             with suppress(StoreError):  # lost: its demands stay open
-                yield from of_rollup(store.get(self.rollup_cid))
-        model = self._vector(store, self.model_cid)
+                yield from of_rollup(store.get(self.told.rollup.cid))
+        model = self._vector(store, self.told.proposal.cid) if self.told.proposal else None
         if model is not None:
             yield from of_vector(model_tree(model))
-        for update in self.accepted:
+        for update in self.told.accepted:
             vector = self._vector(store, update.cid)
             if vector is not None:
-                place = (self.chain_id, self.federation, self.number, update.member, self.elements)
+                place = (self.chain_id, self.federation, self.told.number, update.member, self.elements)
                 yield from of_update(update_tree(vector, UpdateContext(*place)))
         with suppress(StoreError):  # of what stands above a lost update nothing is known
             yield from of_aggregation(aggregation_nodes(self._counted(store)))
 
     def _counted(self, store: Store) -> Iterator[CountedUpdate | None]:
         """The updates in order, read when wanted: a thousand vectors are large. Raises StoreError for a lost one."""
-        for update in self.accepted:
-            if update.member.lower() in self.excluded:
+        for update in self.told.standing:
+            if update is None:
                 yield None
                 continue
             vector = self._vector(store, update.cid)
@@ -95,14 +90,12 @@ def find(wanted: Collection[bytes], preimages: Iterable[bytes]) -> dict[bytes, b
     return found
 
 
-def open_demands(contract: FederationContract, *, first_block: int = 0) -> list[bytes]:
-    """Hashes that are demanded of the latest proposal and not answered. first_block: at or before that proposal."""
-    number = contract.current_round()
-    attempt = contract.round(number).attempt
+def open_demands(contract: FederationContract, proposed: RoundProposed) -> list[bytes]:
+    """Hashes that are demanded of a proposal and not answered."""
     open_: dict[bytes, None] = {}
     disputes = DisputesContract(contract.w3, contract.disputes(), sender=contract.sender)
-    for event in disputes.events([DataDemanded, DataAnswered], first=first_block):
-        if (event.round, event.attempt) != (number, attempt):
+    for event in disputes.events([DataDemanded, DataAnswered], first=proposed.at.block_number):
+        if (event.round, event.attempt) != (proposed.round, proposed.attempt):
             continue
         if isinstance(event, DataDemanded):
             open_[bytes(event.hash)] = None
@@ -112,15 +105,15 @@ def open_demands(contract: FederationContract, *, first_block: int = 0) -> list[
 
 
 def answer_demands(
-    contract: FederationContract, account: LocalAccount, finder: Finder, *, first_block: int = 0
+    contract: FederationContract, account: LocalAccount, proposed: RoundProposed, finder: Finder
 ) -> int:
     """Answer what is demanded of the pending proposal and known; returns how many answers were sent.
 
-    account: pays for the gas; the fees of the demands go to the coordinator. first_block: at or before the proposal.
+    account: pays for the gas; the fees of the demands go to the coordinator.
     """
-    open_ = open_demands(contract, first_block=first_block)
+    open_ = open_demands(contract, proposed)
     known = finder(open_) if open_ else {}
     disputes = DisputesContract(contract.w3, contract.disputes(), sender=contract.sender)
     for preimage in known.values():
-        disputes.answer(account, contract.current_round(), preimage)
+        disputes.answer(account, proposed.round, preimage)
     return len(known)

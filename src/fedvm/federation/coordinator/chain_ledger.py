@@ -1,12 +1,13 @@
-"""The ledger on a real chain: the Federation contract over any web3 provider."""
+"""What a coordinator needs of a chain, and what it does there: the Federation contract over any web3 provider."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TypeVar
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 from eth_account.signers.local import LocalAccount
 from eth_typing import HexStr
@@ -14,66 +15,43 @@ from eth_typing import HexStr
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import (
-    FederationCreated,
-    FederationEvent,
-    MemberAdded,
-    MemberRemoved,
-    Proposal,
-    RollupSubmitted,
-    RoundFailed,
-    RoundFinal,
-    RoundOpened,
-    RoundProposed,
-    RoundState,
-    RulesAdopted,
-    SubmittedDirectly,
-    UpdateAccepted,
-    UpdateExcluded,
-    UpdateRefused,
-)
-from fedvm.chain.rollups import judged_rollup, rolled_events, rollup_judge, stated_rollup, submit_rollup
+from fedvm.chain.federation_types import Proposal, Round, RoundState
+from fedvm.chain.history import FederationHistory, RoundHistory
+from fedvm.chain.rollups import judged_rollup, rollup_judge, stated_rollup, submit_rollup
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.federation.coordinator.answers import ProposedRound, answer_demands, find, open_demands
-from fedvm.federation.coordinator.ledger import (
-    AcceptedUpdate,
-    LedgerRound,
-    RefusedUpdate,
-    RoundGas,
-    Verdict,
-    by_address,
-)
+from fedvm.federation.coordinator.ledger import LedgerRound, RoundGas, by_address
 from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaiting
 from fedvm.protocol import EncodingError, Rules, Submission
 from fedvm.store import Cid, Store, StoreError
 
-Event = TypeVar(
-    "Event",
-    RoundOpened,
-    SubmittedDirectly,
-    UpdateAccepted,
-    UpdateRefused,
-    RollupSubmitted,
-    UpdateExcluded,
-    RoundProposed,
-    RoundFinal,
-    RoundFailed,
-)
+Answer = TypeVar("Answer")
 
 _LONGEST_SLEEP = 30.0
 _NO_ROOT = bytes(32)
 _WITH_PROPOSAL = (RoundState.PROPOSED, RoundState.FINAL)
 
 
+@dataclass
+class _Head:
+    """The latest block: number, hash, Unix seconds, and what the contract was asked for while it was the latest."""
+
+    number: int = 0
+    hash: bytes = b""
+    time: int = 0
+    answers: dict[str, Any] = field(default_factory=dict)
+
+
 class ChainLedger:
-    """A `Ledger` over the contract; `coordinator` signs the transactions.
+    """One federation on its chain; `coordinator` signs the transactions.
 
     first_block: the block the contract was created in, so that no earlier one is searched for its events.
     pass_time: called with the seconds of chain time that are left to wait; sleeps unless given. An embedded
     chain passes its `advance_time`.
     store: where rounds that are rolled up say which updates they received; without it there can be none.
-    Events are read once and kept, each call reading on from the last block seen; a chain that reorganises
-    deeper than the network's receipts are waited for would need a new ChainLedger.
+    Events are read once and kept (`FederationHistory`). What the contract stores is asked for once a block: every call
+    asks for the chain's head, within a `step` only the first one does, and for more only if that has moved.
+    Transactions return when they are in a block; all raise TransactionFailed on a revert.
     """
 
     def __init__(
@@ -87,13 +65,12 @@ class ChainLedger:
     ) -> None:
         self._contract = contract
         self._coordinator = coordinator
-        self._rules = contract.rules()
         self._chain_id = int(contract.w3.eth.chain_id)
-        self._events: list[FederationEvent] = []
-        self._first_block = self._next_block = first_block
+        self._history = FederationHistory(contract, first_block=first_block)
+        self._first_block = first_block
+        self._head = _Head()
+        self._in_step = self._has_looked = False
         self._gas_by_transaction: dict[str, int] = {}
-        self._seeds: dict[int, bytes] = {}
-        self._verdicts_by_rollup: dict[str, list[UpdateAccepted | UpdateRefused]] = {}
         self._pass_time = pass_time or _sleep
         self._store = store
 
@@ -108,35 +85,22 @@ class ChainLedger:
         return self._contract.address
 
     def rules(self) -> Rules:
-        """The rules in force: as read in the beginning, or as adopted since."""
-        adopted = [event.rules for event in self._read() if isinstance(event, RulesAdopted)]
-        return adopted[-1] if adopted else self._rules
+        """The rules in force."""
+        told = self._told().rules
+        return self._asked("rules", self._contract.rules) if told is None else told
 
     def aggregator_since(self) -> int:
-        """The first round for which the rules name the present aggregator, as they have since."""
-        since, latest, named = 1, 0, b""
-        for event in self._read():
-            if isinstance(event, FederationCreated):
-                named = event.rules.aggregator
-            elif isinstance(event, RoundOpened):
-                latest = event.round
-            elif isinstance(event, RulesAdopted) and event.rules.aggregator != named:
-                since, named = latest + 1, event.rules.aggregator
-        return since
+        """The first round, opened or yet to open, for which the rules name the present aggregator, as they have since:
+        1 if they never named another."""
+        return self._told().aggregator_since
 
     def members(self) -> tuple[str, ...]:
         """Checksummed addresses, ascending."""
-        members: set[str] = set()
-        told = False
-        for event in self._read():
-            if isinstance(event, FederationCreated):
-                told = True
-            elif isinstance(event, MemberAdded):
-                members.add(event.member)
-            elif isinstance(event, MemberRemoved):
-                members.discard(event.member)
+        told = self._told()
         # The contract is asked only where its beginning was not read: listing a thousand takes py-evm a second.
-        return tuple(sorted(members, key=by_address)) if told else tuple(self._contract.members())
+        if told.created is None:
+            return tuple(self._asked("members", self._contract.members))
+        return tuple(sorted(told.members, key=by_address))
 
     def key_of(self, member: str) -> str:
         """Lower-case hex address of the key that a member appointed for the round to come, "" if none."""
@@ -144,101 +108,87 @@ class ChainLedger:
 
     def current_round(self) -> int:
         """Number of the latest round, 0 before the first."""
-        return self._contract.current_round()
+        told = self._told()
+        if told.created is None and not told.rounds:
+            return self._asked("current_round", self._contract.current_round)
+        return max(told.rounds, default=0)
 
     def round(self, number: int) -> LedgerRound:
         """State of a round. Raises CallFailed if it was never opened."""
-        stored = self._contract.round(number)
-        status = stored.state
-        stated = status in _WITH_PROPOSAL
-        proposed = self._of(RoundProposed, number)
+        told, stored = self._told().round(number), self._stored(number)
+        stated = stored.state in _WITH_PROPOSAL
+        proposed = told.proposal
         return LedgerRound(
             number=number,
-            status=status,
-            seed=self._seed_of(number),
-            base_root=bytes(stored.base_root),
-            model_root=bytes(stored.model_root) if stated else _NO_ROOT,
-            aggregate_root=bytes(stored.aggregate_root) if stated else _NO_ROOT,
-            aggregation_root=bytes(stored.aggregation_root) if stated else _NO_ROOT,
+            status=stored.state,
+            seed=told.opened.seed if told.opened else self._contract.round_seed(number),
+            base_root=stored.base_root,
+            model_root=stored.model_root if stated else _NO_ROOT,
+            aggregate_root=stored.aggregate_root if stated else _NO_ROOT,
+            aggregation_root=stored.aggregation_root if stated else _NO_ROOT,
             deadline=stored.deadline,
             accepted=stored.accepted - stored.excluded,
             total_weight=stored.total_weight,
-            model_cid=bytes(proposed[-1].cid) if stated else b"",
+            model_cid=proposed.cid if stated and proposed else b"",
             rolled_up=stored.rolled_up,
         )
 
     def model_cid(self) -> bytes:
-        """Binary CID of the latest final model, or of the first. Raises LedgerMismatch if no event has it."""
-        events = self._read()
-        final = [event for event in events if isinstance(event, RoundFinal)]
-        proposals = {
-            (event.round, event.attempt): event for event in events if isinstance(event, RoundProposed)
-        }
-        created = [event for event in events if isinstance(event, FederationCreated)]
-        if not final and not created:
+        """Binary CID of the latest final model; of the first before any round is final. Raises LedgerMismatch if no
+        event has it."""
+        cid = self._told().model_cid
+        if cid is None:
             raise LedgerMismatch(f"{self.address} tells of no model; search from an earlier first_block")
-        if not final:
-            return bytes(created[0].model_cid)
-        return bytes(proposals[final[-1].round, final[-1].attempt].cid)
+        return cid
 
     def model_root(self) -> bytes:
         """Root of that model."""
-        return self._contract.model_root()
+        return self._asked("model_root", self._contract.model_root)
 
-    def verdicts(self, number: int) -> tuple[Verdict, ...]:
-        """Verdicts of a round so far, in the order of the chain."""
-        told: list[UpdateAccepted | UpdateRefused] = []
-        for event in self._read():
-            if isinstance(event, UpdateAccepted | UpdateRefused) and event.round == number:
-                told.append(event)
-            elif isinstance(event, RollupSubmitted) and event.round == number:
-                told.extend(self._rolled_up(event))
-        direct = frozenset(event.member for event in self._of(SubmittedDirectly, number))
-        return tuple(_accepted(e, direct) if isinstance(e, UpdateAccepted) else _refused(e) for e in told)
-
-    def excluded(self, number: int) -> frozenset[str]:
-        """Members (lower-case hex) whose accepted update was proved bad."""
-        return frozenset(event.member.lower() for event in self._of(UpdateExcluded, number))
+    def history(self, number: int) -> RoundHistory:
+        """What was told of a round so far, its verdicts among it. Raises LedgerMismatch where the records of a roll-up
+        cannot be read from the store."""
+        told = self._told().round(number)
+        if told.rollup is not None and told.lacks_records:
+            try:
+                told.take_records(stated_rollup(told.rollup, self._published.get(told.rollup.cid)))
+            except (StoreError, EncodingError) as error:
+                raise LedgerMismatch(
+                    f"the records of round {number} cannot be read from the store: {error}"
+                ) from error
+        return told
 
     def gas(self, number: int) -> RoundGas:
         """Gas the round's transactions used."""
-        opened = self._of(RoundOpened, number)
-        submitted: list[FederationEvent] = [
-            *self._of(UpdateAccepted, number),
-            *self._of(UpdateRefused, number),
-            *self._of(RollupSubmitted, number),
-        ]
-        closed: list[FederationEvent] = [
-            *self._of(RoundProposed, number),
-            *self._of(RoundFinal, number),
-            *self._of(RoundFailed, number),
-        ]
-        return RoundGas(self._gas_of(opened), self._gas_of(submitted), self._gas_of(closed))
+        told = self._told().round(number)
+        return RoundGas(*map(self._gas_of, (told.opening, told.submitting, told.closing)))
 
     def now(self) -> int:
         """Unix seconds of the latest block."""
-        return int(self._contract.w3.eth.get_block("latest")["timestamp"])
+        return self._look().time
 
     def open_round(self) -> LedgerRound:
         """Open the next round over the latest model."""
-        opened, _ = self._contract.open_round(self._coordinator)
+        with self._sender() as account:
+            opened, _ = self._contract.open_round(account)
         return self.round(opened.round)
 
     def submit(self, number: int, updates: Sequence[Submission]) -> None:
         """Relay updates, ascending by member, in as few transactions as hold them."""
-        self._contract.submit(self._coordinator, number, updates)
+        with self._sender() as account:
+            self._contract.submit(account, number, updates)
 
     def submit_rollup(self, number: int, submissions: Sequence[Submission], waiting: int = 0) -> None:
         """Judge updates as the contract would, publish the records, and state them in one transaction."""
-        judged_at = min(self.now(), self._contract.round(number).deadline)
+        judged_at = min(self.now(), self._stored(number).deadline)
         members = [one.member for one in submissions]
         judge = rollup_judge(self._contract, number, members, judged_at, of=self.members())
         rollup = judged_rollup(judge, submissions)
         cid = Cid.parse(self._published.put(rollup.to_bytes())).binary
-        with _awaiting(number):
+        with _awaiting(number), self._sender() as account:
             submit_rollup(
                 self._contract,
-                self._coordinator,
+                account,
                 number,
                 rollup,
                 judged_at=judged_at,
@@ -254,32 +204,19 @@ class ChainLedger:
             )
         return self._store
 
-    def _rolled_up(self, event: RollupSubmitted) -> list[UpdateAccepted | UpdateRefused]:
-        """Its verdicts; read and hashed once, since a round asks for them several times."""
-        tx_hash = event.at.tx_hash
-        if tx_hash not in self._verdicts_by_rollup:
-            try:
-                rollup = stated_rollup(event, self._published.get(bytes(event.cid)))
-            except (StoreError, EncodingError) as error:
-                raise LedgerMismatch(
-                    f"the records of round {event.round} cannot be read from the store: {error}"
-                ) from error
-            self._verdicts_by_rollup[tx_hash] = list(rolled_events(event, rollup))
-        return self._verdicts_by_rollup[tx_hash]
-
     def hold_open(self, number: int) -> None:
         """Wait until a round has been open for ``Security.open_seconds``, before which nothing can be proposed."""
         if not self._open_seconds:
             return
-        closable = self._contract.round(number).opened_at + self._open_seconds
+        closable = self._stored(number).opened_at + self._open_seconds
         while (missing := closable - self.now()) > 0:
-            self._pass_time(missing)
+            self._wait(missing)
 
     def waiting(self, number: int) -> tuple[Submission, ...]:
         """Updates that members submitted themselves and that are neither included nor given up."""
-        if not self._contract.round(number).waiting:
+        if not self._stored(number).waiting:
             return ()
-        submitted = [event.submission for event in self._of(SubmittedDirectly, number)]
+        submitted = [event.submission for event in self._told().round(number).direct.values()]
         return tuple(
             one
             for one in submitted
@@ -288,18 +225,21 @@ class ChainLedger:
 
     def include(self, number: int, submission: Submission) -> None:
         """Take a waiting update in, where updates are relayed one by one."""
-        self._direct.include(self._coordinator, number, submission)
+        with self._sender() as account:
+            self._direct.include(account, number, submission)
 
     def demand_vector(self, number: int, member: str) -> bytes | None:
         """The vector of a waiting update, which its member posts on demand; None if it did not in time."""
         if not self._direct.update_of(number, member).due:
-            self._direct.demand_posting(self._coordinator, number, member)
+            with self._sender() as account:
+                self._direct.demand_posting(account, number, member)
         while (posted := self.posted_vector(number, member)) is None:
             missing = self._direct.update_of(number, member).due + 1 - self.now()
             if missing <= 0:
-                self._direct.forfeit(self._coordinator, number, member)
+                with self._sender() as account:
+                    self._direct.forfeit(account, number, member)
                 return None
-            self._pass_time(missing)
+            self._wait(missing)
         return posted
 
     def posted_vector(self, number: int, member: str) -> bytes | None:
@@ -316,77 +256,102 @@ class ChainLedger:
 
     def propose(self, number: int, proposal: Proposal) -> None:
         """State what a round with its quorum came to."""
-        with _awaiting(number):
-            self._contract.propose(self._coordinator, number, proposal)
+        with _awaiting(number), self._sender() as account:
+            self._contract.propose(account, number, proposal)
 
     def conclude(self, number: int) -> RoundState:
         """Wait for the end of the challenge window and make the proposal final, unless it is rejected; meanwhile
         answer what is demanded."""
         while True:
-            stored = self._contract.round(number)
-            status = stored.state
-            if status is not RoundState.PROPOSED:
-                return status
+            stored = self._stored(number)
+            if stored.state is not RoundState.PROPOSED:
+                return stored.state
             missing = stored.until + 1 - self.now()
             if missing <= 0:
-                self._contract.finalize_round(self._coordinator, number)
+                with self._sender() as account:
+                    self._contract.finalize_round(account, number)
             elif self.answer_demands(number) == 0:
-                self._pass_time(missing)
+                self._wait(missing)
 
     def answer_demands(self, number: int) -> int:
         """Show what is demanded of the pending proposal of a round, from the store; returns how many answers went out.
 
         What the store has lost stays open: then the proposal falls when the answer is overdue.
         """
-        proposed = self._of(RoundProposed, number)
-        if self._store is None or not proposed:
+        proposed = self._told().round(number).proposal
+        if self._store is None or proposed is None:
             return 0
-        store, rollups = self._store, self._of(RollupSubmitted, number)
+        store = self._store
 
         def finder(wanted: Collection[bytes]) -> dict[bytes, bytes]:
             round_ = ProposedRound(
                 chain_id=self._chain_id,
                 federation=self.address,
-                number=number,
                 elements=self.rules().elements,
-                accepted=[one for one in self.verdicts(number) if isinstance(one, AcceptedUpdate)],
-                excluded=self.excluded(number),
-                model_cid=bytes(proposed[-1].cid),
-                rollup_cid=bytes(rollups[-1].cid) if rollups else b"",
+                told=self.history(number),
             )
             return find(wanted, round_.preimages(store))
 
-        block = proposed[-1].at.block_number
-        return answer_demands(self._contract, self._coordinator, finder, first_block=block)
+        with self._sender() as account:
+            return answer_demands(self._contract, account, proposed, finder)
 
     def open_demands(self, number: int) -> list[bytes]:
         """Hashes that are demanded of the latest round's proposal and not answered."""
-        proposed = self._of(RoundProposed, number)
-        return open_demands(self._contract, first_block=proposed[-1].at.block_number) if proposed else []
+        proposed = self._told().round(number).proposal
+        return open_demands(self._contract, proposed) if proposed else []
 
     def fail(self, number: int) -> None:
         """Close a round without result."""
-        self._contract.fail_round(self._coordinator, number)
+        with self._sender() as account:
+            self._contract.fail_round(account, number)
 
-    def _read(self) -> list[FederationEvent]:
-        head = int(self._contract.w3.eth.block_number)
-        if head >= self._next_block:
-            # Whole or not at all: an RPC that fails half-way must leave nothing to be read twice.
-            self._events.extend(list(self._contract.events(first=self._next_block, last=head)))
-            self._next_block = head + 1
-        return self._events
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Look at the chain once for all that is read within it, and again after each transaction and each wait."""
+        outer, self._in_step, self._has_looked = self._in_step, True, False
+        try:
+            yield
+        finally:
+            self._in_step = outer
 
-    def _of(self, kind: type[Event], number: int) -> list[Event]:
-        return [event for event in self._read() if isinstance(event, kind) and event.round == number]
+    @contextmanager
+    def _sender(self) -> Iterator[LocalAccount]:
+        """Who signs the transaction within, after which the chain is to be looked at again."""
+        try:
+            yield self._coordinator
+        finally:
+            self._has_looked = False
 
-    def _seed_of(self, number: int) -> bytes:
-        if number not in self._seeds:
-            self._seeds[number] = self._contract.round_seed(number)
-        return self._seeds[number]
+    def _wait(self, seconds: int) -> None:
+        self._pass_time(seconds)
+        self._has_looked = False
 
-    def _gas_of(self, events: Sequence[FederationEvent]) -> int:
-        sent = dict.fromkeys(event.at.tx_hash for event in events)
-        return sum(self._gas_used(tx_hash) for tx_hash in sent)
+    def _look(self) -> _Head:
+        """The chain's head; what was asked for at another is forgotten."""
+        if self._in_step and self._has_looked:
+            return self._head
+        self._has_looked = True
+        latest = self._contract.w3.eth.get_block("latest")
+        if bytes(latest["hash"]) != self._head.hash:
+            self._head = _Head(latest["number"], bytes(latest["hash"]), latest["timestamp"])
+        return self._head
+
+    def _told(self) -> FederationHistory:
+        return self._history.read(self._look().number)
+
+    def _stored(self, number: int) -> Round:
+        return self._asked(f"round {number}", partial(self._contract.round, number))
+
+    def _asked(self, what: str, ask: Callable[[], Answer]) -> Answer:
+        """What the contract says at the present head, asked for once."""
+        answers = self._look().answers
+        if what not in answers:
+            answers[what] = ask()
+        answer: Answer = answers[what]
+        return answer
+
+    def _gas_of(self, transactions: Sequence[str]) -> int:
+        return sum(self._gas_used(tx_hash) for tx_hash in transactions)
 
     def _gas_used(self, tx_hash: str) -> int:
         if tx_hash not in self._gas_by_transaction:
@@ -408,23 +373,3 @@ def _awaiting(number: int) -> Iterator[None]:
         if failed.reason.startswith("UpdatesWaiting("):
             raise UpdatesWaiting(f"round {number} has updates that members submitted themselves") from failed
         raise
-
-
-def _accepted(event: UpdateAccepted, direct: frozenset[str]) -> AcceptedUpdate:
-    return AcceptedUpdate(
-        member=event.member,
-        weight=event.weight,
-        examples=event.examples,
-        update_root=bytes(event.update_root),
-        sum_squares=event.sum_squares,
-        accuracy_ppm=event.accuracy_ppm,
-        loss_micros=event.loss_micros,
-        labels=event.labels,
-        epsilon_micros=event.epsilon_micros,
-        cid=bytes(event.cid),
-        direct=event.member in direct,
-    )
-
-
-def _refused(event: UpdateRefused) -> RefusedUpdate:
-    return RefusedUpdate(event.member, event.reason.label, bytes(event.update_root), bytes(event.cid))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from fedvm.federation.coordinator.ledger import AcceptedUpdate
+from fedvm.chain.federation_types import UpdateAccepted
+from fedvm.chain.history import RoundHistory
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.protocol import EncodingError, Submission, UpdateContext, int32_from_bytes, update_tree
 from fedvm.store import Cid, StoreError
@@ -26,18 +26,16 @@ def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
     )
 
 
-def with_posted_vectors(
-    federation: Federation, number: int, accepted: Sequence[AcceptedUpdate]
-) -> tuple[AcceptedUpdate, ...]:
+def with_posted_vectors(federation: Federation, told: RoundHistory) -> tuple[UpdateAccepted, ...]:
     """The accepted updates of a round, with the vectors that were posted on chain in the store: the CID of such an
     update is that of what its member posted, where it signed another."""
-    return tuple(_with_posted(federation, number, one) if one.direct else one for one in accepted)
+    return tuple(_with_posted(federation, one) if one.member in told.direct else one for one in told.accepted)
 
 
-def _with_posted(federation: Federation, number: int, update: AcceptedUpdate) -> AcceptedUpdate:
-    if _is_published(federation, number, update.member, update.cid, update.update_root):
+def _with_posted(federation: Federation, update: UpdateAccepted) -> UpdateAccepted:
+    if _is_published(federation, update.round, update.member, update.cid, update.update_root):
         return update
-    posted = federation.ledger.posted_vector(number, update.member)
+    posted = federation.ledger.posted_vector(update.round, update.member)
     if posted is None:
         return update
     return replace(update, cid=Cid.parse(federation.store.put(posted)).binary)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from fedvm.federation.coordinator.ledger import Ledger
+from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.protocol import int32_from_bytes, model_root, to_bytes
 from fedvm.protocol.vector import IntVector
@@ -29,7 +29,7 @@ class Federation:
         SettingsError: two nodes share an address, or a node's address is no member of the contract.
     """
 
-    ledger: Ledger
+    ledger: ChainLedger
     store: Store
     nodes: Mapping[int, str] | None = None
     submission: Submission = "auto"

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from fedvm.federation.coordinator.ledger import AcceptedUpdate, RefusedUpdate, RoundGas
+from fedvm.chain.events import Place
+from fedvm.chain.federation_types import UpdateAccepted
+from fedvm.federation.coordinator.ledger import RoundGas
 from fedvm.federation.coordinator.outcome import Failure, TrainOutcome
-from fedvm.federation.coordinator.settlement import Settlement
-from fedvm.store import Cid
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """An accepted update: weight the contract gave; examples, accuracy (0..1), loss and ε spent so far (0: no claim)
-    as the client attests them."""
-
-    member: str
-    weight: int
-    examples: int
-    capped: bool
-    accuracy: float
-    loss: float
-    cid: str
-    epsilon: float = 0.0
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A refused update. by: "contract" (reason is its `Refusal`) or "coordinator" (did not hold together)."""
-
-    member: str
-    reason: str
-    by: str
+from fedvm.federation.coordinator.settlement import Refused, Settlement
 
 
 @dataclass(frozen=True)
@@ -47,7 +24,7 @@ class RoundRecord:
     round: int
     status: str
     sampled: tuple[str, ...]
-    accepted: tuple[Accepted, ...]
+    accepted: tuple[UpdateAccepted, ...]
     refused: tuple[Refused, ...]
     failures: tuple[Failure, ...]
     total_weight: int
@@ -69,7 +46,7 @@ class RoundRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for `json`."""
-        return asdict(self)
+        return {**asdict(self), "accepted": [_to_json(one) for one in self.accepted]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RoundRecord:
@@ -78,7 +55,7 @@ class RoundRecord:
             **{
                 **data,
                 "sampled": tuple(data["sampled"]),
-                "accepted": tuple(Accepted(**entry) for entry in data["accepted"]),
+                "accepted": tuple(_from_json(entry) for entry in data["accepted"]),
                 "refused": tuple(Refused(**entry) for entry in data["refused"]),
                 "failures": tuple(Failure(**entry) for entry in data["failures"]),
                 "gas": RoundGas(**data["gas"]),
@@ -90,13 +67,12 @@ def record_of(outcome: TrainOutcome, *, gas: RoundGas, seconds: float) -> RoundR
     """A round's record as far as chain and training tell it; metrics are added by the caller."""
     settlement: Settlement = outcome.settlement
     round_ = settlement.round
-    withheld = tuple(Refused(w.member, w.reason, "coordinator") for w in settlement.withheld)
     return RoundRecord(
         round=round_.number,
         status=round_.status.name.lower(),
         sampled=outcome.sampled,
-        accepted=tuple(_accepted(update) for update in settlement.accepted),
-        refused=tuple(_refused(update) for update in settlement.refused) + withheld,
+        accepted=settlement.accepted,
+        refused=settlement.refused,
         failures=outcome.failures,
         total_weight=round_.total_weight,
         base_root="0x" + round_.base_root.hex(),
@@ -109,18 +85,13 @@ def record_of(outcome: TrainOutcome, *, gas: RoundGas, seconds: float) -> RoundR
     )
 
 
-def _accepted(update: AcceptedUpdate) -> Accepted:
-    return Accepted(
-        member=update.member,
-        weight=update.weight,
-        examples=update.examples,
-        capped=update.capped,
-        accuracy=update.accuracy_ppm / 1e6,
-        loss=update.loss_micros / 1e6,
-        cid=str(Cid.from_binary(update.cid)),
-        epsilon=update.epsilon_micros / 1e6,
-    )
+_BYTES = tuple(one.name for one in fields(UpdateAccepted) if one.type == "bytes")
 
 
-def _refused(update: RefusedUpdate) -> Refused:
-    return Refused(update.member, update.reason, "contract")
+def _to_json(update: UpdateAccepted) -> dict[str, Any]:
+    return {**asdict(update), **{name: getattr(update, name).hex() for name in _BYTES}}
+
+
+def _from_json(data: dict[str, Any]) -> UpdateAccepted:
+    values = {name: bytes.fromhex(data[name]) for name in _BYTES}
+    return UpdateAccepted(**{**data, **values, "at": Place(**data["at"])})

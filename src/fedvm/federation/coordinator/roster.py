@@ -11,7 +11,7 @@ from flwr.app.message_type import MessageType
 from flwr.common import log
 from flwr.serverapp import Grid
 
-from fedvm.federation.coordinator.ledger import Ledger
+from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.engines.grids import GridAround
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.identity import Question, read_answer
@@ -29,7 +29,7 @@ class Roster:
     """
 
     def __init__(
-        self, ledger: Ledger, told: Mapping[int, str] | None = None, *, ask_timeout: float = 120.0
+        self, ledger: ChainLedger, told: Mapping[int, str] | None = None, *, ask_timeout: float = 120.0
     ) -> None:
         self._ledger = ledger
         self._told = told is not None

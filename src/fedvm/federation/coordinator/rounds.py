@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import Result
 
 from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion, ask_scores
 from fedvm.federation.coordinator.journal import RoundJournal
-from fedvm.federation.coordinator.ledger import Verdict, by_address
+from fedvm.federation.coordinator.ledger import by_address
 from fedvm.federation.coordinator.outcome import TrainOutcome
 from fedvm.federation.coordinator.reception import gather, spread_over
 from fedvm.federation.coordinator.records import RoundRecord, record_of
@@ -222,8 +222,8 @@ def _closed_rounds(loop: _Loop, arrays: ArrayRecord, journal: RoundJournal | Non
         record = journal.read(closed_round) if journal else None
         if record is None:
             settlement = recall(federation, closed_round)
-            verdicts: tuple[Verdict, ...] = (*settlement.accepted, *settlement.refused)
-            sampled = tuple(sorted({verdict.member for verdict in verdicts}, key=by_address))
+            judged = {one.member for one in settlement.accepted} | {one.member for one in settlement.refused}
+            sampled = tuple(sorted(judged, key=by_address))
             record = record_of(
                 TrainOutcome(sampled, settlement, (), None), gas=ledger.gas(closed_round), seconds=0.0
             )

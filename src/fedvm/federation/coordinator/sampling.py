@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fedvm.chain.federation_types import RoundState
+from fedvm.chain.federation_types import RoundFailed
 from fedvm.evm.keccak import keccak
-from fedvm.federation.coordinator.ledger import AcceptedUpdate, Ledger
+from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol.checks import address_bytes
 
@@ -24,14 +24,13 @@ def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: 
     return tuple(addresses[address] for address in sorted(ranked[:count]))
 
 
-def resting_members(ledger: Ledger, number: int) -> frozenset[str]:
+def resting_members(ledger: ChainLedger, number: int) -> frozenset[str]:
     """Members (lower-case hex) that the rules make sit round `number` out: those with an accepted update in one of
     the `rest_rounds` rounds before it that did not fail."""
     earlier = range(max(1, number - ledger.rules().rest_rounds), number)
     return frozenset(
-        verdict.member.lower()
+        update.member.lower()
         for before in earlier
-        if ledger.round(before).status is not RoundState.FAILED
-        for verdict in ledger.verdicts(before)
-        if isinstance(verdict, AcceptedUpdate)
+        if not isinstance(ledger.history(before).ended, RoundFailed)
+        for update in ledger.history(before).accepted
     )

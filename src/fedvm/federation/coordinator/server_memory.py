@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedvm.chain.federation_types import RoundState
-from fedvm.federation.coordinator.ledger import AcceptedUpdate, by_address
+from fedvm.federation.coordinator.ledger import by_address
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.errors import LedgerMismatch
 from fedvm.protocol import Contribution, aggregate_root, int32_from_bytes
@@ -26,13 +26,11 @@ def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
         round_ = ledger.round(number)
         if round_.status is not RoundState.FINAL:
             continue
-        excluded = ledger.excluded(number)
         counted = [
             Contribution(
                 update.member, update.weight, int32_from_bytes(federation.store.get(update.cid), elements)
             )
-            for update in sorted(ledger.verdicts(number), key=lambda verdict: by_address(verdict.member))
-            if isinstance(update, AcceptedUpdate) and update.member.lower() not in excluded
+            for update in sorted(ledger.history(number).counted, key=lambda update: by_address(update.member))
         ]
         sums = weighted_sums(counted, elements)
         if aggregate_root(sums.sums) != round_.aggregate_root:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedvm.chain.federation_types import Proposal, RoundState
+from fedvm.chain.federation_types import Proposal, RoundState, UpdateAccepted
+from fedvm.chain.history import RoundHistory
+from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.direct import with_posted_vectors, with_vectors
-from fedvm.federation.coordinator.ledger import AcceptedUpdate, Ledger, LedgerRound, RefusedUpdate, by_address
+from fedvm.federation.coordinator.ledger import LedgerRound, by_address
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.reception import Spread
 from fedvm.federation.coordinator.stored_updates import StoredUpdates
@@ -35,11 +37,13 @@ ROLLUP_ABOVE = 64
 
 
 @dataclass(frozen=True)
-class Withheld:
-    """A reply the coordinator did not relay, because its data are not what it states."""
+class Refused:
+    """An update that does not count. by: "contract" (reason is its `Refusal`) or "coordinator", which did not relay it,
+    because its data are not what it states."""
 
     member: str
     reason: str
+    by: str
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,15 @@ class Settlement:
     """
 
     round: LedgerRound
-    accepted: tuple[AcceptedUpdate, ...]
-    refused: tuple[RefusedUpdate, ...]
-    withheld: tuple[Withheld, ...]
+    accepted: tuple[UpdateAccepted, ...]
+    refused: tuple[Refused, ...]
     model: IntVector | None
     model_cid: str | None
     aggregate_cid: str | None
     memory: ServerState = ()
 
 
-def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) -> tuple[str, ...]:
+def still_wanted(ledger: ChainLedger, round_: LedgerRound, sampled: Sequence[str]) -> tuple[str, ...]:
     """Which sampled members can still be submitted: no verdict yet, nothing submitted by themselves, and above the last
     address relayed.
 
@@ -68,10 +71,10 @@ def still_wanted(ledger: Ledger, round_: LedgerRound, sampled: Sequence[str]) ->
     """
     if round_.status is not RoundState.OPEN or round_.rolled_up or ledger.now() > round_.deadline:
         return ()
-    verdicts = ledger.verdicts(round_.number)
-    decided = {verdict.member.lower() for verdict in verdicts}
+    told = ledger.history(round_.number)
+    decided = {verdict.member.lower() for verdict in told.verdicts}
     decided |= {submission.member.lower() for submission in ledger.waiting(round_.number)}
-    relayed = (v.member for v in verdicts if isinstance(v, AcceptedUpdate) and not v.direct)
+    relayed = (one.member for one in told.accepted if one.member not in told.direct)
     last = max(map(by_address, relayed), default=0)
     return tuple(m for m in sampled if m.lower() not in decided and by_address(m) > last)
 
@@ -82,7 +85,7 @@ def settle(
     base: IntVector,
     submissions: Sequence[Submission],
     *,
-    withheld: tuple[Withheld, ...] = (),
+    withheld: tuple[Refused, ...] = (),
     rule: Aggregator | None = None,
     memory: ServerState = (),
     spread: Spread = map,
@@ -90,18 +93,20 @@ def settle(
     """Bring a round to its end, final or failed: also one that is submitted or proposed already.
 
     base: the model the round trains from, int32 (elements,). submissions: of clients whose data were checked and
-    staged in the store, ascending by member. withheld: handed through. rule: how the updates move the model, the
-    weighted mean unless given. memory: the server's, before the round. spread: adds up blocks of updates.
+    staged in the store, ascending by member. withheld: what the coordinator does not relay. rule: how the updates
+    move the model, the weighted mean unless given. memory: the server's, before the round. spread: adds up blocks of
+    updates.
     Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
     proposed than follows.
     """
     while True:
         try:
-            return _settled(federation, round_, base, submissions, withheld, rule, memory, spread)
+            with federation.ledger.step():
+                return _settled(federation, round_, base, submissions, withheld, rule, memory, spread)
         except UpdatesWaiting:
             # Of a member that submitted its update itself since; in the next turn it is included. Each does so once.
             round_ = federation.ledger.round(round_.number)
-            if federation.ledger.verdicts(round_.number):
+            if federation.ledger.history(round_.number).verdicts:
                 submissions = ()
 
 
@@ -110,7 +115,7 @@ def _settled(
     round_: LedgerRound,
     base: IntVector,
     submissions: Sequence[Submission],
-    withheld: tuple[Withheld, ...],
+    withheld: tuple[Refused, ...],
     rule: Aggregator | None,
     memory: ServerState,
     spread: Spread,
@@ -118,25 +123,25 @@ def _settled(
     ledger = federation.ledger
     if round_.status is RoundState.OPEN and not round_.rolled_up:
         _submit(federation, round_, submissions)
-    verdicts = ledger.verdicts(round_.number)
-    accepted = tuple(verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
-    accepted = with_posted_vectors(federation, round_.number, accepted)
-    refused = tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate))
+    told = ledger.history(round_.number)
+    accepted = with_posted_vectors(federation, told)
+    refused = (*_refused(told), *withheld)
     if len(accepted) < ledger.rules().min_clients:
         ledger.fail(round_.number)
-        return Settlement(ledger.round(round_.number), accepted, refused, withheld, None, None, None, memory)
+        return Settlement(ledger.round(round_.number), accepted, refused, None, None, None, memory)
     facts = RoundFacts(round_.number, ledger.rules().fraction_bits)
     plan = _Plan(rule or WeightedMean(), base, memory, facts, spread)
     checked = frozenset(one.update.update_root for one in submissions)
     updates = StoredUpdates(federation, round_.number, accepted, checked)
     concluded = _conclude(federation, plan, updates)
-    counted = _counted(ledger, round_.number, accepted)
+    excluded = ledger.history(round_.number).excluded
+    counted = tuple(one for index, one in enumerate(accepted) if index not in excluded)
     ended = ledger.round(round_.number)
     if concluded is None:
-        return Settlement(ended, counted, refused, withheld, None, None, None, memory)
+        return Settlement(ended, counted, refused, None, None, None, memory)
     result = concluded.result
     cids = (concluded.model_cid, concluded.aggregate_cid)
-    return Settlement(ended, counted, refused, withheld, result.model, *cids, result.state)
+    return Settlement(ended, counted, refused, result.model, *cids, result.state)
 
 
 def _submit(federation: Federation, round_: LedgerRound, submissions: Sequence[Submission]) -> None:
@@ -164,7 +169,7 @@ def _submit(federation: Federation, round_: LedgerRound, submissions: Sequence[S
 def _rolls_up(federation: Federation, round_: LedgerRound, updates: int) -> bool:
     """Whether a round's updates are stated at once. A round that was begun one by one goes on so."""
     ledger, form = federation.ledger, federation.submission
-    if form == "commitments" or ledger.verdicts(round_.number):
+    if form == "commitments" or ledger.history(round_.number).verdicts:
         return False
     if form == "rollup":
         return True
@@ -174,15 +179,14 @@ def _rolls_up(federation: Federation, round_: LedgerRound, updates: int) -> bool
 def recall(federation: Federation, number: int) -> Settlement:
     """The settlement of a closed round, from the chain alone; without the model and the aggregate's CID."""
     ledger = federation.ledger
-    verdicts = ledger.verdicts(number)
+    told = ledger.history(number)
     round_ = ledger.round(number)
     if not round_.status.is_over:
         raise LedgerMismatch(f"round {number} is still open; settle it first")
     return Settlement(
         round_,
-        _counted(ledger, number, verdicts),
-        tuple(verdict for verdict in verdicts if isinstance(verdict, RefusedUpdate)),
-        withheld=(),
+        told.counted,
+        _refused(told),
         model=None,
         model_cid=str(Cid.from_binary(round_.model_cid)) if round_.model_cid else None,
         aggregate_cid=None,
@@ -220,7 +224,7 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
     """
     ledger, store, number = federation.ledger, federation.store, plan.facts.number
     while True:
-        counted = updates.without(ledger.excluded(number))
+        counted = updates.without(ledger.history(number).excluded)
         top = counted.add_up(plan.spread)
         result = plan.result(counted, top)
         aggregate_cid = store.put(to_bytes(result.sums.sums))
@@ -233,7 +237,7 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
             return None
 
 
-def _propose(ledger: Ledger, plan: _Plan, top: Subtotal, result: RoundResult, model_cid: str) -> None:
+def _propose(ledger: ChainLedger, plan: _Plan, top: Subtotal, result: RoundResult, model_cid: str) -> None:
     proposal = Proposal(top.hash, top.sums_root, model_root(result.model), Cid.parse(model_cid).binary)
     number = plan.facts.number
     standing = ledger.round(number)
@@ -255,9 +259,5 @@ def _propose(ledger: Ledger, plan: _Plan, top: Subtotal, result: RoundResult, mo
         )
 
 
-def _counted(
-    ledger: Ledger, number: int, verdicts: Sequence[AcceptedUpdate | RefusedUpdate]
-) -> tuple[AcceptedUpdate, ...]:
-    excluded = ledger.excluded(number)
-    accepted = (verdict for verdict in verdicts if isinstance(verdict, AcceptedUpdate))
-    return tuple(update for update in accepted if update.member.lower() not in excluded)
+def _refused(told: RoundHistory) -> tuple[Refused, ...]:
+    return tuple(Refused(one.member, one.reason.label, "contract") for one in told.refused)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fedvm.federation.coordinator.ledger import AcceptedUpdate
+from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.reception import Spread
 from fedvm.federation.errors import LedgerMismatch
@@ -36,12 +36,12 @@ class StoredUpdates:
 
     federation: Federation
     number: int
-    updates: Sequence[AcceptedUpdate | None]
+    updates: Sequence[UpdateAccepted | None]
     checked: frozenset[bytes]
 
-    def without(self, excluded: frozenset[str]) -> StoredUpdates:
-        """The same without the updates of the members `excluded` (lower-case hex)."""
-        kept = [None if one is None or one.member.lower() in excluded else one for one in self.updates]
+    def without(self, excluded: Collection[int]) -> StoredUpdates:
+        """The same without the updates of the indices `excluded`."""
+        kept = [None if index in excluded else one for index, one in enumerate(self.updates)]
         return replace(self, updates=kept)
 
     def contributions(self) -> list[Contribution]:
@@ -64,7 +64,7 @@ class StoredUpdates:
             raise EncodingError("no accepted updates to aggregate; fail the round instead")
         return top
 
-    def _block(self, updates: Sequence[AcceptedUpdate | None], height: int) -> _Block:
+    def _block(self, updates: Sequence[UpdateAccepted | None], height: int) -> _Block:
         ledger, store = self.federation.ledger, self.federation.store
         place = _Place(store, ledger.chain_id, ledger.address, self.number, ledger.rules().elements)
         roots = frozenset(update.update_root for update in updates if update is not None)
@@ -87,7 +87,7 @@ class _Block:
     """At most 2^height neighbours; small enough to be sent to another process. doubtful: roots to compare."""
 
     place: _Place
-    updates: tuple[AcceptedUpdate | None, ...]
+    updates: tuple[UpdateAccepted | None, ...]
     doubtful: frozenset[bytes]
     height: int
 
@@ -95,7 +95,7 @@ class _Block:
         for update in self.updates:
             yield None if update is None else CountedUpdate(update.commitment, self._vector(update))
 
-    def _vector(self, update: AcceptedUpdate) -> IntVector:
+    def _vector(self, update: UpdateAccepted) -> IntVector:
         place = self.place
         vector = int32_from_bytes(place.store.get(update.cid), place.elements)
         if update.update_root not in self.doubtful:

@@ -21,7 +21,7 @@ from fedvm.federation.coordinator.reception import Intake, Received, Spread
 from fedvm.federation.coordinator.roster import MemberGrid, Roster
 from fedvm.federation.coordinator.sampling import choose_members, resting_members
 from fedvm.federation.coordinator.server_memory import recall_memory
-from fedvm.federation.coordinator.settlement import Settlement, Withheld, settle, still_wanted
+from fedvm.federation.coordinator.settlement import Refused, Settlement, settle, still_wanted
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
 from fedvm.protocol import Rules, Submission
@@ -41,7 +41,7 @@ class _Answers:
     """What a round's replies came to, each ascending by member; metrics by member."""
 
     submissions: tuple[Submission, ...]
-    withheld: tuple[Withheld, ...]
+    withheld: tuple[Refused, ...]
     metrics: dict[str, RecordDict]
     failures: tuple[Failure, ...]
 
@@ -125,20 +125,22 @@ class RoundStrategy(Strategy):
         """
         check_rule(self.inner, self.rule, self.rules.aggregator)
         drafts = self._drafts(self.inner.configure_train, server_round, config, grid)  # waits for nodes
-        opened = self._open_or_reopen(server_round)
-        check_rule(self.inner, self.rule, self.rules.aggregator)  # nobody can change them now
-        if self.federation.ledger.aggregator_since() == server_round:
-            self._memory = ()
-        nodes = self._roster.present(grid)
         ledger = self.federation.ledger
-        resting = resting_members(ledger, server_round)
-        ready = [member for member in nodes.values() if member.lower() not in resting]
-        sampled = choose_members(opened.seed, ready, min(len(drafts), len(ready)), purpose="train")
-        asked = still_wanted(ledger, opened, sampled)
-        self._open = _OpenRound(opened, sampled, asked)
-        terms = RoundTerms(
-            ledger.chain_id, ledger.address, server_round, self.rules, opened.base_root, opened.deadline
-        )
+        with ledger.step():
+            opened = self._open_or_reopen(server_round)
+            check_rule(self.inner, self.rule, self.rules.aggregator)  # nobody can change them now
+            if ledger.aggregator_since() == server_round:
+                self._memory = ()
+        nodes = self._roster.present(grid)
+        with ledger.step():
+            resting = resting_members(ledger, server_round)
+            ready = [member for member in nodes.values() if member.lower() not in resting]
+            sampled = choose_members(opened.seed, ready, min(len(drafts), len(ready)), purpose="train")
+            asked = still_wanted(ledger, opened, sampled)
+            self._open = _OpenRound(opened, sampled, asked)
+            terms = RoundTerms(
+                ledger.chain_id, ledger.address, server_round, self.rules, opened.base_root, opened.deadline
+            )
         return self._address(drafts, asked, nodes, terms)
 
     def aggregate_train(
@@ -289,7 +291,7 @@ class RoundStrategy(Strategy):
 
     def _sort_out(self, asked: tuple[str, ...], received: Iterable[Received]) -> _Answers:
         submissions: list[Submission] = []
-        withheld: list[Withheld] = []
+        withheld: list[Refused] = []
         metrics: dict[str, RecordDict] = {}
         reasons = dict.fromkeys(asked, "no answer in time")
         for one in received:
@@ -307,7 +309,7 @@ class RoundStrategy(Strategy):
             if one.withheld is None:
                 submissions.append(replace(one.submission, member=member))
             else:
-                withheld.append(Withheld(member, one.withheld))
+                withheld.append(Refused(member, one.withheld, "coordinator"))
         failures = tuple(Failure(member, reasons[member]) for member in sorted(reasons, key=by_address))
         return _Answers(
             tuple(sorted(submissions, key=lambda one: by_address(one.member))),

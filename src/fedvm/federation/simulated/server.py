@@ -16,9 +16,9 @@ from fedvm.federation.client.app import LEARNING_RATE, ClientData, DataLoader, i
 from fedvm.federation.client.mod import fedvm_mod
 from fedvm.federation.client.privacy import dp_mod
 from fedvm.federation.coordinator.accountable import Accountable
+from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.flower_strategies import make_strategy
 from fedvm.federation.coordinator.journal import RoundJournal
-from fedvm.federation.coordinator.ledger import Ledger
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.records import RoundRecord
 from fedvm.federation.coordinator.rounds import EvaluateFn, FederationResult, run_rounds
@@ -118,7 +118,7 @@ def server_app(run: Callable[[Grid], None]) -> ServerApp:
 def run_federation(
     settings: FederationSettings,
     *,
-    ledger: Ledger,
+    ledger: ChainLedger,
     store: Store,
     nodes: Sequence[Node] = (),
     keys: Sequence[str] = (),

@@ -1,0 +1,192 @@
+"""What a federation's events tell of its rounds: read once, in order, and folded.
+
+Everyone who wants to know what became of a round asks here. Only the audit folds the events again by itself, since it
+is to find what does not follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.federation_types import (
+    FederationCreated,
+    FederationEvent,
+    MemberAdded,
+    MemberRemoved,
+    RollupSubmitted,
+    RoundFailed,
+    RoundFinal,
+    RoundOpened,
+    RoundProposed,
+    RulesAdopted,
+    SubmittedDirectly,
+    UpdateAccepted,
+    UpdateExcluded,
+    UpdateRefused,
+)
+from fedvm.chain.rollups import rolled_events
+from fedvm.protocol import Rollup, Rules
+
+Verdict = UpdateAccepted | UpdateRefused
+RoundEvent = Verdict | RoundOpened | RollupSubmitted | RoundProposed | RoundFinal | RoundFailed
+
+
+@dataclass
+class RoundHistory:
+    """What was told of one round so far.
+
+    verdicts: in the order of the chain. direct: by member, what members submitted themselves, also when it is dealt
+    with. proposals: by attempt. excluded: indices of accepted updates that were proved bad. opened: None where the
+    events were read from a later block only.
+    """
+
+    number: int
+    opened: RoundOpened | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
+    direct: dict[str, SubmittedDirectly] = field(default_factory=dict)
+    rollup: RollupSubmitted | None = None
+    proposals: dict[int, RoundProposed] = field(default_factory=dict)
+    excluded: set[int] = field(default_factory=set)
+    ended: RoundFinal | RoundFailed | None = None
+    _has_records: bool = False
+
+    @property
+    def accepted(self) -> tuple[UpdateAccepted, ...]:
+        """All updates that were accepted, in this order; those that were proved bad since are among them."""
+        return tuple(one for one in self.verdicts if isinstance(one, UpdateAccepted))
+
+    @property
+    def refused(self) -> tuple[UpdateRefused, ...]:
+        """All that were refused."""
+        return tuple(one for one in self.verdicts if isinstance(one, UpdateRefused))
+
+    @property
+    def standing(self) -> tuple[UpdateAccepted | None, ...]:
+        """The accepted updates by their index, None for those that were proved bad."""
+        return tuple(None if index in self.excluded else one for index, one in enumerate(self.accepted))
+
+    @property
+    def counted(self) -> tuple[UpdateAccepted, ...]:
+        """The accepted updates that count."""
+        return tuple(one for one in self.standing if one is not None)
+
+    @property
+    def proposal(self) -> RoundProposed | None:
+        """The latest proposal, whatever became of it."""
+        return self.proposals[max(self.proposals)] if self.proposals else None
+
+    @property
+    def lacks_records(self) -> bool:
+        """Whether the round was rolled up and its verdicts stand in records that were not given yet."""
+        return self.rollup is not None and not self._has_records
+
+    def take_records(self, rollup: Rollup) -> None:
+        """Take the verdicts of a roll-up from its records, which must be those that were stated."""
+        if self.rollup is not None and self.lacks_records:
+            self.verdicts.extend(rolled_events(self.rollup, rollup))
+            self._has_records = True
+
+    @property
+    def opening(self) -> tuple[str, ...]:
+        """Hash of the transaction that opened the round, if it was seen."""
+        return _transactions([self.opened])
+
+    @property
+    def submitting(self) -> tuple[str, ...]:
+        """Hashes of the transactions that brought verdicts."""
+        return _transactions([*self.verdicts, self.rollup])
+
+    @property
+    def closing(self) -> tuple[str, ...]:
+        """Hashes of the transactions that proposed, finalised or failed the round."""
+        return _transactions([*self.proposals.values(), self.ended])
+
+
+class FederationHistory:
+    """A federation's events, folded; each `read` goes on behind the last block seen.
+
+    first_block: at or before the block that the contract was created in. A chain that reorganises deeper than the
+    network's receipts are waited for needs a new history.
+    created, rules, members: None, None and empty where the creation lies before first_block. aggregator_since: the
+    first round, opened or yet to open, for which the rules name the present aggregator, as they have since.
+    """
+
+    def __init__(self, contract: FederationContract, *, first_block: int = 0) -> None:
+        self.contract, self.first_block = contract, first_block
+        self.created: FederationCreated | None = None
+        self.rules: Rules | None = None
+        self.members: set[str] = set()
+        self.rounds: dict[int, RoundHistory] = {}
+        self.final: RoundHistory | None = None
+        self.aggregator_since = 1
+        self._aggregator = b""
+        self._next_block = first_block
+
+    def read(self, head: int | None = None) -> FederationHistory:
+        """Read on to block `head`, the chain's own if it is None; returns itself."""
+        last = int(self.contract.w3.eth.block_number) if head is None else head
+        if last >= self._next_block:
+            # Whole or not at all: an RPC that fails half-way must leave nothing to be read twice.
+            events = list(self.contract.events(first=self._next_block, last=last))
+            self._next_block = last + 1
+            for event in events:
+                self._fold(event)
+        return self
+
+    def round(self, number: int) -> RoundHistory:
+        """What was told of a round; nothing of one that was not opened."""
+        return self.rounds.get(number) or RoundHistory(number)
+
+    @property
+    def model_cid(self) -> bytes | None:
+        """Binary CID of the latest final model, or of the first; None where no event that was read has it."""
+        if self.final is not None:
+            attempt = self.final.ended.attempt if isinstance(self.final.ended, RoundFinal) else 0
+            return self.final.proposals[attempt].cid
+        return None if self.created is None else self.created.model_cid
+
+    def _fold(self, event: FederationEvent) -> None:
+        match event:
+            case FederationCreated():
+                self.created, self.rules, self._aggregator = event, event.rules, event.rules.aggregator
+            case RulesAdopted():
+                if event.rules.aggregator != self._aggregator:
+                    self.aggregator_since = max(self.rounds, default=0) + 1
+                self.rules, self._aggregator = event.rules, event.rules.aggregator
+            case MemberAdded():
+                self.members.add(event.member)
+            case MemberRemoved():
+                self.members.discard(event.member)
+            case _:
+                self._fold_round(event)
+
+    def _fold_round(self, event: FederationEvent) -> None:
+        match event:
+            case RoundOpened():
+                self._of(event.round).opened = event
+            case UpdateAccepted() | UpdateRefused():
+                self._of(event.round).verdicts.append(event)
+            case SubmittedDirectly():
+                self._of(event.round).direct[event.member] = event
+            case RollupSubmitted():
+                self._of(event.round).rollup = event
+            case RoundProposed():
+                self._of(event.round).proposals[event.attempt] = event
+            case UpdateExcluded():
+                self._of(event.round).excluded.add(event.index)
+            case RoundFinal():
+                self._of(event.round).ended = event
+                self.final = self._of(event.round)
+            case RoundFailed():
+                self._of(event.round).ended = event
+            case _:  # of what is left the contract itself tells
+                pass
+
+    def _of(self, number: int) -> RoundHistory:
+        return self.rounds.setdefault(number, RoundHistory(number))
+
+
+def _transactions(events: Iterable[RoundEvent | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(event.at.tx_hash for event in events if event is not None))
