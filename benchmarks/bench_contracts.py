@@ -31,9 +31,8 @@ from fedvm.chain.rollups import submit_rollup  # noqa: E402
 from fedvm.evm.keccak import keccak  # noqa: E402
 from fedvm.protocol import (  # noqa: E402
     Commitment,
-    Contribution,
     CountedUpdate,
-    UpdateContext,
+    Place,
     aggregation_tree,
     model_root,
     update_tree,
@@ -111,7 +110,7 @@ def rollup_gas(directory: Path) -> list[Row]:
 
 def _new_model(base: IntVector, facts: Facts) -> IntVector:
     contributions = [
-        Contribution(c.member, c.weight, np.array(v, dtype=np.int32))
+        CountedUpdate(Commitment(c.member, c.weight, bytes(32), 0), np.array(v, dtype=np.int32))
         for c, v in zip(facts.commitments, facts.vectors, strict=True)
     ]
     return weighted_mean(base, contributions).model
@@ -148,7 +147,7 @@ def tree_seconds() -> Row:
     """All trees of a round of 16: the updates', the aggregation with its 31 vectors, the model's."""
     vectors, best = _vectors(3, CLIENTS), float("inf")
     members = [f"0x{index + 1:040x}" for index in range(CLIENTS)]
-    places = [UpdateContext(1, "0x" + "fe" * 20, 1, member, ELEMENTS) for member in members]
+    places = [Place(1, "0x" + "fe" * 20, 1, member) for member in members]
     for _ in range(3):
         begun = time.process_time()
         trees = [update_tree(vector, place) for vector, place in zip(vectors, places, strict=True)]

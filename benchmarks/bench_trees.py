@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from fedvm.protocol import (
-    Contribution,
-    UpdateContext,
+    Commitment,
+    CountedUpdate,
+    Place,
     aggregate_root,
     model_root,
     open_update,
@@ -49,8 +50,10 @@ def main() -> None:
     floats = [rng.normal(scale=0.01, size=ELEMENTS) for _ in range(CLIENTS)]
     updates = [quantize_update(difference, 1.0, 16) for difference in floats]
     members = [f"0x{i + 1:040x}" for i in range(CLIENTS)]
-    places = [UpdateContext(31415926, FEDERATION, 1, member, ELEMENTS) for member in members]
-    contributions = [Contribution(m, 281, u) for m, u in zip(members, updates, strict=True)]
+    places = [Place(31415926, FEDERATION, 1, member) for member in members]
+    contributions = [
+        CountedUpdate(Commitment(m, 281, bytes(32), 0), u) for m, u in zip(members, updates, strict=True)
+    ]
     base = np.zeros(ELEMENTS, dtype=np.int32)
     mean = weighted_mean(base, contributions)
     tree = update_tree(updates[0], places[0])
@@ -70,7 +73,10 @@ def main() -> None:
         (f"aggregate root, {ELEMENTS:,} parameters", lambda: aggregate_root(mean.sums)),
         (f"clip and quantize, {CLIENTS} × {ELEMENTS:,} parameters", quantize_all),
         (f"weighted mean of {CLIENTS} updates", lambda: weighted_mean(base, contributions)),
-        ("verify one opening", lambda: verify_update(opening, tree.root, tree.sum_squares, places[0])),
+        (
+            "verify one opening",
+            lambda: verify_update(opening, tree.root, tree.sum_squares, places[0], ELEMENTS),
+        ),
     ]
     clocks = [("wall", time.perf_counter), ("CPU", time.process_time)]
     rows = [

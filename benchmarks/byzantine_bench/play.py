@@ -18,7 +18,7 @@ from fedvm.learning.data import Split
 from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import evaluate, train
-from fedvm.protocol import Contribution, Rules, max_sum_squares
+from fedvm.protocol import Commitment, CountedUpdate, Rules, max_sum_squares
 from fedvm.protocol.aggregators import RoundFacts, aggregate
 from fedvm.protocol.vector import IntVector
 
@@ -91,7 +91,9 @@ class Arena:
         for number in range(1, rounds + 1):
             updates = self._updates(number, model, ADVERSARIES.get(game.attack, HONEST), hostile)
             contributions = [
-                Contribution(f"0x{client + 1:040x}", len(self._parts[client]), update)
+                CountedUpdate(
+                    Commitment(f"0x{client + 1:040x}", len(self._parts[client]), bytes(32), 0), update
+                )
                 for client, update in enumerate(updates)
             ]
             result = aggregate(rule, model, contributions, memory, RoundFacts(number, FRACTION_BITS))

@@ -28,7 +28,6 @@ from fedvm.protocol import (
     Security,
     Submission,
     Update,
-    UpdateContext,
     int32_from_bytes,
     model_root,
     sign_update,
@@ -96,9 +95,7 @@ class Court:
         members.sort(key=lambda member: int(member.address, 16))
         submissions = []
         for member, vector in zip(members, vectors, strict=True):
-            place = UpdateContext(
-                *(domain.chain_id, domain.federation), opened.round, member.address, vector.size
-            )
+            place = domain.place(opened.round, member.address)
             tree = update_tree(vector, place)
             root, total = self.signs.get(member.address, (tree.root, tree.sum_squares))
             update = Update(

@@ -16,7 +16,7 @@ from fedvm.chain.court import Fraud
 from fedvm.chain.federation_types import Proposal, RoundState
 from fedvm.protocol import (
     CountedUpdate,
-    UpdateContext,
+    Place,
     UpdateTree,
     aggregation_tree,
     model_root,
@@ -39,7 +39,7 @@ def court(tmp_path: Path) -> Court:
 
 
 def _tree(court: Court, member: str, vector: IntVector) -> UpdateTree:
-    place = UpdateContext(court.chain.chain_id, court.contract.address, 1, member, ELEMENTS)
+    place = Place(court.chain.chain_id, court.contract.address, 1, member)
     return update_tree(vector, place)
 
 

@@ -14,10 +14,10 @@ from fedvm.chain.sender import Receipt
 from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.protocol import (
     Domain,
+    Place,
     Rules,
     Submission,
     Update,
-    UpdateContext,
     model_root,
     sign_update,
     update_tree,
@@ -56,7 +56,7 @@ class Setup:
                    **changes: object) -> Submission:  # fmt: skip
         domain = Domain(self.w3.eth.chain_id, self.federation.address)
         values = np.full(ELEMENTS, int(member.address, 16) % 7 - 3, dtype=np.int32)
-        place = UpdateContext(domain.chain_id, domain.federation, opened.round, member.address, ELEMENTS)
+        place = Place(domain.chain_id, domain.federation, opened.round, member.address)
         tree = update_tree(values, place)
         update = Update(
             round=opened.round,

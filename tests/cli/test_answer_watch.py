@@ -29,6 +29,7 @@ from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
 from fedvm.protocol import (
     CountedUpdate,
+    Domain,
     Rules,
     Security,
     aggregation_tree,
@@ -145,7 +146,7 @@ def propose(path: Path, w3: Web3, gateway: Gateway) -> Proposed:
         model_cid=Cid.parse(store.put(to_bytes(base))).binary,
     )
     opened, _ = contract.open_round(COORDINATOR)
-    terms = RoundTerms(w3.eth.chain_id, contract.address, 1, RULES, model_root(base), opened.deadline)
+    terms = RoundTerms(Domain(w3.eth.chain_id, contract.address), 1, RULES, model_root(base), opened.deadline)
     vectors, submissions = {}, []
     for index, member in enumerate(members):
         vector = np.full(ELEMENTS, 10 + index, dtype=np.int32)

@@ -21,7 +21,7 @@ from fedvm.chain.networks import connect
 from fedvm.devnet.embedded import open_chain
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Rules, Security, model_root, to_bytes
+from fedvm.protocol import Domain, Rules, Security, model_root, to_bytes
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import Run, open_run
 from fedvm.store import Cid, ContentStore
@@ -68,7 +68,11 @@ def relay(run: Run, key: LocalAccount, member: str) -> Submitted:
     contract = run.federation_contract
     number = contract.current_round()
     terms = RoundTerms(
-        run.chain.chain_id, contract.address, number, RULES, model_root(BASE), contract.round(number).deadline
+        Domain(run.chain.chain_id, contract.address),
+        number,
+        RULES,
+        model_root(BASE),
+        contract.round(number).deadline,
     )
     signed = commit(np.ones(ELEMENTS, np.int32), terms, Attestation(10, 0.5, 1.0), key.key.hex(), member)
     submission = signed.submission

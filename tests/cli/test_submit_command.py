@@ -20,7 +20,7 @@ from fedvm.devnet.embedded import open_chain
 from fedvm.federation.client.kept import keep_update
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Rules, Security, model_root, to_bytes
+from fedvm.protocol import Domain, Rules, Security, model_root, to_bytes
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import open_run
 from fedvm.store import Cid, ContentStore
@@ -49,10 +49,12 @@ def kept(tmp_path: Path) -> Path:
         opened, _ = contract.open_round(chain.account("coordinator"))
         place = ChainRef("embedded", "chain.sqlite")
         Deployment(place, chain.chain_id, federation=contract.address).save(tmp_path)
-        terms = RoundTerms(chain.chain_id, contract.address, 1, RULES, model_root(BASE), opened.deadline)
+        terms = RoundTerms(
+            Domain(chain.chain_id, contract.address), 1, RULES, model_root(BASE), opened.deadline
+        )
         signed = commit(np.ones(150, np.int32), terms, Attestation(10, 0.5, 1.0), members[0].key.hex())
         keep_key(tmp_path / "own.key", members[0])
-        return keep_update(tmp_path / "kept", chain.chain_id, contract.address, signed)
+        return keep_update(tmp_path / "kept", Domain(chain.chain_id, contract.address), signed)
 
 
 def test_a_kept_update_is_submitted_published_and_waits(
@@ -87,10 +89,12 @@ def test_an_update_that_an_appointed_key_signed_is_submitted_by_whoever_pays(
         def signed_by_the_key() -> Path:
             number = contract.current_round()
             deadline = contract.round(number).deadline
-            terms = RoundTerms(chain.chain_id, contract.address, number, RULES, model_root(BASE), deadline)
+            terms = RoundTerms(
+                Domain(chain.chain_id, contract.address), number, RULES, model_root(BASE), deadline
+            )
             attested = Attestation(10, 0.5, 1.0)
             signed = commit(np.ones(150, np.int32), terms, attested, key.key.hex(), member.address)
-            return keep_update(tmp_path / "kept", chain.chain_id, contract.address, signed)
+            return keep_update(tmp_path / "kept", Domain(chain.chain_id, contract.address), signed)
 
         early = signed_by_the_key()
         keep_key(tmp_path / "payer.key", chain.account("user"))
@@ -145,9 +149,9 @@ def test_an_update_that_is_not_the_one_submitted_is_told_apart(
     with open_chain(tmp_path) as chain:
         contract = FederationContract(chain.w3, str(Deployment.load(tmp_path).federation))
         deadline, member = contract.round(1).deadline, chain.account("member", 0)
-        terms = RoundTerms(chain.chain_id, contract.address, 1, RULES, model_root(BASE), deadline)
+        terms = RoundTerms(Domain(chain.chain_id, contract.address), 1, RULES, model_root(BASE), deadline)
         other = commit(np.zeros(150, np.int32), terms, Attestation(10, 0.5, 1.0), member.key.hex())
-        keep_update(tmp_path / "kept", chain.chain_id, contract.address, other)
+        keep_update(tmp_path / "kept", Domain(chain.chain_id, contract.address), other)
     assert fedvm(["submit", str(kept), *own]) == 2
     assert "has submitted another update" in capsys.readouterr().err
     assert fedvm(["submit", str(kept)]) == 2

@@ -17,6 +17,8 @@ from fedvm.federation import FederationSettings, Node
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.identity import Question, answer, read_answer
 from fedvm.federation.keys import member_from_node_config
+from fedvm.protocol import Domain
+from fedvm.protocol.address import to_address
 
 KEY = "0x" + "42" * 32
 ADDRESS = str(Account.from_key(KEY).address)
@@ -46,7 +48,7 @@ def test_updates_count_from_the_round_after_the_appointment_on(
     assert [(one.member, one.reason) for one in first.records[0].refused] == [(member, "BadSignature")]
     assert bench.ledger.key_of(member) == ""
     book_of(bench).appoint_key(bench.chain.account("member", BEHIND), ADDRESS)
-    assert bench.ledger.key_of(member) == ADDRESS.lower()
+    assert bench.ledger.key_of(member) == ADDRESS
     longer = replace(settings, rounds=2)
     second = bench.run(longer, nodes=nodes_with_the_key(bench, longer))
     assert {one.member for one in second.records[-1].accepted} == set(bench.members)
@@ -65,16 +67,16 @@ def test_a_key_is_appointed_by_one_member(make_bench: MakeBench) -> None:
 
 
 def test_a_node_proves_the_member_that_appointed_its_key() -> None:
-    question = Question(31_415_926, "0x" + "ab" * 20, bytes(range(32)))
+    question = Question(Domain(31_415_926, to_address("0x" + "ab" * 20)), bytes(range(32)))
     member = str(Account.from_key("0x" + "43" * 32).address)
     content = answer(question, 7, KEY, member)
-    appointed = {member.lower(): ADDRESS.lower()}
+    appointed = {member: ADDRESS}
     assert read_answer(question, 7, content, lambda who: appointed.get(who, "")) == member
-    for key_of in (lambda who: "", lambda who: member.lower()):
+    for key_of in (lambda who: "", lambda who: member):
         with pytest.raises(CommitmentError, match="has not appointed"):
             read_answer(question, 7, content, key_of)
     with pytest.raises(CommitmentError, match="it says it is nobody"):
-        read_answer(question, 7, answer(question, 7, KEY, "nobody"), lambda who: ADDRESS.lower())
+        read_answer(question, 7, answer(question, 7, KEY, "nobody"), lambda who: ADDRESS)
 
 
 def test_a_node_names_its_member_in_its_config() -> None:

@@ -19,7 +19,7 @@ from fedvm.federation import FederationSettings
 from fedvm.federation.coordinator.flower_rules import rule_of
 from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
 from fedvm.federation.errors import LedgerMismatch
-from fedvm.protocol import Contribution, int32_from_bytes, model_root, to_bytes
+from fedvm.protocol import Commitment, CountedUpdate, int32_from_bytes, model_root, to_bytes
 from fedvm.protocol.aggregators import RoundFacts, aggregate
 from fedvm.store import Cid
 
@@ -66,9 +66,12 @@ class LyingLedger:
         self._ledger.propose(number, replace(proposal, model_root=model_root(model), cid=cid))
 
 
-def stored_contributions(bench: Bench, verdicts: Sequence[object], elements: int) -> list[Contribution]:
+def stored_contributions(bench: Bench, verdicts: Sequence[object], elements: int) -> list[CountedUpdate]:
     return [
-        Contribution(update.member, update.weight, int32_from_bytes(bench.store.get(update.cid), elements))
+        CountedUpdate(
+            Commitment(update.member, update.weight, bytes(32), 0),
+            int32_from_bytes(bench.store.get(update.cid), elements),
+        )
         for update in verdicts
         if isinstance(update, UpdateAccepted)
     ]

@@ -25,7 +25,7 @@ from fedvm.federation.commitment import Attestation, SignedUpdate, commit
 from fedvm.federation.coordinator.settlement import Settlement, settle, still_wanted
 from fedvm.federation.errors import UpdatesWaiting
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Contribution, Rules, Security, model_root, to_bytes, weighted_mean
+from fedvm.protocol import Commitment, CountedUpdate, Rules, Security, model_root, to_bytes, weighted_mean
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
 
@@ -67,7 +67,7 @@ class Parties:
     def signed(self, index: int) -> SignedUpdate:
         opened = self.ledger.round(self.ledger.current_round())
         terms = RoundTerms(
-            *(self.ledger.chain_id, self.ledger.address, opened.number),
+            *(self.ledger.domain, opened.number),
             *(RULES, opened.base_root, opened.deadline),
         )
         vector = np.full(ELEMENTS, 1000 * (index + 1), dtype=np.int32)
@@ -85,7 +85,11 @@ class Parties:
     def mean_of(self, indices: list[int]) -> IntVector:
         signed = [self.signed(index) for index in indices]
         return weighted_mean(
-            BASE, [Contribution(one.member, one.update.examples, one.vector) for one in signed]
+            BASE,
+            [
+                CountedUpdate(Commitment(one.member, one.update.examples, bytes(32), 0), one.vector)
+                for one in signed
+            ],
         ).model
 
     def audit_holds(self) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from flower_replies import flower_round
 from flwr.serverapp import strategy as flower
 
-from fedvm.protocol import Contribution
+from fedvm.protocol import Commitment, CountedUpdate
 from fedvm.protocol.aggregators import (
     CoordinateMedian,
     Krum,
@@ -33,9 +33,12 @@ FLOWER = {
 }
 
 
-def contributions(updates: np.ndarray, weights: list[int]) -> list[Contribution]:
+def contributions(updates: np.ndarray, weights: list[int]) -> list[CountedUpdate]:
     pairs = enumerate(zip(updates, weights, strict=True))
-    return [Contribution(f"0x{at + 1:040x}", weight, update) for at, (update, weight) in pairs]
+    return [
+        CountedUpdate(Commitment(f"0x{at + 1:040x}", weight, bytes(32), 0), update)
+        for at, (update, weight) in pairs
+    ]
 
 
 @pytest.mark.parametrize("name", FLOWER)

@@ -34,10 +34,12 @@ from fedvm.federation.errors import CommitmentError, FederationStalled, Settings
 from fedvm.federation.replies import read_reply, write_reply
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
 from fedvm.protocol import Domain, EncodingError, model_root, recover_signer
+from fedvm.protocol.address import to_address
 from fedvm.store import Cid, ContentStore
 
 KEY = "0x" + "42" * 32
-FEDERATION = "0x" + "ab" * 20
+DOMAIN = Domain(31_415_926, to_address("0x" + "ab" * 20))
+FEDERATION = DOMAIN.federation
 STATE = {
     "weight": np.linspace(-1, 1, 70, dtype=np.float32).reshape(7, 10),
     "norm.num_batches_tracked": np.array(4, dtype=np.int64),
@@ -84,8 +86,7 @@ def never() -> ClientApp:
 
 def terms(**changes: object) -> RoundTerms:
     values = {
-        "chain_id": 31_415_926,
-        "federation": FEDERATION,
+        "domain": DOMAIN,
         "round": 3,
         "rules": RULES,
         "base_root": model_root(BASE),
@@ -117,8 +118,8 @@ def test_the_reply_is_a_signed_integer_update_of_the_trained_difference() -> Non
     update = signed.update
     assert (update.examples, update.accuracy_ppm, update.loss_micros) == (10, 750_000, 1_250_000)
     assert (update.round, update.base_root, update.rules_hash) == (3, model_root(BASE), RULES.digest())
-    assert recover_signer(update, Domain(31_415_926, FEDERATION), signed.signature) == signed.member
-    check_commitment(signed, chain_id=31_415_926, federation=FEDERATION)
+    assert recover_signer(update, DOMAIN, signed.signature) == signed.member
+    check_commitment(signed, DOMAIN)
 
 
 def test_metrics_that_are_not_measured_are_attested_as_the_worst() -> None:
@@ -256,9 +257,9 @@ def test_an_update_that_is_not_what_was_committed_to_is_found(part: str) -> None
         "round": replace(signed, update=replace(signed.update, round=4)),
         "cid": replace(signed, update=replace(signed.update, cid=bytes([1, 0x55, 0x12, 32]) + bytes(32))),
     }[part]
-    check_commitment(signed, chain_id=31_415_926, federation=FEDERATION)
+    check_commitment(signed, DOMAIN)
     with pytest.raises(CommitmentError, match=signed.member):
-        check_commitment(changed, chain_id=31_415_926, federation=FEDERATION)
+        check_commitment(changed, DOMAIN)
 
 
 def test_replies_and_briefings_survive_the_wire() -> None:

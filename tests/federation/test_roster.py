@@ -22,10 +22,11 @@ from fedvm.federation.engines.flower_task import set_server_identity
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.identity import ANSWER, QUESTION, Question, answer, read_answer
 from fedvm.protocol import Domain
+from fedvm.protocol.address import to_address
 from fedvm.protocol.node_proof import recover_node_signer, sign_node
 
 KEY = "0x" + "42" * 32
-QUESTION_HERE = Question(31_415_926, "0x" + "ab" * 20, bytes(range(32)))
+QUESTION_HERE = Question(Domain(31_415_926, to_address("0x" + "ab" * 20)), bytes(range(32)))
 RANDOM_IDS = [9_000_000_000_000_000_001, 17, 2**64 - 1, 5_000_000_000]
 
 

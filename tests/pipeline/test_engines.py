@@ -27,6 +27,8 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.flower_app import client_app
 from fedvm.pipeline.flower_project import write_app
 from fedvm.pipeline.results import RoundRow
+from fedvm.protocol import Domain
+from fedvm.protocol.address import to_address
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import open_run
 from fedvm.store import ContentStore
@@ -97,7 +99,7 @@ def test_a_node_that_lacks_something_says_what(
     config = honest(digits, tmp_path / "run", "deployment")
     app = write_app(tmp_path / "app", config, prepare_data(config), "/no/socket")
     set_server_identity(1)
-    question = Question(1, "0x" + "ab" * 20, bytes(32)).content()
+    question = Question(Domain(1, to_address("0x" + "ab" * 20)), bytes(32)).content()
     message = Message(question, dst_node_id=1, message_type="train")
     context = Context(1, 1, dict(node_config), RecordDict(), dict(run_config_of(app)))
     with pytest.raises((TermsError, ValueError), match=complaint):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedvm.protocol import Contribution, EncodingError, RangeError
+from fedvm.protocol import Commitment, CountedUpdate, EncodingError, RangeError
 from fedvm.protocol.aggregators import (
     Aggregator,
     CoordinateMedian,
@@ -42,9 +42,9 @@ RULES: list[Aggregator] = [
 ]
 
 
-def contributions(vectors: list[list[int]], weights: list[int]) -> list[Contribution]:
+def contributions(vectors: list[list[int]], weights: list[int]) -> list[CountedUpdate]:
     return [
-        Contribution(f"0x{at + 1:040x}", weight, np.array(vector, dtype=np.int32))
+        CountedUpdate(Commitment(f"0x{at + 1:040x}", weight, bytes(32), 0), np.array(vector, dtype=np.int32))
         for at, (vector, weight) in enumerate(zip(vectors, weights, strict=True))
     ]
 

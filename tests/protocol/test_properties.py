@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fedvm.protocol import (
-    Contribution,
+    Commitment,
+    CountedUpdate,
     dequantize,
     max_sum_squares,
     quantize_model,
@@ -81,7 +82,7 @@ def test_bytes_and_vectors_are_inverse(values: list[int]) -> None:
 def test_the_mean_is_the_floor_of_the_exact_quotient(parts: list[tuple[int, list[int]]]) -> None:
     base = np.zeros(len(parts[0][1]), dtype=np.int32)
     contributions = [
-        Contribution(f"0x{i + 1:040x}", weight, np.array(update, dtype=np.int32))
+        CountedUpdate(Commitment(f"0x{i + 1:040x}", weight, bytes(32), 0), np.array(update, dtype=np.int32))
         for i, (weight, update) in enumerate(parts)
     ]
     result = weighted_mean(base, contributions)

@@ -28,13 +28,13 @@ from fedvm.protocol import (
     Commitment,
     CountedUpdate,
     Judged,
+    Place,
     PlainTree,
     Rules,
     Sample,
     SamplePool,
     SampleTree,
     Update,
-    UpdateContext,
     aggregate_tree,
     aggregation_tree,
     commitment_tree,
@@ -116,9 +116,9 @@ def solidity(name: str, *arguments: Any) -> Any:
 def test_update_trees(
     chain_id: int, federation: str, number: int, member: str, vector: Any, data: st.DataObject
 ) -> None:
-    place = UpdateContext(chain_id, federation, number, member, vector.size)
+    place = Place(chain_id, federation, number, member)
     stated = (chain_id, federation, number, member, vector.size)
-    assert solidity("context", stated) == place.digest()
+    assert solidity("context", stated) == place.context(vector.size)
     tree = update_tree(vector, place)
     opening = open_update(tree, data.draw(st.integers(0, (vector.size - 1) // 64)))
     siblings = [(sibling.hash, sibling.sum_squares) for sibling in opening.siblings]

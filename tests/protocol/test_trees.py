@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from eth_utils.address import to_checksum_address
@@ -10,11 +12,11 @@ from fedvm.protocol import (
     MODEL,
     EncodingError,
     Opening,
+    Place,
     ProofError,
     RangeError,
     ShapeError,
     Sibling,
-    UpdateContext,
     aggregate_tree,
     model_root,
     model_tree,
@@ -31,9 +33,7 @@ INT32 = st.integers(-(2**31), 2**31 - 1)
 updates = st.integers(1, 700).flatmap(lambda n: arrays(np.int32, n, elements=INT32))
 
 
-def place(elements: int, **change: object) -> UpdateContext:
-    fields = {"chain_id": 1, "federation": FEDERATION, "round": 1, "member": MEMBER, "elements": elements}
-    return UpdateContext(**(fields | change))
+PLACE = Place(1, FEDERATION, 1, MEMBER)
 
 
 def sample(elements: int) -> np.ndarray:
@@ -42,22 +42,22 @@ def sample(elements: int) -> np.ndarray:
 
 @given(updates)
 def test_the_root_sums_all_squares(update: np.ndarray) -> None:
-    tree = update_tree(update, place(update.size))
+    tree = update_tree(update, PLACE)
     assert tree.sum_squares == sum_squares(update) == sum(int(d) ** 2 for d in update)
 
 
 @given(updates, st.data())
 def test_every_opening_verifies_and_no_changed_element_does(update: np.ndarray, data: st.DataObject) -> None:
-    tree = update_tree(update, place(update.size))
+    tree = update_tree(update, PLACE)
     index = data.draw(st.integers(0, (update.size - 1) // 64))
     opening = open_update(tree, index)
-    verify_update(opening, tree.root, tree.sum_squares, place(update.size))
+    verify_update(opening, tree.root, tree.sum_squares, PLACE, update.size)
     at = data.draw(st.integers(0, len(opening.payload) - 1))
     flipped = bytearray(opening.payload)
     flipped[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ProofError, match="does not lead"):
         verify_update(
-            Opening(index, bytes(flipped), opening.siblings), tree.root, tree.sum_squares, place(update.size)
+            Opening(index, bytes(flipped), opening.siblings), tree.root, tree.sum_squares, PLACE, update.size
         )
 
 
@@ -65,7 +65,7 @@ def test_every_opening_verifies_and_no_changed_element_does(update: np.ndarray, 
 def test_any_changed_element_changes_every_root(update: np.ndarray, at: int, change: int) -> None:
     other = update.copy()
     other.view(np.uint32)[at % update.size] ^= np.uint32(change)
-    assert update_tree(other, place(update.size)).root != update_tree(update, place(update.size)).root
+    assert update_tree(other, PLACE).root != update_tree(update, PLACE).root
     assert model_root(other) != model_root(update)
 
 
@@ -74,15 +74,23 @@ def test_any_changed_element_changes_every_root(update: np.ndarray, at: int, cha
 )
 @pytest.mark.parametrize("elements", [1, 64, 65, 300])
 def test_an_opening_holds_in_its_own_place_only(elements: int, change: dict[str, object]) -> None:
-    tree = update_tree(sample(elements), place(elements))
+    tree = update_tree(sample(elements), PLACE)
     with pytest.raises(ProofError, match="does not lead"):
-        verify_update(open_update(tree, 0), tree.root, tree.sum_squares, place(elements, **change))
+        verify_update(open_update(tree, 0), tree.root, tree.sum_squares, replace(PLACE, **change), elements)
+
+
+def test_an_opening_holds_for_a_vector_of_its_own_length_only() -> None:
+    tree = update_tree(sample(64), PLACE)
+    with pytest.raises(ProofError):
+        verify_update(open_update(tree, 0), tree.root, tree.sum_squares, PLACE, 63)
+    with pytest.raises(ProofError):
+        verify_update(open_update(tree, 0), tree.root, tree.sum_squares, PLACE, 65)
 
 
 def test_a_cut_update_has_another_context_even_where_its_chunks_agree() -> None:
     whole, cut = sample(128), sample(128)[:64]
-    tree = update_tree(cut, place(64))
-    assert tree.hashes[0][0] != update_tree(whole, place(128)).hashes[0][0]
+    tree = update_tree(cut, PLACE)
+    assert tree.hashes[0][0] != update_tree(whole, PLACE).hashes[0][0]
 
 
 @pytest.mark.parametrize("elements", [1, 63, 64, 65, 128, 129, 513, 1000])
@@ -109,12 +117,12 @@ def test_an_update_does_not_open_as_a_model() -> None:
 
 def test_lies_in_an_opening_are_named() -> None:
     update = sample(300)
-    tree, context = update_tree(update, place(300)), place(300)
+    tree = update_tree(update, PLACE)
     good = open_update(tree, 1)
 
     def check(message: str, opening: Opening, total: int = tree.sum_squares) -> None:
         with pytest.raises(ProofError, match=message):
-            verify_update(opening, tree.root, total, context)
+            verify_update(opening, tree.root, total, PLACE, 300)
 
     check("lies outside", Opening(5, good.payload, good.siblings))
     check("holds 252 bytes, expected 256", Opening(1, good.payload[:-4], good.siblings))
@@ -132,36 +140,36 @@ def test_lies_in_an_opening_are_named() -> None:
 
 def test_the_padding_cannot_be_opened() -> None:
     with pytest.raises(RangeError, match="no chunk 5; the vector has 5"):
-        open_update(update_tree(sample(300), place(300)), 5)
+        open_update(update_tree(sample(300), PLACE), 5)
     with pytest.raises(RangeError, match="no chunk -1"):
         open_plain(model_tree(sample(300)), -1)
 
 
 def test_wrong_vectors_and_places_are_refused() -> None:
-    with pytest.raises(ShapeError, match="has 3 elements, its context says 4"):
-        update_tree(sample(3), place(4))
+    with pytest.raises(EncodingError, match="federation"):
+        update_tree(sample(3), replace(PLACE, federation="0x12"))
     with pytest.raises(ShapeError, match="int32"):
-        update_tree(sample(3).astype(np.int64), place(3))
+        update_tree(sample(3).astype(np.int64), PLACE)
     with pytest.raises(ShapeError, match="int64"):
         aggregate_tree(sample(3))
     with pytest.raises(ShapeError, match="empty"):
         model_root(np.zeros(0, dtype=np.int32))
     with pytest.raises(EncodingError, match="federation is 'FedVM'"):
-        update_tree(sample(3), place(3, federation="FedVM"))
+        update_tree(sample(3), replace(PLACE, federation="FedVM"))
     for spelling in ("fe" * 20, "0X" + "fe" * 20, "0x" + "fe" * 19, "0x" + "fg" * 20):
         with pytest.raises(EncodingError, match="hex digits"):
-            update_tree(sample(3), place(3, federation=spelling))
+            update_tree(sample(3), replace(PLACE, federation=spelling))
     with pytest.raises(EncodingError, match="wrong checksum"):
-        update_tree(sample(3), place(3, federation="0x" + "Fe" * 20))
+        update_tree(sample(3), replace(PLACE, federation="0x" + "Fe" * 20))
     for spelling in ("0x" + "FE" * 20, to_checksum_address(FEDERATION)):
         assert (
-            update_tree(sample(3), place(3, federation=spelling)).root
-            == update_tree(sample(3), place(3)).root
+            update_tree(sample(3), replace(PLACE, federation=spelling)).root
+            == update_tree(sample(3), PLACE).root
         )
     with pytest.raises(RangeError, match="round is -1"):
-        update_tree(sample(3), place(3, round=-1))
+        update_tree(sample(3), replace(PLACE, round=-1))
     with pytest.raises(EncodingError, match=r"round must be an integer, not float"):
-        update_tree(sample(3), place(3, round=1.0))
+        update_tree(sample(3), replace(PLACE, round=1.0))
 
 
 def test_the_byte_order_of_the_array_does_not_matter() -> None:

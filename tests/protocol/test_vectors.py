@@ -11,11 +11,11 @@ from fedvm.protocol import (
     CountedUpdate,
     Domain,
     Judged,
+    Place,
     Rollup,
     Rules,
     Submission,
     Update,
-    UpdateContext,
     aggregate_tree,
     aggregation_tree,
     commitment_tree,
@@ -46,9 +46,7 @@ def test_the_file_is_what_the_generator_writes() -> None:
 @pytest.mark.parametrize("case", named(VECTORS["updates"]))
 def test_update_trees(case: dict) -> None:
     values = np.array(case["values"], dtype=np.int32)
-    context = UpdateContext(
-        PLACE["chainId"], PLACE["federation"], PLACE["round"], PLACE["member"], values.size
-    )
+    context = Place(PLACE["chainId"], PLACE["federation"], PLACE["round"], PLACE["member"])
     tree = update_tree(values, context)
     assert tree.context == unhex(case["context"])
     assert tree.hashes == tuple([unhex(node["hash"]) for node in level] for level in case["levels"])

@@ -11,7 +11,7 @@ from fedvm.protocol import Domain, Refusal, Rules, Update, sign_update
 from fedvm.protocol.verdict import Circumstances, verdict
 
 KEY = "0x" + "11" * 32
-MEMBER = Account.from_key(KEY).address.lower()
+MEMBER = Account.from_key(KEY).address
 DOMAIN = Domain(31415926, "0x" + "22" * 20)
 RULES = Rules(2, 10, 100, 5_000, 64, 16, 60, 500_000, 2_000_000, min_labels=3, max_epsilon_micros=900)
 GOOD = Update(

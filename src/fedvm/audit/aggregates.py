@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fedvm.audit.findings import Ledger, Place
 from fedvm.chain.federation_types import RoundProposed
-from fedvm.protocol import Contribution, CountedUpdate, EncodingError, Rules, aggregation_tree, model_root
+from fedvm.protocol import CountedUpdate, EncodingError, Rules, aggregation_tree, model_root
 from fedvm.protocol.aggregators import (
     Aggregator,
     RoundFacts,
@@ -29,13 +29,10 @@ class RoundUpdates:
     missing: int
     base: IntVector | None
 
-    def contributions(self) -> list[Contribution]:
-        """Of the updates that count."""
-        return [
-            Contribution(update.commitment.member, update.commitment.weight, update.vector)
-            for update in self.updates
-            if update is not None
-        ]
+    @property
+    def counted(self) -> list[CountedUpdate]:
+        """The updates that count."""
+        return [update for update in self.updates if update is not None]
 
 
 class AggregateReplay:
@@ -69,9 +66,9 @@ class AggregateReplay:
             check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
         if round_.missing:
             return
-        contributions = round_.contributions()
+        counted = round_.counted
         try:
-            sums = weighted_sums(contributions, rules.elements)
+            sums = weighted_sums(counted, rules.elements)
             tree = aggregation_tree(round_.updates)
         except EncodingError as error:
             check("aggregate", False, place, f"cannot be computed again: {error}")
@@ -85,7 +82,7 @@ class AggregateReplay:
         self._memory = self._remembered(memory, sums)
         if round_.base is not None:
             facts = RoundFacts(round_.number, rules.fraction_bits)
-            self._check_model(round_.base, sums, contributions, memory, facts, proposal, place)
+            self._check_model(round_.base, sums, counted, memory, facts, proposal, place)
 
     def _remembered(self, memory: ServerState | None, sums: WeightedSums) -> ServerState | None:
         """The server's memory after a round with these sums."""
@@ -100,7 +97,7 @@ class AggregateReplay:
         self,
         base: IntVector,
         sums: WeightedSums,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         memory: ServerState | None,
         facts: RoundFacts,
         proposal: RoundProposed,
@@ -116,7 +113,7 @@ class AggregateReplay:
             check("model", False, place, f"cannot be computed again: {why}")
             return
         try:
-            result = aggregate_sums(rule, base, sums, contributions, memory, facts)
+            result = aggregate_sums(rule, base, sums, counted, memory, facts)
         except EncodingError as error:
             check("model", False, place, f"cannot be computed again: {error}")
             return

@@ -120,7 +120,7 @@ class Challenger:
     def _published(self, event: RollupSubmitted) -> Preimages:
         """What the store has of a roll-up's file, be it the one stated or not."""
         try:
-            return by_hash(of_rollup(self._store.get(bytes(event.cid)))).get
+            return by_hash(of_rollup(self._store.get(event.cid))).get
         except StoreError:  # it can be demanded on the chain
             return lambda wanted: None
 
@@ -165,10 +165,10 @@ class Challenger:
             if (event.round, event.attempt) != (standing.number, standing.attempt):
                 continue
             if isinstance(event, DataDemanded):
-                state[bytes(event.hash)] = event.due
+                state[event.hash] = event.due
             elif isinstance(event, DataAnswered):
-                state[bytes(event.hash)] = None
-                self._answers[bytes(event.hash)] = bytes(event.preimage)
+                state[event.hash] = None
+                self._answers[event.hash] = event.preimage
         return state
 
     def _is_pending(self, standing: _Standing) -> bool:

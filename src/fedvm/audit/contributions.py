@@ -8,8 +8,9 @@ from fedvm.chain.federation_types import RollupSubmitted, RoundState, UpdateAcce
 from fedvm.chain.fees import Contribution
 from fedvm.chain.history import FederationHistory, RoundHistory
 from fedvm.chain.rollups import stated_rollup
-from fedvm.protocol import CountedUpdate, EncodingError, aggregation_tree, int32_from_bytes
+from fedvm.protocol import CountedUpdate, EncodingError, aggregation_tree
 from fedvm.store import ContentStore, StoreError
+from fedvm.store.vectors import stored_vector
 
 
 def contributions(
@@ -51,6 +52,6 @@ def _take_records(told: RoundHistory, stated: RollupSubmitted, store: ContentSto
 
 def _counted(store: ContentStore, event: UpdateAccepted, elements: int) -> CountedUpdate:
     try:
-        return CountedUpdate(event.commitment, int32_from_bytes(store.get(event.cid), elements))
-    except (StoreError, EncodingError) as error:
+        return CountedUpdate(event.commitment, stored_vector(store, event.cid, elements))
+    except StoreError as error:
         raise AuditError(f"the update of {event.member} in round {event.round}: {error}") from error

@@ -103,7 +103,7 @@ class GateReplay:
         version = self.service.version(event.version)
         if not version.has_lineage or self._fixed is None:
             return
-        opened = self.first_openings.get(version.federation.lower())
+        opened = self.first_openings.get(version.federation)
         fixed = self.reader.time(self._fixed.at.block_number)
         self.ledger.check(
             "gate age",

@@ -12,18 +12,17 @@ from fedvm.chain.federation_types import RoundState
 from fedvm.chain.history import FederationHistory
 from fedvm.protocol import (
     Commitment,
-    EncodingError,
+    Domain,
     PlainTree,
     Rollup,
     Submission,
-    UpdateContext,
     UpdateTree,
-    int32_from_bytes,
     model_tree,
     update_tree,
 )
 from fedvm.protocol.vector import IntVector
 from fedvm.store import ContentStore, StoreError
+from fedvm.store.vectors import stored_vector
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,13 @@ class PendingRound:
     commitments: tuple[Commitment, ...]
     published: tuple[UpdateTree, ...]
     excluded: frozenset[int]
-    chain_id: int
-    federation: str
+    domain: Domain
     submissions: tuple[Submission, ...] = ()
 
     def tree_of(self, index: int, vector: IntVector) -> UpdateTree:
         """The tree of accepted update number ``index`` if its vector is this one, int32 (n,)."""
         member = self.commitments[index].member
-        place = UpdateContext(self.chain_id, self.federation, self.number, member, vector.size)
-        return update_tree(vector, place)
+        return update_tree(vector, self.domain.place(self.number, member))
 
 
 def pending_round(
@@ -81,8 +78,7 @@ def pending_round(
         told.take_records(rollup)
     accepted = told.accepted
     rules = contract.rules()
-    chain_id, elements = int(contract.w3.eth.chain_id), rules.elements
-    places = [UpdateContext(chain_id, contract.address, number, one.member, elements) for one in accepted]
+    domain, elements = Domain(int(contract.w3.eth.chain_id), contract.address), rules.elements
     return PendingRound(
         number=number,
         attempt=round_.attempt,
@@ -95,30 +91,26 @@ def pending_round(
         base=_base(store, history.model_cid or b"", elements, round_.base_root),
         commitments=tuple(one.commitment for one in accepted),
         published=tuple(
-            update_tree(_published(store, one.cid, elements), place)
-            for one, place in zip(accepted, places, strict=True)
+            update_tree(_published(store, one.cid, elements), domain.place(number, one.member))
+            for one in accepted
         ),
         excluded=frozenset(told.excluded),
-        chain_id=chain_id,
-        federation=contract.address,
+        domain=domain,
         submissions=() if rollup is None else rollup.counted,
     )
 
 
 def _base(store: ContentStore, cid: bytes, elements: int, root: bytes) -> PlainTree:
     try:
-        tree = model_tree(int32_from_bytes(store.get(cid), elements))
-    except (StoreError, EncodingError) as error:
+        return model_tree(stored_vector(store, cid, elements, root))
+    except StoreError as error:
         raise AuditError(
             f"the model that the round trains from cannot be read: {error}; fetch it first"
         ) from error
-    if tree.root != root:
-        raise AuditError(f"the stored base model has root 0x{tree.root.hex()}, the round's is 0x{root.hex()}")
-    return tree
 
 
 def _published(store: ContentStore, cid: bytes, elements: int) -> IntVector:
     try:
-        return int32_from_bytes(store.get(bytes(cid)), elements)
-    except (StoreError, EncodingError):
+        return stored_vector(store, cid, elements)
+    except StoreError:
         return np.zeros(elements, dtype=np.int32)

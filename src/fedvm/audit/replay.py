@@ -41,20 +41,21 @@ def audit(
     openings: dict[str, int] = {}
     aggregation, gated = "", None
     if federation is not None:
-        rounds = FederationReplay(reader, FederationContract(w3, federation), store, ledger)
+        contract = FederationContract(w3, federation)
+        rounds = FederationReplay(reader, contract, store, ledger)
         rounds.run(first_block, partial(tell, "federation's events"))
-        finals[federation.lower()] = rounds.finals
+        finals[contract.address] = rounds.finals
         if rounds.first_opened is not None:
-            openings[federation.lower()] = rounds.first_opened
+            openings[contract.address] = rounds.first_opened
         aggregation = rounds.aggregation
     if service is not None:
-        contract = ModelService(w3, service)
-        versions = VersionReplay(reader, contract, store, ledger, finals)
+        served = ModelService(w3, service)
+        versions = VersionReplay(reader, served, store, ledger, finals)
         versions.run(first_block, partial(tell, "versions"))
-        gated = contract.gate() is not None
-        gate = GateReplay(reader, contract, ledger, openings, versions.served)
+        gated = served.gate() is not None
+        gate = GateReplay(reader, served, ledger, openings, versions.served)
         gate.run(first_block, partial(tell, "trials"))
-        replay_decisions(contract, ledger, versions.served, first_block, partial(tell, "decisions"))
+        replay_decisions(served, ledger, versions.served, first_block, partial(tell, "decisions"))
     return AuditReport(
         chain_id=reader.chain_id,
         federation=federation or "",

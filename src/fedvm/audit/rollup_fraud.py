@@ -17,11 +17,12 @@ from fedvm.chain.federation_types import RollupSubmitted, SubmittedDirectly
 from fedvm.chain.rollups import RollupJudge, rollup_judge
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import Record, Rollup, Submission
+from fedvm.protocol.address import Address
 from fedvm.protocol.hashing import EMPTY
 from fedvm.protocol.rollup import COUNTS
 from fedvm.protocol.submissions import is_submission
 
-_BEFORE_THE_FIRST = StatedRecord(0, Record("0x" + "00" * 20, 0, 0, 0, 0, EMPTY), (), None)
+_BEFORE_THE_FIRST = StatedRecord(0, Record(Address("0x" + "00" * 20), 0, 0, 0, 0, EMPTY), (), None)
 
 
 @dataclass
@@ -101,7 +102,7 @@ class RollupCase:
             member = submitted.member
             at = next((one for one in ordered if int(one.record.member, 16) >= int(member, 16)), ordered[-1])
             own = keccak(submitted.submission.to_bytes())
-            is_there = at.record.member.lower() == member.lower()
+            is_there = at.record.member == member
             if is_there and (at.record.reason == COUNTS or at.record.submission == own):
                 continue
             direct = DirectSubmissionsContract.of(self.contract)

@@ -46,15 +46,16 @@ from fedvm.protocol import (
     Rollup,
     Rules,
     Update,
-    UpdateContext,
     int32_from_bytes,
     model_root,
     roll_up,
     update_tree,
 )
+from fedvm.protocol.address import Address, by_address
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import Circumstances, signer_of, signs_for, verdict
 from fedvm.store import ContentStore, StoreError
+from fedvm.store.vectors import stored_vector
 
 _RoundEvent = (
     UpdateAccepted
@@ -88,7 +89,7 @@ class _OpenRound:
     members: frozenset[str]  # when it was opened
     last_member: str = ""
     rolled_up: bool = False
-    direct: dict[str, SubmittedDirectly] = field(default_factory=dict)  # by member, also when dealt with
+    direct: dict[Address, SubmittedDirectly] = field(default_factory=dict)  # by member, also when dealt with
     dealt_with: set[str] = field(default_factory=set)  # members with a verdict, or whose update was given up
     total_weight: int = 0
     accepted: int = 0
@@ -160,15 +161,15 @@ class FederationReplay:
             case RulesAdopted():
                 self._on_adopted(event)
             case MemberAdded():
-                self._members.add(event.member.lower())
+                self._members.add(event.member)
             case MemberRemoved():
-                self._members.discard(event.member.lower())
+                self._members.discard(event.member)
             case RoundOpened():
                 self._on_opened(event)
             case SubmittedDirectly():
-                self._opened(event).direct[event.member.lower()] = event
+                self._opened(event).direct[event.member] = event
             case VectorForfeited():
-                self._opened(event).dealt_with.add(event.member.lower())
+                self._opened(event).dealt_with.add(event.member)
             case UpdateAccepted():
                 self._on_accepted(event)
             case UpdateRefused():
@@ -254,7 +255,7 @@ class FederationReplay:
 
     def _on_accepted(self, event: UpdateAccepted) -> None:
         opened = self._opened(event)
-        member, check = event.member.lower(), self._ledger.check
+        member, check = event.member, self._ledger.check
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
         self._check_relay(event, opened, Refusal.NONE, place)
         check(
@@ -270,7 +271,8 @@ class FederationReplay:
         opened.dealt_with.add(member)
         included = member in opened.direct and not opened.rolled_up
         if not included:
-            check("order", member > opened.last_member, place, f"stands after {opened.last_member}")
+            follows = not opened.last_member or by_address(member) > by_address(opened.last_member)
+            check("order", follows, place, f"stands after {opened.last_member}")
             opened.last_member = member
         weight = self.rules.weight(event.examples)
         check(
@@ -295,7 +297,7 @@ class FederationReplay:
         self._check_relay(event, opened, event.reason, place)
         # As a duplicate is refused what is relayed beside an update that waits.
         if event.reason is not Refusal.DUPLICATE:
-            opened.dealt_with.add(event.member.lower())
+            opened.dealt_with.add(event.member)
 
     def _on_proposed(self, event: RoundProposed) -> None:
         opened = self._opened(event)
@@ -322,7 +324,7 @@ class FederationReplay:
         )
         self._check_open_time(event, opened)
         try:
-            rollup = stated_rollup(event, self._store.get(bytes(event.cid)))
+            rollup = stated_rollup(event, self._store.get(event.cid))
             told = list(rolled_events(event, rollup))
         except (StoreError, EncodingError) as error:
             self._ledger.check("roll-up", False, place, str(error))
@@ -345,7 +347,7 @@ class FederationReplay:
 
     def _check_omissions(self, opened: _OpenRound, rollup: Rollup) -> None:
         """A record of something else, refused, is no excuse for an update that its member submitted itself."""
-        records = {one.member.lower(): one for one in rollup.judged}
+        records = {one.member: one for one in rollup.judged}
         for member, submitted in opened.direct.items():
             one, own = records.get(member), submitted.submission
             if one is not None and one.reason and (one.update, one.signature) != (own.update, own.signature):
@@ -353,7 +355,7 @@ class FederationReplay:
 
     def _verdict_on(self, one: Judged, opened: _OpenRound, event: RollupSubmitted) -> Refusal:
         """By the rules; of stakes, and of members that left within the round, the records are believed."""
-        member = one.member.lower()
+        member = one.member
         if one.reason == Refusal.NOT_MEMBER and member not in self._members:
             return Refusal.NOT_MEMBER
         around = self._around(opened, opened.members, event.judged_at)
@@ -451,11 +453,11 @@ class FederationReplay:
                 frozenset(self._members),
                 time,
                 last_member=last,
-                rests=self._rests(submission["member"].lower(), opened.number),
+                rests=self._rests(submission["member"], opened.number),
                 held=frozenset(opened.direct),
             )
             reasons.append(_judge(submission, around))
-            last = submission["member"].lower() if reasons[-1] is Refusal.NONE else last
+            last = submission["member"] if reasons[-1] is Refusal.NONE else last
         return reasons
 
     def _verdict_on_included(self, opened: _OpenRound, calldata: bytes) -> list[Refusal]:
@@ -468,7 +470,7 @@ class FederationReplay:
         if function.fn_name != "include":
             return []
         submission = arguments["submission"]
-        rests = self._rests(submission["member"].lower(), opened.number)
+        rests = self._rests(submission["member"], opened.number)
         return [_judge(submission, self._around(opened, frozenset(self._members), 0, rests=rests))]
 
     def _around(
@@ -497,13 +499,16 @@ class FederationReplay:
         check, elements = self._ledger.check, self.rules.elements
         try:
             data = self._posted(update.round, member) if direct else None
-            vector = int32_from_bytes(self._store.get(update.cid) if data is None else data, elements)
+            vector = (
+                stored_vector(self._store, update.cid, elements)
+                if data is None
+                else int32_from_bytes(data, elements)
+            )
         except (StoreError, EncodingError) as error:
             check("update data", False, place, str(error))
             return None
         check("update data", True, place, "")
-        context = UpdateContext(self._reader.chain_id, self._contract.address, update.round, member, elements)
-        tree = update_tree(vector, context)
+        tree = update_tree(vector, self._domain.place(update.round, member))
         rooted = check(
             "update root",
             tree.root == update.update_root,
@@ -526,8 +531,8 @@ class FederationReplay:
     def _load_model(self, cid: bytes, root: bytes, place: Place) -> IntVector | None:
         check = self._ledger.check
         try:
-            model = int32_from_bytes(self._store.get(cid), self.rules.elements)
-        except (StoreError, EncodingError) as error:
+            model = stored_vector(self._store, cid, self.rules.elements)
+        except StoreError as error:
             check("model data", False, place, str(error))
             return None
         message = "the stored model has another root than the chain's"
@@ -548,4 +553,4 @@ def _judge(submission: Mapping[str, Any], around: Circumstances) -> Refusal:
         update = Update(*values)
     except EncodingError:  # a CID of a length that the contract refuses for its shape, too
         return Refusal.WRONG_SHAPE
-    return verdict(submission["member"].lower(), update, bytes(submission["signature"]), around)
+    return verdict(submission["member"], update, submission["signature"], around)

@@ -96,7 +96,7 @@ class VersionReplay:
             self.served[number] = ServedVersion(version.program, codes)
 
     def _check_round(self, version: Version, place: Place) -> FinalRound | None:
-        rounds = self._finals.get(version.federation.lower())
+        rounds = self._finals.get(version.federation)
         if rounds is None:
             message = f"comes from the federation {version.federation}, which was not audited: audit it, too"
             self._ledger.check("version", False, place, message)

@@ -7,6 +7,7 @@ from typing import Any
 from web3.contract import Contract
 from web3.exceptions import Web3Exception
 
+from fedvm.chain.decoding import plain
 from fedvm.chain.errors import CallFailed
 from fedvm.chain.revert import explain, revert_data
 
@@ -14,7 +15,7 @@ from fedvm.chain.revert import explain, revert_data
 def read(contract: Contract, function: str, *arguments: Any) -> Any:
     """The result of a view function; :class:`CallFailed` with the decoded error if it reverts."""
     try:
-        return contract.functions[function](*arguments).call()
+        return plain(contract.functions[function](*arguments).call())
     except Web3Exception as error:
         raise CallFailed(
             f"{function} of {contract.address}", explain(error), data=revert_data(error)

@@ -137,11 +137,11 @@ class DirectSubmissionsContract:
         """The vector that a member posted, as it is stored; None unless it was posted whole."""
         chunks: dict[int, bytes] = {}
         for event in self._events.fetch(["ChunkPosted", "VectorPosted"], first_block):
-            if (event.args["round"], event.args["member"].lower()) != (round_id, member.lower()):
+            if (event.args["round"], event.args["member"]) != (round_id, member):
                 continue
             if event.name == "VectorPosted":
                 return b"".join(chunks[index] for index in sorted(chunks))
-            chunks[event.args["index"]] = bytes(event.args["values"])
+            chunks[event.args["index"]] = event.args["values"]
         return None
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:

@@ -13,6 +13,7 @@ from web3._utils.events import get_event_data
 from web3.contract import Contract
 from web3.types import FilterParams, LogReceipt
 
+from fedvm.chain.decoding import plain
 from fedvm.chain.networks import Network, page
 
 
@@ -67,4 +68,4 @@ class EventReader:
             return None
         data = get_event_data(self._w3.codec, entry, log)
         place = Place(log["blockNumber"], log["transactionHash"].to_0x_hex(), log["logIndex"])
-        return RawEvent(data["event"], dict(data["args"]), place)
+        return RawEvent(data["event"], plain(data["args"]), place)

@@ -38,6 +38,7 @@ from fedvm.chain.federation_types import (
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol import Rules, Security, Submission, Update
+from fedvm.protocol.address import Address, by_address
 
 Event = TypeVar("Event")
 _SUBMIT_BYTES = 4 + 3 * 32
@@ -134,7 +135,7 @@ class FederationContract:
         Updates the rules refuse come back as events; a member below one accepted before makes the contract
         revert with ``MembersOutOfOrder``.
         """
-        ordered = sorted(submissions, key=lambda submission: int(submission.member, 16))
+        ordered = sorted(submissions, key=lambda submission: by_address(submission.member))
         receipts = []
         for batch in self._batches(round_id, ordered):
             tuples = [submission.as_tuple() for submission in batch]
@@ -283,18 +284,21 @@ class FederationContract:
 
     def commitment_peak(self, level: int) -> bytes:
         """A peak over the latest round's accepted updates, 32 bytes."""
-        return bytes(self._read("commitmentPeak", level))
+        answer: bytes = self._read("commitmentPeak", level)
+        return answer
 
     def is_excluded(self, round_id: int, index: int) -> bool:
         """Whether accepted update number ``index`` was proved bad."""
         return bool(self._read("isExcluded", round_id, index))
 
     def rules_hash(self) -> bytes:
-        return bytes(self._read("rulesHash"))
+        answer: bytes = self._read("rulesHash")
+        return answer
 
     def model_root(self) -> bytes:
         """Root of the model that the next round trains from."""
-        return bytes(self._read("modelRoot"))
+        answer: bytes = self._read("modelRoot")
+        return answer
 
     def current_round(self) -> int:
         """Number of the latest round that was opened; 0 before the first."""
@@ -304,22 +308,24 @@ class FederationContract:
         return Round.of(self._read("round", round_id))
 
     def round_seed(self, round_id: int) -> bytes:
-        return bytes(self._read("roundSeed", round_id))
+        answer: bytes = self._read("roundSeed", round_id)
+        return answer
 
     def open_membership(self) -> bool:
         """Whether anyone may join with a stake."""
         return bool(self._read("openMembership"))
 
-    def members(self) -> list[str]:
+    def members(self) -> list[Address]:
         """Members in ascending order of address."""
-        return sorted(self._read("members"), key=lambda member: int(member, 16))
+        return sorted(self._read("members"), key=by_address)
 
     def is_member(self, address: str) -> bool:
         return bool(self._read("isMember", address))
 
     def hash_update(self, update: Update) -> bytes:
         """The typed-data digest as the contract computes it; equals ``protocol.update_digest``."""
-        return bytes(self._read("hashUpdate", update.as_tuple()))
+        answer: bytes = self._read("hashUpdate", update.as_tuple())
+        return answer
 
     # Events
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedvm.chain.events import Place, RawEvent
 from fedvm.protocol import Commitment, Refusal, Rules, Security, Submission, Update
+from fedvm.protocol.address import Address
 
 
 class RoundState(IntEnum):
@@ -57,7 +58,7 @@ class Round:
     excluded: int
     waiting: int
     rolled_up: bool
-    last_member: str
+    last_member: Address
     accepted: int
     total_weight: int
     base_root: bytes
@@ -67,13 +68,13 @@ class Round:
 
     @classmethod
     def of(cls, value: Any) -> Round:
-        return cls(RoundState(value[0]), *map(plain, value[1:]))
+        return cls(RoundState(value[0]), *value[1:])
 
 
 @dataclass(frozen=True)
 class FederationCreated:
-    owner: str
-    coordinator: str
+    owner: Address
+    coordinator: Address
     rules_hash: bytes
     rules: Rules
     model_root: bytes
@@ -85,7 +86,7 @@ class FederationCreated:
 @dataclass(frozen=True)
 class SecuritySet:
     security: Security
-    disputes: str
+    disputes: Address
     at: Place
 
 
@@ -100,20 +101,20 @@ class RulesAdopted:
 
 @dataclass(frozen=True)
 class MemberAdded:
-    member: str
+    member: Address
     at: Place
 
 
 @dataclass(frozen=True)
 class MemberRemoved:
-    member: str
+    member: Address
     at: Place
 
 
 @dataclass(frozen=True)
 class CoordinatorReplaced:
-    previous: str
-    coordinator: str
+    previous: Address
+    coordinator: Address
     at: Place
 
 
@@ -132,7 +133,7 @@ class UpdateAccepted:
     """With the round's base and the rules this holds every field that was signed."""
 
     round: int
-    member: str
+    member: Address
     update_root: bytes
     weight: int
     examples: int
@@ -196,7 +197,7 @@ class SubmittedDirectly:
     """A member's update that came past the coordinator; told by `DirectSubmissions`. It waits to be included."""
 
     round: int
-    member: str
+    member: Address
     submission: Submission
     at: Place
 
@@ -206,7 +207,7 @@ class VectorForfeited:
     """An update that waited was given up, since its member did not post the vector; told by `DirectSubmissions`."""
 
     round: int
-    member: str
+    member: Address
     at: Place
 
 
@@ -215,7 +216,7 @@ class UpdateRefused:
     """``member`` is whom the coordinator named; only for reasons after BAD_SIGNATURE did that member sign."""
 
     round: int
-    member: str
+    member: Address
     reason: Refusal
     update_root: bytes
     cid: bytes
@@ -270,7 +271,7 @@ class ChallengeExtended:
 @dataclass(frozen=True)
 class ProposalRejected:
     round: int
-    challenger: str
+    challenger: Address
     attempt: int
     at: Place
 
@@ -280,8 +281,8 @@ class UpdateExcluded:
     """``index`` counts the accepted updates of the round from 0."""
 
     round: int
-    member: str
-    challenger: str
+    member: Address
+    challenger: Address
     attempt: int
     index: int
     weight: int
@@ -302,7 +303,7 @@ class RoundFinal:
 @dataclass(frozen=True)
 class RoundFailed:
     round: int
-    by: str
+    by: Address
     accepted: int
     at: Place
 
@@ -355,13 +356,13 @@ EVENT_TYPES: dict[str, type[Any]] = {
 
 def typed_event(event: RawEvent) -> FederationEvent:
     """The dataclass of a decoded event whose name is in ``EVENT_TYPES``."""
-    fields = {_snake(name): plain(value) for name, value in event.args.items()}
+    fields = {_snake(name): value for name, value in event.args.items()}
     if event.name in ("FederationCreated", "RulesAdopted"):
         fields["rules"] = rules_of(fields["rules"])
     elif event.name == "SecuritySet":
         fields["security"] = security_of(fields["security"])
     elif event.name == "UpdateAccepted":
-        fields |= {_snake(name): plain(value) for name, value in fields.pop("attested").items()}
+        fields |= {_snake(name): value for name, value in fields.pop("attested").items()}
     elif event.name == "SubmittedDirectly":
         fields["submission"] = submission_of(fields["submission"])
     elif event.name == "UpdateRefused":
@@ -380,21 +381,12 @@ def submission_of(value: Any) -> Submission:
     """The contract's ``Submission`` struct, as web3 decodes it (tuple, or mapping within events)."""
     member, update, signature = value.values() if hasattr(value, "values") else value
     fields = update.values() if hasattr(update, "values") else update
-    return Submission(member, Update(*fields), bytes(signature))
+    return Submission(member, Update(*fields), signature)
 
 
 def security_of(value: Any) -> Security:
     """The contract's ``Security`` struct, as web3 decodes it (tuple, or mapping within events)."""
     return Security(*(value.values() if hasattr(value, "values") else value))
-
-
-def plain(value: Any) -> Any:
-    """A value as web3 decodes it, made plain once: bytes and tuples of bytes are bytes, whatever type they came as."""
-    if isinstance(value, bytes | bytearray):
-        return bytes(value)
-    if isinstance(value, list | tuple):
-        return tuple(plain(item) for item in value)
-    return value
 
 
 def _snake(name: str) -> str:

@@ -100,7 +100,7 @@ class Trial:
     def of(cls, value: Any) -> Trial:
         """From the contract's struct."""
         fields = dict(zip(cls.__dataclass_fields__, value, strict=True))
-        return cls(**fields | {"state": TrialState(value[0]), "seed": bytes(value[-1])})
+        return cls(**fields | {"state": TrialState(value[0]), "seed": value[-1]})
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fedvm.chain.federation_types import RollupSubmitted, UpdateAccepted, Update
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sender import Receipt
 from fedvm.protocol import Domain, EncodingError, Judged, Refusal, Rollup, Rules, Submission, roll_up
+from fedvm.protocol.address import by_address
 from fedvm.protocol.submissions import SIGNATURE_BYTES
 from fedvm.protocol.verdict import Circumstances, verdict
 
@@ -21,7 +22,7 @@ from fedvm.protocol.verdict import Circumstances, verdict
 class RollupJudge:
     """Holds updates against the rules as `Rollups` would.
 
-    stakeless: members (lower-case hex) whose stake is too low; left, restaked: those who left, or whose stake
+    stakeless: members whose stake is too low; left, restaked: those who left, or whose stake
     changed, within the round. Nobody can tell what the coordinator saw of these, so the contract believes the record.
     """
 
@@ -32,15 +33,14 @@ class RollupJudge:
 
     def reason(self, submission: Submission) -> Refusal:
         """Why an update does not count; NONE if it does."""
-        member = submission.member.lower()
-        found = verdict(member, submission.update, submission.signature, self.around)
-        if found is Refusal.NONE and member in self.stakeless:
+        found = verdict(submission.member, submission.update, submission.signature, self.around)
+        if found is Refusal.NONE and submission.member in self.stakeless:
             return Refusal.STAKE_TOO_LOW
         return found
 
     def reason_where_stated(self, submission: Submission, stated: int) -> Refusal:
         """What the contract holds the reason to be when a record states ``stated``, the number of a `Refusal`."""
-        member = submission.member.lower()
+        member = submission.member
         if stated == Refusal.NOT_MEMBER and member in self.left:
             return Refusal.NOT_MEMBER
         if member in self.restaked:
@@ -69,12 +69,12 @@ def rollup_judge(
 ) -> RollupJudge:
     """A judge of the roll-up of the latest round, from the contract as it stands.
 
-    accounts: members (hex) whose updates will be judged; judged_at: Unix seconds, see `RollupSubmitted`; of: the
-    federation's members, if they are known; the contract is asked otherwise.
+    accounts: members (checksummed) whose updates will be judged; judged_at: Unix seconds, see `RollupSubmitted`; of:
+    the federation's members, if they are known; the contract is asked otherwise.
     """
     round_, stake = contract.round(number), contract.security().stake
-    wanted = {account.lower() for account in accounts}
-    members = {member.lower() for member in (contract.members() if of is None else of)}
+    wanted = set(accounts)
+    members = set(contract.members() if of is None else of)
     changed = {one for one in wanted if stake and contract.stake_changed_at(one) >= round_.opened_at}
     left = {one for one in wanted - members if contract.left_in(one) == number}
     around = Circumstances(
@@ -82,7 +82,7 @@ def rollup_judge(
         rules=contract.rules(),
         members=frozenset(members | left),
         round=number,
-        base_root=bytes(round_.base_root),
+        base_root=round_.base_root,
         deadline=round_.deadline,
         last_member="",
         time=judged_at,
@@ -96,7 +96,7 @@ def judged_rollup(judge: RollupJudge, submissions: Sequence[Submission]) -> Roll
     """The roll-up of what was received, one update a member. What no contract could take, a signature that does
     not hold 65 bytes, is not received. Raises EncodingError if nothing is left."""
     judged = []
-    for one in sorted(submissions, key=lambda submission: int(submission.member, 16)):
+    for one in sorted(submissions, key=lambda submission: by_address(submission.member)):
         if len(one.signature) != SIGNATURE_BYTES:
             continue
         reason = judge.reason(one)

@@ -114,9 +114,9 @@ class RuleBookContract:
         return "" if member == NO_KEY else member
 
     def key_of(self, member: str, round_id: int) -> str:
-        """Lower-case hex address of the key that a member (hex address) had appointed for a round, "" if none."""
+        """Checksummed address of the key that a member (hex address) had appointed for a round, "" if none."""
         key = str(read(self.contract, "keyOf", Web3.to_checksum_address(member), round_id))
-        return "" if key == NO_KEY else key.lower()
+        return "" if key == NO_KEY else key
 
     def events(self, first: int = 0, last: int | None = None) -> Iterator[RuleBookEvent]:
         """Events in order, from block ``first`` to ``last`` (None: the head)."""
@@ -142,7 +142,7 @@ def _stated(key: str | None) -> str:
 
 
 def _typed(event: RawEvent) -> RuleBookEvent:
-    rules_hash = bytes(event.args["rulesHash"])
+    rules_hash = event.args["rulesHash"]
     if event.name == "RulesCancelled":
         return RulesCancelled(rules_hash, event.at)
     return RulesAnnounced(rules_hash, rules_of(event.args["rules"]), int(event.args["adoptableAt"]), event.at)

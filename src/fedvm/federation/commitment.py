@@ -14,11 +14,12 @@ from fedvm.federation.errors import CommitmentError
 from fedvm.federation.keys import account_of
 from fedvm.federation.terms import RoundTerms
 from fedvm.protocol import (
+    Domain,
     EncodingError,
+    Place,
     Rules,
     Submission,
     Update,
-    UpdateContext,
     int32_from_bytes,
     max_sum_squares,
     quantize_update,
@@ -26,8 +27,8 @@ from fedvm.protocol import (
     to_bytes,
     update_tree,
 )
+from fedvm.protocol.address import to_address
 from fedvm.protocol.vector import IntVector
-from fedvm.store import Cid
 from fedvm.store.unixfs import cid_of
 
 PPM = 1_000_000
@@ -80,28 +81,23 @@ class SignedUpdate(Submission):
         return Submission(self.member, self.update, self.signature)
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """What identifies a vector in its place: root and Σd² of its sum tree, and the CID a store keeps it under."""
-
-    root: bytes
-    sum_squares: int
-    cid: Cid
+Fingerprint = tuple[bytes, int, bytes]
+"""What identifies a vector in its place: root and Σd² of its sum tree, and the binary CID a store keeps it under."""
 
 
-def fingerprint(vector: IntVector, context: UpdateContext) -> Fingerprint:
+def fingerprint(vector: IntVector, place: Place) -> Fingerprint:
     """Of an update, int32 (n,), in its place; clients state the CID and need no store.
 
-    Raises EncodingError if the vector cannot be encoded or `context` is of another size.
+    Raises EncodingError if the vector cannot be encoded.
     """
-    return _fingerprint(to_bytes(vector), context)
+    return _fingerprint(to_bytes(vector), place)
 
 
 @lru_cache(maxsize=1)
-def _fingerprint(data: bytes, context: UpdateContext) -> Fingerprint:
+def _fingerprint(data: bytes, place: Place) -> Fingerprint:
     # Remembered because a process that simulates clients takes in, right after, what its client has committed to.
-    tree = update_tree(int32_from_bytes(data, len(data) // 4), context)
-    return Fingerprint(tree.root, tree.sum_squares, cid_of(data))
+    tree = update_tree(int32_from_bytes(data, len(data) // 4), place)
+    return tree.root, tree.sum_squares, cid_of(data).binary
 
 
 @lru_cache(maxsize=16)
@@ -130,14 +126,14 @@ def commit(
 
     Raises EncodingError if a stated value does not fit its field (a negative count of examples, say).
     """
-    member = member or str(account_of(private_key).address)
-    own = fingerprint(vector, _context(terms.chain_id, terms.federation, terms.round, member, vector))
+    signs_for = to_address(member or account_of(private_key).address, "member")
+    root, total, cid = fingerprint(vector, terms.domain.place(terms.round, signs_for))
     update = Update(
         round=terms.round,
         rules_hash=terms.rules.digest(),
         base_root=terms.base_root,
-        update_root=own.root,
-        sum_squares=own.sum_squares,
+        update_root=root,
+        sum_squares=total,
         elements=int(vector.size),
         fraction_bits=terms.rules.fraction_bits,
         examples=attestation.examples,
@@ -146,12 +142,12 @@ def commit(
         labels=attestation.labels or 0,
         epsilon_micros=attestation.epsilon_micros,
         deadline=terms.deadline,
-        cid=own.cid.binary,
+        cid=cid,
     )
-    return SignedUpdate(member, update, sign_update(update, terms.domain, private_key), vector)
+    return SignedUpdate(signs_for, update, sign_update(update, terms.domain, private_key), vector)
 
 
-def check_commitment(signed: SignedUpdate, *, chain_id: int, federation: str) -> None:
+def check_commitment(signed: SignedUpdate, domain: Domain) -> None:
     """Check that the vector is what the statement says: root, sum of squares, length, CID.
 
     Who signed and whether the rules are kept is the contract's to say, so that a refusal is on record; but a
@@ -163,14 +159,13 @@ def check_commitment(signed: SignedUpdate, *, chain_id: int, federation: str) ->
         raise CommitmentError(
             f"{signed.member} states {update.elements} elements but sent {signed.vector.size}"
         )
-    context = _context(chain_id, federation, update.round, signed.member, signed.vector)
     try:
-        found = fingerprint(signed.vector, context)
+        root, total, cid = fingerprint(signed.vector, domain.place(update.round, signed.member))
     except EncodingError as error:
         raise CommitmentError(f"the update of {signed.member} cannot be encoded: {error}") from error
-    if (found.root, found.sum_squares) != (update.update_root, update.sum_squares):
+    if (root, total) != (update.update_root, update.sum_squares):
         raise CommitmentError(f"the update that {signed.member} sent is not the one it committed to")
-    if found.cid.binary != update.cid:
+    if cid != update.cid:
         raise CommitmentError(f"the CID that {signed.member} states is not that of the update it sent")
 
 
@@ -178,7 +173,3 @@ def _micros(value: float) -> int:
     if not math.isfinite(value):
         return NOT_ATTESTED_LOSS
     return min(max(math.ceil(value * PPM), 0), NOT_ATTESTED_LOSS)
-
-
-def _context(chain_id: int, federation: str, round_: int, member: str, vector: IntVector) -> UpdateContext:
-    return UpdateContext(chain_id, federation, round_, member, int(vector.size))

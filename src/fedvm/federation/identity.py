@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eth_utils.address import is_address, to_checksum_address
 from flwr.app import ConfigRecord, RecordDict
 
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.keys import account_of
-from fedvm.protocol import Domain, SignatureError
+from fedvm.protocol import Domain, EncodingError, SignatureError
+from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.node_proof import recover_node_signer, sign_node
 from fedvm.protocol.verdict import no_key, signs_for
 
@@ -24,20 +24,18 @@ ANSWER = "fedvm.member"
 
 @dataclass(frozen=True)
 class Question:
-    """Which federation (chain id, hex address) asks, and a nonce of 32 bytes drawn for this question."""
+    """Which federation asks, and a nonce of 32 bytes drawn for this question."""
 
-    chain_id: int
-    federation: str
+    domain: Domain
     nonce: bytes
-
-    @property
-    def domain(self) -> Domain:
-        """EIP-712 domain of the answer."""
-        return Domain(self.chain_id, self.federation)
 
     def content(self) -> RecordDict:
         """The content of the message that asks."""
-        fields = {"chain-id": str(self.chain_id), "federation": self.federation, "nonce": self.nonce}
+        fields = {
+            "chain-id": str(self.domain.chain_id),
+            "federation": self.domain.federation,
+            "nonce": self.nonce,
+        }
         return RecordDict({QUESTION: ConfigRecord(fields)})  # type: ignore[arg-type]
 
     @classmethod
@@ -45,12 +43,12 @@ class Question:
         """Inverse of `content`. Raises TermsError if the record cannot be read."""
         nonce = record.get("nonce")
         try:
-            chain_id = int(str(record["chain-id"]))
-        except (KeyError, ValueError) as error:
+            domain = Domain(int(str(record["chain-id"])), to_address(str(record["federation"]), "federation"))
+        except (KeyError, ValueError, EncodingError) as error:
             raise TermsError(f"the server's question cannot be read: {error}") from error
         if not isinstance(nonce, bytes) or len(nonce) != 32:
             raise TermsError("the server's question holds no nonce of 32 bytes")
-        return cls(chain_id, str(record.get("federation", "")), nonce)
+        return cls(domain, nonce)
 
 
 def answer(question: Question, node_id: int, private_key: str, member: str | None = None) -> RecordDict:
@@ -63,10 +61,10 @@ def answer(question: Question, node_id: int, private_key: str, member: str | Non
 
 def read_answer(
     question: Question, node_id: int, content: RecordDict, key_of: Callable[[str], str] = no_key
-) -> str:
-    """The address (checksummed) of the member whose key a node has proved to hold.
+) -> Address:
+    """The address of the member whose key a node has proved to hold.
 
-    key_of: from a member to the key that it appointed, both lower-case hex, "" if none. Raises CommitmentError if the
+    key_of: from a member to the key that it appointed, "" if none. Raises CommitmentError if the
     reply proves nothing.
     """
     record = content.config_records.get(ANSWER)
@@ -80,8 +78,12 @@ def read_answer(
     except SignatureError as error:
         raise CommitmentError(f"its signature is malformed: {error}") from error
     stated = str(record.get("member"))
-    if not is_address(stated) or not signs_for(signer.lower(), stated.lower(), key_of):
+    try:
+        member = to_address(stated)
+    except EncodingError as error:
+        raise CommitmentError(f"it says it is {stated}, which is no address") from error
+    if not signs_for(signer, member, key_of):
         raise CommitmentError(
-            f"it says it is {stated} but another key signed ({signer}), which this member has not appointed"
+            f"it says it is {member} but another key signed ({signer}), which this member has not appointed"
         )
-    return str(to_checksum_address(stated))
+    return member

@@ -14,6 +14,7 @@ from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.terms import RECORD
 from fedvm.protocol import EncodingError, Update
+from fedvm.protocol.address import to_address
 
 _BYTES = tuple(field.name for field in fields(Update) if field.type == "bytes")
 
@@ -39,12 +40,13 @@ def read_reply(content: RecordDict) -> SignedUpdate:
     try:
         statement = json.loads(str(record["update"]))
         statement.update({name: bytes.fromhex(statement[name]) for name in _BYTES})
-        update, signature, member = Update(**statement), record["signature"], record["member"]
+        update, signature = Update(**statement), record["signature"]
+        member = to_address(str(record["member"]), "member")
         vector = arrays[0][VECTOR].numpy()
     except (KeyError, TypeError, ValueError, EncodingError) as error:
         raise CommitmentError(f"the signed update of a reply cannot be read: {error}") from error
-    if not isinstance(signature, bytes) or not isinstance(member, str):
-        raise CommitmentError("the signed update of a reply lacks a signature or a member")
+    if not isinstance(signature, bytes):
+        raise CommitmentError("the signed update of a reply lacks a signature")
     if vector.ndim != 1 or vector.dtype != np.int32:
         raise CommitmentError(f"the update of {member} is {vector.dtype}{list(vector.shape)}, not int32[n]")
     return SignedUpdate(member, update, signature, vector)

@@ -10,6 +10,7 @@ from flwr.app import ConfigRecord, ConfigRecordValues
 
 from fedvm.federation.errors import TermsError
 from fedvm.protocol import Domain, EncodingError, Rules, TensorSpec, VectorSpec
+from fedvm.protocol.address import to_address
 
 RECORD = "fedvm"
 """Key of FedVM's ConfigRecord in train and evaluate messages and in train replies."""
@@ -20,20 +21,14 @@ class RoundTerms:
     """One round on one chain: the rules in full, the root of the model to train from (32 bytes), the
     deadline.
 
-    `federation` is the contract's hex address, `deadline` Unix seconds.
+    `domain` is the chain and the federation on it, `deadline` in Unix seconds.
     """
 
-    chain_id: int
-    federation: str
+    domain: Domain
     round: int
     rules: Rules
     base_root: bytes
     deadline: int
-
-    @property
-    def domain(self) -> Domain:
-        """EIP-712 domain of the signatures."""
-        return Domain(self.chain_id, self.federation)
 
 
 @dataclass(frozen=True)
@@ -76,4 +71,7 @@ class Briefing:
 def _terms(fields: dict[str, Any]) -> RoundTerms:
     rules = fields.pop("rules")
     rules = Rules(**{**rules, "aggregator": bytes.fromhex(rules["aggregator"])})
-    return RoundTerms(rules=rules, base_root=bytes.fromhex(fields.pop("base_root")), **fields)
+    domain = fields.pop("domain")
+    domain = Domain(int(domain["chain_id"]), to_address(domain["federation"], "federation"))
+    base_root = bytes.fromhex(fields.pop("base_root"))
+    return RoundTerms(domain=domain, rules=rules, base_root=base_root, **fields)

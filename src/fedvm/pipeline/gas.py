@@ -10,14 +10,14 @@ from web3 import Web3
 
 @dataclass(frozen=True)
 class ChainGas:
-    """Gas of every contract creation by lower-case address, and of every transaction by its hash in hex."""
+    """Gas of every contract creation by checksummed address, and of every transaction by its hash in hex."""
 
     creations: Mapping[str, int]
     transactions: Mapping[str, int]
 
     def creating(self, addresses: Iterable[str]) -> int:
         """Gas that creating these contracts took together."""
-        return sum(self.creations[address.lower()] for address in addresses)
+        return sum(self.creations[address] for address in addresses)
 
 
 def read_gas(w3: Web3) -> ChainGas:
@@ -30,8 +30,8 @@ def read_gas(w3: Web3) -> ChainGas:
             transactions[receipt["transactionHash"].to_0x_hex()] = receipt["gasUsed"]
             created = receipt.get("contractAddress")
             if created:
-                creations[created.lower()] = receipt["gasUsed"]
+                creations[created] = receipt["gasUsed"]
             # A clone has no creation of its own; it announces itself in the transaction that makes it.
             for log in receipt["logs"]:
-                creations.setdefault(log["address"].lower(), receipt["gasUsed"])
+                creations.setdefault(log["address"], receipt["gasUsed"])
     return ChainGas(creations, transactions)

@@ -10,10 +10,10 @@ from fedvm.protocol.aggregation import (
 )
 from fedvm.protocol.aggregation_fold import Subtotal, fold, subtotal
 from fedvm.protocol.commitments import Commitment, CommitmentTree, commitment_tree
-from fedvm.protocol.context import UpdateContext
 from fedvm.protocol.errors import EncodingError, ProofError, RangeError, ShapeError, SignatureError
 from fedvm.protocol.hashing import CHUNK
-from fedvm.protocol.mean import Aggregate, Contribution, weighted_mean
+from fedvm.protocol.mean import Aggregate, weighted_mean
+from fedvm.protocol.place import Place
 from fedvm.protocol.proofs import Opening, Sibling, open_plain, open_update, verify_plain, verify_update
 from fedvm.protocol.refusal import Refusal
 from fedvm.protocol.rollup import Judged, Record, RecordTree, Rollup, record_tree, roll_up
@@ -65,12 +65,12 @@ __all__ = [
     "AggregationTree",
     "Commitment",
     "CommitmentTree",
-    "Contribution",
     "CountedUpdate",
     "Domain",
     "EncodingError",
     "Judged",
     "Opening",
+    "Place",
     "PlainTree",
     "ProofError",
     "RangeError",
@@ -91,7 +91,6 @@ __all__ = [
     "TensorSpec",
     "Thresholds",
     "Update",
-    "UpdateContext",
     "UpdateTree",
     "VectorSpec",
     "Verdict",

@@ -32,6 +32,16 @@ class CountedUpdate:
     commitment: Commitment
     vector: IntVector
 
+    @property
+    def member(self) -> str:
+        """Whose it is (hex address)."""
+        return self.commitment.member
+
+    @property
+    def weight(self) -> int:
+        """The weight that the contract gave it."""
+        return self.commitment.weight
+
 
 @dataclass(frozen=True)
 class AggregationNode:

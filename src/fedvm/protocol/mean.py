@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.protocol.checks import address_bytes, check_uint
+from fedvm.protocol.aggregation import CountedUpdate
+from fedvm.protocol.checks import address_bytes
 from fedvm.protocol.errors import EncodingError, RangeError, ShapeError
 from fedvm.protocol.vector import IntVector, SumVector, check_vector
 
 _INT32 = np.iinfo(np.int32)
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """An accepted update: the member's hex address, its weight (a uint32 ≥ 1), and its int32 vector (n,)."""
-
-    member: str
-    weight: int
-    update: IntVector
 
 
 @dataclass(frozen=True)
@@ -42,35 +34,34 @@ class WeightedSums:
     total_weight: int
 
 
-def weighted_sums(contributions: Sequence[Contribution], elements: int) -> WeightedSums:
+def weighted_sums(counted: Sequence[CountedUpdate], elements: int) -> WeightedSums:
     """Add up the weighted updates of ``elements`` elements each.
 
     Raises:
-        EncodingError: no contributions, a weight of zero, or a member that comes twice.
+        EncodingError: no updates, a weight of zero, or a member that comes twice.
         ShapeError: an update has another length, or a dtype other than int32.
         RangeError: W · 2^31 ≥ 2^63, so a sum could overflow.
     """
-    total = _total_weight(contributions)
+    total = _total_weight(counted)
     sums = np.zeros(elements, dtype=np.int64)
-    for contribution in contributions:
-        check_vector(f"update of {contribution.member}", contribution.update, np.int32)
-        if contribution.update.shape != sums.shape:
+    for one in counted:
+        check_vector(f"update of {one.member}", one.vector, np.int32)
+        if one.vector.shape != sums.shape:
             raise ShapeError(
-                f"the update of {contribution.member} has {contribution.update.size} elements, "
-                f"the model {elements}"
+                f"the update of {one.member} has {one.vector.size} elements, the model {elements}"
             )
-        sums += np.int64(contribution.weight) * contribution.update.astype(np.int64)
+        sums += np.int64(one.weight) * one.vector.astype(np.int64)
     return WeightedSums(sums, total)
 
 
-def weighted_mean(base: IntVector, contributions: Sequence[Contribution]) -> Aggregate:
+def weighted_mean(base: IntVector, counted: Sequence[CountedUpdate]) -> Aggregate:
     """Add the weighted updates to ``base``: federated averaging (McMahan et al. 2017, arXiv:1602.05629)
     with the quotient rounded down, so that 0 ≤ S − q·W < W holds for every element.
 
     Raises what :func:`weighted_sums` and :func:`moved` raise.
     """
     check_vector("base model", base, np.int32)
-    mean = weighted_sums(contributions, base.size)
+    mean = weighted_sums(counted, base.size)
     step = mean.sums // np.int64(mean.total_weight)  # NumPy's // rounds down, as the rule asks
     return Aggregate(mean.sums, mean.total_weight, moved(base, step))
 
@@ -91,19 +82,19 @@ def moved(base: IntVector, step: NDArray[Any]) -> IntVector:
     return inside
 
 
-def _total_weight(contributions: Sequence[Contribution]) -> int:
-    if not contributions:
+def _total_weight(counted: Sequence[CountedUpdate]) -> int:
+    if not counted:
         raise EncodingError("no accepted updates to aggregate; fail the round instead")
     seen: set[bytes] = set()
     total = 0
-    for contribution in contributions:
-        address = address_bytes("member", contribution.member)
+    for one in counted:
+        address = address_bytes("member", one.member)
         if address in seen:
-            raise EncodingError(f"member {contribution.member} comes twice; each counts once")
+            raise EncodingError(f"member {one.member} comes twice; each counts once")
         seen.add(address)
-        if check_uint(f"weight of {contribution.member}", contribution.weight, 32) == 0:
-            raise EncodingError(f"the weight of {contribution.member} is zero; leave it out")
-        total += contribution.weight
+        if one.weight == 0:
+            raise EncodingError(f"the weight of {one.member} is zero; leave it out")
+        total += one.weight
     if total << 31 >= 1 << 63:
         raise RangeError(f"the total weight {total} lets sums leave int64; it must stay below 2^32")
     return total

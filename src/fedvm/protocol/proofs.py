@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedvm.protocol.checks import check_uint
-from fedvm.protocol.context import UpdateContext
 from fedvm.protocol.errors import ProofError, RangeError
 from fedvm.protocol.hashing import (
     CHUNK,
@@ -18,6 +17,7 @@ from fedvm.protocol.hashing import (
     update_leaf,
     update_node,
 )
+from fedvm.protocol.place import Place
 from fedvm.protocol.trees import PlainKind, PlainTree, UpdateTree
 from fedvm.protocol.vector import int32_from_bytes, sum_squares, to_bytes
 
@@ -54,16 +54,16 @@ def open_plain(tree: PlainTree, index: int) -> Opening:
     return Opening(index, payload, tuple(Sibling(tree.hashes[level][at]) for level, at in beside))
 
 
-def verify_update(opening: Opening, root: bytes, total: int, context: UpdateContext) -> None:
+def verify_update(opening: Opening, root: bytes, total: int, place: Place, elements: int) -> None:
     """Check that the opening leads to an update's (root, total Σd²) in its place.
 
     Raises:
         ProofError: index, length, number of siblings, a sum, or a hash does not follow.
     """
-    _check_form(opening, context.elements, 4)
-    length = chunk_length(context.elements, opening.index)
+    _check_form(opening, elements, 4)
+    length = chunk_length(elements, opening.index)
     summed = sum_squares(int32_from_bytes(opening.payload, length))
-    node = update_leaf(context.digest(), opening.index, summed, opening.payload)
+    node = update_leaf(place.context(elements), opening.index, summed, opening.payload)
     for level, sibling in enumerate(opening.siblings):
         if not 0 <= sibling.sum_squares < 1 << 128:
             raise ProofError(f"sibling {level} states a sum outside uint128")

@@ -13,6 +13,7 @@ from functools import cached_property
 from eth_utils.address import to_checksum_address
 
 from fedvm.evm.keccak import keccak
+from fedvm.protocol.address import Address
 from fedvm.protocol.checks import address_bytes, check_bytes, check_uint
 from fedvm.protocol.commitments import Commitment, CommitmentTree, commitment_tree
 from fedvm.protocol.errors import EncodingError, RangeError
@@ -42,7 +43,7 @@ class Record:
         EncodingError: a field is malformed or, as RangeError, does not fit its width.
     """
 
-    member: str
+    member: Address
     reason: int
     weight: int
     accepted: int
@@ -73,7 +74,7 @@ class Record:
         """The record of a leaf. Raises EncodingError if these are not the bytes of one."""
         if len(preimage) != RECORD_BYTES or preimage[:1] != RECORD_LEAF:
             raise EncodingError(f"{len(preimage)} bytes beginning with 0x{preimage[:1].hex()} are no record")
-        member = to_checksum_address(preimage[1:21])
+        member = Address(to_checksum_address(preimage[1:21]))
         reason, weight = preimage[21], int.from_bytes(preimage[22:26])
         accepted, total = int.from_bytes(preimage[26:30]), int.from_bytes(preimage[30:38])
         return cls(member, reason, weight, accepted, total, preimage[38:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedvm.protocol.address import Address
 from fedvm.protocol.checks import check_bytes
 from fedvm.protocol.errors import EncodingError
 from fedvm.protocol.typed_data import MAX_CID_BYTES, Update
@@ -18,9 +19,9 @@ HEAD_BYTES = len(SUBMISSION) + SIGNATURE_BYTES + sum(_WIDTHS)
 
 @dataclass(frozen=True)
 class Submission:
-    """A signed update without its vector: the member (hex address), what was signed, r ‖ s ‖ v of 65 bytes."""
+    """A signed update without its vector: the member, what was signed, r ‖ s ‖ v of 65 bytes."""
 
-    member: str
+    member: Address
     update: Update
     signature: bytes
 
@@ -52,7 +53,7 @@ class Submission:
         return SUBMISSION + signature + b"".join(words) + bytes(cid)
 
     @classmethod
-    def parse(cls, member: str, preimage: bytes) -> Submission:
+    def parse(cls, member: Address, preimage: bytes) -> Submission:
         """The submission of a member whose bytes these are.
 
         Raises:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.evm.keccak import Rows, keccak_rows
-from fedvm.protocol.context import UpdateContext
-from fedvm.protocol.errors import RangeError, ShapeError
+from fedvm.protocol.errors import RangeError
 from fedvm.protocol.hashing import (
     AGGREGATE_LEAF,
     AGGREGATE_NODE,
@@ -32,6 +31,7 @@ from fedvm.protocol.hashing import (
     plain_root,
     tree_height,
 )
+from fedvm.protocol.place import Place
 from fedvm.protocol.sums import Sums, chunk_sums, pair_sums, to_bytes, to_integers
 from fedvm.protocol.vector import IntVector, SumVector, check_vector
 
@@ -107,20 +107,18 @@ class PlainTree:
         return plain_root(self.kind.root, self.vector.size, self.levels[-1].tobytes())
 
 
-def update_tree(update: IntVector, context: UpdateContext) -> UpdateTree:
+def update_tree(update: IntVector, place: Place) -> UpdateTree:
     """Commit to an update of shape (n,), int32, in its place.
 
     Raises:
-        ShapeError: not such an array, or its length differs from ``context.elements``.
-        EncodingError: ``context`` is malformed.
+        ShapeError: not such an array.
+        EncodingError: ``place`` is malformed.
         RangeError: more than 2^32 chunks.
     """
     _check_size("update", update, np.int32)
-    if update.size != context.elements:
-        raise ShapeError(f"the update has {update.size} elements, its context says {context.elements}")
-    digest = context.digest()
+    context = place.context(update.size)
     level_sums = chunk_sums(update)
-    leaves = _leaves(update, UPDATE_LEAF + digest, level_sums)
+    leaves = _leaves(update, UPDATE_LEAF + context, level_sums)
     width = 1 << tree_height(update.size)
     levels = [_padded(leaves, width)]
     sums = [_padded(level_sums, width)]
@@ -128,7 +126,7 @@ def update_tree(update: IntVector, context: UpdateContext) -> UpdateTree:
         children = np.concatenate([levels[-1], to_bytes(sums[-1])], axis=1)
         levels.append(_parents(UPDATE_NODE, children))
         sums.append(pair_sums(sums[-1]))
-    return UpdateTree(digest, update, tuple(levels), tuple(sums))
+    return UpdateTree(context, update, tuple(levels), tuple(sums))
 
 
 def model_tree(model: IntVector) -> PlainTree:

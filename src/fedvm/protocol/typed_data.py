@@ -11,8 +11,10 @@ from eth_account.messages import SignableMessage
 from hexbytes import HexBytes
 
 from fedvm.evm.keccak import keccak
+from fedvm.protocol.address import to_address
 from fedvm.protocol.checks import address_bytes, check_bytes, check_uint
 from fedvm.protocol.errors import EncodingError, SignatureError
+from fedvm.protocol.place import Place
 
 DOMAIN_NAME = "FedVM"
 DOMAIN_VERSION = "1"
@@ -34,6 +36,10 @@ class Domain:
 
     chain_id: int
     federation: str
+
+    def place(self, round_: int, member: str) -> Place:
+        """Where an update of a member (hex address) in a round of this federation belongs."""
+        return Place(self.chain_id, self.federation, round_, member)
 
     def separator(self) -> bytes:
         """hashStruct(EIP712Domain), 32 bytes. Raises EncodingError if a field is malformed."""
@@ -174,7 +180,7 @@ def verify_update_signature(update: Update, domain: Domain, signature: bytes, me
         SignatureError: the signature is malformed or another key's.
     """
     signer = recover_signer(update, domain, signature)
-    if signer.lower() != "0x" + address_bytes("member", member).hex():
+    if signer != to_address(member, "member"):
         raise SignatureError(f"the update of {member} was signed by {signer}")
 
 

@@ -22,10 +22,10 @@ def no_key(member: str) -> str:
 class Circumstances:
     """What a verdict depends on beside the update: the round as it stood when the update was relayed.
 
-    last_member: highest member accepted so far (lower-case hex), "" before the first; time: of the block,
-    Unix seconds; rests: whether the rules make the member sit this round out; key_of: the key that a member had
-    appointed for the round, both in lower-case hex, "" if none; held: members (lower-case hex) that submitted an update
-    of this round themselves, so that none of theirs can be relayed.
+    last_member: highest member accepted so far, "" before the first; time: of the block, Unix seconds; rests: whether
+    the rules make the member sit this round out; key_of: the key that a member had appointed for the round, "" if none;
+    held: members that submitted an update of this round themselves, so that none of theirs can be relayed. All
+    addresses are checksummed.
     """
 
     domain: Domain
@@ -42,7 +42,7 @@ class Circumstances:
 
 
 def verdict(member: str, update: Update, signature: bytes, around: Circumstances) -> Refusal:
-    """Why the update does not count; Refusal.NONE if it does. member: lower-case hex address."""
+    """Why the update does not count; Refusal.NONE if it does. member: its checksummed address."""
     if member not in around.members:
         return Refusal.NOT_MEMBER
     if member == around.last_member or member in around.held:
@@ -54,9 +54,9 @@ def verdict(member: str, update: Update, signature: bytes, around: Circumstances
 
 
 def signer_of(update: Update, domain: Domain, signature: bytes) -> str:
-    """Lower-case hex address of the key that signed, "" if no key can have."""
+    """Checksummed address of the key that signed, "" if no key can have."""
     try:
-        return recover_signer(update, domain, signature).lower()
+        return recover_signer(update, domain, signature)
     except SignatureError:
         return ""
 

@@ -70,7 +70,7 @@ def submit(
         raise typer.BadParameter("give --run or --rpc")
     kept = read_kept_update(update)
     account = read_key_file(key_file) if key_file is not None else load_key()
-    if account.address.lower() != kept.signed.member.lower():
+    if str(account.address) != kept.signed.member:
         err().print(
             f"{account.address} pays; if the vector is demanded, {kept.signed.member} itself must post it in time, or "
             "loses its stake.",
@@ -81,9 +81,9 @@ def submit(
             opened = stack.enter_context(open_run(run, read_only=False))
             w3, published = opened.w3, opened.store
         else:
-            w3 = connect(str(rpc), chain_id=kept.chain_id)
+            w3 = connect(str(rpc), chain_id=kept.domain.chain_id)
             published = ContentStore(store or update.parent / "store")
-        contract = FederationContract(w3, kept.federation)
+        contract = FederationContract(w3, kept.domain.federation)
         said, number = _send(contract, account, published, kept.signed), kept.signed.update.round
         if not as_json:
             out().print(said)
@@ -140,7 +140,7 @@ def _stay(
             f"order, are in {file}"
         )
 
-    is_member = account.address.lower() == signed.member.lower()
+    is_member = str(account.address) == signed.member
     return see_through(contract, account, signed, demanded=None if is_member else demanded, tell=tell)
 
 

@@ -20,6 +20,7 @@ from fedvm.federation.keys import (
 )
 from fedvm.federation.settings import ConsentSettings
 from fedvm.protocol import Rules
+from fedvm.protocol.address import to_address
 
 _MICRO = 1_000_000
 
@@ -65,8 +66,8 @@ class Consent(ConsentSettings):
         return {key: value for key, value in values.items() if value is not None}
 
     def check_federation(self, named: str) -> None:
-        """Raise TermsError unless the federation at address `named` is meant."""
-        if self.federation is not None and self.federation.lower() != named.lower():
+        """Raise TermsError unless the federation at the checksummed address `named` is meant."""
+        if self.federation is not None and to_address(self.federation) != named:
             raise TermsError(
                 f"this client signs for the federation {self.federation} only, the server names {named}"
             )

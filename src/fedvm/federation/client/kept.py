@@ -10,33 +10,33 @@ from typing import Any
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError
 from fedvm.files import write_atomically
-from fedvm.protocol import EncodingError, Update, int32_from_bytes, to_bytes
+from fedvm.protocol import Domain, EncodingError, Update, int32_from_bytes, to_bytes
+from fedvm.protocol.address import to_address
 
 _BYTES = tuple(field.name for field in fields(Update) if field.type == "bytes")
 
 
 @dataclass(frozen=True)
 class KeptUpdate:
-    """A signed update, and the federation (chain id, address) that it was signed for."""
+    """A signed update, and the federation that it was signed for."""
 
-    chain_id: int
-    federation: str
+    domain: Domain
     signed: SignedUpdate
 
 
-def keep_update(directory: Path, chain_id: int, federation: str, signed: SignedUpdate) -> Path:
+def keep_update(directory: Path, domain: Domain, signed: SignedUpdate) -> Path:
     """Write an update to `DIRECTORY/FEDERATION/round-N.json`, the vector beside it, and return the path.
 
     What a round's update was before is overwritten.
     """
-    path = directory / federation.lower() / f"round-{signed.update.round}.json"
+    path = directory / domain.federation / f"round-{signed.update.round}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(_vector_of(path), to_bytes(signed.vector))
     update: dict[str, Any] = asdict(signed.update)
     update.update({name: update[name].hex() for name in _BYTES})
     kept = {
-        "chain_id": chain_id,
-        "federation": federation,
+        "chain_id": domain.chain_id,
+        "federation": domain.federation,
         "member": signed.member,
         "signature": signed.signature.hex(),
         "update": update,
@@ -53,8 +53,8 @@ def read_kept_update(path: Path) -> KeptUpdate:
         statement.update({name: bytes.fromhex(statement[name]) for name in _BYTES})
         update = Update(**statement)
         vector = int32_from_bytes(_vector_of(path).read_bytes(), update.elements)
-        signed = SignedUpdate(kept["member"], update, bytes.fromhex(kept["signature"]), vector)
-        return KeptUpdate(int(kept["chain_id"]), str(kept["federation"]), signed)
+        signed = SignedUpdate(to_address(kept["member"]), update, bytes.fromhex(kept["signature"]), vector)
+        return KeptUpdate(Domain(int(kept["chain_id"]), to_address(kept["federation"])), signed)
     except (OSError, KeyError, TypeError, ValueError, EncodingError) as error:
         raise CommitmentError(f"{path} holds no kept update (fedvm-keep writes them): {error}") from error
 

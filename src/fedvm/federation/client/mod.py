@@ -63,7 +63,7 @@ def accountable_mod(
             signer = _Signer(private_key, member_from_node_config(context, private_key))
             signed = _commit_reply(reply.content, briefing, terms, vector, signer, metric_names, quantizer)
             if folder := context.node_config.get(KEEP):
-                keep_update(Path(str(folder)), terms.chain_id, terms.federation, signed)
+                keep_update(Path(str(folder)), terms.domain, signed)
         return reply
 
     return mod
@@ -76,7 +76,7 @@ def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) 
 
 def _say_who(message: Message, context: Context, key: KeyProvider) -> Message:
     question = Question.from_record(message.content.config_records[QUESTION])
-    Consent.from_node_config(context.node_config).check_federation(question.federation)
+    Consent.from_node_config(context.node_config).check_federation(question.domain.federation)
     private_key = key(context)
     member = member_from_node_config(context, private_key)
     return Message(answer(question, context.node_id, private_key, member), reply_to=message)
@@ -103,7 +103,7 @@ def _check_terms(terms: RoundTerms, vector: IntVector, context: Context) -> None
     if _root_of(to_bytes(vector)) != terms.base_root:
         raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
     consent = Consent.from_node_config(context.node_config)
-    consent.check_federation(terms.federation)
+    consent.check_federation(terms.domain.federation)
     consent.check_rules(terms.rules)
 
 

@@ -18,16 +18,15 @@ from fedvm.chain.history import RoundHistory
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import (
     CountedUpdate,
-    EncodingError,
-    UpdateContext,
+    Domain,
     aggregation_nodes,
-    int32_from_bytes,
     model_tree,
     update_tree,
 )
 from fedvm.protocol.preimages import of_aggregation, of_commitments, of_rollup, of_update, of_vector
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store, StoreError
+from fedvm.store.vectors import stored_vector
 
 Finder = Callable[[Collection[bytes]], Mapping[bytes, bytes]]
 """From hashes of 32 bytes to the preimages of those that are known."""
@@ -37,8 +36,7 @@ Finder = Callable[[Collection[bytes]], Mapping[bytes, bytes]]
 class ProposedRound:
     """What the latest proposal of a round was made from. told: the round's history, its verdicts among it."""
 
-    chain_id: int
-    federation: str
+    domain: Domain
     elements: int
     told: RoundHistory
 
@@ -54,8 +52,7 @@ class ProposedRound:
         for update in self.told.accepted:
             vector = self._vector(store, update.cid)
             if vector is not None:
-                place = (self.chain_id, self.federation, self.told.number, update.member, self.elements)
-                yield from of_update(update_tree(vector, UpdateContext(*place)))
+                yield from of_update(update_tree(vector, self.domain.place(self.told.number, update.member)))
         with suppress(StoreError):  # of what stands above a lost update nothing is known
             yield from of_aggregation(aggregation_nodes(self._counted(store)))
 
@@ -72,8 +69,8 @@ class ProposedRound:
 
     def _vector(self, store: Store, cid: bytes) -> IntVector | None:
         try:
-            return int32_from_bytes(store.get(cid), self.elements)
-        except (StoreError, EncodingError):
+            return stored_vector(store, cid, self.elements)
+        except StoreError:
             return None
 
 
@@ -98,9 +95,9 @@ def open_demands(contract: FederationContract, proposed: RoundProposed) -> list[
         if (event.round, event.attempt) != (proposed.round, proposed.attempt):
             continue
         if isinstance(event, DataDemanded):
-            open_[bytes(event.hash)] = None
+            open_[event.hash] = None
         elif isinstance(event, DataAnswered):
-            open_.pop(bytes(event.hash), None)
+            open_.pop(event.hash, None)
     return list(open_)
 
 

@@ -20,9 +20,10 @@ from fedvm.chain.history import FederationHistory, RoundHistory
 from fedvm.chain.rollups import judged_rollup, rollup_judge, stated_rollup, submit_rollup
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.federation.coordinator.answers import ProposedRound, answer_demands, find, open_demands
-from fedvm.federation.coordinator.ledger import LedgerRound, RoundGas, by_address
+from fedvm.federation.coordinator.ledger import LedgerRound, RoundGas
 from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaiting
-from fedvm.protocol import EncodingError, Rules, Submission
+from fedvm.protocol import Domain, EncodingError, Rules, Submission
+from fedvm.protocol.address import by_address
 from fedvm.store import Cid, Store, StoreError
 
 Answer = TypeVar("Answer")
@@ -65,7 +66,7 @@ class ChainLedger:
     ) -> None:
         self._contract = contract
         self._coordinator = coordinator
-        self._chain_id = int(contract.w3.eth.chain_id)
+        self._domain = Domain(int(contract.w3.eth.chain_id), contract.address)
         self._history = FederationHistory(contract, first_block=first_block)
         self._first_block = first_block
         self._head = _Head()
@@ -75,9 +76,14 @@ class ChainLedger:
         self._store = store
 
     @property
+    def domain(self) -> Domain:
+        """The chain, by its EIP-155 id, and the contract on it."""
+        return self._domain
+
+    @property
     def chain_id(self) -> int:
         """EIP-155 chain id."""
-        return self._chain_id
+        return self._domain.chain_id
 
     @property
     def address(self) -> str:
@@ -103,7 +109,7 @@ class ChainLedger:
         return tuple(sorted(told.members, key=by_address))
 
     def key_of(self, member: str) -> str:
-        """Lower-case hex address of the key that a member appointed for the round to come, "" if none."""
+        """Checksummed address of the key that a member appointed for the round to come, "" if none."""
         return keys_in_round(self._contract, self.current_round() + 1)(member)
 
     def current_round(self) -> int:
@@ -285,10 +291,7 @@ class ChainLedger:
 
         def finder(wanted: Collection[bytes]) -> dict[bytes, bytes]:
             round_ = ProposedRound(
-                chain_id=self._chain_id,
-                federation=self.address,
-                elements=self.rules().elements,
-                told=self.history(number),
+                domain=self._domain, elements=self.rules().elements, told=self.history(number)
             )
             return find(wanted, round_.preimages(store))
 

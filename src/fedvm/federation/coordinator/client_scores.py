@@ -10,7 +10,6 @@ from flwr.app import ConfigRecord, Message, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
 
-from fedvm.federation.coordinator.ledger import by_address
 from fedvm.federation.coordinator.strategy import RoundStrategy
 from fedvm.federation.errors import EngineError
 from fedvm.federation.metrics import (
@@ -24,6 +23,7 @@ from fedvm.federation.metrics import (
     MetricNames,
     number,
 )
+from fedvm.protocol.address import by_address
 from fedvm.protocol.vector import IntVector
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.chain.history import RoundHistory
 from fedvm.federation.coordinator.membership import Federation
-from fedvm.protocol import EncodingError, Submission, UpdateContext, int32_from_bytes, update_tree
+from fedvm.protocol import Submission
 from fedvm.store import Cid, StoreError
+from fedvm.store.vectors import stored_vector, update_root
 
 
 def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
@@ -44,10 +45,9 @@ def _with_posted(federation: Federation, update: UpdateAccepted) -> UpdateAccept
 def _is_published(federation: Federation, number: int, member: str, cid: bytes, root: bytes) -> bool:
     """Whether the store has the vector that was signed; the CID may be of anything."""
     ledger = federation.ledger
-    elements = ledger.rules().elements
+    root_of = update_root(ledger.domain.place(number, member))
     try:
-        vector = int32_from_bytes(federation.store.get(cid), elements)
-    except (StoreError, EncodingError):
+        stored_vector(federation.store, cid, ledger.rules().elements, root, root_of)
+    except StoreError:
         return False
-    place = UpdateContext(ledger.chain_id, ledger.address, number, member, elements)
-    return update_tree(vector, place).root == root
+    return True

@@ -42,8 +42,3 @@ class RoundGas:
     def total(self) -> int:
         """All of it."""
         return self.open + self.submit + self.close
-
-
-def by_address(member: str) -> int:
-    """Sort key: ascending address order."""
-    return int(member, 16)

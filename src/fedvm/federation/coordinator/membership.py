@@ -8,9 +8,11 @@ from typing import Literal
 
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.errors import LedgerMismatch, SettingsError
-from fedvm.protocol import int32_from_bytes, model_root, to_bytes
+from fedvm.protocol import model_root, to_bytes
+from fedvm.protocol.address import to_address
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store
+from fedvm.store.vectors import WrongVector, stored_vector
 
 Submission = Literal["auto", "commitments", "rollup"]
 
@@ -39,8 +41,8 @@ class Federation:
             raise SettingsError('rules with rest_rounds allow no roll-ups; use submission = "commitments"')
         if self.nodes is None:
             return
-        members = {member.lower() for member in self.ledger.members()}
-        addresses = [address.lower() for address in self.nodes.values()]
+        members = frozenset(self.ledger.members())
+        addresses = [to_address(address, "a node's member") for address in self.nodes.values()]
         if len(set(addresses)) != len(addresses):
             raise SettingsError("two nodes have the same member address; each client needs its own key")
         if strangers := [address for address in addresses if address not in members]:
@@ -57,14 +59,12 @@ class Federation:
 
         Raises LedgerMismatch if the store's bytes are not the model whose root the chain has.
         """
-        vector = int32_from_bytes(self.store.get(cid), self.ledger.rules().elements)
-        if model_root(vector) != root:
-            name = cid if isinstance(cid, str) else "0x" + cid.hex()
+        try:
+            return stored_vector(self.store, cid, self.ledger.rules().elements, root)
+        except WrongVector as error:
             raise LedgerMismatch(
-                f"the stored model {name} is not the one whose root the federation has on chain; "
-                "this store belongs to another run"
-            )
-        return vector
+                f"{error}, the federation's on chain; this store belongs to another run"
+            ) from error
 
 
 def publish_model(store: Store, vector: IntVector) -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ from fedvm.federation.commitment import check_commitment
 from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.replies import read_reply
-from fedvm.protocol import Submission, to_bytes
+from fedvm.protocol import Domain, Submission, to_bytes
 from fedvm.store import Store
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -41,11 +41,10 @@ class Received:
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes in the replies of one federation (hex address) on one chain into one store."""
+    """Takes in the replies of one federation into one store."""
 
     store: Store
-    chain_id: int
-    federation: str
+    domain: Domain
 
     def __call__(self, reply: Message) -> Received:
         """Check a reply and stage its vector. Raises what the store does (a full disk, say), nothing else."""
@@ -60,7 +59,7 @@ class Intake:
             return replace(received, failure=str(error))
         received = replace(received, submission=signed.submission)
         try:
-            check_commitment(signed, chain_id=self.chain_id, federation=self.federation)
+            check_commitment(signed, self.domain)
         except CommitmentError as error:
             return replace(received, withheld=str(error))
         self.store.stage(to_bytes(signed.vector))

@@ -15,6 +15,7 @@ from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.engines.grids import GridAround
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.identity import Question, read_answer
+from fedvm.protocol.address import Address, to_address
 
 ASK_TIMES = 3
 """How often a node is asked that does not answer with a proof; it may have been starting, or be at fault."""
@@ -33,28 +34,28 @@ class Roster:
     ) -> None:
         self._ledger = ledger
         self._told = told is not None
-        self._proved: dict[int, str] = dict(told or {})
+        self._proved: dict[int, Address] = {node: to_address(member) for node, member in (told or {}).items()}
         self._asked: dict[int, int] = {}
         self._left_out: dict[int, str] = {}
         self._ask_timeout = ask_timeout
 
-    def member_of(self, node_id: int) -> str | None:
+    def member_of(self, node_id: int) -> Address | None:
         """The address a node is known by, None for one that has proved none."""
         return self._proved.get(node_id)
 
-    def present(self, grid: Grid) -> dict[int, str]:
+    def present(self, grid: Grid) -> dict[int, Address]:
         """Node id → member of all connected nodes that are members, one node a member; asks new nodes."""
         connected = sorted(grid.get_node_ids())
         if self._told:
             return {node_id: self._proved[node_id] for node_id in connected if node_id in self._proved}
         self._ask(grid, [node_id for node_id in connected if self._wants_asking(node_id)])
-        members = {member.lower(): member for member in self._ledger.members()}
-        present: dict[str, int] = {}
+        members = frozenset(self._ledger.members())
+        present: dict[Address, int] = {}
         for node_id in connected:
             address = self._proved.get(node_id)
             if address is None:
                 continue
-            if address.lower() not in members:
+            if address not in members:
                 self._leave_out(node_id, f"{address} is no member of the federation {self._ledger.address}")
             elif address in present:
                 self._leave_out(node_id, f"node {present[address]} is {address} already")
@@ -68,7 +69,7 @@ class Roster:
     def _ask(self, grid: Grid, node_ids: list[int]) -> None:
         if not node_ids:
             return
-        question = Question(self._ledger.chain_id, self._ledger.address, secrets.token_bytes(32))
+        question = Question(self._ledger.domain, secrets.token_bytes(32))
         content = question.content()
         messages = [Message(content, node_id, MessageType.TRAIN) for node_id in node_ids]
         unheard = set(node_ids)

@@ -14,7 +14,6 @@ from flwr.serverapp.strategy import Result
 
 from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion, ask_scores
 from fedvm.federation.coordinator.journal import RoundJournal
-from fedvm.federation.coordinator.ledger import by_address
 from fedvm.federation.coordinator.outcome import TrainOutcome
 from fedvm.federation.coordinator.reception import gather, spread_over
 from fedvm.federation.coordinator.records import RoundRecord, record_of
@@ -23,6 +22,7 @@ from fedvm.federation.coordinator.stopping import Stopping, best_round
 from fedvm.federation.coordinator.strategy import RoundStrategy
 from fedvm.federation.errors import FederationStalled
 from fedvm.federation.metrics import MetricNames, number
+from fedvm.protocol.address import by_address
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid
 

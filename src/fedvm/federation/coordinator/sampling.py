@@ -25,11 +25,11 @@ def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: 
 
 
 def resting_members(ledger: ChainLedger, number: int) -> frozenset[str]:
-    """Members (lower-case hex) that the rules make sit round `number` out: those with an accepted update in one of
+    """Members that the rules make sit round `number` out: those with an accepted update in one of
     the `rest_rounds` rounds before it that did not fail."""
     earlier = range(max(1, number - ledger.rules().rest_rounds), number)
     return frozenset(
-        update.member.lower()
+        update.member
         for before in earlier
         if not isinstance(ledger.history(before).ended, RoundFailed)
         for update in ledger.history(before).accepted

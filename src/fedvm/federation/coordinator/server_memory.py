@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fedvm.chain.federation_types import RoundState
-from fedvm.federation.coordinator.ledger import by_address
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.errors import LedgerMismatch
-from fedvm.protocol import Contribution, aggregate_root, int32_from_bytes
+from fedvm.protocol import CountedUpdate, aggregate_root
 from fedvm.protocol.aggregators import Aggregator, ServerState
 from fedvm.protocol.mean import weighted_sums
+from fedvm.store.vectors import stored_vector
 
 
 def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
@@ -27,10 +27,8 @@ def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
         if round_.status is not RoundState.FINAL:
             continue
         counted = [
-            Contribution(
-                update.member, update.weight, int32_from_bytes(federation.store.get(update.cid), elements)
-            )
-            for update in sorted(ledger.history(number).counted, key=lambda update: by_address(update.member))
+            CountedUpdate(one.commitment, stored_vector(federation.store, one.cid, elements))
+            for one in ledger.history(number).counted
         ]
         sums = weighted_sums(counted, elements)
         if aggregate_root(sums.sums) != round_.aggregate_root:

@@ -14,12 +14,13 @@ from fedvm.chain.federation_types import Proposal, RoundState, UpdateAccepted
 from fedvm.chain.history import RoundHistory
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.direct import with_posted_vectors, with_vectors
-from fedvm.federation.coordinator.ledger import LedgerRound, by_address
+from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.reception import Spread
 from fedvm.federation.coordinator.stored_updates import StoredUpdates
 from fedvm.federation.errors import LedgerMismatch, UpdatesWaiting
 from fedvm.protocol import Submission, Subtotal, model_root, to_bytes
+from fedvm.protocol.address import by_address
 from fedvm.protocol.aggregators import (
     Aggregator,
     RoundFacts,
@@ -72,11 +73,11 @@ def still_wanted(ledger: ChainLedger, round_: LedgerRound, sampled: Sequence[str
     if round_.status is not RoundState.OPEN or round_.rolled_up or ledger.now() > round_.deadline:
         return ()
     told = ledger.history(round_.number)
-    decided = {verdict.member.lower() for verdict in told.verdicts}
-    decided |= {submission.member.lower() for submission in ledger.waiting(round_.number)}
+    decided = {verdict.member for verdict in told.verdicts}
+    decided |= {submission.member for submission in ledger.waiting(round_.number)}
     relayed = (one.member for one in told.accepted if one.member not in told.direct)
     last = max(map(by_address, relayed), default=0)
-    return tuple(m for m in sampled if m.lower() not in decided and by_address(m) > last)
+    return tuple(m for m in sampled if m not in decided and by_address(m) > last)
 
 
 def settle(
@@ -204,9 +205,9 @@ class _Plan:
     spread: Spread
 
     def result(self, updates: StoredUpdates, top: Subtotal) -> RoundResult:
-        contributions = updates.contributions() if self.rule.needs_updates else []
+        counted = updates.load() if self.rule.needs_updates else []
         sums = WeightedSums(top.sums, top.weight)
-        return aggregate_sums(self.rule, self.base, sums, contributions, self.memory, self.facts)
+        return aggregate_sums(self.rule, self.base, sums, counted, self.memory, self.facts)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,16 @@ from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.reception import Spread
 from fedvm.federation.errors import LedgerMismatch
 from fedvm.protocol import (
-    Contribution,
     CountedUpdate,
+    Domain,
     EncodingError,
     Subtotal,
-    UpdateContext,
     fold,
-    int32_from_bytes,
     subtotal,
-    update_tree,
 )
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store
+from fedvm.store.vectors import WrongVector, stored_vector, update_root
 
 _LEAST_BLOCK, _MOST_BLOCKS = 3, 5  # as powers of two: at least 8 updates a block, at most 32 blocks
 
@@ -44,12 +42,9 @@ class StoredUpdates:
         kept = [None if index in excluded else one for index, one in enumerate(self.updates)]
         return replace(self, updates=kept)
 
-    def contributions(self) -> list[Contribution]:
+    def load(self) -> list[CountedUpdate]:
         """All that count, in memory at once."""
-        loaded = self._block(self.updates, height=0).load()
-        return [
-            Contribution(u.commitment.member, u.commitment.weight, u.vector) for u in loaded if u is not None
-        ]
+        return [one for one in self._block(self.updates, height=0).load() if one is not None]
 
     def add_up(self, spread: Spread = map) -> Subtotal:
         """The top of the aggregation tree: its hash, S, the root of S, and W. spread: works on the blocks.
@@ -66,27 +61,19 @@ class StoredUpdates:
 
     def _block(self, updates: Sequence[UpdateAccepted | None], height: int) -> _Block:
         ledger, store = self.federation.ledger, self.federation.store
-        place = _Place(store, ledger.chain_id, ledger.address, self.number, ledger.rules().elements)
         roots = frozenset(update.update_root for update in updates if update is not None)
-        return _Block(place, tuple(updates), roots - self.checked, height)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the vectors lie, and what their roots are bound to."""
-
-    store: Store
-    chain_id: int
-    federation: str
-    round: int
-    elements: int
+        return _Block(
+            store, ledger.domain, ledger.rules().elements, tuple(updates), roots - self.checked, height
+        )
 
 
 @dataclass(frozen=True)
 class _Block:
     """At most 2^height neighbours; small enough to be sent to another process. doubtful: roots to compare."""
 
-    place: _Place
+    store: Store
+    domain: Domain
+    elements: int
     updates: tuple[UpdateAccepted | None, ...]
     doubtful: frozenset[bytes]
     height: int
@@ -96,16 +83,14 @@ class _Block:
             yield None if update is None else CountedUpdate(update.commitment, self._vector(update))
 
     def _vector(self, update: UpdateAccepted) -> IntVector:
-        place = self.place
-        vector = int32_from_bytes(place.store.get(update.cid), place.elements)
-        if update.update_root not in self.doubtful:
-            return vector
-        context = UpdateContext(place.chain_id, place.federation, place.round, update.member, place.elements)
-        if update_tree(vector, context).root != update.update_root:
+        root = update.update_root if update.update_root in self.doubtful else b""
+        root_of = update_root(self.domain.place(update.round, update.member))
+        try:
+            return stored_vector(self.store, update.cid, self.elements, root, root_of)
+        except WrongVector as error:
             raise LedgerMismatch(
-                f"the stored update of {update.member} in round {place.round} is not the one accepted on chain"
-            )
-        return vector
+                f"the stored update of {update.member} in round {update.round} is not the one accepted on chain"
+            ) from error
 
 
 def _add_block(block: _Block) -> Subtotal | None:

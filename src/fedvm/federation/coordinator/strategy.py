@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from logging import INFO
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.flower_rules import check_rule, rule_of
-from fedvm.federation.coordinator.ledger import LedgerRound, by_address
+from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.outcome import Failure, TrainOutcome
 from fedvm.federation.coordinator.reception import Intake, Received, Spread
@@ -25,6 +25,7 @@ from fedvm.federation.coordinator.settlement import Refused, Settlement, settle,
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
 from fedvm.protocol import Rules, Submission
+from fedvm.protocol.address import by_address
 from fedvm.protocol.aggregators import ServerState
 from fedvm.protocol.vector import IntVector
 
@@ -134,13 +135,11 @@ class RoundStrategy(Strategy):
         nodes = self._roster.present(grid)
         with ledger.step():
             resting = resting_members(ledger, server_round)
-            ready = [member for member in nodes.values() if member.lower() not in resting]
+            ready = [member for member in nodes.values() if member not in resting]
             sampled = choose_members(opened.seed, ready, min(len(drafts), len(ready)), purpose="train")
             asked = still_wanted(ledger, opened, sampled)
             self._open = _OpenRound(opened, sampled, asked)
-            terms = RoundTerms(
-                ledger.chain_id, ledger.address, server_round, self.rules, opened.base_root, opened.deadline
-            )
+            terms = RoundTerms(ledger.domain, server_round, self.rules, opened.base_root, opened.deadline)
         return self._address(drafts, asked, nodes, terms)
 
     def aggregate_train(
@@ -153,7 +152,7 @@ class RoundStrategy(Strategy):
     def intake(self) -> Intake:
         """What takes in the train replies, here or in a client's worker process."""
         ledger = self.federation.ledger
-        return Intake(self.federation.store, ledger.chain_id, ledger.address)
+        return Intake(self.federation.store, ledger.domain)
 
     def seconds_to_answer(self) -> float:
         """How long to wait for the answers of the round that was configured: until its deadline on chain, less a
@@ -301,13 +300,13 @@ class RoundStrategy(Strategy):
             if one.submission is None:
                 reasons[member] = str(one.failure)
                 continue
-            if one.submission.member.lower() != member.lower():
+            if one.submission.member != member:
                 reasons[member] = f"answered in the name of {one.submission.member}"
                 continue
             del reasons[member]
             metrics[member] = one.metrics
             if one.withheld is None:
-                submissions.append(replace(one.submission, member=member))
+                submissions.append(one.submission)
             else:
                 withheld.append(Refused(member, one.withheld, "coordinator"))
         failures = tuple(Failure(member, reasons[member]) for member in sorted(reasons, key=by_address))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.rule import Aggregator, RoundFacts, ServerState
-from fedvm.protocol.mean import Contribution, WeightedSums
+from fedvm.protocol.mean import WeightedSums
 from fedvm.protocol.vector import SumVector
 
 
@@ -29,13 +30,13 @@ class CoordinateMedian(Aggregator):
 
     def step(
         self,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,
     ) -> SumVector:
         """The medians, int64 (n,)."""
-        updates = np.stack([contribution.update for contribution in contributions])
+        updates = np.stack([one.vector for one in counted])
         upper = len(updates) // 2
         lower = (len(updates) - 1) // 2
         updates.partition((lower, upper), axis=0)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.rule import (
     Aggregator,
     RoundFacts,
     ServerState,
     check_parameter,
 )
-from fedvm.protocol.mean import Contribution, WeightedSums, weighted_sums
+from fedvm.protocol.mean import WeightedSums, weighted_sums
 from fedvm.protocol.vector import IntVector, SumVector
 
 _MOST = 2**32 - 1
@@ -57,24 +58,24 @@ class Krum(Aggregator):
 
     def step(
         self,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,
     ) -> SumVector:
         """The selected updates' weighted mean, rounded down, int64 (n,)."""
-        chosen = [contributions[at] for at in self.selected(contributions)]
+        chosen = [counted[at] for at in self.selected(counted)]
         mean = weighted_sums(chosen, sums.sums.size)
         step: SumVector = mean.sums // np.int64(mean.total_weight)
         return step
 
-    def selected(self, contributions: Sequence[Contribution]) -> tuple[int, ...]:
+    def selected(self, counted: Sequence[CountedUpdate]) -> tuple[int, ...]:
         """Positions of the selected updates, ascending."""
-        count = len(contributions)
+        count = len(counted)
         distances = [[0] * count for _ in range(count)]
         for left in range(count):
             for right in range(left + 1, count):
-                distance = squared_distance(contributions[left].update, contributions[right].update)
+                distance = squared_distance(counted[left].vector, counted[right].vector)
                 distances[left][right] = distances[right][left] = distance
         closest = max(1, count - self.malicious - 2)
         scores = []

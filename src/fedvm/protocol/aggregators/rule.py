@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.errors import EncodingError
-from fedvm.protocol.mean import Contribution, WeightedSums, moved, weighted_sums
+from fedvm.protocol.mean import WeightedSums, moved, weighted_sums
 from fedvm.protocol.vector import IntVector, check_vector
 
 MICROS = 1_000_000
@@ -61,13 +62,13 @@ class Aggregator(ABC):
     @abstractmethod
     def step(
         self,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,
     ) -> NDArray[Any]:
         """What is added to the base, integers (n,). state: as `remember` left it in this very round.
-        contributions: may be empty for a rule that does not need them."""
+        counted: may be empty for a rule that does not need them."""
 
     def remember(self, state: ServerState, sums: WeightedSums) -> ServerState:
         """The server's memory after a round, from that before it; it follows from S and W of the final rounds."""
@@ -108,30 +109,30 @@ class Aggregator(ABC):
 def aggregate(
     rule: Aggregator,
     base: IntVector,
-    contributions: Sequence[Contribution],
+    counted: Sequence[CountedUpdate],
     state: ServerState,
     facts: RoundFacts,
 ) -> RoundResult:
-    """Apply a rule to a round. base: int32 (n,); contributions: in ascending address order; state: before it.
+    """Apply a rule to a round. base: int32 (n,); counted: in ascending address order; state: before it.
 
     Raises:
         EncodingError: what `weighted_sums` and `moved` raise, or the rule cannot be applied to so few updates.
     """
     check_vector("base model", base, np.int32)
-    return aggregate_sums(rule, base, weighted_sums(contributions, base.size), contributions, state, facts)
+    return aggregate_sums(rule, base, weighted_sums(counted, base.size), counted, state, facts)
 
 
 def aggregate_sums(
     rule: Aggregator,
     base: IntVector,
     sums: WeightedSums,
-    contributions: Sequence[Contribution],
+    counted: Sequence[CountedUpdate],
     state: ServerState,
     facts: RoundFacts,
 ) -> RoundResult:
-    """As `aggregate`, from S and W that are known already; contributions: empty if the rule does not need them."""
+    """As `aggregate`, from S and W that are known already; counted: empty if the rule does not need them."""
     after = rule.remember(state, sums)
-    return RoundResult(sums, moved(base, rule.step(contributions, sums, after, facts)), after)
+    return RoundResult(sums, moved(base, rule.step(counted, sums, after, facts)), after)
 
 
 def unpack(identifier: bytes, count: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.arithmetic import GUARD_BITS, guarded_mean, shown_micros
 from fedvm.protocol.aggregators.rule import (
     MICROS,
@@ -21,7 +22,7 @@ from fedvm.protocol.aggregators.rule import (
     ServerState,
     check_parameter,
 )
-from fedvm.protocol.mean import Contribution, WeightedSums
+from fedvm.protocol.mean import WeightedSums
 
 _MOST_RATE = 100 * MICROS
 _UNIT_BITS = 64  # the scalars of the bias correction are in units of 2^−64
@@ -75,7 +76,7 @@ class ServerAdam(Aggregator):
 
     def step(
         self,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.arithmetic import GUARD_BITS, guarded_mean, shown_micros, times_micros
 from fedvm.protocol.aggregators.rule import (
     MICROS,
@@ -16,7 +17,7 @@ from fedvm.protocol.aggregators.rule import (
     check_parameter,
 )
 from fedvm.protocol.errors import RangeError
-from fedvm.protocol.mean import Contribution, WeightedSums
+from fedvm.protocol.mean import WeightedSums
 from fedvm.protocol.vector import SumVector
 
 _MOST_RATE = 100 * MICROS
@@ -69,7 +70,7 @@ class ServerMomentum(Aggregator):
 
     def step(
         self,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,

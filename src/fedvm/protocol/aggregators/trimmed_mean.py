@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.arithmetic import shown_micros
 from fedvm.protocol.aggregators.rule import (
     MICROS,
@@ -15,7 +16,7 @@ from fedvm.protocol.aggregators.rule import (
     ServerState,
     check_parameter,
 )
-from fedvm.protocol.mean import Contribution, WeightedSums
+from fedvm.protocol.mean import WeightedSums
 from fedvm.protocol.vector import SumVector
 
 
@@ -48,13 +49,13 @@ class TrimmedMean(Aggregator):
 
     def step(
         self,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,
     ) -> SumVector:
         """The trimmed means, int64 (n,)."""
-        updates = np.stack([contribution.update for contribution in contributions])
+        updates = np.stack([one.vector for one in counted])
         count = len(updates)
         cut = count * self.beta // MICROS
         updates.partition((cut, count - cut - 1), axis=0)

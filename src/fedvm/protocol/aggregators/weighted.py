@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.rule import Aggregator, RoundFacts, ServerState
-from fedvm.protocol.mean import Contribution, WeightedSums
+from fedvm.protocol.mean import WeightedSums
 from fedvm.protocol.vector import SumVector
 
 
@@ -30,7 +31,7 @@ class WeightedMean(Aggregator):
 
     def step(
         self,
-        contributions: Sequence[Contribution],
+        counted: Sequence[CountedUpdate],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,

@@ -11,17 +11,17 @@ from fedvm.protocol.checks import address_bytes, check_uint
 
 
 @dataclass(frozen=True)
-class UpdateContext:
-    """The place of one update: chain, federation contract, round, member (hex addresses), element count."""
+class Place:
+    """The place of one update: chain, federation contract, round, member (hex addresses)."""
 
     chain_id: int
     federation: str
     round: int
     member: str
-    elements: int
 
-    def digest(self) -> bytes:
-        """keccak(abi.encode(chainId, federation, round, member, elements)), 32 bytes.
+    def context(self, elements: int) -> bytes:
+        """keccak(abi.encode(chainId, federation, round, member, elements)), 32 bytes, of an update of that many
+        elements.
 
         Raises:
             EncodingError: an address or integer is malformed, or out of range (RangeError).
@@ -31,6 +31,6 @@ class UpdateContext:
             address_bytes("federation", self.federation),
             check_uint("round", self.round, 64),
             address_bytes("member", self.member),
-            check_uint("elements", self.elements, 64),
+            check_uint("elements", elements, 64),
         )
         return keccak(encode(["uint256", "address", "uint64", "address", "uint64"], values))
