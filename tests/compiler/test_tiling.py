@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import draw_input, hard_inputs
+from exact_bench.inputs import hard_inputs
+from graphs import draw_input
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import export, random_bytes, randomise

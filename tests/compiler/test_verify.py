@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import draw_input, hard_inputs
+from exact_bench.inputs import hard_inputs
+from graphs import draw_input
 from models import export, random_bytes, randomise
 from torch import nn
 
