@@ -34,10 +34,11 @@ Table = TypeVar("Table")
 
 
 class OnResume(StrEnum):
-    """Whether a run that was interrupted may go on with another value of a setting."""
+    """Whether a resumed run may go on with another value of a setting: one that cannot change what is there already."""
 
     KEPT = "no"
     FREE = "yes"
+    GROWS = "only upwards"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Setting(annotated_types.GroupedMetadata):
     words: what it means, a sentence without a full stop at its end. unit: of the value, "" for none. unset: what holds
     where the default is None. flag: of `fedvm run`, "" for none (`--set table.key=value` reaches every setting).
     implies: settings of other keys of the table that the flag brings along. on_resume: whether a resumed run may change
-    it, which is for what cannot change results. ge, gt, le, lt: bounds, as pydantic checks them.
+    it. ge, gt, le, lt: bounds, as pydantic checks them.
     """
 
     words: str

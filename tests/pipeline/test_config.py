@@ -26,7 +26,7 @@ from fedvm.pipeline.config_file import (
     settings_by_key,
 )
 from fedvm.pipeline.errors import ConfigError
-from fedvm.protocol import max_sum_squares
+from fedvm.protocol import Security, max_sum_squares
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -223,8 +223,19 @@ def test_resolved_configuration_reads_back_equal(tmp_path: Path) -> None:
 
 def test_differences_ignore_what_cannot_change_results() -> None:
     config = load_config(None)
-    other = load_config(None, {"run.out": "elsewhere", "training.workers": 1, "federation.rounds": 8})
-    assert differences(config, other) == ["federation.rounds: 5 → 8"]
+    other = load_config(None, {"run.out": "elsewhere", "training.workers": 1, "training.lr": 0.5})
+    assert differences(config, other) == ["training.lr: 0.01 → 0.5"]
+
+
+def test_rounds_may_only_grow() -> None:
+    config, more = load_config(None), load_config(None, {"federation.rounds": 8})
+    assert differences(config, more) == [] and differences(more, config) == ["federation.rounds: 8 → 5"]
+
+
+def test_the_defaults_of_the_contract_s_security_are_those_of_a_run() -> None:
+    from dataclasses import asdict
+
+    assert Security(**asdict(load_config(None).security)) == Security()
 
 
 def test_bound_on_the_norm_is_exact_in_integers() -> None:

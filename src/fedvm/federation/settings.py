@@ -86,7 +86,14 @@ class ServerSettings:
         StrategyName, Setting("How a round's updates become the next model", flag="--strategy")
     ] = StrategyName.FEDAVG
     rounds: Annotated[
-        int, Setting("Rounds to play, failed ones included", unit="rounds", flag="--rounds", ge=1)
+        int,
+        Setting(
+            "Rounds to play, failed ones included; more of them prolong a run that is resumed",
+            unit="rounds",
+            flag="--rounds",
+            on_resume=OnResume.GROWS,
+            ge=1,
+        ),
     ] = 5
     fraction_train: Annotated[
         float, Setting("Share of the clients that train in a round", flag="--fraction-train", gt=0, le=1)

@@ -34,8 +34,6 @@ def baseline(
     """
     if not config.baseline.enabled:
         return None
-    if directory.baseline.is_file():
-        return BaselineFacts.from_json(directory.baseline.read_text())
     course = Course(
         config.training.recipe,
         Schedule.of(config.training),
@@ -43,6 +41,10 @@ def baseline(
         played=played,
         every=config.evaluation.every,
     )
+    if directory.baseline.is_file():
+        kept = BaselineFacts.from_json(directory.baseline.read_text())
+        if kept.rounds == course.tested:  # otherwise the run was prolonged since
+            return kept
     device = resolve_device(config.training.device).type
     workers = config.training.workers if device == "cpu" and forking_supported() else 1
     found = run_baselines(

@@ -87,9 +87,9 @@ def tables_of(config: RunConfig) -> dict[str, Any]:
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
-    """Lines "table.key: ours → theirs" for every setting that differs and can change results."""
-    harmless = free_on_resume()
+    """Lines "table.key: ours → theirs" for every setting that differs and that resuming with it may not change."""
     left, right = _flat(ours), _flat(theirs)
+    harmless = free_on_resume() | {key for key in grows_on_resume() if left[key] <= right[key]}
     return [
         f"{key}: {left.get(key)!r} → {right.get(key)!r}"
         for key in sorted(left.keys() | right.keys())
@@ -100,6 +100,11 @@ def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
 def free_on_resume() -> frozenset[str]:
     """The settings, as "table.key", that a resumed run may change."""
     return frozenset(key for key, one in settings_by_key().items() if one.setting.on_resume is OnResume.FREE)
+
+
+def grows_on_resume() -> frozenset[str]:
+    """The settings, as "table.key", that a resumed run may raise."""
+    return frozenset(key for key, one in settings_by_key().items() if one.setting.on_resume is OnResume.GROWS)
 
 
 def settings_by_key() -> dict[str, Stated]:

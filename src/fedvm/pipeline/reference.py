@@ -8,7 +8,7 @@ from typing import Any
 from fedvm.learning.settings import Recipe
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import UsageError
-from fedvm.settings import OnResume, Stated, explained, stated, tables
+from fedvm.settings import Stated, explained, stated, tables
 
 _HEAD = """# Configuration of a run
 
@@ -16,8 +16,8 @@ A run is told what to do by a TOML file, `fedvm run FILE`, whose tables and keys
 A flag of `fedvm run` overrides the file; where the table names none, `--set table.key=value` does. This page is made
 from the code by `fedvm settings > docs/configuration.md`.
 
-"Resume" says whether `fedvm run --resume` may change a setting: the others would change the results, so a resumed run
-keeps those that it began with.
+"Resume" says whether `fedvm run --resume` may change a setting. The others would change what is there already, so a
+resumed run keeps those that it began with.
 """
 
 
@@ -63,8 +63,8 @@ def _rows(name: str, table: type[Any]) -> Iterator[str]:
         setting = one.setting
         unit = f", in {_UNITS.get(setting.unit, setting.unit)}" if setting.unit else ""
         flag = f"`{setting.flag}`" if setting.flag else ""
-        resume = "yes" if setting.on_resume is OnResume.FREE else "no"
-        cells = (f"`{one.key}`", setting.words, one.values + unit, default_of(one, name), flag, resume)
+        words, resume = setting.words, setting.on_resume
+        cells = (f"`{one.key}`", words, one.values + unit, default_of(one, name), flag, resume)
         yield "| " + " | ".join(cells) + " |"
 
 

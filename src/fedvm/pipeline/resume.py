@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedvm.learning.settings import ScheduleName
 from fedvm.pipeline.config import RunConfig
-from fedvm.pipeline.config_file import differences, free_on_resume, load_config
+from fedvm.pipeline.config_file import differences, free_on_resume, load_config, save_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.rundir.layout import RunDirectory
 
@@ -17,7 +18,8 @@ _NAMING = ("run.out", "run.name", "data.dataset", "data.path")  # what the direc
 def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
     """The run directory's own configuration, after checking that `path` and `overrides` ask for no other.
 
-    Only what cannot change results (the number of workers, the device) is taken from `overrides`.
+    What cannot change results (the number of workers, the device) is taken from `overrides`, and more rounds are taken
+    from either: they prolong the run, which comes to what a run begun with so many would.
     Raises RunDirectoryError if there is no run, ConfigError naming the settings that differ.
     """
     named = {key: value for key, value in overrides.items() if key in _NAMING}
@@ -33,6 +35,23 @@ def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig
             + "\n  ".join(changed)
             + "\nLeave these out to resume, or begin a new run with another --out."
         )
-    return load_config(
-        directory.config, {key: overrides[key] for key in free_on_resume() & overrides.keys()} | own
-    )
+    _check_schedule(begun, wanted)
+    given = {key: overrides[key] for key in free_on_resume() & overrides.keys()}
+    return load_config(directory.config, given | own | {"federation.rounds": wanted.federation.rounds})
+
+
+def keep_growth(config: RunConfig, directory: RunDirectory) -> None:
+    """Write down that the run in `directory` is prolonged, if it is."""
+    if load_config(directory.config).federation.rounds < config.federation.rounds:
+        save_config(config, directory.config)
+
+
+def _check_schedule(begun: RunConfig, wanted: RunConfig) -> None:
+    """Raise ConfigError if more rounds would have had other learning rates from the first one on."""
+    schedule = begun.training.schedule
+    ends_with_the_run = schedule in (ScheduleName.COSINE, ScheduleName.LINEAR)
+    if ends_with_the_run and wanted.federation.rounds != begun.federation.rounds:
+        raise ConfigError(
+            f"training.schedule = {schedule} ends with round {begun.federation.rounds}, for which the run was begun: "
+            "it cannot be prolonged. Begin a new run with more rounds and another --out"
+        )

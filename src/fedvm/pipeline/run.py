@@ -46,6 +46,7 @@ from fedvm.pipeline.results import (
     ProgramPart,
     RunReport,
 )
+from fedvm.pipeline.resume import keep_growth
 from fedvm.pipeline.serve import Lineage, Served, serve, served_before
 from fedvm.pipeline.trial import Custodian, try_version
 from fedvm.protocol import SampleTree
@@ -106,6 +107,8 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
         if not resume:
             directory.require_free()  # again, now that nobody else can begin here
             save_config(config, directory.config)
+        else:
+            keep_growth(config, directory)
         with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
             return _run(config, directory, data, chain, steps)
 
@@ -183,16 +186,24 @@ def _promote(
 ) -> tuple[Served, GateFacts | None]:
     """The version on chain, and its trial where there is a gate."""
     observer, owner, trial = steps.observer, chain.account("owner"), None
+    lineage = Lineage(trained.contract.address, trained.round, trained.model_root)
     with steps.step("deploy", "Deploying the program and registering the version"):
-        served = served_before(chain.w3, directory) or serve(
-            chain.w3,
-            owner,
-            built.compiled,
-            built.onnx_cid,
-            directory,
-            Lineage(trained.contract.address, trained.round, trained.model_root),
-            lambda done, total: observer.progress("transactions", done, total),
-            service=service,
+        before = served_before(chain.w3, directory)
+        # A version of an earlier round is what a run had come to before it was prolonged.
+        finished = before is not None and lineage.is_of(before.registered.version)
+        served = (
+            before
+            if before is not None and finished
+            else serve(
+                chain.w3,
+                owner,
+                built.compiled,
+                built.onnx_cid,
+                directory,
+                lineage,
+                lambda done, total: observer.progress("transactions", done, total),
+                service=service or (before.service if before is not None else None),
+            )
         )
     if samples is not None:
         with steps.step("trial", "Trying the version on samples drawn after its registration"):

@@ -34,6 +34,14 @@ class Lineage:
     round: int
     model_root: bytes
 
+    def is_of(self, version: Version) -> bool:
+        """Whether a version comes from there."""
+        return (version.federation, version.round, version.model_root) == (
+            self.federation,
+            self.round,
+            self.model_root,
+        )
+
 
 @dataclass(frozen=True)
 class Served:
