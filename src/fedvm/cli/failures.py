@@ -15,8 +15,15 @@ from fedvm.cli.status import BAD_INPUT, FAILURE
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-_ROOM = "free some space, then give the same command again (a run: with --resume). What was finished is kept"
-_RIGHTS = "it must be writable: change its rights, or work on a copy elsewhere"
+_ROOM: Final = "Free some space, then give the same command again; what was finished is kept"
+_RIGHTS: Final = "It must be writable: change its rights, or work on a copy elsewhere"
+_SQLITE: Final = {
+    sqlite3.SQLITE_FULL: _ROOM,
+    sqlite3.SQLITE_IOERR: f"The disk is full, or broken. {_ROOM}",
+    sqlite3.SQLITE_READONLY: _RIGHTS,
+    sqlite3.SQLITE_CANTOPEN: _RIGHTS,
+}
+"""By SQLite's primary result code."""
 
 
 def status_of(error: Exception) -> int:
@@ -55,17 +62,20 @@ def message_of(error: Exception) -> str | None:
         return error.format_message()
     if _is_ours(error):
         return str(error) or type(error).__name__
+    return _of_the_disk(error)
+
+
+def _of_the_disk(error: Exception) -> str | None:
+    """What a disk that is full or must not be written is told as, None for anything else."""
     if isinstance(error, OSError) and error.errno in _FULL | _FORBIDDEN:
         place = f"{error.filename}: " if error.filename else ""
-        advice = _ROOM if error.errno in _FULL else _RIGHTS
-        return f"{place}{error.strerror or error}. {advice[0].upper()}{advice[1:]}."
-    if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
-        return f"the run's chain.sqlite cannot grow: {error}. {_ROOM[0].upper()}{_ROOM[1:]}."
-    if isinstance(error, sqlite3.OperationalError) and (
-        "readonly" in str(error) or "unable to open" in str(error)
-    ):
-        return f"the run's chain.sqlite cannot be written: {error}. {_RIGHTS[0].upper()}{_RIGHTS[1:]}."
-    return None
+        what, advice = error.strerror or str(error), _ROOM if error.errno in _FULL else _RIGHTS
+    elif isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _SQLITE:
+        place, what = "chain.sqlite: ", str(error)
+        advice = _SQLITE[error.sqlite_errorcode & 0xFF]
+    else:
+        return None
+    return " ".join([f"{place}{what}. {advice}.", *getattr(error, "__notes__", ())])
 
 
 def _is_ours(error: Exception) -> bool:

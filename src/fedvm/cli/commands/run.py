@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,10 +59,13 @@ def _run(
     with RunDisplay() as display:
         try:
             report = run_all(config, resume=resume, observer=display)
-        except KeyboardInterrupt:
-            begun = RunDirectory(config.out).started
+        except (KeyboardInterrupt, OSError, sqlite3.OperationalError) as error:
             again = command_line("fedvm", "run", "--out", config.out, "--resume")
-            raise Interrupted(f"Nothing is lost. Continue with: {again}" if begun else "") from None
+            hint = f"Nothing is lost. Continue with: {again}" if RunDirectory(config.out).started else ""
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(hint) from None
+            error.add_note(hint)  # for a disk that is full
+            raise
     if as_json:
         print_json({"directory": str(config.out), **report.to_json()})
     else:
