@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -11,7 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from fedvm.cli.console import ROUND_HEADER, err, round_lines
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.events import Observer
+from fedvm.pipeline.heartbeat import heartbeat
 from fedvm.pipeline.results import RoundRow
+
+if TYPE_CHECKING:
+    from fedvm.pipeline.onnx_model import Prepared, Request
 
 
 class RunDisplay(Observer):
@@ -89,6 +94,21 @@ class CountDisplay:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)
+
+
+class _Words(Observer):
+    """Prints notes to standard error."""
+
+    def note(self, text: str) -> None:
+        err().print(text, style="dim", markup=False)
+
+
+def prepare_aloud(request: Request) -> Prepared:
+    """Compile a user's model, and say now and then that it goes on. Raises as `fedvm.pipeline.onnx_model.prepare`."""
+    from fedvm.pipeline.onnx_model import prepare
+
+    with heartbeat(_Words(), f"compiling {request.model}"):
+        return prepare(request)
 
 
 def _bar(console: Console) -> Progress:

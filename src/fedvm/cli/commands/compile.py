@@ -105,12 +105,12 @@ def compile_(
 
     from fedvm.cli.console import err
     from fedvm.cli.model_table import print_model, request_of
+    from fedvm.cli.progress import prepare_aloud
     from fedvm.cli.status import FAILURE
     from fedvm.compiler import CompiledModel, verdict_on, version_of
     from fedvm.pipeline.onnx_model import check as check_code
-    from fedvm.pipeline.onnx_model import prepare
 
-    prepared = prepare(
+    prepared = prepare_aloud(
         request_of(
             model,
             calibration,

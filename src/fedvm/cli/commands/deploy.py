@@ -99,10 +99,9 @@ def deploy(
     from fedvm.cli.console import err
     from fedvm.cli.console import out as stdout
     from fedvm.cli.model_table import print_model, request_of
-    from fedvm.cli.progress import CountDisplay
+    from fedvm.cli.progress import CountDisplay, prepare_aloud
     from fedvm.pipeline.errors import UsageError
     from fedvm.pipeline.onnx_model import deploy as deploy_model
-    from fedvm.pipeline.onnx_model import prepare
     from fedvm.pipeline.staged import serve_stages
     from fedvm.rundir.layout import RunDirectory
 
@@ -111,7 +110,7 @@ def deploy(
     network = network_of(w3)
     directory = RunDirectory(out or Path("runs") / f"{model.stem}-{network.name}")
     directory.require_free()
-    prepared = prepare(
+    prepared = prepare_aloud(
         request_of(
             model,
             calibration,
