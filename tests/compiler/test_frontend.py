@@ -293,6 +293,12 @@ def test_unknown_operators_are_named():
 @pytest.mark.parametrize(
     ("nodes", "constants", "reason"),
     [
+        ([node("Pad", ["x", "pads"], ["p"]), node("MaxPool", ["p"], ["y"], kernel_shape=[1, 2], strides=[1, 2])],
+         {"pads": np.array([0, 0, 0, 0, 0, 0, 0, 2])}, "pads.*window|could win"),
+        ([node("Relu", ["x"], ["r"]), node("Pad", ["r", "pads"], ["p"]),
+          node("MaxPool", ["p"], ["y"], kernel_shape=[1, 2], strides=[1, 2])],
+         {"pads": np.array([0, 0, 0, 0, 0, 0, 0, 2])}, "as wide as the window"),
+        ([node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2])], {}, "dilated"),
         ([node("Conv", ["x", "w"], ["y"], dilations=[2, 2])], {"w": np.ones((1, 3, 3, 3), "f4")}, "dilated"),
         ([node("Sigmoid", ["x"], ["g"]), node("Mul", ["x", "g"], ["y"])], {}, "Sigmoid"),
         ([node("Relu", ["x"], ["g"]), node("Mul", ["x", "g"], ["y"])], {}, "product of two"),
@@ -305,7 +311,7 @@ def test_unknown_operators_are_named():
 )  # fmt: skip
 def test_unsupported_forms(nodes, constants, reason):
     with pytest.raises(UnsupportedOperator, match=reason):
-        load_graph(graph_model(nodes, constants))
+        load_graph(graph_model(nodes, constants, opset=19))
 
 
 def test_missing_file(tmp_path):

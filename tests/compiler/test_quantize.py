@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import CASES, export, keras_like, random_bytes, randomise, run_graph
+from models import CASES, export, graph_model, keras_like, random_bytes, randomise, run_graph
+from onnx import helper
 
 from fedvm.compiler.calibration import evaluate, sample_positions
 from fedvm.compiler.errors import CalibrationError, CompileError, RangeError
@@ -217,3 +218,22 @@ def test_lenet_keeps_its_accuracy_in_narrow_lanes():
     inputs = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     right = (run(integer, inputs).argmax(axis=1) == labels).mean()
     assert right >= (run_graph(graph, inputs).argmax(axis=1) == labels).mean() - 0.01
+
+
+def test_an_output_that_hardly_varies_leaves_the_others_their_steps():
+    """One channel of a linear layer stands still below zero, the others vary above it."""
+    scale = np.array([1e-4, 1.0, 2.0], np.float32)
+    constants = {
+        "w": np.diag(scale)[:, :, None, None], "b": np.array([-0.4, -0.2, 3.0], np.float32),
+        "v": np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"]),
+        helper.make_node("Identity", ["c"], ["i"]),
+        helper.make_node("Conv", ["i", "v"], ["d"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["c", "v"], ["e"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["d", "e"], ["y"]),
+    ]
+    graph = load_graph(graph_model(nodes, constants))
+    data = random_bytes((3, 8, 8), 40)
+    assert relative_error(graph, quantize(graph, data, QuantizeOptions(activation_bits=6)), data) < 0.05

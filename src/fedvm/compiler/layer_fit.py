@@ -19,6 +19,8 @@ from fedvm.compiler.trained_grid import trained_grid
 ATTEMPTS = 40
 EXACT_BITS = 24
 """Accumulators stay exact in the float32 reference."""
+BIT = 4.0
+"""Squared error of one bit less."""
 OUTPUT_SAMPLES = 4096
 """Outputs of a channel on which candidate scales are measured."""
 
@@ -317,7 +319,7 @@ class _ScaleChoice:
         at = sample_positions((len(pooled), *pooled.shape[2:]), OUTPUT_SAMPLES)
         values = pooled[at.sample, :, at.row, at.column]
         goal = activate(fit.layer, values)
-        self._zero = _zero_point(fit, goal, high)
+        self._zero = _zero_point(fit, goal, high, importance)
         # An output that is silent on the calibration data keeps some range for other data.
         quiet = np.abs(values).max(axis=0) / high / 16
         cap = _cap(fit.layer, high, self._zero)
@@ -359,7 +361,7 @@ class _ScaleChoice:
         return scales
 
 
-def _zero_point(fit: _Fit, goal: FloatArray, high: int) -> int:
+def _zero_point(fit: _Fit, goal: FloatArray, high: int, importance: FloatArray) -> int:
     """Integer that stands for 0: 0 unless the output can be negative."""
     activation = fit.layer.activation
     if activation == "relu" or (fit.interval()[0] >= -1e-9).all():
@@ -368,12 +370,35 @@ def _zero_point(fit: _Fit, goal: FloatArray, high: int) -> int:
         low = activation[1] if activation[1] > -math.inf else float(goal.min())
         top = activation[2] if activation[2] < math.inf else float(goal.max())
     else:
-        spread = goal.std(axis=0) + 1e-12
-        low = float(np.mean(np.quantile(goal, 0.001, axis=0) / spread))
-        top = float(np.mean(np.quantile(goal, 0.999, axis=0) / spread))
+        return _shared_zero(goal, high, importance)
     low, top = min(low, 0.0), max(top, 0.0)
     share = -low / (top - low) if top > low else 0.5
     return int(np.clip(round(share * high), 0, high))
+
+
+def _shared_zero(goal: FloatArray, high: int, importance: FloatArray) -> int:
+    """The zero that all outputs share: where the ranges, each in deviations of its own output, have it in the mean.
+
+    An output that is always far from zero beside its deviation would drag that to one end and leave the others no
+    steps. Where it costs more than a bit over the zero of least rounding error, weighed by `importance`, that one is
+    taken.
+    """
+    low = np.minimum(np.quantile(goal, 0.001, axis=0), 0)
+    top = np.maximum(np.quantile(goal, 0.999, axis=0), 0)
+    zeros = np.arange(high + 1)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        down = np.where(low < 0, -low / zeros, 0.0)
+        up = np.where(top > 0, top / (high - zeros), 0.0)
+    scale = np.maximum(down, up)
+    # No scale covers an end that the zero leaves no steps for: all of it is lost.
+    error = np.where(np.isfinite(scale), np.square(scale) / 12, np.square(np.maximum(top, -low)))
+    cost = (error * importance).sum(axis=1)
+    spread = goal.std(axis=0) + 1e-12
+    ends = [float(np.mean(np.quantile(goal, q, axis=0) / spread)) for q in (0.001, 0.999)]
+    low_end, top_end = min(ends[0], 0.0), max(ends[1], 0.0)
+    share = -low_end / (top_end - low_end) if top_end > low_end else 0.5
+    mean = int(np.clip(round(share * high), 0, high))
+    return mean if cost[mean] <= BIT * cost.min() else int(np.argmin(cost))
 
 
 def _cap(layer: FloatLayer, high: int, zero: int) -> float:

@@ -651,8 +651,8 @@ def _apply_max_pool(
                 "pads activations with a value that could win; pad inside the pooling layer instead"
             )
         pads = found.pads
-    if pads[0] >= kernel[0] or pads[1] >= kernel[1]:
-        raise node.refuse("pads are as wide as the window")
+    if max(pads[0], pads[2]) >= kernel[0] or max(pads[1], pads[3]) >= kernel[1]:
+        raise node.refuse("pads are as wide as the window, which then holds nothing")
     shapes = []
     parts: list[Part] = []
     for part in tensor.parts:
