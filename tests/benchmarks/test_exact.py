@@ -16,7 +16,7 @@ from exact_bench import judge as judging
 from exact_bench.backend import backend_cases
 from exact_bench.campaign import Journal, Trial
 from exact_bench.generator import WIDEST, random_recipe
-from exact_bench.judge import Verdict, correlation, judge
+from exact_bench.judge import Verdict, correlation, decided_agreement, judge
 from exact_bench.onnx_writer import write_onnx
 from exact_bench.recipe import INPUT, Recipe, Step, samples, sizes
 from exact_bench.sandbox import Failed, Sandbox
@@ -136,11 +136,32 @@ def test_refusals_and_crashes_are_told_apart(monkeypatch):
     assert crashed.result == "crash" and crashed.reason.startswith("ZeroDivisionError")
 
 
+def test_classes_are_compared_where_there_is_one():
+    floats = np.random.default_rng(0).normal(size=(100, 3))
+    assert decided_agreement(floats + 1e-3, floats)[0] == 1
+    share, decided = decided_agreement(-floats, floats)
+    assert share < 0.1 and 80 < decided < 100
+    assert decided_agreement(floats, np.zeros((100, 3))) == (None, 0)
+
+
+def test_another_network_is_called_so(monkeypatch):
+    question = question_of(small())
+    other = question_of(small(seed=4))
+    monkeypatch.setattr(judging, "run_float", lambda _, inputs: original(other, inputs))
+    verdict = judge(question)
+    assert verdict.result == "float differs" and verdict.correlation < 0.9
+
+
+original = judging.run_float
+
+
 def test_correlation_is_of_what_varies():
     scores = np.random.default_rng(0).normal(size=(50, 3))
     assert correlation(scores, 5 * scores + [1, 2, 3]) == pytest.approx(1)
     assert correlation(scores, -scores) == pytest.approx(-1)
     assert correlation(scores, np.ones((50, 3))) is None
+    steady = 0.01 * scores + [100, 200, 0]
+    assert correlation(steady[::-1], steady) == pytest.approx(1, abs=1e-3)
 
 
 def test_what_hangs_dies_or_grows_is_an_answer_and_the_rest_goes_on(monkeypatch):
