@@ -9,7 +9,7 @@ from exact_bench.judge import INPUTS, Question, Verdict, judge
 from exact_bench.onnx_writer import write_onnx
 from exact_bench.recipe import Recipe, samples
 
-CALIBRATION, HELD_BACK = 96, 64
+CALIBRATION, HELD_BACK = 160, 64
 """Inputs a network is calibrated with, and others like them that its integers are judged on."""
 CUT = 6
 """Of so many programs one is tried with a stage for every step too."""
