@@ -16,8 +16,8 @@ import numpy as np
 from pyrevm import EVM
 
 from compiler_bench.contract import Program
-from fedvm.compiler.compiled import creation_code
 from fedvm.compiler.graph import Dense, IntegerGraph
+from fedvm.evm.creation import creation_code
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = REPOSITORY / "benchmarks" / "solidity" / "NaiveLeNet.sol"

@@ -13,6 +13,7 @@ from torch import nn
 from fedvm.chain.errors import CallFailed, ChainError
 from fedvm.chain.inference import InferenceSession
 from fedvm.chain.networks import ANVIL
+from fedvm.chain.program import deploy_program
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel, compile_model
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
@@ -60,10 +61,10 @@ def test_stages_give_the_scores_of_one_call_and_resume(
     expected = _expected(staged, images[:3])
     with open_chain(tmp_path / "chain.sqlite", seed=5, create=True) as chain:
         owner, user = chain.account("owner"), chain.account("user")
-        deployed = staged.deploy_stages(chain.w3, owner.address)
+        stages = [deploy_program(Sender(chain.w3), owner, units).addresses for units in staged.stages]
         sessions, _ = InferenceSession.deploy(chain.w3, owner)
-        program, _ = sessions.register(owner, deployed.stages)
-        assert sessions.register(user, deployed.stages)[0] == program  # again is harmless
+        program, _ = sessions.register(owner, stages)
+        assert sessions.register(user, stages)[0] == program  # again is harmless
         first, _ = sessions.start(owner, program, images[0].tobytes())
         second, _ = sessions.start(user, program, images[1].tobytes())
         with pytest.raises(CallFailed, match="NotFinished"):
@@ -87,9 +88,9 @@ def test_every_transaction_runs_on_the_gas_that_was_predicted(
     staged: CompiledModel, images: np.ndarray, chain: EmbeddedChain
 ) -> None:
     owner = chain.account("owner")
-    deployed = staged.deploy_stages(chain.w3, owner.address)
+    stages = [deploy_program(Sender(chain.w3), owner, units).addresses for units in staged.stages]
     sessions, _ = InferenceSession.deploy(chain.w3, owner)
-    program, _ = sessions.register(owner, deployed.stages)
+    program, _ = sessions.register(owner, stages)
     limits = [row["transaction"] for row in staged.manifest["stages"]]
     dearest = np.full((1, 1, 28, 28), 255, np.uint8)
     start = sessions.contract.encode_abi("start", args=[program, dearest.tobytes()])
@@ -117,9 +118,9 @@ def test_room_above_an_estimate_keeps_a_transaction_valid(chain: EmbeddedChain) 
 
 def test_wrong_input_and_unknown_sessions_are_refused(staged: CompiledModel, chain: EmbeddedChain) -> None:
     owner = chain.account("owner")
-    deployed = staged.deploy_stages(chain.w3, owner.address)
+    stages = [deploy_program(Sender(chain.w3), owner, units).addresses for units in staged.stages]
     sessions, _ = InferenceSession.deploy(chain.w3, owner)
-    program, _ = sessions.register(owner, deployed.stages)
+    program, _ = sessions.register(owner, stages)
     with pytest.raises(ChainError):
         sessions.start(owner, program, b"too short")
     with pytest.raises(CallFailed, match="UnknownSession"):

@@ -115,8 +115,8 @@ class ForgivingLedger:
             [Judged(one.member, one.update, one.signature, Refusal.NONE, 7) for one in honest.judged]
         )
         cid = Cid.parse(self._bench.store.put(rollup.to_bytes())).binary
-        coordinator = self._bench.chain.account("coordinator")
-        submit_rollup(contract, coordinator, number, rollup, judged_at=judge.around.time, cid=cid)
+        with self._ledger._sender() as coordinator:
+            submit_rollup(contract, coordinator, number, rollup, judged_at=judge.around.time, cid=cid)
 
 
 def test_the_audit_finds_a_rollup_that_breaks_the_rules(make_bench: MakeBench) -> None:

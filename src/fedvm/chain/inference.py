@@ -57,7 +57,7 @@ class InferenceSession:
         return cls(w3, receipt.contract_address, sender=sender), receipt
 
     def register(self, account: LocalAccount, stages: Sequence[Sequence[str]]) -> tuple[bytes, Receipt]:
-        """Register a staged program by the addresses of its stages (`DeployedStages.stages`); returns its id."""
+        """Register a staged program by the addresses of its stages (`DeployedProgram.addresses`); returns its id."""
         pinned = [[(p.account, p.code_hash) for p in pin_parts(self.w3, stage)] for stage in stages]
         program = bytes(read(self.contract, "register", pinned))  # the id is the hash of what is registered
         return program, self._send(account, "register", pinned)

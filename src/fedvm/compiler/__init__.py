@@ -1,11 +1,11 @@
 """ONNX → integer graph → EVM: compile a trained network so that a contract computes its predictions bit for bit.
 
 compiled = compile_model("model.onnx", calibration=images)
-deployed = compiled.deploy(w3, sender)
+compiled.save("program/")                                   # fedvm.chain.program puts it on a chain
 """
 
 from fedvm.compiler.compile import CompileOptions, compile_integer, compile_model
-from fedvm.compiler.compiled import ABI, CompiledModel, Deployed, DeployedStages, creation_code
+from fedvm.compiler.compiled import ABI, CompiledModel
 from fedvm.compiler.errors import (
     CalibrationError,
     CompileError,
@@ -29,8 +29,6 @@ __all__ = [
     "CompileOptions",
     "CompiledModel",
     "CompilerDefect",
-    "Deployed",
-    "DeployedStages",
     "ExactnessError",
     "FidelityError",
     "ModelError",
@@ -40,7 +38,6 @@ __all__ = [
     "UnsupportedOperator",
     "compile_integer",
     "compile_model",
-    "creation_code",
     "known_faults",
     "quantize_input",
     "verdict_on",

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from fedvm.compiler.canonical import canonical
-from fedvm.compiler.compiled import CompiledModel, creation_gas, units_of
+from fedvm.compiler.compiled import CompiledModel, units_of
 from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CalibrationError, CompileError
 from fedvm.compiler.fidelity import check_fidelity
@@ -35,6 +35,7 @@ from fedvm.compiler.steps import Measurer
 from fedvm.compiler.transactions import Target, call_gas
 from fedvm.compiler.verify import verify
 from fedvm.compiler.version import COMPILER_VERSION
+from fedvm.evm.creation import creation_gas
 from fedvm.evm.keccak import keccak
 
 FORMAT = 1

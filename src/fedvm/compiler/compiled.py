@@ -1,10 +1,10 @@
-"""A compiled model: its program, its exact reference, its manifest; saving, loading, linking, deploying."""
+"""A compiled model: its program, its exact reference, its manifest; saving, loading, linking."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,7 @@ from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.input_range import quantize_input
 from fedvm.compiler.scanner import UNLINKED, scan
-from fedvm.evm.gas import CODE_BYTE_GAS, creation_intrinsic_gas
 from fedvm.evm.keccak import keccak
-from fedvm.evm.limits import CODE_LIMIT
 from fedvm.files import write_atomically
 
 ABI: list[dict[str, Any]] = [
@@ -74,16 +72,6 @@ def units_of(contracts: Sequence[Contract]) -> tuple[Unit, ...]:
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """Where a program lies: the entry's address, the parts' in order of creation, and what creating them cost."""
-
-    address: str
-    parts: tuple[str, ...]
-    gas_used: int
-    transactions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class CompiledModel:
     """What `compile_model` returns.
 
@@ -123,37 +111,6 @@ class CompiledModel:
         addresses = {unit.name: address for unit, address in zip(self.units, parts, strict=False)}
         return tuple(unit.linked(addresses) for unit in self.units)
 
-    def deploy(
-        self, w3: Any, sender: str, *, on_transaction: Callable[[int, int, str], None] | None = None
-    ) -> Deployed:
-        """Create the parts, then the entry, with plain creation transactions of `sender`.
-
-        w3: a web3.Web3 that can send for `sender` (unlocked, or with signing middleware). Each receipt is awaited.
-        on_transaction(done, total, address) is called after each. Raises CompileError if a creation fails or the
-        code that lies at the address afterwards is not the code that was sent.
-        """
-        creation = _Creation(w3, sender, len(self.units), on_transaction)
-        *parts, entry = [creation.create(unit) for unit in self.units]
-        return Deployed(entry, tuple(parts), creation.gas, tuple(creation.hashes))
-
-    def deploy_stages(
-        self, w3: Any, sender: str, *, on_transaction: Callable[[int, int, str], None] | None = None
-    ) -> DeployedStages:
-        """Create the contracts of all stages; arguments and errors as for `deploy`.
-
-        CompileError if there are no stages: the model fits one call, or was compiled without `max_gas`.
-        """
-        if not self.stages:
-            raise CompileError(
-                "the program has no stages: one call is within the limit, or it was compiled without max_gas"
-            )
-        creation = _Creation(w3, sender, sum(map(len, self.stages)), on_transaction)
-        stages = []
-        for units in self.stages:
-            *parts, entry = [creation.create(unit) for unit in units]
-            stages.append((entry, *parts))
-        return DeployedStages(tuple(stages), creation.gas, tuple(creation.hashes))
-
     def save(self, directory: str | Path) -> None:
         """Write model.int.onnx, manifest.json, abi.json, program.asm and one .bin a contract, each atomically."""
         target = Path(directory)
@@ -183,46 +140,6 @@ class CompiledModel:
         return cls(onnx.load_model_from_string(reference), manifest, units, listing, stages)
 
 
-@dataclass(frozen=True)
-class DeployedStages:
-    """Where the stages of a program lie: for each the addresses of its entry, then of its parts; what creating them
-    cost."""
-
-    stages: tuple[tuple[str, ...], ...]
-    gas_used: int
-    transactions: tuple[str, ...]
-
-
-class _Creation:
-    """Creates contracts one after the other and links each to those before."""
-
-    def __init__(
-        self, w3: Any, sender: str, total: int, on_transaction: Callable[[int, int, str], None] | None
-    ) -> None:
-        self._w3, self._sender, self._total, self._report = w3, sender, total, on_transaction
-        self._addresses: dict[str, str] = {}
-        self.hashes: list[str] = []
-        self.gas = 0
-
-    def create(self, unit: Unit) -> str:
-        """Address of the new contract. CompileError if it is not what was sent."""
-        eth = self._w3.eth
-        runtime = unit.linked(self._addresses)
-        sent = eth.send_transaction({"from": self._sender, "data": "0x" + creation_code(runtime).hex()})
-        receipt = eth.wait_for_transaction_receipt(sent, timeout=600)
-        address = receipt["contractAddress"]
-        if receipt["status"] != 1 or address is None:
-            raise CompileError(f"creating {unit.name} failed in transaction {sent.hex()}")
-        if bytes(eth.get_code(address)) != runtime:
-            raise CompileError(f"the code at {address} is not the code of {unit.name} that was sent")
-        self._addresses[unit.name] = address
-        self.hashes.append("0x" + bytes(sent).hex())
-        self.gas += receipt["gasUsed"]
-        if self._report:
-            self._report(len(self.hashes), self._total, address)
-        return str(address)
-
-
 def _read_units(source: Path, contracts: Any) -> tuple[Unit, ...]:
     """The contracts that a manifest lists, checked against it and against the whitelist."""
     units = []
@@ -234,20 +151,3 @@ def _read_units(source: Path, contracts: Any) -> tuple[Unit, ...]:
         scan(code, parts=(UNLINKED,))
         units.append(Unit(c["name"], code, {k: tuple(v) for k, v in c["links"].items()}))
     return tuple(units)
-
-
-def creation_code(runtime: bytes) -> bytes:
-    """Init code that returns `runtime`."""
-    if len(runtime) > CODE_LIMIT:
-        raise CompileError(f"{len(runtime)} bytes of code, a contract may have {CODE_LIMIT}")
-    # PUSH2 size DUP1 PUSH1 10 PUSH0 CODECOPY PUSH0 RETURN
-    head = b"\x61" + len(runtime).to_bytes(2, "big") + b"\x80\x60\x0a\x5f\x39\x5f\xf3"
-    return head + runtime
-
-
-def creation_gas(runtime: bytes) -> int:
-    """Gas of the transaction that creates `runtime`: intrinsic (EIP-2028, EIP-3860), init code, 200 a byte."""
-    init = creation_code(runtime)
-    copied = -(-len(runtime) // 32)
-    execution = 3 + 3 + 3 + 2 + 3 + 3 * copied + 2 + 3 * copied + copied * copied // 512
-    return creation_intrinsic_gas(init) + execution + CODE_BYTE_GAS * len(runtime)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from fedvm.audit.recipe import CompileRecipe, write_recipe
 from fedvm.compiler import CompiledModel, compile_model
-from fedvm.files import write_atomically
 from fedvm.learning.checkpoint import save_checkpoint
 from fedvm.learning.export import export_onnx
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.federate import Trained
+from fedvm.pipeline.publish import publish
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore
 
@@ -55,8 +55,5 @@ def build(
         },
     )
     onnx = write_recipe(export_onnx(trained.model, data.images.shape, directory.onnx), recipe)
-    write_atomically(directory.onnx, onnx)
     compiled = compile_model(onnx, data.calibration, **recipe.arguments())
-    compiled.save(directory.program)
-    write_atomically(directory.reference, compiled.reference.SerializeToString(deterministic=True))
-    return Built(onnx, store.put(onnx), compiled)
+    return Built(onnx, publish(onnx, compiled, store, directory), compiled)

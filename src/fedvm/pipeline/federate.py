@@ -9,16 +9,17 @@ import torch
 from eth_utils.address import to_checksum_address
 from flwr.app import ArrayRecord, MetricRecord
 
-from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
+from fedvm.chain.factory import FederationFactory
 from fedvm.chain.federation import FederationContract
 from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.federation.arrays import named_arrays
 from fedvm.federation.client.app import ClientData
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.privacy import LocalPrivacy
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion
+from fedvm.federation.coordinator.founding import first_model, found
 from fedvm.federation.coordinator.journal import RoundJournal
-from fedvm.federation.coordinator.membership import publish_model
 from fedvm.federation.coordinator.records import RoundRecord
 from fedvm.federation.coordinator.stopping import Stopping
 from fedvm.federation.engines.grid import Finished
@@ -38,11 +39,11 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
-from fedvm.protocol import Rules, Security, VectorSpec, max_sum_squares, quantize_model
+from fedvm.protocol import Rules, Security, VectorSpec, max_sum_squares
 from fedvm.protocol.vector import IntVector
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import Cid, ContentStore
+from fedvm.store import ContentStore
 
 PPM = 1_000_000
 
@@ -265,30 +266,19 @@ def _contract(
     initial: ArrayRecord,
     members: list[str],
 ) -> FederationContract:
-    """The federation of this run: the one that its owner opens in the factory with the default salt.
-
-    So its address is known before it is there, and a run that was killed right after opening it finds it:
-    another federation would have another address, and with it other seeds and other samples. The factory is
-    what the owner of an embedded chain deploys before everything else.
-    """
+    """The federation of this run, created or found. Its factory is what the owner deploys before everything else."""
     owner = chain.account("owner")
-    factory = FederationFactory.deploy_first(chain.w3, owner)
-    address = factory.address_of(owner.address, DEFAULT_SALT)
-    if chain.w3.eth.get_code(chain.w3.to_checksum_address(address)):
-        return FederationContract(chain.w3, address)
-    arrays = {name: array.numpy() for name, array in initial.items()}
-    spec = VectorSpec.from_arrays(arrays)
-    vector = quantize_model(spec.flatten(arrays), config.rules.fraction_bits)
-    root, cid = publish_model(store, vector)
-    contract, _ = FederationContract.create(
-        factory,
+    elements = VectorSpec.from_arrays(named_arrays(initial)).elements
+    rules = rules_for(config, max_examples=example_cap(config, data), elements=elements)
+    contract, _ = found(
+        FederationFactory.deploy_first(chain.w3, owner),
         owner,
+        store,
+        first_model(initial, rules),
         coordinator=chain.account("coordinator").address,
-        rules=rules_for(config, max_examples=example_cap(config, data), elements=spec.elements),
+        rules=rules,
         members=members,
         security=Security(**asdict(config.security)),
-        model_root=root,
-        model_cid=Cid.parse(cid).binary,
     )
     return contract
 

@@ -14,17 +14,18 @@ from web3 import Web3
 
 from fedvm.audit.errors import RecipeError
 from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
+from fedvm.chain.program import Progress
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.compile import Range
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.quality import Bars
 from fedvm.compiler.transactions import LIMITS
-from fedvm.files import write_atomically
 from fedvm.pipeline.calibration import load_calibration
 from fedvm.pipeline.check import integer_scores
 from fedvm.pipeline.errors import UsageError
-from fedvm.pipeline.serve import Progress, Served, serve
+from fedvm.pipeline.publish import publish
+from fedvm.pipeline.serve import Served, serve
 from fedvm.pipeline.table import read_labels
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
@@ -162,14 +163,10 @@ def deploy(
             fraction_bits=0,
             options=prepared.options,
         )
-        onnx = write_recipe(prepared.onnx, recipe)
-        write_atomically(directory.onnx, onnx)
-        prepared.compiled.save(directory.program)
-        reference = prepared.compiled.reference.SerializeToString(deterministic=True)
-        write_atomically(directory.reference, reference)
+        onnx_cid = publish(write_recipe(prepared.onnx, recipe), prepared.compiled, store, directory)
         first_block = w3.eth.block_number
         Deployment(ChainRef("rpc", rpc_url), w3.eth.chain_id, block=first_block).save(directory.path)
-        return serve(w3, owner, prepared.compiled, store.put(onnx), directory, None, progress)
+        return serve(w3, owner, prepared.compiled, onnx_cid, directory, None, progress)
 
 
 def synthetic_calibration(shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from fedvm.chain.deploy import deploy_code
-from fedvm.chain.errors import DeploymentError
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
 from fedvm.chain.networks import EMBEDDED
+from fedvm.chain.program import Progress, deploy_program
 from fedvm.chain.sender import Sender
-from fedvm.compiler import CompiledModel, creation_code
-from fedvm.compiler.compiled import Unit
+from fedvm.compiler import CompiledModel
 from fedvm.rundir.deployment import Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Cid
-
-Progress = Callable[[int, int], None]
 
 SCANNED_AT_ONCE = 150_000
 """Bytes of code that one transaction scans on a network; of more, each part is scanned by its own beforehand."""
@@ -73,12 +68,12 @@ def serve(
     total = len(compiled.units) + 2
     if service is not None and (pending := _pending(service)) is not None:
         return _saved(Served(service, pending), directory)
-    addresses = deploy_program(Sender(w3), owner, compiled, lambda done, _: tell(done, total))
+    deployed = deploy_program(Sender(w3), owner, compiled.units, lambda done, _: tell(done, total))
     if service is None:
         service, _ = ModelService.deploy(w3, owner)
     tell(total - 1, total)
     digest = sha256(compiled.reference.SerializeToString(deterministic=True)).digest()
-    version = Version(pin_parts(w3, addresses), digest, Cid.parse(onnx_cid).binary)
+    version = Version(pin_parts(w3, deployed.addresses), digest, Cid.parse(onnx_cid).binary)
     if lineage is not None:
         version = replace(
             version,
@@ -117,34 +112,6 @@ def _saved(served: Served, directory: RunDirectory) -> Served:
     deployment = Deployment.load(directory.path)
     replace(deployment, service=served.service.address, program=addresses).save(directory.path)
     return served
-
-
-def deploy_program(
-    sender: Sender, owner: LocalAccount, compiled: CompiledModel, progress: Progress | None = None
-) -> tuple[str, ...]:
-    """Create the program's contracts; addresses, the entry's first, then the parts' in order of creation.
-
-    Raises TransactionFailed when a creation fails, DeploymentError when other code lies there afterwards.
-    """
-    return deploy_units(sender, owner, compiled.units, progress)
-
-
-def deploy_units(
-    sender: Sender, owner: LocalAccount, units: Sequence[Unit], progress: Progress | None = None
-) -> tuple[str, ...]:
-    """The same for the contracts of a program or of one stage."""
-    addresses: dict[str, str] = {}
-    for done, unit in enumerate(units, start=1):
-        runtime = unit.linked(addresses)
-        receipt = deploy_code(sender, owner, creation_code(runtime), action=f"creating {unit.name}")
-        address = Web3.to_checksum_address(str(receipt.contract_address))
-        if bytes(sender.w3.eth.get_code(address)) != runtime:
-            raise DeploymentError(f"the code at {address} is not the code of {unit.name} that was sent")
-        addresses[unit.name] = address
-        if progress:
-            progress(done, len(units))
-    *parts, entry = addresses.values()
-    return (entry, *parts)
 
 
 def served_before(w3: Web3, directory: RunDirectory) -> Served | None:

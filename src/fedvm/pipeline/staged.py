@@ -9,11 +9,11 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from fedvm.chain.inference import InferenceSession
+from fedvm.chain.program import Progress, deploy_program
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel
 from fedvm.files import write_atomically
 from fedvm.pipeline.errors import UsageError
-from fedvm.pipeline.serve import Progress, deploy_units
 from fedvm.rundir.layout import RunDirectory
 
 
@@ -50,7 +50,7 @@ def serve_stages(
 
     stages = []
     for units in compiled.stages:
-        stages.append(deploy_units(sender, owner, units, tell))
+        stages.append(deploy_program(sender, owner, units, tell).addresses)
         done += len(units)
     sessions, _ = InferenceSession.deploy(w3, owner)
     tell(1, total)

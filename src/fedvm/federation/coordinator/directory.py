@@ -13,21 +13,21 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 from flwr.app import ArrayRecord, Context
 
-from fedvm.chain.federation import FederationContract
+from fedvm.chain.factory import FederationFactory
 from fedvm.chain.keys import keep_key, load_key
 from fedvm.chain.networks import connect
 from fedvm.devnet import CHAIN_FILE
 from fedvm.devnet.embedded import open_chain
-from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
-from fedvm.federation.coordinator.membership import Federation, publish_model
+from fedvm.federation.coordinator.founding import first_model, found
+from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.keys import DIRECTORY, key_of_partition
-from fedvm.protocol import Rules, Security, quantize_model
+from fedvm.protocol import Rules, Security
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
-from fedvm.store import Cid, ContentStore
+from fedvm.store import ContentStore
 
 
 def create_federation(
@@ -45,21 +45,21 @@ def create_federation(
     keys derive from `seed` as all keys of the chain do. Raises SettingsError if the directory holds something or
     the rules speak of another model.
     """
-    root, cid = _publish(path, initial, rules)
-    with open_chain(RunDirectory(path).chain, seed=seed, create=True) as chain:
+    model, directory = first_model(initial, rules), _begin(path)
+    with open_chain(directory.chain, seed=seed, create=True) as chain:
+        owner = chain.account("owner")
         members = [chain.account("member", index) for index in range(clients)]
-        contract, receipt = FederationContract.deploy(
-            chain.w3,
-            chain.account("owner"),
+        contract, block = found(
+            FederationFactory.deploy_first(chain.w3, owner),
+            owner,
+            ContentStore(directory.store),
+            model,
             coordinator=chain.account("coordinator").address,
             rules=rules,
             members=[member.address for member in members],
-            model_root=root,
-            model_cid=cid,
             security=security,
         )
-        reference = ChainRef("embedded", CHAIN_FILE)
-        Deployment(reference, chain.chain_id, contract.address, block=receipt.block_number).save(path)
+        Deployment(ChainRef("embedded", CHAIN_FILE), chain.chain_id, contract.address, block=block).save(path)
     for index, member in enumerate(members):
         file = key_of_partition(path, index)
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -82,37 +82,26 @@ def create_federation_on(
     rpc: the JSON-RPC endpoint, which the directory names from then on. members: their addresses (hex). account:
     pays, and becomes owner and coordinator. Raises as `create_federation`, and what the chain raises.
     """
-    w3 = connect(rpc)
-    root, cid = _publish(path, initial, rules)
-    contract, receipt = FederationContract.deploy(
-        w3,
+    w3, model, directory = connect(rpc), first_model(initial, rules), _begin(path)
+    contract, block = found(
+        FederationFactory.deploy(w3, account),
         account,
-        coordinator=account.address,
+        ContentStore(directory.store),
+        model,
         rules=rules,
-        members=list(members),
-        model_root=root,
-        model_cid=cid,
+        members=members,
         security=security,
     )
-    reference = ChainRef("rpc", rpc)
-    Deployment(reference, int(w3.eth.chain_id), contract.address, block=receipt.block_number).save(path)
+    Deployment(ChainRef("rpc", rpc), int(w3.eth.chain_id), contract.address, block=block).save(path)
     return contract.address
 
 
-def _publish(path: Path, initial: ArrayRecord, rules: Rules) -> tuple[bytes, bytes]:
-    """Begin the directory with the first model in its store; (the model's root, its binary CID)."""
+def _begin(path: Path) -> RunDirectory:
+    """The directory, which must be free; made where it is not there."""
     if path.exists() and any(path.iterdir()):
         raise SettingsError(f"{path} is not empty; name another directory")
-    arrays = named_arrays(initial)
-    codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
-    if codec.spec.elements != rules.elements:
-        raise SettingsError(
-            f"the rules speak of {rules.elements} parameters, the model has {codec.spec.elements}"
-        )
     path.mkdir(parents=True, exist_ok=True)
-    vector = quantize_model(codec.spec.flatten(arrays), rules.fraction_bits)
-    root, cid = publish_model(ContentStore(RunDirectory(path).store), vector)
-    return root, Cid.parse(cid).binary
+    return RunDirectory(path)
 
 
 def open_federation(where: Context | Path | str) -> Federation:

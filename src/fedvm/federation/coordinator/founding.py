@@ -1,0 +1,67 @@
+"""Creating a federation: its first model in the store, its contract from a factory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eth_account.signers.local import LocalAccount
+from flwr.app import ArrayRecord
+
+from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
+from fedvm.chain.federation import FederationContract
+from fedvm.federation.arrays import ModelCodec, named_arrays
+from fedvm.federation.coordinator.membership import publish_model
+from fedvm.federation.errors import SettingsError
+from fedvm.protocol import Rules, Security
+from fedvm.protocol.vector import IntVector
+from fedvm.store import Cid, Store
+
+
+def first_model(initial: ArrayRecord, rules: Rules) -> IntVector:
+    """The model's state that round 1 starts from, named float tensors, in the rules' fixed point: int32 (elements,).
+
+    Raises SettingsError if the rules speak of another model.
+    """
+    arrays = named_arrays(initial)
+    codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
+    if codec.spec.elements != rules.elements:
+        raise SettingsError(
+            f"the rules speak of {rules.elements} parameters, the model has {codec.spec.elements}"
+        )
+    return codec.quantize(arrays)
+
+
+def found(
+    factory: FederationFactory,
+    owner: LocalAccount,
+    store: Store,
+    model: IntVector,
+    *,
+    rules: Rules,
+    members: Sequence[str],
+    coordinator: str | None = None,
+    security: Security | None = None,
+) -> tuple[FederationContract, int]:
+    """The federation that `owner` opens in a factory with the default salt, and the block in which its events begin.
+
+    Its address is known before it is there. So who was killed right after opening it finds it again: another one would
+    have another address, and with it other seeds and other samples.
+
+    model: the first one, `first_model`; goes into the store. members: their addresses (hex). coordinator: its address,
+    the owner's unless given. Raises TransactionFailed if the contract refuses a parameter.
+    """
+    w3, address = factory.w3, factory.address_of(owner.address, DEFAULT_SALT)
+    if w3.eth.get_code(w3.to_checksum_address(address)):
+        return FederationContract(w3, address), 0
+    root, cid = publish_model(store, model)
+    contract, receipt = FederationContract.create(
+        factory,
+        owner,
+        coordinator=coordinator or owner.address,
+        rules=rules,
+        members=members,
+        security=security,
+        model_root=root,
+        model_cid=Cid.parse(cid).binary,
+    )
+    return contract, receipt.block_number
