@@ -67,10 +67,11 @@ coverage-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Which line
 mutate-contracts: contracts/node_modules/.installed ## Would the Solidity tests see a wrong library? 300 seeded mutants, hours; goes on where it stopped
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/python tools/mutate.py
 
-lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, forge fmt and lint, slither
+lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, vulture, forge fmt and lint, slither
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 	cd contracts && node_modules/.bin/forge fmt --check && node_modules/.bin/forge lint
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/slither . --config-file slither.config.json
 

@@ -11,6 +11,7 @@ from handmade import init_code
 from setup_federation import Setup, make_setup, some_cid
 from test_model_service import run_aggregated_round
 
+from fedvm.chain.call import read
 from fedvm.chain.deploy import deploy_code
 from fedvm.chain.errors import DeploymentError, TransactionFailed
 from fedvm.chain.gate import (
@@ -130,7 +131,7 @@ def test_terms_and_thresholds_are_read_back(service: ModelService) -> None:
     (fixed,) = gate.events([GateFixed])
     assert isinstance(fixed, GateFixed)
     assert (fixed.terms, fixed.thresholds) == (TERMS, thresholds(TERMS.test))
-    assert gate.fixed_at() == gate.w3.eth.get_block(fixed.at.block_number)["timestamp"]
+    assert read(gate.contract, "fixedAt") == gate.w3.eth.get_block(fixed.at.block_number)["timestamp"]
 
 
 @pytest.mark.parametrize("test", [(1, 2, 1, 1), (999_998, 999_999, 999_999, 1), (500_000, 999_999, 3, 70)])

@@ -34,9 +34,6 @@ def test_epsilon_bounds_the_exact_value_and_grows() -> None:
     assert exact < privacy.epsilon(1) < exact * 1.15
     spent = [privacy.epsilon(count) for count in range(6)]
     assert spent[0] == 0 and spent == sorted(spent)
-    assert LocalPrivacy(1.0, 2.0, max_epsilon=spent[3]).affordable(10) == 3
-    assert LocalPrivacy(1.0, 2.0, max_epsilon=spent[3]).affordable(2) == 2
-    assert privacy.affordable(10) == 10
 
 
 def test_the_update_is_clipped_before_the_noise_and_the_noise_has_its_size() -> None:

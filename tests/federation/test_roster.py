@@ -47,8 +47,8 @@ def test_the_signature_is_eip_712() -> None:
             "domain": {
                 "name": "FedVM",
                 "version": "1",
-                "chainId": QUESTION_HERE.chain_id,
-                "verifyingContract": QUESTION_HERE.federation,
+                "chainId": QUESTION_HERE.domain.chain_id,
+                "verifyingContract": QUESTION_HERE.domain.federation,
             },
             "message": {"nodeId": RANDOM_IDS[0], "nonce": QUESTION_HERE.nonce},
         }
@@ -64,7 +64,7 @@ def test_a_proof_is_good_for_one_node_nonce_federation_and_chain() -> None:
     for node_id, nonce, domain in (
         (8, QUESTION_HERE.nonce, QUESTION_HERE.domain),
         (7, os.urandom(32), QUESTION_HERE.domain),
-        (7, QUESTION_HERE.nonce, Domain(1, QUESTION_HERE.federation)),
+        (7, QUESTION_HERE.nonce, Domain(1, QUESTION_HERE.domain.federation)),
         (7, QUESTION_HERE.nonce, Domain(31_415_926, "0x" + "cd" * 20)),
     ):
         assert recover_node_signer(node_id, nonce, domain, signature) != address
@@ -90,7 +90,9 @@ def test_the_mod_answers_before_the_app_and_for_its_own_federation_only() -> Non
     other = {"fedvm-key": KEY, "fedvm-federation": "0x" + "cd" * 20}
     with pytest.raises(TermsError, match="signs for the federation"):
         app(message, Context(1, 7, other, RecordDict(), {}))
-    broken = RecordDict({QUESTION: ConfigRecord({"chain-id": "1", "nonce": b"short"})})
+    broken = RecordDict(
+        {QUESTION: ConfigRecord({"chain-id": "1", "federation": "0x" + "cd" * 20, "nonce": b"short"})}
+    )
     with pytest.raises(TermsError, match="no nonce of 32 bytes"):
         app(Message(broken, dst_node_id=7, message_type="train"), Context(1, 7, other, RecordDict(), {}))
 

@@ -11,7 +11,8 @@ from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.decisions import replay_decisions
 from fedvm.audit.findings import AuditReport, Ledger
 from fedvm.audit.gate import GateReplay
-from fedvm.audit.rounds import FederationReplay, FinalRound
+from fedvm.audit.open_round import FinalRound
+from fedvm.audit.rounds import FederationReplay
 from fedvm.audit.versions import VersionReplay
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.model_service import ModelService

@@ -1,9 +1,11 @@
-"""Replays a federation: every event in order, every update fetched, every sum done again."""
+"""Replays a federation: every event in order, every update fetched, every sum done again.
+
+It folds the events by itself, not by `fedvm.chain.history`: what others take from there is what it is to check.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from eth_abi.abi import encode
@@ -12,6 +14,8 @@ from fedvm.audit.aggregates import AggregateReplay, RoundUpdates
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import Ledger, Place, cid_text
+from fedvm.audit.open_round import FinalRound, OpenRound
+from fedvm.audit.stored import StoredVectors
 from fedvm.chain.direct import DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
@@ -46,16 +50,12 @@ from fedvm.protocol import (
     Rollup,
     Rules,
     Update,
-    int32_from_bytes,
-    model_root,
     roll_up,
-    update_tree,
 )
-from fedvm.protocol.address import Address, by_address
+from fedvm.protocol.address import by_address
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import Circumstances, signer_of, signs_for, verdict
 from fedvm.store import ContentStore, StoreError
-from fedvm.store.vectors import stored_vector
 
 _RoundEvent = (
     UpdateAccepted
@@ -70,35 +70,6 @@ _RoundEvent = (
     | RoundFinal
     | RoundFailed
 )
-
-
-@dataclass(frozen=True)
-class FinalRound:
-    """A final round as replayed: the model it came to, None where the store could not give it."""
-
-    model_root: bytes
-    model: IntVector | None
-
-
-@dataclass
-class _OpenRound:
-    number: int
-    base_root: bytes
-    opened_at: int
-    deadline: int
-    members: frozenset[str]  # when it was opened
-    last_member: str = ""
-    rolled_up: bool = False
-    direct: dict[Address, SubmittedDirectly] = field(default_factory=dict)  # by member, also when dealt with
-    dealt_with: set[str] = field(default_factory=set)  # members with a verdict, or whose update was given up
-    total_weight: int = 0
-    accepted: int = 0
-    missing: set[int] = field(default_factory=set)  # indices of updates that could not be verified
-    updates: list[CountedUpdate | None] = field(default_factory=list)  # None: missing or excluded
-    proposal: RoundProposed | None = None
-    until: int = 0
-    rejected: bool = False
-    expected: dict[str, Iterator[Refusal]] = field(default_factory=dict)  # by transaction, in its order
 
 
 class FederationReplay:
@@ -117,11 +88,12 @@ class FederationReplay:
         self._model: IntVector | None = None
         self._model_root = b""
         self._latest = 0
-        self._round: _OpenRound | None = None
+        self._round: OpenRound | None = None
         self._rules: Rules | None = None
         self._aggregates = AggregateReplay(ledger)
         self._notice = self._open_seconds = 0  # promised to members, in seconds
         self._first_block = 0
+        self._stored = StoredVectors(contract, store, ledger, self._domain)
 
     @property
     def aggregation(self) -> str:
@@ -143,7 +115,7 @@ class FederationReplay:
 
         Raises AuditError if the contract's creation is not among the events.
         """
-        self._first_block = first_block
+        self._first_block = self._stored.first_block = first_block
         events = list(self._contract.events(first=first_block))
         for done, event in enumerate(events, start=1):
             self._handle(event)
@@ -200,7 +172,7 @@ class FederationReplay:
         )
         self._aggregates.go_by(event.rules, place)
         self._model_root = event.model_root
-        self._model = self._load_model(event.model_cid, event.model_root, place)
+        self._model = self._stored.model(self.rules, event.model_cid, event.model_root, place)
 
     def _on_adopted(self, event: RulesAdopted) -> None:
         shape = (event.rules.elements, event.rules.fraction_bits)
@@ -251,7 +223,7 @@ class FederationReplay:
         self._ledger.check("round opening", not wrong, place, f"does not follow: {wrong}")
         self._latest = event.round
         members = frozenset(self._members)
-        self._round = _OpenRound(event.round, event.base_root, opened_at, event.deadline, members)
+        self._round = OpenRound(event.round, event.base_root, opened_at, event.deadline, members)
 
     def _on_accepted(self, event: UpdateAccepted) -> None:
         opened = self._opened(event)
@@ -286,7 +258,7 @@ class FederationReplay:
             self._last_accepted[member] = event.round
         opened.accepted += 1
         opened.total_weight += event.weight
-        vector = self._load_update(update, member, place, direct=member in opened.direct)
+        vector = self._stored.update(self.rules, update, member, place, direct=member in opened.direct)
         if vector is None:
             opened.missing.add(len(opened.updates))
         opened.updates.append(None if vector is None else CountedUpdate(event.commitment, vector))
@@ -309,7 +281,7 @@ class FederationReplay:
             message = "was submitted by its member, and neither included nor given up"
             self._ledger.check("direct", member in opened.dealt_with, place, message)
 
-    def _check_open_time(self, event: RoundProposed | RollupSubmitted, opened: _OpenRound) -> None:
+    def _check_open_time(self, event: RoundProposed | RollupSubmitted, opened: OpenRound) -> None:
         """Members were given the time that they are promised to submit themselves."""
         open_for = self._reader.time(event.at.block_number) - opened.opened_at
         place = Place(round=event.round, tx=event.at.tx_hash)
@@ -345,7 +317,7 @@ class FederationReplay:
                 self._on_refused(update)
         self._check_omissions(opened, rollup)
 
-    def _check_omissions(self, opened: _OpenRound, rollup: Rollup) -> None:
+    def _check_omissions(self, opened: OpenRound, rollup: Rollup) -> None:
         """A record of something else, refused, is no excuse for an update that its member submitted itself."""
         records = {one.member: one for one in rollup.judged}
         for member, submitted in opened.direct.items():
@@ -353,7 +325,7 @@ class FederationReplay:
             if one is not None and one.reason and (one.update, one.signature) != (own.update, own.signature):
                 opened.dealt_with.discard(member)
 
-    def _verdict_on(self, one: Judged, opened: _OpenRound, event: RollupSubmitted) -> Refusal:
+    def _verdict_on(self, one: Judged, opened: OpenRound, event: RollupSubmitted) -> Refusal:
         """By the rules; of stakes, and of members that left within the round, the records are believed."""
         member = one.member
         if one.reason == Refusal.NOT_MEMBER and member not in self._members:
@@ -401,7 +373,7 @@ class FederationReplay:
         updates = RoundUpdates(opened.number, opened.updates, len(opened.missing), self._model)
         self._aggregates.check(updates, self.rules, proposal, place)
         self._model_root = event.model_root
-        self._model = self._load_model(proposal.cid, event.model_root, place)
+        self._model = self._stored.model(self.rules, proposal.cid, event.model_root, place)
         self.finals[event.round] = FinalRound(event.model_root, self._model)
         self._round = None
 
@@ -417,7 +389,7 @@ class FederationReplay:
         self._failed.add(event.round)
         self._round = None
 
-    def _opened(self, event: _RoundEvent) -> _OpenRound:
+    def _opened(self, event: _RoundEvent) -> OpenRound:
         if self._round is None or self._round.number != event.round:
             raise AuditError(
                 f"{type(event).__name__} in {event.at.tx_hash} is of round {event.round}, which is not open: "
@@ -426,7 +398,7 @@ class FederationReplay:
         return self._round
 
     def _check_relay(
-        self, event: UpdateAccepted | UpdateRefused, opened: _OpenRound, stated: Refusal, place: Place
+        self, event: UpdateAccepted | UpdateRefused, opened: OpenRound, stated: Refusal, place: Place
     ) -> None:
         """Hold the contract's verdict against ours, which follows from the transaction's calldata."""
         tx = event.at.tx_hash
@@ -438,7 +410,7 @@ class FederationReplay:
             message = f"the verdict is {stated.label}, by the rules it is {expected.label}"
             self._ledger.check("relay", stated is expected, place, message)
 
-    def _verdicts(self, opened: _OpenRound, calldata: bytes, time: int) -> list[Refusal]:
+    def _verdicts(self, opened: OpenRound, calldata: bytes, time: int) -> list[Refusal]:
         """Verdicts on all updates that a transaction relays; none if it went through another contract."""
         try:
             function, arguments = self._contract.contract.decode_function_input(calldata)
@@ -460,7 +432,7 @@ class FederationReplay:
             last = submission["member"] if reasons[-1] is Refusal.NONE else last
         return reasons
 
-    def _verdict_on_included(self, opened: _OpenRound, calldata: bytes) -> list[Refusal]:
+    def _verdict_on_included(self, opened: OpenRound, calldata: bytes) -> list[Refusal]:
         """The verdict on an update that a transaction includes which waited; its deadlines were kept before."""
         direct = DirectSubmissionsContract.of(self._contract).contract
         try:
@@ -475,7 +447,7 @@ class FederationReplay:
 
     def _around(
         self,
-        opened: _OpenRound,
+        opened: OpenRound,
         members: frozenset[str],
         time: int,
         *,
@@ -492,51 +464,6 @@ class FederationReplay:
         """Whether a member sits round `number` out (`Federation._rests`)."""
         last = self._last_accepted.get(member, 0)
         return last > 0 and number - last <= self.rules.rest_rounds and last not in self._failed
-
-    def _load_update(self, update: Update, member: str, place: Place, *, direct: bool) -> IntVector | None:
-        """The vector of an update, from the store; of one that its member submitted itself, what it posted on chain, if
-        it had to."""
-        check, elements = self._ledger.check, self.rules.elements
-        try:
-            data = self._posted(update.round, member) if direct else None
-            vector = (
-                stored_vector(self._store, update.cid, elements)
-                if data is None
-                else int32_from_bytes(data, elements)
-            )
-        except (StoreError, EncodingError) as error:
-            check("update data", False, place, str(error))
-            return None
-        check("update data", True, place, "")
-        tree = update_tree(vector, self._domain.place(update.round, member))
-        rooted = check(
-            "update root",
-            tree.root == update.update_root,
-            place,
-            f"the stored update has root 0x{tree.root.hex()}, signed was 0x{update.update_root.hex()}",
-        )
-        check(
-            "norm",
-            tree.sum_squares == update.sum_squares <= self.rules.max_sum_squares,
-            place,
-            f"the stored update's sum of squares is {tree.sum_squares}, stated {update.sum_squares}, "
-            f"bound {self.rules.max_sum_squares}",
-        )
-        return vector if rooted else None
-
-    def _posted(self, number: int, member: str) -> bytes | None:
-        direct = DirectSubmissionsContract.of(self._contract)
-        return direct.posted_vector(number, member, first_block=self._first_block)
-
-    def _load_model(self, cid: bytes, root: bytes, place: Place) -> IntVector | None:
-        check = self._ledger.check
-        try:
-            model = stored_vector(self._store, cid, self.rules.elements)
-        except StoreError as error:
-            check("model data", False, place, str(error))
-            return None
-        message = "the stored model has another root than the chain's"
-        return model if check("model data", model_root(model) == root, place, message) else None
 
 
 def _follows(rollup: Rollup) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.errors import RecipeError
 from fedvm.audit.findings import Ledger, Place, cid_text
+from fedvm.audit.open_round import FinalRound
 from fedvm.audit.recipe import CompileRecipe, calibration_images, initializers, read_recipe
-from fedvm.audit.rounds import FinalRound
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered
 from fedvm.compiler import (
     COMPILER_VERSION,

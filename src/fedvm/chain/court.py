@@ -68,13 +68,13 @@ class Court:
         self.address: str = self.contract.address
         self.sender = sender or Sender(w3)
 
-    def prove(self, account: LocalAccount, round_id: int, evidence: Evidence) -> Receipt:
+    def prove(self, account: LocalAccount, number: int, evidence: Evidence) -> Receipt:
         """Commit to a proof, then show it in a later block; returns the receipt of the proof.
 
         Raises TransactionFailed if the contract does not accept it: ``NoFraud()`` when all it opens follows.
         """
         salt = secrets.token_bytes(32)
-        arguments = [round_id, *evidence.arguments, salt]
+        arguments = [number, *evidence.arguments, salt]
         data = self.contract.encode_abi(evidence.function, args=arguments)
         types = ["address", "bytes32"]
         digest = keccak(encode(types, [account.address, keccak(bytes.fromhex(data.removeprefix("0x")))]))

@@ -77,13 +77,13 @@ class DirectSubmissionsContract:
         """The one of a federation."""
         return cls(federation.w3, federation.direct_submissions(), sender=federation.sender)
 
-    def submit(self, account: LocalAccount, round_id: int, submission: Submission) -> Receipt:
+    def submit(self, account: LocalAccount, number: int, submission: Submission) -> Receipt:
         """Bring a signed update to an open round (anyone).
 
         Raises TransactionFailed with ``UpdateNotAccepted`` and the name of the reason if the rules refuse it.
         """
         try:
-            return self._send(account, "submit", round_id, submission.as_tuple())
+            return self._send(account, "submit", number, submission.as_tuple())
         except TransactionFailed as failed:
             if not (refused := re.fullmatch(r"UpdateNotAccepted\((\d+)\)", failed.reason)):
                 raise
@@ -92,29 +92,25 @@ class DirectSubmissionsContract:
                 failed.action, reason, data=failed.data, tx_hash=failed.tx_hash
             ) from failed
 
-    def include(self, account: LocalAccount, round_id: int, submission: Submission) -> Receipt:
+    def include(self, account: LocalAccount, number: int, submission: Submission) -> Receipt:
         """Take a waiting update in (coordinator)."""
-        return self._send(account, "include", round_id, submission.as_tuple())
+        return self._send(account, "include", number, submission.as_tuple())
 
-    def demand_posting(self, account: LocalAccount, round_id: int, member: str) -> Receipt:
+    def demand_posting(self, account: LocalAccount, number: int, member: str) -> Receipt:
         """Demand the vector of a waiting update, and pay the fee for it (coordinator)."""
-        return self._send(account, "demandPosting", round_id, member, value=self.demand_fee())
+        return self._send(account, "demandPosting", number, member, value=self.demand_fee())
 
-    def post(self, account: LocalAccount, round_id: int, vector: bytes) -> list[Receipt]:
+    def post(self, account: LocalAccount, number: int, vector: bytes) -> list[Receipt]:
         """Post the account's own vector, as it is stored, in as many transactions as it takes (member)."""
-        return [self._send(account, "post", round_id, *part) for part in _parts(vector)]
+        return [self._send(account, "post", number, *part) for part in _parts(vector)]
 
-    def unsent_posting(self, round_id: int, vector: bytes) -> list[UnsentTransaction]:
+    def unsent_posting(self, number: int, vector: bytes) -> list[UnsentTransaction]:
         """The transactions of :meth:`post`, for a member that is a contract to send, in this order."""
-        return [unsent(self.contract, "post", round_id, *part) for part in _parts(vector)]
+        return [unsent(self.contract, "post", number, *part) for part in _parts(vector)]
 
-    def forfeit(self, account: LocalAccount, round_id: int, member: str) -> Receipt:
+    def forfeit(self, account: LocalAccount, number: int, member: str) -> Receipt:
         """Give a waiting update up whose vector did not come in time (anyone)."""
-        return self._send(account, "forfeit", round_id, member)
-
-    def reclaim(self, account: LocalAccount, round_id: int, member: str) -> Receipt:
-        """Let the fee of a demand be owed to its demander whose round is over (anyone)."""
-        return self._send(account, "reclaim", round_id, member)
+        return self._send(account, "forfeit", number, member)
 
     def withdraw(self, account: LocalAccount) -> Receipt:
         """Send the account all it is owed."""
@@ -128,16 +124,16 @@ class DirectSubmissionsContract:
         """Wei that the demand for a vector costs, and that posting it earns."""
         return int(read(self.contract, "demandFee"))
 
-    def update_of(self, round_id: int, member: str) -> DirectUpdate:
+    def update_of(self, number: int, member: str) -> DirectUpdate:
         """A member's direct update; its state is NONE if there is none."""
-        values = read(self.contract, "directUpdate", round_id, member)
+        values = read(self.contract, "directUpdate", number, member)
         return DirectUpdate(DirectState(values[0]), *values[1:])
 
-    def posted_vector(self, round_id: int, member: str, *, first_block: int = 0) -> bytes | None:
+    def posted_vector(self, number: int, member: str, *, first_block: int = 0) -> bytes | None:
         """The vector that a member posted, as it is stored; None unless it was posted whole."""
         chunks: dict[int, bytes] = {}
         for event in self._events.fetch(["ChunkPosted", "VectorPosted"], first_block):
-            if (event.args["round"], event.args["member"]) != (round_id, member):
+            if (event.args["round"], event.args["member"]) != (number, member):
                 continue
             if event.name == "VectorPosted":
                 return b"".join(chunks[index] for index in sorted(chunks))

@@ -51,22 +51,18 @@ class DisputesContract(Court):
         super().__init__(w3, DISPUTES, address, sender=sender)
         self._events = EventReader(w3, self.contract, self.sender.network)
 
-    def demand(self, account: LocalAccount, round_id: int, wanted: bytes, parent: bytes) -> Receipt:
+    def demand(self, account: LocalAccount, number: int, wanted: bytes, parent: bytes) -> Receipt:
         """Demand the preimage of a hash within ``parent``, which was answered before; b"" for a root."""
         fee = int(read(self.contract, "demandFee"))
-        return self._send(account, "demand", round_id, wanted, parent, value=fee)
+        return self._send(account, "demand", number, wanted, parent, value=fee)
 
-    def answer(self, account: LocalAccount, round_id: int, preimage: bytes) -> Receipt:
+    def answer(self, account: LocalAccount, number: int, preimage: bytes) -> Receipt:
         """Answer a demand (anyone)."""
-        return self._send(account, "answer", round_id, preimage)
+        return self._send(account, "answer", number, preimage)
 
-    def reject_unanswered(self, account: LocalAccount, round_id: int, wanted: bytes) -> Receipt:
+    def reject_unanswered(self, account: LocalAccount, number: int, wanted: bytes) -> Receipt:
         """Reject the proposal for a demand whose answer is overdue (anyone)."""
-        return self._send(account, "rejectUnanswered", round_id, wanted)
-
-    def reclaim(self, account: LocalAccount, round_id: int, attempt: int, wanted: bytes) -> Receipt:
-        """Let the fee of a demand about a proposal that is gone be owed to its demander (anyone)."""
-        return self._send(account, "reclaim", round_id, attempt, wanted)
+        return self._send(account, "rejectUnanswered", number, wanted)
 
     def withdraw(self, account: LocalAccount) -> Receipt:
         """Send the account all it is owed."""

@@ -37,7 +37,7 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
-from fedvm.protocol import Rules, Security, Submission, Update
+from fedvm.protocol import Rules, Security, Submission
 from fedvm.protocol.address import Address, by_address
 
 Event = TypeVar("Event")
@@ -118,7 +118,8 @@ class FederationContract:
 
     @classmethod
     def deploy(cls, w3: Web3, account: LocalAccount, **parameters: Any) -> tuple[FederationContract, Receipt]:
-        """:meth:`create` with a factory of its own, for a chain that has none: five transactions."""
+        """:meth:`create` with a factory of its own, for a chain that has none: a transaction for each contract
+        that federations are clones of, one for the factory, and one to open the federation."""
         factory = FederationFactory.deploy(w3, account)
         return cls.create(factory, account, **parameters)
 
@@ -129,7 +130,7 @@ class FederationContract:
         receipt = self._send(account, "openRound")
         return self._only(receipt, RoundOpened), receipt
 
-    def submit(self, account: LocalAccount, round_id: int, submissions: Iterable[Submission]) -> Submitted:
+    def submit(self, account: LocalAccount, number: int, submissions: Iterable[Submission]) -> Submitted:
         """Relay signed updates (coordinator), sorted by member address, in as few messages as hold them.
 
         Updates the rules refuse come back as events; a member below one accepted before makes the contract
@@ -137,9 +138,9 @@ class FederationContract:
         """
         ordered = sorted(submissions, key=lambda submission: by_address(submission.member))
         receipts = []
-        for batch in self._batches(round_id, ordered):
+        for batch in self._batches(number, ordered):
             tuples = [submission.as_tuple() for submission in batch]
-            receipts.append(self._send(account, "submit", round_id, tuples))
+            receipts.append(self._send(account, "submit", number, tuples))
         events = [event for receipt in receipts for event in self.events_of(receipt)]
         return Submitted(
             tuple(event for event in events if isinstance(event, UpdateAccepted)),
@@ -148,22 +149,22 @@ class FederationContract:
         )
 
     def propose(
-        self, account: LocalAccount, round_id: int, proposal: Proposal
+        self, account: LocalAccount, number: int, proposal: Proposal
     ) -> tuple[RoundProposed, Receipt]:
         """State what a round with its quorum came to (coordinator), and pay in what its bond lacks."""
         lacking = max(0, self.security().bond - self.owed(account.address))
-        receipt = self._send(account, "propose", round_id, proposal.as_tuple(), value=lacking)
+        receipt = self._send(account, "propose", number, proposal.as_tuple(), value=lacking)
         return self._only(receipt, RoundProposed), receipt
 
-    def finalize_round(self, account: LocalAccount, round_id: int) -> tuple[RoundFinal, Receipt]:
+    def finalize_round(self, account: LocalAccount, number: int) -> tuple[RoundFinal, Receipt]:
         """Make a proposal final whose challenge window is over (anyone)."""
-        receipt = self._send(account, "finalizeRound", round_id)
+        receipt = self._send(account, "finalizeRound", number)
         return self._only(receipt, RoundFinal), receipt
 
-    def fail_round(self, account: LocalAccount, round_id: int) -> tuple[RoundFailed, Receipt]:
+    def fail_round(self, account: LocalAccount, number: int) -> tuple[RoundFailed, Receipt]:
         """Give up a round without a proposal: the coordinator while the quorum is missing, anyone after its
         time."""
-        receipt = self._send(account, "failRound", round_id)
+        receipt = self._send(account, "failRound", number)
         return self._only(receipt, RoundFailed), receipt
 
     # Membership
@@ -270,26 +271,9 @@ class FederationContract:
         """Wei that an account may withdraw or use for a bond."""
         return int(self._read("owed", address))
 
-    def locked_bond(self) -> int:
-        """Wei behind the pending proposal."""
-        return int(self._read("lockedBond"))
-
     def stake_of(self, address: str) -> int:
         """Wei that a member has at stake."""
         return int(self._read("stakeOf", self.w3.to_checksum_address(address)))
-
-    def burnt(self) -> int:
-        """Wei burnt so far."""
-        return int(self._read("burnt"))
-
-    def commitment_peak(self, level: int) -> bytes:
-        """A peak over the latest round's accepted updates, 32 bytes."""
-        answer: bytes = self._read("commitmentPeak", level)
-        return answer
-
-    def is_excluded(self, round_id: int, index: int) -> bool:
-        """Whether accepted update number ``index`` was proved bad."""
-        return bool(self._read("isExcluded", round_id, index))
 
     def rules_hash(self) -> bytes:
         answer: bytes = self._read("rulesHash")
@@ -304,11 +288,11 @@ class FederationContract:
         """Number of the latest round that was opened; 0 before the first."""
         return int(self._read("currentRound"))
 
-    def round(self, round_id: int) -> Round:
-        return Round.of(self._read("round", round_id))
+    def round(self, number: int) -> Round:
+        return Round.of(self._read("round", number))
 
-    def round_seed(self, round_id: int) -> bytes:
-        answer: bytes = self._read("roundSeed", round_id)
+    def round_seed(self, number: int) -> bytes:
+        answer: bytes = self._read("roundSeed", number)
         return answer
 
     def open_membership(self) -> bool:
@@ -321,11 +305,6 @@ class FederationContract:
 
     def is_member(self, address: str) -> bool:
         return bool(self._read("isMember", address))
-
-    def hash_update(self, update: Update) -> bytes:
-        """The typed-data digest as the contract computes it; equals ``protocol.update_digest``."""
-        answer: bytes = self._read("hashUpdate", update.as_tuple())
-        return answer
 
     # Events
 
@@ -373,7 +352,7 @@ class FederationContract:
     def _read(self, function: str, *arguments: Any) -> Any:
         return read(self.contract, function, *arguments)
 
-    def _batches(self, round_id: int, ordered: Sequence[Submission]) -> Iterator[Sequence[Submission]]:
+    def _batches(self, number: int, ordered: Sequence[Submission]) -> Iterator[Sequence[Submission]]:
         batch: list[Submission] = []
         size = _SUBMIT_BYTES
         for submission in ordered:

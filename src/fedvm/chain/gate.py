@@ -187,10 +187,6 @@ class PromotionGate:
         """The integers of its accuracy test."""
         return Thresholds(*read(self.contract, "thresholds"))
 
-    def fixed_at(self) -> int:
-        """Unix seconds when the gate was fixed."""
-        return int(read(self.contract, "fixedAt"))
-
     def pending_trial(self) -> int:
         """Version whose trial is not over; 0 if there is none."""
         return int(read(self.contract, "pendingTrial"))

@@ -36,7 +36,6 @@ class Network:
     receipt_timeout_seconds: float
     log_range: int | None = None
     rpc_url: str | None = None
-    explorer: str | None = None
     faucet: str | None = None
 
     @property
@@ -58,7 +57,6 @@ MAINNET: Final = Network(
     900,
     log_range=2_880,
     rpc_url="https://api.node.glif.io/rpc/v1",
-    explorer="https://filfox.info",
 )
 CALIBRATION: Final = Network(
     "calibration",
@@ -70,7 +68,6 @@ CALIBRATION: Final = Network(
     900,
     log_range=2_880,
     rpc_url="https://api.calibration.node.glif.io/rpc/v1",
-    explorer="https://calibration.filfox.info",
     faucet="https://faucet.calibnet.chainsafe-fil.io",
 )
 DEVNET: Final = Network(

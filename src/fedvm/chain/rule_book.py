@@ -85,10 +85,6 @@ class RuleBookContract:
         rules, adoptable_at = read(self.contract, "announcedRules")
         return (rules_of(rules), int(adoptable_at)) if adoptable_at else None
 
-    def round_rules_hash(self, round_id: int) -> bytes:
-        """Hash of the rules that a round was opened under, 32 bytes."""
-        return bytes(read(self.contract, "roundRulesHash", round_id))
-
     def appoint_key(self, account: LocalAccount, key: str | None) -> tuple[KeyAppointed, Receipt]:
         """Have a key (hex address) sign the account's updates from the next round on, None for none but its own.
 
@@ -113,9 +109,9 @@ class RuleBookContract:
         member = str(read(self.contract, "appointedBy", Web3.to_checksum_address(key)))
         return "" if member == NO_KEY else member
 
-    def key_of(self, member: str, round_id: int) -> str:
+    def key_of(self, member: str, number: int) -> str:
         """Checksummed address of the key that a member (hex address) had appointed for a round, "" if none."""
-        key = str(read(self.contract, "keyOf", Web3.to_checksum_address(member), round_id))
+        key = str(read(self.contract, "keyOf", Web3.to_checksum_address(member), number))
         return "" if key == NO_KEY else key
 
     def events(self, first: int = 0, last: int | None = None) -> Iterator[RuleBookEvent]:

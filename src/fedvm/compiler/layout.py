@@ -317,7 +317,7 @@ def plan_layers(graph: IntegerGraph, optimize: Literal["run", "deploy"] = "run")
         for layer in graph.layers
     }
     lane_bits = _lane_bits(graph, requants)
-    demands = _Demands(graph)
+    demands = _Demands()
     drafts: list[LayerPlan] = []
     for layer in graph.layers:
         requant, bits = requants[layer.name], lane_bits[layer.name]
@@ -403,8 +403,7 @@ def _aligned(a: IntegerLayer, b: IntegerLayer) -> bool:
 class _Demands:
     """Collects the views that layers ask for, and merges those that one set of words can serve."""
 
-    def __init__(self, graph: IntegerGraph) -> None:
-        self._graph = graph
+    def __init__(self) -> None:
         self._asked: list[View] = []
 
     def ask(self, view: View) -> None:

@@ -27,7 +27,7 @@ from fedvm.evm.limits import BLOCK_GAS_LIMIT, MAX_CALLDATA_BYTES
 
 FORMAT_VERSION = "1"
 GENESIS_BALANCE_WEI = 10**24
-LEGACY_TRANSACTION, DYNAMIC_FEE_TRANSACTION = 0, 2
+DYNAMIC_FEE_TRANSACTION = 2
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,12 @@ class CallRequest:
 
 @dataclass(frozen=True)
 class CallOutcome:
-    """``gas_used`` counts everything a transaction would pay before refunds; ``refund`` what it would get
-    back; ``depth`` how many calls lay inside each other below the first."""
+    """``gas_used`` counts everything a transaction would pay before refunds; ``depth`` how many calls lay inside each
+    other below the first."""
 
     succeeded: bool
     output: bytes
     gas_used: int
-    refund: int
     error: str
     depth: int
 
@@ -343,9 +342,7 @@ def _outcome(computation: ComputationAPI, gas: int) -> CallOutcome:
     output = computation.output if error is None or reverted else b""
     text = "" if error is None else "execution reverted" if reverted else f"{type(error).__name__}: {error}"
     used = gas - computation.get_gas_remaining()
-    return CallOutcome(
-        error is None, bytes(output), used, computation.get_gas_refund(), text, _depth(computation)
-    )
+    return CallOutcome(error is None, bytes(output), used, text, _depth(computation))
 
 
 def _depth(computation: ComputationAPI) -> int:

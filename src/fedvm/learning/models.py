@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -167,17 +166,6 @@ def _initialise(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def describe_model(name: str) -> str:
-    """The first line of what a network's function says of itself.
-
-    Raises:
-        ModelSpecError: unknown name.
-    """
-    if name not in ARCHITECTURES:
-        raise ModelSpecError(unknown_name("model", name, ARCHITECTURES))
-    return (inspect.getdoc(ARCHITECTURES[name]) or "").partition("\n")[0]
 
 
 def model_size(model: nn.Module, shape: Shape) -> ModelSize:

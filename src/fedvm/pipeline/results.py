@@ -363,17 +363,3 @@ class RunReport:
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         return asdict(self)
-
-
-def rounds_to_json(rounds: tuple[RoundRow, ...]) -> str:
-    """The rounds as JSON text that `rounds_from_json` reads back."""
-    return json.dumps([asdict(row) for row in rounds], indent=1) + "\n"
-
-
-def rounds_from_json(text: str) -> tuple[RoundRow, ...]:
-    """The rounds in `text`. Raises ValueError, KeyError or TypeError when it is not what was written."""
-    rows: list[dict[str, Any]] = json.loads(text)
-    return tuple(
-        RoundRow(**{**row, "members": tuple(MemberRow(**member) for member in row["members"])})
-        for row in rows
-    )

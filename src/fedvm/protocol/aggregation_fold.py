@@ -29,11 +29,6 @@ class Subtotal:
     hash: bytes
 
 
-def tree_levels(count: int) -> int:
-    """Levels above the leaves in the aggregation tree of ``count`` updates."""
-    return (count - 1).bit_length()
-
-
 def subtotal(updates: Iterable[CountedUpdate | None], height: int) -> Subtotal | None:
     """The node ``height`` levels above the leaves over at most 2^height updates, None for those excluded.
 

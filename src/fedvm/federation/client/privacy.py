@@ -64,16 +64,6 @@ class LocalPrivacy:
         """The ε that a client has spent after so many updates; 0 for none."""
         return _epsilon(self.noise_multiplier / 2, releases, self.delta)
 
-    def affordable(self, limit: int) -> int:
-        """How many updates the budget allows, at most `limit`."""
-        if self.max_epsilon is None:
-            return limit
-        low, high = 1, limit + 1  # ε grows with the number of updates
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.epsilon(middle) <= self.max_epsilon else (low, middle)
-        return low
-
     def privatise(self, difference: NDArray[np.float64], normal: Normal) -> NDArray[np.float64]:
         """Clip a vector (elements,) to the L2 norm `clip` and add the noise."""
         norm = float(np.linalg.norm(difference))

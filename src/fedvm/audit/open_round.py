@@ -1,0 +1,42 @@
+"""A round as far as the replay has come with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fedvm.chain.federation_types import RoundProposed, SubmittedDirectly
+from fedvm.protocol import CountedUpdate, Refusal
+from fedvm.protocol.address import Address
+from fedvm.protocol.vector import IntVector
+
+
+@dataclass(frozen=True)
+class FinalRound:
+    """A final round as replayed: the model it came to, None where the store could not give it."""
+
+    model_root: bytes
+    model: IntVector | None
+
+
+@dataclass
+class OpenRound:
+    """A round that is not over; what the events so far say of it."""
+
+    number: int
+    base_root: bytes
+    opened_at: int
+    deadline: int
+    members: frozenset[str]  # when it was opened
+    last_member: str = ""
+    rolled_up: bool = False
+    direct: dict[Address, SubmittedDirectly] = field(default_factory=dict)  # by member, also when dealt with
+    dealt_with: set[str] = field(default_factory=set)  # members with a verdict, or whose update was given up
+    total_weight: int = 0
+    accepted: int = 0
+    missing: set[int] = field(default_factory=set)  # indices of updates that could not be verified
+    updates: list[CountedUpdate | None] = field(default_factory=list)  # None: missing or excluded
+    proposal: RoundProposed | None = None
+    until: int = 0
+    rejected: bool = False
+    expected: dict[str, Iterator[Refusal]] = field(default_factory=dict)  # by transaction, in its order
