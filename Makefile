@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-exact contracts artifacts clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -97,6 +97,9 @@ bench-accuracy: $(VENV)/.dev ## Test accuracy of the federated recipes, with DAT
 
 bench-byzantine: $(VENV)/.dev ## Accuracy of every strategy under every attack, 0 to 40 % attackers; some ten minutes
 	$(BIN)/python benchmarks/bench_byzantine.py
+
+bench-drawings: $(VENV)/.dev ## How many digits drawn with fonts, on paper, small or transparent, the demo's program reads
+	$(BIN)/python benchmarks/bench_drawings.py
 
 bench-exact: $(VENV)/.dev ## Is the contract the model? Thousands of random networks and ONNX's backend tests, with PROGRAMS=number; half an hour, goes on when stopped
 	$(BIN)/python benchmarks/bench_exact.py $(if $(PROGRAMS),--programs $(PROGRAMS))

@@ -12,7 +12,7 @@ from compiler_bench.rows import read_results
 from numpy.typing import NDArray
 
 from fedvm.compiler import compile_model
-from fedvm.learning.sources.decode import decode_images
+from fedvm.images.data_set import Form, load_images
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "compiler.json"
@@ -28,7 +28,7 @@ def calibration() -> NDArray[np.uint8]:
         pytest.skip("no ../shared data")
     batch = next(pq.ParquetFile(path).iter_batches(CALIBRATION, columns=["img"]))
     images = [(f"image {i}", image["bytes"]) for i, image in enumerate(batch.column("img").to_pylist())]
-    return decode_images(images, len(images), None)
+    return load_images(images, len(images), Form()).images
 
 
 CASES: dict[str, dict[str, object]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -197,19 +198,125 @@ def test_fees_are_collected_for_those_who_contributed(
     assert sorted(owed.values()) == [0, 300, 300, 300]
 
 
-def test_predict_refuses_what_does_not_fit(
+def test_predict_prepares_images_and_names_all_that_it_cannot_read(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
 ) -> None:
     run, _ = finished
-    image = tmp_path / "big.png"
+    image, folder = tmp_path / "big.png", tmp_path / "folder"
     Image.new("RGB", (40, 30), (250, 10, 10)).save(image)
-    status, _, err = call(capsys, "predict", str(image), "--run", str(run))
-    assert status == 2 and "takes 16×16 pixels, the image has 40×30" in err
-    status, _, err = call(capsys, "predict", str(image), "--run", str(run), "--resize")
-    assert status == 0 and "scaled from 40×30" in err
-    image.write_text("no picture")
-    status, _, err = call(capsys, "predict", str(image), "--run", str(run))
-    assert status == 2 and "not a readable image" in err
+    status, out, err = call(capsys, "predict", str(image), "--run", str(run))
+    assert status == 0 and "scaled to 16×16, the middle kept (from 40×30)" in err
+    assert "not sure: the picture is blank" in out and "What the contract sees of" in err
+    folder.mkdir()
+    status, _, err = call(capsys, "predict", str(folder), "--run", str(run))
+    assert status == 2 and "holds no image files" in err
+    Image.fromarray(np.eye(16, dtype=np.uint8) * 255).save(folder / "eye.png")
+    status, out, _ = call(capsys, "predict", str(image), str(folder), "--run", str(run), "--json")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and [Path(answer["image"]).name for answer in answers] == ["big.png", "eye.png"]
+    assert all(abs(sum(answer["shares"]) - 1) < 1e-9 for answer in answers)
+    (folder / "bad.png").write_text("no picture")
+    (folder / "worse.png").write_bytes(b"")
+    status, out, err = call(capsys, "predict", str(image), str(folder), "--run", str(run), "--record")
+    assert status == 2 and not out
+    assert "bad.png: not a readable image" in err and "worse.png: not a readable image" in err
+    status, _, err = call(capsys, "predict", str(image), "--run", str(run), "--max-fee", "5")
+    assert status == 2 and "--max-fee needs --record" in err
+
+
+def test_names_come_from_the_file_that_the_chain_names(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+) -> None:
+    import shutil
+
+    run, image = shutil.copytree(finished[0], tmp_path / "copy"), tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (16, 16), dtype=np.uint8)).save(image)
+    asked = ["predict", str(image), "--run", str(run), "--json"]
+    _, before, _ = call(capsys, *asked)
+    # Whoever swaps names in what a run shows of itself changes no answer …
+    for shown in (run / "report.json", run / "program" / "manifest.json"):
+        text = shown.read_text()
+        assert "digit-1" in text
+        shown.write_text(
+            text.replace("digit-1", "digit-x").replace("digit-7", "digit-1").replace("digit-x", "digit-7")
+        )
+    status, after, _ = call(capsys, *asked)
+    assert status == 0 and after == before
+    # … and whoever swaps them in the file itself is found out before an answer, and by the audit.
+    cid = finished[1].model.onnx_cid
+    swapped = 0
+    for block in (run / "store").iterdir():
+        if b"fedvm.description" in (content := block.read_bytes()):
+            block.write_bytes(content.replace(b"digit-7", b"digit-9"))
+            swapped += 1
+    assert swapped
+    status, _, err = call(capsys, *asked)
+    assert status != 0 and "hash to something else" in err
+    status, out, _ = call(capsys, "audit", "--run", str(run))
+    assert status == 1 and "onnx data" in out and cid in out
+
+
+def test_a_compiled_program_is_asked_without_a_chain(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+) -> None:
+    run, image, program = finished[0], tmp_path / "image.png", tmp_path / "program"
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (16, 16), dtype=np.uint8)).save(image)
+    _, out, _ = call(capsys, "predict", str(image), "--run", str(run), "--json")
+    status, _, err = call(capsys, "compile", str(run / "model.onnx"), "-o", str(program))
+    assert status == 0, err
+    status, alone, err = call(capsys, "predict", str(image), "--run", str(program), "--json")
+    assert status == 0, err
+    of_run, of_program = json.loads(out), json.loads(alone)
+    for key in ("class", "label", "scores", "shares", "class_names", "notes"):
+        assert of_run[key] == of_program[key]
+    assert of_program["version"] == 0 and of_program["class"].startswith("digit-")
+    status, _, err = call(capsys, "predict", str(image), "--run", str(program), "--record")
+    assert status == 2 and "on no chain" in err
+    names = ",".join(f"n{index}" for index in range(10))
+    (tmp_path / "names.txt").write_text("\n".join(names.split(",")) + "\n")
+    status, _, err = call(
+        capsys, "compile", str(run / "model.onnx"), "-o", str(tmp_path / "named"), "--classes",
+        str(tmp_path / "names.txt"), "--preparation", "raw", "--title", "digits",
+    )  # fmt: skip
+    assert status == 0, err
+    status, out, _ = call(capsys, "predict", str(image), "--run", str(tmp_path / "named"))
+    assert status == 0 and out.startswith(f"n{of_run['label']}") and "run here, on no chain" in out
+    for wrong, words in (
+        ("a,b", "2 class names for 10 scores"),
+        ("abc", "between commas"),
+        (names + ",n0", "two"),
+    ):
+        status, _, err = call(capsys, "compile", str(run / "model.onnx"), "--classes", wrong)
+        assert status == 2 and words in err
+
+
+def test_many_classes_are_not_all_listed(tmp_path: Path) -> None:
+    from fedvm.learning.export import export_onnx
+    from fedvm.learning.models import ModelSpec, build_model
+
+    export_onnx(build_model(ModelSpec("linear", (1, 6, 6), 200), seed=1), (1, 6, 6), tmp_path / "m.onnx")
+    names = ["grün", "[bold]x[/]", *(f"Δ{index}" for index in range(198))]
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6) * 7).save(tmp_path / "a.png")
+    fedvm = [sys.executable, "-m", "fedvm.cli.entry"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    for command in (
+        ["compile", "m.onnx", "--scale", "0.0078", "--offset", "-1", "--classes", "names.txt", "-o", "out"],
+        ["predict", "-", "--run", "out"],
+    ):
+        with (tmp_path / "a.png").open("rb") as image:
+            ended = subprocess.run(
+                fedvm + command,
+                stdin=image,
+                capture_output=True,
+                text=True,
+                cwd=tmp_path,
+                env=environment,
+                check=False,
+            )
+        assert ended.returncode == 0, ended.stderr
+    assert "and 190 more" in ended.stdout and ended.stdout.count("%") == 11
+    assert "What the program sees of standard input" in ended.stderr
 
 
 def test_audit_names_a_flipped_byte_and_ends_with_1(

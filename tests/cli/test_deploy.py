@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from test_cli import call
 
+from fedvm.images.prepare import Preparation, load_image
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.pipeline.check import integer_scores
@@ -48,19 +49,25 @@ def test_deploy_predict_record_audit(
     out = tmp_path / "deployed"
     status, printed, err = call(
         capsys, "deploy", str(model), "--rpc", anvil, "--out", str(out), "--scale", str(1 / 127.5),
-        "--offset", "-1", "--calibration", str(tmp_path / "images.npz"),
+        "--offset", "-1", "--calibration", str(tmp_path / "images.npz"), "--classes", "a,b,c,d,e,f,g,h,i,j",
+        "--preparation", "drawing",
     )  # fmt: skip
     assert status == 0, err
     assert "ModelService" in printed and "version       1" in printed
-    Image.fromarray(images[3, 0]).save(tmp_path / "image.png")
+    drawing = np.zeros((60, 60), np.uint8)
+    drawing[10:40, 20:26] = 255
+    Image.fromarray(255 - drawing).save(tmp_path / "image.png")
+    seen = load_image(tmp_path / "image.png", (1, 16, 16), Preparation.DRAWING)
+    assert seen.pixels.max() > 200 and seen.pixels[0, 0].max() == 0
     asked = ["predict", str(tmp_path / "image.png"), "--run", str(out), "--json"]
     status, answer, _ = call(capsys, *asked)
-    exact = integer_scores((out / "model.int.onnx").read_bytes(), images[3:4])[0]
+    exact = integer_scores((out / "model.int.onnx").read_bytes(), seen.pixels[None])[0]
     assert status == 0 and json.loads(answer)["scores"] == exact.tolist()
+    assert json.loads(answer)["class"] == "abcdefghij"[int(exact.argmax())]
     status, answer, _ = call(capsys, *asked, "--record")
     assert status == 0 and json.loads(answer)["decision"] == 1
     status, found, _ = call(capsys, "audit", "--run", str(out))
-    assert status == 0 and "Nothing found in 5 checks" in found, found
+    assert status == 0 and "Nothing found in 7 checks" in found, found
     assert ANVIL_KEY[2:] not in "".join(
         file.read_text("latin-1") for file in out.rglob("*") if file.is_file()
     )

@@ -7,11 +7,13 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL import Image as Picture
 
-from fedvm.learning.data import ImageData
+from fedvm.learning.data import ColumnNames, ImageData
 from fedvm.learning.datasets import load_dataset
 from fedvm.learning.errors import DataError
 from fedvm.learning.sources.idx import read_idx
@@ -67,8 +69,36 @@ def test_parquet_errors_name_the_file_and_the_cure(tmp_path: Path, mnist: ImageD
     cells = [{"bytes": _png(mnist.train.images[0, 0]), "path": None}, {"bytes": b"no image", "path": None}]
     features = Features({"img": Image(), "label": Value("int64")})
     Dataset.from_dict({"img": cells, "label": [0, 1]}, features=features).to_parquet(damaged)
-    with pytest.raises(DataError, match=r"image 1 of .*damaged\.parquet is not a readable image"):
+    with pytest.raises(
+        DataError, match=r"\(1 of 2\)[^\n]*\n  image 1 of .*damaged\.parquet: not a readable image"
+    ):
         load_dataset(data=damaged)
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "dictionary"])
+def test_text_labels_of_every_arrow_type(tmp_path: Path, mnist: ImageData, kind: str) -> None:
+    words = pa.array([f"digit {n}" for n in mnist.train.labels[::110]])
+    words = words.dictionary_encode() if kind == "dictionary" else words.cast(getattr(pa, kind)())
+    images = pa.array([_png(picture[0]) for picture in mnist.train.images[::110]])
+    pq.write_table(pa.table({"image": images, "label": words}), tmp_path / "a.parquet")
+    data = load_dataset(data=tmp_path / "a.parquet")
+    found = {data.class_names[label] for label in data.train.labels}
+    assert found <= set(words.to_pylist()) and len(data.train) == 37
+
+
+def test_columns_can_be_named(tmp_path: Path, mnist: ImageData) -> None:
+    pictures = [_png(picture[0]) for picture in mnist.train.images[::110]]
+    table = {"scan": pictures, "image": [_png(255 - p[0]) for p in mnist.train.images[::110]]}
+    numbers = {"year": list(range(41)), "species": mnist.train.labels[::110].tolist()}
+    pq.write_table(pa.table({**table, **numbers}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({**table, **numbers}), tmp_path / "test.parquet")
+    with pytest.raises(DataError, match=r"no label column.*--label-column"):
+        load_dataset(data=tmp_path)
+    with pytest.raises(DataError, match=r"no column 'kind'; its columns are scan, image, year, species"):
+        load_dataset(data=tmp_path, columns=ColumnNames(label="kind"))
+    data = load_dataset(data=tmp_path, columns=ColumnNames("scan", "species"))
+    assert np.array_equal(data.train.images, mnist.train.images[::110])
+    assert np.array_equal(data.test.labels, mnist.train.labels[::110])
 
 
 def _folder(root: Path, classes: dict[str, list[np.ndarray]]) -> None:
@@ -94,13 +124,20 @@ def test_image_folder_with_and_without_splits(tmp_path: Path) -> None:
 
 
 def test_image_folder_errors(tmp_path: Path) -> None:
-    grey, colour = np.zeros((5, 6), np.uint8), np.zeros((5, 6, 3), np.uint8)
+    grey, colour = np.zeros((5, 6), np.uint8), np.full((5, 6, 3), (9, 0, 0), np.uint8)
     _folder(tmp_path / "sizes", {"a": [grey], "b": [grey.T]})
-    with pytest.raises(DataError, match=r"b.000\.png is 6×5 .* but the first image is 5×6"):
+    with pytest.raises(DataError, match=r"not of 6×5 pixels.*\(1 of 2\).*--size(?s:.*)b.000\.png \(5×6\)"):
         load_dataset(data=tmp_path / "sizes")
     _folder(tmp_path / "colours", {"a": [grey], "b": [colour]})
-    with pytest.raises(DataError, match="colour image in a grey data set"):
+    with pytest.raises(DataError, match="colour images in a grey data set"):
         load_dataset(data=tmp_path / "colours")
+    _folder(tmp_path / "damaged", {"a": [grey] * 8, "b": [grey] * 8})
+    broken = [tmp_path / "damaged" / name for name in ("a/003.png", "b/000.png", "b/007.png")]
+    for file in broken:
+        file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"\(3 of 16\)") as found:
+        load_dataset(data=tmp_path / "damaged")
+    assert all(f"{file}: not a readable image" in str(found.value) for file in broken)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no data set"):
         load_dataset(data=tmp_path / "empty")
@@ -113,6 +150,7 @@ def test_images_of_several_sizes_can_be_resized(tmp_path: Path) -> None:
     _folder(tmp_path, {"a": pictures, "b": pictures})
     data = load_dataset(data=tmp_path, size=(8, 9))
     assert data.shape == (1, 8, 9) and np.all(data.train.images == 200)
+    assert data.notes == ("10 images: scaled to 9×8, the middle kept",)
 
 
 def test_idx_files_round_trip_and_truncation_is_found(tmp_path: Path) -> None:

@@ -89,6 +89,33 @@ def test_training_takes_the_data_set_s_recipe_where_nothing_is_given() -> None:
     assert load_config(None, {"data.dataset": "cifar10"}).training.epochs == default_recipe("cifar10").epochs
 
 
+def test_own_data_are_called_after_their_folder_or_file(tmp_path: Path) -> None:
+    folder, file = tmp_path / "Mein Garten.v2", tmp_path / "birds.parquet"
+    folder.mkdir()
+    config = load_config(None, {"data.path": str(folder)})
+    assert config.data.dataset == "Mein Garten.v2" and config.out == Path("runs/Mein-Garten.v2")
+    assert load_config(None, {"data.path": str(file)}).data.dataset == "birds"
+    named = load_config(None, {"data.path": str(folder), "data.dataset": "mnist"})
+    assert named.data.dataset == "mnist" and named.out == Path("runs/mnist")
+    assert load_config(None, {"data.path": str(tmp_path / "__")}).out == Path("runs/run")
+
+
+def test_the_preparation_follows_the_data_set() -> None:
+    assert load_config(None).data.preparation == "drawing"
+    assert load_config(None, {"data.dataset": "cifar10"}).data.preparation == "photo"
+    assert load_config(None, {"data.preparation": "raw"}).data.preparation == "raw"
+    with pytest.raises(ConfigError, match=r"data\.preparation .*'sketch'"):
+        load_config(None, {"data.preparation": "sketch"})
+
+
+def test_a_size_is_of_both_sides() -> None:
+    assert load_config(None).data.image_size is None
+    assert load_config(None, {"data.size": 20}).data.image_size == (20, 20)
+    for size in (0, 5000, "large"):
+        with pytest.raises(ConfigError, match=r"data\.size"):
+            load_config(None, {"data.size": size})
+
+
 def test_spelt_out_names_are_the_known_ones() -> None:
     from fedvm.federation.coordinator.flower_strategies import STRATEGIES
     from fedvm.federation.simulated.adversaries import ADVERSARIES

@@ -9,3 +9,7 @@ class AuditError(Exception):
 
 class RecipeError(AuditError):
     """An ONNX file does not say how it was compiled."""
+
+
+class DescriptionError(AuditError, ValueError):
+    """An ONNX file does not say what it is asked with, or names do not fit."""

@@ -113,6 +113,7 @@ CHECKS: dict[str, str] = {
     "onnx data": "the store holds the version's ONNX file, unaltered",
     "onnx weights": "the ONNX file's weights are the round's model",
     "compiler": "the compiler that made the version's program has no known faults",
+    "description": "the ONNX file names its classes and says what it is asked with, as the compiled program has it",
     "integer onnx": "compiling again gives the registered integer ONNX digest",
     "code hashes": "compiling again gives the registered code hashes",
     "code on chain": "the chain holds the code that was registered",

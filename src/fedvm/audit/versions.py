@@ -9,7 +9,8 @@ from hashlib import sha256
 import numpy as np
 
 from fedvm.audit.chain_reader import ChainReader
-from fedvm.audit.errors import RecipeError
+from fedvm.audit.description import read_description
+from fedvm.audit.errors import DescriptionError, RecipeError
 from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.audit.open_round import FinalRound
 from fedvm.audit.recipe import CompileRecipe, calibration_images, initializers, read_recipe
@@ -87,6 +88,7 @@ class VersionReplay:
             check("integer onnx", False, place, f"cannot be compiled again: {error}")
             return
         self._check_compilation(compiled, version, recipe.compiler, place)
+        self._check_description(onnx, compiled, place)
 
     def _check_code(self, number: int, version: Version, place: Place) -> None:
         codes = {part.account: self._reader.code(part.account) for part in version.parts}
@@ -139,3 +141,11 @@ class VersionReplay:
             place,
             "compiling again gives other code than registered" + other,
         )
+
+    def _check_description(self, onnx: bytes, compiled: CompiledModel, place: Place) -> None:
+        message = "what the ONNX file says of its input or its scores is not what compiling it again gives"
+        try:
+            holds = read_description(onnx).agrees(compiled.manifest)
+        except DescriptionError as error:
+            holds, message = False, str(error)
+        self._ledger.check("description", holds, place, message)

@@ -18,12 +18,12 @@ def request_of(
     calibration: Path | None,
     scale: float | None,
     offset: float | None,
-    resize: bool,
     input_range: str | None,
+    classes: str | None,
     **options: Any,
 ) -> Request:
-    """The options as a request; `options` are fields of it. Raises UsageError for half a preprocessing and for a
-    range that is none."""
+    """The options as a request; `options` are fields of it. Raises UsageError for half a preprocessing, for a range
+    that is none, and for names that cannot be read."""
     preprocess = None
     if scale is not None or offset is not None:
         if scale is None:
@@ -32,7 +32,22 @@ def request_of(
     bounds = None if input_range is None else _bounds(input_range)
     if bounds is not None and preprocess is not None:
         raise UsageError("--input-range is for real inputs, --scale for bytes: give one of them")
-    return Request(model, calibration, preprocess, bounds, resize=resize, **options)
+    names = None if classes is None else _names(classes)
+    return Request(model, calibration, preprocess, bounds, classes=names, **options)
+
+
+def _names(given: str) -> tuple[str, ...]:
+    """Names between commas, or the lines of a file."""
+    file = Path(given)
+    if "," in given or not file.is_file():
+        if "," not in given:
+            raise UsageError(f"--classes {given}: give names between commas, or a text file with one a line")
+        return tuple(name.strip() for name in given.split(","))
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read as UTF-8 text: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _bounds(text: str) -> Range:

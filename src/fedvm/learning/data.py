@@ -60,6 +60,8 @@ class Split:
 class ImageData:
     """A data set ready for use: every image has `shape` (C, H, W), every label indexes `class_names`.
 
+    notes: conversions made to its image files, each with the number of images.
+
     Raises:
         DataError: a split is empty, differs in shape, or has a label without a class name.
     """
@@ -69,10 +71,11 @@ class ImageData:
     test: Split
     class_names: tuple[str, ...]
     normalisation: Normalisation = field(default_factory=Normalisation)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:
-            raise DataError(f"data set '{self.name}' has {len(self.class_names)} classes; it needs 2 or more")
+            raise DataError(f"data set '{self.name}' needs 2 classes or more, it has {len(self.class_names)}")
         for title, split in (("train", self.train), ("test", self.test)):
             if not len(split):
                 raise DataError(f"the {title} split of data set '{self.name}' is empty")
@@ -98,3 +101,11 @@ class ImageData:
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """Columns of a parquet file or a hub data set that hold the images and the labels; None: found by type and name."""
+
+    image: str | None = None
+    label: str | None = None

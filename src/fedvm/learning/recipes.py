@@ -19,6 +19,15 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 )
 
 
+PREPARATIONS: Mapping[str, str] = MappingProxyType({"mnist": "drawing"})
+"""Names of `fedvm.images.prepare.Preparation` that image files need to look like a data set's own images."""
+
+
+def default_preparation(dataset: str) -> str:
+    """The preparation of a data set's images: `photo` unless it is known to need another."""
+    return PREPARATIONS.get(dataset.lower(), "photo")
+
+
 def default_recipe(dataset: str) -> Recipe:
     """The measured recipe for a data set, or a sound general one."""
     return RECIPES.get(dataset.lower(), Recipe())

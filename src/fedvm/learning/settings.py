@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+from fedvm.images.preparation import Preparation
 from fedvm.settings import OnResume, Setting, settings
 
 
@@ -105,6 +106,48 @@ class DataSettings:
             gt=0,
         ),
     ] = 0.5
+    preparation: Annotated[
+        Preparation,
+        Setting(
+            "What is done to image files, in training and when the version is asked: photo (scaled, the middle kept), "
+            "drawing (as MNIST) or raw (nothing)",
+            unset="drawing for mnist, else photo",
+            flag="--preparation",
+        ),
+    ] = Preparation.PHOTO
+    size: Annotated[
+        int | None,
+        Setting(
+            "Pixels of each side that all images are brought to",
+            unset="all must have one size",
+            flag="--size",
+            ge=1,
+            le=4096,
+        ),
+    ] = None
+    image_column: Annotated[
+        str | None,
+        Setting(
+            "Column of parquet files with the images",
+            unset="found by its type and name",
+            flag="--image-column",
+        ),
+        StringConstraints(min_length=1),
+    ] = None
+    label_column: Annotated[
+        str | None,
+        Setting(
+            "Column of parquet files with the labels",
+            unset="found by its type and name",
+            flag="--label-column",
+        ),
+        StringConstraints(min_length=1),
+    ] = None
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) that images are brought to."""
+        return None if self.size is None else (self.size, self.size)
 
 
 @settings

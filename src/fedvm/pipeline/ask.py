@@ -1,142 +1,160 @@
-"""Ask the contract of a finished run about one image, and read what was decided before."""
+"""Ask a run's contract, or a compiled program, about images, and read what was decided before."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fedvm.audit.description import Description, read_description
+from fedvm.audit.errors import DescriptionError
 from fedvm.chain.fees import Lineage
 from fedvm.chain.keys import load_key
-from fedvm.chain.model_service import Decision
+from fedvm.chain.model_service import Decision, ModelService
+from fedvm.chain.revm import RevmProgram
+from fedvm.compiler import CompiledModel
 from fedvm.devnet.embedded import EmbeddedChain
-from fedvm.pipeline.images import ImageInput, load_image
+from fedvm.evm.calls import PREDICT, encode_call
+from fedvm.evm.gas import intrinsic_gas
+from fedvm.images.decode import SUFFIXES
+from fedvm.images.errors import ImageError
+from fedvm.images.prepare import ImageInput, Preparation, load_image
+from fedvm.pipeline.errors import UsageError
+from fedvm.pipeline.onnx_model import local_program
 from fedvm.rundir.errors import RunDirectoryError
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
-from fedvm.store import Cid
+from fedvm.store import Cid, ContentStore, StoreError
+
+LEAST_SHARE, LEAST_MARGIN = 0.5, 0.2
+"""An answer with a smaller share, or a smaller lead over the next, is called unsure."""
+STDIN = Path("-")
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the contract said. gas: of a transaction that calls `predict`; decision: its id when recorded.
+    """What the contract said of one image.
 
-    label: index of the highest score, as the contract decides it; notes: conversions made to the image.
+    image: its path; title: what the model is, in its owner's words; label: index of the highest score, as the contract
+    decides it; shares: of each class, the softmax of the scores times what a score is worth; doubt: why the answer
+    should not be relied on, "" if nothing speaks against it; gas: of a transaction that calls `predict`; version: 0 for
+    a program that was asked without a chain; notes: conversions made to the image; seen: uint8 `[C, H, W]`, what the
+    model was given; decision: its id when recorded.
     """
 
+    image: str
+    title: str
     label: int
     class_names: tuple[str, ...]
     scores: tuple[int, ...]
+    shares: tuple[float, ...]
+    doubt: str
     gas: int
     version: int
     notes: tuple[str, ...]
+    seen: NDArray[np.uint8]
     decision: int | None = None
     tx: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`, without the pixels."""
+        fields = asdict(replace(self, seen=np.zeros(0, np.uint8)))
+        del fields["seen"]
+        return {**fields, "class": self.class_names[self.label]}
+
 
 def ask(
-    image: Path, directory: Path, *, resize: bool = False, record: bool = False, max_fee: int = 0
-) -> Answer:
-    """Send the image's bytes to ModelService; with `record` as a decision, by the first `user` account.
+    images: Sequence[Path], directory: Path, *, record: bool = False, max_fee: int | None = None
+) -> Iterator[Answer]:
+    """Send each image, prepared as the version says, to the ModelService of a run; with `record` as a decision, by the
+    first `user` account. In a directory that `fedvm compile` wrote, its program is run here.
 
-    A decision pays the version's fee, at most `max_fee` wei. On a network the key comes from the environment or
+    A folder stands for the image files in it, `-` for standard input. All images are read before the first is asked
+    about. A decision pays the version's fee, at most `max_fee` wei. On a network the key comes from the environment or
     `.env`. A recorded input is public for ever.
-    Raises ImageError, RunDirectoryError, ChainError.
+    Raises UsageError, ImageError, RunDirectoryError, DescriptionError, StoreError, ChainError.
     """
-    manifest = _manifest(directory)
-    pixels = load_image(image, _image_shape(manifest, directory), resize=resize)
-    data = _as_input(pixels, manifest)
-    with open_run(directory, read_only=not record) as run:
-        names = class_names(directory, manifest["output"]["scores"])
-        service = run.model_service
-        version = service.current_version()
-        if record:
-            decision, receipt = service.decide(_user(run), data, expected_version=version, max_fee=max_fee)
-            return Answer(
-                service.classify(data),
-                names,
-                decision.scores,
-                receipt.gas_used,
-                decision.version,
-                pixels.notes,
-                decision.id,
-                receipt.tx_hash,
-            )
-        scores = tuple(int(score) for score in service.predict(data))
-        return Answer(service.classify(data), names, scores, service.predict_gas(data), version, pixels.notes)
+    if max_fee is not None and not record:
+        raise UsageError("--max-fee needs --record: only a decision on record pays a fee")
+    with ExitStack() as stack:
+        if RunDirectory(directory).deployment.is_file():
+            run = stack.enter_context(open_run(directory, read_only=not record))
+            service = run.model_service
+            version = service.current_version()
+            description = version_description(run.store, service, version)
+            read = _read_images(images, description)
+            for name, image in read:
+                data = _as_input(image, description)
+                if record:
+                    yield _decided(run, version, description, name, image, data, max_fee or 0)
+                    continue
+                scores, label = tuple(map(int, service.predict(data))), service.classify(data)
+                yield _answer(name, image, description, label, scores, service.predict_gas(data), version)
+            return
+    program, description = _compiled(directory)
+    if record:
+        raise UsageError(
+            f"{directory} holds a program that is on no chain: leave --record out, or deploy it first"
+        )
+    for name, image in _read_images(images, description):
+        data = _as_input(image, description)
+        outcome = program.predict_many(np.frombuffer(data, np.uint8)[None])
+        scores = tuple(map(int, outcome.scores[0]))
+        gas = int(outcome.gas[0]) + intrinsic_gas(encode_call(PREDICT, data))
+        yield _answer(name, image, description, program.classify(data), scores, gas, 0)
+
+
+def version_description(store: ContentStore, service: ModelService, version: int) -> Description:
+    """What a version is asked with, from the ONNX file whose CID the chain records.
+
+    Raises StoreError when the store lacks the file or holds another, DescriptionError when it says nothing, UsageError
+    when the service serves no version.
+    """
+    if not version:
+        raise UsageError("no version serves: register one, and let it pass its gate")
+    return read_description(store.get(service.version(version).onnx_cid))
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The decisions that a run's service has recorded, the names of its classes, and the lineage of each version
-    that decided."""
+    """The decisions that a run's service has recorded; by version that decided, the names of its classes and its
+    lineage."""
 
     decisions: tuple[Decision, ...]
-    class_names: tuple[str, ...]
+    class_names: Mapping[int, tuple[str, ...]]
     lineages: Mapping[int, Lineage]
 
 
 def recorded_decisions(directory: Path) -> Recorded:
-    """Read them from the run's chain. Raises ChainError."""
+    """Read them from the run's chain; classes are called by their numbers where the store does not tell their names.
+
+    Raises ChainError.
+    """
     with open_run(directory) as run:
         service = run.model_service
         found = tuple(service.decisions(first=run.deployment.block))
-        width = len(found[0].scores) if found else 0
-        firsts = {decision.version: decision.id for decision in reversed(found)}
-        lineages = {version: service.lineage(first) for version, first in sorted(firsts.items())}
-        return Recorded(found, class_names(directory, width), lineages)
-
-
-def class_names(directory: Path, count: int) -> tuple[str, ...]:
-    """Names from the run's report; the classes' numbers where there is none."""
-    try:
-        names = json.loads(RunDirectory(directory).report.read_text())["data"]["class_names"]
-        if len(names) == count or not count:
-            return tuple(names)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return tuple(f"class {index}" for index in range(count))
-
-
-def _manifest(directory: Path) -> dict[str, Any]:
-    path = RunDirectory(directory).program / "manifest.json"
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise RunDirectoryError(
-            f"{directory} holds no compiled model (program/manifest.json): is it a run's directory, and did "
-            "the run end? An interrupted run is continued with `fedvm run --resume`."
-        ) from None
-    return manifest
-
-
-def _image_shape(manifest: dict[str, Any], directory: Path) -> tuple[int, int, int]:
-    shape = manifest["input"]["shape"]
-    if len(shape) != 3:
-        raise RunDirectoryError(f"the model in {directory} takes {shape}, which is no image")
-    if manifest["input"]["layout"] == "HWC":
-        height, width, channels = shape
-        return channels, height, width
-    channels, height, width = shape
-    return channels, height, width
-
-
-def _as_input(image: ImageInput, manifest: dict[str, Any]) -> bytes:
-    pixels = image.pixels
-    return (pixels.transpose(1, 2, 0) if manifest["input"]["layout"] == "HWC" else pixels).tobytes()
-
-
-def _user(run: Run) -> Any:
-    chain: EmbeddedChain | None = run.chain
-    return chain.account("user") if chain is not None else load_key()
+        firsts = {decision.version: decision for decision in reversed(found)}
+        lineages = {version: service.lineage(first.id) for version, first in sorted(firsts.items())}
+        names: dict[int, tuple[str, ...]] = {}
+        for version, first in firsts.items():
+            try:
+                names[version] = version_description(run.store, service, version).classes
+            except (StoreError, DescriptionError):
+                names[version] = tuple(f"class {index}" for index in range(len(first.scores)))
+        return Recorded(found, names, lineages)
 
 
 def shown_decisions(recorded: Recorded) -> Iterator[dict[str, Any]]:
     """Decisions as plain values for a table or JSON."""
-    names = recorded.class_names
     for decision in recorded.decisions:
+        names = recorded.class_names[decision.version]
         label = max(range(len(decision.scores)), key=decision.scores.__getitem__)
         yield {
             "id": decision.id,
@@ -150,6 +168,123 @@ def shown_decisions(recorded: Recorded) -> Iterator[dict[str, Any]]:
             "tx": decision.at.tx_hash,
             "lineage": _shown_lineage(recorded.lineages[decision.version]),
         }
+
+
+def shares_of(scores: Sequence[int], description: Description) -> tuple[float, ...]:
+    """Softmax of the real numbers that the scores stand for: one share (0 … 1) a class, 1 in all."""
+    real = np.asarray(scores, np.float64) * np.asarray(description.score_scale)
+    raised = np.exp(real - real.max())
+    return tuple(float(share) for share in raised / raised.sum())
+
+
+def doubt_of(shares: Sequence[float], names: Sequence[str], *, blank: bool) -> str:
+    """Why an answer is not to be relied on, "" for one that may be."""
+    if blank:
+        return "the picture is blank"
+    first, *others = sorted(range(len(shares)), key=lambda label: -shares[label])
+    if others and shares[first] - shares[others[0]] < LEAST_MARGIN:
+        return f"{names[others[0]]} is close to {names[first]}"
+    return "no class stands out" if shares[first] < LEAST_SHARE else ""
+
+
+def _answer(
+    name: str,
+    image: ImageInput,
+    description: Description,
+    label: int,
+    scores: tuple[int, ...],
+    gas: int,
+    version: int,
+) -> Answer:
+    shares = shares_of(scores, description)
+    flat = image.blank or bool((image.pixels == image.pixels[:, :1, :1]).all())
+    doubt = doubt_of(shares, description.classes, blank=flat)
+    notes = tuple(str(note) for note in image.notes)
+    return Answer(
+        image=name,
+        title=description.title,
+        label=label,
+        class_names=description.classes,
+        scores=scores,
+        shares=shares,
+        doubt=doubt,
+        gas=gas,
+        version=version,
+        notes=notes,
+        seen=image.pixels,
+    )
+
+
+def _decided(
+    run: Run, version: int, description: Description, name: str, image: ImageInput, data: bytes, max_fee: int
+) -> Answer:
+    service = run.model_service
+    decision, receipt = service.decide(_user(run), data, expected_version=version, max_fee=max_fee)
+    label = service.classify(data)
+    answer = _answer(name, image, description, label, decision.scores, receipt.gas_used, decision.version)
+    return replace(answer, decision=decision.id, tx=receipt.tx_hash)
+
+
+def _read_images(images: Sequence[Path], description: Description) -> list[tuple[str, ImageInput]]:
+    """Every image in the version's form; ImageError that names all that cannot be used."""
+    shape = description.input.image_shape
+    if shape is None:
+        raise UsageError(f"the model takes {list(description.input.shape)}, which is no image")
+    faults, found = list[str](), list[tuple[str, ImageInput]]()
+    for path in _files(images):
+        try:
+            source = sys.stdin.buffer.read() if path == STDIN else path
+            title = "standard input" if path == STDIN else str(path)
+            found.append((title, load_image(source, shape, description.input.preparation, title)))
+        except ImageError as error:
+            faults.append(str(error))
+    if faults:
+        raise ImageError("\n".join(faults))
+    return found
+
+
+def _files(images: Sequence[Path]) -> Iterator[Path]:
+    for path in images:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise ImageError(f"{path}: holds no image files ({', '.join(sorted(SUFFIXES))})")
+        yield from inside
+
+
+def _compiled(directory: Path) -> tuple[RevmProgram, Description]:
+    """The program of a directory that `fedvm compile` wrote."""
+    if not (directory / _MANIFEST).is_file():
+        run = RunDirectory(directory)
+        advice = f"its run has not ended. Continue it with `fedvm run --out {directory} --resume`."
+        if not run.started:
+            advice = (
+                f"neither a run's {run.deployment.name} nor a program's {_MANIFEST}. Name what `fedvm run`, "
+                "`fedvm deploy` or `fedvm compile -o` has written."
+            )
+        raise RunDirectoryError(f"{directory} holds no compiled model: {advice}")
+    compiled = CompiledModel.load(directory)
+    said = compiled.manifest.get("description")
+    if said is not None:
+        description = Description.from_json(said)
+    else:
+        numbers = tuple(f"class {index}" for index in range(compiled.manifest["output"]["scores"]))
+        description = Description.of(
+            compiled.manifest, title="", classes=numbers, preparation=Preparation.PHOTO
+        )
+    return local_program(compiled), description
+
+
+def _as_input(image: ImageInput, description: Description) -> bytes:
+    pixels = image.pixels
+    return (pixels.transpose(1, 2, 0) if description.input.layout == "HWC" else pixels).tobytes()
+
+
+def _user(run: Run) -> Any:
+    chain: EmbeddedChain | None = run.chain
+    return chain.account("user") if chain is not None else load_key()
 
 
 def _shown_lineage(lineage: Lineage) -> dict[str, Any]:

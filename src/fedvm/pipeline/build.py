@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
+from fedvm.audit.description import Description, write_description
 from fedvm.audit.recipe import CompileRecipe, write_recipe
 from fedvm.compiler import CompiledModel, compile_model
+from fedvm.images.prepare import Preparation
 from fedvm.learning.checkpoint import save_checkpoint
 from fedvm.learning.export import export_onnx
 from fedvm.pipeline.config import RunConfig
@@ -18,7 +21,8 @@ from fedvm.store import ContentStore
 
 @dataclass(frozen=True)
 class Built:
-    """The compiled network. onnx: bytes of `model.onnx`, whose metadata say how to compile it again."""
+    """The compiled network. onnx: bytes of `model.onnx`, whose metadata say how to compile it again and what it is
+    asked with."""
 
     onnx: bytes
     onnx_cid: str
@@ -31,7 +35,7 @@ def build(
     """Write `model.pt`, `model.onnx`, `model.int.onnx` and `program/`; publish what the audit needs.
 
     All of it follows from the trained weights and the configuration, so doing it again changes nothing.
-    Raises ExportError or CompileError.
+    Raises ExportError, CompileError, or DescriptionError for names of classes that cannot be kept.
     """
     save_checkpoint(
         directory.checkpoint,
@@ -56,4 +60,12 @@ def build(
     )
     onnx = write_recipe(export_onnx(trained.model, data.images.shape, directory.onnx), recipe)
     compiled = compile_model(onnx, data.calibration, **recipe.arguments())
+    description = Description.of(
+        compiled.manifest,
+        title=f"{config.model.name} on {data.images.name}, by {config.data.clients} clients",
+        classes=data.images.class_names,
+        preparation=Preparation(config.data.preparation),
+    )
+    onnx = write_description(onnx, description)  # metadata: the program stays the same
+    compiled.manifest.update(source_sha256=sha256(onnx).hexdigest(), description=description.to_json())
     return Built(onnx, publish(onnx, compiled, store, directory), compiled)

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from fedvm.files import write_atomically
-from fedvm.learning.recipes import default_recipe
+from fedvm.learning.recipes import default_preparation, default_recipe
 from fedvm.learning.settings import DataSettings
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
@@ -30,14 +30,15 @@ _ADAPTER: Final = TypeAdapter(RunConfig)
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration of `path` (without one: the defaults) with `overrides` laid over it.
 
-    overrides maps "table.key" to a value. A run without a name is called after its file,
-    or after its data set.
+    overrides maps "table.key" to a value. A run without a name is called after its file, or after its data set; a data
+    set without one after its folder or file.
     Raises ConfigError, listing every finding.
     """
     text = _read(path) if path is not None else ""
     tables = _parse(text, path)
     for dotted, value in (overrides or {}).items():
         _lay_over(tables, dotted, value)
+    _add_dataset(tables)
     _add_name(tables, path)
     _add_recipe(tables)
     try:
@@ -136,20 +137,30 @@ def _lay_over(tables: dict[str, Any], dotted: str, value: Any) -> None:
         inner[key] = value
 
 
+def _add_dataset(tables: dict[str, Any]) -> None:
+    """Own data without a name are called after their folder or file."""
+    data = tables.get("data", {})
+    if isinstance(data, dict) and isinstance(data.get("path"), str | Path) and str(data["path"]):
+        place = Path(data["path"]).resolve()
+        data.setdefault("dataset", (place.name if place.is_dir() else place.stem) or "data")
+
+
 def _add_name(tables: dict[str, Any], path: Path | None) -> None:
     """A run without a name is called after its file, or after its data set."""
     run, data = tables.setdefault("run", {}), tables.get("data", {})
     if isinstance(run, dict) and isinstance(data, dict):
         dataset = str(data.get("dataset", DataSettings.dataset))
-        run.setdefault("name", path.stem if path is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", dataset))
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).lstrip("-._")[:64]
+        run.setdefault("name", path.stem if path is not None else plain or "run")
 
 
 def _add_recipe(tables: dict[str, Any]) -> None:
-    """Training keys that are not given come from the data set's recipe."""
-    data, training = tables.get("data", {}), tables.setdefault("training", {})
+    """The preparation and training keys that are not given come from the data set's recipe."""
+    data, training = tables.setdefault("data", {}), tables.setdefault("training", {})
     if isinstance(data, dict) and isinstance(training, dict):
-        dataset = data.get("dataset", DataSettings.dataset)
-        tables["training"] = {**asdict(default_recipe(str(dataset))), **training}
+        dataset = str(data.get("dataset", DataSettings.dataset))
+        data.setdefault("preparation", default_preparation(dataset))
+        tables["training"] = {**asdict(default_recipe(dataset)), **training}
 
 
 def _explain(details: ErrorDetails, text: str, path: Path | None) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.learning.data import ImageData, Split
+from fedvm.images.prepare import Preparation
+from fedvm.learning.data import ColumnNames, ImageData, Split
 from fedvm.learning.datasets import load_dataset
 from fedvm.learning.partition import Partition, Scheme, partition
 from fedvm.pipeline.config import RunConfig
@@ -55,7 +56,14 @@ def prepare_data(config: RunConfig, *, deal_out: bool | None = None) -> Prepared
     would take more than half of the training images.
     """
     seed = config.run.seed
-    data = load_dataset(config.data.dataset, config.data.path, seed=seed)
+    data = load_dataset(
+        config.data.dataset,
+        config.data.path,
+        seed=seed,
+        size=config.data.image_size,
+        preparation=Preparation(config.data.preparation),
+        columns=ColumnNames(config.data.image_column, config.data.label_column),
+    )
     wanted = config.compiler.calibration_images
     guarded = config.gate.samples if config.gate.enabled else 0
     if 2 * (wanted + guarded) > len(data.train):

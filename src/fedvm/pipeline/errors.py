@@ -13,7 +13,3 @@ class ConfigError(UsageError):
 
 class GateFailed(UsageError):
     """The model did not pass the gate that its versions must pass to serve."""
-
-
-class ImageError(UsageError):
-    """The image cannot be read or does not fit the model's input."""

@@ -12,7 +12,8 @@ from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 from web3 import Web3
 
-from fedvm.audit.errors import RecipeError
+from fedvm.audit.description import Description, read_description, write_description
+from fedvm.audit.errors import DescriptionError, RecipeError
 from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
 from fedvm.chain.program import Progress
 from fedvm.chain.revm import RevmProgram
@@ -21,6 +22,7 @@ from fedvm.compiler.compile import Range
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.quality import Bars
 from fedvm.compiler.transactions import LIMITS
+from fedvm.images.prepare import Preparation
 from fedvm.pipeline.calibration import load_calibration
 from fedvm.pipeline.check import integer_scores
 from fedvm.pipeline.errors import UsageError
@@ -40,7 +42,8 @@ class Request:
     synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes; input_range:
     (low, high) of real inputs, each a number or one a feature; labels: a file of classes, or the name of a column or
     array of the calibration. The rest as in `compile_model`; max_gas None: what a transaction may take on the target;
-    min_agreement and min_correlation None: the compiler's bars."""
+    min_agreement and min_correlation None: the compiler's bars. title, classes, preparation: of the description
+    (`fedvm.audit.description`); None: what the file says itself, else its name, numbers, and `photo` for images."""
 
     model: Path
     calibration: Path | None = None
@@ -52,7 +55,9 @@ class Request:
     optimize: Literal["run", "deploy"] = "run"
     target: Literal["ethereum", "filecoin"] = "ethereum"
     max_gas: int | None = None
-    resize: bool = False
+    title: str | None = None
+    classes: tuple[str, ...] | None = None
+    preparation: Preparation | None = None
     labels: str | None = None
     min_agreement: float | None = None
     min_correlation: float | None = None
@@ -61,7 +66,7 @@ class Request:
 @dataclass(frozen=True)
 class Prepared:
     """A compiled file. calibration: as bytes; options: of `compile_model`, with what real inputs' bytes stand for;
-    calibration_source: where the calibration came from, for the user to read; unstaged: why a
+    calibration_source: where the calibration came from and what was done to it, for the user to read; unstaged: why a
     program too large for one transaction has no stages, "" if it has or needs none."""
 
     onnx: bytes
@@ -69,12 +74,14 @@ class Prepared:
     preprocess: tuple[float, float] | None
     options: dict[str, Any]
     compiled: CompiledModel
+    description: Description
     calibration_source: str
     unstaged: str = ""
 
 
 def prepare(request: Request) -> Prepared:
-    """Read and compile. Raises UsageError for files that cannot be used, CompileError for the model.
+    """Read and compile. Raises UsageError for files that cannot be used, CompileError for the model, DescriptionError
+    for names that do not fit.
 
     A limit that was asked for must be met; where that of the target cannot be, one call still works off chain.
     """
@@ -82,12 +89,15 @@ def prepare(request: Request) -> Prepared:
         onnx = request.model.read_bytes()
     except OSError as error:
         raise UsageError(f"{request.model}: cannot be read ({error.strerror}). Give an ONNX file.") from None
-    own = _own_recipe(onnx)
+    own, said = _own_recipe(onnx), _own_description(onnx)
+    preparation = request.preparation or (said.input.preparation if said else None)
     preprocess, bounds = request.preprocess, request.input_range
     if preprocess is None and bounds is None and own is not None:
         preprocess, bounds = own.preprocess, own.options.get("input_range")
     spec = load_graph(onnx, preprocess=preprocess, input_range=bounds).input
-    calibration, source = _calibration(request, own, spec.onnx_shape, spec.layout == "HWC")
+    if preparation is None:
+        preparation = Preparation.PHOTO if len(spec.onnx_shape) == 3 else Preparation.RAW
+    calibration, source = _calibration(request, own, spec.onnx_shape, preparation, spec.layout == "HWC")
     options: dict[str, Any] = {
         "weight_bits": request.weight_bits or (8 if request.optimize == "run" else 6),
         "activation_bits": request.activation_bits,
@@ -119,7 +129,11 @@ def prepare(request: Request) -> Prepared:
     if compiled.manifest["input"]["float"]:
         options["input_range"] = compiled.manifest["options"]["input_range"]
         calibration = compiled.quantize_input(calibration)
-    return Prepared(onnx, calibration.astype(np.uint8), preprocess, options, compiled, source, unstaged)
+    description = _described(request, said, compiled, preparation)
+    compiled.manifest["description"] = description.to_json()
+    return Prepared(
+        onnx, calibration.astype(np.uint8), preprocess, options, compiled, description, source, unstaged
+    )
 
 
 def check(prepared: Prepared, images: int = 100, progress: Progress | None = None) -> tuple[int, int, int]:
@@ -130,12 +144,16 @@ def check(prepared: Prepared, images: int = 100, progress: Progress | None = Non
     compiled, shape = prepared.compiled, prepared.calibration.shape[1:]
     extremes = np.stack([np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)])
     inputs = np.concatenate([extremes, prepared.calibration[:images]])
-    addresses = [f"0x{0xFED << 100 | number:040x}" for number in range(len(compiled.units))]
-    *_, entry = addresses
-    codes = dict(zip(addresses, compiled.link(addresses[:-1]), strict=True))
-    outcome = RevmProgram(codes, entry).predict_many(inputs, progress)
+    outcome = local_program(compiled).predict_many(inputs, progress)
     exact = integer_scores(compiled.reference.SerializeToString(deterministic=True), inputs)
     return len(inputs), int((outcome.scores != exact).any(axis=1).sum()), int(outcome.gas[-1])
+
+
+def local_program(compiled: CompiledModel) -> RevmProgram:
+    """The program's code in revm, at addresses of its own, without a chain."""
+    addresses = [f"0x{0xFED << 100 | number:040x}" for number in range(len(compiled.units))]
+    *_, entry = addresses
+    return RevmProgram(dict(zip(addresses, compiled.link(addresses[:-1]), strict=True)), entry)
 
 
 def deploy(
@@ -163,7 +181,8 @@ def deploy(
             fraction_bits=0,
             options=prepared.options,
         )
-        onnx_cid = publish(write_recipe(prepared.onnx, recipe), prepared.compiled, store, directory)
+        onnx = write_description(write_recipe(prepared.onnx, recipe), prepared.description)
+        onnx_cid = publish(onnx, prepared.compiled, store, directory)
         first_block = w3.eth.block_number
         Deployment(ChainRef("rpc", rpc_url), w3.eth.chain_id, block=first_block).save(directory.path)
         return serve(w3, owner, prepared.compiled, onnx_cid, directory, None, progress)
@@ -187,6 +206,27 @@ def synthetic_calibration(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.stack(samples)
 
 
+def _own_description(onnx: bytes) -> Description | None:
+    try:
+        return read_description(onnx)
+    except DescriptionError:
+        return None
+
+
+def _described(
+    request: Request, said: Description | None, compiled: CompiledModel, preparation: Preparation
+) -> Description:
+    """What the request says, else the file, else numbers for the classes and the file's name as the title."""
+    numbers = tuple(f"class {index}" for index in range(compiled.manifest["output"]["scores"]))
+    return Description.of(
+        compiled.manifest,
+        title=request.title or (said.title if said else request.model.stem),
+        classes=request.classes or (said.classes if said else numbers),
+        preparation=preparation,
+        unit=said.input.unit if said else None,
+    )
+
+
 def _own_recipe(onnx: bytes) -> CompileRecipe | None:
     try:
         return read_recipe(onnx)
@@ -195,17 +235,17 @@ def _own_recipe(onnx: bytes) -> CompileRecipe | None:
 
 
 def _calibration(
-    request: Request, own: CompileRecipe | None, shape: tuple[int, ...], channels_last: bool
+    request: Request,
+    own: CompileRecipe | None,
+    shape: tuple[int, ...],
+    preparation: Preparation,
+    channels_last: bool,
 ) -> tuple[NDArray[np.generic], str]:
     if request.calibration is not None:
-        images = load_calibration(
-            request.calibration,
-            shape,
-            channels_last=channels_last,
-            resize=request.resize,
-            labels=request.labels,
+        inputs, notes = load_calibration(
+            request.calibration, shape, preparation, channels_last=channels_last, labels=request.labels
         )
-        return images, f"{len(images)} inputs from {request.calibration}"
+        return inputs, "; ".join([f"{len(inputs)} inputs from {request.calibration}", *notes])
     if own is not None:
         try:
             images = calibration_images(ContentStore(request.model.parent / "store"), own)

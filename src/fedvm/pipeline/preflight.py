@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedvm.audit.description import check_class_names
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import build_model
 from fedvm.pipeline.aggregation import aggregation_rule
@@ -14,7 +15,8 @@ _TOTAL_WEIGHT_LIMIT = 1 << 32  # RulesLib.TOTAL_WEIGHT_LIMIT: Σ wᵢ·dᵢ must
 
 
 def check_settings(config: RunConfig, data: PreparedData) -> None:
-    """Raise LearningError, SettingsError or ConfigError for a setting that the run would fail on later."""
+    """Raise LearningError, SettingsError, DescriptionError or ConfigError for what the run would fail on later."""
+    check_class_names(data.images.class_names)
     build_model(model_spec(config, data.images), seed=0)
     resolve_device(config.training.device)
     aggregation_rule(config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
+from fedvm.images.encode import png
 from fedvm.pipeline.charts import Series, accuracy_chart
 from fedvm.pipeline.results import BaselineFacts, ClientRow, MemberRow, Prediction, RoundRow, RunReport
 
@@ -61,14 +60,6 @@ def render_report(report: RunReport, images: ReportImages) -> str:
 def data_uri(pixels: NDArray[np.uint8]) -> str:
     """A PNG data URI of uint8 `[C, H, W]`, C being 1 or 3 (other counts show their first channel)."""
     return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """The PNG file of uint8 `[C, H, W]`, C being 1 or 3 (other counts show their first channel)."""
-    flat = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(flat)).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _series(report: RunReport) -> list[Series]:

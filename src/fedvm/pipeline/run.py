@@ -16,6 +16,7 @@ from fedvm.chain.model_service import ModelService
 from fedvm.chain.revm import RevmProgram
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.files import write_atomically
+from fedvm.images.encode import png
 from fedvm.learning.device import resolve_device
 from fedvm.learning.models import model_size
 from fedvm.learning.training import evaluate
@@ -33,7 +34,7 @@ from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
 from fedvm.pipeline.heartbeat import heartbeat
 from fedvm.pipeline.preflight import check_settings
-from fedvm.pipeline.report import ReportImages, png, render_report
+from fedvm.pipeline.report import ReportImages, render_report
 from fedvm.pipeline.results import (
     ChainFacts,
     DataFacts,
@@ -92,6 +93,8 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
             check_settings(config, data)
             size = size_of(config, data)
             watcher.note(_describe(data))
+            for note in data.images.notes:
+                watcher.note(note)
             watcher.note(
                 f"network {config.model.name}: {size.parameters:,} parameters, "
                 f"{size.macs:,} multiplications a prediction"

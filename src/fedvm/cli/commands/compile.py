@@ -11,6 +11,7 @@ import typer
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import Optimize, Target
 from fedvm.cli.commands.json_option import JsonOption
+from fedvm.images.preparation import Preparation
 
 
 class Emit(StrEnum):
@@ -84,7 +85,21 @@ def compile_(
             min=0, max=1, help="Refuse scores that correlate less with the network's. Default 0.98."
         ),
     ] = None,
-    resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
+    title: Annotated[
+        str | None, typer.Option(help="What the model is, in words. Default: its file's name.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of the classes, in the order of the scores: a,b,c or a file with one a line."
+        ),
+    ] = None,
+    preparation: Annotated[
+        Preparation | None,
+        typer.Option(
+            help="What is done to image files: photo (scale, crop), drawing (as MNIST), raw (nothing)."
+        ),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -116,8 +131,10 @@ def compile_(
             calibration,
             scale,
             offset,
-            resize,
             input_range,
+            classes,
+            title=title,
+            preparation=preparation,
             weight_bits=weight_bits,
             activation_bits=activation_bits,
             input_bits=input_bits,

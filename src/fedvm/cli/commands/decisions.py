@@ -20,6 +20,7 @@ def decisions(
     `fedvm audit` runs every one of them again.
     """
     from rich.table import Table
+    from rich.text import Text
 
     from fedvm.cli.console import out
     from fedvm.cli.terminal import command_line
@@ -45,7 +46,7 @@ def decisions(
     for row in rows:
         table.add_row(
             str(row["id"]),
-            row["class"],
+            Text(row["class"]),
             f"{max(row['scores']):,}",
             str(row["version"]),
             row["caller"],

@@ -11,6 +11,7 @@ from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import Optimize, Target
 from fedvm.cli.commands.federation_options import rpc_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.images.preparation import Preparation
 
 
 def deploy(
@@ -83,7 +84,21 @@ def deploy(
             min=0, max=1, help="Refuse scores that correlate less with the network's. Default 0.98."
         ),
     ] = None,
-    resize: Annotated[bool, typer.Option("--resize", help="Scale calibration images to the input.")] = False,
+    title: Annotated[
+        str | None, typer.Option(help="What the model is, in words. Default: its file's name.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of the classes, in the order of the scores: a,b,c or a file with one a line."
+        ),
+    ] = None,
+    preparation: Annotated[
+        Preparation | None,
+        typer.Option(
+            help="What is done to image files: photo (scale, crop), drawing (as MNIST), raw (nothing)."
+        ),
+    ] = None,
     env_file: Annotated[Path, typer.Option("--env", help="File with PRIVATE_KEY.")] = Path(".env"),
     as_json: JsonOption = False,
 ) -> None:
@@ -116,8 +131,10 @@ def deploy(
             calibration,
             scale,
             offset,
-            resize,
             input_range,
+            classes,
+            title=title,
+            preparation=preparation,
             weight_bits=weight_bits,
             activation_bits=activation_bits,
             input_bits=input_bits,

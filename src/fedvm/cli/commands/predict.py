@@ -4,56 +4,90 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
 
+if TYPE_CHECKING:
+    from fedvm.pipeline.ask import Answer
+
+_ROWS = 10
+
 
 def predict(
-    image: Annotated[Path, typer.Argument(help="A PNG, JPEG or similar file.")],
-    run: Annotated[Path, typer.Option("--run", help="Directory of a finished run.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE...", help="PNG, JPEG or similar files, folders of them, or - for standard input."
+        ),
+    ],
+    run: Annotated[
+        Path, typer.Option("--run", help="Directory of a run, of `fedvm deploy`, or of `fedvm compile -o`.")
+    ],
     record: Annotated[
         bool,
         typer.Option("--record", help="Record the decision on chain. The image becomes public for ever."),
     ] = False,
     max_fee: Annotated[
-        int, typer.Option("--max-fee", min=0, help="With --record: most wei to pay for the decision.")
-    ] = 0,
-    resize: Annotated[
-        bool, typer.Option("--resize", help="Scale the image to the model's size and keep its middle.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        int | None,
+        typer.Option("--max-fee", min=0, help="With --record: most wei to pay for a decision (0)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line an image.")] = False,
 ) -> None:
-    """Ask the ModelService contract what is in IMAGE, a PNG, JPEG or similar file.
+    """Ask the ModelService contract what is in each IMAGE, and show what the contract saw.
 
-    Colour becomes grey by BT.601 luma and grey becomes colour by repetition, as the model needs; transparent
-    parts lie over black. Any conversion is printed. Images of another size are refused without --resize.
+    An image is prepared as the version says (photo: brought upright, scaled, the middle kept; drawing: strokes made
+    bright on black, scaled and centred; raw: as it is). Any conversion is printed. Percentages are the softmax of the
+    contract's scores.
     """
-    from dataclasses import asdict
-
-    from rich.table import Table
-
-    from fedvm.cli.console import err, out
+    from fedvm.cli.console import out
     from fedvm.pipeline.ask import ask
 
-    answer = ask(image, run, resize=resize, record=record, max_fee=max_fee)
-    if as_json:
-        typer.echo(json.dumps({**asdict(answer), "class": answer.class_names[answer.label]}))
-        return
+    for number, answer in enumerate(ask(images, run, record=record, max_fee=max_fee)):
+        if as_json:
+            typer.echo(json.dumps(answer.to_json()))
+            continue
+        if number:
+            out().print()
+        _show(answer)
+
+
+def _show(answer: Answer) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from fedvm.cli.console import err, out
+    from fedvm.cli.picture import picture
+
+    messages, console = err(), out()
+    asked = "contract" if answer.version else "program"
+    messages.print(f"What the {asked} sees of {answer.image}:", style="dim", markup=False)
+    messages.print(picture(answer.seen, messages))
     for note in answer.notes:
-        err().print(f"Note: {note}", style="dim", markup=False)
-    console = out()
-    console.print(f"[bold green]{answer.class_names[answer.label]}[/]")
+        messages.print(f"Note: {note}", style="dim", markup=False)
+    name = answer.class_names[answer.label]
+    console.print(Text(name, "bold yellow" if answer.doubt else "bold green"), end="")
+    console.print(f"  not sure: {answer.doubt}" if answer.doubt else "", style="yellow", markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    table.add_column("score", justify="right")
-    for label in sorted(range(len(answer.scores)), key=lambda label: -answer.scores[label]):
+    table.add_column("share", justify="right")
+    table.add_column("score", justify="right", style="dim")
+    ranked = sorted(
+        range(len(answer.scores)), key=lambda label: (label != answer.label, -answer.scores[label])
+    )
+    for label in ranked[:_ROWS]:
         style = "bold" if label == answer.label else ""
-        table.add_row(answer.class_names[label], f"{answer.scores[label]:,}", style=style)
+        share, score = f"{answer.shares[label]:.1%}", f"{answer.scores[label]:,}"
+        table.add_row(Text(answer.class_names[label]), share, score, style=style)
     console.print(table)
-    console.print(f"version {answer.version}, {answer.gas:,} gas", style="dim")
+    if rest := ranked[_ROWS:]:
+        together = sum(answer.shares[label] for label in rest)
+        console.print(f"and {len(rest)} more, {together:.1%} together (all of them with --json)", style="dim")
+    where = f"version {answer.version}" if answer.version else "run here, on no chain"
+    title = f"{answer.title}, " if answer.title else ""
+    console.print(f"{title}{where}, {answer.gas:,} gas as a transaction", style="dim", markup=False)
     if answer.decision is not None:
         console.print(f"Recorded as decision [bold]{answer.decision}[/] in transaction {answer.tx}")
 
@@ -63,9 +97,8 @@ COMMAND = Command(
     predict,
     (
         ("fedvm predict seven.png --run runs/demo", ""),
-        (
-            "fedvm predict photo.jpg --run runs/demo --resize --record",
-            "scale it, and put the decision on record",
-        ),
+        ("fedvm predict photos/ --run runs/cifar10 --json", "all images of a folder"),
+        ("fedvm predict seven.png --run runs/demo --record", "put the decision on record"),
+        ("fedvm predict seven.png --run program/", "without a chain: what `fedvm compile -o` wrote"),
     ),
 )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedvm.learning.data import Images, Labels, Split
+from fedvm.images.data_set import Form, PreparedImages, load_images
+from fedvm.learning.data import ColumnNames, Labels, Split
 from fedvm.learning.errors import DataError
-from fedvm.learning.sources.decode import decode_images
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,11 +29,11 @@ class Columns:
     class_names: tuple[str, ...]
 
 
-def find_columns(dataset: Dataset, where: str, default_names: tuple[str, ...] = ()) -> Columns:
-    """Find the image and label columns by feature type, then by name.
+def find_columns(dataset: Dataset, where: str, names: ColumnNames) -> Columns:
+    """The columns that `names` says, the others found by feature type, then by name.
 
-    Class names come from the `ClassLabel` feature; without one, from the distinct strings (sorted), from
-    `default_names`, or they are the numbers themselves.
+    Class names come from the `ClassLabel` feature; without one, from the distinct strings (sorted), or they are the
+    numbers themselves.
 
     Raises:
         DataError: no such columns, or labels that are neither integers nor strings.
@@ -41,11 +41,17 @@ def find_columns(dataset: Dataset, where: str, default_names: tuple[str, ...] = 
     from datasets import ClassLabel, Image
 
     features = dict(dataset.features)
-    image = _pick(features, _IMAGE_COLUMNS, Image)
-    label = _pick(features, _LABEL_COLUMNS, ClassLabel)
+    for name in (names.image, names.label):
+        if name is not None and name not in features:
+            raise DataError(f"{where} has no column '{name}'; its columns are {', '.join(features)}")
+    image = names.image or _pick(features, _IMAGE_COLUMNS, Image)
+    label = names.label or _pick(features, _LABEL_COLUMNS, ClassLabel)
     if image is None or label is None:
-        missing = "image column (img or image)" if image is None else "label column (label)"
-        raise DataError(f"{where} has no {missing}; its columns are {', '.join(features)}")
+        kind, usual = ("image", "img or image") if image is None else ("label", "label")
+        raise DataError(
+            f"{where} has no {kind} column ({usual}); its columns are {', '.join(features)}: name it with "
+            f"--{kind}-column (data.{kind}_column)"
+        )
     if isinstance(features[label], ClassLabel) and features[label].names:
         return Columns(image, label, tuple(features[label].names))
     values = np.unique(_column(dataset, label, where))
@@ -53,20 +59,21 @@ def find_columns(dataset: Dataset, where: str, default_names: tuple[str, ...] = 
         return Columns(image, label, tuple(str(value) for value in values))
     if values.dtype.kind not in "iu":
         raise DataError(f"the labels in column '{label}' of {where} must be integers or strings")
-    if len(default_names) > int(values.max()):
-        return Columns(image, label, default_names)
     return Columns(image, label, tuple(str(value) for value in range(int(values.max()) + 1)))
 
 
-def to_split(dataset: Dataset, columns: Columns, where: str, size: tuple[int, int] | None) -> Split:
-    """Decode a whole data set. About 60 µs per 32×32 image on one core (50,000 CIFAR-10 images: 3 s).
+def to_split(dataset: Dataset, columns: Columns, where: str, form: Form) -> tuple[Split, tuple[str, ...]]:
+    """Decode a whole data set; the conversions made, too. About 66 µs per 32×32 image on one core.
 
     Raises:
-        DataError: an image or label is missing, unreadable or of another form.
+        DataError: an image or label is missing.
+        ImageError: an image is unreadable or of another form.
     """
     if not len(dataset):
         raise DataError(f"{where} has no rows")
-    return Split(_images(dataset, columns.image, where, size), _labels(dataset, columns, where))
+    labels = _labels(dataset, columns, where)
+    found = _images(dataset, columns.image, where, form)
+    return Split(found.images, labels), found.notes
 
 
 def _pick(features: dict[str, Any], names: tuple[str, ...], kind: type) -> str | None:
@@ -79,9 +86,10 @@ def _column(dataset: Dataset, column: str, where: str) -> np.ndarray[Any, Any]:
     values = dataset.with_format("arrow")[:][column]
     if values.null_count:
         raise DataError(f"column '{column}' of {where} has {values.null_count} empty cells")
-    return (
-        np.asarray(values.to_numpy()) if values.type != "string" else np.array(values.to_pylist(), dtype=str)
-    )
+    # Text has three types in Arrow, of which pandas 3 writes the second and Polars the third.
+    if str(values.type) in ("string", "large_string", "string_view"):
+        return np.array(values.to_pylist(), dtype=str)
+    return np.asarray(values.to_numpy())
 
 
 def _labels(dataset: Dataset, columns: Columns, where: str) -> Labels:
@@ -95,10 +103,10 @@ def _labels(dataset: Dataset, columns: Columns, where: str) -> Labels:
     return np.array([numbers[value] for value in values.tolist()], np.int64)
 
 
-def _images(dataset: Dataset, column: str, where: str, size: tuple[int, int] | None) -> Images:
+def _images(dataset: Dataset, column: str, where: str, form: Form) -> PreparedImages:
     # Straight from Arrow: `Dataset.__getitem__` per row would take several times as long as decoding.
     cells = dataset.with_format("arrow").select_columns([column])
-    return decode_images(_encoded(cells, column, where), len(dataset), size)
+    return load_images(_encoded(cells, column, where), len(dataset), form)
 
 
 def _encoded(cells: Dataset, column: str, where: str) -> Iterator[tuple[str, bytes]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedvm.learning.data import ImageData
+from fedvm.images.data_set import Form
+from fedvm.learning.data import ColumnNames, ImageData
 from fedvm.learning.errors import DataError
 from fedvm.learning.sources.columns import find_columns, to_split
 from fedvm.learning.sources.split import stratified_split
@@ -16,11 +17,12 @@ ALIASES = {
 _TEST_NAMES = ("test", "validation", "valid", "val")
 
 
-def load(name: str, *, seed: int, size: tuple[int, int] | None = None) -> ImageData:
+def load(name: str, *, seed: int, form: Form, names: ColumnNames) -> ImageData:
     """Load by alias or `owner/name`, from the cache or the network.
 
     Raises:
         DataError: not found, no network and not in the cache, or not a labelled image data set.
+        ImageError: unreadable images, or images of several sizes.
     """
     from datasets import load_dataset
 
@@ -36,11 +38,12 @@ def load(name: str, *, seed: int, size: tuple[int, int] | None = None) -> ImageD
         ) from error
     if "train" not in splits:
         raise DataError(f"data set '{repository}' has no train split, only {', '.join(splits)}")
-    columns = find_columns(splits["train"], f"data set '{repository}'")
-    train = to_split(splits["train"], columns, f"the train split of '{repository}'", size)
+    columns = find_columns(splits["train"], f"data set '{repository}'", names)
+    train, notes = to_split(splits["train"], columns, f"the train split of '{repository}'", form)
     held_out = next((split for split in _TEST_NAMES if split in splits), None)
     if held_out is None:
         train, test = stratified_split(train, 0.1, seed)
     else:
-        test = to_split(splits[held_out], columns, f"the {held_out} split of '{repository}'", size)
-    return ImageData(name, train, test, columns.class_names)
+        test, more = to_split(splits[held_out], columns, f"the {held_out} split of '{repository}'", form)
+        notes += more
+    return ImageData(name, train, test, columns.class_names, notes=notes)

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fedvm.images.data_set import resize_images
 from fedvm.learning.data import ImageData, Split
 from fedvm.learning.errors import DataError
-from fedvm.learning.sources.decode import resize_images
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")

@@ -7,8 +7,8 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
+from fedvm.images.data_set import resize_images
 from fedvm.learning.data import ImageData, Split
-from fedvm.learning.sources.decode import resize_images
 from fedvm.learning.sources.split import stratified_split
 
 TEST_FRACTION = 0.1

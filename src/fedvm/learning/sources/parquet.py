@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedvm.learning.data import ImageData
+from fedvm.images.data_set import Form
+from fedvm.learning.data import ColumnNames, ImageData
 from fedvm.learning.errors import DataError
 from fedvm.learning.sources.columns import find_columns, to_split
 from fedvm.learning.sources.split import stratified_split
@@ -21,7 +22,7 @@ def recognises(path: Path) -> bool:
     return bool(_files(path))
 
 
-def load(name: str, path: Path, *, seed: int, size: tuple[int, int] | None = None) -> ImageData:
+def load(name: str, path: Path, *, seed: int, form: Form, names: ColumnNames) -> ImageData:
     """Read the train and the test (or validation) files; without the latter a tenth is set aside.
 
     A split's files are `<split>.parquet` or `<split>-*.parquet`; files named for no split are training data,
@@ -29,18 +30,20 @@ def load(name: str, path: Path, *, seed: int, size: tuple[int, int] | None = Non
 
     Raises:
         DataError: damaged files, or columns that are not labelled images.
+        ImageError: unreadable images, or images of several sizes.
     """
     train_files, held_out = _splits(_files(path)) if path.is_dir() else ([path], [])
     if not train_files:
         raise DataError(f"{path} has no training data; name it train.parquet or train-*.parquet")
     rows = _read(train_files)
-    columns = find_columns(rows, str(path))
-    train = to_split(rows, columns, _title(train_files), size)
+    columns = find_columns(rows, str(path), names)
+    train, notes = to_split(rows, columns, _title(train_files), form)
     if held_out:
-        test = to_split(_read(held_out), columns, _title(held_out), size)
+        test, more = to_split(_read(held_out), columns, _title(held_out), form)
+        notes += more
     else:
         train, test = stratified_split(train, 0.1, seed)
-    return ImageData(name, train, test, columns.class_names)
+    return ImageData(name, train, test, columns.class_names, notes=notes)
 
 
 def _files(path: Path) -> list[Path]:

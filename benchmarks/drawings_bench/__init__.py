@@ -1,0 +1,1 @@
+"""Digits drawn with fonts, and the network of a run that reads them."""

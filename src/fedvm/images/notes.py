@@ -1,0 +1,26 @@
+"""What was done to an image on its way to the model, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Note:
+    """One conversion. text is the same for every image that it is made to; detail is what was found in this one."""
+
+    text: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.detail})" if self.detail else self.text
+
+
+def counted(notes: Iterable[Note]) -> tuple[str, ...]:
+    """The conversions made to many images, each with how many there were of it, the most frequent first."""
+    counts = Counter(note.text for note in notes)
+    return tuple(
+        f"{count:,} {'image' if count == 1 else 'images'}: {text}" for text, count in counts.most_common()
+    )
