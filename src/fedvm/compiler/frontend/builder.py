@@ -183,6 +183,8 @@ def dense(tensor: Tensor, weight: FloatArray) -> Pending:
         np.add.at(scaled.T, local, (weight[:, columns] * ref.scale[channel]).T)
         bias = bias + weight[:, columns] @ ref.offset[channel]
         terms.append(Dense(ref.source, scaled))
+    if not terms:
+        raise UnsupportedOperator("nothing of the input is left in the tensor: it holds padding alone")
     return Pending(tuple(terms), bias, (outputs, 1, 1))
 
 

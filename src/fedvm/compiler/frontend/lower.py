@@ -82,6 +82,8 @@ def _lower_node(node: Node) -> list[Any]:
         raise _unsupported(node, "it follows the softmax or argmax, which ends the network")
     try:
         results = OPERATORS[proto.op_type](node)
+    except UnsupportedOperator as error:
+        raise (error if str(error).startswith("node ") else node.refuse(str(error))) from error
     except (CompileError, Relayout, PaddingLevel):
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
