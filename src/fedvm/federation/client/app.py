@@ -67,22 +67,41 @@ def image_client_app(
     comes to the same update. The functions raise what `fedvm.learning` raises; Flower turns that into an
     error reply.
     """
+    client = _ImageClient(model, data, training, seed, normalisation)
     # PyTorch loads much when it is first made deterministic; done here, forked workers share it.
     with deterministic():
         app = ClientApp(mods=list(mods))
 
     @app.train()
     def train_images(message: Message, context: Context) -> Message:
-        config = message.content.config_records[CONFIG]
-        own_seed = derive_seed(seed, "train", config["server-round"], _partition(context))
-        lr = float(str(config.get(LEARNING_RATE, training.lr)))
-        with reproducible(own_seed):
-            return _train(message, data(_partition(context)), lr, own_seed)
+        return client.train(message, _partition(context))
 
-    def _train(message: Message, own: ClientData, lr: float, own_seed: int) -> Message:
-        network = _load(model, message)
-        result = _fit(network, own.train, training.epochs, lr, own_seed, _proximal_mu(message))
-        validation = _validate(network, own.validation)
+    @app.evaluate()
+    def evaluate_images(message: Message, context: Context) -> Message:
+        return client.evaluate(message, _partition(context))
+
+    return app
+
+
+@dataclass(frozen=True)
+class _ImageClient:
+    """Whichever client a process is at the moment; arguments as of `image_client_app`."""
+
+    model: ModelSpec
+    data: DataLoader
+    training: TrainingSettings
+    seed: int
+    normalisation: Normalisation | None
+
+    def train(self, message: Message, partition: int) -> Message:
+        config = message.content.config_records[CONFIG]
+        own_seed = derive_seed(self.seed, "train", config["server-round"], partition)
+        lr = float(str(config.get(LEARNING_RATE, self.training.lr)))
+        with reproducible(own_seed):
+            own = self.data(partition)
+            network = _load(self.model, message)
+            result = self._fit(network, own.train, self.training.epochs, lr, own_seed, _proximal_mu(message))
+            validation = self._validate(network, own.validation)
         metrics: dict[str, MetricRecordValues] = {
             _NAMES.examples: result.examples,
             _NAMES.labels: len(np.unique(own.train.labels)),
@@ -94,11 +113,10 @@ def image_client_app(
         state = ArrayRecord(network.cpu().state_dict())
         return Message(RecordDict({ARRAYS: state, METRICS: MetricRecord(metrics)}), reply_to=message)
 
-    @app.evaluate()
-    def evaluate_images(message: Message, context: Context) -> Message:
-        own = data(_partition(context))
-        network = _load(model, message)
-        result = _validate(network, own.validation)
+    def evaluate(self, message: Message, partition: int) -> Message:
+        own = self.data(partition)
+        network = _load(self.model, message)
+        result = self._validate(network, own.validation)
         metrics: dict[str, MetricRecordValues] = {
             _NAMES.examples: result.examples,
             _NAMES.loss: result.loss,
@@ -109,16 +127,23 @@ def image_client_app(
             metrics[CLASS_CORRECT] = list(result.class_correct)
             metrics[CLASS_EXAMPLES] = list(result.class_examples)
         if epochs := int(str(config.get(PERSONAL_EPOCHS, 0))):
-            own_seed = derive_seed(seed, "personal", _partition(context))
+            own_seed = derive_seed(self.seed, "personal", partition)
             with reproducible(own_seed):
-                _fit(network, own.train, epochs, float(str(config[PERSONAL_LR])), own_seed)
-                personal = _validate(network, own.validation)
+                self._fit(network, own.train, epochs, float(str(config[PERSONAL_LR])), own_seed)
+                personal = self._validate(network, own.validation)
             metrics[PERSONAL_LOSS], metrics[PERSONAL_ACCURACY] = personal.loss, personal.accuracy
         return Message(RecordDict({METRICS: MetricRecord(metrics)}), reply_to=message)
 
     def _fit(
-        network: nn.Module, images: Split, epochs: int, lr: float, own_seed: int, proximal_mu: float = 0.0
+        self,
+        network: nn.Module,
+        images: Split,
+        epochs: int,
+        lr: float,
+        own_seed: int,
+        proximal_mu: float = 0.0,
     ) -> TrainResult:
+        training = self.training
         return train(
             network,
             images.images,
@@ -132,22 +157,20 @@ def image_client_app(
             proximal_mu=proximal_mu,
             criterion=training.criterion,
             augmentation=training.augmentation,
-            normalisation=normalisation,
+            normalisation=self.normalisation,
             device=training.device,
             seed=own_seed,
         )
 
-    def _validate(network: nn.Module, images: Split) -> Evaluation:
+    def _validate(self, network: nn.Module, images: Split) -> Evaluation:
         return evaluate(
             network,
             images.images,
             images.labels,
-            criterion=training.criterion,
-            normalisation=normalisation,
-            device=training.device,
+            criterion=self.training.criterion,
+            normalisation=self.normalisation,
+            device=self.training.device,
         )
-
-    return app
 
 
 def _partition(context: Context) -> int:
