@@ -96,7 +96,7 @@ def test_real_inputs_are_audited(
     )
     assert status == 0, err
     status, found, _ = call(capsys, "audit", "--run", str(out))
-    assert status == 0 and "Nothing found in 4 checks" in found, found
+    assert status == 0 and "Nothing found in 6 checks" in found, found
 
 
 def test_without_calibration_it_warns(
