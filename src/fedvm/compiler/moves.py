@@ -29,7 +29,7 @@ from fedvm.compiler.kernels.squash import (
     store_views,
     valid_columns,
 )
-from fedvm.compiler.layout import WORD_BYTES, ConvPlan, ConvTerm, DensePlan, Plan, View
+from fedvm.compiler.layout import WORD_BYTES, ConvPlan, ConvTerm, DensePlan, LayerPlan, Plan, View
 from fedvm.compiler.provenance import FIRST_LABEL, ONE, UNKNOWN, ZERO, Bits, Machine, bits_of, fields
 from fedvm.compiler.tiling import WORD_BITS
 
@@ -52,7 +52,10 @@ def prove_moves(plan: Plan) -> None:
                 prove_stores(layer)
             else:
                 prove_elements(layer, held)
-        if layer.requant.high is not None:
+        if layer.requant.high is None:
+            with _blame(layer.layer.name):
+                prove_scores(layer)
+        else:
             held |= {view: layer.requant.high.bit_length() for view in layer.outputs}
 
 
@@ -137,8 +140,12 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
     height, width = plan.layer.shape[1:]
     covered = [c for chunk in range(plan.chunks) for c in valid_columns(plan, chunk)]
     _require(
-        covered == list(range(width)),
+        covered == list(range(width))
+        and all(len(valid_columns(plan, chunk)) for chunk in range(plan.chunks)),
         f"{plan.chunks} words of a row do not make its {width} columns once each",
+    )
+    _require(
+        max(term.word for term in plan.terms) == plan.tiling.segments - 1, "a word of x that no tap meets"
     )
     _require(
         plan.requant.need <= plan.lane_bits, f"sums of {plan.requant.need} bits in lanes of {plan.lane_bits}"
@@ -150,6 +157,10 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
         _require(
             held[view] <= view.lane_bits == plan.lane_bits,
             f"values of {view.tensor!r} do not fit their lanes",
+        )
+        _require(
+            not any(conv.pads) or view.pad_value == conv.pad_value,
+            f"padding of {view.pad_value} instead of {conv.pad_value} around {view.tensor!r}",
         )
         first = view.top - conv.pads[0]
         last = first + (rows - 1) * stride[0] + conv.weight.shape[2] - 1
@@ -189,6 +200,11 @@ def prove_interleaving(plan: ConvPlan) -> None:
     width = plan.requant.bits
     for word in packed_words(plan, plan.outputs):
         if len(word.chunks) == 1:
+            (chunk,) = word.chunks
+            own = {column: plan.native.bit(chunk, column) for column in valid_columns(plan, chunk)}
+            _require(
+                word.bits == own, f"the sums of word {chunk} are looked for in other lanes than their own"
+            )
             continue
         lane_of = {chunk: slot * plan.lanes for slot, chunk in enumerate(word.chunks)}
         sums = [
@@ -324,6 +340,23 @@ def prove_elements(plan: DensePlan, held: Mapping[View, int]) -> None:
         _require(count == view.channels * view.height * view.width, f"{count} weights for another tensor")
         seen = {view.locate(element) for element in range(count)}
         _require(len(seen) == count, f"two elements of {view.tensor!r} are read from one lane")
+
+
+def prove_scores(plan: LayerPlan) -> None:
+    """Every score is read from the lane that its layer leaves it in, and no two from one."""
+    view = plan.native
+    channels, height, width = plan.layer.shape
+    _require(
+        (view.channels, view.height, view.width) in ((channels, height, width), (1, 1, channels)),
+        "other scores",
+    )
+    for element in range(channels * height * width):
+        channel, rest = divmod(element, view.height * view.width)
+        row, column = divmod(rest, view.width)
+        word, place = divmod(column, view.step)
+        lane = view.lanes - 1 - place * view.stride
+        expected = (channel * view.rows + row) * view.row_bytes + WORD_BYTES * word, lane * view.lane_bits
+        _require(lane >= 0 and view.locate(element) == expected, f"score {element} is read from another lane")
 
 
 # -- states -----------------------------------------------------------------------------------------------------------
