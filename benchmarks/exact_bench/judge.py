@@ -173,16 +173,12 @@ def _likeness(question: Question, compiled: CompiledModel) -> tuple[dict[str, fl
     integers = _run(compiled.reference.SerializeToString(), bits).reshape(len(held), -1)
     output = compiled.manifest["output"]
     scores = integers * np.repeat(output["scale"], integers.shape[1] // len(output["scale"]))
-    floats = run_float(question, held)
+    floats = run_float(question, held, without_softmax=output["head"] == "softmax")
     if output["head"] == "argmax":
         agreement = float((scores.argmax(1) == floats.reshape(-1)).mean())
         return {"agreement": agreement}, False  # what was nearly a tie is not known
     if scores.shape != floats.shape:
         return {"agreement": 0.0, "correlation": 0.0}, True
-    if output["head"] == "softmax":
-        # probabilities are scores up to a constant in each row
-        floats = floats if (floats < 0).any() else np.log(np.maximum(floats, 1e-30))
-        scores, floats = (x - x.mean(axis=1, keepdims=True) for x in (scores, floats))
     agreement, decided = decided_agreement(scores, floats)
     found = correlation(scores, floats)
     if math.prod(held.shape[1:]) <= floats.shape[1] and not output["head"]:
@@ -217,15 +213,28 @@ def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
     return float((a * b).sum() / size) if size > 1e-9 else None
 
 
-def run_float(question: Question, inputs: NDArray[Any]) -> NDArray[np.float64]:
-    """What the model that was given says of `inputs` `[N, …]` in ONNX Runtime: `[N, O]`."""
+def run_float(
+    question: Question, inputs: NDArray[Any], *, without_softmax: bool = False
+) -> NDArray[np.float64]:
+    """What the model that was given says of `inputs` `[N, …]` in ONNX Runtime: `[N, O]`. without_softmax: the scores
+    that a last (Log)Softmax is given, since probabilities near 0 and 1 no longer tell them."""
     scale, offset = question.options.get("preprocess", (1.0, 0.0))
-    session = _session(question.model)
+    session = _session(_before_softmax(question.model) if without_softmax else question.model)
     given = session.get_inputs()[0]
     if given.type != "tensor(uint8)":
         inputs = (inputs.astype(np.float64) * scale + offset).astype(np.float32)
     rows = [session.run(None, {given.name: inputs[i : i + 1]})[0].reshape(1, -1) for i in range(len(inputs))]
     return np.concatenate(rows).astype(np.float64)
+
+
+def _before_softmax(model: bytes) -> bytes:
+    """The model without what follows the input of its last (Log)Softmax."""
+    proto = onnx.load_model_from_string(model)
+    softmax = next(n for n in reversed(proto.graph.node) if n.op_type in ("Softmax", "LogSoftmax"))
+    output = onnx.helper.make_tensor_value_info(softmax.input[0], onnx.TensorProto.FLOAT, None)
+    del proto.graph.output[:]
+    proto.graph.output.append(output)
+    return bytes(proto.SerializeToString())
 
 
 def _run(model: bytes, batch: NDArray[np.uint8]) -> NDArray[np.int64]:

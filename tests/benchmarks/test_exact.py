@@ -147,7 +147,7 @@ def test_classes_are_compared_where_there_is_one():
 def test_another_network_is_called_so(monkeypatch):
     question = question_of(small())
     other = question_of(small(seed=4))
-    monkeypatch.setattr(judging, "run_float", lambda _, inputs: original(other, inputs))
+    monkeypatch.setattr(judging, "run_float", lambda _, inputs, **how: original(other, inputs, **how))
     verdict = judge(question)
     assert verdict.result == "float differs" and verdict.correlation < 0.9
 
