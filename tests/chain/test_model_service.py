@@ -214,7 +214,7 @@ def test_revm_tells_of_failures_and_recovers(chain: EmbeddedChain, parts: tuple[
     good = revm.call(encode_call(PREDICT, b"\x01"))
     failed = revm.call(encode_call(PREDICT, b""))
     assert (failed.success, failed.output) == (False, bytes.fromhex("deadbeef"))
-    assert revm.call(encode_call(PREDICT, b"\x01"), gas=200).reason.startswith("halted: OutOfGas")
+    assert revm.call(encode_call(PREDICT, b"\x01"), gas=200).halt.startswith("halted: OutOfGas")
     assert revm.call(encode_call(PREDICT, b"\x01")) == good
     with pytest.raises(CallFailed, match="deadbeef"):
         revm.predict(b"")

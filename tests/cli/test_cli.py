@@ -250,8 +250,8 @@ def test_names_come_from_the_file_that_the_chain_names(
             block.write_bytes(content.replace(b"digit-7", b"digit-9"))
             swapped += 1
     assert swapped
-    status, _, err = call(capsys, *asked)
-    assert status != 0 and "hash to something else" in err
+    status, out, _ = call(capsys, *asked)
+    assert status != 0 and "hash to something else" in out
     status, out, _ = call(capsys, "audit", "--run", str(run))
     assert status == 1 and "onnx data" in out and cid in out
 
