@@ -48,8 +48,9 @@ AGREEMENT, CORRELATION = 0.9, 0.95
 """What the integers of a program must reach on inputs held back. The compiler refuses below 0.9 and 0.98 on other
 inputs than these; agreement is allowed four standard deviations of its estimate, correlation 0.03."""
 
-OUTLIERS = 20
-"""One held-back input in so many may lie outside what the calibration data shows."""
+OUTLIERS = 10
+"""One held-back input in so many may lie outside what the calibration data shows. The compiler sees 40 inputs held back
+from it; what happens for fewer than one in ten may not be among them."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def decided_agreement(scores: NDArray[np.float64], floats: NDArray[np.float64]) 
 
 def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
     """Pearson's correlation of scores `[N, O]`, each output's mean taken off; None where nothing varies. Where `b`
-    hardly depends on the input, that of the outputs beside each other. One input in twenty is left out, those that
+    hardly depends on the input, that of the outputs beside each other. One input in ten is left out, those that
     differ most: what is larger than anything the calibration data shows is cut off, and may be."""
     beside = b - b.mean(axis=1, keepdims=True)
     steady = math.sqrt(b.var(axis=0).mean()) < 0.1 * float(beside.std())

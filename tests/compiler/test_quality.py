@@ -13,7 +13,7 @@ from torch import nn
 from fedvm.compiler import CalibrationError, CompileError, QualityError, compile_model
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.interpreter import run
-from fedvm.compiler.quality import Bars, check_quality, measure
+from fedvm.compiler.quality import Bars, Measured, check_quality, measure
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 
 RNG = np.random.default_rng(0)
@@ -158,3 +158,17 @@ def test_labels_that_do_not_fit():
     ):
         with pytest.raises(CalibrationError, match=message):
             compile_model(model, x, labels=labels)
+
+
+def test_few_inputs_leave_room_for_chance():
+    """What so few inputs cannot tell from the bar is not refused; what is far from it is."""
+
+    def result(inputs, right, correlation):
+        return Measured(inputs, right / inputs, inputs, right / inputs, correlation, {})
+
+    assert not result(10, 8, 0.96).falls_short(Bars())
+    assert result(1000, 880, 0.99).falls_short(Bars())
+    assert result(10, 7, 0.99).falls_short(Bars())
+    assert result(1000, 950, 0.96).falls_short(Bars())
+    assert result(20, 19, 0.7).falls_short(Bars())
+    assert not result(20, 0, -0.5).falls_short(Bars(0, 0))

@@ -68,7 +68,7 @@ def test_a_split_refuses_wrong_dtypes_and_lengths() -> None:
         (_split(4), _split(0), ("a", "b"), "test split .* is empty"),
         (_split(4), _split(4, shape=(1, 5, 4)), ("a", "b"), "one size"),
         (_split(4, 3), _split(4), ("a", "b"), r"labels span 0\.\.2"),
-        (_split(4), _split(4), ("a",), "1 classes"),
+        (_split(4), _split(4), ("a",), "it has 1"),
     ],
 )
 def test_image_data_refuses_what_does_not_fit(

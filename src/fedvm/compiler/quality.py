@@ -36,6 +36,7 @@ is nearer falls either way by the smallest change of the weights, in the network
 STEADY = 0.1
 """Scores that deviate over the inputs by less than this share of their deviation from each other give one class always:
 what little they vary says nothing, and they are compared as they stand beside each other."""
+NEARLY_ONE = 1 - 1e-9
 DECIDED = 0.1
 """Where it decides for a smaller share of the inputs than this, its classes mean nothing and are not judged."""
 
@@ -74,12 +75,17 @@ class Measured:
     steady: bool = False
 
     def falls_short(self, bars: Bars) -> bool:
-        """Whether it misses a bar."""
-        judged = self.decided_agreement if self.decided >= DECIDED * self.inputs else None
-        return any(
-            value is not None and value < bar
-            for value, bar in ((judged, bars.agreement), (self.correlation, bars.correlation))
-        )
+        """Whether it misses a bar by more than the standard error that so few inputs leave: of a share by the binomial
+        distribution, of a correlation by Fisher's z (Fisher 1915, "Frequency distribution of the values of the
+        correlation coefficient in samples from an indefinitely large population")."""
+        if self.decided_agreement is not None and self.decided >= DECIDED * self.inputs:
+            error = math.sqrt(bars.agreement * (1 - bars.agreement) / self.decided)
+            if self.decided_agreement < bars.agreement - error:
+                return True
+        if self.correlation is None or bars.correlation == 0:
+            return False
+        error = 1 / math.sqrt(max(1, self.inputs - 3))
+        return self.correlation < math.tanh(math.atanh(min(bars.correlation, NEARLY_ONE)) - error)
 
 
 @dataclass(frozen=True)
