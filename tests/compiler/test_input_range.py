@@ -129,6 +129,9 @@ def test_bad_inputs_are_refused():
     for data, message in (
         (np.full((9, 4), np.nan, np.float32), "NaN"),
         (np.full((9, 4), 2.5, np.float32), "vary"),
+        (np.tile(np.arange(4, dtype=np.float32), (9, 1)), "have the same values.*vary"),
+        ([[1.0, 2.0], [3.0]], "no array"),
+        (real((4,)).astype(np.float64) * 1e300, "gives NaN or infinity.*too large"),
         (np.array([["a"] * 4] * 9), "give uint8 or float32"),
         (real((5,)), r"\[N, 4\]"),
     ):

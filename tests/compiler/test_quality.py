@@ -155,6 +155,7 @@ def test_labels_that_do_not_fit():
         (y + 3, "counted from 0"),
         (y + 0.5, "whole numbers"),
         ("a", "whole"),
+        ([2**70] * 60, "whole"),
     ):
         with pytest.raises(CalibrationError, match=message):
             compile_model(model, x, labels=labels)
@@ -172,3 +173,31 @@ def test_few_inputs_leave_room_for_chance():
     assert result(1000, 950, 0.96).falls_short(Bars())
     assert result(20, 19, 0.7).falls_short(Bars())
     assert not result(20, 0, -0.5).falls_short(Bars(0, 0))
+
+
+def test_equal_inputs_judge_nothing():
+    make, shape = CASES["lenet"]
+    model, data = export(randomise(make(), 3), shape), random_bytes(shape, 3)[2:].repeat(30, axis=0)
+    with pytest.raises(CalibrationError, match=r"all 30 calibration inputs are the same.*vary"):
+        compile_model(model, data)
+    taken = compile_model(model, data, min_agreement=0, min_correlation=0)
+    assert taken.manifest["calibration_samples"] == 30
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("weight_bits", (0, "8", 9)),
+        ("activation_bits", (None, "6", [4], {"dense1": "x"}, {1: 4})),
+        ("input_bits", (None, 0)),
+        ("lane_bits", ("a", 25)),
+        ("optimize", ("fast", None)),
+        ("target", ("solana",)),
+        ("max_gas", (0, "x", 1.5, float("nan"), True)),
+    ],
+)
+def test_options_of_another_kind_are_refused_by_name(option, values):
+    model, x, _ = trained(40)
+    for value in values:
+        with pytest.raises(CompileError, match=option):
+            compile_model(model, x, **{option: value})

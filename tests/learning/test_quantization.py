@@ -36,7 +36,7 @@ MODELS = Path(__file__).parents[2] / "benchmarks" / "models"
 SHAPE = (2, 12, 12)
 PREPROCESS = (Normalisation().scale, Normalisation().offset)
 ANY = {"min_agreement": 0.0, "min_correlation": 0.0}
-"""Networks that were trained for a moment, on a handful of inputs: how far the integers are from floats is not asked."""
+"""Networks that were trained for a moment, on a handful of inputs: nobody asks how near the integers come."""
 FEW_BITS = QuantizationSettings(
     input_bits=5,
     activation_bits={"conv1": 4, "conv2": 3, "dense1": 4},

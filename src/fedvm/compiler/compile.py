@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ from fedvm.compiler.frontend import load_lowered
 from fedvm.compiler.graph import Conv, Input, IntegerGraph
 from fedvm.compiler.input_range import to_bytes
 from fedvm.compiler.kernels import conv, dense
+from fedvm.compiler.layer_fit import EXACT_BITS
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link, measured_steps
 from fedvm.compiler.moves import prove_moves
@@ -59,6 +60,16 @@ class CompileOptions:
     target: Target = "ethereum"
     verify: bool = True
     bars: Bars = field(default_factory=Bars)
+
+    def __post_init__(self) -> None:
+        for name, value, kind in (("optimize", self.optimize, Optimize), ("target", self.target, Target)):
+            if value not in get_args(kind):
+                raise CompileError(f"{name} is {value!r}; choose {' or '.join(get_args(kind))}")
+        gas = self.max_gas
+        if gas is not None and (not isinstance(gas, int) or isinstance(gas, bool) or gas < 1):
+            raise CompileError(
+                f"max_gas is {gas!r}: give the gas that a transaction may take, a whole number, or None for no limit"
+            )
 
 
 def compile_model(
@@ -103,16 +114,29 @@ def compile_model(
     Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, FidelityError, QualityError, RangeError,
     StageError), and CompilerDefect (AssemblyError, ExactnessError) if the compiler found itself to be wrong.
     """
-    if max_gas is not None and max_gas < 1:
-        raise CompileError(
-            f"max_gas is {max_gas}: give the gas that a transaction may take, or None for no limit"
-        )
-    weight_bits = weight_bits or (8 if optimize == "run" else 6)
-    data = np.asarray(calibration)
+    if weight_bits is None:
+        weight_bits = 8 if optimize == "run" else 6
+    bars, classes = Bars(min_agreement, min_correlation), as_labels(labels)
+    options = CompileOptions(
+        weight_bits,
+        activation_bits,
+        input_bits,
+        lane_bits,
+        preprocess,
+        input_range,
+        optimize,
+        max_gas,
+        target,
+        verify,
+        bars,
+    )
+    how = QuantizeOptions(
+        weight_bits, activation_bits, EXACT_BITS if lane_bits is None else lane_bits, input_bits=input_bits
+    )
+    data = _as_array(calibration)
     real = data.dtype != np.uint8 and preprocess is None
     if real:
         _check_numbers(data)
-    bars, classes = Bars(min_agreement, min_correlation), as_labels(labels)
     lowered = load_lowered(
         model,
         preprocess=preprocess,
@@ -131,20 +155,8 @@ def compile_model(
         budget = lane_budget(graph, most, input_bits, weight_bits, optimize)
     if not isinstance(outputs, Mapping):
         outputs = activation_budget(graph, outputs)
-    options = CompileOptions(
-        weight_bits,
-        outputs,
-        input_bits,
-        budget,
-        preprocess,
-        input_range,
-        optimize,
-        max_gas,
-        target,
-        verify,
-        bars,
-    )
-    how = QuantizeOptions(weight_bits, outputs, budget, input_bits=input_bits)
+    options = replace(options, activation_bits=outputs, lane_bits=budget, input_range=input_range)
+    how = replace(how, activation_bits=outputs, lane_bits=budget)
     integer = quantize(graph, data, how)
     quality = check_quality(graph, integer, data, how, bars, classes)
     compiled = compile_integer(integer, source=_digest(model), options=options, calibration=data)
@@ -197,6 +209,13 @@ def compile_integer(
 def _call_gas(graph: IntegerGraph, program: Program, target: Target) -> int:
     """Gas of a transaction that asks for the whole prediction, with the dearest input."""
     return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape))
+
+
+def _as_array(calibration: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(calibration)
+    except (TypeError, ValueError) as error:  # rows of different lengths
+        raise CalibrationError(f"calibration data is no array: {error}") from error
 
 
 def _check_numbers(data: NDArray[Any]) -> None:

@@ -16,7 +16,7 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from fedvm.compiler.calibration import evaluate
-from fedvm.compiler.errors import FidelityError, ModelError
+from fedvm.compiler.errors import CalibrationError, FidelityError, ModelError
 from fedvm.compiler.frontend import Lowered
 from fedvm.compiler.frontend.load import model_input
 from fedvm.compiler.frontend.values import PADDING, Part, Ref, Tensor
@@ -41,7 +41,8 @@ _TYPES = {
 def check_fidelity(lowered: Lowered, data: NDArray[np.uint8]) -> None:
     """FidelityError, naming the first node, if the layers do not compute what the file does on `data`.
 
-    data: inputs as bytes, `[N, *onnx_shape]`. ModelError if the file cannot be run.
+    data: inputs as bytes, `[N, *onnx_shape]`. ModelError if the file cannot be run; CalibrationError if its scores are
+    no finite numbers.
     """
     chosen = data[np.linspace(0, len(data) - 1, min(SAMPLES, len(data))).astype(int)]
     spec = lowered.graph.input
@@ -73,7 +74,10 @@ def run_file(proto: onnx.ModelProto, names: list[str], real: FloatArray) -> list
     evaluator where that does not know the file's operator set. ModelError if neither can run it."""
     name, _, _ = model_input(proto)
     kind = next(v.type.tensor_type.elem_type for v in proto.graph.input if v.name == name)
-    feeds = [{name: row[None].astype(_TYPES.get(kind, np.float32))} for row in real]
+    with np.errstate(
+        over="ignore"
+    ):  # what is too large for the file's floats becomes infinity, which is looked for
+        feeds = [{name: row[None].astype(_TYPES.get(kind, np.float32))} for row in real]
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     del copy.graph.output[:]
@@ -121,6 +125,11 @@ def _differing(
     found = []
     for name, *rows in zip(names, *run_file(lowered.proto, names, real), strict=True):
         wanted = np.stack([np.asarray(row, np.float64) for row in rows])
+        if not np.isfinite(wanted).all():
+            raise CalibrationError(
+                f"on the calibration inputs the model itself gives NaN or infinity for {name}: they are too large for "
+                "its floats. Check that they are what the model expects (preprocess, input_range)"
+            )
         got = np.stack([_value(lowered.values[name], tensors, n) for n in range(len(rows))])
         if got.size != wanted.size:
             found.append((name, np.inf))

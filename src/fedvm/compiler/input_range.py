@@ -87,13 +87,14 @@ def measured(
     """`(low, high)`, each `[C]`: the ranges of real samples `[N, *onnx_shape]`.
 
     Values that all lie on a grid of at most 255 steps (classes, counts, tenths) are held exactly. CalibrationError if
-    all samples are one number.
+    no channel varies.
     """  # fmt: skip
     values = by_channel(samples, layout, shape).astype(np.float64)
     low, high = values.min(axis=(0, 2)), values.max(axis=(0, 2))
-    if low.min() == high.max():
+    if (low == high).all():
+        same = f"are {low.min():g}" if low.min() == high.max() else "have the same values"
         raise CalibrationError(
-            f"all calibration inputs are {low.min():g}; give typical inputs, which vary, or input_range"
+            f"all calibration inputs {same}; give typical inputs, which vary, or input_range"
         )
     if _alike(low, high):
         shared = _range(values)

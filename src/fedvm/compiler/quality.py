@@ -129,6 +129,11 @@ def check_quality(
     that do not fit.
     """
     _check_labels(graph, data, labels)
+    if len(data) > 1 and (bars.agreement or bars.correlation) and (data == data[0]).all():
+        raise CalibrationError(
+            f"all {len(data)} calibration inputs are the same, by which nothing can be judged; give typical inputs, "
+            "which vary"
+        )
     used = rows_used(graph, len(data))
     rows = np.arange(len(data))
     limit = max(LEAST, WORK // max(1, macs(graph)))
@@ -299,7 +304,7 @@ def as_labels(labels: Sequence[int] | NDArray[Any] | None) -> NDArray[np.int64] 
         array = np.asarray(labels)
         whole = array.astype(np.int64)
         same = bool((whole == array).all())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         same = False
     if not same:
         raise CalibrationError("labels must be whole numbers, one for each calibration input")

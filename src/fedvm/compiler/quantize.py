@@ -160,6 +160,6 @@ def _check_bits(name: str, value: int | Mapping[str, int], low: int, high: int) 
 def _check_names(graph: FloatGraph, options: QuantizeOptions) -> None:
     names = [layer.name for layer in graph.layers]
     for option, value in (("activation_bits", options.activation_bits), ("lane_bits", options.lane_bits)):
-        unknown = sorted(set(value) - set(names)) if isinstance(value, Mapping) else []
+        unknown = sorted(map(str, set(value) - set(names))) if isinstance(value, Mapping) else []
         if unknown:
             raise CompileError(f"{option} names {', '.join(unknown)}; the layers are {', '.join(names)}")
