@@ -1,4 +1,4 @@
-"""The audit: from a federation, a service, their chain and a store to a report."""
+"""The audit: replays a federation and a service from their chain and a store, and makes a report."""
 
 from __future__ import annotations
 
@@ -30,11 +30,15 @@ def audit(
     first_block: int = 0,
     progress: Progress | None = None,
 ) -> AuditReport:
-    """Replay everything that the chain records of a federation and a model service (hex addresses).
+    """Replay everything that the chain records of a federation and a model service, and report what does not follow.
 
-    The report names what does not follow; nothing is trusted but the chain. first_block: at or before the
-    creation of both contracts; progress: called with what is replayed, how much is done and of how much.
-    Raises AuditError when the contracts are not what they should be, ChainError when they cannot be read.
+    Nothing is trusted but the chain. federation, service: addresses (hex) of the contracts, None to leave one out.
+    store: holds the models, updates and ONNX files by CID. first_block: a block at or before the creation of both
+    contracts. progress: called with the name of what is replayed, how many items are done, and how many there are.
+
+    Raises:
+        AuditError: the contracts' events cannot belong to such contracts, or their creation is not among them.
+        ChainError: the chain cannot be read.
     """
     reader, ledger = ChainReader(w3), Ledger()
     tell = progress or (lambda what, done, total: None)

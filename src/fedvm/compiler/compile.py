@@ -47,7 +47,7 @@ Optimize = Literal["run", "deploy"]
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """How to compile. bits: of weights and activations; preprocess and input_range: see `load_graph`."""
+    """How to compile; each field as `compile_model` takes it. bars: its min_agreement and min_correlation."""
 
     weight_bits: int = 8
     activation_bits: Mapping[str, int] | int = 6
@@ -92,27 +92,35 @@ def compile_model(
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
-    calibration: uint8 `[N, *input_shape]`, typical inputs, or float32 for a model whose inputs are real numbers
-    (each feature's or channel's range of the bytes is then taken from the data, see `input_range.py`, unless
-    `input_range` says it: (low, high), each a number or one a channel). preprocess: (scale, offset) if the model
-    expects scale·q + offset of the byte q.
-    activation_bits: of layer outputs, for all or by layer name; 4 or 5 cost much less gas than 6 and little accuracy.
-    input_bits: top bits of the input bytes that the network sees. weight_bits: 8 by default, 6 for small contracts.
-    lane_bits: upper bound on the bits of a layer's sums, for all or by layer name; by default what each layer's shape
-    and the bits of the activations make cheap.
-    optimize: "run" for little gas a prediction, "deploy" for small contracts (weights as data, loops instead of
+    model: the ONNX file, as a path, bytes or a parsed model.
+    calibration: typical inputs `[N, *input_shape]`, N ≥ 1. uint8: the bytes that the contract will take. Any other
+    real dtype without `preprocess`: the real numbers that the model takes; each byte then divides a range, see
+    `input_range`. With `preprocess` the values must be whole numbers 0 … 255.
+    preprocess: (scale, offset) if the model expects scale·q + offset for the byte q; each a number, or one number per
+    channel.
+    input_range: (low, high), the real numbers that the bytes 0 and 255 stand for; each a number, or one number per
+    channel. By default the ranges come from the calibration data (`input_range.py`).
+    weight_bits: bits of every weight, 2 … 8; None is 8, or 6 with `optimize="deploy"`.
+    activation_bits: bits of layer outputs, one number or by layer name; 4 or 5 cost much less gas than 6 and little
+    accuracy.
+    input_bits: how many top bits of each input byte the network sees.
+    lane_bits: upper bound on the bits of a layer's sums, one number or by layer name. None chooses the bound that is
+    cheap for each layer's shape and activation bits.
+    optimize: "run" for little gas per prediction, "deploy" for small contracts (weights as data, loops instead of
     repeated code).
-    max_gas: gas that a transaction may take, in EVM gas or with target="filecoin" in Filecoin gas. If a call with the
-    dearest input takes more, the program is emitted a second time as stages, each within the limit in a transaction of
-    InferenceSession.sol, which keeps the state in between; the same scores to the bit.
-    labels: the class of each calibration input, from 0; the manifest then tells the accuracy, too.
-    min_agreement, min_correlation: what the integers must reach beside the network on held-back calibration inputs, see
-    `quality.py`; 0 takes whatever comes out.
-    verify: run the finished program against its reference (`verify.py`). False is for those alone who compile the same
-    file again and compare the hashes of the code.
+    max_gas, target: the gas that a transaction may take, in EVM gas, or in Filecoin gas with target="filecoin". If a
+    call with the dearest input takes more, the program is also emitted as stages. Each stage fits into one transaction
+    of InferenceSession.sol, which keeps the state in between. The scores are the same to the bit.
+    verify: run the finished program against its reference (`verify.py`). Pass False only to compile the same file
+    again and compare the hashes of the code.
+    labels: int `[N]`, the class of each calibration input, counted from 0; the manifest then holds the accuracy too.
+    min_agreement, min_correlation: what the integers must reach in comparison with the network on calibration inputs
+    that they were not fitted to (`quality.py`); 0 accepts any result.
 
-    Raises CompileError (ModelError, UnsupportedOperator, CalibrationError, FidelityError, QualityError, RangeError,
-    StageError), and CompilerDefect (AssemblyError, ExactnessError) if the compiler found itself to be wrong.
+    Raises:
+        CompileError: the model cannot be compiled as asked. Its subclasses are ModelError, UnsupportedOperator,
+            CalibrationError, FidelityError, QualityError, RangeError and StageError.
+        CompilerDefect: the compiler found itself to be wrong (AssemblyError, ExactnessError).
     """
     if weight_bits is None:
         weight_bits = 8 if optimize == "run" else 6
@@ -171,10 +179,13 @@ def compile_integer(
     options: CompileOptions | None = None,
     calibration: NDArray[np.uint8] | None = None,
 ) -> CompiledModel:
-    """Compile an integer graph as it stands; of the other arguments only `options.optimize`, `max_gas` and `target`
-    shape the program, the rest goes into the manifest.
+    """Compile an integer graph as it stands.
 
-    Raises CompileError and CompilerDefect as `compile_model` does.
+    Of `options` only `optimize`, `max_gas` and `target` shape the program; the rest is recorded in the manifest.
+    source: sha256 of the ONNX file in hexadecimal, for the manifest. calibration: uint8 `[N, *input_shape]`.
+
+    Raises:
+        CompileError, CompilerDefect: as `compile_model`.
     """
     options = options or CompileOptions()
     reference = build_reference(integer)

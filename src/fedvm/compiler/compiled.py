@@ -1,4 +1,4 @@
-"""A compiled model: its program, its exact reference, its manifest; saving, loading, linking."""
+"""A compiled model: its program, exact reference and manifest; how to save, load and link it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ ABI: list[dict[str, Any]] = [
 
 @dataclass(frozen=True)
 class Unit:
-    """One contract of a program: its runtime code with zeros where addresses of parts go, and those places."""
+    """One contract of a program: its runtime code with zeros where the addresses of parts go, and the offsets of these
+    zeros."""
 
     name: str
     code: bytes
@@ -65,7 +66,7 @@ class Unit:
 
 
 def units_of(contracts: Sequence[Contract]) -> tuple[Unit, ...]:
-    """Linked contracts as a program holds them."""
+    """The linker's contracts as units of a compiled model."""
     return tuple(
         Unit(c.name, c.code, {symbol: tuple(at) for symbol, at in c.symbols.items()}) for c in contracts
     )
@@ -75,9 +76,11 @@ def units_of(contracts: Sequence[Contract]) -> tuple[Unit, ...]:
 class CompiledModel:
     """What `compile_model` returns.
 
-    reference: the exact integer network as ONNX (uint8 "input" `[N, *shape]` → int32 "scores"); manifest: plain data
-    for JSON; units: the parts in order of creation, then the entry; listing: the disassembly; stages: if a call takes
-    more than `max_gas`, the contracts of each stage, again its parts and then its entry.
+    reference: the exact integer network as ONNX, from uint8 "input" `[N, *shape]` to int32 "scores".
+    manifest: gas, hashes, sizes, options and quality, as plain data for JSON.
+    units: the program's contracts: the parts in the order in which they are created, then the entry.
+    listing: the disassembly.
+    stages: if a call takes more than `max_gas`, the contracts of each stage, its parts and then its entry; else empty.
     """
 
     reference: onnx.ModelProto
@@ -88,7 +91,7 @@ class CompiledModel:
 
     @property
     def codes(self) -> tuple[bytes, ...]:
-        """Runtime codes, unlinked, parts first, entry last."""
+        """Runtime codes of the units, not yet linked: the parts first, the entry last."""
         return tuple(unit.code for unit in self.units)
 
     @property
@@ -100,19 +103,25 @@ class CompiledModel:
         return self.listing
 
     def quantize_input(self, x: NDArray[Any]) -> NDArray[np.uint8]:
-        """Bytes for real inputs `[N, *shape]` of a float-input model (bytes pass as they are).
+        """The bytes, uint8 `[N, *shape]`, that stand for real inputs `[N, *shape]`; uint8 is returned unchanged.
 
-        ValueError for another shape, values that are no numbers, NaN or infinity.
+        Raises:
+            ValueError: another shape; values that are not numbers, NaN or infinite; or real numbers although the
+                model takes bytes.
         """
         return quantize_input(self.manifest["input"], x)
 
     def link(self, parts: list[str] | tuple[str, ...]) -> tuple[bytes, ...]:
-        """Runtime codes as they stand on a chain where the parts have these addresses."""
+        """Runtime codes as they are on a chain where the parts have these addresses (hex), in the order of the units.
+
+        Raises:
+            CompileError: the address of a part is missing.
+        """
         addresses = {unit.name: address for unit, address in zip(self.units, parts, strict=False)}
         return tuple(unit.linked(addresses) for unit in self.units)
 
     def save(self, directory: str | Path) -> None:
-        """Write model.int.onnx, manifest.json, abi.json, program.asm and one .bin a contract, each atomically."""
+        """Write model.int.onnx, manifest.json, abi.json, program.asm and one .bin per contract, each atomically."""
         target = Path(directory)
         target.mkdir(parents=True, exist_ok=True)
         write_atomically(target / "model.int.onnx", self.reference.SerializeToString(deterministic=True))
@@ -124,8 +133,12 @@ class CompiledModel:
 
     @classmethod
     def load(cls, directory: str | Path) -> CompiledModel:
-        """Read what `save` wrote; CompileError if files are missing, do not have the manifest's hashes, or hold
-        code that is not on the whitelist of programs."""
+        """Read what `save` wrote.
+
+        Raises:
+            CompileError: files are missing, do not match the manifest's hashes, or hold code with opcodes that
+                programs may not use.
+        """
         source = Path(directory)
         try:
             manifest = json.loads((source / "manifest.json").read_bytes())
@@ -141,7 +154,7 @@ class CompiledModel:
 
 
 def _read_units(source: Path, contracts: Any) -> tuple[Unit, ...]:
-    """The contracts that a manifest lists, checked against it and against the whitelist."""
+    """The contracts that a manifest lists, checked against its hashes and the whitelist of opcodes."""
     units = []
     for c in contracts:
         path = source / f"{c['name']}.bin"

@@ -1,8 +1,9 @@
-"""What the bytes of a real-valued input stand for: one range for each channel, which 255 steps divide.
+"""What the bytes of a real-valued input stand for: a range for each channel, divided into 255 steps.
 
-A feature of its own range keeps its own 8 bits: one range for all would round a small feature to nothing beside a
-large one. Channels that are alike share one range, as pixels do, so that a pixel which was dark in all samples may be
-bright later.
+A feature with a range of its own keeps 8 bits of precision; one range for all features would round a small feature to
+nothing beside a large one. Channels that are alike, such as pixels, share one range, so that a pixel which was dark in
+all samples can be bright later.
+
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from fedvm.compiler.graph import FloatArray, Shape
 STEPS = 255
 """Steps between the bytes 0 and 255."""
 ALIKE = 4
-"""Channels share a range where no channel's own is narrower than the shared one by more than this factor: at most two
-bits are lost."""
+"""Channels share a range if none of their own ranges is narrower than the shared one by more than this factor. So at
+most two bits are lost."""
 SAME_FLOOR, HALF = 0.75, 0.5
-"""Or, as with pixels, where so many channels start at the same value and the median channel fills half the range."""
+"""Channels also share a range, as pixels do, if this share of them starts at the same value and the median channel
+fills half of the range."""
 OWN_AXIS = 2.0
-"""The last axis holds the features if ranges along it are narrower by this factor (in the geometric mean)."""
+"""The last axis holds the features if the ranges along it are narrower by this factor (geometric mean)."""
 CONSTANT = 2.0**-10
-"""Width of the range of a channel that never varied, relative to its value: it stays what it was."""
+"""Width of the range of a channel that never varied, relative to its value."""
 GRID_ERROR = 0.01
-"""Steps by which a value may be off a grid and still count as on it: float32 holds 0.1 inexactly."""
+"""How far, in steps, a value may be off a grid and still count as on it: float32 holds 0.1 inexactly."""
 
 
 def by_channel(x: NDArray[Any], layout: Literal["CHW", "HWC"], shape: Shape) -> NDArray[Any]:
@@ -52,10 +54,13 @@ def to_bytes(
 
 
 def quantize_input(spec: Mapping[str, Any], x: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bytes for real inputs `[N, *shape]` of a compiled model; bytes pass as they are.
+    """The bytes, uint8 `[N, *shape]`, that stand for real inputs `[N, *shape]` of a compiled model.
 
-    spec: `manifest["input"]`. ValueError for another shape, values that are no numbers, NaN or infinity, and for
-    real numbers where the model takes bytes.
+    spec: `manifest["input"]`. uint8 inputs are returned unchanged.
+
+    Raises:
+        ValueError: another shape; values that are not numbers, NaN or infinite; or real numbers although the model
+            takes bytes.
     """
     shape = tuple(spec["shape"])
     if x.shape[1:] != shape:

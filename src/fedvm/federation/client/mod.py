@@ -25,7 +25,7 @@ from fedvm.protocol.vector import IntVector
 
 @dataclass(frozen=True)
 class _Signer:
-    """A key (hex), and the member that it signs for (checksummed)."""
+    """A key (hex), and the address (checksummed) of the member that it signs for."""
 
     private_key: str
     member: str
@@ -37,15 +37,19 @@ def accountable_mod(
     names: MetricNames | None = None,
     quantizer: Quantizer = clip_and_quantize,
 ) -> Mod:
-    """A mod that hands the app float tensors and turns what it trained into a signed integer update.
+    """A mod that hands the app float tensors and turns the model it trained into a signed integer update.
 
-    key: gives the client's own key. names: the metrics the app reports (examples, and what is attested).
-    quantizer: how a float difference becomes integers; anything but the default breaks the rules on purpose.
+    key: returns the client's signing key (hex) for a context. names: the metrics that the app reports (the number of
+    examples, and what is attested). quantizer: how a float difference becomes integers; only simulated adversaries
+    pass another than the default.
 
-    The app is an ordinary one: it reads one ArrayRecord and replies with one ArrayRecord and one
-    MetricRecord. The mod raises, so that the server sees a failed client, TermsError for a message it should
-    not answer (before the app trains; what the client agrees to is in its node config, see `consent`) and
-    CommitmentError for an app's reply that cannot be committed to.
+    The app is an ordinary one: it reads one ArrayRecord and replies with one ArrayRecord and one MetricRecord. The
+    server sees a client whose mod raises as failed.
+
+    Raises:
+        TermsError: the message cannot be read, or asks for what the client does not agree to (`consent`), or the
+            client has no usable key.
+        CommitmentError: the app's reply cannot be turned into an update.
     """
     metric_names = names or MetricNames()
 
@@ -70,7 +74,14 @@ def accountable_mod(
 
 
 def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """`accountable_mod()` with its defaults: the key comes from the node's config."""
+    """The mod that makes a ClientApp accountable: `ClientApp(mods=[fedvm_mod])`.
+
+    It is `accountable_mod()` with its defaults: the signing key comes from the node config (`fedvm-key-file`), and the
+    metrics have the names of `MetricNames`.
+
+    Raises:
+        TermsError, CommitmentError: as the mod of `accountable_mod`.
+    """
     return accountable_mod()(message, context, call_next)
 
 

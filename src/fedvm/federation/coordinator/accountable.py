@@ -13,7 +13,14 @@ from fedvm.federation.coordinator.strategy import RoundStrategy
 
 
 class Accountable(RoundStrategy):
-    """A `RoundStrategy` that plays all its rounds itself, as Flower's strategies do: `start` is where an app begins."""
+    """A strategy of Flower's whose rounds a contract checks and records; call `start` as of any Flower strategy.
+
+    inner: a strategy of Flower's whose aggregation has a fixed-point definition (`flower_rules`). federation: the
+    contract and the store, from `open_federation`.
+
+    Raises:
+        SettingsError: the inner strategy has no such definition, or the contract's rules name another one.
+    """
 
     def start(
         self,
@@ -25,7 +32,17 @@ class Accountable(RoundStrategy):
         evaluate_config: ConfigRecord | None = None,
         evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
     ) -> Result:
-        """Run up to round `num_rounds` of the chain, as `run_rounds` does, and give Flower's result."""
+        """Play rounds until the chain has `num_rounds` closed ones, and return Flower's result.
+
+        grid: Flower's grid. initial_arrays: the model's state, named tensors; the same that the federation was created
+        with. timeout: seconds to wait for one round's replies, if the round's deadline on chain is not earlier.
+        train_config, evaluate_config: what every message to the clients carries. evaluate_fn: the server's own test.
+
+        Raises:
+            FederationStalled: three rounds in a row failed, or none became final.
+            LedgerMismatch: chain, store and initial_arrays disagree.
+            TransactionFailed: the contract refused a transaction.
+        """
         self.summary()
         result = run_rounds(
             self,

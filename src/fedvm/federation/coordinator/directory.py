@@ -1,4 +1,4 @@
-"""A federation in a directory: its chain or where that is, its store, and keys for simulated clients.
+"""A federation in a directory: its chain or the address of one, its store, and keys for simulated clients.
 
 `fedvm create` makes it; a ServerApp opens it with `open_federation(context)`. The layout is that of a run
 directory (`chain.sqlite`, `store/`, `deployment.json`), so `fedvm audit --run` reads it; `keys/000.key` … are the
@@ -39,11 +39,11 @@ def create_federation(
     seed: int,
     security: Security | None = None,
 ) -> str:
-    """Make the directory, a chain in it, and on it the federation; return the contract's address.
+    """Make the directory with an embedded chain, create the federation on it, and return the contract's address.
 
-    initial: the model's state that round 1 starts from, named float tensors. clients: how many members, whose
-    keys derive from `seed` as all keys of the chain do. Raises SettingsError if the directory holds something or
-    the rules speak of another model.
+    initial: the model's state that round 1 starts from, named float tensors. clients: the number of members; their
+    keys derive from `seed`, like all keys of the chain. Raises SettingsError if the directory is not empty, or the
+    rules are for a model of another size.
     """
     model, directory = first_model(initial, rules), _begin(path)
     with open_chain(directory.chain, seed=seed, create=True) as chain:
@@ -77,10 +77,10 @@ def create_federation_on(
     account: LocalAccount,
     security: Security | None = None,
 ) -> str:
-    """The same on a network, over members that keep their keys to themselves; return the contract's address.
+    """Create the federation on a network, for members that keep their own keys; return the contract's address.
 
-    rpc: the JSON-RPC endpoint, which the directory names from then on. members: their addresses (hex). account:
-    pays, and becomes owner and coordinator. Raises as `create_federation`, and what the chain raises.
+    rpc: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
+    becomes owner and coordinator. Raises what `create_federation` raises, and ChainError.
     """
     w3, model, directory = connect(rpc), first_model(initial, rules), _begin(path)
     contract, block = found(
@@ -97,7 +97,7 @@ def create_federation_on(
 
 
 def _begin(path: Path) -> RunDirectory:
-    """The directory, which must be free; made where it is not there."""
+    """The directory, which is made if it does not exist. Raises SettingsError if it is not empty."""
     if path.exists() and any(path.iterdir()):
         raise SettingsError(f"{path} is not empty; name another directory")
     path.mkdir(parents=True, exist_ok=True)
@@ -105,13 +105,16 @@ def _begin(path: Path) -> RunDirectory:
 
 
 def open_federation(where: Context | Path | str) -> Federation:
-    """The federation in a directory, for `Accountable(..., federation=open_federation(context))`.
+    """Open the federation in a directory, for `Accountable(..., federation=open_federation(context))`.
 
-    where: the directory, or a ServerApp's context whose run config names it as `fedvm-directory`. A chain in the
-    directory stays open, and closed to other writers, while this process runs; on a network the coordinator's key
-    is `PRIVATE_KEY` of the environment or of `.env`.
-    Raises SettingsError if nothing is named or the key is not the coordinator's, and what `open_run` and `load_key`
-    of `fedvm.chain` raise.
+    where: the directory, or a ServerApp's context whose run config names it as `fedvm-directory`. An embedded chain in
+    the directory stays open while this process runs, and no other process can write to it meanwhile. On a network the
+    coordinator's key is `PRIVATE_KEY`, from the environment or `.env`.
+
+    Raises:
+        SettingsError: no directory is named, its path is relative, or the key is not the coordinator's.
+        ChainError: the chain cannot be opened or reached, the directory holds no federation (DeploymentError), or
+            the key cannot be used (KeyFileError).
     """
     if isinstance(where, Context):
         where = str(where.run_config.get(DIRECTORY) or "")
