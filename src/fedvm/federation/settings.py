@@ -16,7 +16,7 @@ _DAYS_30 = 30 * 86_400
 
 
 class StrategyName(StrEnum):
-    """Flower's strategies (`fedvm.federation.flower_strategies`)."""
+    """Flower's strategies (`fedvm.federation.coordinator.flower_strategies`)."""
 
     FEDAVG = "fedavg"
     FEDPROX = "fedprox"
@@ -29,7 +29,7 @@ class StrategyName(StrEnum):
 
 
 class AdversaryKind(StrEnum):
-    """How a simulated client may misbehave (`fedvm.federation.adversaries`)."""
+    """How a simulated client may misbehave (`fedvm.federation.simulated.adversaries`)."""
 
     INFLATED_EXAMPLES = "inflated_examples"
     EXPLODED_UPDATE = "exploded_update"
@@ -78,8 +78,8 @@ class StoppingMetric(StrEnum):
 class ServerSettings:
     """Flower's settings: how many rounds, which share of the nodes takes part in each, and the strategy.
 
-    What `fedavg` and `fedprox` come to can be disputed on chain; the other strategies are audit-only: recomputed by
-    every audit, proved by nobody.
+    The results of `fedavg` and `fedprox` can be disputed on chain. The other strategies are audit-only: every audit
+    recomputes their results, but no proof on chain covers them.
     """
 
     strategy: Annotated[
@@ -88,7 +88,7 @@ class ServerSettings:
     rounds: Annotated[
         int,
         Setting(
-            "Rounds to play, failed ones included; more of them prolong a run that is resumed",
+            "Number of rounds, failed ones included; with more rounds, --resume prolongs a run",
             unit="rounds",
             flag="--rounds",
             on_resume=OnResume.GROWS,
@@ -108,10 +108,10 @@ class ServerSettings:
         ),
     ] = 0.5
     min_train_nodes: Annotated[
-        int, Setting("Least number of clients that train in a round", flag="--min-train-nodes", ge=1)
+        int, Setting("Minimum number of clients that train in a round", flag="--min-train-nodes", ge=1)
     ] = 2
     min_evaluate_nodes: Annotated[
-        int, Setting("Least number of clients that evaluate in a round", flag="--min-evaluate-nodes", ge=0)
+        int, Setting("Minimum number of clients that evaluate in a round", flag="--min-evaluate-nodes", ge=0)
     ] = 2
     min_available_nodes: Annotated[
         int,
@@ -120,13 +120,14 @@ class ServerSettings:
     submission: Annotated[
         SubmissionForm,
         Setting(
-            "Updates one by one (`commitments`), a round's in one transaction (`rollup`), or that above 64 clients"
+            "How updates reach the contract: one by one (`commitments`), or all of a round at once (`rollup`); `auto` "
+            "is one by one up to 64 clients, else at once"
         ),
     ] = SubmissionForm.AUTO
     engine: Annotated[
         Engine,
         Setting(
-            "Where the clients run: in this process, in Flower's simulation (Ray) or on a deployment's SuperNodes; "
+            "Where the clients run: in processes of this command, in Flower's simulation (Ray) or on SuperNodes; "
             "never changes results",
             flag="--engine",
             on_resume=OnResume.FREE,
@@ -135,7 +136,7 @@ class ServerSettings:
     client_timeout: Annotated[
         float | None,
         Setting(
-            "After so long a client of the engine inprocess is stopped and counts as failed",
+            "With the engine inprocess: a client that takes longer is stopped and counts as failed",
             unit="s",
             unset="the round's deadline alone",
             on_resume=OnResume.FREE,
@@ -143,7 +144,7 @@ class ServerSettings:
         ),
     ] = None
     keep: Annotated[
-        Keep, Setting("Whose round's model is served: the last, or the best by the clients' validation")
+        Keep, Setting("Which round's model is served: the last one's, or the best by the clients' validation")
     ] = Keep.LAST
 
 
@@ -158,7 +159,7 @@ class DeploymentSettings:
     root_certificates: Annotated[
         Path | None,
         Setting(
-            "PEM file to check the SuperLink's certificate with",
+            "PEM file of the authority that signed the SuperLink's certificate",
             unset="the system's",
             flag="--root-certificates",
             on_resume=OnResume.FREE,
@@ -166,13 +167,17 @@ class DeploymentSettings:
     ] = None
     insecure: Annotated[
         bool,
-        Setting("A SuperLink without TLS, for loopback only", flag="--insecure", on_resume=OnResume.FREE),
+        Setting(
+            "Connect to the SuperLink without TLS; on loopback only",
+            flag="--insecure",
+            on_resume=OnResume.FREE,
+        ),
     ] = False
     members: Annotated[
         tuple[str, ...],
         Setting(
             "The clients' addresses (`fedvm keys new`), in the order of their partition-id; "
-            "none: those of the run's seed"
+            "without any, the addresses of keys that derive from the run's seed"
         ),
     ] = ()
 
@@ -181,8 +186,8 @@ class DeploymentSettings:
 class StrategyParameters:
     """Parameters of `federation.strategy`, named as in Flower.
 
-    The contract's rules hold them in millionths: at most six decimals. `fedavgm` and `fedadam` step every federated
-    number, BatchNorm's running variances included, which a large step can turn negative.
+    The contract's rules hold them in millionths, so they can have at most six decimals. `fedavgm` and `fedadam` change
+    every federated number, including BatchNorm's running variances, which a large step can make negative.
     """
 
     proximal_mu: Annotated[
@@ -202,14 +207,22 @@ class StrategyParameters:
     tau: Annotated[float | None, Setting("fedadam: τ", unset="Flower's 0.001", gt=0, le=100)] = None
     beta: Annotated[
         float | None,
-        Setting("fedtrimmedavg: share cut off at each end", unset="Flower's 0.2", ge=0, lt=0.5),
+        Setting(
+            "fedtrimmedavg: share of the values that is cut off at each end",
+            unset="Flower's 0.2",
+            ge=0,
+            lt=0.5,
+        ),
     ] = None
     num_malicious_nodes: Annotated[
         int | None,
-        Setting("krum, multikrum: malicious clients to bear", unset="Flower's 0", ge=0, lt=_UINT32),
+        Setting(
+            "krum, multikrum: number of malicious clients to withstand", unset="Flower's 0", ge=0, lt=_UINT32
+        ),
     ] = None
     num_nodes_to_select: Annotated[
-        int | None, Setting("multikrum: updates to average", unset="must be given", ge=1, lt=_UINT32)
+        int | None,
+        Setting("multikrum: number of updates to average", unset="must be given", ge=1, lt=_UINT32),
     ] = None
 
     def given(self) -> dict[str, float | int]:
@@ -234,24 +247,25 @@ STRATEGY_KEYS: dict[StrategyName, tuple[str, ...]] = {
 class StoppingSettings:
     """When to end before the last round, by the clients' weighted mean on their validation data.
 
-    They attest it and nobody proves it; the test images have no say.
+    The clients attest these figures and nobody proves them. The test images are not used.
     """
 
     patience: Annotated[
         int,
         Setting(
-            "So many evaluated rounds in a row without a better `metric` end the run; 0: never",
+            "End the run after this many evaluated rounds in a row without a better `metric`; 0: never",
             unit="rounds",
             ge=0,
         ),
     ] = 0
-    metric: Annotated[StoppingMetric, Setting("What is to get better")] = StoppingMetric.LOSS
-    min_change: Annotated[float, Setting("By how much more than this it must be better", ge=0)] = 0.0
+    metric: Annotated[StoppingMetric, Setting("The figure that must improve")] = StoppingMetric.LOSS
+    min_change: Annotated[float, Setting("An improvement must be larger than this", ge=0)] = 0.0
     accuracy: Annotated[
-        float | None, Setting("A round that reaches this accuracy is the last", unset="never", gt=0, le=1)
+        float | None,
+        Setting("End the run after a round that reaches this accuracy", unset="never", gt=0, le=1),
     ] = None
     loss: Annotated[
-        float | None, Setting("A round that reaches this loss is the last", unset="never", gt=0)
+        float | None, Setting("End the run after a round that reaches this loss", unset="never", gt=0)
     ] = None
 
 
@@ -269,15 +283,15 @@ class PrivacySettings:
 
     clip: Annotated[float, Setting("Bound on an update's L2 norm before the noise", gt=0)] = 1.0
     noise_multiplier: Annotated[
-        float, Setting("Standard deviation of the noise over `clip`; 0: none", ge=0)
+        float, Setting("Standard deviation of the noise, as a multiple of `clip`; 0: no noise", ge=0)
     ] = 0.0
     delta: Annotated[float, Setting("The δ of (ε, δ)", gt=0, lt=1)] = 1e-5
     max_epsilon: Annotated[
         float | None,
         Setting(
-            "Budget: a client that would spend more takes no further part; the contract's rule, too, unless "
+            "Privacy budget: a client that would spend more sends no more updates; also a rule of the contract, unless "
             "`rules.max_epsilon` says otherwise",
-            unset="no end to it",
+            unset="no limit",
             gt=0,
             lt=2**40,
         ),
@@ -309,33 +323,51 @@ class RulesSettings:
         ),
     ] = None
     max_norm: Annotated[
-        float, Setting("A longer update, by its L2 norm in real units, is refused", flag="--max-norm", gt=0)
+        float, Setting("An update with a greater L2 norm, in real units, is refused", flag="--max-norm", gt=0)
     ] = 10.0
     fraction_bits: Annotated[
-        int, Setting("Fixed point f: the contract's numbers are value · 2^f", unit="bits", ge=1, le=30)
+        int,
+        Setting("Fixed-point bits f: the contract stores a number as value · 2^f", unit="bits", ge=1, le=30),
     ] = 20
     round_seconds: Annotated[
         int,
         Setting(
-            "Deadline of a round after it opens", unit="s", flag="--round-seconds", ge=1, le=365 * 86_400
+            "Time from the opening of a round to its deadline",
+            unit="s",
+            flag="--round-seconds",
+            ge=1,
+            le=365 * 86_400,
         ),
     ] = 3600
     min_accuracy: Annotated[
         float,
-        Setting("Least validation accuracy that a client may attest", flag="--min-accuracy", ge=0, le=1),
+        Setting("Minimum validation accuracy that a client must attest", flag="--min-accuracy", ge=0, le=1),
     ] = 0.0
     max_loss: Annotated[
-        float, Setting("Greatest validation loss that a client may attest", flag="--max-loss", gt=0)
+        float, Setting("Maximum validation loss that a client may attest", flag="--max-loss", gt=0)
     ] = 100.0
     max_share: Annotated[
-        float, Setting("Greatest share of a round's weight that one update may have", gt=0, le=1)
+        float, Setting("Maximum share of a round's weight that one update may have", gt=0, le=1)
     ] = 1.0
-    min_labels: Annotated[int, Setting("Distinct labels that a client must attest", ge=0, lt=_UINT32)] = 0
+    min_labels: Annotated[
+        int, Setting("Minimum number of distinct labels that a client must attest", ge=0, lt=_UINT32)
+    ] = 0
     rest_rounds: Annotated[
-        int, Setting("Rounds a member sits out after one that it counted in", unit="rounds", ge=0, lt=_UINT32)
+        int,
+        Setting(
+            "Rounds that a member must sit out after one in which its update counted",
+            unit="rounds",
+            ge=0,
+            lt=_UINT32,
+        ),
     ] = 0
     max_epsilon: Annotated[
-        float, Setting("Privacy budget: the greatest ε a client may attest; 0: none need be", ge=0, lt=2**40)
+        float,
+        Setting(
+            "Privacy budget: the greatest ε that a client may attest; 0: clients need not attest ε",
+            ge=0,
+            lt=2**40,
+        ),
     ] = 0.0
 
     @property
@@ -360,41 +392,45 @@ class RulesSettings:
 
 @settings
 class ConsentSettings:
-    """What simulated clients agree to sign (`fedvm.federation.consent`); they refuse under other rules.
+    """What simulated clients agree to sign (`fedvm.federation.client.consent`); they refuse to sign under other rules.
 
-    The clients of a deployment say it themselves, each in its node config.
+    Each client of a deployment states this in its own node config.
     """
 
     federation: Annotated[
         str | None,
-        Setting("The contract's address, 0x and 40 digits", unset="any"),
+        Setting("Address of the contract: 0x and 40 hexadecimal digits", unset="any"),
         StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"),
     ] = None
     rules: Annotated[
         str | None,
-        Setting("Hash of its rules, 0x and 64 digits", unset="any"),
+        Setting("Hash of the contract's rules: 0x and 64 hexadecimal digits", unset="any"),
         StringConstraints(pattern=r"^0x[0-9a-fA-F]{64}$"),
     ] = None
     max_epsilon: Annotated[
         float | None,
-        Setting("The rules have a privacy budget, of this ε at most", unset="none asked for", gt=0, lt=2**40),
+        Setting(
+            "The rules must have a privacy budget ε, at most this one", unset="none asked for", gt=0, lt=2**40
+        ),
     ] = None
     min_examples: Annotated[
         int | None,
-        Setting("The rules refuse updates of fewer examples", unset="none asked for", ge=1, lt=_UINT32),
+        Setting("The rules must refuse updates of fewer examples", unset="none asked for", ge=1, lt=_UINT32),
     ] = None
     min_clients: Annotated[
         int | None,
-        Setting("The rules fail rounds of fewer clients", unset="none asked for", ge=1, lt=_UINT32),
+        Setting(
+            "The rules must fail rounds of fewer accepted updates", unset="none asked for", ge=1, lt=_UINT32
+        ),
     ] = None
 
 
 @settings
 class SecuritySettings:
-    """What stands behind the coordinator's proposals (docs/protocol.md); the defaults suit a trial.
+    """Bonds, stakes and times that secure the coordinator's proposals (docs/protocol.md); the defaults suit a trial.
 
-    On a network the window must exceed finality and the time for which transactions could be censored, and the bond
-    what a lie could gain and the gas of disputing it. 1 FIL or ETH is 10^18 wei.
+    On a network, `challenge_seconds` must exceed the time to finality plus the time for which transactions could be
+    censored. `bond` must exceed what a lie could gain plus the gas of disputing it. 1 FIL or 1 ETH is 10^18 wei.
     """
 
     challenge_seconds: Annotated[
@@ -411,13 +447,13 @@ class SecuritySettings:
     notice_seconds: Annotated[
         int,
         Setting(
-            "From the announcement of other rules to when they can be adopted", unit="s", ge=1, le=_DAYS_30
+            "Time from the announcement of new rules until they can be adopted", unit="s", ge=1, le=_DAYS_30
         ),
     ] = 86_400
     open_seconds: Annotated[
         int,
         Setting(
-            "Every round stays open at least so long, so that members whom the coordinator ignores can submit "
+            "Every round stays open at least this long, so that members whom the coordinator ignores can submit "
             "themselves",
             unit="s",
             ge=0,

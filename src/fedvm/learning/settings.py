@@ -75,7 +75,7 @@ class DataSettings:
     dataset: Annotated[
         str,
         Setting(
-            "Data set: mnist, cifar10, fashion-mnist or a name owner/name of the Hugging Face hub",
+            "Data set: mnist, cifar10, fashion-mnist, or owner/name on the Hugging Face hub",
             flag="--dataset",
         ),
         StringConstraints(min_length=1),
@@ -84,23 +84,23 @@ class DataSettings:
         Path | None,
         Setting(
             "A local parquet file or image folder, read instead of downloading",
-            unset="the data set by its name",
+            unset="the data set is found by its name",
             flag="--data",
         ),
     ] = None
-    clients: Annotated[int, Setting("How many clients there are", flag="--clients", ge=1, le=10_000)] = 16
+    clients: Annotated[int, Setting("Number of clients", flag="--clients", ge=1, le=10_000)] = 16
     partition: Annotated[
         PartitionScheme,
         Setting(
-            "How the images are dealt out: equal random shares, or by one of the schemes that make clients differ",
+            "How images are divided among clients: iid (equal random shares) or a scheme that makes clients differ",
             flag="--partition",
         ),
     ] = PartitionScheme.IID
     alpha: Annotated[
         float,
         Setting(
-            "Concentration of the Dirichlet draw over labels, small for uneven clients; as a flag it implies "
-            "`--partition dirichlet`",
+            "Concentration of the Dirichlet draw over labels: the smaller, the more clients differ; as a flag it "
+            "implies `--partition dirichlet`",
             flag="--alpha",
             implies=(("partition", PartitionScheme.DIRICHLET),),
             gt=0,
@@ -109,17 +109,16 @@ class DataSettings:
     preparation: Annotated[
         Preparation,
         Setting(
-            "What is done to image files, in training and when the version is asked: photo (scaled, the middle kept), "
-            "drawing (as MNIST) or raw (nothing)",
-            unset="drawing for mnist, else photo",
+            "What is done to images, in training and in predictions: photo (scaled, the middle kept), drawing (made to "
+            "look like MNIST) or raw (nothing); the default for mnist is drawing",
             flag="--preparation",
         ),
     ] = Preparation.PHOTO
     size: Annotated[
         int | None,
         Setting(
-            "Pixels of each side that all images are brought to",
-            unset="all must have one size",
+            "Height and width in pixels to which all images are scaled",
+            unset="all images must have one size",
             flag="--size",
             ge=1,
             le=4096,
@@ -164,9 +163,9 @@ class Recipe:
     epochs: Annotated[
         int, Setting("Passes over a client's own images in one round", flag="--epochs", ge=1)
     ] = 1
-    batch_size: Annotated[int, Setting("Images to a step", unit="images", flag="--batch-size", ge=1)] = 16
+    batch_size: Annotated[int, Setting("Images in one step", unit="images", flag="--batch-size", ge=1)] = 16
     optimizer: Annotated[
-        OptimizerName, Setting("Optimizer; its state begins anew each round", flag="--optimizer")
+        OptimizerName, Setting("Optimizer; its state is reset each round", flag="--optimizer")
     ] = OptimizerName.NESTEROV
     lr: Annotated[float, Setting("Learning rate", flag="--lr", gt=0)] = 0.01
     momentum: Annotated[
@@ -177,7 +176,7 @@ class Recipe:
     augmentation: Annotated[
         AugmentationName,
         Setting(
-            "Random changes to training images: `shift` by 2 pixels, `shift_flip` by 4 and mirrored",
+            "Random changes to training images: `shift` by up to 2 pixels; `shift_flip` by up to 4, and mirrored",
             flag="--augmentation",
         ),
     ] = AugmentationName.NONE
@@ -187,27 +186,30 @@ class Recipe:
 class TrainingSettings(Recipe):
     """What a client does in one round.
 
-    Of `epochs` to `augmentation`, a key that is not given comes from the data set's measured recipe
-    (`fedvm.learning.recipes`): the defaults below are those of a data set that has none.
+    Keys from `epochs` to `augmentation` that are not given come from the data set's recipe (`fedvm.learning.recipes`),
+    whose values were measured on it. The defaults below are for data sets without a recipe.
     """
 
     schedule: Annotated[ScheduleName, Setting("How `lr` changes from round to round", flag="--schedule")] = (
         ScheduleName.CONSTANT
     )
     warmup_rounds: Annotated[
-        int, Setting("Rounds in which the rate climbs in equal steps to `lr`", unit="rounds", ge=0)
+        int,
+        Setting("Number of first rounds in which the rate rises in equal steps to `lr`", unit="rounds", ge=0),
     ] = 0
     final_lr: Annotated[
-        float, Setting("The share of `lr` that `cosine` and `linear` fall towards", ge=0, le=1)
+        float, Setting("The rate that `cosine` and `linear` fall towards, as a share of `lr`", ge=0, le=1)
     ] = 0.0
     step_rounds: Annotated[
-        int, Setting("With `step`: rounds from one cut of the rate to the next", unit="rounds", ge=1)
+        int, Setting("With `step`: number of rounds between two changes of the rate", unit="rounds", ge=1)
     ] = 10
-    step_factor: Annotated[float, Setting("With `step`: what the rate is multiplied by", gt=0, le=1)] = 0.1
+    step_factor: Annotated[
+        float, Setting("With `step`: factor by which each change multiplies the rate", gt=0, le=1)
+    ] = 0.1
     quantization_aware: Annotated[
         bool,
         Setting(
-            "Clients train on the integers that the network will be deployed with, of the bits of `compiler`",
+            "Clients train the integers that will be deployed, with the bits that `compiler` says",
             flag="--quantization-aware",
         ),
     ] = False
@@ -238,15 +240,18 @@ class TrainingSettings(Recipe):
 
 @settings
 class BaselineSettings:
-    """The same training without federating, to compare: each client's data alone, and everybody's in one place.
+    """Comparison with training that is not federated: on each client's data alone, and on all data in one place.
 
-    Both train for as many rounds as the federation, so with as many passes over a client's images, by the same
-    schedule.
+    Both train for as many rounds as the federation, by the same schedule, and so pass over the images as often.
     """
 
     enabled: Annotated[
-        bool, Setting("Train without federating, to compare", flag="--baseline/--no-baseline")
+        bool, Setting("Also train without federating, to compare", flag="--baseline/--no-baseline")
     ] = False
     clients: Annotated[
-        int, Setting("How many train alone, drawn by the run's seed where there are more", ge=1)
+        int,
+        Setting(
+            "Maximum number of clients that train alone; if there are more, they are drawn by the run's seed",
+            ge=1,
+        ),
     ] = 16

@@ -34,7 +34,7 @@ from fedvm.settings import OnResume, Setting, settings
 
 
 class Optimize(StrEnum):
-    """What a program should be good at."""
+    """What the compiler should keep small: gas per prediction, or the contracts."""
 
     RUN = "run"
     DEPLOY = "deploy"
@@ -46,7 +46,7 @@ class RunSettings:
 
     name: Annotated[
         str,
-        Setting("Name of the run; without one it is called after its file, or after its data set"),
+        Setting("Name of the run; by default that of its file, or of its data set"),
         StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64),
     ] = "run"
     seed: Annotated[
@@ -87,13 +87,13 @@ class CompilerSettings:
         ),
     ] = 8
     optimize: Annotated[
-        Optimize, Setting("Little gas a prediction, or small contracts", flag="--optimize")
+        Optimize, Setting("run: little gas per prediction; deploy: small contracts", flag="--optimize")
     ] = Optimize.RUN
     calibration_images: Annotated[
         int,
         Setting(
-            "Images to measure the layers' ranges on; taken from the training images before they are dealt out, so no "
-            "client's, and published for the audit",
+            "Images on which the compiler measures the layers' ranges; taken from the training images before these are "
+            "divided among clients, and published for the audit",
             unit="images",
             flag="--calibration-images",
             ge=1,
@@ -104,7 +104,7 @@ class CompilerSettings:
     max_deploy_gas: Annotated[
         int,
         Setting(
-            "A network whose deployment would take more, estimated from its parameters, is refused before training",
+            "A network is refused before training if deploying it would take more gas, by an estimate",
             unit="gas",
             flag="--max-deploy-gas",
             on_resume=OnResume.FREE,
@@ -114,7 +114,7 @@ class CompilerSettings:
     forecast: Annotated[
         bool,
         Setting(
-            "Compile the initial network before training, to say what the run will cost",
+            "Compile the initial network before training, to print what the run will cost",
             flag="--forecast/--no-forecast",
             on_resume=OnResume.FREE,
         ),
@@ -123,47 +123,55 @@ class CompilerSettings:
 
 @settings
 class GateSettings:
-    """What a version must pass on chain before it serves (docs/protocol.md, section 9).
+    """The test that a version must pass on chain before it serves (docs/protocol.md, section 9).
 
-    Without a gate the owner's registration suffices.
+    Without a gate a version serves as soon as its owner has registered it.
     """
 
     enabled: Annotated[
-        bool, Setting("Try each version on chain before it serves", flag="--gate/--no-gate")
+        bool, Setting("Test each version on chain before it serves", flag="--gate/--no-gate")
     ] = False
     samples: Annotated[
         int,
         Setting(
-            "Validation images, taken from the training images before they are dealt out; their root is fixed "
-            "before the first round",
+            "Number of validation images, taken from the training images before these are divided among clients; their "
+            "Merkle root is fixed before the first round",
             unit="images",
             ge=2,
             lt=2**32,
         ),
     ] = 240
     fail_accuracy: Annotated[
-        float, Setting("An accuracy that passes with probability `alpha` at most", gt=0, lt=1)
+        float,
+        Setting("A version of this accuracy, or less, passes with probability `alpha` at most", gt=0, lt=1),
     ] = 0.8
     pass_accuracy: Annotated[
         float,
         Setting(
-            "An accuracy that fails with probability `beta` at most before `max_samples` are asked",
+            "A version of this accuracy fails before `max_samples` images with probability `beta` at most",
             gt=0,
             lt=1,
         ),
     ] = 0.93
     alpha: Annotated[float, Setting("Greatest probability that a bad version passes", ge=1e-6, lt=1)] = 0.01
     beta: Annotated[float, Setting("Greatest probability that a good version fails", ge=1e-6, lt=1)] = 0.001
-    max_samples: Annotated[int, Setting("Samples asked at most", unit="images", ge=1, lt=2**32)] = 120
+    max_samples: Annotated[
+        int, Setting("Maximum number of images that a trial asks", unit="images", ge=1, lt=2**32)
+    ] = 120
     margin: Annotated[
-        int, Setting("How many samples more than the serving version a new one may get wrong", ge=0, lt=2**32)
+        int, Setting("How many more images a new version may get wrong than the serving one", ge=0, lt=2**32)
     ] = 3
-    attempts: Annotated[int, Setting("Trials of one round's model", ge=1, lt=2**32)] = 3
-    sample_gas: Annotated[int, Setting("Gas for one answer", unit="gas", ge=10_000, lt=2**63)] = 5_000_000
+    attempts: Annotated[int, Setting("Maximum number of trials of one round's model", ge=1, lt=2**32)] = 3
+    sample_gas: Annotated[
+        int, Setting("Gas that the version may use for one answer", unit="gas", ge=10_000, lt=2**63)
+    ] = 5_000_000
     trial_seconds: Annotated[
-        int, Setting("Duration of a trial from the draw on", unit="s", ge=60, le=30 * 86_400)
+        int,
+        Setting("Time that a trial may take after its images were drawn", unit="s", ge=60, le=30 * 86_400),
     ] = 7 * 86_400
-    bond: Annotated[int, Setting("Burnt when a version does not pass", unit="wei", ge=0, lt=2**96)] = 10**16
+    bond: Annotated[
+        int, Setting("Deposit of the owner, burnt if the version does not pass", unit="wei", ge=0, lt=2**96)
+    ] = 10**16
 
     def __post_init__(self) -> None:
         if self.pass_accuracy - self.fail_accuracy < 1e-6:
@@ -191,12 +199,18 @@ class EvaluationSettings:
         ),
     ] = True
     test_images: Annotated[
-        int, Setting("Held-out images asked of the contract", unit="images", flag="--test-images", ge=1)
+        int,
+        Setting(
+            "Number of held-out images that the contract is asked about",
+            unit="images",
+            flag="--test-images",
+            ge=1,
+        ),
     ] = 500
     every: Annotated[
         int,
         Setting(
-            "From one test of the global model to the next; the last round is always tested",
+            "Test the global model every so many rounds; the last round is always tested",
             unit="rounds",
             ge=1,
         ),
@@ -222,7 +236,7 @@ class RunConfig:
     security: SecuritySettings = SecuritySettings()
     adversaries: Annotated[
         dict[int, AdversaryKind],
-        Setting("Clients that misbehave on purpose, by their number from 0, and how (docs/robustness.md)"),
+        Setting("Which clients (numbered from 0) misbehave on purpose, and how (docs/robustness.md)"),
     ] = field(default_factory=dict)
     compiler: CompilerSettings = CompilerSettings()
     gate: GateSettings = GateSettings()

@@ -12,12 +12,12 @@ from fedvm.settings import Stated, explained, stated, tables
 
 _HEAD = """# Configuration of a run
 
-A run is told what to do by a TOML file, `fedvm run FILE`, whose tables and keys are these. Every key can be left out.
-A flag of `fedvm run` overrides the file; where the table names none, `--set table.key=value` does. This page is made
+`fedvm run FILE` reads a TOML file with these tables and keys. Every key can be left out. A flag of `fedvm run`
+overrides the file; keys without a flag of their own are overridden with `--set table.key=value`. This page is generated
 from the code by `fedvm settings > docs/configuration.md`.
 
-"Resume" says whether `fedvm run --resume` may change a setting. The others would change what is there already, so a
-resumed run keeps those that it began with.
+The column "resume" says whether `fedvm run --resume` may change a setting. A change of the other settings would
+contradict results that exist already, so a resumed run keeps the values that it began with.
 """
 
 
