@@ -1,10 +1,10 @@
 """Flower federations that are accountable to a contract.
 
-* `client`: what runs at a client, the mod that signs its update among it;
-* `coordinator`: the strategy, rounds and their settlement, and what a federation needs of a chain;
+* `client`: what runs at a client, including the mod that signs its update;
+* `coordinator`: the strategy, the rounds and their settlement on chain;
 * `engines`: where the clients run;
 * `simulated`: a whole federation on one machine, with clients that misbehave on purpose;
-* here: what clients and coordinator say to each other, and how.
+* this package itself: the messages between clients and coordinator, and their encodings.
 
 Names are imported when first used, so that `import fedvm.federation` loads neither Flower nor PyTorch.
 """

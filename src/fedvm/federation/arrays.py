@@ -1,4 +1,4 @@
-"""The global model as Flower carries it: one int32 vector on the way, named float tensors for apps."""
+"""The global model in Flower's messages: one int32 vector in transit, named float tensors for apps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class ModelCodec:
         return cls(spec, others, tuple(arrays), fraction_bits)
 
     def quantize(self, arrays: Mapping[str, NDArray[Any]]) -> IntVector:
-        """Round 0's vector, shape (elements,), int32, nearest even. Raises ShapeError or RangeError."""
+        """The first model's vector, int32 (elements,), rounded to nearest, ties to even. Raises ShapeError or
+        RangeError."""
         return quantize_model(self.spec.flatten(arrays), self.fraction_bits)
 
     def wire(self, vector: IntVector) -> ArrayRecord:

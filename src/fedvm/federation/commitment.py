@@ -43,8 +43,8 @@ class Attestation:
     """What a client says of its training: examples, validation accuracy (0..1) and mean validation loss, how many
     distinct labels its examples have, and the ε of differential privacy that it has spent in this federation.
 
-    Attested, not proved. None means the app does not measure it: signed as accuracy 0, the largest loss, 0 labels
-    and ε = 0, which is no claim.
+    Attested, not proved. None means that the app does not measure a value. It is then signed as accuracy 0, the largest
+    loss, 0 labels or ε = 0, which claims nothing.
     """
 
     examples: int
@@ -71,13 +71,13 @@ class Attestation:
 
 @dataclass(frozen=True)
 class SignedUpdate(Submission):
-    """A member's update at its client: a submission, and the int32 vector (elements,) that it speaks of."""
+    """A member's update at its client: what is submitted, and the int32 vector (elements,) that it commits to."""
 
     vector: IntVector
 
     @property
     def submission(self) -> Submission:
-        """All of it but the vector."""
+        """The update without its vector."""
         return Submission(self.member, self.update, self.signature)
 
 
@@ -95,7 +95,7 @@ def fingerprint(vector: IntVector, place: Place) -> Fingerprint:
 
 @lru_cache(maxsize=1)
 def _fingerprint(data: bytes, place: Place) -> Fingerprint:
-    # Remembered because a process that simulates clients takes in, right after, what its client has committed to.
+    # Cached: a process that simulates clients commits to an update and then checks the same one.
     tree = update_tree(int32_from_bytes(data, len(data) // 4), place)
     return tree.root, tree.sum_squares, cid_of(data).binary
 
@@ -121,8 +121,8 @@ def commit(
     private_key: str,
     member: str | None = None,
 ) -> SignedUpdate:
-    """Commit to an update in its place and sign it with a key (hex): the member's own unless `member` names the one
-    (checksummed) that appointed it.
+    """Commit to an update in its place and sign it with a key (hex). It is the member's own key, unless `member` names
+    the member (checksummed) that appointed it.
 
     Raises EncodingError if a stated value does not fit its field (a negative count of examples, say).
     """
@@ -148,10 +148,10 @@ def commit(
 
 
 def check_commitment(signed: SignedUpdate, domain: Domain) -> None:
-    """Check that the vector is what the statement says: root, sum of squares, length, CID.
+    """Check that the vector matches the statement: root, sum of squares, length, CID.
 
-    Who signed and whether the rules are kept is the contract's to say, so that a refusal is on record; but a
-    statement about other data must not get there, since nobody could fetch what was committed to.
+    The contract judges the signature and the rules, so that a refusal is recorded. But a statement about other data
+    must not reach the contract, since nobody could fetch what was committed to.
     Raises CommitmentError naming the member and the value.
     """
     update = signed.update

@@ -62,13 +62,12 @@ def image_client_app(
     Train replies: the trained state, and the metrics `num-examples`, `num-labels`, `train-loss`, `train-accuracy`,
     `validation-loss`, `validation-accuracy`. Evaluate replies: `num-examples`, `loss`, `accuracy` of the
     given model on the client's validation images, and what else the message asks for (`client_scores`).
-    Training depends on (seed, round, partition), the given model and the round's learning rate (`lr` in the
-    train config; the settings' own where it is missing) alone, and runs in one thread, so that every engine
-    comes to the same update. The functions raise what `fedvm.learning` raises; Flower turns that into an
-    error reply.
+    Training depends only on (seed, round, partition), the given model and the round's learning rate (`lr` in the train
+    config, else the settings' own), and runs in one thread. So every engine comes to the same update. The functions
+    raise what `fedvm.learning` raises; Flower turns that into an error reply.
     """
     client = _ImageClient(model, data, training, seed, normalisation)
-    # PyTorch loads much when it is first made deterministic; done here, forked workers share it.
+    # PyTorch imports much when it is first made deterministic. Done before the fork, the workers share the memory.
     with deterministic():
         app = ClientApp(mods=list(mods))
 
@@ -85,7 +84,7 @@ def image_client_app(
 
 @dataclass(frozen=True)
 class _ImageClient:
-    """Whichever client a process is at the moment; arguments as of `image_client_app`."""
+    """The client that a process simulates at the moment; the arguments are those of `image_client_app`."""
 
     model: ModelSpec
     data: DataLoader

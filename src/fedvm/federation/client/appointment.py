@@ -1,4 +1,4 @@
-"""Keys that sign for a member: which do, and what a look at the chain shows against appointing one."""
+"""Keys that sign for a member: which ones do, and checks on the chain before one is appointed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SigningKeys:
     is_contract: bool
 
     def describe(self) -> str:
-        """A line for the latest round and one for the next, or one for both where nothing changes."""
+        """One line for the latest round and one for the next, or a single line if nothing changes."""
         if self.now == self.then and self.latest_round:
             return f"Now: {self._who(self.then)}"
         latest, following = f"In round {self.latest_round}", f"From round {self.latest_round + 1} on"
@@ -56,10 +56,9 @@ def book_of(contract: FederationContract) -> RuleBookContract:
 
 
 def require_appointable(contract: FederationContract, member: str, key: str | None) -> None:
-    """Refuse an appointment that could serve nobody or could not be undone; key: hex address, None for none.
-
-    Raises SettingsError: the account is no member, or the key is no address, is a contract's or another member's, or
-    was once appointed by another account.
+    """Refuse an appointment that would be useless or could not be undone. key: hex address, None to appoint no key.
+    Raises SettingsError: the account is not a member; or the key is not an address, belongs to a contract or another
+    member, or was appointed by another account before.
     """
     if not contract.is_member(member):
         raise SettingsError(
@@ -89,7 +88,7 @@ def require_appointable(contract: FederationContract, member: str, key: str | No
 
 
 def checked_address(name: str, text: str) -> str:
-    """A checksummed address. Raises SettingsError, with the name of what it should be the address of."""
+    """The text as a checksummed address. Raises SettingsError, naming what the address is for, if it is not one."""
     if not is_address(text):
         raise SettingsError(f"the {name} is {text!r}, not an address (0x and 40 hexadecimal digits)")
     return str(to_checksum_address(text))

@@ -1,4 +1,4 @@
-"""What a client agrees to sign, from its own node config: the server's word alone never widens it."""
+"""What a client agrees to sign, read from its own node config; a server's message can never widen it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ _MICRO = 1_000_000
 
 @dataclass(frozen=True)
 class Consent(ConsentSettings):
-    """The rules a client signs under; what is None is not asked for.
-
-    federation: the contract's address; rules: the hash of the rules (`Rules.digest`), 0x and 64 digits; max_epsilon:
-    the rules have a privacy budget, of this ε at most; min_examples, min_clients: the rules ask for at least so many
-    examples of every update, for a quorum of at least so many clients.
+    """The rules under which a client signs; a field that is None demands nothing. federation: the contract's address;
+    rules: the hash of the rules (`Rules.digest`), 0x and 64 hexadecimal digits; max_epsilon: the rules must have a
+    privacy budget of at most this ε; min_examples, min_clients: the rules must demand at least this many examples of
+    every update, and a quorum of at least this many clients.
     """
 
     @classmethod
     def from_node_config(cls, config: Mapping[str, Any]) -> Consent:
         """As a SuperNode's `--node-config` states it.
 
-        Raises TermsError for a value that cannot be meant, and for a key of FedVM's that nobody knows: a limit that is
-        misspelt must not go unheeded.
+        Raises TermsError for a malformed value, and for an unknown key that begins with `fedvm-`: a misspelt limit must
+        not be ignored.
         """
         if unknown := sorted(key for key in config if key.startswith(PREFIX) and key not in NODE_KEYS):
             raise TermsError(
@@ -66,14 +65,14 @@ class Consent(ConsentSettings):
         return {key: value for key, value in values.items() if value is not None}
 
     def check_federation(self, named: str) -> None:
-        """Raise TermsError unless the federation at the checksummed address `named` is meant."""
+        """Raise TermsError unless the client agrees to the federation at the checksummed address `named`."""
         if self.federation is not None and to_address(self.federation) != named:
             raise TermsError(
                 f"this client signs for the federation {self.federation} only, the server names {named}"
             )
 
     def check_rules(self, rules: Rules) -> None:
-        """Raise TermsError, saying what is wrong with them, unless `rules` are agreed to."""
+        """Raise TermsError, saying what is wrong with `rules`, unless the client agrees to them."""
         stated = "0x" + rules.digest().hex()
         if self.rules is not None and self.rules.lower() != stated:
             raise TermsError(

@@ -1,4 +1,4 @@
-"""How a member brings its update past the coordinator, and sees it through."""
+"""How a member submits its update without the coordinator, and waits until the update is dealt with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL_SECONDS: Final = 15
 def submit_directly(
     contract: FederationContract, account: LocalAccount, store: Store, signed: SignedUpdate
 ) -> Receipt:
-    """Publish a signed update in the store and bring it to its round: what a member does that is ignored.
+    """Publish a signed update in the store and submit it to its round, for a member that the coordinator ignores.
 
     ``account`` pays for the transaction and need not be the member's. The coordinator can demand the vector on
     chain: :meth:`DirectSubmissionsContract.post` answers, which the member must do in time or lose its stake.
@@ -44,13 +44,12 @@ def see_through(
     tell: Callable[[str], None] | None = None,
     pass_time: Callable[[int], None] = time.sleep,
 ) -> DirectState:
-    """Wait until an update that was submitted directly is dealt with, or its round is over; post its vector if that is
-    demanded. Returns where it stands then.
+    """Wait until a directly submitted update is dealt with, or its round is over; return its state then.
 
-    account: the member's. demanded: called once instead of posting, with the Unix second at which the vector is due:
-    for an account that is not the member's and cannot post. tell: called when the chain cannot be reached, which is
-    tried again then; without it such an error is raised. pass_time: called with the seconds until the next look at the
-    chain.
+    If the coordinator demands the vector, it is posted. account: the member's. demanded: for an account that is not
+    the member's and so cannot post; called once instead of posting, with the Unix second at which the vector is due.
+    tell: called when the chain cannot be reached, which is then tried again; without it such an error is raised.
+    pass_time: called with the seconds until the next look at the chain.
     """
     direct, number = DirectSubmissionsContract.of(contract), signed.update.round
     told = False

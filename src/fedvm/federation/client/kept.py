@@ -27,7 +27,7 @@ class KeptUpdate:
 def keep_update(directory: Path, domain: Domain, signed: SignedUpdate) -> Path:
     """Write an update to `DIRECTORY/FEDERATION/round-N.json`, the vector beside it, and return the path.
 
-    What a round's update was before is overwritten.
+    An update kept for the same round before is overwritten.
     """
     path = directory / domain.federation / f"round-{signed.update.round}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

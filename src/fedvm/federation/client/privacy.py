@@ -1,10 +1,10 @@
 """Local differential privacy: a client clips its update and adds Gaussian noise before anyone else sees it.
 
-The promise is about one client's whole data: whatever they are, the updates it gave away would have been nearly as
-likely with any others. Two clipped updates differ by at most 2 · clip, the noise has the standard deviation
-noise_multiplier · clip, so a round is a Gaussian mechanism of σ/Δ = noise_multiplier / 2; rounds compose by Rényi
-differential privacy (I. Mironov, arXiv:1702.07476), computed with Opacus. Clipping to the rules' norm and rounding to
-integers come after the noise and cost nothing more. See docs/privacy.md for what is not covered.
+The promise covers all of a client's data: whatever the data are, the updates that the client sent would have been
+nearly as likely with any other data. Two clipped updates differ by at most 2 · clip and the noise has the standard
+deviation noise_multiplier · clip, so a round is a Gaussian mechanism with σ/Δ = noise_multiplier / 2. Rounds compose by
+Rényi differential privacy (I. Mironov, arXiv:1702.07476), computed with Opacus. Clipping to the rules' norm and
+rounding to integers come after the noise and spend no more ε. docs/privacy.md says what is not covered.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STATE, _RELEASES, _ROUND = "fedvm.privacy", "releases", "round"
 @dataclass(frozen=True)
 class LocalPrivacy:
     """clip: bound on an update's L2 norm; noise_multiplier: standard deviation of the noise over `clip`; delta: the
-    δ of (ε, δ); max_epsilon: the budget, None for no end to it.
+    δ of (ε, δ); max_epsilon: the budget, None for no limit.
 
     Raises:
         SettingsError: a value is out of range, or the budget does not allow a single update.
@@ -61,7 +61,7 @@ class LocalPrivacy:
             )
 
     def epsilon(self, releases: int) -> float:
-        """The ε that a client has spent after so many updates; 0 for none."""
+        """The ε that a client has spent after this many updates; 0 if there were none."""
         return _epsilon(self.noise_multiplier / 2, releases, self.delta)
 
     def privatise(self, difference: NDArray[np.float64], normal: Normal) -> NDArray[np.float64]:
@@ -85,12 +85,11 @@ def dp_mod(privacy: LocalPrivacy, *, seed: int | None = None, names: MetricNames
     """A mod for `ClientApp(mods=[fedvm_mod, dp_mod(...)])`: noise first, then the signature.
 
     It replaces the trained tensors by base + noisy clipped difference, and reports the ε spent so far as the metric
-    `epsilon`, which `fedvm_mod` signs. The number of updates given away is kept in the client's state; a client that
-    has lost it counts every earlier round, so that ε is never understated. An update that would overrun the
-    budget is not given: PrivacyBudgetSpent is raised before training, and the client takes no further part.
-
-    seed: makes the noise reproducible, **for simulations only**: who knows the seed can take the noise away. None
-    takes it from the operating system.
+    `epsilon`, which `fedvm_mod` signs. The number of updates sent is kept in the client's state; a client that has lost
+    it counts every earlier round, so that ε is never understated. If an update would exceed the budget,
+    PrivacyBudgetSpent is raised before training and nothing is sent. seed: makes the noise reproducible, **for
+    simulations only**: whoever knows the seed can remove the noise. With None the noise comes from the operating
+    system.
     """
     epsilon_name = (names or MetricNames()).epsilon
 

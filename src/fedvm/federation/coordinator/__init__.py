@@ -1,1 +1,2 @@
-"""What runs at the coordinator: `strategy` a round's messages, `settlement` its end on chain, `rounds` the loop."""
+"""What runs at the coordinator: a round's messages (`strategy`), its end on chain (`settlement`), the loop
+(`rounds`)."""

@@ -1,6 +1,6 @@
-"""The coordinator's side of demands: what its proposal and its roll-up are the hashes of, shown to whoever asks.
+"""The coordinator's side of demands: it shows the preimages of the hashes in its proposal and roll-up.
 
-Everything is computed again from the store, so that a coordinator that lost its memory can answer all the same.
+Everything is computed again from the store, so a coordinator can answer after a restart, too.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ Finder = Callable[[Collection[bytes]], Mapping[bytes, bytes]]
 
 @dataclass(frozen=True)
 class ProposedRound:
-    """What the latest proposal of a round was made from. told: the round's history, its verdicts among it."""
+    """What the latest proposal of a round was made from. told: the round's history, with its verdicts."""
 
     domain: Domain
     elements: int
     told: RoundHistory
 
     def preimages(self, store: Store) -> Iterator[bytes]:
-        """Of every hash that can be demanded, as far as the store has what they are made from."""
+        """The preimage of every hash that can be demanded, as far as the store has the data for it."""
         yield from of_commitments([update.commitment for update in self.told.accepted])
         if self.told.rollup:
-            with suppress(StoreError):  # lost: its demands stay open
+            with suppress(StoreError):  # the update is lost: demands for it stay open
                 yield from of_rollup(store.get(self.told.rollup.cid))
         model = self._vector(store, self.told.proposal.cid) if self.told.proposal else None
         if model is not None:
@@ -53,11 +53,12 @@ class ProposedRound:
             vector = self._vector(store, update.cid)
             if vector is not None:
                 yield from of_update(update_tree(vector, self.domain.place(self.told.number, update.member)))
-        with suppress(StoreError):  # of what stands above a lost update nothing is known
+        with suppress(StoreError):  # the nodes above a lost update cannot be computed
             yield from of_aggregation(aggregation_nodes(self._counted(store)))
 
     def _counted(self, store: Store) -> Iterator[CountedUpdate | None]:
-        """The updates in order, read when wanted: a thousand vectors are large. Raises StoreError for a lost one."""
+        """The updates in order, each read when it is needed, since a thousand vectors are large. Raises StoreError if
+        one is lost."""
         for update in self.told.standing:
             if update is None:
                 yield None
@@ -75,7 +76,7 @@ class ProposedRound:
 
 
 def find(wanted: Collection[bytes], preimages: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Those of the preimages that the wanted hashes are of; looks no further than it must."""
+    """The preimages of the wanted hashes; stops as soon as all are found."""
     missing, found = set(wanted), {}
     for preimage in preimages:
         if not missing:

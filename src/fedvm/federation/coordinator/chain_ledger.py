@@ -1,4 +1,4 @@
-"""What a coordinator needs of a chain, and what it does there: the Federation contract over any web3 provider."""
+"""What a coordinator reads from a chain and does there: the Federation contract over any web3 provider."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WITH_PROPOSAL = (RoundState.PROPOSED, RoundState.FINAL)
 
 @dataclass
 class _Head:
-    """The latest block: number, hash, Unix seconds, and what the contract was asked for while it was the latest."""
+    """The latest block: number, hash, Unix seconds, and the answers that the contract gave at this block."""
 
     number: int = 0
     hash: bytes = b""
@@ -46,12 +46,11 @@ class _Head:
 class ChainLedger:
     """One federation on its chain; `coordinator` signs the transactions.
 
-    first_block: the block the contract was created in, so that no earlier one is searched for its events.
-    pass_time: called with the seconds of chain time that are left to wait; sleeps unless given. An embedded
-    chain passes its `advance_time`.
-    store: where rounds that are rolled up say which updates they received; without it there can be none.
-    Events are read once and kept (`FederationHistory`). What the contract stores is asked for once a block: every call
-    asks for the chain's head, within a `step` only the first one does, and for more only if that has moved.
+    first_block: the block in which the contract was created; earlier blocks are not searched for events. pass_time:
+    called with the seconds of chain time that are left to wait; sleeps unless given. An embedded chain passes its
+    `advance_time`. store: holds the records of rounds that are rolled up; without it no round can be rolled up. Events
+    are read once and kept (`FederationHistory`). The contract's state is read once per block: every call asks for the
+    chain's head, but within a `step` only the first one does, and the state is read again only if the head has moved.
     Transactions return when they are in a block; all raise TransactionFailed on a revert.
     """
 
@@ -211,7 +210,7 @@ class ChainLedger:
         return self._store
 
     def hold_open(self, number: int) -> None:
-        """Wait until a round has been open for ``Security.open_seconds``, before which nothing can be proposed."""
+        """Wait until a round has been open for ``Security.open_seconds``; before that nothing can be proposed."""
         if not self._open_seconds:
             return
         closable = self._stored(number).opened_at + self._open_seconds
@@ -261,7 +260,7 @@ class ChainLedger:
         return DirectSubmissionsContract.of(self._contract)
 
     def propose(self, number: int, proposal: Proposal) -> None:
-        """State what a round with its quorum came to."""
+        """Propose the result of a round that has its quorum."""
         with _awaiting(number), self._sender() as account:
             self._contract.propose(account, number, proposal)
 
@@ -282,7 +281,7 @@ class ChainLedger:
     def answer_demands(self, number: int) -> int:
         """Show what is demanded of the pending proposal of a round, from the store; returns how many answers went out.
 
-        What the store has lost stays open: then the proposal falls when the answer is overdue.
+        A demand for data that the store has lost stays open; the proposal is rejected when the answer is overdue.
         """
         proposed = self._told().round(number).proposal
         if self._store is None or proposed is None:
@@ -310,7 +309,7 @@ class ChainLedger:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Look at the chain once for all that is read within it, and again after each transaction and each wait."""
+        """A context in which the chain's head is asked for once, and again after each transaction and each wait."""
         outer, self._in_step, self._has_looked = self._in_step, True, False
         try:
             yield
@@ -319,7 +318,7 @@ class ChainLedger:
 
     @contextmanager
     def _sender(self) -> Iterator[LocalAccount]:
-        """Who signs the transaction within, after which the chain is to be looked at again."""
+        """The account that signs the transaction inside the context; after it the chain's head is asked for again."""
         try:
             yield self._coordinator
         finally:
@@ -330,7 +329,7 @@ class ChainLedger:
         self._has_looked = False
 
     def _look(self) -> _Head:
-        """The chain's head; what was asked for at another is forgotten."""
+        """The chain's head; answers from another head are forgotten."""
         if self._in_step and self._has_looked:
             return self._head
         self._has_looked = True
@@ -346,7 +345,7 @@ class ChainLedger:
         return self._asked(f"round {number}", partial(self._contract.round, number))
 
     def _asked(self, what: str, ask: Callable[[], Answer]) -> Answer:
-        """What the contract says at the present head, asked for once."""
+        """What the contract answers at the present head; each question is asked once."""
         answers = self._look().answers
         if what not in answers:
             answers[what] = ask()
@@ -369,7 +368,8 @@ def _sleep(seconds: int) -> None:
 
 @contextmanager
 def _awaiting(number: int) -> Iterator[None]:
-    """Names the refusal of a transaction that misses what members submitted themselves in the meantime."""
+    """Raises UpdatesWaiting if a transaction fails because members have submitted updates themselves in the
+    meantime."""
     try:
         yield
     except TransactionFailed as failed:

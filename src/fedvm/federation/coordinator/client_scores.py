@@ -1,4 +1,4 @@
-"""What the finished model is worth to each client: measured by all of them, before and after personalising it."""
+"""How good the finished model is for each client: measured by all clients, before and after personalising it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ScoreQuestion:
 
 @dataclass(frozen=True)
 class ClientScore:
-    """What a client measured on its validation data, as it says: nobody else can check it.
+    """What a client says it measured on its validation data; nobody else can check it.
 
     Losses are means, accuracies shares (0 … 1); `class_correct` of `class_examples` by class, empty where the app
     reports none; personal_*: after personalisation, None without.
@@ -69,7 +69,7 @@ def ask_scores(
     timeout: float = 3600,
     names: MetricNames | None = None,
 ) -> tuple[ClientScore, ...]:
-    """Ask every member that is there about the model `vector`, int32 (elements,); ascending addresses.
+    """Ask every connected member to evaluate the model `vector`, int32 (elements,); ascending addresses.
 
     Members that fail or do not answer within `timeout` seconds are missing; all of them, with a line in the log,
     where the clients cannot be reached any more: the rounds are over, and their model does not depend on this.

@@ -1,4 +1,4 @@
-"""Updates that came past the coordinator: how it gets at their vectors."""
+"""Updates that members submitted without the coordinator, and how the coordinator gets their vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedvm.store.vectors import stored_vector, update_root
 
 
 def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
-    """The updates of an open round that wait, and whose vectors are known to be there.
+    """The waiting updates of an open round whose vectors are available.
 
     The vector of one that was not published is demanded on chain; if its member does not post it in time, the update is
     given up.

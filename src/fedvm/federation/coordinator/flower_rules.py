@@ -1,4 +1,4 @@
-"""Which aggregation rule in exact fixed point a strategy of Flower's stands for."""
+"""Which exact fixed-point aggregation rule corresponds to which Flower strategy."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from fedvm.protocol.aggregators import (
 
 
 def rule_of(inner: Strategy) -> Aggregator:
-    """The rule that gives, in integers, what `inner.aggregate_train` computes in floats.
+    """The rule that computes in integers what `inner.aggregate_train` computes in floats.
 
-    A subclass that keeps the aggregation of one of Flower's strategies stands for the same rule.
+    A subclass of a Flower strategy that does not override the aggregation has the same rule.
     Raises SettingsError, with the reason, for a strategy whose aggregation has no fixed-point definition here, and
     for parameters that have more than six decimals or are out of range.
     """

@@ -44,8 +44,8 @@ def found(
 ) -> tuple[FederationContract, int]:
     """The federation that `owner` opens in a factory with the default salt, and the block in which its events begin.
 
-    Its address is known before it is there. So who was killed right after opening it finds it again: another one would
-    have another address, and with it other seeds and other samples.
+    The address is known before the contract exists. So a process that was killed right after creating it finds it
+    again. Another contract would have another address, and with it other seeds and other samples.
 
     model: the first one, `first_model`; goes into the store. members: their addresses (hex). coordinator: its address,
     the owner's unless given. Raises TransactionFailed if the contract refuses a parameter.

@@ -12,8 +12,8 @@ class LedgerRound:
     """A round as the chain has it. Roots and seed are 32 bytes.
 
     The roots of aggregation, aggregate and model, and model_cid (a binary CIDv1), are those of the proposal
-    that stands or became final; without one they are zero and empty. accepted, total_weight: of the updates
-    that count. rolled_up: stated at once.
+    that stands or became final; without one they are zero and empty. accepted, total_weight: of the updates that count.
+    rolled_up: whether all updates were submitted at once.
     """
 
     number: int
@@ -40,5 +40,5 @@ class RoundGas:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Gas of all the round's transactions."""
         return self.open + self.submit + self.close

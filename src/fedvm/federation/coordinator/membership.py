@@ -1,4 +1,4 @@
-"""What a strategy needs of one federation: its ledger, its store, and, if known, which node is which member."""
+"""What a strategy needs to know of a federation: its ledger, its store, and, if known, which node is which member."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Submission = Literal["auto", "commitments", "rollup"]
 class Federation:
     """A federation as its coordinator sees it.
 
-    nodes: Flower node id → the member's address (hex), where the coordinator made the nodes itself; without it
-    the strategy asks every node who it is (`fedvm.federation.coordinator.roster`).
+    nodes: Flower node id → the member's address (hex), if the coordinator made the nodes itself; otherwise the strategy
+    asks every node who it is (`fedvm.federation.coordinator.roster`).
 
     submission: whether a round's updates are relayed one by one ("commitments") or stated at once ("rollup");
     "auto" rolls up above 64.
