@@ -17,7 +17,7 @@ class SettingsError(FederationError, ValueError):
 
 
 class CommitmentError(FederationError, ValueError):
-    """A client's reply does not hold together: its statement and its data differ, or a part is missing."""
+    """A client's reply is inconsistent: its statement and its data differ, or a part is missing."""
 
 
 class TermsError(FederationError, ValueError):
@@ -25,7 +25,7 @@ class TermsError(FederationError, ValueError):
 
 
 class PrivacyBudgetSpent(FederationError):
-    """A client gives no further update: it would cost more privacy than its budget allows."""
+    """A client sends no further update, since that would exceed its privacy budget."""
 
 
 class EngineError(FederationError):
@@ -41,4 +41,4 @@ class UpdatesWaiting(FederationError):
 
 
 class FederationStalled(FederationError):
-    """Too many rounds in a row came to nothing."""
+    """Too many rounds in a row failed."""

@@ -39,7 +39,7 @@ KeyProvider = Callable[[Context], str]
 
 @lru_cache(maxsize=1)
 def account_of(private_key: str) -> LocalAccount:
-    """The account of a key (hex); remembered, since a client needs it several times. Raises what eth-keys does."""
+    """The account of a key (hex); cached, since a client needs it several times. Raises what eth-keys raises."""
     account: LocalAccount = Account.from_key(private_key)
     return account
 
@@ -67,7 +67,7 @@ def key_from_node_config(context: Context) -> str:
         account_of(text)
     except OSError as error:
         raise TermsError(f"{KEY_FILE} cannot be read: {error.strerror} ({key_file})") from None
-    except Exception:  # eth-keys raises several types, some of which print the key
+    except Exception:  # eth-keys raises exceptions of several types, and some print the key
         raise TermsError(f"{KEY if key is not None else KEY_FILE} does not hold 32 bytes in hex") from None
     return text
 

@@ -1,4 +1,4 @@
-"""What the metrics of clients are called."""
+"""The names of the clients' metrics."""
 
 from __future__ import annotations
 

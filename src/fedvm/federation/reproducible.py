@@ -33,7 +33,7 @@ def reproducible(seed: int) -> Iterator[None]:
     if torch:
         if torch.accelerator.is_available():
             torch.manual_seed(seed)
-        else:  # the same, without a queue of seeds for devices that never come
+        else:  # the same, without queueing seeds for devices that are never used
             torch.default_generator.manual_seed(seed)
         torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The terms of a round: what the server tells a client, and what the client will sign."""
+"""The terms of a round: what the server tells a client, and what the client is asked to sign under."""
 
 from __future__ import annotations
 

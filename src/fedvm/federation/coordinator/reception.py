@@ -1,7 +1,7 @@
-"""A reply on its way in: check the signed update, keep its vector in the store, pass on what is small.
+"""Takes in a reply: checks the signed update, puts its vector into the store, and passes on only the small parts.
 
-With the in-process grid this runs in the worker that trained the client, so that the coordinator never holds the
-vectors of a round and checks them on all processors. With any other grid it runs where the replies arrive.
+With the in-process grid this runs in the worker that trained the client. So the coordinator never holds a round's
+vectors, and all processors check them. With any other grid it runs where the replies arrive.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Received:
-    """A train reply taken in. Exactly one of these is given: a submission whose data are staged in the store;
-    `failure`, why there is no signed update; `withheld`, why the one that `submission` speaks of is not its data.
+    """A train reply that was taken in. It is one of three: a `submission` whose data are staged in the store;
+    `failure`, the reason why there is no signed update; or `withheld`, the reason why the coordinator does not relay
+    `submission` (its data are not what it states).
 
     metrics: the reply's metric records.
     """
@@ -47,7 +48,7 @@ class Intake:
     domain: Domain
 
     def __call__(self, reply: Message) -> Received:
-        """Check a reply and stage its vector. Raises what the store does (a full disk, say), nothing else."""
+        """Check a reply and stage its vector. Raises only what the store raises (for a full disk, say)."""
         node_id = reply.metadata.src_node_id
         if reply.has_error():
             return Received(node_id, RecordDict(), failure=str(reply.error.reason))
@@ -77,5 +78,5 @@ def gather(
 
 
 def spread_over(grid: Grid) -> Spread:
-    """The grid's own workers if it has any to lend."""
+    """The grid's function that spreads work over its workers, if it has workers."""
     return grid.spread if isinstance(grid, InProcessGrid) else map

@@ -1,4 +1,4 @@
-"""Which Flower node is which member: told beforehand, or asked of the nodes as they come."""
+"""Which Flower node is which member: known beforehand, or found by asking the nodes when they connect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASK_TIMES = 3
 class Roster:
     """Knows the member behind each connected node.
 
-    told: node id → member's address; then nobody is asked. Otherwise every node that connects is asked once
+    told: node id → member's address; if it is given, nobody is asked. Otherwise every node that connects is asked once
     for its address and a signature (`fedvm.federation.identity`); nodes that prove no member's key are left
     out with a line in the log. ask_timeout: seconds to wait for the answers.
     """
@@ -40,11 +40,11 @@ class Roster:
         self._ask_timeout = ask_timeout
 
     def member_of(self, node_id: int) -> Address | None:
-        """The address a node is known by, None for one that has proved none."""
+        """The member's address that a node has proved, None if it has proved none."""
         return self._proved.get(node_id)
 
     def present(self, grid: Grid) -> dict[int, Address]:
-        """Node id → member of all connected nodes that are members, one node a member; asks new nodes."""
+        """Node id → member for all connected members, at most one node for each; asks nodes that are new."""
         connected = sorted(grid.get_node_ids())
         if self._told:
             return {node_id: self._proved[node_id] for node_id in connected if node_id in self._proved}
@@ -99,7 +99,7 @@ class Roster:
 
 
 class MemberGrid(GridAround):
-    """A grid on which only members are: what an inner strategy counts and waits for. The rest is `grid`'s."""
+    """A grid that shows only the nodes of members, for the inner strategy to count and wait for."""
 
     def __init__(self, grid: Grid, roster: Roster) -> None:
         self._grid = grid

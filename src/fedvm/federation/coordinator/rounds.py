@@ -1,4 +1,4 @@
-"""The loop over rounds: train, settle, evaluate, record; taken up again wherever the chain has it."""
+"""The loop over rounds: train, settle, evaluate, record. It resumes at the state that the chain has."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ RoundConfig = Callable[[int], Mapping[str, ConfigRecordValues]]
 class FederationResult:
     """The end of a run: a record a round, the model as named float tensors and as int32 (elements,).
 
-    round: the one the model comes from; stopped: why the run ended before its last round, None if it did not;
-    scores: what the clients think of the model, if they were asked.
+    round: the round that the model comes from; stopped: why the run ended before its last round, None if it did not;
+    scores: what the clients measured of the model, if they were asked.
     """
 
     records: tuple[RoundRecord, ...]
@@ -95,21 +95,23 @@ def run_rounds(
 ) -> FederationResult:
     """Run until the chain has `rounds` closed rounds, counting those it has already.
 
-    A round left open by an earlier coordinator is finished first, from its verdicts and the store where they
-    exist. initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies, if its
-    deadline on chain is not earlier.
-    evaluate_fn: server-side test `(round, float arrays) → MetricRecord` with `loss` and `accuracy`, also for
-    the metrics of Flower's result. journal: keeps records for resumed runs. round_config: what the train
-    messages of a round say beside train_config, such as its learning rate. stopping: ends the run early, by
-    the records: a resumed run needs its journal for it. keep: whose model is returned, the `LAST` final round's
-    or the `BEST` by validation (`stopping`'s metric). question: what to ask all clients about that model. on_open:
-    called with a round's number before it trains; on_round: with its record after, in order, earlier rounds of a
-    resumed run included.
+    A round left open by an earlier coordinator is finished first, from its verdicts and the store where they exist.
 
-    With clients that depend on (seed, round, model) alone the result is that of an uninterrupted run.
+    initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies, if its deadline on chain
+    is not earlier. evaluate_fn: server-side test `(round, float arrays) → MetricRecord` with `loss` and `accuracy`,
+    which also go into the metrics of Flower's result. journal: keeps records for resumed runs. round_config: what the
+    train messages of a round say in addition to train_config, such as the learning rate. stopping: ends the run early,
+    judged by the records; a resumed run needs its journal for this. keep: which model is returned, that of the `LAST`
+    final round, or of the `BEST` by validation (`stopping`'s metric). question: what to ask all clients about that
+    model. on_open: called with a round's number before it trains. on_round: called with a round's record after it, in
+    order, including the earlier rounds of a resumed run.
 
-    Raises FederationStalled after `max_failed_rounds` failed rounds in a row or if no round became final; the
-    chain keeps them and the run can be resumed. LedgerMismatch if chain, store and initial_arrays disagree.
+    If clients depend only on (seed, round, model), a resumed run has the same result as an uninterrupted one.
+
+    Raises:
+        FederationStalled: `max_failed_rounds` rounds in a row failed, or none became final. The chain keeps them and
+            the run can be resumed.
+        LedgerMismatch: chain, store and initial_arrays disagree.
     """
     loop = _Loop(
         strategy,
@@ -229,7 +231,7 @@ def _closed_rounds(loop: _Loop, arrays: ArrayRecord, journal: RoundJournal | Non
             )
             if (
                 settlement.round.model_root == model_root
-            ):  # killed before it was evaluated: the model is at hand
+            ):  # the run was killed before the evaluation of the latest round, whose model is available
                 record = _evaluated(loop, record, arrays)
             if journal:
                 journal.write(record)

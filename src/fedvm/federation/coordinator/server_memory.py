@@ -1,4 +1,4 @@
-"""What a server optimiser remembers, computed again from the chain and the store alone."""
+"""The state of a server optimiser (its momentum, for example), computed again from the chain and the store."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fedvm.store.vectors import stored_vector
 
 
 def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
-    """The memory after the latest final round; without a memory (`Aggregator.is_stateful`) it reads nothing.
+    """The state after the latest final round. Nothing is read for a rule without state (`Aggregator.is_stateful`).
 
-    It begins where the rules last took another aggregator.
+    The state starts at zero where the rules last changed their aggregator.
 
     Raises LedgerMismatch if the store's updates do not add up to a round's aggregate, StoreError if one is missing.
     """

@@ -64,11 +64,11 @@ class Settlement:
 
 
 def still_wanted(ledger: ChainLedger, round_: LedgerRound, sampled: Sequence[str]) -> tuple[str, ...]:
-    """Which sampled members can still be submitted: no verdict yet, nothing submitted by themselves, and above the last
-    address relayed.
+    """The sampled members whose updates can still be submitted.
 
-    All of them in a round that has just been opened; fewer in one that an earlier coordinator left open, and
-    none after its deadline, or when it was rolled up.
+    They have no verdict yet, have submitted nothing themselves, and their address is above the last one relayed. In a
+    round that has just been opened these are all sampled members. In one that an earlier coordinator left open they can
+    be fewer; after the deadline or a roll-up there are none.
     """
     if round_.status is not RoundState.OPEN or round_.rolled_up or ledger.now() > round_.deadline:
         return ()
@@ -91,12 +91,12 @@ def settle(
     memory: ServerState = (),
     spread: Spread = map,
 ) -> Settlement:
-    """Bring a round to its end, final or failed: also one that is submitted or proposed already.
+    """Bring a round to its end, final or failed; the round may be submitted or proposed already.
 
-    base: the model the round trains from, int32 (elements,). submissions: of clients whose data were checked and
-    staged in the store, ascending by member. withheld: what the coordinator does not relay. rule: how the updates
-    move the model, the weighted mean unless given. memory: the server's, before the round. spread: adds up blocks of
-    updates.
+    base: the model the round trains from, int32 (elements,). submissions: updates whose data were checked and staged in
+    the store, ascending by member. withheld: updates that the coordinator does not relay. rule: how the updates change
+    the model, the weighted mean unless given. memory: the server optimiser's state before the round. spread: runs a
+    function on blocks of updates, in worker processes if there are any.
     Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
     proposed than follows.
     """
@@ -105,7 +105,8 @@ def settle(
             with federation.ledger.step():
                 return _settled(federation, round_, base, submissions, withheld, rule, memory, spread)
         except UpdatesWaiting:
-            # Of a member that submitted its update itself since; in the next turn it is included. Each does so once.
+            # A member has submitted its update itself meanwhile. The next turn includes it; a member can do so once
+            # only.
             round_ = federation.ledger.round(round_.number)
             if federation.ledger.history(round_.number).verdicts:
                 submissions = ()
@@ -146,7 +147,7 @@ def _settled(
 
 
 def _submit(federation: Federation, round_: LedgerRound, submissions: Sequence[Submission]) -> None:
-    """Bring what was received to the chain, and what members submitted themselves into the round."""
+    """Submit the received updates to the chain, and include those that members submitted themselves."""
     ledger, number = federation.ledger, round_.number
     if submissions:
         federation.store.sync()
@@ -168,7 +169,7 @@ def _submit(federation: Federation, round_: LedgerRound, submissions: Sequence[S
 
 
 def _rolls_up(federation: Federation, round_: LedgerRound, updates: int) -> bool:
-    """Whether a round's updates are stated at once. A round that was begun one by one goes on so."""
+    """Whether a round is rolled up. A round in which updates were already relayed one by one is not."""
     ledger, form = federation.ledger, federation.submission
     if form == "commitments" or ledger.history(round_.number).verdicts:
         return False
@@ -218,10 +219,9 @@ class _Concluded:
 
 
 def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _Concluded | None:
-    """Propose what the updates come to, as often as it takes for a proposal to become final.
+    """Propose the result of the updates, again and again until a proposal becomes final; None if the round failed.
 
-    An honest proposal is rejected only when a member's update is proved bad: the next one leaves it out.
-    None when the round failed.
+    An honest proposal is rejected only when a member's update is proved bad. The next proposal leaves that update out.
     """
     ledger, store, number = federation.ledger, federation.store, plan.facts.number
     while True:

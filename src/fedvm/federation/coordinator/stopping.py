@@ -1,4 +1,4 @@
-"""When a run has learnt enough, or no more: decided after each round from what the clients measured."""
+"""When to end a run early: decided after each round from what the clients measured."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ class Stopping(StoppingSettings):
     """Ends a run before its last round. All figures are the clients' weighted means on validation data, which
     they attest and nobody proves; the test set has no say.
 
-    patience: so many evaluated rounds in a row without a better `metric` ("loss" or "accuracy") end the run; 0:
-    never. min_change: what counts as better must be better by more than this. accuracy, loss: a round that
-    reaches this ends the run. Whatever is
-    set, a round in which every client says that its privacy budget is spent is the last.
+    patience: this many evaluated rounds in a row without a better `metric` ("loss" or "accuracy") end the run; 0:
+    never. min_change: an improvement must be larger than this. accuracy, loss: a round that reaches this ends the run.
+    Independently of these, the run ends after a round in which every client says that its privacy budget is spent.
 
     Raises:
         SettingsError: unknown metric, or a value out of range.
@@ -80,7 +79,7 @@ def best_round(records: Sequence[RoundRecord], metric: str = "loss") -> RoundRec
 
 
 def _cost(record: RoundRecord, metric: str) -> float | None:
-    """What is to be small; None for a round that failed or that nobody evaluated."""
+    """The figure to minimise; None for a round that failed or that nobody evaluated."""
     if record.status != "final":
         return None
     if metric == "accuracy":

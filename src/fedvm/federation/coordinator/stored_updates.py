@@ -1,4 +1,4 @@
-"""A round's accepted updates in the store: added up block by block, one vector of each in memory at a time."""
+"""A round's accepted updates in the store, added up block by block with one vector of each block in memory."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class StoredUpdates:
 
 @dataclass(frozen=True)
 class _Block:
-    """At most 2^height neighbours; small enough to be sent to another process. doubtful: roots to compare."""
+    """At most 2^height neighbouring updates, by CID, so that a block can be sent to another process. doubtful: roots
+    that are still to be compared."""
 
     store: Store
     domain: Domain

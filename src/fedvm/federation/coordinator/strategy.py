@@ -1,4 +1,4 @@
-"""One round at a time of a strategy of Flower's whose results a contract accounts for."""
+"""Single rounds of a Flower strategy whose results a contract checks and records."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _OpenRound:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a round's replies came to, each ascending by member; metrics by member."""
+    """A round's replies: submissions, failures and withheld updates, ascending by member; metrics by member."""
 
     submissions: tuple[Submission, ...]
     withheld: tuple[Refused, ...]
@@ -48,17 +48,17 @@ class _Answers:
 
 
 class RoundStrategy(Strategy):
-    """Puts a round's terms into the inner strategy's messages, and the contract's verdicts before its result.
+    """Adds a round's terms to the inner strategy's messages, and aggregates only what the contract accepted.
 
-    inner: decides how many nodes take part and with which configuration, and averages metrics. Its aggregation
-    must have a fixed-point definition (`flower_rules`), which must be the one that the contract's rules name: its
-    results in integers are the arrays of the result, not the inner strategy's floats. Of these only the weighted
-    mean (FedAvg, FedProx) can be disputed on chain; the others are audit-only. Metrics are weighted by what the
-    contract accepted. It sees the nodes that are members and no others (`roster`); which of them take part
-    follows from the round's public seed (`sampling`).
+    inner: decides how many nodes take part and with which configuration, and averages metrics. Its aggregation must
+    have a fixed-point definition (`flower_rules`), the one that the contract's rules name. The arrays of the result are
+    computed by this definition in integers, not by the inner strategy in floats. Only the weighted mean (FedAvg,
+    FedProx) can be disputed on chain; the other rules are audit-only. Metrics are weighted by the weights that the
+    contract accepted. The inner strategy sees only the nodes of members (`roster`); which of them take part follows
+    from the round's public seed (`sampling`).
 
     One chain round is one Flower round, with the same number.
-    Raises SettingsError for an inner strategy without such a definition, or of another rule than the contract's.
+    Raises SettingsError for an inner strategy without such a definition, or if the contract's rules name another one.
     """
 
     def __init__(self, inner: FedAvg, *, federation: Federation) -> None:
@@ -81,7 +81,7 @@ class RoundStrategy(Strategy):
     # --- the model ---
 
     def begin(self, initial_arrays: ArrayRecord) -> ArrayRecord:
-        """Take up the federation where the chain has it, and return the model's arrays (floats).
+        """Start from the federation's state on chain, and return the model's arrays (floats).
 
         initial_arrays: the model's state, named float tensors; after round 1 only its layout counts.
         Raises LedgerMismatch if before round 1 they are not the model the federation was created with.
@@ -109,7 +109,7 @@ class RoundStrategy(Strategy):
 
     @property
     def outcome(self) -> TrainOutcome:
-        """Of the latest `aggregate_train`."""
+        """The outcome of the latest `aggregate_train`."""
         if self._outcome is None:
             raise SettingsError("no round has been aggregated yet")
         return self._outcome
@@ -121,7 +121,7 @@ class RoundStrategy(Strategy):
     ) -> Iterable[Message]:
         """Open the round on chain, or take up one left open, and address the inner strategy's messages.
 
-        Fewer are addressed where the rules make members rest. Raises SettingsError when the rules have come to name
+        Fewer members are addressed if the rules make some rest. Raises SettingsError when the rules have come to name
         another aggregator than this strategy's.
         """
         check_rule(self.inner, self.rule, self.rules.aggregator)
@@ -155,8 +155,8 @@ class RoundStrategy(Strategy):
         return Intake(self.federation.store, ledger.domain)
 
     def seconds_to_answer(self) -> float:
-        """How long to wait for the answers of the round that was configured: until its deadline on chain, less a
-        tenth in which what has come is submitted, since an update that is late for its deadline is refused."""
+        """How long to wait for the answers of the configured round: until its deadline on chain, less a tenth. In that
+        tenth the answers are submitted, since an update that arrives after its deadline is refused."""
         if self._open is None:
             raise SettingsError("no round has been configured")
         left = self._open.ledger_round.deadline - self.federation.ledger.now()
@@ -165,7 +165,8 @@ class RoundStrategy(Strategy):
     def conclude_train(
         self, server_round: int, received: Iterable[Received], *, spread: Spread = map
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """As `aggregate_train`, of replies that were taken in already. spread: runs the larger sums."""
+        """As `aggregate_train`, for replies that were taken in already. spread: runs the larger sums, in workers if
+        there are any."""
         opened = self._open
         if opened is None or opened.ledger_round.number != server_round:
             raise SettingsError(f"round {server_round} was not configured by this strategy")
@@ -232,7 +233,7 @@ class RoundStrategy(Strategy):
         return self._codec
 
     def summary(self) -> None:
-        """Log what is wrapped and where it is recorded."""
+        """Log which strategy is wrapped and which contract records its rounds."""
         ledger = self.federation.ledger
         log(INFO, "\t├──> Accountable to %s on chain %s", ledger.address, ledger.chain_id)
         log(INFO, "\t│\t└── Aggregation: %s", self.rule.describe())

@@ -1,4 +1,4 @@
-"""The parts of Flower that are only semi-public, kept in one place.
+"""All uses of Flower's internal interfaces, in one place.
 
 Flower's `Message` reads who is sending from `flwr.supercore.task_identity.TaskIdentity`, which SuperLink and
 SuperNode set when they start a process; and a message's id can only be written through its `__dict__`, as
@@ -24,7 +24,7 @@ Identity = tuple[Any, Any, Any]
 
 
 def current_identity() -> Identity:
-    """Of this process."""
+    """Flower's identity of this process."""
     return (TaskIdentity._task_id, TaskIdentity._run_id, TaskIdentity._node_id)
 
 

@@ -53,7 +53,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class _Call:
-    """Run a client, and `intake` on what it replies."""
+    """The task to run a client, and then `intake` on its reply."""
 
     node_id: int
     message: Message
@@ -63,7 +63,7 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Job:
-    """Run a function of the coordinator's."""
+    """The task to run one of the coordinator's own functions."""
 
     function: Callable[[Any], Any]
     item: Any
@@ -71,9 +71,8 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Done:
-    """What came of a task: its value, or the exception of the coordinator's own function.
-
-    state, failed: of the client, for a call.
+    """The outcome of a task: its value, or the exception of the coordinator's own function. state, failed: for a call,
+    the client's.
     """
 
     value: Any
@@ -204,7 +203,7 @@ class InProcessGrid(MessageGrid):
         listed = list(items)
         values: dict[int, Value] = {}
         for position, done in self._pool.run(_Job(function, item) for item in listed):
-            if isinstance(done, Lost):  # out of memory, perhaps: try here, where nothing else runs
+            if isinstance(done, Lost):  # out of memory, perhaps: try in this process, where nothing else runs
                 values[position] = function(listed[position])
             else:
                 values[position] = _value_of(done)
@@ -264,7 +263,7 @@ class InProcessGrid(MessageGrid):
                 yield position, self._perform(own)
 
     def _perform(self, task: _Call | _Job) -> _Done:
-        """Run a task whose objects are its own: copies, or come out of the pipe."""
+        """Run a task that may change its objects: they are copies, or came through the pipe."""
         if isinstance(task, _Job):
             return _attempt(task.function, task.item)
         node = self._nodes[task.node_id]
@@ -286,7 +285,7 @@ class InProcessGrid(MessageGrid):
             where = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
             reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
-            state = None  # a client that fails leaves the state it found
+            state = None  # a client that fails does not change its state
         taken = _attempt(task.intake, reply)
         return _Done(taken.value, state, reply.has_error(), taken.problem)
 

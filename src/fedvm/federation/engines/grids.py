@@ -1,4 +1,4 @@
-"""What grids share: making messages, and doing as another grid does."""
+"""Base classes of grids: one that makes messages, and one that delegates to another grid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flwr.supercore.run import Run
 
 
 class MessageGrid(Grid):
-    """Makes messages here: a subclass says where they go."""
+    """Makes messages in this process; a subclass says where they are sent."""
 
     def create_message(
         self,
@@ -28,7 +28,7 @@ class MessageGrid(Grid):
 
 
 class GridAround(Grid):
-    """Does everything as the grid inside it; a subclass says which that is, and what it does otherwise."""
+    """Delegates everything to the grid inside it; a subclass says which grid that is, and what differs."""
 
     @property
     @abstractmethod

@@ -1,11 +1,11 @@
 """A Flower grid over a local socket: the ServerApp inside Flower hands its grid to the process that coordinates.
 
-Flower starts a ServerApp in a process of its own, while chain, store and coordinator's key belong to the process
-that runs `fedvm`. So the ServerApp does nothing but carry messages: whatever is decided is decided by one
-program, whichever engine the clients run in.
+Flower starts a ServerApp in a process of its own, while chain, store and coordinator's key belong to the process that
+runs `fedvm`. So the ServerApp only carries messages, and the same program makes all decisions, whichever engine runs
+the clients.
 
-What travels is pickled, so both ends must be the same user's: the socket lies in a directory that only its owner
-may enter.
+Messages are pickled, so both ends must belong to the same user: the socket lies in a directory that only its
+owner may enter.
 """
 
 from __future__ import annotations

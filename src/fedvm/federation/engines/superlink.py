@@ -129,7 +129,7 @@ def failure_of(run_id: int, home: Path) -> str:
 
 
 def wait_until_over(run_id: int, home: Path) -> None:
-    """Wait, a while at most, until Flower has tidied up after a run."""
+    """Wait, for a limited time, until Flower has cleaned up after a run."""
     deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline and not status(run_id, home).startswith("finished"):
         time.sleep(0.5)
@@ -141,7 +141,7 @@ def stop_run(run_id: int, home: Path) -> None:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens at now."""
+    """A port on loopback that no process listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

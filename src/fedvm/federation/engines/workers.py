@@ -64,7 +64,8 @@ class WorkerPool(Generic[Task, Answer]):
         self._runs = 0
         self._context = multiprocessing.get_context("fork")
         self._workers: list[_Worker] = []
-        # What is here already stays in pages that all processes share: a collection would write into every object.
+        # Objects that exist already lie in memory pages that all processes share. A garbage collection would write into
+        # each object, and so copy these pages.
         gc.collect()
         gc.freeze()
         for _ in range(count):
@@ -74,10 +75,10 @@ class WorkerPool(Generic[Task, Answer]):
     def run(
         self, tasks: Iterable[Task], *, timeout: float | None = None, until: float | None = None
     ) -> Iterator[tuple[int, Answer | Lost]]:
-        """Yield `(position of the task, its answer)` as they come; draws tasks only as workers come free.
+        """Yield `(position of the task, its answer)` as answers arrive; takes tasks only as workers become free.
 
-        timeout: seconds a task may take before its worker is killed and replaced; None: no limit. until: the
-        `time.monotonic()` at which all ends, without an answer for what has none yet.
+        timeout: seconds that a task may take before its worker is killed and replaced; None: no limit. until: the
+        `time.monotonic()` at which everything ends; tasks without an answer then get none.
         """
         self._abandon_unfinished()  # of a run whose caller stopped early and still holds its iterator
         self._timeout = timeout

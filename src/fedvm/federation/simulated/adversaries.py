@@ -1,6 +1,6 @@
-"""Clients that misbehave, to show and test what the rules catch. Each simulates one lie, openly.
+"""Clients that misbehave, to show and test what the rules catch. Each simulates one lie.
 
-They are used for clients that `[adversaries]` names and nowhere else.
+Only clients that `[adversaries]` of a run's file names are simulated so.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _replay(message: Message, context: Context, call_next: ClientAppCallable) ->
 def _sign_as_member_with_another_key(
     message: Message, context: Context, call_next: ClientAppCallable
 ) -> Message:
-    """State one's own address over another key's signature."""
+    """State the client's own address, but sign with another key."""
     reply = call_next(message, context)
     if not reply.has_error() and RECORD in reply.content.config_records:
         own = Account.from_key(key_from_node_config(context)).address

@@ -1,6 +1,6 @@
-"""Poisoned updates that keep every rule: what Byzantine clients send to spoil a model. Each is openly simulated.
+"""Poisoned updates that keep every rule: what Byzantine clients send to spoil a model, in simulations.
 
-All of them stay within the norm bound, so the contract accepts them: against these stand the aggregation rules.
+All of them stay within the norm bound, so the contract accepts them. Only the aggregation rule can limit their effect.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Difference = NDArray[np.float64]
 
 
 def sign_flip(difference: Difference, rules: Rules) -> IntVector:
-    """The opposite of what was learnt, as long as the norm bound allows (Li et al. 2019, arXiv:1811.03761)."""
+    """The opposite of what was learnt, scaled to the norm bound (Li et al. 2019, arXiv:1811.03761)."""
     return clip_and_quantize(_stretched(-difference, rules), rules)
 
 
 def scaling(difference: Difference, rules: Rules) -> IntVector:
-    """What was learnt, as long as the norm bound allows: the model-replacement boost of Bagdasaryan et al. 2020
+    """What was learnt, scaled to the norm bound: the model-replacement boost of Bagdasaryan et al. 2020
     (arXiv:1807.00459), without the back door."""
     return clip_and_quantize(_stretched(difference, rules), rules)
 
 
 def gaussian(difference: Difference, rules: Rules) -> IntVector:
-    """Noise without direction, as long as the norm bound allows (Blanchard et al. 2017, arXiv:1703.02757, section 5).
+    """Random noise, scaled to the norm bound (Blanchard et al. 2017, arXiv:1703.02757, section 5).
 
     It is drawn from a generator seeded by the honest difference, so that a run can be repeated.
     """

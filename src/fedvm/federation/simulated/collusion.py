@@ -1,4 +1,4 @@
-"""Clients that put their heads together: each sends the same update, crafted from what all of them learnt."""
+"""Clients that collude: all of them send the same update, crafted from what each of them learnt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a federation is told to do."""
+"""The settings of a simulated federation."""
 
 from __future__ import annotations
 
