@@ -1,4 +1,4 @@
-"""The application: its commands in the order a newcomer meets them."""
+"""The application: its commands, in the order in which a newcomer needs them."""
 
 from __future__ import annotations
 

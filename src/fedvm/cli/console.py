@@ -1,4 +1,4 @@
-"""What the commands print with: colour on a terminal only, messages on standard error."""
+"""How commands print: colour on a terminal only, messages on standard error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fedvm.pipeline.results import RoundRow
 
 
 class Interrupted(Exception):
-    """Ctrl-C in a command that can say how to go on; the text says it, or is empty."""
+    """Ctrl-C in a command; the text says how to continue, or is empty."""
 
 
 ROUND_HEADER = (
@@ -30,7 +30,7 @@ def err() -> Console:
 
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    # A file has no width: lines there stay whole, so that they can be searched.
+    # Lines in a file are not wrapped, so that they can be searched.
     return (
         console if console.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=200)
     )
@@ -42,7 +42,7 @@ def show_interrupt(what: str, hint: str) -> None:
 
 
 def round_lines(row: RoundRow) -> list[str]:
-    """The console's line for a round, then one line for every update capped, refused or missing."""
+    """The console's line for a round, then a line for each update that was capped, refused or missing."""
     loss = "–" if row.test_loss is None else f"{row.test_loss:.4f}"
     accuracy = "–" if row.test_accuracy is None else f"{row.test_accuracy:.1%}"
     seconds = "–" if row.seconds is None else f"{row.seconds:.1f}"

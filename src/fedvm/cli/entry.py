@@ -47,7 +47,7 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
         except (KeyboardInterrupt, click.Abort):
             return _interrupted("", ending, as_json)
         except BrokenPipeError:
-            sys.stderr.close()  # whoever read our output has left, as `fedvm decisions | head` does
+            sys.stderr.close()  # the reader of our output has closed it, as in `fedvm decisions | head`
             return OK
         except Exception as error:
             if debug and not isinstance(error, click.ClickException):
@@ -69,7 +69,8 @@ def _interrupted(hint: str, ending: list[int], as_json: bool) -> int:
 
 @contextmanager
 def _ending_like_ctrl_c() -> Iterator[list[int]]:
-    """While this lasts SIGTERM ends a command as Ctrl-C does, with what to do next. Yields the signals received."""
+    """Within this context SIGTERM ends a command like Ctrl-C, and prints what to do next. Yields the list of signals
+    received."""
     received: list[int] = []
 
     def end(number: int, _: FrameType | None) -> None:
@@ -78,7 +79,7 @@ def _ending_like_ctrl_c() -> Iterator[list[int]]:
 
     try:
         before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not the main thread, where signals do not arrive anyway
+    except ValueError:  # not the main thread, and signals arrive only there
         yield received
         return
     try:
@@ -88,7 +89,7 @@ def _ending_like_ctrl_c() -> Iterator[list[int]]:
 
 
 def _quiet_libraries() -> None:
-    """Nobody asked these libraries to report home, look for updates or download anything."""
+    """Keep libraries from sending telemetry, looking for updates or downloading anything."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -27,10 +27,10 @@ _SQLITE: Final = {
 
 
 def status_of(error: Exception) -> int:
-    """BAD_INPUT for what the caller can mend in the input, FAILURE for the rest.
+    """BAD_INPUT for what the caller can correct in the input, FAILURE for the rest.
 
-    In this package errors about input are ValueErrors; those about the world (a chain, a store) are not, but
-    for a run or a key that is not where it was said to be.
+    In this package errors about input are ValueErrors. Errors about the world (a chain, a store) are not; the
+    exceptions are a run or a key that is missing where the caller said it is.
     """
     from fedvm.chain.errors import ChainNotFound, DeploymentError, KeyFileError
 
@@ -41,7 +41,7 @@ def status_of(error: Exception) -> int:
 
 
 def show_failure(error: Exception, *, as_json: bool) -> None:
-    """Say what went wrong and what to do next; an error from elsewhere is named as unexpected."""
+    """Say what went wrong and what to do next; an exception that is not FedVM's own is reported as unexpected."""
     expected = message_of(error)
     text = expected or f"{type(error).__name__}: {error}"
     if as_json:
@@ -57,7 +57,7 @@ def show_failure(error: Exception, *, as_json: bool) -> None:
 
 
 def message_of(error: Exception) -> str | None:
-    """What a person is told, None for an error that nobody expected."""
+    """The message for a person, None for an unexpected error."""
     if isinstance(error, click.ClickException):
         return error.format_message()
     if _is_ours(error):
@@ -66,7 +66,7 @@ def message_of(error: Exception) -> str | None:
 
 
 def _of_the_disk(error: Exception) -> str | None:
-    """What a disk that is full or must not be written is told as, None for anything else."""
+    """The message for a full or read-only disk, None for any other error."""
     if isinstance(error, OSError) and error.errno in _FULL | _FORBIDDEN:
         place = f"{error.filename}: " if error.filename else ""
         what, advice = error.strerror or str(error), _ROOM if error.errno in _FULL else _RIGHTS

@@ -14,7 +14,7 @@ _NARROW, _LEAST = 72, 20
 
 
 class _PlainFormatter(click.HelpFormatter):
-    """Lines as wide as the terminal, which click makes 50 characters at least; a name above what it means."""
+    """Lines as wide as the terminal, where click's minimum is 50 characters; each name on a line above its meaning."""
 
     def __init__(self) -> None:
         super().__init__(width=max(_columns(), _LEAST))
@@ -52,7 +52,7 @@ class HelpfulGroup(TyperGroup):
 def _fits(
     panels: Callable[[click.Context, click.HelpFormatter], None], command: click.Command, ctx: click.Context
 ) -> bool:
-    """Whether panels show every option's whole name; found by drawing them."""
+    """Whether panels show every option's whole name; found out by drawing them."""
     if _columns() < _NARROW:
         return False
     drawn = io.StringIO()

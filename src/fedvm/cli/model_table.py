@@ -22,8 +22,8 @@ def request_of(
     classes: str | None,
     **options: Any,
 ) -> Request:
-    """The options as a request; `options` are fields of it. Raises UsageError for half a preprocessing, for a range
-    that is none, and for names that cannot be read."""
+    """The options as a request; `options` are fields of it. Raises UsageError if only one of scale and offset is given,
+    for a malformed range, and for names that cannot be read."""
     preprocess = None
     if scale is not None or offset is not None:
         if scale is None:
@@ -94,7 +94,7 @@ def print_model(prepared: Prepared) -> None:
 
 
 def _quality(quality: dict[str, Any], *, real: bool) -> str:
-    """How near the integers come to the network, in a line."""
+    """One line that says how closely the integers follow the network."""
     parts = []
     if quality["agreement"] is not None:
         parts.append(f"the same class in {quality['agreement']:.1%}")
@@ -121,7 +121,7 @@ def _quality(quality: dict[str, Any], *, real: bool) -> str:
 
 
 def _layer_table(rows: list[dict[str, Any]], gas: str) -> Table:
-    """What each layer takes. gas: the column of a row that counts, "gas" or "filecoin"."""
+    """The gas of each layer. gas: which column of a row to show, "gas" or "filecoin"."""
     table = Table(box=None, pad_edge=False)
     table.add_column("layer")
     table.add_column("kind", style="dim")

@@ -17,10 +17,9 @@ _WIDEST = 64
 
 
 def picture(pixels: NDArray[np.uint8], console: Console) -> Text:
-    """uint8 `[C, H, W]` as text: two pixels a character, in their colours where the terminal has any.
-
-    Else drawings in half blocks and other pictures in shades, in ASCII where its encoding has no others. What is wider
-    than the terminal is scaled down.
+    """A picture, uint8 `[C, H, W]`, as text: two pixels per character, in colour if the terminal has colours. Otherwise
+    drawings are shown in half blocks and other pictures in shades, or in ASCII if the terminal's encoding has no such
+    characters. A picture wider than the terminal is scaled down.
     """
     grid = _fitted(pixels, min(_WIDEST, console.width))
     blocks = _has(console, _BLOCKS + _SHADES)

@@ -1,4 +1,4 @@
-"""The run on the console: one line a step, a bar while something is counted, a table row a round."""
+"""A run on the console: one line per step, a bar while something is counted, a table row per round."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RunDisplay(Observer):
-    """Prints what it is told to standard error; the bar is drawn on a terminal only and removed when full."""
+    """Prints a run's progress to standard error; the bar is drawn on a terminal only and removed when it is full."""
 
     def __init__(self) -> None:
         self._console = err()
@@ -104,7 +104,8 @@ class _Words(Observer):
 
 
 def prepare_aloud(request: Request) -> Prepared:
-    """Compile a user's model, and say now and then that it goes on. Raises as `fedvm.pipeline.onnx_model.prepare`."""
+    """Compile a user's model, and print from time to time that this continues. Raises what
+    `fedvm.pipeline.onnx_model.prepare` raises."""
     from fedvm.pipeline.onnx_model import prepare
 
     with heartbeat(_Words(), f"compiling {request.model}"):

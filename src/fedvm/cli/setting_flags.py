@@ -1,4 +1,4 @@
-"""Flags of a command that are made from a run's settings, so that nothing of them is written twice."""
+"""Flags of a command that are generated from a run's settings, so that nothing is written twice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PANELS = {
 
 
 class SettingsCommand(HelpfulCommand):
-    """A command that takes a flag for every setting that has one, and finds those given in `ctx.obj`.
+    """A command with a flag for every setting that has one; the values given are in `ctx.obj`.
 
     The flags are made when the command is parsed or asked for help, so that `fedvm --help` reads no settings.
     """

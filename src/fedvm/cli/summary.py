@@ -43,7 +43,7 @@ def print_summary(report: RunReport, directory: Path) -> None:
     sample = next(iter(sorted((directory / "images").glob("*.png"))), "IMAGE")
     console.print()
     console.print(table)
-    # Outside the table, which would break them on a narrow terminal where they could not be copied.
+    # Printed outside the table, which would wrap them on a narrow terminal, so that they could not be copied.
     console.print(f"[dim]model root  [/] {model.model_root}")
     console.print(f"[dim]ModelService[/] {report.chain.service}")
     page = directory / "report.html"

@@ -1,4 +1,4 @@
-"""Text that the terminal can show and the shell can read back."""
+"""Text that the terminal can show, and commands that can be pasted into a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``deployment.json``: which chain a run lives on, and where its contracts are."""
+"""``deployment.json``: the chain of a run, and the addresses of its contracts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class ChainRef:
 @dataclass(frozen=True)
 class Deployment:
     """Addresses are checksummed; ``program`` lists the entry contract first; ``block`` is the first block
-    that concerns the run, where a search for events begins. What is not deployed yet is None or empty."""
+    that concerns the run, where a search for events begins. Fields of contracts that are not deployed yet are None or
+    empty."""
 
     chain: ChainRef
     chain_id: int

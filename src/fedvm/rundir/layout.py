@@ -69,7 +69,7 @@ class RunDirectory:
 
     @property
     def samples(self) -> Path:
-        """The validation set of the gate; its custodian's, not to be published."""
+        """The gate's validation set, which its custodian must keep secret."""
         return self.path / "gate-samples.npz"
 
     @property
@@ -82,11 +82,12 @@ class RunDirectory:
 
     @property
     def started(self) -> bool:
-        """A run has begun here: its resolved configuration lies in it."""
+        """Whether a run has begun here, that is, whether the directory holds a resolved configuration."""
         return self.config.is_file()
 
     def require_run(self, option: str = "--run") -> None:
-        """Raise RunDirectoryError unless a run has been started here. option: by which the caller named it."""
+        """Raise RunDirectoryError unless a run has been started here. option: the option with which the user named the
+        directory."""
         if not self.started:
             raise RunDirectoryError(
                 f"{self.path} is no run directory: it holds no config.toml. "
@@ -94,7 +95,7 @@ class RunDirectory:
             )
 
     def require_free(self) -> None:
-        """Raise RunDirectoryError if a new run would mix with what lies here."""
+        """Raise RunDirectoryError if the directory holds files that a new run would mix with."""
         if self.path.exists() and not self.path.is_dir():
             raise RunDirectoryError(f"{self.path} is a file: name another directory with --out.")
         if not self.path.is_dir() or all(entry.name == self.lock.name for entry in self.path.iterdir()):
@@ -104,7 +105,7 @@ class RunDirectory:
 
     @property
     def in_use(self) -> bool:
-        """A process works here."""
+        """Whether a process works in the directory now."""
         if not self.lock.is_file():
             return False
         with self.lock.open(encoding="utf-8") as handle:
@@ -116,7 +117,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process; the kernel lets go of it when the process ends in any way."""
+        """Lock the directory for this process; the kernel releases the lock however the process ends."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = self.lock.open("a+", encoding="utf-8")

@@ -26,8 +26,8 @@ class Run:
 
     ``w3`` reaches its chain; ``federation`` and ``service`` are web3 contracts, ``federation_contract`` and
     ``model_service`` the same with types; ``program`` runs the compiled model in revm; ``store`` holds the
-    artefacts; ``chain`` is the embedded chain, or None on a network. Each raises :class:`DeploymentError` if
-    the run did not get as far as deploying it.
+    artefacts; ``chain`` is the embedded chain, or None on a network. Each raises :class:`DeploymentError` if the run
+    has not deployed it yet.
     """
 
     def __init__(self, path: Path, deployment: Deployment, w3: Web3, chain: EmbeddedChain | None) -> None:

@@ -1,4 +1,4 @@
-"""One module a command; `ALL` lists them in the order `--help` shows."""
+"""One module for each command; `ALL` lists the commands in the order in which `--help` shows them."""
 
 from __future__ import annotations
 

@@ -32,10 +32,10 @@ def answer(
 ) -> None:
     """Answer what is demanded of the pending proposal, and earn the fees of those demands.
 
-    For coordinators: an answer that is not there in time brings the proposal down. A run answers by itself while it
-    waits for a proposal to become final; this is for one that was interrupted. With --watch it goes on through
-    outages of the RPC, until the proposal is final or has fallen. Exit status 1 when it has fallen, or something
-    that is demanded is not in the store.
+    For coordinators: a demand that is not answered in time makes the proposal fail. A run answers by itself while it
+    waits for a proposal to become final; use this command after a run was interrupted. With --watch the command
+    continues through outages of the RPC, until the proposal is final or rejected. Exit status 1 when it is rejected, or
+    when demanded data are not in the store.
     """
     from fedvm.cli.console import out
     from fedvm.cli.status import FAILURE
@@ -72,7 +72,7 @@ def answer(
 
 @dataclass
 class _Answers:
-    """What was done for the proposal of a round. open: demands that the store cannot answer."""
+    """What was answered for a round's proposal. open: demands that the store cannot answer."""
 
     ledger: ChainLedger
     number: int

@@ -1,4 +1,4 @@
-"""`fedvm keys appoint`: have another key sign a member's updates than its own; `fedvm keys of`: which one does."""
+"""`fedvm keys appoint`: let another key than its own sign a member's updates; `fedvm keys of`: which key signs."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def appoint(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have another key than the member's own sign its updates, from the next round on.
+    """Let another key than the member's own sign its updates, from the next round on.
 
     So the key that holds the stake need not lie on the machine that trains, and a wallet that is a contract can be a
     member. The client then names the member in its node config, `fedvm-member="0x…"`, beside its own key. A member has
-    one appointed key at a time, and the next takes its place; in a round that is open the one before goes on signing.
+    one appointed key at a time; appointing another replaces it. In a round that is open, the earlier key still signs.
 
     **Appoint only a key that you hold.** Whoever holds it has its updates counted as the member's, which pays for
     bad ones with its stake. A key belongs for ever to the first account that appoints it.
 
-    A contract cannot be driven by a key: with --unsigned the transaction is printed (chainId, to, value, data) for it
-    to send as it sends others. `fedvm keys of` shows whether it did.
+    If the member is a contract, no key can send its transactions: with --unsigned the transaction is printed (chainId,
+    to, value, data), and the contract sends it in its own way. `fedvm keys of` shows whether it did.
     """
     from fedvm.chain.keys import load_key, read_key_file
     from fedvm.cli.console import err, out
@@ -78,7 +78,7 @@ def appoint(
         raise typer.BadParameter("give the address of a key, or --none to have none but the member's own")
     if unsigned != (member is not None) or (unsigned and key_file is not None):
         raise typer.BadParameter("--unsigned goes with --member, the wallet, and with no key")
-    # The key is looked for before the chain: what is missing there is missing at once.
+    # The key is looked for before the chain, so that a missing key is reported at once.
     account = None if unsigned else read_key_file(key_file) if key_file is not None else load_key()
     who = checked_address("member", member or "") if account is None else str(account.address)
     wanted = None if key is None else checked_address("key", key)

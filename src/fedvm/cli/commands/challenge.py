@@ -22,12 +22,12 @@ def challenge(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute the proposal that stands in the run's federation, and bring it down if it is wrong.
+    """Recompute the pending proposal of the run's federation, and have it rejected if it is wrong.
 
-    The challenger proves a wrong product, sum, weight, leaf, division or tree with one opening each, and of a round
-    that was rolled up a wrong record, order, total or tree. What the coordinator did not publish is demanded on the
-    chain; what is not answered in time is proof enough. Half of the bond is won, the other half burnt. Exit status 1
-    when a proposal fell. Example counts are attested: no challenge can prove them.
+    The challenger proves a wrong product, sum, weight, leaf, division or tree, and in a round that was rolled up a
+    wrong record, order, total or tree. Data that the coordinator did not publish are demanded on the chain; if the
+    answer does not come in time, the proposal is rejected for that. The challenger wins half of the bond, the other
+    half is burnt. Exit status 1 when a proposal was rejected. Example counts are attested: no challenge can prove them.
     """
     from rich.markup import escape
 

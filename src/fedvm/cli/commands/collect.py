@@ -1,4 +1,4 @@
-"""`fedvm collect`: have the fees of decisions owed to the members who contributed."""
+"""`fedvm collect`: credit the fees of decisions to the members who contributed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ def collect(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the fees that a version earned owed to the members whose updates counted in its round, in equal shares.
+    """Credit the fees that a version earned, in equal shares, to the members whose updates counted in its round.
 
-    Anyone may: the shares are owed to the members, each of whom fetches its own (--withdraw). What was collected
-    before is left out.
+    Anyone may do so: each member withdraws its own share (--withdraw). Fees that were credited before are left out.
     """
     from fedvm.audit.contributions import contributions
     from fedvm.chain.federation import FederationContract
@@ -43,7 +42,7 @@ def collect(
         block = opened.deployment.block
         collected = service.shares_collected(number, first=block)
         federation = FederationContract(opened.w3, source.federation)
-        # What earned nothing need not be read.
+        # Versions that earned nothing need not be read.
         shares = (
             contributions(federation, opened.store, source.round, first_block=block)
             if earned.per_update

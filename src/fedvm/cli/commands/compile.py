@@ -113,7 +113,7 @@ def compile_(
 ) -> None:
     """Compile MODEL, a trained ONNX classifier, to EVM bytecode, with its gas on Ethereum and Filecoin.
 
-    Written to the directory: one .bin a contract, manifest.json, abi.json, program.asm and model.int.onnx,
+    Written to the directory: one .bin file per contract, manifest.json, abi.json, program.asm and model.int.onnx,
     which computes the same scores bit for bit in any ONNX runtime.
     """
     import json

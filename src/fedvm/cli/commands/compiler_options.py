@@ -1,4 +1,4 @@
-"""Choices of the compiler as the command line offers them."""
+"""The compiler's choices, as the command line offers them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class Optimize(StrEnum):
-    """What a program should be good at."""
+    """What the compiler should keep small: gas per prediction (run), or the contracts (deploy)."""
 
     RUN = "run"
     DEPLOY = "deploy"
 
 
 class Target(StrEnum):
-    """Whose gas limit holds."""
+    """Which chain's gas limit applies."""
 
     ETHEREUM = "ethereum"
     FILECOIN = "filecoin"

@@ -43,12 +43,12 @@ def create(
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the contract that a Flower app of yours is accountable to, and the directory that names it.
+    """Create the contract to which a Flower app of yours is accountable, and a directory that names it.
 
     With --clients the chain and a key for each simulated client lie in the directory. With --rpc and --member the
     contract is created on a network, and members keep their keys to themselves.
 
-    Run it in the app's directory. Then wrap the app's strategy, `Accountable(FedAvg(...),
+    Run this command in the app's directory. Then wrap the app's strategy, `Accountable(FedAvg(...),
     federation=open_federation(context))`, add `fedvm_mod` to its ClientApp, and run it as ever, with
     `--run-config 'fedvm-directory="/path/to/DIRECTORY"'`.
     """

@@ -1,4 +1,4 @@
-"""`fedvm decisions`: what a service has decided on record."""
+"""`fedvm decisions`: the decisions that a service has recorded."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _address_of(named: str) -> str:
 
 
 def rpc_option(what: str) -> Any:
-    """`--rpc`: the JSON-RPC address of a network, or the name of one that has an address of its own."""
+    """`--rpc`: the JSON-RPC address of a network, or the name of a network whose address FedVM knows."""
     return typer.Option(
         "--rpc",
         parser=_address_of,
@@ -48,7 +48,7 @@ def named_federation(
 ) -> Iterator[FederationContract]:
     """The federation that the options name, while its chain is open. read_only concerns an embedded chain.
 
-    Raises BadParameter unless they name one, SettingsError for an address that is none, and what the chain raises.
+    Raises BadParameter unless they name one, SettingsError for a malformed address, and ChainError.
     """
     from fedvm.chain.federation import FederationContract
     from fedvm.chain.networks import connect

@@ -1,4 +1,4 @@
-"""`fedvm keys`: a client's signing key, in a file of its own, and whom it signs for."""
+"""`fedvm keys`: a client's signing key in a file of its own, and the member that it signs for."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ def predict(
 ) -> None:
     """Ask the ModelService contract what is in each IMAGE, and show what the contract saw.
 
-    An image is prepared as the version says (photo: brought upright, scaled, the middle kept; drawing: strokes made
-    bright on black, scaled and centred; raw: as it is). Any conversion is printed. Percentages are the softmax of the
-    contract's scores.
+    An image is prepared as the version says (photo: turned upright, scaled, the middle kept; drawing: strokes made
+    bright on black, scaled and centred; raw: unchanged). Every conversion is printed. Percentages are the softmax of
+    the contract's scores.
     """
     from fedvm.cli.console import out
     from fedvm.pipeline.ask import ask

@@ -33,8 +33,8 @@ def run(
     """Train a model among clients under a contract's rules, compile it to EVM code, deploy it and check it.
 
     CONFIG is a TOML file such as examples/demo.toml; flags override it. Without one 16 honest clients learn
-    digits (MNIST-5k) on the embedded chain. Everything lands in the run directory: chain, store, model,
-    program, report.html.
+    digits (MNIST-5k) on the embedded chain. Everything is written to the run directory: chain, store, model, program,
+    report.html.
     """
     _run(config, dict(ctx.obj), assignments, resume, as_json)
 
@@ -55,7 +55,7 @@ def _run(
 
     from fedvm.pipeline.run import run_all
 
-    logging.getLogger("flwr").setLevel(logging.WARNING)  # its lines would tear the table of rounds apart
+    logging.getLogger("flwr").setLevel(logging.WARNING)  # its log lines would break up the table of rounds
     with RunDisplay() as display:
         try:
             report = run_all(config, resume=resume, observer=display)
@@ -64,7 +64,7 @@ def _run(
             hint = f"Nothing is lost. Continue with: {again}" if RunDirectory(config.out).started else ""
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted(hint) from None
-            error.add_note(hint)  # for a disk that is full
+            error.add_note(hint)  # for the message about a full disk
             raise
     if as_json:
         print_json({"directory": str(config.out), **report.to_json()})

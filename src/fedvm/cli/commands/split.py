@@ -1,4 +1,4 @@
-"""`fedvm split`: deal a data set out into one file a client."""
+"""`fedvm split`: divide a data set into one file per client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def split(
     out: Annotated[Path, typer.Option(help="Directory for the files.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write what `fedvm run` would deal out to each client into `client-000.npz`, `client-001.npz` …
+    """Write the images that `fedvm run` would give to each client into `client-000.npz`, `client-001.npz` …
 
     To try a deployment with data that lie in one place: each file goes to one client's machine, whose SuperNode
     reads it (`--node-config 'fedvm-data="client-000.npz"'`).

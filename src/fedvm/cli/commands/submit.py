@@ -1,4 +1,4 @@
-"""`fedvm submit`: bring a kept update to its round past a coordinator that ignores it."""
+"""`fedvm submit`: submit a kept update to its round when the coordinator ignores it."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ def submit(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Submit an update that your client signed and the coordinator did not relay; it must include it then.
+    """Submit an update that your client signed and the coordinator did not relay; the coordinator must then include it.
 
     The client keeps its updates where its node config says `fedvm-keep="FOLDER"`. The vector is published in the
-    store; if the coordinator does not find it there it may demand that you post it on chain, for a fee that pays for
-    it. Stay to answer: who does not in time loses its stake. After an interruption the same command goes on.
+    store. If the coordinator does not find it there, it may demand that you post it on chain, for a fee that pays for
+    the posting. Let the command run until it ends: a member that does not post in time loses its stake. After an
+    interruption the same command continues.
 
     Any account can pay, so an update that the member's appointed key signed (`fedvm keys appoint`) is submitted like
-    one that it signed itself. Only the member can post: where another account pays, the transactions for it to send are
-    written beside the update when they are demanded; or this command, given the member's key, posts. Exit status 1 when
-    the update does not count.
+    one that it signed itself. Only the member can post. If another account pays and the vector is demanded, the
+    transactions that the member must send are written to a file beside the update; or this command posts, when it is
+    given the member's key. Exit status 1 when the update does not count.
     """
     from contextlib import ExitStack
 
@@ -99,7 +100,8 @@ def submit(
 def _send(
     contract: FederationContract, account: LocalAccount, published: ContentStore, signed: SignedUpdate
 ) -> str:
-    """Submit the update unless it was before; says what was done. Raises UsageError where another one stands."""
+    """Submit the update unless that was done before, and say so. Raises UsageError if another update of the member was
+    submitted."""
     from fedvm.chain.direct import DirectState, DirectSubmissionsContract
     from fedvm.federation.client.direct import submit_directly
     from fedvm.pipeline.errors import UsageError
@@ -119,7 +121,8 @@ def _send(
 def _stay(
     contract: FederationContract, account: LocalAccount, signed: SignedUpdate, update: Path
 ) -> DirectState:
-    """See the update through to the end of its round; write the postings beside it if another must send them."""
+    """Wait for the end of the update's round; write the postings to a file beside it if another account must send
+    them."""
     from fedvm.chain.direct import DirectSubmissionsContract
     from fedvm.cli.console import err
     from fedvm.federation.client.direct import see_through
