@@ -167,10 +167,10 @@ def test_few_inputs_leave_room_for_chance():
     def result(inputs, right, correlation):
         return Measured(inputs, right / inputs, inputs, right / inputs, correlation, {})
 
-    assert not result(10, 8, 0.96).falls_short(Bars())
-    assert result(1000, 880, 0.99).falls_short(Bars())
+    assert not result(12, 10, 0.97).falls_short(Bars())
+    assert result(40, 35, 0.99).falls_short(Bars())
     assert result(10, 7, 0.99).falls_short(Bars())
-    assert result(1000, 950, 0.96).falls_short(Bars())
+    assert result(40, 40, 0.975).falls_short(Bars())
     assert result(20, 19, 0.7).falls_short(Bars())
     assert not result(20, 0, -0.5).falls_short(Bars(0, 0))
 

@@ -36,6 +36,8 @@ is nearer falls either way by the smallest change of the weights, in the network
 STEADY = 0.1
 """Scores that deviate over the inputs by less than this share of their deviation from each other give one class always:
 what little they vary says nothing, and they are compared as they stand beside each other."""
+ENOUGH = 32
+"""From so many inputs on the figures are taken as they are."""
 NEARLY_ONE = 1 - 1e-9
 DECIDED = 0.1
 """Where it decides for a smaller share of the inputs than this, its classes mean nothing and are not judged."""
@@ -75,16 +77,17 @@ class Measured:
     steady: bool = False
 
     def falls_short(self, bars: Bars) -> bool:
-        """Whether it misses a bar by more than the standard error that so few inputs leave: of a share by the binomial
-        distribution, of a correlation by Fisher's z (Fisher 1915, "Frequency distribution of the values of the
+        """Whether it misses a bar; on few inputs, by more than the standard error that they leave: of a share by the
+        binomial distribution, of a correlation by Fisher's z (Fisher 1915, "Frequency distribution of the values of the
         correlation coefficient in samples from an indefinitely large population")."""
+        few = self.inputs < ENOUGH
         if self.decided_agreement is not None and self.decided >= DECIDED * self.inputs:
-            error = math.sqrt(bars.agreement * (1 - bars.agreement) / self.decided)
+            error = math.sqrt(bars.agreement * (1 - bars.agreement) / self.decided) if few else 0.0
             if self.decided_agreement < bars.agreement - error:
                 return True
         if self.correlation is None or bars.correlation == 0:
             return False
-        error = 1 / math.sqrt(max(1, self.inputs - 3))
+        error = 1 / math.sqrt(max(1, self.inputs - 3)) if few else 0.0
         return self.correlation < math.tanh(math.atanh(min(bars.correlation, NEARLY_ONE)) - error)
 
 
