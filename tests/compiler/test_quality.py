@@ -71,6 +71,24 @@ def test_bars_can_be_raised():
             compile_model(model, x, **bars)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1e30])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Identity])
+def test_the_size_of_the_numbers_within_does_not_matter(size, activation):
+    """Weights of one layer that are tiny or huge, and of the next that make up for it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), activation(), nn.Linear(16, 3))
+    with torch.no_grad():
+        for parameter, factor in (
+            (model[0].weight, size),
+            (model[0].bias, size),
+            (model[2].weight, 1 / size),
+        ):
+            parameter.mul_(factor)
+    x = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    quality = compile_model(export(model, (8,)), x).manifest["quality"]
+    assert quality["correlation"] > 0.99 and not quality["steady"]
+
+
 def test_one_output_has_no_class():
     torch.manual_seed(1)
     model = export(nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 1)), (5,))

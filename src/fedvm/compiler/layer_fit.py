@@ -21,6 +21,12 @@ EXACT_BITS = 24
 """Accumulators stay exact in the float32 reference."""
 BIT = 4.0
 """Squared error of one bit less."""
+NEGATIVE = 1e-9
+"""What is negative by so little of the largest output is so by float noise alone."""
+LEAST = 1e-200
+"""Stands for a weight or an interval that is zero where one is divided by; far below what float32 can hold."""
+SILENT = 1e-12
+"""Scale of an output that is zero whatever the input."""
 OUTPUT_SAMPLES = 4096
 """Outputs of a channel on which candidate scales are measured."""
 
@@ -223,11 +229,11 @@ class _Fit:
     def largest_multiplier(self) -> FloatArray:
         """Largest factor `[O]` for which the weights fit their bits and the accumulators their lane."""
         lane = (1 << self.budget.lane_bits) - 1
-        peak = np.full(len(self.layer.bias), 1e-30)
+        peak = np.full(len(self.layer.bias), LEAST)
         for term in self.terms:
             peak = np.maximum(peak, np.abs(term.flat).max(axis=1))
         low, high = self.interval()
-        reach = np.maximum(np.maximum(high, 0) - np.minimum(low, 0), 1e-30)
+        reach = np.maximum(np.maximum(high, 0) - np.minimum(low, 0), LEAST)
         largest: FloatArray = np.minimum(self.budget.weight_limit / peak, lane / reach)
         return largest
 
@@ -323,7 +329,8 @@ class _ScaleChoice:
         # An output that is silent on the calibration data keeps some range for other data.
         quiet = np.abs(values).max(axis=0) / high / 16
         cap = _cap(fit.layer, high, self._zero)
-        full = np.maximum(np.minimum(np.maximum(_full_scale(goal, high, self._zero), quiet), cap), 1e-12)
+        full = np.minimum(np.maximum(_full_scale(goal, high, self._zero), quiet), cap)
+        full = np.where(full > 0, full, SILENT)
         grid = scale_grid(full)
         noise = [_squared_error(goal, grid[:, j], self._zero, high) for j in range(grid.shape[1])]
         linear = fit.layer.activation == "linear"
@@ -364,7 +371,9 @@ class _ScaleChoice:
 def _zero_point(fit: _Fit, goal: FloatArray, high: int, importance: FloatArray) -> int:
     """Integer that stands for 0: 0 unless the output can be negative."""
     activation = fit.layer.activation
-    if activation == "relu" or (fit.interval()[0] >= -1e-9).all():
+    low_end, high_end = fit.interval()
+    noise = NEGATIVE * min(1.0, max(0.0, float(high_end.max())))
+    if activation == "relu" or (low_end >= -noise).all():
         return 0
     if isinstance(activation, tuple):
         low = activation[1] if activation[1] > -math.inf else float(goal.min())
