@@ -81,6 +81,8 @@ def forecast(config: RunConfig, data: PreparedData, size: ModelSize) -> Forecast
         activation_bits=bits.activation_bits,
         input_bits=bits.input_bits,
         optimize=bits.optimize.value,
+        min_agreement=0,  # what an untrained network says is not worth a refusal
+        min_correlation=0,
     )
     gas = compiled.manifest["gas"]
     return Forecast(
