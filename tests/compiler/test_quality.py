@@ -193,6 +193,18 @@ def test_few_inputs_leave_room_for_chance():
     assert not result(20, 0, -0.5).falls_short(Bars(0, 0))
 
 
+def test_few_inputs_of_huge_scores_do_not_hide_the_others():
+    """One input in twenty is a hundred times larger: it has the correlation and the deviation of the scores to itself,
+    and what is left of the others in the bytes is next to nothing."""
+    torch.manual_seed(0)
+    model = export(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), (8,))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(400, 8)) * np.where(np.arange(400) % 20, 1, 100)[:, None]
+    rng.shuffle(x)
+    with pytest.raises(QualityError, match=r"class in [5-8]\d\.\d% of the [4-9]\d for which"):
+        compile_model(model, x.astype(np.float32), min_correlation=0)
+
+
 def test_equal_inputs_judge_nothing():
     make, shape = CASES["lenet"]
     model, data = export(randomise(make(), 3), shape), random_bytes(shape, 3)[2:].repeat(30, axis=0)

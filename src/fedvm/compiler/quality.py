@@ -33,6 +33,11 @@ CHUNK = 32
 TIE = 0.1
 """A network has decided where its best score leads the second by so much of the scores' deviation over the inputs. What
 is nearer falls either way by the smallest change of the weights, in the network as in the integers."""
+NORMAL = 1.4826
+"""Deviation of a normal distribution, in medians of the distance from its middle."""
+LEAST_SHARE = 0.1
+"""Few inputs of huge scores make the deviation huge. What most inputs have counts instead, but no less than this share
+of it."""
 STEADY = 0.1
 """Scores that deviate over the inputs by less than this share of their deviation from each other give one class always:
 what little they vary says nothing, and they are compared as they stand beside each other."""
@@ -187,7 +192,7 @@ def measure(
     same = scores.argmax(axis=1) == integers.argmax(axis=1)
     best = np.sort(scores, axis=1)
     spread = math.sqrt(float(scores.var(axis=0).mean()))
-    decided = best[:, -1] - best[:, -2] > TIE * spread
+    decided = best[:, -1] - best[:, -2] > TIE * _usual(scores, spread)
     accuracy = None
     if labels is not None:
         right = [float((s.argmax(axis=1) == labels[rows]).mean()) for s in (scores, integers)]
@@ -234,6 +239,12 @@ class _Moments:
             return None
         spread = (xx - mx * mx) + (yy - my * my) + np.square(mx - my)
         return float(2 * (xy - mx * my).sum() / spread.sum())
+
+
+def _usual(scores: FloatArray, spread: float) -> float:
+    """How far the scores `[N, O]` of most inputs deviate: `spread`, their deviation, unless few inputs make it up."""
+    distance = np.sqrt(np.square(scores - np.median(scores, axis=0)).mean(axis=1))
+    return min(spread, max(LEAST_SHARE * spread, NORMAL * float(np.median(distance))))
 
 
 def _has_classes(graph: FloatGraph, labels: NDArray[np.int64] | None) -> bool:
