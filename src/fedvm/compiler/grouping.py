@@ -72,7 +72,11 @@ def _fill(steps: Sequence[Measured], measure: Measurer, entry_budget: int) -> li
         elif groups[-1].steps or len(groups) == 1:
             todo.insert(0, measured)
         else:
-            raise CompileError(f"layer {step.name!r} needs {size} bytes of code and cannot be cut further")
+            raise CompileError(
+                f"layer {step.name!r} needs {size} bytes of code, more than the {part_budget} of a contract, and "
+                'cannot be cut further: try optimize="deploy", which makes shorter code, or give the layer fewer '
+                "units or a smaller input"
+            )
         groups.append(Group())
     return groups
 
