@@ -1,4 +1,4 @@
-"""How a configuration says that updates become the next model."""
+"""The aggregation that a configuration names: Flower's strategy, and the contract's rule."""
 
 from __future__ import annotations
 
@@ -14,5 +14,6 @@ def strategy_settings(config: RunConfig) -> StrategySettings:
 
 
 def aggregation_rule(config: RunConfig) -> Aggregator:
-    """The rule that `federation.strategy` stands for. Raises SettingsError for parameters it cannot have."""
+    """The rule that corresponds to `federation.strategy`. Raises SettingsError for parameters that the rule cannot
+    have."""
     return rule_of(make_strategy(strategy_settings(config)))

@@ -42,11 +42,11 @@ _MANIFEST = "manifest.json"
 class Answer:
     """What the contract said of one image.
 
-    image: its path; title: what the model is, in its owner's words; label: index of the highest score, as the contract
-    decides it; shares: of each class, the softmax of the scores times what a score is worth; doubt: why the answer
-    should not be relied on, "" if nothing speaks against it; gas: of a transaction that calls `predict`; version: 0 for
-    a program that was asked without a chain; notes: conversions made to the image; seen: uint8 `[C, H, W]`, what the
-    model was given; decision: its id when recorded.
+    image: its path. title: what the model is, in its owner's words. label: index of the highest score, as the contract
+    computes it. shares: for each class the softmax of scores · `score_scale`, 0 … 1. doubt: why the answer should not
+    be relied on, "" if nothing speaks against it. gas: of a transaction that calls `predict`. version: 0 for a program
+    that was asked without a chain. notes: conversions made to the image. seen: uint8 `[C, H, W]`, what the model was
+    given. decision: the decision's id if it was recorded.
     """
 
     image: str
@@ -73,12 +73,12 @@ class Answer:
 def ask(
     images: Sequence[Path], directory: Path, *, record: bool = False, max_fee: int | None = None
 ) -> Iterator[Answer]:
-    """Send each image, prepared as the version says, to the ModelService of a run; with `record` as a decision, by the
-    first `user` account. In a directory that `fedvm compile` wrote, its program is run here.
+    """Ask the ModelService of a run about each image, prepared as the version says.
 
-    A folder stands for the image files in it, `-` for standard input. All images are read before the first is asked
-    about. A decision pays the version's fee, at most `max_fee` wei. On a network the key comes from the environment or
-    `.env`. A recorded input is public for ever.
+    With `record` the answers are recorded as decisions, by the first `user` account. In a directory that `fedvm
+    compile` wrote, the program runs in this process instead. A folder stands for the image files in it, `-` for
+    standard input. All images are read before the first question. A decision pays the version's fee, at most `max_fee`
+    wei. On a network the key comes from the environment or `.env`. A recorded input is public for ever.
     Raises UsageError, ImageError, RunDirectoryError, DescriptionError, StoreError, ChainError.
     """
     if max_fee is not None and not record:
@@ -112,10 +112,9 @@ def ask(
 
 
 def version_description(store: ContentStore, service: ModelService, version: int) -> Description:
-    """What a version is asked with, from the ONNX file whose CID the chain records.
-
-    Raises StoreError when the store lacks the file or holds another, DescriptionError when it says nothing, UsageError
-    when the service serves no version.
+    """The description of a version's input and classes, from the ONNX file whose CID the chain records. Raises
+    StoreError if the store lacks the file or holds another, DescriptionError if the file has no description, UsageError
+    if the service serves no version.
     """
     if not version:
         raise UsageError("no version serves: register one, and let it pass its gate")
@@ -124,7 +123,7 @@ def version_description(store: ContentStore, service: ModelService, version: int
 
 @dataclass(frozen=True)
 class Recorded:
-    """The decisions that a run's service has recorded; by version that decided, the names of its classes and its
+    """The decisions that a run's service has recorded, and for each version that decided, its class names and
     lineage."""
 
     decisions: tuple[Decision, ...]
@@ -133,7 +132,7 @@ class Recorded:
 
 
 def recorded_decisions(directory: Path) -> Recorded:
-    """Read them from the run's chain; classes are called by their numbers where the store does not tell their names.
+    """Read them from the run's chain. Classes are named by their numbers if the store does not have their names.
 
     Raises ChainError.
     """
@@ -171,14 +170,14 @@ def shown_decisions(recorded: Recorded) -> Iterator[dict[str, Any]]:
 
 
 def shares_of(scores: Sequence[int], description: Description) -> tuple[float, ...]:
-    """Softmax of the real numbers that the scores stand for: one share (0 … 1) a class, 1 in all."""
+    """Softmax of the real numbers that the scores stand for: a share (0 … 1) for each class; together they are 1."""
     real = np.asarray(scores, np.float64) * np.asarray(description.score_scale)
     raised = np.exp(real - real.max())
     return tuple(float(share) for share in raised / raised.sum())
 
 
 def doubt_of(shares: Sequence[float], names: Sequence[str], *, blank: bool) -> str:
-    """Why an answer is not to be relied on, "" for one that may be."""
+    """Why an answer should not be relied on, "" if it can be."""
     if blank:
         return "the picture is blank"
     first, *others = sorted(range(len(shares)), key=lambda label: -shares[label])
@@ -226,7 +225,7 @@ def _decided(
 
 
 def _read_images(images: Sequence[Path], description: Description) -> list[tuple[str, ImageInput]]:
-    """Every image in the version's form; ImageError that names all that cannot be used."""
+    """Every image, prepared as the version says. Raises ImageError, naming all images that cannot be used."""
     shape = description.input.image_shape
     if shape is None:
         raise UsageError(f"the model takes {list(description.input.shape)}, which is no image")

@@ -43,7 +43,7 @@ def baseline(
     )
     if directory.baseline.is_file():
         kept = BaselineFacts.from_json(directory.baseline.read_text())
-        if kept.rounds == course.tested:  # otherwise the run was prolonged since
+        if kept.rounds == course.tested:  # otherwise the run was prolonged after the baseline was trained
             return kept
     device = resolve_device(config.training.device).type
     workers = config.training.workers if device == "cpu" and forking_supported() else 1

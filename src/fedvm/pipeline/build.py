@@ -21,8 +21,8 @@ from fedvm.store import ContentStore
 
 @dataclass(frozen=True)
 class Built:
-    """The compiled network. onnx: bytes of `model.onnx`, whose metadata say how to compile it again and what it is
-    asked with."""
+    """The compiled network. onnx: bytes of `model.onnx`, whose metadata hold the recipe for compiling it again and the
+    description of its input and classes."""
 
     onnx: bytes
     onnx_cid: str
@@ -35,7 +35,7 @@ def build(
     """Write `model.pt`, `model.onnx`, `model.int.onnx` and `program/`; publish what the audit needs.
 
     All of it follows from the trained weights and the configuration, so doing it again changes nothing.
-    Raises ExportError, CompileError, or DescriptionError for names of classes that cannot be kept.
+    Raises ExportError, CompileError, or DescriptionError for class names that cannot be used.
     """
     save_checkpoint(
         directory.checkpoint,
@@ -59,8 +59,8 @@ def build(
         },
     )
     onnx = write_recipe(export_onnx(trained.model, data.images.shape, directory.onnx), recipe)
-    # No bar may end a run whose training is done: its report has the accuracy of both on the test images, and the gate
-    # tries the program itself. What was measured stands in the manifest.
+    # No minimum agreement may end a run whose training is done. The report has the accuracy of network and integers on
+    # the test images, the gate tests the program itself, and the manifest has what was measured.
     compiled = compile_model(onnx, data.calibration, **recipe.arguments(), min_agreement=0, min_correlation=0)
     description = Description.of(
         compiled.manifest,
@@ -68,6 +68,6 @@ def build(
         classes=data.images.class_names,
         preparation=Preparation(config.data.preparation),
     )
-    onnx = write_description(onnx, description)  # metadata: the program stays the same
+    onnx = write_description(onnx, description)  # only the metadata change, so the program stays the same
     compiled.manifest.update(source_sha256=sha256(onnx).hexdigest(), description=description.to_json())
     return Built(onnx, publish(onnx, compiled, store, directory), compiled)

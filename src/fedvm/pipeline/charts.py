@@ -14,7 +14,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 46
 class Series:
     """A line: (x, share) points, drawn with the CSS class `line-<kind>`.
 
-    band: (lowest, highest) share at each point, drawn behind as `band-<kind>`; without it there is none.
+    band: (lowest, highest) share at each point, drawn behind the line as `band-<kind>`; None for no band.
     """
 
     label: str

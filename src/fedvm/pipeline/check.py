@@ -38,11 +38,9 @@ def check_predictions(
     service: ModelService,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
-    """Ask the program's code, as it lies on the chain, about the first `wanted` held-out images (or all).
-
-    model: as PyTorch has it, for its accuracy on the same images; reference: bytes of `model.int.onnx`. The
-    first `SERVICE_CALLS` images also go the whole way, by `eth_call` to ModelService's predict and classify,
-    and count as mismatches if they differ.
+    """Run the program's code, as it is on the chain, on the first `wanted` held-out images (or all). model: the PyTorch
+    network, for its accuracy on the same images; reference: bytes of `model.int.onnx`. The first `SERVICE_CALLS` images
+    are also sent by `eth_call` to ModelService's predict and classify, and count as mismatches if the answers differ.
     """
     images, labels = data.test.images[:wanted], data.test.labels[:wanted]
     outcome = program.predict_many(images, progress)
@@ -87,7 +85,8 @@ def integer_scores(reference: bytes, images: NDArray[np.uint8]) -> NDArray[np.in
 
 
 def _examples(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> list[int]:
-    """The first image of each class, then the first that was got wrong, in the order of the test set."""
+    """The first image of each class, then the first images that were classified wrongly, in the order of the test
+    set."""
     firsts = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)][:_EXAMPLES]
     wrong = [int(n) for n in np.flatnonzero(labels != predicted) if int(n) not in firsts]
     return firsts + wrong[: max(2, _EXAMPLES - len(firsts))]

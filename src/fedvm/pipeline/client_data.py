@@ -1,4 +1,4 @@
-"""A file with one client's own images: what a SuperNode of a deployment trains on, and all it needs to hold.
+"""A file with one client's own images: the only data that a SuperNode of a deployment needs.
 
 An `.npz` file of four arrays: `train_images` uint8 `[N, C, H, W]`, `train_labels` int64 `[N]`, and
 `validation_images`, `validation_labels` likewise.

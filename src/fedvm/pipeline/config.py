@@ -1,7 +1,8 @@
-"""What a run is told to do: its settings, and what they must agree on.
+"""All settings of a run, and the checks that involve several of them.
 
-The tables are stated by the packages whose settings they are (`fedvm.learning.settings`, `fedvm.federation.settings`);
-here are those of the run itself. `fedvm.pipeline.config_file` reads them from TOML.
+Each package defines its own tables (`fedvm.learning.settings`, `fedvm.federation.settings`); the tables of the run
+itself are here. `fedvm.pipeline.config_file` reads them from TOML.
+
 """
 
 from __future__ import annotations

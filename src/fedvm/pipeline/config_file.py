@@ -1,6 +1,7 @@
-"""Reads a run's TOML file, lays flags over it, and writes the resolved configuration back.
+"""Reads a run's TOML file, applies flags to it, and writes the resolved configuration back.
 
-A finding names the key as `table.key`, the file and line it stands on, and the nearest known key.
+An error names the key as `table.key`, the file and line where it is, and the nearest known key.
+
 """
 
 from __future__ import annotations
@@ -28,11 +29,10 @@ _ADAPTER: Final = TypeAdapter(RunConfig)
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """The configuration of `path` (without one: the defaults) with `overrides` laid over it.
+    """The configuration in `path` (the defaults if it is None), with `overrides` applied.
 
-    overrides maps "table.key" to a value. A run without a name is called after its file, or after its data set; a data
-    set without one after its folder or file.
-    Raises ConfigError, listing every finding.
+    overrides: "table.key" → value. A run without a name is named after its file, or after its data set; a data set
+    without a name after its folder or file. Raises ConfigError, listing every error found.
     """
     text = _read(path) if path is not None else ""
     tables = _parse(text, path)
@@ -54,7 +54,8 @@ def parse_config(text: str) -> RunConfig:
 
 
 def config_of(tables: Mapping[str, Any]) -> RunConfig:
-    """The configuration of these tables, nothing added. Raises pydantic's ValidationError."""
+    """The configuration of these tables, without the defaults that a file's name or recipe would add. Raises pydantic's
+    ValidationError."""
     return _ADAPTER.validate_python(tables)
 
 
@@ -82,13 +83,13 @@ def dump_config(config: RunConfig) -> str:
 
 
 def tables_of(config: RunConfig) -> dict[str, Any]:
-    """The configuration as TOML's tables, without what is not set."""
+    """The configuration as TOML tables, without settings that are None."""
     tables: dict[str, Any] = _ADAPTER.dump_python(config, mode="json", exclude_none=True)
     return tables
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> list[str]:
-    """Lines "table.key: ours → theirs" for every setting that differs and that resuming with it may not change."""
+    """Lines "table.key: ours → theirs" for every setting that differs and that a resumed run may not change."""
     left, right = _flat(ours), _flat(theirs)
     harmless = free_on_resume() | {key for key in grows_on_resume() if left[key] <= right[key]}
     return [
@@ -133,12 +134,12 @@ def _parse(text: str, path: Path | None) -> dict[str, Any]:
 def _lay_over(tables: dict[str, Any], dotted: str, value: Any) -> None:
     table, _, key = dotted.partition(".")
     inner = tables.setdefault(table, {})
-    if isinstance(inner, dict):  # otherwise validation says what is wrong with it
+    if isinstance(inner, dict):  # if it is not, the validation reports it
         inner[key] = value
 
 
 def _add_dataset(tables: dict[str, Any]) -> None:
-    """Own data without a name are called after their folder or file."""
+    """A data set of one's own that has no name is named after its folder or file."""
     data = tables.get("data", {})
     if isinstance(data, dict) and isinstance(data.get("path"), str | Path) and str(data["path"]):
         place = Path(data["path"]).resolve()
@@ -146,7 +147,7 @@ def _add_dataset(tables: dict[str, Any]) -> None:
 
 
 def _add_name(tables: dict[str, Any], path: Path | None) -> None:
-    """A run without a name is called after its file, or after its data set."""
+    """A run that has no name is named after its file, or after its data set."""
     run, data = tables.setdefault("run", {}), tables.get("data", {})
     if isinstance(run, dict) and isinstance(data, dict):
         dataset = str(data.get("dataset", DataSettings.dataset))
@@ -183,7 +184,7 @@ def _nearest_choice(dotted: str, given: object) -> str:
 
 
 def _flag_of(dotted: str, place: str) -> str:
-    """The flag that a value from no file was given with, if it has one."""
+    """The flag of a value that did not come from the file, if the setting has a flag."""
     one = settings_by_key().get(dotted)
     return f" ({one.setting.flag})" if one is not None and one.setting.flag and not place else ""
 
@@ -220,7 +221,8 @@ def _place(location: list[str], text: str, path: Path | None) -> str:
 
 
 def _line_of(location: list[str], text: str) -> int | None:
-    """Line of the `[table]` or of the key in it; None where the text does not hold it (say, a flag's)."""
+    """Line of the `[table]` or of the key in it; None if the text does not contain it (because it came from a flag, for
+    example)."""
     table = ""
     for number, line in enumerate(text.splitlines(), start=1):
         header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)

@@ -1,4 +1,4 @@
-"""What a run's network will be and cost, before anything is trained."""
+"""The size and cost of a run's network, estimated before anything is trained."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ _FORECAST_IMAGES = 16
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the initial network comes to when it is compiled; the trained one costs nearly the same.
-
-    layers: the kinds in their order; contracts: that the code fills; gas, filecoin_gas: of one prediction.
+    """Size and cost of the initial network, found by compiling it; the trained one costs nearly the same. layers: the
+    kinds of layers, in order; contracts: number of contracts that the code fills; gas, filecoin_gas: of one prediction.
     """
 
     layers: tuple[str, ...]
@@ -47,7 +46,7 @@ def size_of(config: RunConfig, data: PreparedData) -> ModelSize:
     """Parameters and multiply-accumulates of the run's network for these images.
 
     Raises:
-        ConfigError: it is so big that deploying it would take more gas than `compiler.max_deploy_gas`.
+        ConfigError: deploying the network would take more gas than `compiler.max_deploy_gas`.
     """
     network = initial_model(model_spec(config, data.images), config.run.seed, data.calibration)
     size = model_size(network, data.images.shape)
@@ -64,7 +63,8 @@ def size_of(config: RunConfig, data: PreparedData) -> ModelSize:
 
 
 def forecast(config: RunConfig, data: PreparedData, size: ModelSize) -> Forecast | None:
-    """The cost of the network as it begins, compiled on a few calibration images; None for one too big for that.
+    """The cost of the initial network, compiled with a few calibration images; None if it is too big to be compiled for
+    this.
 
     Raises:
         CompileError: this network can never be compiled.
@@ -95,7 +95,7 @@ def forecast(config: RunConfig, data: PreparedData, size: ModelSize) -> Forecast
 
 
 def _rounded(number: int) -> str:
-    """Two digits and a unit: an estimate has no more."""
+    """A number with two digits and a unit, since an estimate is no more precise."""
     for unit, word in ((10**9, " G"), (10**6, " M"), (1_000, ",000")):
         if number >= unit:
             value = number / unit

@@ -1,5 +1,4 @@
-"""Step 1: read the data set, keep the public calibration images apart, deal the rest out among the
-clients."""
+"""Step 1: read the data set, set the public calibration images aside, divide the rest among the clients."""
 
 from __future__ import annotations
 
@@ -21,9 +20,9 @@ from fedvm.pipeline.results import DataFacts
 class PreparedData:
     """The images of a run.
 
-    images: the data set, its training split without the calibration images; partitions: one a client, indices
-    into that split, none where the clients have images of their own; calibration: uint8 `[N, C, H, W]`, public,
-    held by no client; validation: the gate's, which its custodian alone holds, empty without a gate.
+    images: the data set, its training split without the calibration images; partitions: indices into that split for
+    each client, empty if the clients have images of their own; calibration: uint8 `[N, C, H, W]`, public, held by no
+    client; validation: the gate's, which its custodian alone holds, empty without a gate.
     """
 
     images: ImageData
@@ -48,10 +47,8 @@ class PreparedData:
 
 
 def prepare_data(config: RunConfig, *, deal_out: bool | None = None) -> PreparedData:
-    """Read and deal out, the same for the same configuration.
-
-    deal_out: whether to deal the training images out; unless told, only where the clients are simulated, since
-    those of a deployment have their own.
+    """Read the images and divide them; the same configuration gives the same division. deal_out: whether to divide the
+    training images; by default only if the clients are simulated, since those of a deployment have their own.
     Raises what `fedvm.learning` raises for data that cannot be used, and ConfigError when calibration and gate
     would take more than half of the training images.
     """

@@ -76,7 +76,7 @@ def _started(config: RunConfig, data: PreparedData, home: Path) -> Iterator[Rela
             wait_until_over(run_id, home)
         except BaseException:
             if is_listening(superlink):
-                with suppress(EngineError):  # it may be over already, and what was raised matters more
+                with suppress(EngineError):  # the run may be over, and the exception raised matters more
                     stop_run(run_id, home)
                     wait_until_over(run_id, home)
             raise
@@ -101,7 +101,7 @@ def _deployed(config: RunConfig) -> SuperLink:
 
 
 def _resources(config: RunConfig) -> dict[str, int | float]:
-    """One CPU a client, as many clients at once as the run has workers."""
+    """One CPU per client, and as many clients at once as the run has workers."""
     return {
         "num-supernodes": config.data.clients,
         "client-resources-num-cpus": 1,

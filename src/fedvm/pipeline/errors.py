@@ -1,4 +1,4 @@
-"""Errors a user can mend. The command line prints the message alone and exits with status 2."""
+"""Errors that a user can correct. The command line prints only the message and exits with status 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells its onlooker while it works. The command line shows it; programs may ignore it."""
+"""What a run reports while it works. The command line shows it; other programs may ignore it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from fedvm.pipeline.results import RoundRow
 
 
 class Observer:
-    """Does nothing; override what is wanted. Calls come one at a time; notes of long work from another thread."""
+    """Ignores every report; override the methods you need. Calls come one at a time; notes about long work can come
+    from another thread."""
 
     def started(self, config: RunConfig, resumed: bool) -> None:
         """The run directory is held and the configuration is resolved."""

@@ -50,7 +50,7 @@ PPM = 1_000_000
 
 @dataclass(frozen=True)
 class Trained:
-    """What the rounds came to: the network with the federated weights, and the round they are from.
+    """The result of the rounds: the network with the federated weights, and the round they are from.
 
     vector: the model on chain, int32; spec: how it maps to tensors; round: the final round that gave it; clients:
     what every client measured of it; stopped: why the run ended before its last round, if it did.
@@ -149,7 +149,8 @@ def federate(
 
 
 def _workers(config: RunConfig) -> int:
-    """How many processes to fork: none for one client at a time, unless clients must be stopped in time."""
+    """How many processes to fork: none if clients run one at a time, unless `client_timeout` must be able to stop
+    one."""
     timed = config.federation.client_timeout is not None
     if not forking_supported():
         if timed:
@@ -161,7 +162,7 @@ def _workers(config: RunConfig) -> int:
 
 
 def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
-    """The contract's rules: `rules` of the configuration in the contract's units, the cap as given."""
+    """The contract's rules: `rules` of the configuration in the contract's units, with the given cap on examples."""
     return Rules(
         min_clients=config.rules.min_clients,
         min_examples=config.rules.min_examples,
@@ -181,7 +182,7 @@ def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
 
 
 def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:
-    """A federation's record as the report shows it. clients: member's address → the client's number."""
+    """A round's record as the report shows it. clients: member's address → the client's number."""
     rows = [
         MemberRow(clients[one.member], one.member, one.examples, one.weight, epsilon=one.epsilon)
         for one in record.accepted
@@ -235,7 +236,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         stopping=Stopping(**asdict(config.stopping)),
         question=_question(config),
         privacy=local_privacy(config),
-        seeded_noise=config.federation.engine != "deployment",  # there the clients are real
+        seeded_noise=config.federation.engine != "deployment",  # those clients are real
         adversaries=config.adversaries,
         consent=simulated_consent(config),
     )
@@ -247,7 +248,8 @@ def simulated_consent(config: RunConfig) -> Consent:
 
 
 def local_privacy(config: RunConfig) -> LocalPrivacy | None:
-    """What clients add to their updates, None for nothing. Raises SettingsError for a budget of no update."""
+    """The privacy mechanism of the clients, None without one. Raises SettingsError if the budget does not allow a
+    single update."""
     table = config.privacy
     return LocalPrivacy(**asdict(table)) if table.noise_multiplier else None
 
@@ -266,7 +268,8 @@ def _contract(
     initial: ArrayRecord,
     members: list[str],
 ) -> FederationContract:
-    """The federation of this run, created or found. Its factory is what the owner deploys before everything else."""
+    """The federation of this run, created now or found on the chain. Its factory is the first thing that the owner
+    deploys."""
     owner = chain.account("owner")
     elements = VectorSpec.from_arrays(named_arrays(initial)).elements
     rules = rules_for(config, max_examples=example_cap(config, data), elements=elements)
@@ -284,7 +287,7 @@ def _contract(
 
 
 def _put_at_stake(contract: FederationContract, chain: EmbeddedChain, config: RunConfig) -> None:
-    """Each member deposits what its stake lacks, so that the contract takes its updates."""
+    """Each member deposits what its stake lacks, so that the contract accepts its updates."""
     for index in range(config.data.clients if config.security.stake else 0):
         member = chain.account("member", index)
         lacking = config.security.stake - contract.stake_of(member.address)

@@ -65,7 +65,7 @@ def gate_terms(settings: GateSettings, tree: SampleTree, classes: int) -> GateTe
 
 
 def save_samples(tree: SampleTree, directory: RunDirectory) -> None:
-    """Write what the custodian keeps to itself: `inputs` uint8 `[N, bytes]`, `labels` and `salts` `[N, 32]`."""
+    """Write what the custodian must keep secret: `inputs` uint8 `[N, bytes]`, `labels` and `salts` `[N, 32]`."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -79,7 +79,7 @@ def save_samples(tree: SampleTree, directory: RunDirectory) -> None:
 def gated_service(w3: Web3, owner: LocalAccount, terms: GateTerms) -> ModelService:
     """The service with this gate, created now, or by an earlier start of the same run.
 
-    It is what the owner of an embedded chain creates after the factory, so that its address is known beforehand.
+    On an embedded chain the owner creates it right after the factory, so that its address is known beforehand.
     Raises ConfigError when the service there has another gate.
     """
     FederationFactory.deploy_first(w3, owner)

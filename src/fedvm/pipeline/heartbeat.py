@@ -1,4 +1,4 @@
-"""A word now and then from work that has nothing to count."""
+"""Occasional notes from long work that has no progress to count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EVERY: Final = 20.0
 
 @contextmanager
 def heartbeat(observer: Observer, doing: str, every: float = _EVERY) -> Iterator[None]:
-    """While this lasts the observer is told every so many seconds for how long it has been going on.
+    """Within this context the observer is told at regular intervals how long the work has been going on.
 
     For work that starts no processes: forking beside a thread is not safe.
     """

@@ -27,7 +27,7 @@ def model_spec(config: RunConfig, data: ImageData) -> ModelSpec:
     spec = replace(
         ordinary, quantization=QuantizationSettings(bits.input_bits, bits.weight_bits, bits.activation_bits)
     )
-    build_model(spec, seed=0)  # before the compiler is asked about a network that cannot be
+    build_model(spec, seed=0)  # reject networks that have no such form before the compiler is asked
     how = data.normalisation
     graph = load_graph(
         onnx_bytes(build_model(ordinary, seed=0), data.shape), preprocess=(how.scale, how.offset)

@@ -1,4 +1,4 @@
-"""A user's own ONNX file: compile it, check it, deploy it. The second half of a run, without the first."""
+"""A user's own ONNX file: compile it, check it, deploy it; like the second half of a run, without the training."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def prepare(request: Request) -> Prepared:
     """Read and compile. Raises UsageError for files that cannot be used, CompileError for the model, DescriptionError
     for names that do not fit.
 
-    A limit that was asked for must be met; where that of the target cannot be, one call still works off chain.
+    If `max_gas` was given it must be met. If only the target's own limit cannot be met, the program still works by
+    `eth_call`.
     """
     try:
         onnx = request.model.read_bytes()
@@ -106,7 +107,7 @@ def prepare(request: Request) -> Prepared:
     }
     if bounds is not None:
         options["input_range"] = bounds
-    # Synthetic inputs say nothing of what the network does with real ones.
+    # Results on synthetic inputs say nothing about real ones.
     bars = Bars() if source else Bars(0, 0)
     judged: dict[str, Any] = {
         "min_agreement": bars.agreement if request.min_agreement is None else request.min_agreement,
@@ -216,7 +217,8 @@ def _own_description(onnx: bytes) -> Description | None:
 def _described(
     request: Request, said: Description | None, compiled: CompiledModel, preparation: Preparation
 ) -> Description:
-    """What the request says, else the file, else numbers for the classes and the file's name as the title."""
+    """The description from the request, else from the file; else numbers as class names and the file's name as
+    title."""
     numbers = tuple(f"class {index}" for index in range(compiled.manifest["output"]["scores"]))
     return Description.of(
         compiled.manifest,

@@ -1,4 +1,4 @@
-"""Everything about a configuration that only the data can tell, before anything is written anywhere."""
+"""Checks of a configuration that need the data set, made before anything is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOTAL_WEIGHT_LIMIT = 1 << 32  # RulesLib.TOTAL_WEIGHT_LIMIT: Σ wᵢ·dᵢ must
 
 
 def check_settings(config: RunConfig, data: PreparedData) -> None:
-    """Raise LearningError, SettingsError, DescriptionError or ConfigError for what the run would fail on later."""
+    """Raise LearningError, SettingsError, DescriptionError or ConfigError for errors that would end the run later."""
     check_class_names(data.images.class_names)
     build_model(model_spec(config, data.images), seed=0)
     resolve_device(config.training.device)
@@ -24,7 +24,7 @@ def check_settings(config: RunConfig, data: PreparedData) -> None:
 
 
 def check_cap(clients: int, cap: int) -> None:
-    """Raise ConfigError if so many clients of so many examples each could overflow the aggregate."""
+    """Raise ConfigError if this many clients with this many examples each could overflow the aggregate."""
     if clients * cap >= _TOTAL_WEIGHT_LIMIT:
         raise ConfigError(
             f"rules.max_examples = {cap} for {clients} clients could overflow the aggregate: "
@@ -33,7 +33,7 @@ def check_cap(clients: int, cap: int) -> None:
 
 
 def example_cap(config: RunConfig, data: PreparedData) -> int:
-    """`rules.max_examples`; where it is not given, twice the mean of the clients' examples."""
+    """`rules.max_examples`, or twice the mean of the clients' examples if it is not given."""
     sizes = [len(part.train_indices) for part in data.partitions]
     cap = config.rules.max_examples or -(-2 * sum(sizes) // len(sizes))
     return max(cap, config.rules.min_examples)

@@ -1,4 +1,4 @@
-"""A compiled program in a run's directory and in its store: what asking it and auditing it need."""
+"""Writes a compiled program into a run's directory and store, for predictions and audits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedvm.store import Store
 def publish(onnx: bytes, compiled: CompiledModel, store: Store, directory: RunDirectory) -> str:
     """Write `model.onnx`, `model.int.onnx` and `program/`, and return the CID that the store keeps the ONNX file under.
 
-    onnx: with the recipe by which it is compiled again. Doing it again changes nothing.
+    onnx: the file, with the recipe for compiling it again. A second call changes nothing.
     """
     write_atomically(directory.onnx, onnx)
     compiled.save(directory.program)

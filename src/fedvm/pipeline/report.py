@@ -94,7 +94,7 @@ def _clients(rounds: Sequence[RoundRow]) -> list[tuple[int, str]]:
 
 
 def _clients_shown(rounds: Sequence[RoundRow]) -> list[tuple[int, str]]:
-    """Everybody while they are few; otherwise those the contract capped or refused first, then the others."""
+    """All clients if they are few; otherwise first those that the contract capped or refused, then others."""
     remarkable = {
         row.client for one in rounds for row in one.members if row.capped or row.refused or row.failure
     }
@@ -103,7 +103,7 @@ def _clients_shown(rounds: Sequence[RoundRow]) -> list[tuple[int, str]]:
 
 
 def _judges(report: RunReport) -> list[ClientRow]:
-    """The clients that measured the finished model, those that it serves least first."""
+    """The clients that measured the finished model, the lowest accuracy first."""
     rows = report.fairness.clients if report.fairness is not None else ()
     measured = [row for row in rows if row.accuracy is not None]
     return sorted(measured, key=lambda row: (row.accuracy, row.client))[:_MOST_CLIENTS_SHOWN]

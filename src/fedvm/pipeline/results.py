@@ -1,4 +1,4 @@
-"""What a run found, as small records. `RunReport` is what `report.json` holds and `report.html` shows."""
+"""The results of a run, as small records. `RunReport` is what `report.json` holds and `report.html` shows."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class RoundRow:
 
 @dataclass(frozen=True)
 class ClientRow:
-    """What one client measured of the finished model on its own validation data (its word for it).
+    """What one client says it measured of the finished model on its own validation data.
 
     Accuracies are shares (0 … 1), None where nothing was measured; class_correct of class_examples, by class;
     personal_accuracy: after it had trained the model on its own data, None without personalisation.
@@ -177,9 +177,10 @@ class AloneRow:
 
 @dataclass(frozen=True)
 class BaselineFacts:
-    """Test accuracy after `rounds` without federating, trained for as many rounds of as many passes at the same rates.
+    """Test accuracy after `rounds` without federating, trained for as many rounds, with as many passes and the same
+    rates.
 
-    all_data: in one place; alone: each client by itself, all of `clients` or a draw of them.
+    all_data: trained on all data in one place; alone: each client by itself, all of `clients` or some drawn from them.
     """
 
     rounds: tuple[int, ...]
@@ -243,7 +244,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class ChainFacts:
-    """Where it all lives."""
+    """The chain and the contracts of the run."""
 
     chain_id: int
     federation: str
@@ -333,10 +334,10 @@ class EvaluationFacts:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything one run found; every figure in it was computed in that run. seconds: by step; aggregation: how
+    """Everything that one run computed. seconds: by step; aggregation: how
     updates became models, and whether that can be disputed on chain or is audit-only; stopped: why the run ended
-    before its last round, None if it did not; gate: the trial that the served version passed, None where the owner's
-    registration sufficed."""
+    before its last round, None if it did not; gate: the trial that the served version passed, None if there is no
+    gate."""
 
     fedvm: str
     name: str

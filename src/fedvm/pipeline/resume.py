@@ -1,4 +1,4 @@
-"""Which configuration a resumed run goes on with: always the one it began with."""
+"""The configuration of a resumed run: the one it began with, but for settings that cannot change results."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fedvm.pipeline.config_file import differences, free_on_resume, load_config,
 from fedvm.pipeline.errors import ConfigError
 from fedvm.rundir.layout import RunDirectory
 
-_NAMING = ("run.out", "run.name", "data.dataset", "data.path")  # what the directory's name depends on
+_NAMING = ("run.out", "run.name", "data.dataset", "data.path")  # the directory's name depends on these
 
 
 def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
     """The run directory's own configuration, after checking that `path` and `overrides` ask for no other.
 
     What cannot change results (the number of workers, the device) is taken from `overrides`, and more rounds are taken
-    from either: they prolong the run, which comes to what a run begun with so many would.
+    from either: they prolong the run, whose result is then that of a run begun with as many rounds.
     Raises RunDirectoryError if there is no run, ConfigError naming the settings that differ.
     """
     named = {key: value for key, value in overrides.items() if key in _NAMING}
@@ -41,13 +41,13 @@ def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig
 
 
 def keep_growth(config: RunConfig, directory: RunDirectory) -> None:
-    """Write down that the run in `directory` is prolonged, if it is."""
+    """If the run in `directory` is prolonged, write this to its configuration."""
     if load_config(directory.config).federation.rounds < config.federation.rounds:
         save_config(config, directory.config)
 
 
 def _check_schedule(begun: RunConfig, wanted: RunConfig) -> None:
-    """Raise ConfigError if more rounds would have had other learning rates from the first one on."""
+    """Raise ConfigError if a run with more rounds would have had other learning rates from the first round on."""
     schedule = begun.training.schedule
     ends_with_the_run = schedule in (ScheduleName.COSINE, ScheduleName.LINEAR)
     if ends_with_the_run and wanted.federation.rounds != begun.federation.rounds:

@@ -1,4 +1,4 @@
-"""The whole run, step by step, in one directory. Each step finds what an interrupted start has left."""
+"""The whole run, step by step, in one directory. Each step finds what an interrupted run has left."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
                     cost.describe() if cost else "too big for a forecast: compiling it will take minutes"
                 )
         if not resume:
-            directory.require_free()  # again, now that nobody else can begin here
+            directory.require_free()  # check again, now that no other process can begin here
             save_config(config, directory.config)
         else:
             keep_growth(config, directory)
@@ -192,7 +192,7 @@ def _promote(
     lineage = Lineage(trained.contract.address, trained.round, trained.model_root)
     with steps.step("deploy", "Deploying the program and registering the version"):
         before = served_before(chain.w3, directory)
-        # A version of an earlier round is what a run had come to before it was prolonged.
+        # A version of an earlier round is the run's result before it was prolonged.
         finished = before is not None and lineage.is_of(before.registered.version)
         served = (
             before
@@ -261,7 +261,7 @@ def _privacy_facts(config: RunConfig, trained: Trained) -> PrivacyFacts | None:
 
 
 def _file_name(label: str) -> str:
-    """The label with only characters that every file system takes."""
+    """The label, reduced to characters that every file system allows."""
     return "".join(c if c.isalnum() else "-" for c in label)
 
 

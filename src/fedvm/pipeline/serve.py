@@ -30,7 +30,7 @@ class Lineage:
     model_root: bytes
 
     def is_of(self, version: Version) -> bool:
-        """Whether a version comes from there."""
+        """Whether a version has this lineage."""
         return (version.federation, version.round, version.model_root) == (
             self.federation,
             self.round,
@@ -59,9 +59,9 @@ def serve(
 ) -> Served:
     """Deploy the program and a ModelService, register the version, and complete `deployment.json`.
 
-    service: where there is one already, whose gate holds the version back until `pass_gate`.
-    `deployment.json` is written last, so that an interrupted deployment is done anew; but not a registration whose
-    trial is pending.
+    service: an existing service, whose gate holds the version back until `pass_gate`; None deploys one.
+    `deployment.json` is written last, so an interrupted deployment is repeated; but a registration whose trial is
+    pending is not.
     Raises CompileError or ChainError when a transaction fails.
     """
     tell = progress or (lambda done, total: None)
@@ -101,7 +101,8 @@ def _register(
 
 
 def _pending(service: ModelService) -> VersionRegistered | None:
-    """The version whose trial is not over, registered by a start that was interrupted right after."""
+    """The version whose trial is not over, registered by an earlier start of this run that was interrupted
+    afterwards."""
     gate = service.gate()
     number = gate.pending_trial() if gate is not None else 0
     return next((event for event in service.versions() if event.id == number), None)
@@ -115,7 +116,7 @@ def _saved(served: Served, directory: RunDirectory) -> Served:
 
 
 def served_before(w3: Web3, directory: RunDirectory) -> Served | None:
-    """What an earlier start of this run has deployed; None if it did not get that far."""
+    """What an earlier start of this run has deployed; None if it deployed nothing."""
     deployment = Deployment.load(directory.path)
     if deployment.service is None:
         return None

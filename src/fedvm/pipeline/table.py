@@ -1,4 +1,4 @@
-"""Numbers from files that people have: .npy, .npz and CSV, of inputs and of labels."""
+"""Reads inputs and labels from .npy, .npz and CSV files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Table:
         return Table(self.path, self.names[:at] + self.names[at + 1 :], rows, self.first)
 
     def numbers(self) -> NDArray[np.float32]:
-        """float32 `[N, columns]`. UsageError names the line and the column of what is no finite number."""
+        """float32 `[N, columns]`. Raises UsageError, naming line and column, if a cell is not a finite number."""
         values = np.empty((len(self.cells), len(self.cells[0])), np.float64)
         for r, row in enumerate(self.cells):
             for c, cell in enumerate(row):
@@ -69,9 +69,8 @@ def read_inputs(
 ) -> NDArray[np.generic]:
     """Inputs `[N, *input_shape]` from a .npy, .npz or CSV file: uint8 as it is, other numbers as float32.
 
-    A row of a CSV file is one input, flattened in C order; labels: a column of it that is no input. UsageError for
-    what holds something else.
-    """  # fmt: skip
+    A row of a CSV file is one input, flattened in C order; labels: a column that is not an input. Raises UsageError if
+    the file holds something else. """  # fmt: skip
     if path.suffix.lower() in _TEXT:
         table = read_table(path)
         array: NDArray[np.generic] = (table.without(labels) if labels else table).numbers()
@@ -129,7 +128,8 @@ def read_labels(labels: str, inputs: Path | None) -> NDArray[np.int64]:
 
 
 def read_table(path: Path) -> Table:
-    """A CSV file: separated by commas, semicolons or tabs, with a header or without. UsageError if it is none."""
+    """A CSV file: separated by commas, semicolons or tabs, with or without a header. Raises UsageError if the file is
+    not one."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(

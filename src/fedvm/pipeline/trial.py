@@ -1,4 +1,4 @@
-"""The trial that a registered version must pass: drawn, asked sample by sample, and told class by class."""
+"""The trial that a registered version must pass: samples are drawn, asked one by one, and reported by class."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OVERHEAD_GAS, _SAMPLE_OVERHEAD_GAS, _BYTE_GAS = 1_000_000, 300_000, 100
 
 @dataclass(frozen=True)
 class Custodian:
-    """Who has the samples and pays for the trial; first_block: at or before the gate's creation."""
+    """Who has the samples and pays for the trial; first_block: a block at or before the gate's creation."""
 
     account: LocalAccount
     samples: SampleTree
@@ -47,7 +47,7 @@ def try_version(
     pass_block: Callable[[], None],
     progress: Callable[[int, int], None],
 ) -> tuple[Served, GateFacts]:
-    """Have a gated service's version pass its trial, and tell of it. Raises what `pass_gate` raises."""
+    """Run the trial of a gated service's version, and report it. Raises what `pass_gate` raises."""
     gate = served.service.gate()
     if gate is None:
         raise GateFailed("the service has no gate: create one with the gate's terms")
@@ -92,10 +92,11 @@ def pass_gate(
     pass_block: Callable[[], None],
     progress: Callable[[int, int], None],
 ) -> VersionRegistered:
-    """Bring the trial of a registered version to its end; the registration under which it passed.
+    """Finish the trial of a registered version; return the registration under which it passed.
 
-    Goes on where an earlier start ended. A trial that lapsed meanwhile is paid for again, while the gate's attempts
-    last. pass_block: lets a block come; progress: samples asked, and how many there are at most.
+    Continues where an earlier start ended. If the trial lapsed meanwhile, the version is registered and its bond paid
+    again, as long as the gate allows attempts. pass_block: waits for a block; progress: called with the number of
+    samples asked and the maximum.
     Raises GateFailed when the version fails, TransactionFailed when the chain refuses something.
     """
     while True:
@@ -129,7 +130,7 @@ def _ask(
     custodian: Custodian,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Run the next batch, up to the sample that decides; or let the trial lapse whose time is over."""
+    """Run the next batch, up to the sample that decides; or end a trial whose time is over."""
     if gate.w3.eth.get_block("latest")["timestamp"] > trial.until:
         gate.lapse(custodian.account)
         return
@@ -138,7 +139,7 @@ def _ask(
     pool: SamplePool = gate.pool(custodian.first_block)
     asked, right, gas = trial.asked, trial.right, _OVERHEAD_GAS + 2 * terms.sample_gas
     batch: list[OpenedSample] = []
-    # What the contract will answer is known beforehand: no sample is revealed that does not count.
+    # The contract's answers are known beforehand, so no sample is revealed that would not count.
     while len(batch) < BATCH and limits.verdict(asked, right, terms.max_samples) is Verdict.OPEN:
         index = pool.draw(trial.seed, asked)
         sample = custodian.samples.samples[index]
