@@ -1,4 +1,4 @@
-"""A contract that hears proofs against proposals: what can be shown, and how it is committed to and shown."""
+"""A contract that judges proofs against proposals: what can be proved, and how a proof is committed to and shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fedvm.evm.keccak import keccak
 
 
 class Fraud(IntEnum):
-    """What was found wrong; the contract's enum."""
+    """What was proved wrong; the contract's enum."""
 
     WRONG_MEAN = 0
     WRONG_SUM = 1
@@ -38,8 +38,8 @@ class Fraud(IntEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """A proof: the contract's function, its arguments between the round and the salt, and the name of the contract
-    that hears it, `DISPUTES` or `ROLLUPS`."""
+    """A proof: the contract's function, its arguments between the round and the salt, and the name of the contract that
+    judges it, `DISPUTES` or `ROLLUPS`."""
 
     fraud: Fraud
     function: str
@@ -71,7 +71,8 @@ class Court:
     def prove(self, account: LocalAccount, number: int, evidence: Evidence) -> Receipt:
         """Commit to a proof, then show it in a later block; returns the receipt of the proof.
 
-        Raises TransactionFailed if the contract does not accept it: ``NoFraud()`` when all it opens follows.
+        Raises TransactionFailed if the contract does not accept it; ``NoFraud()`` if everything that the proof opens is
+        right.
         """
         salt = secrets.token_bytes(32)
         arguments = [number, *evidence.arguments, salt]

@@ -1,4 +1,4 @@
-"""What web3 decodes, made plain once: nobody behind it has to ask what type some bytes came as."""
+"""Values that web3 has decoded, converted once to plain Python types, so that other code need not check for web3's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Bytes of any type as bytes, lists as tuples, structs as dicts, and the same within them. web3 has checksummed the
-    addresses."""
+    """Any bytes type becomes bytes, a list a tuple, a struct a dict, at every level. Addresses are checksummed by web3
+    already."""
     if isinstance(value, bytes | bytearray):
         return bytes(value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The DirectSubmissions contract of a federation, typed: the way past a coordinator that ignores a member."""
+"""The DirectSubmissions contract of a federation, typed: how members submit updates without the coordinator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHUNKS_A_MESSAGE: Final = 240
 
 
 class DirectState(IntEnum):
-    """Where an update stands that its member submitted itself; the values are the contract's."""
+    """The state of an update that its member submitted itself; the values are the contract's."""
 
     NONE = 0
     WAITING = 1
@@ -41,8 +41,9 @@ class DirectState(IntEnum):
 class DirectUpdate:
     """An update that its member submitted itself; the contract's struct.
 
-    settled: whether the fee of a demand is paid, out or back. posted: chunks so far. due: Unix seconds until which the
-    vector must be posted, 0 while nobody demanded it. submission: hash of what was submitted.
+    settled: whether the fee of a demand has been paid, to the member or back. posted: number of chunks posted so far.
+    due: Unix seconds until which the vector must be posted, 0 while nobody demanded it. submission: hash of what was
+    submitted.
     """
 
     state: DirectState
@@ -61,7 +62,7 @@ class DirectUpdate:
 
 
 class DirectSubmissionsContract:
-    """Where members of one federation submit past its coordinator (`FederationContract.direct_submissions`).
+    """The contract where members of one federation submit updates themselves (`FederationContract.direct_submissions`).
 
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
@@ -74,11 +75,11 @@ class DirectSubmissionsContract:
 
     @classmethod
     def of(cls, federation: FederationContract) -> DirectSubmissionsContract:
-        """The one of a federation."""
+        """The contract of a federation."""
         return cls(federation.w3, federation.direct_submissions(), sender=federation.sender)
 
     def submit(self, account: LocalAccount, number: int, submission: Submission) -> Receipt:
-        """Bring a signed update to an open round (anyone).
+        """Submit a signed update to an open round (anyone may).
 
         Raises TransactionFailed with ``UpdateNotAccepted`` and the name of the reason if the rules refuse it.
         """
@@ -109,11 +110,11 @@ class DirectSubmissionsContract:
         return [unsent(self.contract, "post", number, *part) for part in _parts(vector)]
 
     def forfeit(self, account: LocalAccount, number: int, member: str) -> Receipt:
-        """Give a waiting update up whose vector did not come in time (anyone)."""
+        """Give up a waiting update whose vector was not posted in time (anyone may)."""
         return self._send(account, "forfeit", number, member)
 
     def withdraw(self, account: LocalAccount) -> Receipt:
-        """Send the account all it is owed."""
+        """Send the account everything it is owed."""
         return self._send(account, "withdraw")
 
     def owed(self, address: str) -> int:
@@ -125,12 +126,12 @@ class DirectSubmissionsContract:
         return int(read(self.contract, "demandFee"))
 
     def update_of(self, number: int, member: str) -> DirectUpdate:
-        """A member's direct update; its state is NONE if there is none."""
+        """A member's direct update; its state is NONE if the member submitted none."""
         values = read(self.contract, "directUpdate", number, member)
         return DirectUpdate(DirectState(values[0]), *values[1:])
 
     def posted_vector(self, number: int, member: str, *, first_block: int = 0) -> bytes | None:
-        """The vector that a member posted, as it is stored; None unless it was posted whole."""
+        """The vector that a member posted, as stored bytes; None unless it was posted completely."""
         chunks: dict[int, bytes] = {}
         for event in self._events.fetch(["ChunkPosted", "VectorPosted"], first_block):
             if (event.args["round"], event.args["member"]) != (number, member):
@@ -146,6 +147,6 @@ class DirectSubmissionsContract:
 
 
 def _parts(vector: bytes) -> Iterator[tuple[int, bytes]]:
-    """Whole chunks for one message each: the number of the first, and their bytes."""
+    """The vector in parts of whole chunks, each for one message: the index of the first chunk, and the bytes."""
     size = _CHUNKS_A_MESSAGE * CHUNK_BYTES
     return ((at // CHUNK_BYTES, vector[at : at + size]) for at in range(0, len(vector), size))

@@ -1,4 +1,4 @@
-"""The Disputes contract of a federation, typed: proofs, demands for data, and what came of them."""
+"""The Disputes contract of a federation, typed: proofs, demands for data, and their outcomes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (FraudProved, Da
 
 
 class DisputesContract(Court):
-    """The contract that hears disputes about one federation's proposals.
+    """The contract that judges disputes about one federation's proposals.
 
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
@@ -52,7 +52,8 @@ class DisputesContract(Court):
         self._events = EventReader(w3, self.contract, self.sender.network)
 
     def demand(self, account: LocalAccount, number: int, wanted: bytes, parent: bytes) -> Receipt:
-        """Demand the preimage of a hash within ``parent``, which was answered before; b"" for a root."""
+        """Demand the preimage of a hash. ``parent``: an earlier answer that contains the hash, b"" if the hash is a
+        root."""
         fee = int(read(self.contract, "demandFee"))
         return self._send(account, "demand", number, wanted, parent, value=fee)
 

@@ -1,4 +1,4 @@
-"""Where federations are opened: the implementations that they run, and the factory that clones them."""
+"""The factory that creates federations as clones, and the implementations that the clones run."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class FederationFactory:
     def deploy_first(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
         """The factory that ``account`` deployed with its first transactions; what is missing is deployed now.
 
-        Only for an account that does nothing before this: its first nonces give the addresses, so that one who
-        was interrupted finds what it has and ends with the same factory.
+        Only for an account that does nothing else before: the addresses follow from its first nonces. So a deployment
+        that was interrupted is found again, and ends with the same factory.
         """
         sender = Sender(w3)
         implementations = [
@@ -68,13 +68,13 @@ class FederationFactory:
         return self.sender.send(account, transaction, action="creating Federation")
 
     def address_of(self, creator: str, salt: bytes = DEFAULT_SALT) -> str:
-        """Where the federation is, or will be, that ``creator`` opens with this salt of 32 bytes."""
+        """The address of the federation that ``creator`` creates, or has created, with this salt (32 bytes)."""
         return str(read(self.contract, "addressOf", creator, salt))
 
 
 def _deployed(sender: Sender, account: LocalAccount, name: str, arguments: tuple[Any, ...] = ()) -> str:
     address = deploy_contract(sender, account, name, arguments).contract_address
-    assert address is not None  # `deploy_contract` checks it
+    assert address is not None  # checked by `deploy_contract`
     return address
 
 

@@ -53,7 +53,7 @@ _SIDECARS = {
 
 @dataclass(frozen=True)
 class Submitted:
-    """What the contract said to a batch of updates; events in the order of the members' addresses."""
+    """The contract's verdicts on a batch of updates; events in the order of the members' addresses."""
 
     accepted: tuple[UpdateAccepted, ...]
     refused: tuple[UpdateRefused, ...]
@@ -65,7 +65,7 @@ class Submitted:
 
 
 class FederationContract:
-    """A deployed Federation. Reading needs no account; what changes it takes the account that signs.
+    """A deployed Federation. Reading needs no account; methods that change something take the account that signs.
 
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
@@ -95,10 +95,10 @@ class FederationContract:
     ) -> tuple[FederationContract, Receipt]:
         """Open a federation over the model of ``model_root`` (32 bytes) and ``model_cid`` (binary CIDv1).
 
-        ``account`` pays, and owns the federation unless ``owner`` is given. ``security`` fixes bond and windows.
-        With ``open_membership`` anyone may :meth:`join` with ``security.stake``, which must then be positive, and
-        ``members`` may be empty.
-        Account and ``salt`` decide the address: :meth:`FederationFactory.address_of`.
+        ``account`` pays, and owns the federation unless ``owner`` is given. ``security`` fixes the bond, stake, fees
+        and times. With ``open_membership`` anyone may :meth:`join` with ``security.stake``, which must then be
+        positive, and ``members`` may be empty. Account and ``salt`` decide the address:
+        :meth:`FederationFactory.address_of`.
 
         Raises :class:`~fedvm.chain.errors.TransactionFailed`: a parameter is refused, or the account opened a
         federation with this salt before.
@@ -151,18 +151,18 @@ class FederationContract:
     def propose(
         self, account: LocalAccount, number: int, proposal: Proposal
     ) -> tuple[RoundProposed, Receipt]:
-        """State what a round with its quorum came to (coordinator), and pay in what its bond lacks."""
+        """Propose the result of a round that has its quorum (coordinator), and pay in what the bond lacks."""
         lacking = max(0, self.security().bond - self.owed(account.address))
         receipt = self._send(account, "propose", number, proposal.as_tuple(), value=lacking)
         return self._only(receipt, RoundProposed), receipt
 
     def finalize_round(self, account: LocalAccount, number: int) -> tuple[RoundFinal, Receipt]:
-        """Make a proposal final whose challenge window is over (anyone)."""
+        """Make a proposal final after its challenge window (anyone may)."""
         receipt = self._send(account, "finalizeRound", number)
         return self._only(receipt, RoundFinal), receipt
 
     def fail_round(self, account: LocalAccount, number: int) -> tuple[RoundFailed, Receipt]:
-        """Give up a round without a proposal: the coordinator while the quorum is missing, anyone after its
+        """End a round without a result: the coordinator may while the quorum is missing, anyone after the round's
         time."""
         receipt = self._send(account, "failRound", number)
         return self._only(receipt, RoundFailed), receipt
@@ -191,7 +191,7 @@ class FederationContract:
     # Bonds and stakes
 
     def deposit(self, account: LocalAccount, amount: int) -> Receipt:
-        """Pay in ``amount`` wei for bonds to come."""
+        """Pay in ``amount`` wei for future bonds."""
         return self._send(account, "deposit", value=amount)
 
     def stake(self, account: LocalAccount, amount: int) -> Receipt:
@@ -227,12 +227,12 @@ class FederationContract:
         return security_of(self._read("security"))
 
     def disputes(self) -> str:
-        """Address of the contract that hears disputes."""
+        """Address of the contract that judges disputes about proposals."""
         return self._disputes
 
     @cached_property
     def _disputes(self) -> str:
-        return str(self._read("disputes"))  # set once, as the federation is made; and so are the next three
+        return str(self._read("disputes"))  # fixed at creation, like the next three addresses
 
     def rule_book(self) -> str:
         """Address of the contract that changes the rules (`fedvm.chain.rule_book.RuleBookContract`)."""
@@ -243,7 +243,7 @@ class FederationContract:
         return str(self._read("ruleBook"))
 
     def rollups(self) -> str:
-        """Address of the contract that takes roll-ups and hears disputes about them."""
+        """Address of the contract that takes roll-ups and judges disputes about them."""
         return self._rollups
 
     @cached_property
@@ -260,11 +260,11 @@ class FederationContract:
         return str(self._read("directSubmissions"))
 
     def left_in(self, address: str) -> int:
-        """Latest round when an account left of its own accord, 0 if it never did."""
+        """The latest round at the time when an account left of its own accord, 0 if it never did."""
         return int(self._read("leftIn", self.w3.to_checksum_address(address)))
 
     def stake_changed_at(self, address: str) -> int:
-        """Unix seconds when what an account has at stake changed last."""
+        """Unix seconds of the latest change of an account's stake."""
         return int(self._read("stakeChangedAt", self.w3.to_checksum_address(address)))
 
     def owed(self, address: str) -> int:

@@ -1,4 +1,4 @@
-"""What the Federation contract takes and tells, as plain values."""
+"""The Federation contract's structs and events, as plain values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class RoundState(IntEnum):
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a round came to: roots of 32 bytes of aggregation, aggregate and model; the model's binary CID."""
+    """The proposed result of a round: roots (32 bytes) of aggregation, aggregate and model, and the model's binary
+    CID."""
 
     aggregation_root: bytes
     aggregate_root: bytes
@@ -45,9 +46,9 @@ class Proposal:
 class Round:
     """A round as the contract stores it; times in Unix seconds, roots 32 bytes each.
 
-    ``until``: when it has passed, anyone can end the present state. ``waiting``: updates that members submitted
-    themselves and that are neither included nor given up. The last three are those of the latest
-    proposal, whatever became of it.
+    ``until``: after this time anyone can end the present state. ``waiting``: updates that members submitted
+    themselves and that are neither included nor given up. The last three fields are those of the latest proposal,
+    whether or not it was rejected.
     """
 
     state: RoundState
@@ -92,7 +93,7 @@ class SecuritySet:
 
 @dataclass(frozen=True)
 class RulesAdopted:
-    """Other rules are in force for the rounds to come."""
+    """New rules are in force for future rounds."""
 
     rules_hash: bytes
     rules: Rules
@@ -130,7 +131,7 @@ class RoundOpened:
 
 @dataclass(frozen=True)
 class UpdateAccepted:
-    """With the round's base and the rules this holds every field that was signed."""
+    """Together with the round's base and rules, this event holds every field that was signed."""
 
     round: int
     member: Address
@@ -149,7 +150,7 @@ class UpdateAccepted:
 
     @property
     def commitment(self) -> Commitment:
-        """What the contract keeps of it."""
+        """The commitment to it that the contract keeps."""
         return Commitment(self.member, self.weight, self.update_root, self.sum_squares)
 
     @property
@@ -194,7 +195,7 @@ class UpdateAccepted:
 
 @dataclass(frozen=True)
 class SubmittedDirectly:
-    """A member's update that came past the coordinator; told by `DirectSubmissions`. It waits to be included."""
+    """An update that its member submitted itself, and that waits to be included; an event of `DirectSubmissions`."""
 
     round: int
     member: Address
@@ -204,7 +205,7 @@ class SubmittedDirectly:
 
 @dataclass(frozen=True)
 class VectorForfeited:
-    """An update that waited was given up, since its member did not post the vector; told by `DirectSubmissions`."""
+    """A waiting update was given up, since its member did not post the vector; an event of `DirectSubmissions`."""
 
     round: int
     member: Address
@@ -213,7 +214,8 @@ class VectorForfeited:
 
 @dataclass(frozen=True)
 class UpdateRefused:
-    """``member`` is whom the coordinator named; only for reasons after BAD_SIGNATURE did that member sign."""
+    """``member`` is the member that the coordinator named; that it signed is known only for reasons after
+    BAD_SIGNATURE."""
 
     round: int
     member: Address
@@ -225,10 +227,9 @@ class UpdateRefused:
 
 @dataclass(frozen=True)
 class RollupSubmitted:
-    """All updates of a round at once, told by the federation's `Rollups`.
-
-    judged_at: Unix seconds that the updates' deadlines were held against; peaks: the largest first; cid: binary,
-    of the file with the records.
+    """All updates of a round were submitted at once; an event of the federation's `Rollups`. judged_at: the time in
+    Unix seconds with which the updates' deadlines were compared; peaks: the largest first; cid: binary, of the file
+    with the records.
     """
 
     round: int

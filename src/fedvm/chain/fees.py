@@ -1,4 +1,4 @@
-"""What decisions cost, where they come from, and how a contribution to them is shown."""
+"""The fees of decisions, the lineage of decisions, and proofs that an update contributed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fedvm.protocol import AggregationTree, Commitment
 
 @dataclass(frozen=True)
 class FeeTerms:
-    """What a decision by a version costs: wei, who is owed what the contributors are not, and its share."""
+    """What a decision by a version costs: the fee in wei, the treasury's address, and the treasury's share."""
 
     amount: int
     treasury: str
@@ -23,7 +23,7 @@ class FeeTerms:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a decision comes from. Without a federation, its round, hashes and roots are zero."""
+    """Where a decision's model comes from. Without a federation the round, hashes and roots are zero."""
 
     version: int
     program: str
@@ -45,7 +45,7 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Contribution:
-    """An update that counted in a round, and its way to the top of the round's aggregation tree.
+    """An update that counted in a round, and its Merkle path to the top of the round's aggregation tree.
 
     position: its number among the accepted updates, from 0.
     """
@@ -64,7 +64,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Earnings:
-    """Wei that a version has earned for each update that counted, and wei collected of that."""
+    """Wei that a version has earned for each update that counted, and how many of them were collected."""
 
     per_update: int
     collected: int

@@ -61,7 +61,7 @@ NO_GATE: tuple[Any, ...] = (bytes(32), 0, 0, (0, 0, 0, 0), 0, 0, 0, 0, 0, 0)
 
 
 class TrialState(IntEnum):
-    """Where a trial stands; the contract's enum."""
+    """The state of a trial; the contract's enum."""
 
     NONE = 0
     REGISTERED = 1
@@ -72,7 +72,7 @@ class TrialState(IntEnum):
 
     @property
     def is_over(self) -> bool:
-        """Nothing more comes."""
+        """Whether the trial has ended."""
         return self in (TrialState.PASSED, TrialState.FAILED, TrialState.LAPSED)
 
 
@@ -184,7 +184,7 @@ class PromotionGate:
         return GateTerms.of(read(self.contract, "terms"))
 
     def thresholds(self) -> Thresholds:
-        """The integers of its accuracy test."""
+        """The integer weights and thresholds of its accuracy test."""
         return Thresholds(*read(self.contract, "thresholds"))
 
     def pending_trial(self) -> int:
@@ -196,7 +196,7 @@ class PromotionGate:
         return Trial.of(read(self.contract, "trial", version_id))
 
     def class_counts(self, version_id: int, classes: int) -> tuple[ClassCount, ...]:
-        """How each class fared in a version's trial."""
+        """For each class, the samples asked in a version's trial and those answered rightly."""
         return tuple(
             ClassCount(*read(self.contract, "classCounts", version_id, label)) for label in range(classes)
         )
@@ -218,8 +218,7 @@ class PromotionGate:
     ) -> Receipt:
         """Ask the pending trial's version about its next samples, in the order of the draw (anyone).
 
-        gas: limit for the transaction, where the caller knows better than an estimate that runs all of it again and
-        again.
+        gas: limit for the transaction; without it the limit is estimated, which runs all samples several times.
         """
         return self._send(account, "runSamples", list(samples), gas=gas)
 

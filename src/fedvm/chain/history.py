@@ -1,7 +1,7 @@
-"""What a federation's events tell of its rounds: read once, in order, and folded.
+"""The history of a federation's rounds, folded from its events, which are read once and in order.
 
-Everyone who wants to know what became of a round asks here. Only the audit folds the events again by itself, since it
-is to find what does not follow.
+All code that needs to know what became of a round asks here. Only the audit folds the events itself, since its task is
+to check them.
 """
 
 from __future__ import annotations
@@ -35,11 +35,9 @@ RoundEvent = Verdict | RoundOpened | RollupSubmitted | RoundProposed | RoundFina
 
 @dataclass
 class RoundHistory:
-    """What was told of one round so far.
-
-    verdicts: in the order of the chain. direct: by member, what members submitted themselves, also when it is dealt
-    with. proposals: by attempt. excluded: indices of accepted updates that were proved bad. opened: None where the
-    events were read from a later block only.
+    """What the events so far say of one round. verdicts: in the order of the chain. direct: by member, the updates that
+    members submitted themselves, also those that are dealt with. proposals: by attempt. excluded: indices of accepted
+    updates that were proved bad. opened: None if events were read only from a later block on.
     """
 
     number: int
@@ -54,12 +52,12 @@ class RoundHistory:
 
     @property
     def accepted(self) -> tuple[UpdateAccepted, ...]:
-        """All updates that were accepted, in this order; those that were proved bad since are among them."""
+        """All updates that were accepted, in the order of acceptance, including those that were proved bad later."""
         return tuple(one for one in self.verdicts if isinstance(one, UpdateAccepted))
 
     @property
     def refused(self) -> tuple[UpdateRefused, ...]:
-        """All that were refused."""
+        """All updates that were refused."""
         return tuple(one for one in self.verdicts if isinstance(one, UpdateRefused))
 
     @property
@@ -74,16 +72,17 @@ class RoundHistory:
 
     @property
     def proposal(self) -> RoundProposed | None:
-        """The latest proposal, whatever became of it."""
+        """The latest proposal, whether or not it was rejected."""
         return self.proposals[max(self.proposals)] if self.proposals else None
 
     @property
     def lacks_records(self) -> bool:
-        """Whether the round was rolled up and its verdicts stand in records that were not given yet."""
+        """Whether the round was rolled up and its records, which hold the verdicts, were not given to `take_records`
+        yet."""
         return self.rollup is not None and not self._has_records
 
     def take_records(self, rollup: Rollup) -> None:
-        """Take the verdicts of a roll-up from its records, which must be those that were stated."""
+        """Take the verdicts of a roll-up from its records, which must be the ones that were committed to on chain."""
         if self.rollup is not None and self.lacks_records:
             self.verdicts.extend(rolled_events(self.rollup, rollup))
             self._has_records = True
@@ -105,12 +104,11 @@ class RoundHistory:
 
 
 class FederationHistory:
-    """A federation's events, folded; each `read` goes on behind the last block seen.
-
-    first_block: at or before the block that the contract was created in. A chain that reorganises deeper than the
-    network's receipts are waited for needs a new history.
-    created, rules, members: None, None and empty where the creation lies before first_block. aggregator_since: the
-    first round, opened or yet to open, for which the rules name the present aggregator, as they have since.
+    """A federation's events, folded; each `read` continues after the last block read. first_block: a block at or before
+    the contract's creation. After a reorganisation of the chain that is deeper than the confirmations FedVM waits for,
+    a new history is needed. created, rules, members: None, None and empty where the creation lies before first_block.
+    aggregator_since: the first round since which the rules have named the present aggregator; it may still have to be
+    opened.
     """
 
     def __init__(self, contract: FederationContract, *, first_block: int = 0) -> None:
@@ -128,7 +126,7 @@ class FederationHistory:
         """Read on to block `head`, the chain's own if it is None; returns itself."""
         last = int(self.contract.w3.eth.block_number) if head is None else head
         if last >= self._next_block:
-            # Whole or not at all: an RPC that fails half-way must leave nothing to be read twice.
+            # Fold all of it or nothing: if the RPC fails half-way, no event may be read twice.
             events = list(self.contract.events(first=self._next_block, last=last))
             self._next_block = last + 1
             for event in events:
@@ -136,7 +134,7 @@ class FederationHistory:
         return self
 
     def round(self, number: int) -> RoundHistory:
-        """What was told of a round; nothing of one that was not opened."""
+        """The history of a round; empty for a round that was not opened."""
         return self.rounds.get(number) or RoundHistory(number)
 
     @property
@@ -181,7 +179,7 @@ class FederationHistory:
                 self.final = self._of(event.round)
             case RoundFailed():
                 self._of(event.round).ended = event
-            case _:  # of what is left the contract itself tells
+            case _:  # the contract's own events say the rest
                 pass
 
     def _of(self, number: int) -> RoundHistory:

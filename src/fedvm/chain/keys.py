@@ -53,7 +53,7 @@ def create_key_file(path: Path | str) -> LocalAccount:
 
 
 def keep_key(path: Path | str, account: LocalAccount) -> None:
-    """Write an account's key as :func:`create_key_file` does; raises as it."""
+    """Write an account's key to a file, as :func:`create_key_file` does; raises the same errors."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

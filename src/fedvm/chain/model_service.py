@@ -33,7 +33,7 @@ DECISION_SECONDS = 3600
 
 @dataclass(frozen=True)
 class ProgramPart:
-    """A contract of a program, pinned to the keccak-256 of its runtime code."""
+    """A contract of a program, and the keccak-256 that its runtime code must have."""
 
     account: str
     code_hash: bytes
@@ -98,8 +98,8 @@ class VersionServes:
 
 @dataclass(frozen=True)
 class Decision:
-    """A recorded decision. ``input`` is None if it was longer than the event takes; its hash is always
-    there."""
+    """A recorded decision. ``input`` is None if it was longer than 4 KiB, which the event does not record; its hash
+    always is."""
 
     id: int
     caller: str
@@ -227,7 +227,7 @@ class ModelService:
         return FeeTerms(*read(self.contract, "feeTerms", version_id))
 
     def collect(self, account: LocalAccount, version_id: int, contribution: Contribution) -> Receipt:
-        """Have an update's share of a version's fees owed to its member (anyone)."""
+        """Credit an update's share of a version's fees to its member (anyone may)."""
         return self._send(account, "collect", version_id, *contribution.as_tuple())
 
     def earnings(self, version_id: int) -> Earnings:
@@ -235,7 +235,7 @@ class ModelService:
         return Earnings(*read(self.contract, "earnings", version_id))
 
     def shares_collected(self, version_id: int, first: int = 0) -> dict[int, int]:
-        """Wei collected of a version's fees for each update, by its position among the accepted ones."""
+        """Wei of a version's fees collected for each update, by the update's position among the accepted ones."""
         collected: Counter[int] = Counter()
         for event in self._events.fetch(["ShareCollected"], first):
             if event.args["version"] == version_id:
@@ -331,7 +331,7 @@ def _registered(event: RawEvent) -> VersionRegistered:
 def _decision(event: RawEvent) -> Decision:
     args = event.args
     recorded = bytes(args["input"])
-    # Empty stands for "too long"; an input that really was empty has the hash of nothing.
+    # An empty input means "too long to record", unless the hash is that of the empty input.
     known = recorded if keccak(recorded) == bytes(args["inputHash"]) else None
     return Decision(
         args["id"],

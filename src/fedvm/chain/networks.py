@@ -1,4 +1,4 @@
-"""Networks that FedVM knows, and a connection that is checked before it is used.
+"""The networks that FedVM knows, and connections that are checked before use.
 
 How Filecoin's RPC behaves (block time, polling, pages of logs) follows filecoin-project/lotus.
 """
@@ -135,7 +135,7 @@ def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUE
         raise NetworkError(
             f"{_shown(rpc_url)} is not an RPC address; write http://host:port or https://host/path"
         )
-    # web3 asks for the chain's id twice with every call of a contract: a connection is to one chain, and asks once.
+    # web3 asks for the chain's id twice with every contract call. A connection is to one chain, so ask once.
     provider = HTTPProvider(
         rpc_url,
         request_kwargs={"timeout": timeout},

@@ -1,4 +1,4 @@
-"""Watching a chain whose RPC comes and goes: a look that fails is told of and taken again."""
+"""Watching a chain whose RPC can fail: a failed read is reported and repeated."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ Seen = TypeVar("Seen")
 
 
 def patiently(look: Callable[[], Seen], *, tell: Callable[[str], None], pause: Callable[[], None]) -> Seen:
-    """What a look at the chain returns, which is taken until it succeeds.
-
-    tell: called with what went wrong, once for each thing in a row that does, and when it is over. pause: called before
-    the next look. Errors that do not come from the chain or its RPC are raised.
+    """Read from the chain, again and again until it succeeds, and return the result. tell: called with each error,
+    though not again if the same one repeats, and when the errors have ended. pause: called before the next attempt.
+    Errors that do not come from the chain or its RPC are raised.
     """
     told = ""
     while True:

@@ -1,4 +1,4 @@
-"""A compiled program on a chain: its contracts, created one after the other and linked to those before."""
+"""A compiled program on a chain: its contracts are created one after the other, each linked to earlier ones."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Progress = Callable[[int, int], None]
 
 
 class Unit(Protocol):
-    """One contract of a program, before it is known where its parts lie; `fedvm.compiler.compiled.Unit` is one."""
+    """One contract of a program, before the addresses of its parts are known; `fedvm.compiler.compiled.Unit` is one."""
 
     @property
     def name(self) -> str:
-        """By which others are linked to it."""
+        """The name by which other contracts refer to it."""
         ...
 
     def linked(self, addresses: Mapping[str, str]) -> bytes:
-        """Its runtime code where the contracts of these names have these addresses (hex)."""
+        """Its runtime code, linked to the contracts with these names and addresses (hex)."""
         ...
 
 
 @dataclass(frozen=True)
 class DeployedProgram:
-    """Where a program, or one stage of one, lies: checksummed addresses, the parts' in order of creation. gas_used: of
-    creating them all."""
+    """The addresses (checksummed) of a program or of one of its stages, with the parts in order of creation. gas_used:
+    by creating all of them."""
 
     entry: str
     parts: tuple[str, ...]
@@ -41,7 +41,7 @@ class DeployedProgram:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The entry's, then the parts'."""
+        """The entry's address, then the parts' addresses."""
         return (self.entry, *self.parts)
 
 

@@ -1,4 +1,4 @@
-"""Revert data made readable: ``Error(string)``, ``Panic(uint256)`` and the custom errors of our contracts."""
+"""Decodes revert data: ``Error(string)``, ``Panic(uint256)`` and the custom errors of our contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds that are rolled up: how the coordinator judges and states them, and how anyone reads them back."""
+"""Roll-ups of a round: how the coordinator judges and submits them, and how anyone reads them back."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from fedvm.protocol.verdict import Circumstances, verdict
 
 @dataclass(frozen=True)
 class RollupJudge:
-    """Holds updates against the rules as `Rollups` would.
-
-    stakeless: members whose stake is too low; left, restaked: those who left, or whose stake
-    changed, within the round. Nobody can tell what the coordinator saw of these, so the contract believes the record.
+    """Judges updates by the rules, as the contract `Rollups` would. stakeless: members whose stake is too low; left,
+    restaked: members who left, or whose stake changed, during the round. Nobody can tell what the coordinator saw of
+    these members, so the contract accepts what the record says of them.
     """
 
     around: Circumstances
@@ -32,7 +31,7 @@ class RollupJudge:
     restaked: frozenset[str] = frozenset()
 
     def reason(self, submission: Submission) -> Refusal:
-        """Why an update does not count; NONE if it does."""
+        """The reason why an update does not count; NONE if it counts."""
         found = verdict(submission.member, submission.update, submission.signature, self.around)
         if found is Refusal.NONE and submission.member in self.stakeless:
             return Refusal.STAKE_TOO_LOW
@@ -50,7 +49,7 @@ class RollupJudge:
         return self.reason(submission)
 
     def weight(self, submission: Submission, reason: Refusal) -> int:
-        """The weight of an update for which this is the reason; 0 for one that does not count."""
+        """The weight of an update with this reason; 0 if it does not count."""
         return self.rules.weight(submission.update.examples) if reason is Refusal.NONE else 0
 
     @property
@@ -93,8 +92,8 @@ def rollup_judge(
 
 
 def judged_rollup(judge: RollupJudge, submissions: Sequence[Submission]) -> Rollup:
-    """The roll-up of what was received, one update a member. What no contract could take, a signature that does
-    not hold 65 bytes, is not received. Raises EncodingError if nothing is left."""
+    """The roll-up of the received updates, one per member. An update that no contract could take, since its signature
+    does not have 65 bytes, is left out. Raises EncodingError if none is left."""
     judged = []
     for one in sorted(submissions, key=lambda submission: by_address(submission.member)):
         if len(one.signature) != SIGNATURE_BYTES:
@@ -115,8 +114,8 @@ def submit_rollup(
     cid: bytes,
     waiting: int = 0,
 ) -> Receipt:
-    """State a round at once (coordinator). cid: binary, of the published file; waiting: updates that members submitted
-    themselves and that the roll-up holds, all there are."""
+    """Submit all updates of a round at once (coordinator). cid: binary, of the published file; waiting: the number of
+    updates that members submitted themselves; the roll-up must hold all of them."""
     rollups = contract_at(contract.w3, ROLLUPS, contract.rollups())
     peaks = [rollup.range.peak(height) for height in sorted(rollup.range.peaks, reverse=True)]
     stated = (
@@ -144,7 +143,7 @@ def stated_rollup(event: RollupSubmitted, data: bytes) -> Rollup:
 
 
 def rolled_events(event: RollupSubmitted, rollup: Rollup) -> Iterator[UpdateAccepted | UpdateRefused]:
-    """What the contract would have told of the same updates, had they been relayed one by one."""
+    """The events that the contract would have emitted if the same updates had been relayed one by one."""
     for one in rollup.judged:
         update = one.update
         if one.reason:

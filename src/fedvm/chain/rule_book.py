@@ -1,4 +1,4 @@
-"""The RuleBook contract of a federation, typed: rules to come, and the keys that sign for members."""
+"""The RuleBook contract of a federation, typed: announced rules, and the keys that sign for members."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from fedvm.protocol import Rules
 
 @dataclass(frozen=True)
 class RulesAnnounced:
-    """Rules that can be adopted from ``adoptable_at`` on, Unix seconds, in place of any announced before."""
+    """Rules were announced that can be adopted from ``adoptable_at`` (Unix seconds) on; they replace any announced
+    before."""
 
     rules_hash: bytes
     rules: Rules
@@ -42,7 +43,7 @@ class RulesCancelled:
 @dataclass(frozen=True)
 class KeyAppointed:
     """From round ``from_round`` on ``key`` signs for ``member``, in place of any appointed before; both are checksummed
-    addresses, the key's "" if none signs but the member's own."""
+    addresses; ``key`` is "" if only the member's own key signs."""
 
     member: str
     key: str
@@ -86,7 +87,7 @@ class RuleBookContract:
         return (rules_of(rules), int(adoptable_at)) if adoptable_at else None
 
     def appoint_key(self, account: LocalAccount, key: str | None) -> tuple[KeyAppointed, Receipt]:
-        """Have a key (hex address) sign the account's updates from the next round on, None for none but its own.
+        """Let a key (hex address) sign the account's updates from the next round on; None: only the account's own key.
 
         Reverts with ``KeyTaken`` if another account ever appointed it.
         """
@@ -104,8 +105,8 @@ class RuleBookContract:
         return unsent(self.contract, "appointKey", _stated(key))
 
     def appointed_by(self, key: str) -> str:
-        """Checksummed address of the only account that can appoint a key (hex address), since it once did, "" if none
-        did."""
+        """Checksummed address of the account that first appointed a key (hex address), and so is the only one that can;
+        "" if nobody did."""
         member = str(read(self.contract, "appointedBy", Web3.to_checksum_address(key)))
         return "" if member == NO_KEY else member
 
@@ -126,7 +127,7 @@ class RuleBookContract:
 def keys_in_round(contract: FederationContract, number: int) -> Callable[[str], str]:
     """From a member (hex address) to the key that it had appointed for round `number`, as `RuleBookContract.key_of`."""
 
-    def key_of(member: str) -> str:  # asked of few members: the chain is read when one is
+    def key_of(member: str) -> str:  # usually asked about few members, so the chain is read only for those
         book = RuleBookContract(contract.w3, contract.rule_book(), sender=contract.sender)
         return book.key_of(member, number)
 

@@ -84,7 +84,7 @@ class Sender:
         """
         with self._lock:
             filled = self._fill(account, transaction, action)
-            # With a limit of the caller's own it may be meant to fail.
+            # A caller that sets the gas limit itself may want a transaction that fails.
             if_successful = self._is_embedded and "gas" not in transaction
             hashes: list[HexBytes] = []
             for attempt in range(MAX_ATTEMPTS):
@@ -132,7 +132,7 @@ class Sender:
             raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
         ceiling = min(self.w3.eth.get_block("latest")["gasLimit"], BLOCK_GAS_LIMIT)
         if not self.network.is_filecoin and estimate <= ETHEREUM_TRANSACTION_GAS_LIMIT:
-            # room that would make the transaction invalid is none
+            # do not add room beyond what makes the transaction invalid
             ceiling = min(ceiling, ETHEREUM_TRANSACTION_GAS_LIMIT)
         return min(int(estimate * GAS_ROOM), ceiling)
 

@@ -68,9 +68,8 @@ class EmbeddedChain:
         return self.keyring.account(role, index)
 
     def advance_time(self, seconds: int) -> None:
-        """Let later blocks be ``seconds`` later than they would be, and mine an empty one.
-
-        A chain that is opened again goes on from the time of its head.
+        """Move the chain's clock ``seconds`` ahead, and mine an empty block. A chain that is opened again continues
+        from the time of its head.
         """
         if seconds < 0:
             raise ChainError(f"time does not go back ({seconds} s)")

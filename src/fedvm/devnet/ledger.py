@@ -1,6 +1,6 @@
 """Blocks of the embedded chain: one transaction each, executed by py-evm, written whole to SQLite.
 
-One block per transaction resets the warm and cold access state between transactions, as the rules say, so
+One block per transaction resets the warm and cold access state between transactions, as Ethereum's rules demand, so
 that the gas charged is exact.
 """
 
@@ -89,8 +89,8 @@ class CallRequest:
 
 @dataclass(frozen=True)
 class CallOutcome:
-    """``gas_used`` counts everything a transaction would pay before refunds; ``depth`` how many calls lay inside each
-    other below the first."""
+    """``gas_used`` counts everything a transaction would pay before refunds; ``depth`` how deeply calls were nested
+    below the first."""
 
     succeeded: bool
     output: bytes
@@ -110,7 +110,7 @@ class TransactionRefused(ChainError):
 
 
 class TransactionReverted(ChainError):
-    """A transaction that was to be included only if it succeeds does not; ``outcome`` says why."""
+    """A transaction that was to be included only if it succeeds has failed; ``outcome`` says why."""
 
     def __init__(self, outcome: CallOutcome) -> None:
         super().__init__(outcome.error)
