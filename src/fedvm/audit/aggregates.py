@@ -1,4 +1,4 @@
-"""Computes again what a round's updates come to, by the aggregator that the federation's rules name."""
+"""Recomputes a round's aggregate and model, by the aggregator that the federation's rules name."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from fedvm.protocol.vector import IntVector
 
 @dataclass(frozen=True)
 class RoundUpdates:
-    """What was accepted in a round. updates: in order, None where one is missing or excluded; missing: how many could
-    not be verified; base: the model they were trained from, None where the store could not give it."""
+    """The updates accepted in a round. updates: in order, None for a missing or excluded one; missing: how many could
+    not be verified; base: the model they were trained from, None if the store does not have it."""
 
     number: int
     updates: Sequence[CountedUpdate | None]
@@ -40,11 +40,11 @@ class AggregateReplay:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._rule: Aggregator | None = None  # None: the rules name one that is not known
-        self._memory: ServerState | None = ()  # None: a round it depends on could not be verified
+        self._rule: Aggregator | None = None  # None: the rules name an unknown aggregator
+        self._memory: ServerState | None = ()  # None: a round that the state depends on could not be verified
 
     def go_by(self, rules: Rules, place: Place) -> None:
-        """Take up the aggregator of `rules`; the server remembers nothing of the rounds before."""
+        """Switch to the aggregator of `rules`; the server's state starts at zero."""
         self._rule, self._memory = None, ()
         try:
             self._rule = aggregator_named(rules.aggregator)
@@ -52,13 +52,13 @@ class AggregateReplay:
             self._ledger.check("rules", False, place, str(error))
 
     def describe(self, rules: Rules) -> str:
-        """How these rules say the updates make the model, and who can check that."""
+        """How these rules make the model from the updates, and who can check that."""
         if self._rule is None:
             return f"unknown aggregator 0x{rules.aggregator.hex()}"
         return self._rule.describe()
 
     def check(self, round_: RoundUpdates, rules: Rules, proposal: RoundProposed, place: Place) -> None:
-        """Hold the proposal's roots against what follows from the updates."""
+        """Compare the proposal's roots with those that follow from the updates."""
         check = self._ledger.check
         memory, self._memory = self._memory, None  # until this round is understood
         if round_.missing or round_.base is None:
@@ -85,12 +85,12 @@ class AggregateReplay:
             self._check_model(round_.base, sums, counted, memory, facts, proposal, place)
 
     def _remembered(self, memory: ServerState | None, sums: WeightedSums) -> ServerState | None:
-        """The server's memory after a round with these sums."""
+        """The server optimiser's state after a round with these sums."""
         if self._rule is None or not self._rule.is_stateful:
             return ()
         try:
             return None if memory is None else self._rule.remember(memory, sums)
-        except EncodingError:  # which the check of the model names
+        except EncodingError:  # the check of the model reports this
             return None
 
     def _check_model(

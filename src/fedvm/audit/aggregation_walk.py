@@ -165,7 +165,7 @@ def _leaf_fraud(trail: Trail, node: StatedNode, true: TrueAggregation) -> Eviden
 
 def _node_fraud(trail: Trail, node: StatedNode, tree: AggregationTree) -> Evidence:
     true = tree.levels[node.level][node.position]
-    assert true is not None  # it has a child, since its children are the true ones
+    assert true is not None  # the node has a child, since its children are the true ones
     below = tree.levels[node.level - 1]
     left, right = below[2 * node.position], below[2 * node.position + 1]
     weight, sums = node.head

@@ -1,4 +1,5 @@
-"""An automatic challenger: recomputes a roll-up and a proposal, and proves or demands what is wrong until it falls."""
+"""An automatic challenger: recomputes a roll-up and a proposal, and demands data and proves faults until a wrong one is
+rejected."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ class Upheld:
 
 @dataclass
 class _Standing:
-    """The proposal that is challenged. round: what it must follow from, once that is known."""
+    """The proposal that is challenged. round: the data it must follow from, once they are known."""
 
     number: int
     attempt: int
@@ -118,10 +119,10 @@ class Challenger:
         return None
 
     def _published(self, event: RollupSubmitted) -> Preimages:
-        """What the store has of a roll-up's file, be it the one stated or not."""
+        """The preimages that the store has of a roll-up's file, even if the file is not the one committed to."""
         try:
             return by_hash(of_rollup(self._store.get(event.cid))).get
-        except StoreError:  # it can be demanded on the chain
+        except StoreError:  # the data can be demanded on the chain
             return lambda wanted: None
 
     def _find_fraud(self, standing: _Standing, case: RollupCase | None) -> Evidence | None:
@@ -136,11 +137,11 @@ class Challenger:
         return None if standing.round is None else find_fraud(standing.round, self._source)
 
     def _demand(self, standing: _Standing, missing: PreimageMissing) -> int | None:
-        """Demand data and wait. None once they are there; the gas of the rejection if they did not come."""
+        """Demand data and wait. Returns None once they are there, or the gas of the rejection if they did not come."""
         number, account = standing.number, self._account
         state = self._demanded(standing)
         parent = b""
-        for preimage in missing.trail:  # what was not asked for on chain yet must be before what it holds
+        for preimage in missing.trail:  # a node must be demanded before the hashes in it
             digest = keccak(preimage)
             if digest not in state:
                 self._disputes.demand(account, number, digest, parent)

@@ -1,4 +1,4 @@
-"""Who contributed to a final round, each with its way to the top of the round's aggregation tree."""
+"""The contributors to a final round, each with a Merkle path to the top of the round's aggregation tree."""
 
 from __future__ import annotations
 

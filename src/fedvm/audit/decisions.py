@@ -20,7 +20,7 @@ def replay_decisions(
 ) -> None:
     """Check the scores of every decision whose input the chain holds; `progress(done, decisions)`.
 
-    Of an input over 4 KiB the chain holds the hash alone, so that decision is not checked here.
+    Of an input over 4 KiB the chain holds only the hash, so such a decision is not checked here.
     """
     programs = {number: RevmProgram(version.codes, version.program) for number, version in served.items()}
     decisions = list(service.decisions(first=first_block))

@@ -1,8 +1,9 @@
-"""What a version is asked with, kept in the ONNX file that the chain commits to.
+"""The description of a version's input and classes, kept in the ONNX file that the chain commits to.
 
-The names of the classes, what is done to an image before, what the input's bytes stand for and what a score is worth
-change what an answer says as much as the weights do. So they stand in `model.onnx`, in its `metadata_props`, whose CID
-a version is registered with: nobody can change them afterwards, and a display that holds others is of no consequence.
+The class names, the preparation of an image, the meaning of the input's bytes and the scale of the scores change what
+an answer says as much as the weights do. So they are part of `model.onnx` (its `metadata_props`), with whose CID a
+version is registered. Nobody can change them afterwards, and other names in a report change no answer.
+
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ BRIGHTNESS: Final = "brightness"
 
 @dataclass(frozen=True)
 class InputDescription:
-    """shape: of one input, without a batch axis; layout: "CHW", "HWC" or "" for what is no image; preparation: of an
-    image file; unit: of what the bytes stand for; low and high: what bytes 0 and 255 stand for to the network, one a
-    channel or feature."""
+    """shape: of one input, without a batch axis; layout: "CHW", "HWC", or "" if the input is not an image; preparation:
+    of an image file; unit: what the bytes measure; low and high: the real numbers that the bytes 0 and 255 stand for,
+    one per channel or feature."""
 
     shape: tuple[int, ...]
     layout: str
@@ -59,7 +60,7 @@ class Description:
     score_scale: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Raise DescriptionError for names that are missing, doubled, too long or not printable."""
+        """Raise DescriptionError if names are missing, repeated, too long or not printable."""
         _check_printable(self.title, self.input.unit)
         check_class_names(self.classes)
         if len(self.classes) != len(self.score_scale):
@@ -97,7 +98,7 @@ class Description:
         return cls(title, tuple(classes), asked, tuple(float(one) for one in worth))
 
     def agrees(self, manifest: Mapping[str, Any]) -> bool:
-        """Shape, ranges and the worth of a score are those of the compiled program."""
+        """Whether shape, ranges and score scale are those of the compiled program."""
         again = type(self).of(
             manifest,
             title=self.title,
@@ -113,7 +114,7 @@ class Description:
 
     @classmethod
     def from_json(cls, fields: Any) -> Self:
-        """Raises DescriptionError for what is none."""
+        """Inverse of `to_json`. Raises DescriptionError for anything else."""
         try:
             asked = fields["input"]
             return cls(
@@ -136,7 +137,7 @@ class Description:
 
 
 def check_class_names(names: Sequence[str]) -> None:
-    """Raise DescriptionError for names of classes that are missing, doubled, too long or not printable."""
+    """Raise DescriptionError if class names are missing, repeated, too long or not printable."""
     _check_printable(*names)
     if any(not name.strip() for name in names):
         raise DescriptionError("a class has no name: give each one")

@@ -12,4 +12,4 @@ class RecipeError(AuditError):
 
 
 class DescriptionError(AuditError, ValueError):
-    """An ONNX file does not say what it is asked with, or names do not fit."""
+    """An ONNX file has no description of its input and classes, or names in it do not fit."""

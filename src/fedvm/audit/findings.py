@@ -12,7 +12,7 @@ from fedvm.store import Cid, InvalidCid
 
 @dataclass(frozen=True)
 class Place:
-    """Where a finding lies; what does not apply stays empty. tx: the transaction's hash, cid: the
+    """Where a finding was made; fields that do not apply are empty. tx: the transaction's hash, cid: the
     artefact."""
 
     round: int | None = None
@@ -67,7 +67,7 @@ class AuditReport:
 
     @property
     def clean(self) -> bool:
-        """Nothing was found."""
+        """Whether the audit found nothing wrong."""
         return not self.findings
 
     def rows(self) -> Iterator[tuple[str, int, int]]:
@@ -83,7 +83,7 @@ class AuditReport:
 
 
 def cid_text(cid: bytes) -> str:
-    """A binary CID as text; what is none, in hexadecimal."""
+    """A binary CID as text; bytes that are not a CID in hexadecimal."""
     try:
         return str(Cid.from_binary(cid))
     except InvalidCid:

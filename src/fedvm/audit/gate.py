@@ -1,4 +1,4 @@
-"""Replays a service's gate: its root's age, each draw, each sample's answer, each outcome."""
+"""Replays a service's gate: whether its root is old enough, each draw, each sample's answer, each outcome."""
 
 from __future__ import annotations
 
@@ -156,8 +156,8 @@ class GateReplay:
             trial.worse += rival and not right
 
     def _sample(self, event: SampleAsked) -> Sample | None:
-        """What the transaction revealed, once it is seen to be of the set; None if it went through another
-        contract."""
+        """The sample that the transaction revealed, checked to be of the validation set; None if the transaction went
+        through another contract."""
         tx_hash = event.at.tx_hash
         if tx_hash not in self._given:
             self._given[tx_hash] = iter(self._samples_in(tx_hash))
@@ -210,7 +210,7 @@ class GateReplay:
             self._passed.add(event.version)
 
     def _outcome(self, trial: _Trial) -> TrialState | None:
-        """What the answers come to; None while they decide nothing."""
+        """The outcome that follows from the answers; None while they are not enough to decide."""
         assert self._fixed is not None
         terms, limits = self._fixed.terms, self._fixed.thresholds
         verdict = limits.verdict(trial.asked, trial.right, terms.max_samples)

@@ -1,4 +1,4 @@
-"""A round as far as the replay has come with it."""
+"""The state of a round during the replay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedvm.protocol.vector import IntVector
 
 @dataclass(frozen=True)
 class FinalRound:
-    """A final round as replayed: the model it came to, None where the store could not give it."""
+    """A final round as replayed, with its model, None if the store does not have it."""
 
     model_root: bytes
     model: IntVector | None
@@ -21,7 +21,7 @@ class FinalRound:
 
 @dataclass
 class OpenRound:
-    """A round that is not over; what the events so far say of it."""
+    """What the events so far say of a round that is not over."""
 
     number: int
     base_root: bytes
@@ -30,7 +30,7 @@ class OpenRound:
     members: frozenset[str]  # when it was opened
     last_member: str = ""
     rolled_up: bool = False
-    direct: dict[Address, SubmittedDirectly] = field(default_factory=dict)  # by member, also when dealt with
+    direct: dict[Address, SubmittedDirectly] = field(default_factory=dict)  # by member, also if dealt with
     dealt_with: set[str] = field(default_factory=set)  # members with a verdict, or whose update was given up
     total_weight: int = 0
     accepted: int = 0

@@ -1,4 +1,4 @@
-"""A proposal that can still be challenged, and everything its round was given, from the chain and a store."""
+"""A proposal that can still be challenged, and all data of its round, from the chain and a store."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from fedvm.store.vectors import stored_vector
 
 @dataclass(frozen=True)
 class PendingRound:
-    """What was stated, and what it is to follow from. Roots are 32 bytes, until is in Unix seconds.
+    """A proposal, and the data it must follow from. Roots are 32 bytes, until is in Unix seconds.
 
-    published: for each accepted update, by index, the tree over the data in the store (zeros where there are
-    none), which need not be what was signed. excluded: indices of updates that do not count. aggregator: that of the
-    rules; the contract judges the model only if it is the weighted mean. submissions: in a round that was rolled up
-    what was received of each, whose signature the contract has not seen; else none.
+    published: for each accepted update, by index, the tree over the data in the store (zeros if there are none), which
+    need not be the signed data. excluded: indices of updates that do not count. aggregator: that of the rules; the
+    contract judges the model only if it is the weighted mean. submissions: in a round that was rolled up, the
+    submission of each update, whose signature the contract has not seen; otherwise empty.
     """
 
     number: int
@@ -65,8 +65,8 @@ def pending_round(
 ) -> PendingRound | None:
     """The latest round if it has a proposal that can be challenged, else None.
 
-    first_block: at or before the federation's creation. rollup: that of the round, if it was rolled up, known to
-    follow. Raises AuditError when the store lacks the base model.
+    first_block: at or before the federation's creation. rollup: the round's roll-up, checked before, if it was rolled
+    up. Raises AuditError when the store lacks the base model.
     """
     number = contract.current_round()
     round_ = contract.round(number)

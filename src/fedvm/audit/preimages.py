@@ -1,4 +1,4 @@
-"""Where a challenger finds what the hashes of a proposal are of."""
+"""Where a challenger finds the preimages of a proposal's hashes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Preimages = Callable[[bytes], bytes | None]
 
 @dataclass(frozen=True)
 class PreimageFolder:
-    """Preimages in files named by the hash in hexadecimal; what a file holds is checked."""
+    """Preimages in files named by the hash in hexadecimal; a file's content is checked against its name."""
 
     path: Path
 
     def __call__(self, wanted: bytes) -> bytes | None:
-        """The preimage, None if there is no sound file of it."""
+        """The preimage, None if there is no file for it or the file's content is wrong."""
         file = self.path / wanted.hex()
         data = file.read_bytes() if file.is_file() else None
         return data if data is not None and keccak(data) == wanted else None
@@ -34,7 +34,8 @@ class PreimageFolder:
 
 
 def first_known(*sources: Preimages) -> Preimages:
-    """The first answer of several sources. An empty one is none: the contracts take it for no preimage."""
+    """Asks several sources in turn and returns the first preimage. Empty bytes do not count: the contracts accept no
+    empty preimage."""
 
     def lookup(wanted: bytes) -> bytes | None:
         return next((found for source in sources if (found := source(wanted))), None)

@@ -1,6 +1,6 @@
 """Finds what is wrong with a proposal, as evidence that the Disputes contract accepts.
 
-Nothing is opened but hashes that differ from the true ones: some log₂(clients) + log₂(chunks) of them.
+Only hashes that differ from the true ones are opened: about log₂(clients) + log₂(chunks) of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def find_fraud(pending: PendingRound, source: Preimages) -> Evidence | None:
         return aggregation_fraud(trail, pending.aggregation_root, true)
     if pending.aggregate_root != tree.top.sums.root:
         return wrong_node(StatedNode(tree.height, 0, tree.top.preimage, ()))
-    if pending.aggregator != WEIGHTED_MEAN:  # the contract cannot judge the model; an audit does
+    if pending.aggregator != WEIGHTED_MEAN:  # the contract cannot judge the model; only an audit can
         return None
     return _model_fraud(pending, trail, tree.top.sums)
 
@@ -80,7 +80,7 @@ def _model_fraud(pending: PendingRound, trail: Trail, sums: PlainTree) -> Eviden
         if not isinstance(found, StatedChunk):
             return malformed_vector(found, None)
         index, chunk = found.index, found.as_tuple()
-    elif outside.size:  # no model is right: the round should have been given up
+    elif outside.size:  # no model would be right: the round should have failed
         index = int(outside[0]) // CHUNK
         chunk = chunk_of(true, index)
     else:
@@ -110,7 +110,8 @@ def _signed_updates(
 def _signed_update(
     pending: PendingRound, trail: Trail, peaks: CommitmentTree, index: int
 ) -> UpdateTree | Evidence:
-    """What was signed where the published data are not it, or evidence that it cannot be or is bad."""
+    """The signed update if the published data differ from it, or evidence that the signed update is malformed or
+    bad."""
     commitment, guess = pending.commitments[index], pending.published[index]
     if commitment.update_root != guess.root and trail.source(commitment.update_root) is None:
         way = _way_to(pending, trail, peaks, index)
@@ -122,14 +123,14 @@ def _signed_update(
         proof = commitment_proof(pending.commitments, peaks, index)
         if not pending.submissions:
             return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", (proof, found.as_tuple()))
-        # What a roll-up commits to is only stated: its member answers for what its signature is under.
+        # A roll-up's commitment is only the coordinator's statement; a member answers only for what it signed.
         arguments = (proof, pending.submissions[index].as_tuple(), found.as_tuple())
         return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", arguments, ROLLUPS)
     return pending.tree_of(index, found)
 
 
 def _way_to(pending: PendingRound, trail: Trail, peaks: CommitmentTree, index: int) -> Trail | Evidence:
-    """Down the stated tree to the leaf that must hold the commitment, so that its data can be demanded."""
+    """Walk down the stated tree to the leaf that must hold the commitment, so that its data can be demanded."""
     level, stated = (len(pending.commitments) - 1).bit_length(), pending.aggregation_root
     node = StatedNode(level, 0, b"", ())
     while True:

@@ -25,7 +25,7 @@ _KEY = "fedvm.recipe"
 
 @dataclass(frozen=True)
 class CompileRecipe:
-    """What a compilation depends on beside the ONNX graph.
+    """Everything besides the ONNX graph that a compilation depends on.
 
     calibration: CID of the calibration images, uint8 of shape calibration_shape in C order; preprocess:
     (scale, offset) of the ONNX input's real numbers over bytes, None if it takes bytes; tensors: names of the

@@ -1,6 +1,6 @@
 """Finds what is wrong with a roll-up, as evidence that the Rollups contract accepts.
 
-Whatever is known is judged first; only if nothing is wrong with it is the rest demanded.
+Known data are judged first. The rest is demanded only if nothing is wrong with these.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RollupCase:
     """The roll-up of the round that is challenged.
 
     submitted: updates of the round that members submitted themselves. right: digests of records that were judged and
-    follow.
+    are right.
     """
 
     contract: FederationContract
@@ -39,7 +39,7 @@ class RollupCase:
     right: set[bytes] = field(default_factory=set)
 
     def examine(self, source: Preimages) -> Evidence | Rollup:
-        """Evidence against the roll-up; the roll-up itself if all of it follows.
+        """Evidence against the roll-up, or the roll-up itself if everything in it is right.
 
         source: what is known of the hashes stated. Raises PreimageMissing when more must be demanded.
         """
@@ -97,7 +97,8 @@ class RollupCase:
         return Evidence(Fraud.WRONG_RECORD, "proveWrongRecord", arguments, ROLLUPS)
 
     def _omission(self, ordered: list[StatedRecord]) -> Evidence | None:
-        """Of an update that waits: its member has no record, or one of something else that does not count."""
+        """Evidence that a waiting update is omitted: its member has no record, or one of another submission that does
+        not count."""
         for submitted in self.submitted:
             member = submitted.member
             at = next((one for one in ordered if int(one.record.member, 16) >= int(member, 16)), ordered[-1])

@@ -1,4 +1,5 @@
-"""Opens the two trees of a roll-up as stated: to its records and what was received, or to a node that is none."""
+"""Opens the two trees of a roll-up as the coordinator states them: down to the records and submissions, or to a
+malformed node."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class StatedRecord:
-    """A record with the way to the root. submission: preimage of what it says was received, None if not known."""
+    """A record with its Merkle path. submission: the preimage of the record's submission hash, None if not known."""
 
     index: int
     record: Record
@@ -84,7 +85,7 @@ class _Tree:
 def open_records(root: bytes, count: int, source: Preimages) -> OpenedRecords | Evidence:
     """All that is known of the records under a ``recordsRoot`` (32 bytes) of ``count`` records, or a malformed node.
 
-    Nothing is raised for what is not known: a lie in the rest may be enough.
+    Unknown preimages raise nothing, since a lie in the known part may be enough.
     """
     tree = _Tree(root, (count - 1).bit_length(), source)
     records: dict[int, StatedRecord] = {}

@@ -1,6 +1,7 @@
-"""Replays a federation: every event in order, every update fetched, every sum done again.
+"""Replays a federation: every event in order, every update fetched, every sum computed again.
 
-It folds the events by itself, not by `fedvm.chain.history`: what others take from there is what it is to check.
+It folds the events itself instead of using `fedvm.chain.history`, since other code relies on that module and the audit
+must not.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class FederationReplay:
 
     @property
     def rules(self) -> Rules:
-        """The rules in force where the replay stands. Raises AuditError before the creation was seen."""
+        """The rules in force at this point of the replay. Raises AuditError before the creation was seen."""
         if self._rules is None:
             raise AuditError(
                 f"{self._contract.address} has no FederationCreated event here: start at an earlier block, "
@@ -191,7 +192,7 @@ class FederationReplay:
         self._rules = event.rules
 
     def _announcement_before(self, event: RulesAdopted) -> RulesAnnounced | None:
-        """What stood announced when rules were adopted."""
+        """The rules that were announced when rules were adopted."""
         book = RuleBookContract(self._contract.w3, self._contract.rule_book(), sender=self._contract.sender)
         standing: RulesAnnounced | None = None
         for other in book.events(self._first_block, event.at.block_number):
@@ -201,7 +202,7 @@ class FederationReplay:
         return standing
 
     def _noticed(self, announced: RulesAnnounced, event: RulesAdopted) -> bool:
-        """Whether these rules were announced as long before as the federation promises."""
+        """Whether these rules were announced as early as the federation promises."""
         notice = self._reader.time(event.at.block_number) - self._reader.time(announced.at.block_number)
         return announced.rules_hash == event.rules_hash and notice >= self._notice
 
@@ -267,7 +268,7 @@ class FederationReplay:
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
         opened = self._opened(event)
         self._check_relay(event, opened, event.reason, place)
-        # As a duplicate is refused what is relayed beside an update that waits.
+        # A relayed update is refused as a duplicate if an update of the same member waits.
         if event.reason is not Refusal.DUPLICATE:
             opened.dealt_with.add(event.member)
 
@@ -282,7 +283,7 @@ class FederationReplay:
             self._ledger.check("direct", member in opened.dealt_with, place, message)
 
     def _check_open_time(self, event: RoundProposed | RollupSubmitted, opened: OpenRound) -> None:
-        """Members were given the time that they are promised to submit themselves."""
+        """Check that the round stayed open for the time in which members may submit themselves."""
         open_for = self._reader.time(event.at.block_number) - opened.opened_at
         place = Place(round=event.round, tx=event.at.tx_hash)
         message = f"was closed {open_for} s after its opening, members were promised {self._open_seconds} s"
@@ -318,7 +319,8 @@ class FederationReplay:
         self._check_omissions(opened, rollup)
 
     def _check_omissions(self, opened: OpenRound, rollup: Rollup) -> None:
-        """A record of something else, refused, is no excuse for an update that its member submitted itself."""
+        """Check that each update submitted by its member has a record; a refused record of another submission does not
+        replace it."""
         records = {one.member: one for one in rollup.judged}
         for member, submitted in opened.direct.items():
             one, own = records.get(member), submitted.submission
@@ -326,7 +328,7 @@ class FederationReplay:
                 opened.dealt_with.discard(member)
 
     def _verdict_on(self, one: Judged, opened: OpenRound, event: RollupSubmitted) -> Refusal:
-        """By the rules; of stakes, and of members that left within the round, the records are believed."""
+        """The verdict by the rules. On stakes, and on members that left during the round, the records are believed."""
         member = one.member
         if one.reason == Refusal.NOT_MEMBER and member not in self._members:
             return Refusal.NOT_MEMBER
@@ -400,7 +402,7 @@ class FederationReplay:
     def _check_relay(
         self, event: UpdateAccepted | UpdateRefused, opened: OpenRound, stated: Refusal, place: Place
     ) -> None:
-        """Hold the contract's verdict against ours, which follows from the transaction's calldata."""
+        """Compare the contract's verdict with ours, which follows from the transaction's calldata."""
         tx = event.at.tx_hash
         if tx not in opened.expected:
             time = self._reader.time(event.at.block_number)
@@ -433,7 +435,8 @@ class FederationReplay:
         return reasons
 
     def _verdict_on_included(self, opened: OpenRound, calldata: bytes) -> list[Refusal]:
-        """The verdict on an update that a transaction includes which waited; its deadlines were kept before."""
+        """The verdict on a waiting update that a transaction includes; its deadlines were checked when it was
+        submitted."""
         direct = DirectSubmissionsContract.of(self._contract).contract
         try:
             function, arguments = direct.decode_function_input(calldata)
@@ -455,7 +458,7 @@ class FederationReplay:
         rests: bool = False,
         held: frozenset[str] = frozenset(),
     ) -> Circumstances:
-        """What a verdict on an update of the round depends on."""
+        """The facts that a verdict on an update of the round depends on."""
         place = (opened.number, opened.base_root, opened.deadline)
         keys = keys_in_round(self._contract, opened.number)
         return Circumstances(self._domain, self.rules, members, *place, last_member, time, rests, keys, held)

@@ -1,4 +1,4 @@
-"""The vectors of a round in the store, held against what the chain says of them."""
+"""The vectors of a round in the store, compared with what the chain says of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from fedvm.store.vectors import stored_vector
 
 
 class StoredVectors:
-    """Reads vectors and tells the ledger what is wrong with them. first_block: at or before the contract's creation."""
+    """Reads vectors and records in the ledger what is wrong with them. first_block: at or before the contract's
+    creation."""
 
     def __init__(
         self, contract: FederationContract, store: ContentStore, ledger: Ledger, domain: Domain

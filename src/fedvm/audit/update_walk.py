@@ -1,4 +1,5 @@
-"""Opens a member's update where the published data are not what was signed: to the signed data, or to a lie."""
+"""Opens a member's update if the published data are not the signed data: down to the signed data, or to a false
+node."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from fedvm.protocol.hashing import EMPTY, chunk_count, chunk_length
 
 
 class PreimageMissing(Exception):
-    """Nobody has shown what a hash of the proposal is the hash of.
+    """The preimage of a hash in the proposal is not known.
 
     wanted: the hash; trail: preimages from the proposal down to the one that holds it, none for a root.
     """
@@ -22,7 +22,7 @@ class PreimageMissing(Exception):
 
 @dataclass(frozen=True)
 class Trail:
-    """Opens hashes one below the other, and remembers the way."""
+    """Opens hashes from the root down, and remembers the path."""
 
     source: Preimages
     opened: tuple[bytes, ...] = ()
@@ -92,7 +92,7 @@ def differing_chunk(
         side = int(children[0] == true.hashes[level][2 * position])
         stated, position = children[side], 2 * position + side
         siblings = (children[1 - side], *siblings)
-        if stated == EMPTY:  # what differs from the truth is no padding, and 0 is the hash of no node
+        if stated == EMPTY:  # it is not padding, since it differs from the true hash, and no node has the hash 0
             return MalformedNode(position, b"", EMPTY, siblings)
     if position >= chunk_count(size):
         return MalformedNode(position, b"", stated, siblings)
