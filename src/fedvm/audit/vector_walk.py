@@ -92,7 +92,7 @@ def differing_chunk(
         side = int(children[0] == true.hashes[level][2 * position])
         stated, position = children[side], 2 * position + side
         siblings = (children[1 - side], *siblings)
-        if stated == EMPTY:  # it is not padding, since it differs from the true hash, and no node has the hash 0
+        if stated == EMPTY:  # it differs from the true hash, so it is no padding; nodes never have 0
             return MalformedNode(position, b"", EMPTY, siblings)
     if position >= chunk_count(size):
         return MalformedNode(position, b"", stated, siblings)
