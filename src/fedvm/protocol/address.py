@@ -1,4 +1,4 @@
-"""Accounts by name: one text for one address, made where it is decoded."""
+"""Addresses of accounts: one text form, made where an address is decoded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Address = NewType("Address", str)
 
 
 def to_address(text: str, name: str = "address") -> Address:
-    """The address that a text names, in whatever case.
+    """The checksummed address that a text names, in lower, upper or checksummed case.
 
     Raises:
         EncodingError: not such an address, or its EIP-55 checksum is wrong.

@@ -1,7 +1,8 @@
-"""The aggregation tree of a round: who adds what, such that every lie about the sum has a small proof.
+"""The aggregation tree of a round, in which every lie about the sum has a small proof.
 
-A leaf commits to w·d of one update, a node to the sum of its two children's vectors, each by the root of its
-tree. So a wrong sum anywhere is a node that does not follow from its children, at some chunk.
+A leaf commits to w·d of one update, a node to the sum of its two children's vectors, each by the root of the vector's
+tree. So if a sum is wrong, there is a node and a chunk in it that does not follow from the node's children.
+
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class CountedUpdate:
 
     @property
     def member(self) -> str:
-        """Whose it is (hex address)."""
+        """The member whose update it is (hex address)."""
         return self.commitment.member
 
     @property
@@ -45,7 +46,7 @@ class CountedUpdate:
 
 @dataclass(frozen=True)
 class AggregationNode:
-    """A node that is not empty: its weight, the tree of its int64 sums (n,), and what its hash is of."""
+    """A node that is not empty: its weight, the tree of its int64 sums (n,), and the preimage of its hash."""
 
     weight: int
     sums: PlainTree
@@ -59,8 +60,7 @@ class AggregationNode:
 
 @dataclass(frozen=True)
 class AggregationStep:
-    """A step of a path upward: the hash beside it, and the weight and the sums' root that the node above
-    states."""
+    """One step of a path upward: the sibling's hash, and the weight and the sums' root that the parent states."""
 
     sibling: bytes
     weight: int
@@ -73,7 +73,7 @@ class AggregationStep:
 
 @dataclass(frozen=True)
 class AggregationTree:
-    """Levels of nodes, leaves first, padded to a power of two; None where no update counts."""
+    """Levels of nodes, leaves first, padded to a power of two; None for a node below which no update counts."""
 
     levels: tuple[tuple[AggregationNode | None, ...], ...]
 
@@ -100,7 +100,7 @@ class AggregationTree:
         return EMPTY if node is None else node.hash
 
     def path(self, position: int) -> tuple[AggregationStep, ...]:
-        """The way from a leaf to the top. Raises RangeError if nothing counts at that position."""
+        """The Merkle path from a leaf to the top. Raises RangeError if nothing counts at that position."""
         if not 0 <= position < len(self.levels[0]) or self.levels[0][position] is None:
             raise RangeError(f"no update counts at position {position}")
         steps = []
@@ -138,9 +138,8 @@ def aggregation_tree(updates: Sequence[CountedUpdate | None]) -> AggregationTree
 
 
 def aggregation_nodes(updates: Iterable[CountedUpdate | None]) -> Iterator[AggregationNode]:
-    """The nodes of the same tree, those below before those above; no more than one a level is held at a time.
-
-    The updates are those of :func:`aggregation_tree`, and not checked.
+    """The nodes of the same tree, children before their parents, with at most one node per level in memory. The updates
+    are as for :func:`aggregation_tree`, but are not checked.
     """
     return (node for node in _made(updates) if node is not None)
 
@@ -159,10 +158,9 @@ def push(
     node: Node | None,
     parent: Callable[[Node | None, Node | None], Node | None],
 ) -> Iterator[Node | None]:
-    """Put a node beside those that wait for their sibling, and yield it and the nodes that this makes above it.
-
-    pending: as in a binary counter, tops of perfect trees with their levels, ever smaller; changed as the result is
-    read. None stands for an empty node.
+    """Add a node to those that wait for their sibling; yield it and every parent that this completes. pending: the tops
+    of perfect trees with their levels, in descending order, like the bits of a binary counter; it is changed while the
+    result is read. None stands for an empty node.
     """
     pending.append((level, node))
     yield node

@@ -1,7 +1,8 @@
-"""The root of an aggregation tree from updates that are seen once, in order: no more than one vector a level is held.
+"""The root of an aggregation tree, from updates that are read once, in order, with one vector per level in memory.
 
-It comes to the same hashes as ``aggregation_tree``, which keeps all nodes for proofs. Perfect subtrees can be added
-up apart from each other, in other processes, and joined by `fold`.
+The hashes are the same as those of ``aggregation_tree``, which keeps all nodes for proofs. Perfect subtrees can be
+added up separately, in other processes, and joined by `fold`.
+
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the contract keeps of the accepted updates of a round: a Merkle mountain range over commitments.
+"""The commitments to a round's accepted updates that the contract keeps: a Merkle mountain range.
 
-Source: P. Todd, "Merkle Mountain Ranges", 2012; here the peaks are kept apart, by their heights.
+Source: P. Todd, "Merkle Mountain Ranges", 2012; here the peaks are kept separately, by their heights.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class CommitmentTree:
     peaks: dict[int, tuple[tuple[bytes, ...], ...]]
 
     def siblings(self, index: int) -> tuple[bytes, ...]:
-        """Hashes beside the path from leaf ``index`` to its peak. Raises RangeError if there is no such leaf."""
+        """Siblings of the path from leaf ``index`` to its peak. Raises RangeError if there is no such leaf."""
         height, position = _locate(self.count, index)
         levels = self.peaks[height]
         return tuple(levels[level][(position >> level) ^ 1] for level in range(height))

@@ -1,4 +1,4 @@
-"""What can be wrong with values that are to be encoded or checked."""
+"""Errors in values that are to be encoded or checked."""
 
 
 class EncodingError(ValueError):

@@ -1,7 +1,7 @@
 """Leaf, node and root hashes of the three trees, one value at a time, as a contract would compute them.
 
-All hashes are keccak-256 and all integers big-endian. The first byte tells the kinds apart, so that no
-leaf can pass for a node (the second-preimage defence of RFC 6962, section 2.1).
+All hashes are keccak-256 and all integers big-endian. The first byte of a preimage names its kind, so that no leaf can
+pass for a node (the second-preimage defence of RFC 6962, section 2.1).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class WeightedSums:
-    """S = Σ wᵢ·dᵢ (int64, (n,)) and W = Σ wᵢ ≥ 1: what the contract's disputes speak of, whatever the rule."""
+    """S = Σ wᵢ·dᵢ (int64, (n,)) and W = Σ wᵢ ≥ 1: the sums that can be disputed on chain, whatever the rule."""
 
     sums: SumVector
     total_weight: int
@@ -62,7 +62,7 @@ def weighted_mean(base: IntVector, counted: Sequence[CountedUpdate]) -> Aggregat
     """
     check_vector("base model", base, np.int32)
     mean = weighted_sums(counted, base.size)
-    step = mean.sums // np.int64(mean.total_weight)  # NumPy's // rounds down, as the rule asks
+    step = mean.sums // np.int64(mean.total_weight)  # NumPy's // rounds down, as the rule demands
     return Aggregate(mean.sums, mean.total_weight, moved(base, step))
 
 

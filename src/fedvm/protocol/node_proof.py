@@ -1,7 +1,7 @@
 """The EIP-712 message by which a member proves that a Flower node is its own; never sent to a contract.
 
-It is of another type than an update, so neither signature can pass for the other, and it names the server's
-nonce and the node, so it proves nothing a second time or for another node.
+Its EIP-712 type differs from an update's, so neither signature can pass for the other. It names the node and the
+server's nonce, so it can be neither replayed nor used for another node.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What binds an update to its place, so that it cannot be copied to another round or member, or cut."""
+"""The place of an update, to which its hashes are bound, so that it cannot be copied to another round or member, or
+shortened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preimages of the hashes in a proposal and in a roll-up: what is published, or shown to whoever demands it."""
+"""Preimages of the hashes in a proposal and in a roll-up, for publishing and for answering demands."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def of_aggregation(nodes: Iterable[AggregationNode]) -> Iterator[bytes]:
 
 
 def of_rollup(file: bytes) -> Iterator[bytes]:
-    """Preimages of the records in a roll-up's published file, of what was received, and of the trees that these make,
-    as far as the file can be read: whether they are those stated is not asked."""
+    """Preimages of the records and submissions in a roll-up's published file, and of the trees over them, as far as the
+    file can be read. Whether they match the roll-up on chain is not checked."""
     leaves: list[bytes] = []
     commitments: list[Commitment] = []
     for preimage, submission in rollup_entries(file):

@@ -1,4 +1,4 @@
-"""Openings: one chunk of a committed vector, checkable from the root alone."""
+"""Openings: one chunk of a committed vector, which can be checked with the root alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fedvm.protocol.vector import int32_from_bytes, sum_squares, to_bytes
 
 @dataclass(frozen=True)
 class Sibling:
-    """A node beside the path: its hash and, in a sum tree, its Σd² (0 in a plain tree)."""
+    """A sibling of a path: its hash and, in a sum tree, its Σd² (0 in a plain tree)."""
 
     hash: bytes
     sum_squares: int = 0
@@ -58,7 +58,7 @@ def verify_update(opening: Opening, root: bytes, total: int, place: Place, eleme
     """Check that the opening leads to an update's (root, total Σd²) in its place.
 
     Raises:
-        ProofError: index, length, number of siblings, a sum, or a hash does not follow.
+        ProofError: index, length, number of siblings, a sum or a hash is wrong.
     """
     _check_form(opening, elements, 4)
     length = chunk_length(elements, opening.index)
@@ -84,7 +84,7 @@ def verify_plain(opening: Opening, kind: PlainKind, root: bytes, elements: int) 
     """Check that the opening leads to the root of a model or aggregate of ``elements`` elements.
 
     Raises:
-        ProofError: index, length, number of siblings, or a hash does not follow.
+        ProofError: index, length, number of siblings or a hash is wrong.
     """
     check_uint("elements", elements, 64)
     _check_form(opening, elements, kind.width)

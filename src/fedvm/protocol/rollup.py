@@ -1,7 +1,8 @@
-"""A roll-up: any number of received updates as two hashes, with a record of each for whoever wants to check.
+"""A roll-up: commitments to any number of received updates, with a record of each update that anyone can check.
 
-A record states whether an update counts, why not, its weight, and the running totals with it. So every lie in a
-roll-up is a record that does not follow from what was received, or from the record before it.
+A record states whether an update counts or why it does not, its weight, and the running totals including it. So every
+lie in a roll-up is a record that does not follow from its submission or from the record before it.
+
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ COUNTS = 0
 
 @dataclass(frozen=True)
 class Judged(Submission):
-    """A submission as it was judged: the reason why it does not count (0: it does), and its weight."""
+    """A judged submission: the reason why it does not count (0 if it counts), and its weight."""
 
     reason: int
     weight: int
@@ -36,8 +37,8 @@ class Judged(Submission):
 
 @dataclass(frozen=True)
 class Record:
-    """What a roll-up states of one update. accepted, total: updates that count, and their weights, up to and
-    with this one. submission: hash of what was received, 32 bytes.
+    """What a roll-up states of one update. accepted, total: number of updates that count and sum of their weights, up
+    to and including this one. submission: hash of the submission, 32 bytes.
 
     Raises:
         EncodingError: a field is malformed or, as RangeError, does not fit its width.
@@ -71,7 +72,7 @@ class Record:
 
     @classmethod
     def parse(cls, preimage: bytes) -> Record:
-        """The record of a leaf. Raises EncodingError if these are not the bytes of one."""
+        """The record with this leaf's preimage. Raises EncodingError for any other bytes."""
         if len(preimage) != RECORD_BYTES or preimage[:1] != RECORD_LEAF:
             raise EncodingError(f"{len(preimage)} bytes beginning with 0x{preimage[:1].hex()} are no record")
         member = Address(to_checksum_address(preimage[1:21]))
@@ -120,7 +121,7 @@ def record_tree(leaves: Sequence[bytes]) -> RecordTree:
 
 @dataclass(frozen=True)
 class Rollup:
-    """Records of all updates received, in ascending order of member, with what was received of each."""
+    """Records of all updates received, in ascending order of member, with each submission."""
 
     records: tuple[Record, ...]
     submissions: tuple[bytes, ...]
@@ -132,7 +133,7 @@ class Rollup:
 
     @cached_property
     def judged(self) -> tuple[Judged, ...]:
-        """What was received, as it was judged. Raises EncodingError where bytes are no submission."""
+        """The submissions with their verdicts. Raises EncodingError if the bytes of one are malformed."""
         read = (
             Submission.parse(one.member, data)
             for one, data in zip(self.records, self.submissions, strict=True)
@@ -144,12 +145,12 @@ class Rollup:
 
     @property
     def counted(self) -> tuple[Judged, ...]:
-        """The submissions that count, in their order."""
+        """The submissions that count, in the order of their records."""
         return tuple(one for one in self.judged if one.reason == COUNTS)
 
     @cached_property
     def commitments(self) -> tuple[Commitment, ...]:
-        """Of the updates that count, in their order."""
+        """The commitments of the updates that count, in the order of their records."""
         return tuple(
             Commitment(one.member, one.weight, one.update.update_root, one.update.sum_squares)
             for one in self.counted
@@ -177,7 +178,7 @@ class Rollup:
 
     @classmethod
     def parse(cls, data: bytes) -> Rollup:
-        """The roll-up of a published file. Raises EncodingError if it is cut or no such file."""
+        """The roll-up in a published file. Raises EncodingError if the file is truncated or malformed."""
         entries = list(rollup_entries(data))
         length = sum(len(record) + 2 + len(submission) for record, submission in entries)
         if not entries or length != len(data):
@@ -189,8 +190,8 @@ class Rollup:
 
 
 def rollup_entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """What a published file says of each update, as far as it is whole: the bytes of the record, which need not be
-    those of one, and the submission's."""
+    """The entries of a published file, as far as it is not truncated: for each update the record's bytes, which may be
+    malformed, and the submission's bytes."""
     at = 0
     while True:
         begin = at + RECORD_BYTES + 2

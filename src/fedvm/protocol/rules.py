@@ -36,7 +36,7 @@ _BITS = {
 class Rules:
     """The contract's ``Rules`` struct, field by field in its order. Construction checks every width.
 
-    The fields with a default demand nothing as they stand.
+    The defaults of the fields that have one demand nothing.
 
     Raises:
         EncodingError: a field is not an integer (the aggregator: not 32 bytes), or does not fit its width
@@ -104,6 +104,6 @@ class Rules:
 
 @lru_cache(maxsize=16)
 def _digest(rules: Rules) -> bytes:
-    # Remembered: a round asks for it twice for each client.
+    # Cached: a round asks for it twice for each client.
     types = [*(f"uint{bits}" for bits in _BITS.values()), "bytes32"]
     return keccak(encode(types, rules.as_tuple()))

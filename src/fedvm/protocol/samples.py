@@ -1,6 +1,6 @@
 """A validation set that is committed to before training and revealed sample by sample.
 
-The salts keep what was not revealed unguessable; a draw gives every index once.
+Because of the salts, samples that are not revealed yet cannot be guessed. Every index is drawn once.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class SampleTree:
         return keccak(SAMPLE_ROOT + len(self.samples).to_bytes(4) + self.levels[-1][0])
 
     def opened(self, index: int) -> tuple[bytes, int, bytes, list[bytes]]:
-        """A sample and its way to the top, as web3 takes the contract's struct. RangeError if there is none."""
+        """A sample and its Merkle path, as web3 takes the contract's struct. Raises RangeError if there is no such
+        sample."""
         if not 0 <= index < len(self.samples):
             raise RangeError(f"there is no sample {index}; the set has {len(self.samples)}")
         sample = self.samples[index]
@@ -74,7 +75,8 @@ class SampleTree:
 
 
 def sample_root(count: int, index: int, sample: Sample, siblings: Sequence[bytes]) -> bytes:
-    """The root that a sample's way leads to; EMPTY when it has not the height of a tree over `count` samples."""
+    """The root that a sample's Merkle path leads to; EMPTY if the path's length is not the height of a tree over
+    `count` samples."""
     if len(siblings) != (count - 1).bit_length():
         return EMPTY
     node = sample.digest()

@@ -1,4 +1,4 @@
-"""What stands behind a coordinator's proposals and an owner's word: bond, stake, fees, windows and notice."""
+"""What secures a coordinator's proposals and an owner's changes: bond, stake, fees, times and notice."""
 
 from __future__ import annotations
 

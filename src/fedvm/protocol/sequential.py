@@ -27,8 +27,8 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class AccuracyTest:
-    """What an accuracy is held against, in parts per million: one that must not pass, one that should, and the greatest
-    probabilities that either goes wrong.
+    """What a version's accuracy is tested against, in parts per million: an accuracy that must not pass, one that
+    should pass, and the greatest probability of a wrong verdict for either.
 
     Raises:
         RangeError: not 0 < fail < pass < 10^6, or a probability is not between 0 and 10^6.
@@ -63,7 +63,8 @@ class Thresholds:
     fail_at: int
 
     def verdict(self, asked: int, right: int, max_samples: int) -> Verdict:
-        """What `right` right answers of `asked` say; at `max_samples` what has not passed has failed."""
+        """The verdict after `right` right answers of `asked`; at `max_samples` a version that has not passed has
+        failed."""
         score = right * self.gain - (asked - right) * self.loss
         if score >= self.pass_at:
             return Verdict.PASSED
@@ -72,12 +73,12 @@ class Thresholds:
 
     @property
     def fewest(self) -> int:
-        """Right answers in a row that pass."""
+        """The number of right answers in a row that is enough to pass."""
         return -(-self.pass_at // self.gain)
 
 
 def thresholds(test: AccuracyTest) -> Thresholds:
-    """The integers of a test, rounded against the version that takes it."""
+    """The integers of a test, rounded to the disadvantage of the version that is tested."""
     return Thresholds(
         gain=ln_micros(test.pass_ppm, test.fail_ppm),
         loss=ln_micros(PPM - test.fail_ppm, PPM - test.pass_ppm) + 1,

@@ -1,4 +1,4 @@
-"""What a member sends: its statement about an update, under its signature. The chain is told no more of an update."""
+"""What a member sends: its signed statement about an update. The chain learns nothing more about the update."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Submission:
 
     @property
     def encoded_bytes(self) -> int:
-        """What it adds to the calldata of ``submit``: its offset and its body, by Solidity's ABI."""
+        """Number of bytes that it adds to the calldata of ``submit``: its offset and its body, by Solidity's ABI."""
         offset, member, tails, lengths = 1, 1, 2, 2
         fields = len(self.update.as_tuple())
         contents = sum(-(-len(data) // 32) for data in (self.update.cid, self.signature))
         return 32 * (offset + member + tails + fields + lengths + contents)
 
     def to_bytes(self) -> bytes:
-        """As a roll-up keeps it, from which nothing is left to interpretation: 0x0e ‖ signature:65 ‖ the update's
-        fields, integers big-endian in their width, the CID last. The member stands in the record.
+        """The unambiguous encoding in a roll-up: 0x0e ‖ signature:65 ‖ the update's
+        fields, integers big-endian in their width, the CID last. The member is in the record.
 
         Raises:
             EncodingError: the signature does not hold 65 bytes.

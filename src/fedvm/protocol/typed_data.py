@@ -32,13 +32,13 @@ _HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 @dataclass(frozen=True)
 class Domain:
-    """EIP-712 domain: the chain and the federation contract (hex address) that a signature is good for."""
+    """EIP-712 domain: the chain and the federation contract (hex address) for which a signature is valid."""
 
     chain_id: int
     federation: str
 
     def place(self, round_: int, member: str) -> Place:
-        """Where an update of a member (hex address) in a round of this federation belongs."""
+        """The place of a member's (hex address) update in a round of this federation."""
         return Place(self.chain_id, self.federation, round_, member)
 
     def separator(self) -> bytes:
@@ -48,7 +48,7 @@ class Domain:
 
 @lru_cache(maxsize=16)
 def _separator(domain: Domain) -> bytes:
-    # Remembered: every signature of a federation asks for the same.
+    # Cached: every signature of a federation needs the same one.
     values = (
         keccak(DOMAIN_TYPE.encode()),
         keccak(DOMAIN_NAME.encode()),
@@ -157,7 +157,7 @@ def recover_struct_signer(struct_hash: bytes, domain: Domain, signature: bytes) 
     """Checksummed address of the key that signed a struct.
 
     Raises:
-        SignatureError: not 65 bytes, v not 27 or 28, s in the upper half (malleable), or no such point.
+        SignatureError: not 65 bytes, v not 27 or 28, s in the upper half (malleable), or no key fits.
     """
     if len(signature) != 65:
         raise SignatureError(f"a signature holds 65 bytes r ‖ s ‖ v, not {len(signature)}")

@@ -20,8 +20,8 @@ SumVector = NDArray[np.int64]
 
 MAX_FRACTION_BITS = 30
 _INT32 = np.iinfo(np.int32)
-# First step by which an update left too long by float rounding is shrunk. An error of float64 is 2^−53, so
-# that one step outruns the error of a whole norm; doubling bounds the number of steps for any input.
+# First step by which an update that float rounding has left too long is shrunk. The rounding error of float64 is 2^−53,
+# so one step exceeds the error of a whole norm. Doubling the step bounds the number of steps for any input.
 _FIRST_SHRINK = 2.0**-40
 
 
@@ -55,7 +55,7 @@ def sum_squares(vector: IntVector) -> int:
 
 
 def quantize_model(values: FloatVector, fraction_bits: int) -> IntVector:
-    """Round a float model of shape (n,) to nearest even. Only the base of round 0 is made this way.
+    """Round a float model of shape (n,) to nearest, ties to even. Only a federation's first model is made this way.
 
     Raises:
         EncodingError: a value is not finite.

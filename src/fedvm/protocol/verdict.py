@@ -14,13 +14,13 @@ _PPM = 1_000_000
 
 
 def no_key(member: str) -> str:
-    """Of a round for which nobody appointed a key."""
+    """The `key_of` of a round for which nobody appointed a key."""
     return ""
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a verdict depends on beside the update: the round as it stood when the update was relayed.
+    """What a verdict depends on besides the update: the round as it stood when the update was relayed.
 
     last_member: highest member accepted so far, "" before the first; time: of the block, Unix seconds; rests: whether
     the rules make the member sit this round out; key_of: the key that a member had appointed for the round, "" if none;
@@ -62,7 +62,8 @@ def signer_of(update: Update, domain: Domain, signature: bytes) -> str:
 
 
 def signs_for(signer: str, member: str, key_of: Callable[[str], str]) -> bool:
-    """Whether what `signer` signed ("": nobody) counts as the member's: it is the member, or the key it appointed."""
+    """Whether `signer` ("" if nobody) may sign for the member: it is the member, or the key that the member
+    appointed."""
     return signer != "" and (signer == member or signer == key_of(member))
 
 

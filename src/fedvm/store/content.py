@@ -1,4 +1,4 @@
-"""A directory of blocks named by their CID; what is read is checked against its name."""
+"""A directory of blocks named by their CID; a block that is read is checked against its name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ContentStore:
     def stage(self, data: bytes) -> str:
         """Store ``data`` as `put` does, but durable only after the next `sync`; for many artefacts at a time.
 
-        What a crash leaves behind of it meanwhile is never taken for the artefact, and another put mends it.
+        Files that a crash leaves incomplete are never taken for the artefact, and another `put` repairs them.
         """
         return self._put(data, durable=False)
 
@@ -172,7 +172,7 @@ class ContentStore:
     def _write(self, cid: Cid, data: bytes, durable: bool) -> None:
         file = self.file_of(cid)
         if file.is_file() and file.read_bytes() == data:
-            if durable:  # it may have been staged
+            if durable:  # the block may have been staged only
                 _sync_file(file)
             return
         temporary = self.path / f"{_TEMPORARY}{secrets.token_hex(8)}"

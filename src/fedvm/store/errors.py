@@ -1,4 +1,4 @@
-"""What can be wrong with a content-addressed store."""
+"""Errors of a content-addressed store."""
 
 
 class StoreError(Exception):

@@ -1,4 +1,4 @@
-"""What a federation and its audit need of a store."""
+"""The store that federations and audits need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Store(Protocol):
-    """Content-addressed bytes; `ContentStore` is one."""
+    """A store of content-addressed bytes; `ContentStore` implements it."""
 
     def put(self, data: bytes) -> str:
         """Keep `data` durably and return its CID."""

@@ -1,4 +1,4 @@
-"""The little of Protocol Buffers' wire format that dag-pb needs: varints and length-delimited fields."""
+"""The part of Protocol Buffers' wire format that dag-pb needs: varints and length-delimited fields."""
 
 from __future__ import annotations
 

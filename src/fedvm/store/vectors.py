@@ -1,4 +1,4 @@
-"""Vectors out of a store: every reader of one goes through here."""
+"""Reads vectors from a store; all code that reads one uses this module."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def update_root(place: Place) -> RootOf:
 def stored_vector(
     store: Store, cid: str | bytes, elements: int, root: bytes = b"", root_of: RootOf = model_root
 ) -> IntVector:
-    """The int32 vector (elements,) under a CID. root: what commits to it, unless nobody needs to know; root_of: how.
+    """The int32 vector (elements,) under a CID. root: the root that must commit to it, b"" to check none; root_of:
+    computes a vector's root.
 
     Raises:
-        StoreError: the store lacks it; as WrongVector, these bytes are no such vector, or another than was committed
-            to.
+        StoreError: the store lacks the vector. WrongVector, a subclass: the bytes are not such a vector, or not the
+            one that was committed to.
     """
     try:
         vector = int32_from_bytes(store.get(cid), elements)

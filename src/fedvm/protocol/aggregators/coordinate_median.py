@@ -15,7 +15,7 @@ from fedvm.protocol.vector import SumVector
 
 @dataclass(frozen=True)
 class CoordinateMedian(Aggregator):
-    """Of every element the median over the updates, each counting once whatever its weight.
+    """The median of each element over the updates; each update counts once, whatever its weight.
 
     For an even number of updates it is floor((a + b) / 2) of the two in the middle.
     """

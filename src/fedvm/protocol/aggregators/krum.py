@@ -22,7 +22,7 @@ _MOST = 2**32 - 1
 
 @dataclass(frozen=True)
 class Krum(Aggregator):
-    """The weighted mean of the `select` updates closest to their neighbours: of one, Krum; of more, Multi-Krum.
+    """The weighted mean of the `select` updates closest to their neighbours: Krum if it is one, else Multi-Krum.
 
     An update's score is the sum of the squared distances to its max(1, n − malicious − 2) closest others of the n;
     equal scores go to the lower position, that is the lower address. Weights are those of the contract, as in
@@ -45,7 +45,7 @@ class Krum(Aggregator):
 
     @property
     def name(self) -> str:
-        """It depends on how many are selected."""
+        """Krum or Multi-Krum, by the number of updates selected."""
         return "Krum" if self.select == 1 else "MultiKrum"
 
     def parameters(self) -> tuple[int, ...]:

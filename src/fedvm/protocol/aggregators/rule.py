@@ -1,4 +1,4 @@
-"""What an aggregation rule is: how the accepted updates of a round move the model, in integers alone."""
+"""What an aggregation rule is: how the accepted updates of a round change the model, in integers only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ ServerState = tuple[NDArray[Any], ...]
 
 @dataclass(frozen=True)
 class RoundFacts:
-    """Of the round that is aggregated: its number on chain (1 …), and the scale of all values, 2^−fraction_bits."""
+    """Facts about the round that is aggregated: its number on chain (1 …), and the scale of all values,
+    2^−fraction_bits."""
 
     number: int
     fraction_bits: int
@@ -35,7 +36,7 @@ class RoundFacts:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """S and W as for the weighted mean, the new model (int32, (n,)), and what the server remembers of the round."""
+    """S and W as for the weighted mean, the new model (int32, (n,)), and the server's state after the round."""
 
     sums: WeightedSums
     model: IntVector
@@ -67,21 +68,21 @@ class Aggregator(ABC):
         state: ServerState,
         facts: RoundFacts,
     ) -> NDArray[Any]:
-        """What is added to the base, integers (n,). state: as `remember` left it in this very round.
+        """What is added to the base, integers (n,). state: as `remember` returned it in the same round.
         counted: may be empty for a rule that does not need them."""
 
     def remember(self, state: ServerState, sums: WeightedSums) -> ServerState:
-        """The server's memory after a round, from that before it; it follows from S and W of the final rounds."""
+        """The server's state after a round, from the state before it; it follows from S and W of the final rounds."""
         return ()
 
     @property
     def name(self) -> str:
-        """The name under which it is shown."""
+        """The name under which the rule is shown."""
         return self.title
 
     @property
     def is_stateful(self) -> bool:
-        """Whether earlier rounds matter."""
+        """Whether the result depends on earlier rounds."""
         return type(self).remember is not Aggregator.remember
 
     @property
@@ -139,7 +140,7 @@ def unpack(identifier: bytes, count: int) -> tuple[int, ...]:
     """The `count` parameters of an identifier.
 
     Raises:
-        EncodingError: another version, or something behind the parameters.
+        EncodingError: the identifier has another version, or bytes other than zero after the parameters.
     """
     if identifier[1] != VERSION:
         raise EncodingError(

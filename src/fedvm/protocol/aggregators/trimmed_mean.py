@@ -22,7 +22,7 @@ from fedvm.protocol.vector import SumVector
 
 @dataclass(frozen=True)
 class TrimmedMean(Aggregator):
-    """Of every element the mean of what is left without the k least and the k greatest, k = floor(β · updates).
+    """For each element, the mean without the k smallest and the k greatest values, k = floor(β · updates).
 
     Each update counts once whatever its weight; the quotient is rounded down. beta: in millionths, below one half.
 
