@@ -1,1 +1,1 @@
-"""What every part that speaks with an EVM must agree on, stated once: hashing, limits, gas, opcodes, selectors."""
+"""What all code that deals with an EVM shares: hashing, limits, gas, opcodes, selectors."""

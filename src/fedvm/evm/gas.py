@@ -1,4 +1,4 @@
-"""What the EVM charges beside its opcodes' static costs, on Ethereum and on Filecoin.
+"""What the EVM charges in addition to its opcodes' static costs, on Ethereum and on Filecoin.
 
 Ethereum: Yellow Paper appendix G, EIP-2028, EIP-2929, EIP-2930, EIP-3860. Filecoin: measured as the costs in
 `fedvm.evm.opcodes` are; estimates, not consensus.

@@ -1,9 +1,9 @@
 """keccak-256, one message at a time and many of one length at once.
 
-A tree hashes thousands of short messages, where what surrounds the permutation costs more than the permutation
-itself. One message takes 0.6 µs by the C extension of `safe-pysha3` (5.8 µs over pycryptodome); in rows, our own
-extension hashes eight messages side by side, 0.07 µs each on a processor with 512-bit registers. It is optional:
-where it could not be compiled, rows are hashed one by one.
+A tree hashes thousands of short messages; for these the overhead of a call costs more than the permutation itself. One
+message takes 0.6 µs with the C extension of `safe-pysha3` (5.8 µs with pycryptodome). For many messages (rows), our own
+extension hashes eight at a time, 0.07 µs each on a processor with 512-bit registers. It is optional: if it could not be
+compiled, rows are hashed one by one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def keccak_rows(rows: Rows) -> Rows:
 
 
 def hash_one_by_one(messages: memoryview, length: int) -> bytes:
-    """The hashes, joined, of messages that follow each other, each of ``length`` bytes."""
+    """The concatenated hashes of concatenated messages of ``length`` bytes each."""
     starts = range(0, len(messages), length)
     return b"".join([keccak_256(messages[at : at + length]).digest() for at in starts])
 

@@ -89,7 +89,7 @@ PUSH32: Final = 0x7F
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction in some code: where it lies, its byte, and the bytes it pushes (fewer where the code ends)."""
+    """One instruction in some code: its offset, its opcode byte, and the bytes it pushes (fewer if the code ends)."""
 
     offset: int
     code: int
@@ -97,12 +97,12 @@ class Instruction:
 
 
 def immediate_bytes(code: int) -> int:
-    """How many bytes behind the opcode it pushes."""
+    """How many bytes after the opcode are pushed by it."""
     return code - PUSH1 + 1 if PUSH1 <= code <= PUSH32 else 0
 
 
 def sweep(code: bytes) -> Iterator[Instruction]:
-    """The instructions of `code` in their order, pushed bytes skipped."""
+    """The instructions of `code` in order, without treating pushed bytes as opcodes."""
     position = 0
     while position < len(code):
         after = position + 1 + immediate_bytes(code[position])

@@ -25,7 +25,7 @@ GAS: Final = 2**60
 @dataclass(frozen=True)
 class Outcome:
     """How a call ended. gas_used: execution alone, without the 21,000 of a transaction and without its calldata;
-    output: return data, or revert data if not success; halt: why it ended if it neither returned nor reverted."""
+    output: return data, or revert data if not success; halt: why the call ended if it neither returned nor reverted."""
 
     output: bytes
     gas_used: int
@@ -50,7 +50,7 @@ class Contracts:
             output = evm.message_call(caller=CALLER, to=to, calldata=bytes(calldata), gas=gas + intrinsic)
             result = evm.result
         except RuntimeError as error:
-            self._evm = None  # after an error an instance may hold half-undone state
+            self._evm = None  # after an error an instance may hold partly reverted state
             return _failed(str(error), intrinsic)
         evm.revert(checkpoint)
         return Outcome(bytes(output), result.gas_used + result.gas_refunded - intrinsic, True)
@@ -64,7 +64,7 @@ def run_fresh(
     Returns the outcome and the addresses loaded meanwhile (lower-case hex), the caller's and the zero address
     among them.
     """
-    # An access list (EIP-2930) warms addresses; what it costs is taken off again.
+    # An access list (EIP-2930) warms addresses; its cost is subtracted again.
     evm = _new_instance(codes, TxEnv(access_list=[(address, []) for address in warm]))
     intrinsic = intrinsic_gas(calldata) + ACCESS_LIST_ADDRESS_GAS * len(warm)
     try:
@@ -102,7 +102,7 @@ def _new_instance(codes: Mapping[str, bytes], transaction: TxEnv | None = None) 
 
 
 def _failed(message: str, intrinsic: int) -> Outcome:
-    """revm tells of failures in words: ``Revert { gas_used: 21054, output: 0x… }`` or ``Halt { reason:
+    """revm reports failures as text: ``Revert { gas_used: 21054, output: 0x… }`` or ``Halt { reason:
     …}``."""
     gas = re.search(r"gas_used: (\d+)", message)
     used = max(int(gas.group(1)) - intrinsic, 0) if gas else 0

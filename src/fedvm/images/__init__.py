@@ -1,5 +1,6 @@
-"""Image files and the bytes a model takes: one reader for training, calibration and asking.
+"""Turns image files into the bytes that a model takes, for training, calibration and prediction alike.
 
-`decode` reads a file, `prepare` brings it into a model's form as the version's preparation says, and `data_set` does
-both for many files. Whoever opens an image does it through these, so that the same file gives the same bytes.
+`decode` reads a file, `prepare` converts it to a model's input as the version's preparation says, and `data_set` does
+both for many files. All code that opens an image uses these, so that the same file gives the same bytes.
+
 """

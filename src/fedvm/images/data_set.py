@@ -21,7 +21,8 @@ _NAMED: Final = 10
 
 @dataclass(frozen=True)
 class Form:
-    """What every image of a data set is brought into. size: (height, width), None for that of the first image."""
+    """The form that every image of a data set is converted to. size: (height, width), None for the size of the first
+    image."""
 
     preparation: Preparation = Preparation.PHOTO
     size: tuple[int, int] | None = None
@@ -44,8 +45,8 @@ def load_images(
     """Read `count` images, given as (what to call it in an error, the file, its bytes or the decoded image).
 
     Without `channels` the first image decides whether they are grey (1) or colour (3). A grey image among colour
-    ones is repeated over the channels; a colour one among grey ones is an error, since to drop its colour would
-    change the data. With `channels` colour is turned into grey where the model wants it.
+    ones is repeated over the channels; a colour image among grey ones is an error, since dropping its colour would
+    change the data. With `channels`, colour is converted to grey if the model takes grey images.
 
     Raises:
         ImageError: there are none, or some are unreadable or differ in size or colour; all of the same fault are
@@ -79,7 +80,7 @@ def load_images(
 
 
 def resize_images(images: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """uint8 `[N, C, H, W]` (C 1 or 3) scaled to (height, width) as a photo is; None leaves them."""
+    """uint8 `[N, C, H, W]` (C 1 or 3) scaled to (height, width) like a photo; None leaves them unchanged."""
     if size is None or images.shape[2:] == size:
         return images
     shape: Shape = (images.shape[1], *size)
@@ -105,7 +106,7 @@ class _Faults:
         self.sizes: list[str] = []
 
     def raise_any(self, count: int, size: tuple[int, int] | None) -> None:
-        """Raise ImageError for the first kind of which there is one, with all of its like."""
+        """Raise ImageError for the first kind of fault that was found, listing all images that have it."""
         height, width = size or (0, 0)
         for names, fault, advice in (
             (self.unreadable, "unreadable images", "mend them or take them out"),

@@ -1,13 +1,13 @@
 """An encoded image → its pixels, upright, of eight bits a channel, grey or colour, with or without transparency.
 
-Every conversion is noted, because a decision on record should not hide one:
+Every conversion is noted, because a recorded decision should not hide one:
 
 - of an animation or a file of several pages the first is taken;
 - the EXIF orientation is applied;
 - of 16 bits a channel the upper eight are kept;
 - CMYK and HSV become RGB by Pillow's formulas, without colour profiles.
 
-Black and white become grey, palettes the colours they stand for: nothing is lost, so nothing is noted.
+One-bit images become grey and palettes the colours they stand for. Nothing is lost, so nothing is noted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SUFFIXES: Final = frozenset(
 
 MAX_PIXELS: Final = 50_000_000
 
-# Exif 2.32, tag 0x0112, by its value: what brings the picture upright.
+# Exif 2.32, tag 0x0112: for each value, the transposition that turns the picture upright.
 _ORIENTATIONS: Final = {
     2: "mirrored left to right",
     3: "turned by 180°",
@@ -52,7 +52,7 @@ class Picture:
 
     @property
     def is_grey(self) -> bool:
-        """The file holds no colour channels."""
+        """Whether the file holds no colour channels."""
         return self.image.mode in ("L", "LA")
 
 
@@ -60,7 +60,7 @@ def decode(source: Path | bytes | Image.Image, title: str) -> Picture:
     """Decode a file, its bytes, or an image that Pillow holds already. title: what to call it in an error.
 
     Raises:
-        ImageError: it is missing, no readable image, larger than 50 million pixels, or holds 32-bit values.
+        ImageError: the file is missing, not a readable image, larger than 50 million pixels, or holds 32-bit values.
     """
     if isinstance(source, Path) and not source.is_file():
         raise ImageError(f"{title}: no such file. Give an image such as a PNG or JPEG.")
@@ -87,7 +87,7 @@ def _decoded(opened: Image.Image, title: str) -> Picture:
     frames = int(getattr(opened, "n_frames", 1))
     if frames > 1:
         notes.append(Note("only the first frame is seen", f"of {frames}"))
-    # Both are gone once the pixels are loaded: TIFF files are turned then, and PNG's 16 bits cut.
+    # Orientation and depth must be read first: loading the pixels turns TIFF files, and cuts PNG's 16 bits to 8.
     orientation, wide = opened.getexif().get(ExifTags.Base.Orientation), _has_sixteen_bits(opened)
     opened.load()
     image = ImageOps.exif_transpose(opened)

@@ -1,18 +1,18 @@
-"""Strokes on a plain ground → bright strokes on black, of one size and centred, as the digits of MNIST are.
+"""Strokes on a plain background → bright strokes on black, of one size and centred, like the digits of MNIST.
 
 The normalisation of Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits" (1998): the ink is
 scaled, its proportions kept, so that its longer side takes 20 of 28 pixels, and its centre of mass is put on pixel
-(14, 14). Before that, the ink must be told from what it is drawn on:
+(14, 14). Before that, the ink must be told from the background:
 
 1. Transparent parts are laid over white if the rest is dark, else over black.
 2. Ink is dark where the border of the picture is brighter than what is inside, else bright.
-3. The ground is what is left when everything narrower than half the picture is taken away (a grey opening), so it
+3. The background is what is left when everything narrower than half the picture is removed (a grey opening), so it
    follows uneven light and shadows.
-4. A threshold (N. Otsu, IEEE Trans. SMC 9, 1979) separates ink and ground; their mean values become 255 and 0.
-5. All this is done for brightness, red, green and blue; that one is taken in which the ink stands out most.
-6. Specks are left out, and what lies along the border of the picture if there are strokes that do not.
+4. A threshold (N. Otsu, IEEE Trans. SMC 9, 1979) separates ink and background; their mean values become 255 and 0.
+5. All this is done for brightness, red, green and blue; the channel in which the ink stands out most is used.
+6. Specks are removed. So is what lies along the border of the picture, if there are strokes elsewhere.
 
-A picture that is in this form already passes unchanged.
+A picture that already has this form passes unchanged.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ EDGE: Final = 0.2
 def normalise(picture: Picture, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[Note, ...], bool]:
     """The ink of a drawing, bright on black, of `size` (height, width) · notes · whether there is none.
 
-    What is blank gives black.
+    A blank picture gives black.
     """
     image, notes = _opaque(picture.image)
     if _is_normal(image, size):
@@ -67,7 +67,7 @@ def normalise(picture: Picture, size: tuple[int, int]) -> tuple[NDArray[np.uint8
 
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, tuple[Note, ...]]:
-    """Over white if what is opaque is dark, else over black."""
+    """The picture laid over white if its opaque part is dark, else over black."""
     if image.mode not in ("LA", "RGBA"):
         return image, ()
     alpha = np.asarray(image.getchannel("A"), np.float64)
@@ -82,7 +82,8 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, tuple[Note, ...]]:
 
 
 def _is_normal(image: Image.Image, size: tuple[int, int]) -> bool:
-    """Of the model's size already, on black, as large and as central as it would become, to a pixel."""
+    """Whether the picture has the model's size and a black background already, and its ink is as large and central as
+    it would become, to a pixel."""
     pixels = np.asarray(image.convert("RGB"))
     if pixels.shape[:2] != size or (pixels != pixels[..., :1]).any():
         return False
@@ -116,13 +117,14 @@ def _ink(image: Image.Image) -> tuple[Plane | None, bool, str]:
 
 
 def _is_dark(plane: Plane) -> bool:
-    """The strokes lie below the ground that the border of the picture suggests."""
+    """Whether the strokes are darker than the background that the border of the picture suggests."""
     coarse = _resized(plane, COARSE)
     return float(((coarse - _from_border(coarse)) ** 3).sum()) < 0
 
 
 def _from_border(plane: Plane) -> Plane:
-    """The picture without what is in it: a Coons patch through its four borders, which follows light and shadow."""
+    """The background estimated from the border: a Coons patch through the four borders, which follows light and
+    shadow."""
     from scipy import ndimage
 
     height, width = plane.shape
@@ -146,14 +148,14 @@ def _from_border(plane: Plane) -> Plane:
 
 
 def _contrast(plane: Plane, dark: bool) -> tuple[float, Plane] | None:
-    """(difference of ink and ground, ink as 0 … 1); None where nothing stands out."""
+    """(difference between ink and background, ink as 0 … 1); None if nothing stands out."""
     from scipy import ndimage
 
     values = 255 - plane if dark else plane
     coarse = _resized(values, COARSE)
     window = max(3, round(min(coarse.shape) * WINDOW) | 1)
     light = _from_border(coarse)
-    # Both lie below the picture; the one keeps a slope up to the border, the other the edge of a shadow.
+    # Both estimates lie below the picture: one keeps a slope up to the border, the other the edge of a shadow.
     opened = np.maximum(
         ndimage.grey_opening(coarse, size=window, mode="nearest"),
         light + ndimage.grey_opening(coarse - light, size=window, mode="nearest"),
@@ -188,7 +190,7 @@ def _otsu(values: Plane) -> tuple[float, float, float, float]:
 
 
 def _strokes(ink: Plane) -> NDArray[np.bool_] | None:
-    """Where the strokes are."""
+    """The mask of the strokes."""
     from scipy import ndimage
 
     labels, count = ndimage.label(ink > 0.5, structure=np.ones((3, 3)))
@@ -199,7 +201,7 @@ def _strokes(ink: Plane) -> NDArray[np.bool_] | None:
     lengths = np.array([max(s.stop - s.start for s in box) for box in boxes])
     sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
     contact = np.max([np.bincount(side, minlength=count + 1)[1:] for side in sides], axis=0)
-    # A stroke may end at the border; what lies along it is uneven light.
+    # A stroke may end at the border. What runs along the border is uneven light.
     outside = contact >= ALONG * lengths
     wanted = areas >= 0.03 * areas.max()
     if outside.any() and not outside.all() and lengths[~outside].max() >= 0.25 * lengths[outside].max():
@@ -209,7 +211,7 @@ def _strokes(ink: Plane) -> NDArray[np.bool_] | None:
 
 
 def _framed(ink: Plane, mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The strokes alone on black, of `size`, scaled to the box and moved in one go, to fractions of a pixel."""
+    """The strokes alone on black, of `size`, scaled to the box and moved in one step, to fractions of a pixel."""
     from scipy import ndimage
 
     height, width = size
@@ -229,7 +231,7 @@ def _framed(ink: Plane, mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArr
 
 
 def _extent(used: NDArray[np.bool_]) -> tuple[int, int]:
-    """The first that is set, and the one after the last."""
+    """Index of the first element that is set, and the index after the last."""
     (places,) = used.nonzero()
     return int(places[0]), int(places[-1]) + 1
 

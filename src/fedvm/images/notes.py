@@ -1,4 +1,4 @@
-"""What was done to an image on its way to the model, in words."""
+"""Notes: the conversions made to an image, in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """One conversion. text is the same for every image that it is made to; detail is what was found in this one."""
+    """One conversion. text: the same for every image with this conversion; detail: what was found in this image."""
 
     text: str
     detail: str = ""
@@ -19,7 +19,7 @@ class Note:
 
 
 def counted(notes: Iterable[Note]) -> tuple[str, ...]:
-    """The conversions made to many images, each with how many there were of it, the most frequent first."""
+    """The conversions made to many images, each with the number of images, the most frequent first."""
     counts = Counter(note.text for note in notes)
     return tuple(
         f"{count:,} {'image' if count == 1 else 'images'}: {text}" for text, count in counts.most_common()

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Preparation(StrEnum):
-    """How an image is brought into a model's form; `fedvm.images.prepare` does it."""
+    """How an image is converted to a model's input; `fedvm.images.prepare` does it."""
 
     PHOTO = "photo"
     DRAWING = "drawing"

@@ -1,12 +1,12 @@
-"""A decoded image → the bytes that a model takes, by a preparation that has a name and belongs to the version.
+"""A decoded image → the bytes that a model takes, by a named preparation that belongs to the version.
 
-- `raw`: as it is; only an image of the model's size will do.
+- `raw`: unchanged; an image of another size than the model's is refused.
 - `photo`: scaled to cover the model's size (Pillow's bilinear filter, whose support grows with the reduction), the
   middle kept.
-- `drawing`: for strokes on a plain ground, as in MNIST; see `fedvm.images.drawing`.
+- `drawing`: for strokes on a plain background, as in MNIST; see `fedvm.images.drawing`.
 
-Transparent parts are laid over black, for a drawing over what its ink stands out from. Colour becomes grey by the
-luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B (Pillow's "L"); grey becomes colour in three equal channels.
+Transparent parts are laid over black; in a drawing, over white or black so that its ink stands out. Colour becomes grey
+by the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B (Pillow's "L"); grey becomes colour in three equal channels.
 """
 
 from __future__ import annotations
@@ -101,6 +101,6 @@ def _to_channels(image: Image.Image, channels: int) -> tuple[Image.Image, tuple[
 
 
 def is_coloured(image: Image.Image) -> bool:
-    """Some pixel of an RGB image has a colour; those that are grey throughout lose nothing as grey ones."""
+    """Whether some pixel of an RGB image has a colour. An image without one loses nothing as a grey image."""
     pixels = np.asarray(image)
     return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
