@@ -1,4 +1,4 @@
-"""A macro assembler that knows the stack.
+"""A macro assembler that tracks the stack.
 
 Instructions are appended with `op`, `push`, `dup`, `swap`; stack items carry names, so that `dup("x3")` finds its
 depth by itself and a wrong depth cannot be written. Loops are counted (their trip count is known when assembling),
@@ -54,7 +54,8 @@ class Instruction:
 
 @dataclass
 class Section:
-    """What one part of the program (usually a layer) costs: how often each opcode runs, and copied words."""
+    """The cost of one part of the program (usually a layer): how often each opcode runs, and the number of copied
+    words."""
 
     counts: dict[str, int] = field(default_factory=dict)
     copied_words: int = 0
@@ -70,7 +71,7 @@ class Section:
 
     @property
     def gas(self) -> int:
-        """EVM gas of the opcodes, copies included; memory and cold accounts apart."""
+        """EVM gas of the opcodes, including copies, without memory and cold accounts."""
         return (
             sum(OPCODES[name].gas * n for name, n in self.counts.items()) + COPY_WORD_GAS * self.copied_words
         )
@@ -190,13 +191,13 @@ class Assembler:
         self._append(Instruction("JUMPDEST", label=label))
 
     def push_label(self, label: Label, name: str) -> None:
-        """Push where the label lies, for a subroutine to return to."""
+        """Push the label's address, for a subroutine to return to."""
         self._append(Instruction("PUSH2", label, 3, comment=label.name), name)
 
     @contextmanager
     def subroutine(self, name: str, stack: list[str], times: int) -> Iterator[Label]:
-        """Assemble the body apart from the flow; it is entered by a jump to the label with `stack` on the stack, runs
-        `times` times in all, and must end by jumping to where it was called from."""
+        """Assemble the body outside the flow of control. It is entered by a jump to the label with `stack` on the
+        stack, runs `times` times in all, and must end by jumping back to its caller."""
         after = self.new_label(f"after_{name}")
         self.jump(after)
         entry = self.new_label(name, stack)
@@ -252,7 +253,7 @@ class Assembler:
 
     @contextmanager
     def failure(self) -> Iterator[None]:
-        """What is appended inside runs only when the call reverts: it counts for the size, not for the gas."""
+        """Code that is appended inside runs only when the call reverts: it counts for the size, not for the gas."""
         outer, self._times = self._times, 0
         yield
         self._times = outer
@@ -261,8 +262,8 @@ class Assembler:
     def repeat(self, name: str, start: int, step: int, end: str, total: int, entered: int) -> Iterator[None]:
         """Run the body with `name` = start, start + step, ... until it equals the stack item `end`, at least once.
 
-        total: trips over all times this loop is entered; entered: how often it is entered, which is how often what
-        surrounds it runs.
+        total: number of trips over all entries of the loop; entered: how often the loop is entered, which is how often
+        the surrounding code runs.
         """
         if self._times % entered or total < entered:
             raise AssemblyError(f"loop {name}: {total} trips in {entered} rounds")

@@ -67,7 +67,7 @@ def accumulate(terms: tuple[Term, ...], bias: NDArray[Any], tensors: dict[str, N
 
 
 def max_pool(pool: MaxPool | None, x: NDArray[Any]) -> NDArray[Any]:
-    """`x` pooled; itself when there is no pooling."""
+    """`x` after max pooling; `x` itself if there is no pooling."""
     if pool is None:
         return x
     pads = pool.pads
@@ -136,7 +136,7 @@ def _product(term: Term, x: NDArray[Any]) -> NDArray[Any]:
     matrices = weight.reshape(term.groups, outputs // term.groups, -1)
     step = max(1, CHUNK // max(1, windows[0].size))
     for start in range(0, len(x), step):
-        # Samples side by side: one large product a group, where BLAS is at its best.
+        # Samples side by side: one large product per group, for which BLAS is fastest.
         part = windows[start : start + step]
         columns = part.transpose(1, 4, 5, 0, 2, 3).reshape(term.groups, matrices.shape[2], -1)
         product = np.concatenate([matrices[g] @ columns[g] for g in range(term.groups)])

@@ -27,7 +27,8 @@ def canonical(graph: IntegerGraph) -> IntegerGraph:
 
 
 def _apart_from_pool(graph: IntegerGraph, layer: IntegerLayer) -> tuple[IntegerLayer, ...]:
-    """clip(max(acc) >> k) = max(clip(acc >> k)), where 0, the least value, can stand for the padding."""
+    """Move a pool into a layer of its own: clip(max(acc) >> k) = max(clip(acc >> k)). The padding there can be 0, the
+    least value."""
     pool, first = layer.pool, layer.terms[0]
     if pool is None:
         return (layer,)
@@ -40,7 +41,7 @@ def _apart_from_pool(graph: IntegerGraph, layer: IntegerLayer) -> tuple[IntegerL
     if not any(pool.pads) and not (isinstance(first, Conv) and is_wide(pool, first.stride[1])):
         return (layer,)
     inner = replace(layer, name=f"{layer.name}/unpooled", shape=_sum_shape(graph, layer), pool=None)
-    # with no sums in them, lanes of a pool hold little more than its values
+    # a pool has no sums, so its lanes hold little more than its values
     most = WORD_BITS // (layer.high.bit_length() + 1)
     steps = _pool_steps(pool, inner.shape[2] + pool.pads[1] + pool.pads[3], most)
     layers = [inner]
@@ -74,7 +75,7 @@ def _pool_steps(pool: MaxPool, width: int, most: int) -> list[MaxPool]:
     `width` columns; rows are pooled by the first."""
     (rows, kernel), (down, stride) = pool.kernel, pool.stride
     single = (width - kernel) // stride == 0
-    limit = most if single or stride >= kernel else most // 2  # or a word would give a column or two
+    limit = most if single or stride >= kernel else most // 2  # or words would give few columns
     if kernel <= limit:
         return [MaxPool((rows, kernel), (down, stride))]
     if single:  # cut the window into as few as cover it; the last ones may overlap

@@ -153,7 +153,7 @@ def compile_model(
         input_bits=input_bits,
     )
     graph, spec = lowered.graph, lowered.graph.input
-    if spec.float_input:  # what it has become, for those who compile the file again
+    if spec.float_input:  # the range that was found, for compiling the file again
         input_range = (spec.offset.tolist(), spec.high.tolist())
     data = _as_bytes(spec, data)
     check_fidelity(lowered, data)
@@ -371,7 +371,7 @@ def _plain(value: Any) -> Any:
 
 
 def _section_row(name: str, program: Program) -> dict[str, Any]:
-    """What one section costs over all contracts."""
+    """The cost of one section in all contracts."""
     sections = [c.sections[name] for c in program.contracts if name in c.sections]
     filecoin = sum(s.filecoin for s in sections)
     return {

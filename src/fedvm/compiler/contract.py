@@ -1,4 +1,4 @@
-"""One contract of a program, as it is assembled: its code, where addresses go, and what running it costs."""
+"""One assembled contract of a program: its code, the offsets of addresses, and the cost of running it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Contract:
 
     @property
     def gas(self) -> int:
-        """Gas of its opcodes and memory; calls of other contracts apart."""
+        """Gas of its opcodes and memory, without calls of other contracts."""
         return sum(s.gas for s in self.sections.values()) + memory_gas(self.memory_bytes // WORD_BYTES)
 
     @property
     def filecoin(self) -> float:
-        """Filecoin gas of its opcodes, memory and scan; calls of other contracts apart."""
+        """Filecoin gas of its opcodes, memory and scan, without calls of other contracts."""
         return sum(s.filecoin for s in self.sections.values()) + MEMORY_BYTE_FILECOIN * self.memory_bytes
 
     def linked(self, addresses: Mapping[str, bytes]) -> bytes:
@@ -70,7 +70,8 @@ class Linked:
 
     @property
     def need(self) -> int:
-        """Gas the entry must be given: of what is left, a call is handed 63/64 at most (EIP-150)."""
+        """Gas that the entry must be given, which is more than it uses: a call can pass on at most 63/64 of the gas
+        left (EIP-150)."""
         return self.gas + -(-max((p.gas for p in self.parts), default=0) // 63)
 
     @property
@@ -79,7 +80,7 @@ class Linked:
         return round(self.entry.filecoin + sum(p.filecoin + calls for p in self.parts))
 
     def require_sizes(self) -> None:
-        """CompileError if a contract is larger than a chain takes."""
+        """Raise CompileError if a contract is larger than a chain allows."""
         for contract in self.contracts:
             if len(contract.code) > CODE_LIMIT:
                 raise CompileError(

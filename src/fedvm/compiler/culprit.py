@@ -1,7 +1,8 @@
-"""Which layer of a wrong program is the first to be wrong.
+"""Finds the first wrong layer of a wrong program.
 
-The program's own steps are linked as a stage each, with the layout that it has, so that what a layer wrote can be read
-from the state that it hands on. Only asked for when a program was found to differ, so it may take its time.
+Each of the program's own steps is linked as a stage, with the same layout, so that a layer's output can be read from
+the state that the stage returns. This runs only after a program was found to be wrong, so it may be slow.
+
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The outside of an entry contract: how it checks what it is given, and how it returns."""
+"""The interface of an entry contract: how it checks its calldata, and how it returns."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def begin_stage(a: Assembler, size: int) -> None:
 
 
 def end_program(a: Assembler, plan: Plan, source: Place, output: int) -> dict[str, int]:
-    """Scores and the two ways to return. Returns the gas of each way, which the other does not spend."""
+    """Append the two ways to return the scores (predict and classify). Returns the gas of each way alone."""
     count = prod(plan.layers[-1].layer.shape)
     with a.section("scores"):
         emit_scores(a, plan.layers[-1], source, output + 64)
@@ -91,7 +91,7 @@ def end_last_stage(a: Assembler, plan: Plan, source: Place, output: int) -> None
 
 
 def end_stage(a: Assembler, output: int, size: int) -> None:
-    """Return the next state, which lies at `output`."""
+    """Return the next state, which is at `output` in memory."""
     with a.section("entry"):
         a.push(size)
         a.push(output)

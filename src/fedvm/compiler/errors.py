@@ -32,11 +32,12 @@ class FidelityError(CompileError):
 
 
 class QualityError(CompileError):
-    """The integers do not compute what the network does, by the bars that were asked for."""
+    """The integers do not follow the network as closely as was asked for."""
 
 
 class CompilerDefect(AssertionError):
-    """The compiler wrote, or was about to write, a wrong program: never the model's fault. Nothing was returned."""
+    """The compiler made, or was about to make, a wrong program. The model is never the cause. No program is
+    returned."""
 
 
 class ExactnessError(CompilerDefect):

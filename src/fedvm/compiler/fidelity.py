@@ -1,7 +1,8 @@
-"""Proves on the calibration inputs that the float layers are the network in the file, before anything is quantized.
+"""Checks on the calibration inputs that the float layers compute what the file does, before anything is quantized.
 
-The file runs in ONNX Runtime, the layers in float64. What both call the scores must agree up to the noise of float32;
-if not, all tensors in between are compared and the first node whose output differs is named.
+The file runs in ONNX Runtime, the layers in float64. The scores of both must agree up to the rounding noise of float32.
+If not, all tensors in between are compared and the first node whose output differs is named.
+
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ _TYPES = {
 
 
 def check_fidelity(lowered: Lowered, data: NDArray[np.uint8]) -> None:
-    """FidelityError, naming the first node, if the layers do not compute what the file does on `data`.
+    """Check on `data`, inputs as bytes `[N, *onnx_shape]`, that the layers compute what the file does.
 
-    data: inputs as bytes, `[N, *onnx_shape]`. ModelError if the file cannot be run; CalibrationError if its scores are
-    no finite numbers.
+    Raises FidelityError, naming the first node that differs, if they do not; ModelError if the file cannot be run;
+    CalibrationError if its scores are no finite numbers.
     """
     chosen = data[np.linspace(0, len(data) - 1, min(SAMPLES, len(data))).astype(int)]
     spec = lowered.graph.input
@@ -88,7 +89,7 @@ def run_file(proto: onnx.ModelProto, names: list[str], real: FloatArray) -> list
     try:
         session = onnxruntime.InferenceSession(copy.SerializeToString(), options, ["CPUExecutionProvider"])
         return [session.run(names, feed) for feed in feeds]
-    except Exception as first:  # ONNX Runtime raises classes of its own, one for each status
+    except Exception as first:  # ONNX Runtime has an exception class of its own for each status
         try:
             evaluator = ReferenceEvaluator(copy)
             return [[np.asarray(value) for value in evaluator.run(names, feed)] for feed in feeds]

@@ -1,4 +1,4 @@
-"""The two graphs the stages hand on: float layers (from ONNX) and integer layers (what is compiled).
+"""The two graphs that the compiler's stages pass on: float layers (from ONNX) and integer layers (to be compiled).
 
 Both have the same shape. A network is a list of layers; a layer adds linear terms (convolutions, dense products)
 of earlier tensors and a bias, then pools, then squashes::

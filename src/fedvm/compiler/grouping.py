@@ -1,4 +1,4 @@
-"""Which contract runs which steps: contract after contract is filled with code."""
+"""Decides which contract runs which steps: contract after contract is filled with code."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Group:
 
 
 def group_steps(steps: Sequence[Measured], measure: Measurer, overhead: int) -> list[Group]:
-    """Fill contract after contract; a step that does not fit is cut where it does, if the cut is worth it.
+    """Fill contract after contract; a step that does not fit is cut so that its first part does, if that is worth it.
 
-    The first group is the entry's, the others are parts'. overhead: code bytes of the entry beside its steps.
+    The first group is the entry's, the others are parts'. overhead: code bytes of the entry in addition to its steps.
     Raises CompileError if a step cannot be cut small enough.
     """
     calls = 8
@@ -42,7 +42,7 @@ def group_steps(steps: Sequence[Measured], measure: Measurer, overhead: int) -> 
 
 
 def returned(group: Group, groups: Sequence[Group], kept: set[Key]) -> list[Written]:
-    """What a part hands back: the regions it wrote that others read (or `kept`), as the last of its steps left
+    """What a part returns: the regions it wrote that others read (or that are in `kept`), as its last step left
     them."""
     others = {key for g in groups if g is not group for s in g.steps for key in s.reads} | kept
     written = {w.key: w for step in group.steps for w in step.writes}
@@ -61,7 +61,7 @@ def _fill(steps: Sequence[Measured], measure: Measurer, entry_budget: int) -> li
         if size <= budget:
             groups[-1].add(measured)
             continue
-        # a dense layer is cut for little; a cut convolution loads its input words once more
+        # cutting a dense layer costs little; a cut convolution loads its input words a second time
         worth = (
             2000 if isinstance(step, DenseStep) else part_budget // 3 if size > part_budget else part_budget
         )
@@ -82,7 +82,7 @@ def _fill(steps: Sequence[Measured], measure: Measurer, entry_budget: int) -> li
 
 
 def _joins(group: Group, step: Step) -> bool:
-    """Whether a part can run `step` too: it has all of what it reads, or nothing of it."""
+    """Whether a part can run `step` too: it has written all of what the step reads, or none of it."""
     return all(
         w.offset == 0 and w.size == w.key.bytes
         for earlier in group.steps

@@ -77,7 +77,7 @@ def quantize_input(spec: Mapping[str, Any], x: NDArray[Any]) -> NDArray[np.uint8
 
 
 def scale_of(low: FloatArray, high: FloatArray) -> FloatArray:
-    """What one step of a byte is worth, `[C]`, such that `(low, low + 255 · scale)` gives the same scale again."""
+    """The size of one step of a byte, `[C]`, such that `(low, low + 255 · scale)` gives the same scale again."""
     while True:
         scale: FloatArray = (high - low) / STEPS
         again = low + STEPS * scale
@@ -91,8 +91,8 @@ def measured(
 ) -> tuple[FloatArray, FloatArray]:
     """`(low, high)`, each `[C]`: the ranges of real samples `[N, *onnx_shape]`.
 
-    Values that all lie on a grid of at most 255 steps (classes, counts, tenths) are held exactly. CalibrationError if
-    no channel varies.
+    Values that all lie on a grid of at most 255 steps (classes, counts, tenths) are held exactly. Raises
+    CalibrationError if no channel varies.
     """  # fmt: skip
     values = by_channel(samples, layout, shape).astype(np.float64)
     low, high = values.min(axis=(0, 2)), values.max(axis=(0, 2))
@@ -121,8 +121,8 @@ def last_axis_differs(samples: NDArray[Any]) -> bool:
 
 
 def given(bounds: Any, channels: int) -> tuple[FloatArray, FloatArray]:
-    """`(low, high)`, each `[C]`, of a range that was given: two numbers, or for each channel. ModelError if it is no
-    range or does not fit."""
+    """`(low, high)`, each `[C]`, of a range that was given: two numbers, or for each channel. Raises ModelError if it
+    is not a range or has another number of channels."""
     try:
         low, high = (np.asarray(bound, np.float64) for bound in bounds)
     except (TypeError, ValueError):
@@ -139,9 +139,9 @@ def given(bounds: Any, channels: int) -> tuple[FloatArray, FloatArray]:
 
 
 def with_level(low: float, high: float, value: float, dropped: int) -> tuple[float, float]:
-    """The least range around `low..high` in which `value` is a level, so that padding can hold it exactly.
-
-    dropped: low bits of a byte that the network does not see; the rest stands for the mean of the bytes it may be.
+    """The smallest range around `low..high` in which `value` is a level, so that padding can represent it exactly.
+    dropped: number of low bits of a byte that the network does not see; the rest stands for the mean of the possible
+    bytes.
     """
     low, high = min(low, value), max(high, value)
     step, middle = 2.0**dropped, (2.0**dropped - 1) / 2

@@ -1,6 +1,7 @@
-"""The integer network in plain int64 numpy: the definition every other form of it is tested against.
+"""The integer network in plain int64 numpy: the definition against which every other form of it is tested.
 
-No kernel library is involved, so this shares no code with ONNX Runtime or with the emitted program.
+It uses no kernel library, and so shares no code with ONNX Runtime or the emitted program.
+
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def run(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> IntArray:
     """Scores of `inputs` (uint8 `[N, *onnx_shape]`): int64 `[N, O]`, or `[N, C, H, W]` if the scores are a
     map.
 
-    ValueError if the shape or the dtype of `inputs` is another one.
+    Raises ValueError if `inputs` have another shape or dtype.
     """
     return run_all(graph, inputs)[graph.layers[-1].name].reshape(len(inputs), *scores_shape(graph))
 

@@ -1,8 +1,8 @@
 """Arithmetic on all lanes of a word at once. Each function appends opcodes for words already on the stack.
 
 Words hold B-bit values in L-bit lanes, B < L, so that bit B of every lane (`flag`) is free: adding or subtracting
-within the bounds stated never carries into the next lane. A comparison leaves its result in the flags, and
-(flag >> B) · (2^B − 1) turns a flag into a mask of its lane.
+within the stated bounds never carries into the next lane. A comparison leaves its result in the flags, and (flag >> B)
+· (2^B − 1) turns a flag into a mask of its lane.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ OUTPUT_SAMPLES = 4096
 
 @dataclass(frozen=True)
 class Budget:
-    """What a layer may use. output_bits: None for the scores, which stay accumulators."""
+    """The bits that a layer may use. output_bits: None for the scores, which stay accumulators."""
 
     weight_bits: int
     lane_bits: int
@@ -87,10 +87,8 @@ class _Term:
 def fit_layer(
     layer: FloatLayer, total: FloatArray, sources: dict[str, Source], importance: FloatArray, budget: Budget
 ) -> IntegerLayer:
-    """The integer layer nearest to `layer`, whose accumulators on the calibration data are `total` `[N, O, H,
-    W]`.
-
-    importance: how strongly later layers weigh each output, `[O]`. RangeError if no scale fits the lane.
+    """The integer layer nearest to `layer`. total: the float accumulators on the calibration data, `[N, O, H, W]`.
+    importance: how strongly later layers weigh each output, `[O]`. Raises RangeError if no scale fits the lane.
     """
     at = sample_positions((len(total), *total.shape[2:]), budget.samples)
     target = total[at.sample, :, at.row, at.column]  # [R, O]
@@ -129,7 +127,7 @@ def fit_layer(
 def _trained(
     layer: FloatLayer, terms: list[_Term], sources: dict[str, Source], budget: Budget, target: FloatArray
 ) -> IntegerLayer | None:
-    """The very integer layer that was trained, if the weights are on a grid that fits the budget."""
+    """Exactly the integer layer that was trained, if the weights are on a grid that fits the budget."""
     exact = replace(budget, compensate=False, correct_bias=False)
     fit = _Fit(layer, tuple(terms), sources, exact, target)
     weights = [term.flat for term in terms]
@@ -145,7 +143,7 @@ class _NoScale(Exception):
 
 
 def _fit_to(fit: _Fit, pooled: FloatArray, importance: FloatArray) -> IntegerLayer:
-    """The integer layer within the budget: retried while rounding makes some accumulator too wide."""
+    """The integer layer within the budget; repeated while rounding makes some accumulator too wide."""
     fit.check_alive()
     choose = _ScaleChoice(fit, pooled, importance)
     tight = np.ones(len(fit.layer.bias))
@@ -181,7 +179,7 @@ def _absorb(term: Term, source: Source) -> Term:
         padding = (
             int(source.zero)
             if term.source != INPUT
-            # All channels of a term are padded with the same byte, the nearest to what they ask for.
+            # All channels of a term are padded with the same byte, the nearest to the value they need.
             else int(np.rint(np.clip(np.ravel(term.pad_value)[0], 0, 255))) >> (8 - source.high.bit_length())
         )
         return replace(term, weight=scaled, pad_value=padding)
@@ -189,9 +187,8 @@ def _absorb(term: Term, source: Source) -> Term:
 
 
 def _follow(terms: list[_Term], target: FloatArray, strength: float) -> list[_Term]:
-    """Weights that make up for what quantization of the earlier layers has changed.
-
-    The first ordinary term takes the correction; two would make up for it twice.
+    """Weights that compensate for the quantization errors of earlier layers. Only the first ordinary term is corrected;
+    two would correct the same error twice.
     """
     error = target - sum(_apply(term.weight, term.rows) for term in terms)
     error = error - error.mean(axis=0)
@@ -209,7 +206,7 @@ def _follow(terms: list[_Term], target: FloatArray, strength: float) -> list[_Te
 
 @dataclass(frozen=True)
 class _Fit:
-    """A layer's real weights on integer inputs, and how they become integers."""
+    """A layer's real weights for integer inputs, and how they are rounded to integers."""
 
     layer: FloatLayer
     terms: tuple[_Term, ...]
@@ -277,7 +274,7 @@ class _Fit:
     def too_wide(self, layer: IntegerLayer) -> NDArray[np.bool_]:
         """Which outputs' accumulators do not fit the lane or float32, `[O]`.
 
-        In a lane they are raised by a multiple of 2^shift, so that they are never negative and shift exactly.
+        In a lane a multiple of 2^shift is added to them, so that they are never negative and the shift is exact.
         """
         low = high = layer.bias
         magnitude = np.abs(layer.bias)
@@ -293,7 +290,7 @@ class _Fit:
         return wide
 
     def check_alive(self) -> None:
-        """RangeError if the lane leaves no weight of the layer large enough to round to 1."""
+        """Raise RangeError if the lane is so narrow that all weights of the layer round to 0."""
         peaks = [np.abs(term.flat).max(axis=1) for term in self.terms]
         peak = np.max(peaks, axis=0)
         if peak.any() and (peak * self.largest_multiplier() < 0.5).all():
@@ -326,7 +323,7 @@ class _ScaleChoice:
         values = pooled[at.sample, :, at.row, at.column]
         goal = activate(fit.layer, values)
         self._zero = _zero_point(fit, goal, high, importance)
-        # An output that is silent on the calibration data keeps some range for other data.
+        # An output that is always 0 on the calibration data keeps some range for other data.
         quiet = np.abs(values).max(axis=0) / high / 16
         cap = _cap(fit.layer, high, self._zero)
         full = np.minimum(np.maximum(_full_scale(goal, high, self._zero), quiet), cap)
@@ -342,7 +339,7 @@ class _ScaleChoice:
                 units.append(term.flat[:, 0])
                 powers.append(term.moments.sum(axis=(1, 2)) / len(term.rows) * active)
             else:
-                # Independent errors of variance 1/12 a weight; compensation roughly halves what they do.
+                # Independent errors of variance 1/12 per weight; compensation roughly halves their effect.
                 variance = np.trace(term.moments, axis1=1, axis2=2) / len(term.rows)
                 spread += np.repeat(variance, outputs) / 24 * active
         shape = (len(units), len(full))
@@ -359,7 +356,7 @@ class _ScaleChoice:
             common = math.ldexp(math.floor(mantissa * 4096) / 4096, exponent)
             return Scales(np.full(len(largest), 1 / common), np.zeros(len(largest), np.int64), 0)
         if any(isinstance(term, Dense) for term in layer.terms):
-            # Dense outputs are packed side by side into words, which are shifted as a whole.
+            # Dense outputs share words, which are shifted as a whole, so they share one shift.
             scales = scales_common_shift(self._loss, largest, self._zero, self._importance)
         else:
             scales = scales_per_channel(self._loss, largest, self._zero)
@@ -386,11 +383,12 @@ def _zero_point(fit: _Fit, goal: FloatArray, high: int, importance: FloatArray) 
 
 
 def _shared_zero(goal: FloatArray, high: int, importance: FloatArray) -> int:
-    """The zero that all outputs share: where the ranges, each in deviations of its own output, have it in the mean.
+    """The zero point that all outputs share: the mean of the positions of 0 in the outputs' ranges, each measured in
+    its output's standard deviations.
 
-    An output that is always far from zero beside its deviation would drag that to one end and leave the others no
-    steps. Where it costs more than a bit over the zero of least rounding error, weighed by `importance`, that one is
-    taken.
+    An output that is always far from 0 compared with its deviation would move that mean to one end and leave the others
+    no steps. If the mean costs more than a bit of precision compared with the zero point of least rounding error,
+    weighted by `importance`, the latter is used.
     """
     low = np.minimum(np.quantile(goal, 0.001, axis=0), 0)
     top = np.maximum(np.quantile(goal, 0.999, axis=0), 0)
@@ -399,7 +397,7 @@ def _shared_zero(goal: FloatArray, high: int, importance: FloatArray) -> int:
         down = np.where(low < 0, -low / zeros, 0.0)
         up = np.where(top > 0, top / (high - zeros), 0.0)
     scale = np.maximum(down, up)
-    # No scale covers an end that the zero leaves no steps for: all of it is lost.
+    # If the zero point leaves no steps for one end of a range, no scale covers that end: all of it is lost.
     error = np.where(np.isfinite(scale), np.square(scale) / 12, np.square(np.maximum(top, -low)))
     cost = (error * importance).sum(axis=1)
     spread = goal.std(axis=0) + 1e-12

@@ -1,8 +1,8 @@
-"""Where every number lies: lane widths, words, and the proof that no lane can overflow.
+"""The layout of all numbers: lane widths, words, and the proof that no lane can overflow.
 
-A 256-bit word holds n = ⌊256 / L⌋ lanes of L bits, lane n−1−i (bits L·(n−1−i) …) holding the i-th column; the
-256 − nL bits of slack are at the top, where a truncated product may leave anything. One MUL of such a word with a
-word of k taps gives n−k+1 complete k-tap sums (HiKonv, arXiv 2112.13972).
+A 256-bit word holds n = ⌊256 / L⌋ lanes of L bits, lane n−1−i (bits L·(n−1−i) …) holding the i-th column; the 256 − nL
+unused bits are at the top, where a truncated product may leave any value. One MUL of such a word with a word of k taps
+gives n−k+1 complete k-tap sums (HiKonv, arXiv 2112.13972).
 
 `plan_layers` chooses L and the number of columns a word computes for every layer, from the exact interval bounds of
 its accumulators, and the words (`View`) in which each layer wants to read its sources.
@@ -113,7 +113,7 @@ class View:
 
 @dataclass(frozen=True)
 class Requant:
-    """Accumulator arithmetic of one layer, proved for every input.
+    """How one layer's accumulators are rescaled, proved for every input.
 
     Lanes start at bias[o] + offset[o]·2^shift[o], so they are never negative; after the shift they are raised by
     lift[o] to the layer-wide `zero` (the value that means 0) and fit `bits` bits.
@@ -181,7 +181,7 @@ class ConvPlan:
 
     @property
     def native(self) -> View:
-        """The output as it comes out of the lanes, without moving any."""
+        """The layout of the output as the layer computes it, without moving lanes."""
         channels, height, width = self.layer.shape
         return View(
             self.layer.name, channels, height, width, self.lane_bits, 0, self.columns, self.chunks,
@@ -189,8 +189,8 @@ class ConvPlan:
         )  # fmt: skip
 
     def is_native(self, view: View) -> bool:
-        """Whether the words that come out of the lanes serve the readers of `view` as they are: none looks at
-        columns that the next word computes."""
+        """Whether the readers of `view` can use the computed words unchanged, because none looks at columns that only
+        the next word holds."""
         return view == self.native and (view.words == 1 or view.reach <= view.step)
 
 
@@ -293,7 +293,7 @@ def _span(layer: IntegerLayer) -> tuple[int, int, MaxPool]:
 
 
 def widest_lanes(width: int, least: int, most: int, kernel: int, stride: int, pool: MaxPool) -> int:
-    """The widest L of at least `least` and at most `most` bits that takes no more products than `least` does."""
+    """The widest L between `least` and `most` bits that needs no more products than `least` does."""
     best = tile(width, least, kernel, stride, pool)
     lane_bits = least
     while best is not None and lane_bits < most:
@@ -305,9 +305,8 @@ def widest_lanes(width: int, least: int, most: int, kernel: int, stride: int, po
 
 
 def plan_layers(graph: IntegerGraph, optimize: Literal["run", "deploy"] = "run") -> Plan:
-    """Choose lanes, words and views for every layer. optimize: for little gas a prediction, or little code.
-
-    Raises RangeError if a lane cannot hold what it may have to, UnsupportedOperator for shapes without a kernel.
+    """Choose lanes, words and views for every layer. optimize: for little gas per prediction, or little code. Raises
+    RangeError if some sum does not fit a lane, UnsupportedOperator for shapes without a kernel.
     """
     bounds = accumulator_bounds(graph)
     requants = {
@@ -354,7 +353,7 @@ def _packing(layer: IntegerLayer, need: int) -> tuple[int, bool]:
 
 
 def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str, int]:
-    """L of every layer. Layers that hand words on share L where that costs no more words."""
+    """L of every layer. Layers that pass words on share the same L if that costs no more words."""
     result: dict[str, int] = {}
     widest: dict[str, int] = {}
     for layer in graph.layers:
@@ -501,7 +500,7 @@ def _settle(graph: IntegerGraph, drafts: list[LayerPlan], views: list[View]) -> 
                 raise UnsupportedOperator(f"a convolution reads the dense layer {name!r}")
             written[name] = (draft.native,)
         elif not wanted or (name in flattened and not any(v.holds_all for v in wanted)):
-            # what convolutions read may leave columns out that only a dense layer looks at
+            # views for convolutions may lack columns that only a dense layer reads
             written[name] = (*wanted, draft.native)
         else:
             written[name] = wanted

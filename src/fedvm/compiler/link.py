@@ -55,8 +55,8 @@ class Program:
 
 @dataclass(frozen=True)
 class Interface:
-    """How a contract is called. takes: regions in its calldata, from `at` on; gives: regions it returns, None for
-    the scores; name: of the entry, with `prefix` before the names of its parts."""
+    """How an entry contract is called. takes: regions in its calldata, from `at` on; gives: regions it returns, None
+    for the scores; name: the entry's; prefix: of the names of its parts."""
 
     name: str
     prefix: str
@@ -66,13 +66,13 @@ class Interface:
 
     @property
     def is_program(self) -> bool:
-        """Whether it is the program's own: two functions of `bytes`."""
+        """Whether it is the interface of a program, with its two functions of `bytes`, not that of a stage."""
         return self.at == INPUT_AT
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A part and what it returns."""
+    """A part, and the regions that it returns."""
 
     name: str
     group: Group
@@ -117,7 +117,7 @@ def _link(
 
 
 def _overhead(plan: Plan, interface: Interface) -> int:
-    """Code bytes of an entry beside its steps and calls, at most."""
+    """Upper bound on the code bytes of an entry in addition to its steps and calls."""
     a = Assembler()
     _begin(a, plan, interface)
     if not interface.is_program:
@@ -131,7 +131,8 @@ def _overhead(plan: Plan, interface: Interface) -> int:
 
 
 def _place(plan: Plan, groups: Sequence[Group], interface: Interface) -> tuple[dict[Key, Region], int]:
-    """Regions in the entry's memory: what it or a part writes, what parts read, and what comes folded."""
+    """The regions in the entry's memory: those that it or a part writes, those that parts read, and those that arrive
+    folded."""
     steps = [s for g in groups for s in g.steps]
     needed = {key for g in groups[1:] for s in g.steps for key in s.reads} | _written(steps)
     needed |= {
@@ -193,7 +194,7 @@ def _part(call: _Call, regions: Mapping[Key, Region]) -> Contract:
 
 
 def _touch(a: Assembler, top: int) -> None:
-    """Grow the memory at once, so that its cost is known."""
+    """Grow the memory to its full size at the start, so that its cost is known."""
     if top:
         a.push(top - WORD_BYTES)
         a.op("MLOAD", "POP")

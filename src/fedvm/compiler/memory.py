@@ -56,7 +56,7 @@ def allocate(plan: Plan, life: Mapping[Key, Life]) -> tuple[dict[Key, Region], i
     """Addresses of all regions, and where the memory ends; regions whose lives do not overlap share space."""
     sizes = {key: region_bytes(plan, key) for key in life}
     placed: dict[Key, int] = {}
-    # largest first keeps the memory, which is dear beyond some 20 KB, small
+    # largest first keeps the memory small, which is expensive beyond some 20 KB
     for key in sorted(life, key=lambda k: (-sizes[k], life[k].born)):
         busy = sorted((placed[o], placed[o] + sizes[o]) for o in placed if life[o].meets(life[key]))
         at = 0

@@ -1,5 +1,5 @@
-"""The proof that nothing is lost where values move: from input bytes to lanes, and from the lanes of one layer to
-those that the next one reads.
+"""The proof that no value is lost when values move from input bytes to lanes, and from one layer's lanes to those that
+the next reads.
 
 Sums are proved by their bounds (`layout.py`). Moves are proved here, in every build and before any code is emitted
 for good: the emitted code of each move is interpreted on words whose bits are labels (`provenance.py`), and every
@@ -38,7 +38,7 @@ APART = 1 << 32
 
 
 def prove_moves(plan: Plan) -> None:
-    """Prove every move of a program. Raises AssemblyError that names the layer if one loses or misplaces a value."""
+    """Prove every move of a program. Raises AssemblyError, naming the layer, if a move loses or misplaces a value."""
     width = plan.graph.input_high.bit_length()
     for view in plan.input_views:
         with _blame("input"):
@@ -108,7 +108,8 @@ def expected_word(view: View, word: int, value: Mapping[int, Sequence[int]], *, 
 
 
 def _compare(found: Bits | None, expected: Bits, used: int, what: str) -> None:
-    """The `used` low bits must be the same; those above the lanes may hold anything, no product brings them down."""
+    """Check that the `used` low bits are the same. The bits above the lanes may hold anything, since no product moves
+    them down."""
     if found is None:
         raise AssemblyError(f"{what} is not written")
     wrong = np.flatnonzero(found[:used] != expected[:used])

@@ -1,8 +1,9 @@
-"""How many bits tensors and sums take: what each layer's shape makes cheap, and no less than accuracy can live with.
+"""Chooses the bits of tensors and sums: as many as are cheap for each layer's shape, and no fewer than accuracy needs.
 
-Lanes decide the gas: a layer costs as many products as its rows need words. Wider lanes than that number of words
-asks for cost nothing, so a layer gets the widest that need no more words than lanes of a floor width do, and the
-floor follows from the bits of the activations.
+The width of lanes decides the gas: a layer needs as many products as its rows have words. Wider lanes cost nothing as
+long as the number of words stays the same. So a layer gets the widest lanes that need no more words than lanes of a
+minimum width, which follows from the bits of the activations.
+
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def lane_budget(
 
 
 def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]:
-    """Output bits by layer name: all alike, but 8 where no activation follows, for such tensors (shortcuts, averages)
-    are read once and their rounding goes straight into a sum."""
+    """Output bits by layer name: the same for all, but 8 for layers without an activation. Such tensors (shortcuts,
+    averages) are read once, and their rounding error goes directly into a sum."""
     return {layer.name: 8 if layer.activation == "linear" else activation_bits for layer in graph.layers[:-1]}
 
 
@@ -61,6 +62,6 @@ def _conv_bits(layer: FloatLayer, floor: int) -> int:
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     kernel = int(max(max(c.pads[1] for c in convs) - c.pads[1] + c.weight.shape[3] for c in convs))
     stride, pool, width = convs[0].stride[1], layer.pool or NO_POOL, layer.shape[2]
-    if is_wide(pool, stride):  # it becomes a layer of its own
+    if is_wide(pool, stride):  # the pool becomes a layer of its own
         width, pool = (width - 1) * pool.stride[1] + pool.kernel[1], NO_POOL
     return widest_lanes(width, floor, WIDEST, kernel, stride, pool)

@@ -1,4 +1,4 @@
-"""What a check of a program needs: inputs that are hard on it, and its answers, from revm and from ONNX Runtime."""
+"""Tools to check a program: difficult inputs, and its answers from revm and from ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Program:
         return int.from_bytes(outcome.output, "big"), outcome.gas_used
 
     def call(self, calldata: bytes) -> Outcome:
-        """How a call of the entry ends. Raises ExactnessError if it does not return."""
+        """The outcome of a call of the entry. Raises ExactnessError if the call does not return."""
         outcome = self._contracts.call(self._entry, calldata)
         if not outcome.success:
             raise ExactnessError(

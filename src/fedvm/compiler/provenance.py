@@ -1,8 +1,8 @@
-"""What every bit of a word came from, through shifts, masks, ORs and products with constants.
+"""Tracks where every bit of a word came from, through shifts, masks, ORs and products with constants.
 
 Moves between layouts are proved with it: code is interpreted on words whose bits are labels instead of values, and
-what it stores must hold the expected labels. The result is true for all values at once. Where a sum could carry, the
-bits it may reach become unknown, so nothing wrong is ever proved.
+what it stores must hold the expected labels. The result is true for all values at once. If a sum could carry, the bits
+that the carry may reach become unknown, so nothing false can be proved.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ class Machine:
         self._load = load
 
     def run(self, instructions: Sequence[Instruction]) -> None:
-        """Run from the first instruction to the end. Raises AssemblyError for one that is no move."""
+        """Run from the first instruction to the end. Raises AssemblyError for an opcode that moves of values do not
+        use."""
         at = {ins.label: i for i, ins in enumerate(instructions) if ins.label is not None}
         counter = 0
         while counter < len(instructions):

@@ -1,4 +1,4 @@
-"""How near the integers come to the network, measured on inputs that they were not fitted to, before any deployment.
+"""How closely the integers follow the network, measured before any deployment on inputs that they were not fitted to.
 
 Scores are compared by Lin's concordance correlation (Lin 1989, "A concordance correlation coefficient to evaluate
 reproducibility"): Pearson's, lowered by differences of mean and of scale, and pooled over the outputs, each about its
@@ -50,8 +50,8 @@ DECIDED = 0.1
 
 @dataclass(frozen=True)
 class Bars:
-    """What a compilation must reach, each 0..1; 0 for no bar. agreement: share of the inputs for which the network has
-    decided that have its class; correlation: of the scores."""
+    """The minimum that a compilation must reach, each 0..1; 0 for no minimum. agreement: share of the inputs for which
+    the network has decided that have its class; correlation: of the scores."""
 
     agreement: float = 0.90
     correlation: float = 0.98
@@ -64,7 +64,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Measured:
-    """The integers beside the network on some inputs.
+    """The integers compared with the network on some inputs.
 
     agreement: share of the inputs for which both have the same class, None where there are no classes; decided: for how
     many the network has decided; decided_agreement: the share among those, None without any; correlation: of the
@@ -130,11 +130,11 @@ def check_quality(
     bars: Bars,
     labels: NDArray[np.int64] | None = None,
 ) -> Quality:
-    """What `integer`, fitted to `data` (uint8 `[N, *onnx_shape]`) with `options`, is worth.
+    """Measure how closely `integer`, fitted to `data` (uint8 `[N, *onnx_shape]`) with `options`, follows the network.
 
-    Where the fit has left inputs out, they measure it. Else every fourth is held back from a second fit, which stands
-    for the first. labels: the class of each input, `[N]`. QualityError if a bar is missed; CalibrationError for labels
-    that do not fit.
+    Inputs that the fit did not use measure it. If it used all, every fourth is held back from a second fit, which is
+    measured in place of the first. labels: the class of each input, `[N]`. Raises QualityError if a figure is below its
+    minimum, CalibrationError for labels that do not fit.
     """
     _check_labels(graph, data, labels)
     if len(data) > 1 and (bars.agreement or bars.correlation) and (data == data[0]).all():
@@ -168,7 +168,7 @@ def measure(
     labels: NDArray[np.int64] | None,
     rows: NDArray[np.int64],
 ) -> Measured:
-    """The two beside each other on the chosen rows of `data`."""
+    """Compare the integers and the network on the chosen rows of `data`."""
     sums = {layer.name: _Moments() for layer in graph.layers}
     real, whole = [], []
     for start in range(0, len(rows), CHUNK):
@@ -248,8 +248,8 @@ def _usual(scores: FloatArray, spread: float) -> float:
 
 
 def _has_classes(graph: FloatGraph, labels: NDArray[np.int64] | None) -> bool:
-    """Whether the largest score means something: labels or a softmax say so; else scores as many as inputs, or a map,
-    are taken for a reconstruction."""
+    """Whether the largest score names a class. Labels or a softmax say so. Otherwise as many scores as inputs, or a
+    map, are taken for a reconstruction."""
     shape = graph.layers[-1].shape
     count = math.prod(shape)
     if count < 2:
@@ -311,7 +311,7 @@ def _worst(graph: FloatGraph, layers: dict[str, float | None]) -> tuple[str, flo
 
 
 def as_labels(labels: Sequence[int] | NDArray[Any] | None) -> NDArray[np.int64] | None:
-    """Labels as an array. CalibrationError if they are no whole numbers."""
+    """Labels as an array. Raises CalibrationError if they are not whole numbers."""
     if labels is None:
         return None
     try:

@@ -62,7 +62,7 @@ class QuantizeOptions:
             raise CompileError("refit must be positive, or None")
 
     def budget(self, layer: str, last: bool) -> Budget:
-        """What the layer of this name may use."""
+        """The bits that the layer of this name may use."""
         return Budget(
             weight_bits=self.weight_bits,
             lane_bits=_of(self.lane_bits, layer, EXACT_BITS),
@@ -79,9 +79,9 @@ def quantize(
 ) -> IntegerGraph:
     """The integer network nearest to `graph` on `calibration` (uint8 `[N, *onnx_shape]`, typical inputs).
 
-    Every accumulator's interval over all inputs fits its lane, or RangeError. CalibrationError if the data do
-    not fit the model; CompileError if the options name no layer of it. The same arguments give the same
-    integers.
+    The same arguments give the same integers. Raises RangeError if an accumulator's interval over all inputs does not
+    fit its lane, CalibrationError if the data do not fit the model, CompileError if the options name a layer that it
+    does not have.
     """
     options = options or QuantizeOptions()
     _check_names(graph, options)
@@ -134,12 +134,12 @@ def _calibration_input(graph: FloatGraph, calibration: NDArray[np.uint8]) -> NDA
 
 
 def rows_used(graph: FloatGraph, count: int) -> int:
-    """How many of `count` calibration samples the fit uses, the first ones."""
+    """How many of `count` calibration samples the fit uses; it uses the first ones."""
     return min(count, max(32, WORK // max(1, macs(graph))))
 
 
 def macs(graph: FloatGraph) -> int:
-    """Multiply-accumulates of one sample, about."""
+    """Approximate number of multiply-accumulates for one sample."""
     cost = 0
     for layer in graph.layers:
         area = math.prod(layer.shape[1:]) * (math.prod(layer.pool.stride) if layer.pool else 1)

@@ -28,7 +28,7 @@ def build_reference(graph: IntegerGraph) -> onnx.ModelProto:
     """The network as ONNX (opset 17): input "input" uint8 `[N, *onnx_shape]`, output "scores" int32 `[N, O]`.
 
     The model's documentation says what the bytes of a real input stand for. The same graph gives the same bytes.
-    RangeError if some accumulator could reach 2^24 in magnitude.
+    Raises RangeError if some accumulator could reach 2^24 in magnitude.
     """
     _check_exact(graph)
     writer = _Writer()

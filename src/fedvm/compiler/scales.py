@@ -23,7 +23,7 @@ class Scales:
 
     @property
     def multiplier(self) -> FloatArray:
-        """What real weights are multiplied by, `[O]`."""
+        """The factors by which real weights are multiplied, `[O]`."""
         multiplier: FloatArray = 2.0**self.shift / self.scale
         return multiplier
 

@@ -1,7 +1,7 @@
 """The whitelist: emitted code may compute, read its input and call its own parts, and nothing else.
 
 Code that passes is a function of its calldata alone: no storage, logs, balances, caller, block data or foreign code,
-and the remaining gas is read only to be handed on whole. Opcode bytes follow the Yellow Paper, appendix H, with
+and the remaining gas is read only to be passed on completely. Opcode bytes follow the Yellow Paper, appendix H, with
 EIP-145, EIP-211, EIP-3855 and EIP-5656.
 """
 
@@ -50,7 +50,7 @@ def scan(code: bytes, parts: Collection[bytes] | None = None) -> None:
     if not code:
         raise CompileError("there is no code to scan")
     if code[0] == STOP:
-        return  # data: run, it would return nothing at once
+        return  # a data contract: STOP ends a call at once, without a result
     ops = [Instruction(-1, 0), Instruction(-1, 0), *opcodes_of(code), Instruction(len(code), 0)]
     for before, previous, op, following in zip(ops, ops[1:], ops[2:], ops[3:], strict=False):
         if op.code in CALLS:

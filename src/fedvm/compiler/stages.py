@@ -64,7 +64,7 @@ def link_stages(
         over = max(stage.transaction for stage in stages) - limit
         if over <= 0:
             return stages
-        # what is assembled in the end is dearer than was estimated by this at most, as far as is known
+        # the assembled stages cost at most this much more than estimated, as far as is known
         estimates = (planner.cost(first, last) for first, last in pairwise(cuts))
         margin = max(stage.transaction - cost for stage, cost in zip(stages, estimates, strict=True))
     raise StageError(
@@ -107,7 +107,7 @@ def _filecoin(a: Assembler) -> int:
 
 
 class Planner:
-    """What any run of consecutive steps costs as a stage, estimated from above."""
+    """Upper estimates of the cost of any run of consecutive steps as a stage."""
 
     def __init__(self, plan: Plan, steps: Sequence[Measured], target: Target) -> None:
         self.plan, self.steps, self.target = plan, list(steps), target
@@ -126,17 +126,17 @@ class Planner:
         ]
 
     def state(self, cut: int) -> State:
-        """What lives between step cut − 1 and step `cut`."""
+        """The state between step cut − 1 and step `cut`."""
         return self._states.before(cut)
 
     def _folding(self, cut: int) -> _Folding:
-        """Cost of taking and giving the state before step `cut`."""
+        """Cost of reading and writing the state before step `cut`."""
         if cut not in self._foldings:
             self._foldings[cut] = _Folding.of(self.state(cut))
         return self._foldings[cut]
 
     def work(self, first: int, last: int) -> Work:
-        """Of the stage that runs steps first … last − 1."""
+        """The work of a stage that runs steps first … last − 1."""
         run = self.steps[first:last]
         takes, gives, scores = self.edges(first, last)
         data = sum(len(m.step.symbols) for m in run if isinstance(m.step, PackedStep))
@@ -164,8 +164,8 @@ class Planner:
         return stage_gas(self.target, self.work(first, last))
 
     def reachable(self, limit: int) -> list[tuple[int, int] | None]:
-        """For every cut the least gas that leads there in stages within the limit, with the cut before it; None where
-        none does."""
+        """For every cut the least gas with which stages within the limit reach it, and the cut before it; None if none
+        do."""
         best: list[tuple[int, int] | None] = [(0, 0)]
         for last in range(1, len(self.steps) + 1):
             options = []

@@ -1,4 +1,4 @@
-"""States: what one stage hands to the next, as bytes."""
+"""States: the bytes that one stage passes to the next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedvm.compiler.steps import RAW, ConvStep, DenseStep, Key, Step
 
 @dataclass(frozen=True)
 class Kept:
-    """One region of a state: `size` bytes, folded or as they are."""
+    """One region of a state: `size` bytes, folded or not."""
 
     key: Key
     size: int
@@ -84,7 +84,7 @@ class States:
         self._made: dict[int, State] = {0: State.of_input(plan)}
 
     def before(self, cut: int) -> State:
-        """What lives between step cut − 1 and step `cut`."""
+        """The state between step cut − 1 and step `cut`."""
         if cut not in self._made:
             keys = [key for key, life in self.life.items() if life.born < cut <= life.dies]
             self._made[cut] = State.of([self._kept(key, cut) for key in keys])
@@ -100,7 +100,7 @@ class States:
             w.key == key for s in self._steps[cut:] for w in s.writes
         )
         scores = key.tensor == self._plan.graph.layers[-1].name
-        if unfinished or scores:  # sums, which fill their lanes
+        if unfinished or scores:  # sums fill their lanes, so they are not folded
             return Kept(key, size)
         channels = last.outputs.stop if isinstance(last, ConvStep) else key.channels
         folded = Folded(key, channels, self._plan.graph.high_of(key.tensor).bit_length())

@@ -98,7 +98,8 @@ class ConvStep:
                   self.outputs)  # fmt: skip
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
-        """About as many channels as cost `budget` at most, and the rest; all of them cost `whole`."""
+        """A step with about as many channels as cost at most `budget`, and one with the rest; together they cost
+        `whole`."""
         count = len(self.outputs)
         if count < 2:
             return None
@@ -164,7 +165,7 @@ class DenseStep:
         emit_dense(a, self.plan, self.raw, places, partial, targets[native], self.span)
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
-        """As many whole blocks of activations as cost `budget` at most, and the rest."""
+        """A step with as many whole blocks of activations as cost at most `budget`, and one with the rest."""
         block = self.plan.block
         starts = range(0, len(self.span), block)
         costs = [cost(replace(self, span=self.span[i : i + block])) for i in starts]
@@ -213,7 +214,7 @@ class PackedStep:
         return None
 
     def data(self) -> list[bytes]:
-        """What the data contracts hold."""
+        """The contents of the data contracts."""
         return data_of(self.plan, self.layout)
 
 
@@ -246,8 +247,8 @@ class Measured:
 
 
 class Measurer:
-    """Measures the steps of one plan by assembling them, with addresses as long as any may become; so sizes and gas
-    are upper bounds, close ones. What has been measured is remembered."""
+    """Measures the steps of one plan by assembling them, with addresses as long as any may become; so sizes and gas are
+    close upper bounds. Measurements are cached."""
 
     def __init__(self, plan: Plan) -> None:
         views = [*plan.input_views, *(view for layer in plan.layers for view in layer.outputs)]

@@ -1,9 +1,9 @@
 """How a row of outputs is cut into words, and the taps of a kernel that is too wide for a word into stretches.
 
-One product of a word of x with a word of k taps gives n − k + 1 complete sums in n lanes. Where all taps of a kernel
-fit, each word of outputs takes one product. Where they do not (an average over a wide row, a long 1-D kernel), the
-taps are cut into stretches of `unit` columns: words of x begin every `unit` columns, and each stretch reads the word
-that begins where its columns do, so that all their sums lie in the same lanes and add up.
+One product of a word of x with a word of k taps gives n − k + 1 complete sums in n lanes. If all taps of a kernel fit,
+each word of outputs takes one product. If not (an average over a wide row, a long 1-D kernel), the taps are cut into
+stretches of `unit` columns: words of x begin every `unit` columns, and each stretch reads the word that begins where
+its columns do, so that all their sums lie in the same lanes and add up.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Tiling:
 
 
 def is_wide(pool: MaxPool, stride: int) -> bool:
-    """Whether a window of the pool over sums `stride` lanes apart may not fit a word; such pools are taken apart."""
+    """Whether a window of the pool over sums `stride` lanes apart may not fit a word; such pools are split."""
     return (pool.kernel[1] - 1) * stride >= NARROWEST
 
 

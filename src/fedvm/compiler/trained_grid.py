@@ -36,7 +36,7 @@ def trained_grid(
     """The grid on which all of the layer's weights are whole numbers of magnitude at most `limit`.
 
     weights: `[O, K]` of each term, on integer inputs; bias `[O]` real; output_bits: the output takes at most so many,
-    None for scores. None if the layer is on no such grid.
+    None for scores. None if the weights are not on such a grid.
     """
     flat = np.concatenate(weights, axis=1)
     if not flat.any():

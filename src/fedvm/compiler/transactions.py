@@ -1,4 +1,4 @@
-"""What a prediction costs as a transaction, or as several with the state kept on chain in between.
+"""The cost of a prediction as one transaction, or as several with the state kept on chain in between.
 
 Ethereum: upper bounds of the gas *limit* that a transaction of InferenceSession.sol needs, close ones, from the
 schedule (Yellow Paper appendix G, EIP-2028, EIP-2929, EIP-3529, EIP-3860; 63/64 of EIP-150). Filecoin: estimates, from
@@ -120,7 +120,7 @@ def _ethereum(work: Work) -> int:
 
 
 def _data_contract_gas(size: int) -> int:
-    """Of creating a data contract of `size` bytes, its slot apart."""
+    """Gas of creating a data contract of `size` bytes, without its storage slot."""
     words = -(-size // WORD_BYTES)
     return CREATE_GAS + CODE_BYTE_GAS * (size + 1) + 5 * words + memory_gas(words + 1)
 

@@ -1,9 +1,10 @@
-"""The finished program against its reference, before anybody gets it.
+"""Checks the finished program against its reference before it is returned.
 
-The proofs (`layout.py`, `moves.py`) say why a program must be right. This runs it: the linked contracts, in revm, on
-the inputs that are hardest on them, against ONNX Runtime on the reference and against the integer network in numpy.
-All three must give the same scores to the bit, in one call and in stages, for the gas that was predicted. A difference
-is a defect of the compiler, so the search goes on to the first layer whose output differs, which the error names.
+The proofs (`layout.py`, `moves.py`) say why a program must be right. This module runs it: the linked contracts, in
+revm, on the inputs that are hardest on them, against ONNX Runtime on the reference and against the integer network in
+numpy. All three must give the same scores to the bit, in one call and in stages, for the gas that was predicted. A
+difference is a defect of the compiler, so the search goes on to the first layer whose output differs, which the error
+names.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ GAS = 60_000_000
 
 @dataclass(frozen=True)
 class _Check:
-    """A program, the network it was made from with the layout that it has, and what is asked of it."""
+    """A program, its network and layout, and the inputs to run."""
 
     compiled: CompiledModel
     graph: IntegerGraph

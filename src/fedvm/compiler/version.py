@@ -1,7 +1,8 @@
-"""Which compiler made a program, and what is known to have been wrong with earlier ones.
+"""The compiler's version, and the known faults of earlier versions.
 
-The version is raised whenever the same file, calibration data and options may give another program. A test holds the
-code of some networks against it.
+The version is raised whenever the same file, calibration data and options may give another program. A test compares the
+code of some networks with the code of this version.
+
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ UNSTATED = 1
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that was wrong with the programs of some versions. first, last: the versions that have it."""
+    """A fault in the programs of some versions. first, last: the first and last version that have it."""
 
     first: int
     last: int
@@ -69,7 +70,7 @@ def known_faults(version: int) -> tuple[Fault, ...]:
 def version_of(manifest: Mapping[str, Any]) -> int:
     """The compiler version that a program's manifest states.
 
-    Raises ValueError if what it states is no version.
+    Raises ValueError if it states something else than a version.
     """
     version = manifest.get("compiler", UNSTATED)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -80,7 +81,7 @@ def version_of(manifest: Mapping[str, Any]) -> int:
 
 
 def verdict_on(version: int) -> str:
-    """What to say of a program of this compiler version: its known faults and the way out, "" if none are known."""
+    """A message about a program of this compiler version: its known faults and what to do, "" if none are known."""
     faults = known_faults(version)
     if not faults:
         return ""
