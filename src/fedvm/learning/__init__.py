@@ -3,7 +3,7 @@
 The modules, in the order a run uses them:
 
 * `fedvm.learning.datasets`: read a data set into `ImageData` (`fedvm.learning.data`: uint8 arrays);
-* `fedvm.learning.partition`: deal it out among clients;
+* `fedvm.learning.partition`: divide it among clients;
 * `fedvm.learning.models`: build a network sized from the data;
 * `fedvm.learning.training`: `train` and `evaluate`, reproducible to the bit on a CPU;
 * `fedvm.learning.quantization`: train on the integers that a contract computes with;

@@ -1,4 +1,4 @@
-"""The comparison every federation owes: each client alone, and all data in one place."""
+"""The comparison with training that is not federated: each client alone, and all data in one place."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Spread = Callable[[Callable[[Item], Value], Sequence[Item]], Iterable[Value]]
 @dataclass(frozen=True)
 class Course:
     """How the federation trains: `recipe` for one round, `schedule` of the rates over `rounds` rounds, of which
-    `played` came about; tested after every `every` rounds and after the last that is played.
+    `played` were played; tested after every `every` rounds and after the last one played.
 
     Raises:
-        TrainingError: there is nothing to play.
+        TrainingError: no round was played.
     """
 
     recipe: Recipe
@@ -56,7 +56,7 @@ class Course:
 class Curve:
     """Test accuracy (0..1) and mean test loss after each tested round of training on `examples` examples.
 
-    client: whose examples they are, None if everybody's.
+    client: the client whose examples they are, None for those of all clients.
     """
 
     client: int | None
@@ -87,13 +87,13 @@ def run_baselines(
 ) -> Baselines:
     """Train without federating, otherwise as the federation does, and test.
 
-    Initial weights, recipe, schedule and number of passes over a client's examples are the federation's, and as
-    there the optimizer begins anew each round. Validation examples stay unused, so that only the federating differs.
+    Initial weights, recipe, schedule and number of passes over a client's examples are the federation's, and the
+    optimizer is reset each round, too. Validation examples are not used either, so that federating is the only
+    difference.
 
     Args:
         start: the federation's initial network; left as it is.
-        clients: how many train alone: all that have examples, or, where these are more, a draw that `seed`
-            decides.
+        clients: how many train alone. If more clients have examples, that many are drawn, as `seed` decides.
         spread: runs the trainings.
         progress: called after each training with (trainings done, trainings).
 
@@ -109,7 +109,7 @@ def run_baselines(
 
     able = [number for number, part in enumerate(partitions) if len(part.train_indices)]
     chosen = np.random.default_rng((seed, 2)).permutation(able)[:clients]
-    # Everybody's data first: where trainings run side by side, the longest should not begin last.
+    # All data first: if trainings run in parallel, the longest should not begin last.
     wanted: list[int | None] = [None, *sorted(int(client) for client in chosen)]
     curves = list(_counted(spread(curve, wanted), len(wanted), progress))
     return Baselines(curves[0], tuple(curves[1:]))

@@ -23,7 +23,7 @@ _FORMAT = "fedvm-model/1"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network on the CPU in evaluation mode, its spec, its classes' names, its pixels' normalisation."""
+    """A network on the CPU in evaluation mode, its spec, its class names, and the normalisation of its pixels."""
 
     model: nn.Module
     spec: ModelSpec
@@ -70,7 +70,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read `path` without running any code in it (`weights_only`).
 
     Raises:
-        CheckpointError: missing, damaged, not ours, or weights that do not fit the spec.
+        CheckpointError: the file is missing, damaged or not a FedVM checkpoint, or its weights do not fit the spec.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

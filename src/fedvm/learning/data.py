@@ -16,7 +16,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The affine map a network expects its pixels through: `pixel * scale + offset`, pixel in 0..255.
+    """The affine map that is applied to a network's pixels: `pixel * scale + offset`, pixel in 0..255.
 
     The default maps 0..255 onto −1..1. It is one affine map for all channels, so that a compiler can fold it
     into the first layer and the contract can take raw bytes.
@@ -105,7 +105,7 @@ class ImageData:
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """Columns of a parquet file or a hub data set that hold the images and the labels; None: found by type and name."""
+    """The columns of a parquet file or hub data set that hold images and labels; None: found by type and name."""
 
     image: str | None = None
     label: str | None = None

@@ -31,13 +31,13 @@ def load_dataset(
             file, a folder with one subfolder of images per class (optionally under `train/` and `test/`), or
             a folder with the four IDX files of MNIST and its kin.
         seed: chooses the test examples when the data set has no test split of its own.
-        size: bring every image to (height, width); without it all images must have one size.
-        preparation: what is done to image files (`fedvm.images.prepare`), the same as to those asked about later.
-            The arrays of `mnist` and of IDX files are only scaled.
-        columns: which columns to read, where they are not found by themselves.
+        size: scale every image to (height, width); without it all images must have one size.
+        preparation: what is done to image files (`fedvm.images.prepare`), in training as in later predictions. The
+        arrays of `mnist` and of IDX files are only scaled. columns: which columns to read, if they cannot be found
+        automatically.
 
     Raises:
-        DataError: unknown, unreadable, unreachable or ill-formed data.
+        DataError: the data are unknown, unreadable, unreachable or malformed.
     """
     if size is not None and min(size) < 1:
         raise DataError(f"size must be (height, width) of at least 1 pixel, got {size}")

@@ -1,4 +1,4 @@
-"""Where to compute, and how to make it reproducible there."""
+"""The device to compute on, and how to compute reproducibly on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the first of cuda, mps, cpu that is there.
+    """The device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the first of cuda, mps, cpu that the machine has.
 
     Raises:
         TrainingError: unknown name, or a device this machine does not have.

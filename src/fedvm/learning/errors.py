@@ -15,7 +15,7 @@ class DataError(LearningError):
 
 
 class PartitionError(LearningError):
-    """The examples cannot be dealt out among the clients as asked."""
+    """The examples cannot be divided among the clients as asked."""
 
 
 class ModelSpecError(LearningError):
@@ -39,7 +39,7 @@ class ExportError(LearningError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """A message for a mistyped name: what was meant, and what there is.
+    """The error message for an unknown name: the nearest known name, and all known names.
 
     >>> unknown_name("optimizer", "adm", ["adam", "sgd"])
     "unknown optimizer 'adm': did you mean 'adam'? Known: adam, sgd"

@@ -42,14 +42,14 @@ def export_onnx(model: nn.Module, shape: Shape, path: Path) -> bytes:
 
 
 def onnx_bytes(model: nn.Module, shape: Shape) -> bytes:
-    """`model` with its present weights as an ONNX file of which ONNX Runtime is proved to compute the same.
+    """`model` with its present weights as an ONNX file, checked to give the same scores in ONNX Runtime.
 
     The graph takes `input` float32 [batch, C, H, W], normalised as in training, and gives `scores` float32
     [batch, classes]; opset 17, the batch size free. The same weights give the same bytes (with one version of
     PyTorch).
 
     Args:
-        model: on any device, in any mode; it is exported as it evaluates and left as it was. A quantized network
+        model: on any device, in any mode; it is exported in evaluation mode and left unchanged. A quantized network
             as `quantization.DeployableNetwork`.
         shape: (C, H, W).
 
@@ -83,16 +83,16 @@ def _trace(model: nn.Module, shape: Shape) -> bytes:
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
                 dynamo=False,
-                # Otherwise batch normalisation is folded into its convolution, and the file would not hold the
-                # tensors that the federation agreed on; the model is in evaluation mode already.
+                # Otherwise the exporter folds batch normalisation into the convolution, and the file would not hold the
+                # tensors that the federation agreed on. The model is in evaluation mode already.
                 training=torch.onnx.TrainingMode.PRESERVE,
-                do_constant_folding=False,  # likewise for weights that the file puts on a grid
+                do_constant_folding=False,  # the same holds for weights that the file puts on a grid
             )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise ExportError(f"PyTorch cannot export this model to ONNX: {error}") from error
     graph = onnx.load_model_from_string(buffer.getvalue())
     for node in graph.graph.node:
-        node.ClearField("doc_string")  # may name the source files of this machine
+        node.ClearField("doc_string")  # these may name source files of this machine
     onnx.checker.check_model(graph, full_check=True)
     return bytes(graph.SerializeToString(deterministic=True))
 

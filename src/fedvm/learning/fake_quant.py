@@ -107,7 +107,7 @@ class QuantizedLayer(nn.Module):
         shift: Tensor, kept: Tensor, grid: LayerGrid, scores: bool,
     ) -> None:  # fmt: skip
         super().__init__()
-        # Constants of a federation, so not among the floating-point tensors that are averaged.
+        # Constants of a federation, so they are not floating-point tensors, which would be averaged.
         self.register_buffer("input_step_bits", input_step.detach().float().contiguous().view(torch.int32))
         self.input_offset = input_offset
         bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias
@@ -121,16 +121,16 @@ class QuantizedLayer(nn.Module):
     @property
     def input_step(self) -> Tensor:
         """float32: real size of one step of the input."""
-        if torch.onnx.is_in_onnx_export():  # ONNX knows no view of other bits: in a file it is a constant
+        if torch.onnx.is_in_onnx_export():  # ONNX cannot reinterpret bits, so this is a constant in a file
             return torch.from_numpy(self.input_step_bits.numpy().view("float32").copy())
         return self.input_step_bits.view(torch.float32)
 
     def deployed(self, shrink: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Weight [O, ...] and bias [O] to deploy: whole numbers in float64 of sums within the lane; no gradients.
 
-        A function of weight, bias and step that is simple enough for an ONNX file to hold. It differs from `integers`
-        by one in a few weights: ties, the last bits of floats, and rows whose sum is too wide, which here are
-        multiplied by `shrink` [O] (None: by what `shrink()` says).
+        This function of weight, bias and step is simple enough for an ONNX file. It differs from `integers` by one in a
+        few weights: at ties, in the last bits of floats, and in rows whose sum is too wide, which are multiplied by
+        `shrink` [O] (by default what `shrink()` returns).
         """
         with torch.no_grad():
             target, unit = self._target()
@@ -276,8 +276,8 @@ def straight_through(smooth: Tensor, exact: Tensor) -> Tensor:
 def round_within(target: Tensor, bound: Tensor) -> Tensor:
     """Whole numbers near `target` [O, K] with Σ|·| ≤ `bound` [O] in each row.
 
-    The nearest ones, but where they exceed the bound those that rounding moved farthest outwards go one inwards.
-    Needs Σ|target| ≤ bound up to rounding errors of floats.
+    The nearest whole numbers. If a row exceeds the bound, those that rounding moved farthest away from zero go one
+    towards zero. Needs Σ|target| ≤ bound up to rounding errors of floats.
     """
     whole = torch.round(target)
     excess = whole.abs().sum(1) - bound

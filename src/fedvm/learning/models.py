@@ -25,11 +25,11 @@ _NOISE = 4
 class ModelSpec:
     """All that is needed to build a network again: its name, the image shape (C, H, W), the class count.
 
-    quantization: the integers it trains and computes on, None for ordinary floating point; normalisation: of the
-    pixels that it then takes apart.
+    quantization: the integers it trains and computes with, None for ordinary floating point; normalisation: of the
+    pixels, which a quantized network inverts.
 
     Raises:
-        ModelSpecError: unknown name, or sizes that cannot be.
+        ModelSpecError: the name is unknown, or a size is impossible.
     """
 
     name: str
@@ -110,7 +110,7 @@ def mlp(shape: Shape, classes: int) -> nn.Module:
 
 
 def linear(shape: Shape, classes: int) -> nn.Module:
-    """One dense layer (softmax regression): so few parameters that noise on all of them can be borne."""
+    """One dense layer (softmax regression), with so few parameters that it still learns with noise on all of them."""
     return nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc1=nn.Linear(math.prod(shape), classes)))
 
 
@@ -123,16 +123,16 @@ ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyTyp
 def build_model(spec: ModelSpec, *, seed: int, images: Images | None = None) -> nn.Module:
     """Build and initialise a network on the CPU; the same spec, seed and images give the same weights to the bit.
 
-    images: uint8 [N, C, H, W] on which a quantized network measures its first steps; noise unless given, which will
-    do for a network whose state is loaded afterwards.
+    images: uint8 [N, C, H, W] on which a quantized network measures its first steps. The default is noise, which is
+    enough for a network whose state is loaded afterwards.
 
     The network takes normalised float32 [N, C, H, W] and gives logits float32 [N, classes]. Weights are drawn
-    for ReLU networks and biases start at zero (K. He et al., arXiv:1502.01852). The process's random state is
-    left as it was.
+    for ReLU networks and biases start at zero (K. He et al., arXiv:1502.01852). The process's random state is left
+    unchanged.
 
     Raises:
         ModelSpecError: the network cannot be sized for this shape.
-        QuantizationError: it cannot be quantized so.
+        QuantizationError: the network cannot be quantized with these bits.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -148,7 +148,7 @@ def build_model(spec: ModelSpec, *, seed: int, images: Images | None = None) -> 
 def load_model(spec: ModelSpec, state: Mapping[str, Tensor]) -> nn.Module:
     """The network with the tensors of `state`, on the CPU.
 
-    A quantized one follows from the floating-point tensors alone (`quantization.settle`).
+    A quantized network follows from the floating-point tensors alone (`quantization.settle`).
     Raises as `build_model`, and RuntimeError for a state that does not fit.
     """
     model = build_model(spec, seed=0)

@@ -12,7 +12,7 @@ from fedvm.learning.errors import TrainingError, unknown_name
 Criterion = Callable[[Tensor, Tensor], Tensor]
 _Make = Callable[[list[nn.Parameter], float, float, float], optim.Optimizer]
 
-# Each: (parameters, lr, momentum, weight_decay). Adam's kind take `momentum` as β₁ when it is given (> 0).
+# Each takes (parameters, lr, momentum, weight_decay). Adam and AdamW use `momentum` as β₁ if it is above 0.
 OPTIMIZERS: Mapping[str, _Make] = MappingProxyType(
     {
         "sgd": lambda p, lr, m, wd: optim.SGD(p, lr, momentum=m, weight_decay=wd),
@@ -23,7 +23,7 @@ OPTIMIZERS: Mapping[str, _Make] = MappingProxyType(
     }
 )
 
-# Each makes a mean over a batch of logits float [N, classes] and labels int64 [N].
+# Each computes a mean over a batch of logits float [N, classes] and labels int64 [N].
 CRITERIA: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {
         "cross_entropy": nn.CrossEntropyLoss,

@@ -1,4 +1,4 @@
-"""Deal the training examples out among clients, with Flower's partitioners."""
+"""Divides the training examples among clients, with Flower's partitioners."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ VALIDATION_FRACTION = 0.1
 
 @dataclass(frozen=True)
 class Scheme:
-    """How examples are dealt out.
+    """How examples are divided.
 
     `name` is one of
 
     * `iid`: equal random shares;
-    * `dirichlet`: each class split by a Dirichlet draw with concentration `alpha`, the smaller the more
-      one-sided (T.-M. H. Hsu et al., arXiv:1909.06335);
+    * `dirichlet`: each class split by a Dirichlet draw with concentration `alpha`; the smaller, the more unequal (T.-M.
+      H. Hsu et al., arXiv:1909.06335);
     * `shard`: sorted by label and cut, `shards` pieces each (H. B. McMahan et al., arXiv:1602.05629); a
       remainder of fewer than clients · shards examples is left out;
     * `pathological`: `classes` classes each;
@@ -74,7 +74,7 @@ def partition(
     seed: int,
     validation_fraction: float = VALIDATION_FRACTION,
 ) -> tuple[Partition, ...]:
-    """Deal the examples out among `clients`; the same arguments give the same partitions.
+    """Divide the examples among `clients`; the same arguments give the same partitions.
 
     Of a client's n examples max(1, floor(n · validation_fraction)) are kept for validation (none if the
     fraction is 0).
@@ -84,8 +84,8 @@ def partition(
         scheme: IID when None.
 
     Raises:
-        PartitionError: a client would get no example to train or none to validate on, or the scheme cannot
-            be met with this data.
+        PartitionError: a client would get no example to train on or none to validate on, or the scheme is impossible
+        with these data.
     """
     how = scheme or Scheme()
     if clients < 1:
@@ -119,7 +119,7 @@ def _deal(labels: Labels, clients: int, scheme: Scheme, seed: int) -> list[Indic
     rows = Dataset.from_dict({"index": order, "label": labels[order]})
     try:
         with warnings.catch_warnings():
-            # Dirichlet warns of every draw it repeats; one that never fits is an error below.
+            # The Dirichlet partitioner warns of every draw it repeats. If no draw fits, an error is raised below.
             warnings.simplefilter("ignore")
             partitioner = SCHEMES[scheme.name](clients, scheme, seed)
             partitioner.dataset = rows

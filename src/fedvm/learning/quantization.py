@@ -1,4 +1,4 @@
-"""Quantization-aware training: an ordinary network to one that trains on the integers it will be deployed with.
+"""Quantization-aware training: turns an ordinary network into one that trains the integers it will be deployed with.
 
 `quantize_aware(model, settings, images)` gives a module that `training.train` trains like any other, in a federation
 too: its parameters are floating-point tensors. `plain(model)` folds it back to an ordinary float network whose
@@ -75,7 +75,7 @@ class QuantizationSettings:
                 raise QuantizationError(f"row_sparsity of {name} is {share!r}; give a share 0 ≤ share < 1")
 
     def check_layers(self, names: list[str]) -> None:
-        """QuantizationError if a mapping names a layer that is not among `names`."""
+        """Raise QuantizationError if a mapping names a layer that is not among `names`."""
         for option in ("weight_bits", "activation_bits", "lane_bits", "row_sparsity"):
             value = getattr(self, option)
             unknown = sorted(set(value) - set(names)) if isinstance(value, Mapping) else []
@@ -107,9 +107,8 @@ def quantize_aware(
 
     Args:
         model: `nn.Sequential` of Conv2d and Linear, each but the last followed by ReLU, with MaxPool2d, Flatten,
-            Dropout and Identity between them. It is left as it was.
-        images: uint8 [N, C, H, W], some hundred typical inputs: the first clips and shifts are measured on them.
-        normalisation: of the pixels, as the model was trained with.
+        Dropout and Identity between them. It is not changed. images: uint8 [N, C, H, W], some hundred typical inputs:
+        the first clips and shifts are measured on them. normalisation: of the pixels, as the model was trained with.
 
     Raises:
         QuantizationError: the network has something else in it, or the settings name layers it does not have.
@@ -142,10 +141,10 @@ def quantize_aware(
 
 
 def settle(model: QuantizedNetwork) -> None:
-    """Choose the shifts anew for the weights and steps that the network has now, in place.
+    """Choose the shifts again, in place, for the weights and steps that the network has now.
 
-    So that a network is what its floating-point tensors say. A weight that outgrows its bits or its lane costs
-    resolution, one that shrinks gains some; what the network computes stays but for rounding.
+    So a network follows from its floating-point tensors alone. Weights that outgrow their bits or lane lose resolution,
+    weights that shrink gain some. Apart from rounding the network computes the same as before.
     """
     with torch.no_grad():
         for layer in (module for module in model if isinstance(module, QuantizedLayer)):
@@ -158,10 +157,9 @@ def settle(model: QuantizedNetwork) -> None:
 
 
 class DeployableNetwork(nn.Module):
-    """What a `QuantizedNetwork` deploys as, for `export.export_onnx`: the ordinary network that `plain` makes, but with
-    the parameters as they were trained, from which the file itself computes the weights on their grid.
-
-    So whoever has the file can compare its parameters, which keep their names, with those that a federation agreed on.
+    """The form of a `QuantizedNetwork` for `export.export_onnx`: the ordinary network that `plain` makes, but with the
+    parameters as they were trained, from which the file itself computes the weights on their grid. So anyone with the
+    file can compare its parameters, which keep their names, with those that a federation agreed on.
     """
 
     def __init__(self, model: QuantizedNetwork) -> None:
@@ -196,7 +194,7 @@ def plain(model: QuantizedNetwork) -> nn.Sequential:
     """The ordinary float network with the weights of `model` on their grid.
 
     It takes normalised pixels like the network it came from; its activations are in steps, clipped to 0..high but not
-    rounded, and its input is not truncated: those the compiler does. (Exported, `nn.Hardtanh` is ONNX's Clip.)
+    rounded, and its input is not truncated: the compiler does both. (Exported, `nn.Hardtanh` is ONNX's Clip.)
 
     Raises:
         QuantizationError: `model` is not what `quantize_aware` makes.
@@ -228,7 +226,7 @@ class _Entry:
 
     @classmethod
     def of_bytes(cls, bits: int, how: Normalisation) -> _Entry:
-        # A byte whose low bits are dropped stands for the mean of the bytes it may have been.
+        # A byte without its low bits stands for the mean of the bytes that it can have been.
         dropped = 2 ** (8 - bits)
         offset = (dropped - 1) / 2 / dropped + how.offset / (how.scale * dropped)
         return cls(torch.tensor([how.scale * dropped]), offset, bits)
@@ -311,9 +309,8 @@ def _steps_and_shifts(weight: Tensor, step: Tensor, grid: LayerGrid, common: boo
 
 
 def _widest(rows: Tensor, grid: LayerGrid) -> Tensor:
-    """The magnitude [O] that takes the largest whole weight, for magnitudes [O, K]; those above it are clipped.
-
-    With 8 bits the largest weight; with few bits less, or most weights would round to zero.
+    """The magnitude [O] that is mapped to the largest whole weight, for magnitudes [O, K]; larger ones are clipped.
+    With 8 bits it is that of the largest weight; with few bits it is smaller, or most weights would round to zero.
     """
     largest = rows.amax(1)
     if grid.weight_bits not in _CLIP:
@@ -332,7 +329,8 @@ def _score_step(weight: Tensor, grid: LayerGrid) -> tuple[Tensor, Tensor]:
 
 
 def _kept(weight: Tensor, steps: Tensor, sparsity: float) -> Tensor:
-    """Which weights stay, broadcast against `weight`: all but the given share of rows, those of least norm."""
+    """The mask of the weights that are kept, broadcast against `weight`: all but the given share of rows, those of
+    least norm."""
     groups = weight.abs() if weight.ndim == 2 else weight.square().sum(3).sqrt()
     if weight.ndim == 2:
         groups = groups * steps.square().mean(0).sqrt()
@@ -380,7 +378,7 @@ def _layer_names(model: nn.Sequential) -> dict[str, str]:
     """The compiler's name of each layer by its name in `model`; QuantizationError if it cannot be quantized."""
     counts = {"conv": 0, "dense": 0}
     names: dict[str, str] = {}
-    before = ""  # the layer whose outputs no ReLU has seen yet
+    before = ""  # the latest layer that no ReLU has followed yet
     for child, module in model.named_children():
         if isinstance(module, nn.Conv2d | nn.Linear):
             if before:

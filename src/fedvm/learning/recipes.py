@@ -29,5 +29,5 @@ def default_preparation(dataset: str) -> str:
 
 
 def default_recipe(dataset: str) -> Recipe:
-    """The measured recipe for a data set, or a sound general one."""
+    """The measured recipe for a data set, or a general one."""
     return RECIPES.get(dataset.lower(), Recipe())

@@ -1,4 +1,4 @@
-"""A small residual network, for photographs that are too much for LeNet."""
+"""A small residual network, for photographs that are too difficult for LeNet."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fedvm.learning.errors import ModelSpecError
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with batch normalisation, added to the input, then ReLU.
 
-    float [N, C, H, W] to [N, outputs, ⌈H/stride⌉, ⌈W/stride⌉]. A 1×1 convolution fits the input where the
-    shape changes.
+    float [N, C, H, W] to [N, outputs, ⌈H/stride⌉, ⌈W/stride⌉]. If the shape changes, a 1×1 convolution adapts the
+    input.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:

@@ -13,14 +13,14 @@ from fedvm.learning.settings import ScheduleName, TrainingSettings
 
 @dataclass(frozen=True)
 class Schedule:
-    """A warm-up of `warmup` rounds, in equal steps up to the full rate, then a course by name:
+    """A warm-up of `warmup` rounds, in equal steps up to the full rate, then one of:
 
     * `constant`;
     * `cosine`: half a cosine down towards the share `final` (I. Loshchilov and F. Hutter, arXiv:1608.03983);
     * `linear`: a straight line down towards the share `final`;
     * `step`: multiplied by `factor` every `every` rounds.
 
-    The last round still learns: the share `final` would be reached one round later.
+    The last round's rate is above the share `final`, which would be reached one round later.
 
     Raises:
         TrainingError: unknown name, or a value out of range.

@@ -15,7 +15,7 @@ from fedvm.learning.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Names in use on the hub, preferred first (CIFAR-100 also has coarse labels: the fine ones are meant).
+# Names in use on the hub, preferred ones first (of CIFAR-100's labels the fine ones).
 _IMAGE_COLUMNS = ("img", "image", "images", "pixel_values")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
@@ -30,7 +30,7 @@ class Columns:
 
 
 def find_columns(dataset: Dataset, where: str, names: ColumnNames) -> Columns:
-    """The columns that `names` says, the others found by feature type, then by name.
+    """The columns that `names` gives; others are found by feature type, then by name.
 
     Class names come from the `ClassLabel` feature; without one, from the distinct strings (sorted), or they are the
     numbers themselves.
@@ -63,7 +63,7 @@ def find_columns(dataset: Dataset, where: str, names: ColumnNames) -> Columns:
 
 
 def to_split(dataset: Dataset, columns: Columns, where: str, form: Form) -> tuple[Split, tuple[str, ...]]:
-    """Decode a whole data set; the conversions made, too. About 66 µs per 32×32 image on one core.
+    """Decode a whole data set; also returns the conversions made. About 66 µs per 32×32 image on one core.
 
     Raises:
         DataError: an image or label is missing.

@@ -26,7 +26,7 @@ def load(name: str, path: Path, *, seed: int, form: Form) -> ImageData:
     Classes are numbered in alphabetical order of their folders' names.
 
     Raises:
-        DataError: a test class that training lacks.
+        DataError: the test images have a class that the training images lack.
         ImageError: unreadable images, or images of several sizes.
     """
     root = _root(path)
@@ -40,7 +40,7 @@ def load(name: str, path: Path, *, seed: int, form: Form) -> ImageData:
     extra = sorted(set(_class_names(held_out)) - set(names))
     if extra:
         raise DataError(f"{held_out} has the class '{extra[0]}', which {root} lacks")
-    # In one go, so that both are of one form, and faults of both are named.
+    # Both splits at once, so that they have the same form, and errors name the faults of both.
     whole, notes = _read(train_files + _files(held_out, names), form)
     order = np.arange(len(whole))
     train, test = (whole.take(part) for part in np.split(order, [len(train_files)]))
