@@ -1,4 +1,4 @@
-"""How a setting is stated, once: as a field with its words. Every package may use this module.
+"""How settings are defined: each once, as a field with its explanation. Every package may use this module.
 
 A table of settings is a class decorated with `settings`, in the package whose settings they are. Its fields are
 `name: Annotated[type, Setting("what it means")] = default`. From them come the checks of a configuration file, the
@@ -34,7 +34,8 @@ Table = TypeVar("Table")
 
 
 class OnResume(StrEnum):
-    """Whether a resumed run may go on with another value of a setting: one that cannot change what is there already."""
+    """Whether a resumed run may change a setting, which is possible if results that exist already do not depend on
+    it."""
 
     KEPT = "no"
     FREE = "yes"
@@ -43,12 +44,10 @@ class OnResume(StrEnum):
 
 @dataclass(frozen=True)
 class Setting(annotated_types.GroupedMetadata):
-    """What is to be said of a setting beside its type and its default.
-
-    words: what it means, a sentence without a full stop at its end. unit: of the value, "" for none. unset: what holds
-    where the default is None. flag: of `fedvm run`, "" for none (`--set table.key=value` reaches every setting).
-    implies: settings of other keys of the table that the flag brings along. on_resume: whether a resumed run may change
-    it. ge, gt, le, lt: bounds, as pydantic checks them.
+    """Everything about a setting besides its type and default. words: what it means, without a full stop at the end.
+    unit: of the value, "" for none. unset: what applies if the default is None. flag: of `fedvm run`, "" for none
+    (`--set table.key=value` reaches every setting). implies: settings of other keys of the table that the flag brings
+    along. on_resume: whether a resumed run may change it. ge, gt, le, lt: bounds, as pydantic checks them.
     """
 
     words: str
@@ -87,18 +86,18 @@ class Stated:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names that it may have, none if it is not a choice."""
+        """The values it can have, empty if it is not a choice."""
         is_choice = isinstance(self.kind, type) and issubclass(self.kind, StrEnum)
         return tuple(name.value for name in self.kind) if is_choice else ()
 
     @property
     def bounds(self) -> str:
-        """Between which bounds a number must lie, in words; "" for any."""
+        """The bounds of a number, in words; "" if there are none."""
         return _bounds(self.setting)
 
     @property
     def values(self) -> str:
-        """Which values it takes, in words: choices, or the kind and its bounds."""
+        """The values it accepts, in words: the choices, or the kind and its bounds."""
         if self.choices:
             return ", ".join(self.choices)
         kind = _KINDS.get(self.kind) or _structure(self.kind)
@@ -130,7 +129,7 @@ def tables(config: type[Any]) -> dict[str, type[Any]]:
 
 
 def explained(table: type[Any]) -> str:
-    """What the class says of the table, without its `Raises:`."""
+    """The explanation of a table from its class's docstring, without `Raises:`."""
     return (inspect.getdoc(table) or "").partition("\n\nRaises:")[0]
 
 

@@ -73,11 +73,10 @@ def train(
 ) -> TrainResult:
     """Train `model` in place.
 
-    The result depends on the arguments and the weights alone: order and augmentation come from a generator of
-    its own seeded with `seed`, kernels are deterministic and run in `threads` threads, so that on CPUs with
-    the same vector units it is the same to the bit whatever the number of cores (see `device.deterministic`).
-    Layers that draw random numbers themselves (dropout) use the process's generator, which is seeded for the
-    call and then put back.
+    The result depends only on the arguments and the weights: order and augmentation come from a separate generator
+    seeded with `seed`, kernels are deterministic and run in `threads` threads, so that on CPUs with the same vector
+    units it is the same to the bit whatever the number of cores (see `device.deterministic`). Layers that draw random
+    numbers themselves (dropout) use the process's generator, which is seeded for the call and then put back.
 
     Args:
         model: float32 [N, C, H, W] (normalised) to logits [N, classes].
@@ -85,13 +84,10 @@ def train(
         labels: int64 [N].
         epochs: passes over the data; each in a new random order. The last batch may be smaller.
         optimizer: a name in `optimisation.OPTIMIZERS`; `lr`, `momentum`, `weight_decay` are its settings.
-        proximal_mu: μ of FedProx: the loss gets μ/2 · ‖w − w₀‖² over the trainable parameters, w₀ being those
-            given (Li et al. 2020, arXiv:1812.06127, equation 2). The reported loss is without it.
-        criterion: a name in `optimisation.CRITERIA`.
-        augmentation: a name in `augment.AUGMENTATIONS`.
-        normalisation: of the pixels; the default maps 0..255 to −1..1.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        threads: of PyTorch, during the call.
+        proximal_mu: μ of FedProx: μ/2 · ‖w − w₀‖² over the trainable parameters is added to the loss, w₀ being the
+        given ones (Li et al. 2020, arXiv:1812.06127, equation 2). The reported loss is without it. criterion: a name in
+        `optimisation.CRITERIA`. augmentation: a name in `augment.AUGMENTATIONS`. normalisation: of the pixels; the
+        default maps 0..255 to −1..1. device: `auto`, `cpu`, `cuda` or `mps`. threads: of PyTorch, during the call.
         progress: called after each epoch with (epochs done, epochs).
 
     Raises:
@@ -191,7 +187,7 @@ def predict(
     """Logits float32 [N, classes] for images uint8 [N, C, H, W]; `model` keeps its mode.
 
     Raises:
-        TrainingError: there are no images, or the device is not there.
+        TrainingError: there are no images, or the machine does not have the device.
     """
     if not len(images):
         raise TrainingError("there are no examples to evaluate")

@@ -37,13 +37,15 @@ def load_graph(
 
     preprocess: `(scale, offset)` when the model expects `scale · q + offset` of the byte q (numbers or one a
     channel); input_range: `(low, high)` of the real numbers a float-input model takes (numbers or one a channel),
-    which clients then quantize to bytes; samples: real inputs `[N, *input shape]` from which the ranges are taken
-    where neither is given; without all three the model takes 0..255 itself. A range is widened by what it takes to
-    hold zero exactly where the network pads with zeros, for the top `input_bits` of each byte, which is what the
-    network sees. The batch axis must be dynamic or 1.
+    which clients then quantize to bytes; samples: real inputs `[N, *input shape]` from which the ranges are measured if
+    neither of the former is given. Without all three the model takes the bytes 0..255 themselves. If the network pads
+    with zeros, a range is widened so that zero is exactly one of its levels, counting only the top `input_bits` of each
+    byte, which the network sees. The batch axis must be dynamic or 1.
 
-    ModelError for a damaged or unsafe file, UnsupportedOperator (naming the node) for what has no kernel,
-    CalibrationError for samples that have no range.
+    Raises:
+        ModelError: the file is damaged or unsafe.
+        UnsupportedOperator: a node has no kernel; the message names it.
+        CalibrationError: the samples have no range.
     """
     return load_lowered(
         model, preprocess=preprocess, input_range=input_range, samples=samples, input_bits=input_bits
@@ -58,7 +60,7 @@ def load_lowered(
     samples: NDArray[Any] | None = None,
     input_bits: int = 8,
 ) -> Lowered:
-    """Like `load_graph`, with what became of every node of the file."""
+    """Like `load_graph`, and also returns the layers' values for every node of the file."""
     proto = load_model(model)
     _, onnx_shape, is_float = model_input(proto)
     if preprocess is not None and input_range is not None:
@@ -90,7 +92,7 @@ def load_lowered(
 
 @dataclass
 class _Meaning:
-    """What the input bytes mean. level: real numbers `[C]` that must be levels (NaN: none), for padding."""
+    """What the input bytes stand for. level: real numbers `[C]` that must be levels, for padding (NaN: none)."""
 
     preprocess: tuple[Channels, Channels] | None
     input_range: tuple[Channels, Channels] | None
@@ -110,7 +112,7 @@ class _Meaning:
 
     @property
     def channels(self) -> int:
-        """How many channels the numbers given are for; 1 if they are for any number."""
+        """For how many channels the numbers were given; 1 if they hold for any number."""
         return max((np.size(value) for value in self.preprocess or self.input_range or ()), default=1)
 
     def input(self, onnx_shape: tuple[int, ...], layout: Literal["CHW", "HWC"], shape: Shape) -> Input:

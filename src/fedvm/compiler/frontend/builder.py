@@ -23,7 +23,8 @@ Activation: TypeAlias = Literal["linear", "relu"] | tuple[Literal["clip"], float
 class PaddingLevel(Exception):
     """Padding of the input needs levels that its range does not have; lowering starts over with a range that does.
 
-    q: the bytes, fractions of which are the trouble, `[C]`; NaN where any will do.
+    q: the bytes that padding would need, `[C]`, some of them not whole numbers; NaN for a channel where any byte will
+    do.
     """
 
     def __init__(self, q: FloatArray) -> None:
@@ -33,8 +34,8 @@ class PaddingLevel(Exception):
 
 @dataclass
 class Builder:
-    """The layers finished so far, in topological order. spec: how the input lies; adjustable: whether its range may
-    still be moved, so that padding becomes exact."""
+    """The layers finished so far, in topological order. spec: the input's layout and meaning; adjustable: whether its
+    range may still be moved to make padding exact."""
 
     spec: Input
     adjustable: bool = False
@@ -57,7 +58,7 @@ class Builder:
         self.layers.append(layer)
         channels = part.shape[0]
         ref = Ref(layer.name, part.shape, np.ones(channels), np.full(channels, shift))
-        self._settled[id(part)] = part, ref  # keeps the part alive, so that its id stays its own
+        self._settled[id(part)] = part, ref  # keeps the part alive, so that no other object gets its id
         return ref
 
     def settle_plain(self, part: Part) -> Ref:

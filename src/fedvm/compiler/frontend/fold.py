@@ -33,7 +33,7 @@ FOLDABLE = ELEMENTWISE | RESHAPING | SHAPED_BY_VALUE | {"Constant", "Size", "Sha
 def fold(node: onnx.NodeProto, inputs: list[Array | None], opset: int) -> list[Array]:
     """Outputs of a foldable node with known inputs; floating-point results are float64.
 
-    ModelError if the result would be too large, cannot be computed, or is not finite.
+    Raises ModelError if the result would be too large, cannot be computed, or is not finite.
     """
     if node.op_type == "Constant":
         return [_constant(node)]

@@ -1,4 +1,4 @@
-"""Reads an ONNX file as data from a stranger: everything it claims is checked before anything is computed."""
+"""Reads an ONNX file as untrusted data: everything that it states is checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _check_tensors(proto: onnx.ModelProto) -> None:
         raise ModelError("the model has sparse weights; export it with dense ones")
     for tensor in proto.graph.initializer:
         if 0 in tensor.dims:
-            # Optional inputs may be empty; a layer that uses one fails in the lowering by name.
+            # Optional inputs may be empty. If a layer needs one, lowering fails and names the layer.
             continue
         constant_array(tensor)
 

@@ -1,4 +1,4 @@
-"""Walks the ONNX graph once and hands its nodes to the folder or to the operators."""
+"""Walks the ONNX graph once; its nodes are either folded to constants or lowered by their operators."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fedvm.compiler.graph import INPUT, FloatGraph, FloatLayer, Input
 
 @dataclass(frozen=True)
 class Lowered:
-    """A network as float layers. layers: all that were made, the graph's among them; values: what became of each node's
-    output, by its name in the ONNX file, in the file's order; nodes: the node that wrote it."""
+    """A network as float layers. layers: all that were made, including the graph's; values: the lowered output of each
+    node, by its name in the ONNX file, in the file's order; nodes: the node that wrote each output."""
 
     graph: FloatGraph
     layers: tuple[FloatLayer, ...]
@@ -87,7 +87,7 @@ def _lower_node(node: Node) -> list[Any]:
     except (CompileError, Relayout, PaddingLevel):
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The file is a stranger's: a form that nobody thought of is refused by name like any other.
+        # The file is untrusted: unexpected forms of a node are refused by name, too.
         raise _unsupported(
             node, f"this form of it is not understood ({type(error).__name__}: {error})"
         ) from error

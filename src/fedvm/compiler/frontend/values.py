@@ -1,7 +1,7 @@
-"""What an ONNX tensor is while the graph is being lowered: a rearrangement of pieces of layers.
+"""ONNX tensors during lowering: rearrangements of the elements of layers.
 
 A `Tensor` is an index array into the elements of its parts. Transpose, Reshape, Flatten, Slice, Split and
-Concat therefore only move indices, and whoever consumes the tensor (a convolution, a dense layer) folds the
+Concat therefore only move indices, and the layer that consumes the tensor (a convolution, a dense layer) folds the
 arrangement into its weights.
 """
 

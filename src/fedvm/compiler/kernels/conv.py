@@ -1,4 +1,4 @@
-"""Convolution with pooling, requantization and clipping, and the writing of the views its readers want.
+"""Convolution with pooling, requantization and clipping, which also writes the views that its readers need.
 
 For every output row: for every convolution row under the pool and every word of a row, the accumulators of all
 output channels are computed from words of x on the stack, requantized, and staged; then, channel by channel, the
@@ -88,7 +88,8 @@ def _join_single(phases: list[Phase]) -> list[Phase]:
 
 @dataclass(frozen=True)
 class Scratch:
-    """Memory of a convolution beside its views: one word per output, and those of all positions under a pool row."""
+    """Memory that a convolution needs besides its views: one word per output, and the words of all positions under a
+    pool row."""
 
     accumulators: int
     stage: int
@@ -143,7 +144,7 @@ def _squash_bytes(plan: ConvPlan, views: list[View], outputs: int) -> int:
 
 
 def _unrolled(plan: ConvPlan, outputs: range) -> Phase | None:
-    """The layer's one phase, if it has but one and its code is short enough to be repeated for every position."""
+    """The layer's phase, if it has only one and its code is short enough to be repeated for every position."""
     phases = phases_of(plan, outputs)
     positions = plan.pool.kernel[0] * plan.chunks
     if len(phases) != 1 or not phases[0].staged or positions == 1:
@@ -292,7 +293,7 @@ def _accumulate(
         sign[output] = add_product(a, weight, sign[output], last=left[output] == 0)
 
     for output in outputs:
-        if todo[output] == 0:  # all weights zero: the bias alone
+        if todo[output] == 0:  # all weights are zero, so the sum is the bias
             todo[output] = 1
             begin(output)
             end(output)
@@ -344,7 +345,7 @@ def _load_tap(
 
 
 def _requantize(a: Assembler, plan: ConvPlan, output: int) -> None:
-    """Shift right, drop the neighbours' bits, raise to the layer's zero. Stack: acc → u."""
+    """Shift right, clear the neighbours' bits, add the layer's zero point. Stack: acc → u."""
     requant = plan.requant
     k = requant.shift[output]
     if k or requant.high is not None or plan.lane_bits * plan.lanes < 256:
@@ -357,7 +358,7 @@ def _requantize(a: Assembler, plan: ConvPlan, output: int) -> None:
 
 
 def macs(plan: ConvPlan) -> int:
-    """Multiply-accumulates of the layer as the field counts them (padding included, identity shortcuts not)."""
+    """Multiply-accumulates of the layer, counted as is usual (with padding, without identity shortcuts)."""
     height, width = plan.layer.shape[1:]
     pool = plan.pool
     area = ((height - 1) * pool.stride[0] + pool.kernel[0]) * ((width - 1) * pool.stride[1] + pool.kernel[1])

@@ -72,7 +72,7 @@ def emit_dense(
 
 
 def initial(plan: DensePlan, word: int) -> int:
-    """What an output word starts with: bias and offset of every lane."""
+    """The initial value of an output word: bias and offset of every lane."""
     view = plan.native
     return sum(plan.requant.initial[o] << view.bit(word, o) for o in view.columns(word) if o < view.width)
 

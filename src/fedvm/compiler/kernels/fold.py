@@ -1,8 +1,9 @@
-"""A tensor folded for keeping on chain: without its padding, and several words in one.
+"""Folds a tensor for storage on chain: without its padding, and with several words in one.
 
-In the words that kernels read, a value of some 6 bits has a lane of some 20, and lanes beside the image are idle. What
-is kept costs 200 gas a byte, so several words are shifted into each other's idle bits first. Only bits that hold no
-value of the tensor are lost, and what readers expect there, zeros or padding, is put back.
+In the words that kernels read, a value of some 6 bits has a lane of some 20, and lanes beside the image are unused.
+Storing a byte costs 200 gas, so several words are first shifted into each other's unused bits. Only bits that hold no
+value of the tensor are lost. Unfolding restores the zeros or padding that readers expect there.
+
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Folded:
 
     @property
     def planes(self) -> int:
-        """What is folded: channels, or the words of a vector."""
+        """The number of planes that are folded: channels, or the words of a vector."""
         return self.view.words if self.is_vector else self.channels
 
     @property
@@ -74,7 +75,7 @@ class Folded:
 
     @property
     def runs(self) -> list[tuple[int, int, int]]:
-        """(first plane, planes in a fold, folds): whole folds, then what is left."""
+        """(first plane, planes in a fold, number of folds): whole folds, then one with the planes that are left."""
         whole, left = divmod(self.planes, len(self.shifts))
         runs = [(0, len(self.shifts), whole), (whole * len(self.shifts), left, 1)]
         return [run for run in runs if run[1] and run[2]]

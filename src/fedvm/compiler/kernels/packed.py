@@ -1,9 +1,9 @@
 """Dense layers whose weights lie in data contracts: about a byte a weight, and one short loop for all of them.
 
 A data word holds, in every lane, the weights of several output words side by side, each raised by `raise_by` so that
-it is never negative: a shift and a mask give one output word's weights. The raising adds raise_by · Σx to every sum;
-it is taken off at the end. Sums may overflow their lanes on the way: arithmetic modulo 2²⁵⁶ is linear, and in the
-end every lane is in range again.
+it is never negative: a shift and a mask give one output word's weights. This adds raise_by · Σx to every sum, which is
+subtracted at the end. Sums may overflow their lanes on the way: arithmetic modulo 2²⁵⁶ is linear, and in the end every
+lane is in range again.
 
 Activations are first spread to a word each. Blocks of them then wait on the stack while all output words take their
 products with one block of data.
@@ -106,7 +106,7 @@ def _scan(plan: DensePlan, raw: Input, term: int) -> Scan:
 
 
 def data_of(plan: DensePlan, layout: Layout) -> list[bytes]:
-    """What the data contracts hold, one byte string a contract."""
+    """The contents of the data contracts, one byte string for each."""
     order = [(scan.term, element) for scan in layout.scans for row in scan.elements for element in row]
     order += [(0, None)] * (layout.scalars - len(order))
     view = plan.native
@@ -187,7 +187,7 @@ def emit_packed(
     a.op("MLOAD")
     a.push(lanes.replicate(layout.raise_by, plan.lane_bits, plan.lanes))
     a.op("MUL", result="raised")
-    # one loop serves the words whose lanes are all finished alike
+    # one loop serves all words whose lanes are finished in the same way
     alike = len(set(plan.requant.shift)) == 1 and not any(plan.requant.lift)
     full = plan.layer.shape[0] // plan.lanes if alike else 0
     if full:

@@ -60,7 +60,7 @@ def _emit_rows(a: Assembler, plan: LayerPlan, source: Place, target: int) -> Non
 
 
 def _emit_score(a: Assembler, view: View, offset: int, bit: int) -> None:
-    """One lane less the offset that kept it non-negative. Stack: lanes → lanes score."""
+    """One lane minus the offset that kept it non-negative. Stack: lanes → lanes score."""
     a.push(offset)
     a.dup("lanes")
     lanes.shift(a, -bit)

@@ -90,7 +90,7 @@ def _squash_channel(
 
 @dataclass(frozen=True)
 class Spill:
-    """Clipped words of a row that is too wide for the stack: each takes the place of the sums it was made from."""
+    """Memory for the clipped words of a row that is too wide for the stack: each replaces the sums it was made from."""
 
     plan: ConvPlan
     pointer: str | None
@@ -117,7 +117,7 @@ class Spill:
 def spill_of(
     plan: ConvPlan, views: Sequence[View], pointer: str | None, base: int, outputs: int
 ) -> Spill | None:
-    """Where the clipped words of a row wait if the stack has no room for them."""
+    """Where the clipped words of a row are kept if the stack has no room for them."""
     stacked = len(packed_words(plan, views)) + len(views) <= STACKED_WORDS
     return None if stacked else Spill(plan, pointer, base, outputs)
 
@@ -304,7 +304,8 @@ def _move(a: Assembler, word: Packed, columns: Sequence[int], targets: Mapping[i
 
 
 def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[int]]:
-    """Columns that are brought to the view's stride together: all of the word, or chunk by chunk if that is less."""
+    """Columns that are moved to the view's stride together: those of the whole word, or chunk by chunk if that is
+    cheaper."""
     whole = sorted(word.bits)
     apart: list[list[int]] = []
     for chunk in range(plan.chunks):
@@ -327,7 +328,8 @@ def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[in
 def _longest(
     word: Packed, columns: list[int], place: Callable[[list[int]], Mapping[int, int]], width: int
 ) -> list[int]:
-    """As many of the first columns as can be moved at once: wider lanes spread them over more than one word."""
+    """As many of the first columns as can be moved at once; wider lanes can spread a word's columns over several
+    words."""
     for count in range(len(columns), 1, -1):
         try:
             _move_gas(word, columns[:count], place(columns[:count]), width)

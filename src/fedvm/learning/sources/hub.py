@@ -29,7 +29,7 @@ def load(name: str, *, seed: int, form: Form, names: ColumnNames) -> ImageData:
     repository = ALIASES.get(name.lower(), name)
     try:
         splits = load_dataset(repository)
-    except Exception as error:  # the library raises dozens of types (HTTP, cache, script, parsing)
+    except Exception as error:  # the library raises dozens of exception types (HTTP, cache, script, parsing)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         debian = ", or install Debian's dataset-fashion-mnist" if name.lower() == "fashion-mnist" else ""
         raise DataError(

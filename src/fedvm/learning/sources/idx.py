@@ -34,7 +34,7 @@ def recognises(path: Path) -> bool:
 def load(name: str, folder: Path, *, size: tuple[int, int] | None = None) -> ImageData:
     """Read `{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]` from `folder`.
 
-    Classes are called by their numbers, unless the data set is called `fashion-mnist`.
+    Classes are named by their numbers, unless the data set is named `fashion-mnist`.
 
     Raises:
         DataError: a file is missing or damaged.
