@@ -33,8 +33,8 @@ def load_dataset(
         seed: chooses the test examples when the data set has no test split of its own.
         size: scale every image to (height, width); without it all images must have one size.
         preparation: what is done to image files (`fedvm.images.prepare`), in training as in later predictions. The
-        arrays of `mnist` and of IDX files are only scaled. columns: which columns to read, if they cannot be found
-        automatically.
+            arrays of `mnist` and of IDX files are only scaled.
+        columns: which columns to read, if they cannot be found automatically.
 
     Raises:
         DataError: the data are unknown, unreadable, unreachable or malformed.

@@ -85,7 +85,7 @@ def partition(
 
     Raises:
         PartitionError: a client would get no example to train on or none to validate on, or the scheme is impossible
-        with these data.
+            with these data.
     """
     how = scheme or Scheme()
     if clients < 1:

@@ -107,8 +107,9 @@ def quantize_aware(
 
     Args:
         model: `nn.Sequential` of Conv2d and Linear, each but the last followed by ReLU, with MaxPool2d, Flatten,
-        Dropout and Identity between them. It is not changed. images: uint8 [N, C, H, W], some hundred typical inputs:
-        the first clips and shifts are measured on them. normalisation: of the pixels, as the model was trained with.
+            Dropout and Identity between them. It is not changed.
+        images: uint8 [N, C, H, W], some hundred typical inputs: the first clips and shifts are measured on them.
+        normalisation: of the pixels, as the model was trained with.
 
     Raises:
         QuantizationError: the network has something else in it, or the settings name layers it does not have.

@@ -85,9 +85,12 @@ def train(
         epochs: passes over the data; each in a new random order. The last batch may be smaller.
         optimizer: a name in `optimisation.OPTIMIZERS`; `lr`, `momentum`, `weight_decay` are its settings.
         proximal_mu: μ of FedProx: μ/2 · ‖w − w₀‖² over the trainable parameters is added to the loss, w₀ being the
-        given ones (Li et al. 2020, arXiv:1812.06127, equation 2). The reported loss is without it. criterion: a name in
-        `optimisation.CRITERIA`. augmentation: a name in `augment.AUGMENTATIONS`. normalisation: of the pixels; the
-        default maps 0..255 to −1..1. device: `auto`, `cpu`, `cuda` or `mps`. threads: of PyTorch, during the call.
+            given ones (Li et al. 2020, arXiv:1812.06127, equation 2). The reported loss is without it.
+        criterion: a name in `optimisation.CRITERIA`.
+        augmentation: a name in `augment.AUGMENTATIONS`.
+        normalisation: of the pixels; the default maps 0..255 to −1..1.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        threads: of PyTorch, during the call.
         progress: called after each epoch with (epochs done, epochs).
 
     Raises:
