@@ -96,7 +96,6 @@ def run_rounds(
     """Run until the chain has `rounds` closed rounds, counting those it has already.
 
     A round left open by an earlier coordinator is finished first, from its verdicts and the store where they exist.
-
     initial_arrays: the model's state, named tensors. timeout: seconds for one round's replies, if its deadline on chain
     is not earlier. evaluate_fn: server-side test `(round, float arrays) → MetricRecord` with `loss` and `accuracy`,
     which also go into the metrics of Flower's result. journal: keeps records for resumed runs. round_config: what the
@@ -105,12 +104,10 @@ def run_rounds(
     final round, or of the `BEST` by validation (`stopping`'s metric). question: what to ask all clients about that
     model. on_open: called with a round's number before it trains. on_round: called with a round's record after it, in
     order, including the earlier rounds of a resumed run.
-
     If clients depend only on (seed, round, model), a resumed run has the same result as an uninterrupted one.
 
     Raises:
-        FederationStalled: `max_failed_rounds` rounds in a row failed, or none became final. The chain keeps them and
-            the run can be resumed.
+        FederationStalled: `max_failed_rounds` rounds in a row failed, or none became final; the run can be resumed.
         LedgerMismatch: chain, store and initial_arrays disagree.
     """
     loop = _Loop(
