@@ -16,6 +16,7 @@ from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.graph import INPUT, Conv, Dense
 from fedvm.compiler.interpreter import accumulator_bounds, as_chw, run, run_all
 from fedvm.compiler.layer_fit import is_uniform
+from fedvm.compiler.policy import lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.rounding import compensated_round
 
@@ -76,6 +77,14 @@ def test_fewer_bits_cost_accuracy_in_order():
         for b in (8, 5, 2)
     ]
     assert errors[0] < errors[1] < errors[2]
+
+
+def test_lane_budgets_of_the_fewest_bits_are_lanes():
+    for name in CASES:
+        graph, _ = float_graph(name)
+        for optimize in ("run", "deploy"):
+            lanes = lane_budget(graph, activation_bits=1, input_bits=1, weight_bits=2, optimize=optimize)
+            assert QuantizeOptions(lane_bits=lanes).lane_bits == lanes
 
 
 @pytest.mark.parametrize("lane_bits", [14, 17, 20])

@@ -26,6 +26,8 @@ NARROW = 10
 """Lane bits beside those of the activations, where they are few."""
 FROM_INPUT = 9
 """Lane bits beside those of the input, at least: weights below 4 bits lose too much in the first layer."""
+NARROWEST = 8
+"""Least that `QuantizeOptions.lane_bits` takes."""
 WIDEST = 23
 """The reference carries integers in float32: below 2²⁴ they are exact."""
 
@@ -39,7 +41,7 @@ def lane_budget(
 ) -> dict[str, int]:
     """Lane bits by layer name."""
     low = activation_bits <= LOW
-    floor = (NARROW + activation_bits if low else FLOOR_CONV) - max(0, 8 - weight_bits)
+    floor = max(NARROWEST, (NARROW + activation_bits if low else FLOOR_CONV) - max(0, 8 - weight_bits))
     dense = NARROW + activation_bits if low else DENSE if optimize == "run" else DENSE_PACKED
     budget = {}
     for layer in graph.layers:
