@@ -322,6 +322,12 @@ def test_missing_file(tmp_path):
         load_graph(tmp_path / "absent.onnx")
 
 
+@pytest.mark.parametrize("model", [None, 3, ["a.onnx"], "x" * 5000])
+def test_what_is_no_path_and_no_model(model):
+    with pytest.raises(ModelError, match=r"give a path|give the path"):
+        load_graph(model)
+
+
 def test_bad_preprocess():
     for options in (
         {"preprocess": (0.0, 1.0)},

@@ -122,19 +122,31 @@ def _parse(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
         return copy
     if isinstance(model, bytes):
         data = model
+    elif isinstance(model, str | Path):
+        data = _read(Path(model))
     else:
-        path = Path(model)
-        if not path.is_file():
-            raise ModelError(f"there is no file {path}")
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path.name} is larger than {MAX_BYTES} bytes; no such model fits a chain")
-        data = path.read_bytes()
+        raise ModelError(
+            f"the model is a {type(model).__name__}; give a path, the file's bytes, or a ModelProto"
+        )
     if not data or len(data) > MAX_BYTES:
         raise ModelError(f"the model has {len(data)} bytes; expected 1 to {MAX_BYTES}")
     try:
         return onnx.load_model_from_string(data)
     except (DecodeError, ValueError, RuntimeError) as error:
         raise ModelError("not an ONNX file, or cut off; download or export it again") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise ModelError(f"there is no file {path}")
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"{path.name} is larger than {MAX_BYTES} bytes; no such model fits a chain")
+        return path.read_bytes()
+    except OSError as error:  # no right to read it, or no name that a file can have
+        raise ModelError(
+            f"{str(path)[:100]} cannot be read ({error.strerror}); give the path of an ONNX file"
+        ) from error
 
 
 def _check_opsets(proto: onnx.ModelProto) -> None:
