@@ -11,7 +11,7 @@ from models import CASES, export, graph_model, keras_like, random_bytes, randomi
 from onnx import helper
 
 from fedvm.compiler.calibration import evaluate, sample_positions
-from fedvm.compiler.errors import CalibrationError, CompileError, RangeError
+from fedvm.compiler.errors import CalibrationError, CompileError, RangeError, UnsupportedOperator
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.graph import INPUT, Conv, Dense
 from fedvm.compiler.interpreter import accumulator_bounds, as_chw, run, run_all
@@ -77,6 +77,22 @@ def test_fewer_bits_cost_accuracy_in_order():
         for b in (8, 5, 2)
     ]
     assert errors[0] < errors[1] < errors[2]
+
+
+def test_averages_over_whole_images_take_little_memory():
+    """Second moments of 40,000 inputs would take 13 GB a channel."""
+    pooled = graph_model([helper.make_node("GlobalAveragePool", ["x"], ["y"])], {}, (1, 2, 200, 200))
+    data = random_bytes((2, 200, 200), 24)
+    graph = load_graph(pooled)
+    assert relative_error(graph, quantize(graph, data), data) < 0.01
+
+
+def test_sums_of_too_many_products_are_refused():
+    weight = np.ones((1, 1, 130, 130), np.float32)
+    weight[0, 0, 0, 0] = 2
+    model = graph_model([helper.make_node("Conv", ["x", "w"], ["y"])], {"w": weight}, (1, 1, 131, 131))
+    with pytest.raises(UnsupportedOperator, match="sum of 16,900 products"):
+        quantize(load_graph(model), random_bytes((1, 131, 131), 24))
 
 
 def test_lane_budgets_of_the_fewest_bits_are_lanes():

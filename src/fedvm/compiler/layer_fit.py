@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.compiler.calibration import activate, grouped_weight, max_pool, sample_positions, term_rows
-from fedvm.compiler.errors import RangeError
+from fedvm.compiler.errors import RangeError, UnsupportedOperator
 from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, IntegerLayer, Term
 from fedvm.compiler.rounding import compensated_round, nearest_round, refit
 from fedvm.compiler.scales import Loss, Scales, scale_grid, scales_common_shift, scales_per_channel
@@ -21,6 +21,8 @@ EXACT_BITS = 24
 """Accumulators stay exact in the float32 reference."""
 BIT = 4.0
 """Squared error of one bit less."""
+MOST_READ = 1 << 14
+"""Inputs of one output whose second moments are kept: 2 GB."""
 NEGATIVE = 1e-9
 """What is negative by so little of the largest output is so by float noise alone."""
 LEAST = 1e-200
@@ -69,7 +71,8 @@ class Source:
 @dataclass(frozen=True)
 class _Term:
     """A term on integers with its calibration inputs: weight `[groups, O/groups, K]` real, mean `[groups, K]`
-    and centred second moments `[groups, K, K]` of the inputs, rows `[R, groups, K]`."""
+    and centred second moments `[groups, K, K]` of the inputs (of a uniform term their sum alone, `[groups, 1, 1]`, for
+    an average may be over a whole image), rows `[R, groups, K]`."""
 
     term: Term
     weight: FloatArray
@@ -98,9 +101,17 @@ def fit_layer(
         absorbed = _absorb(term, source)
         rows = term_rows(absorbed, source.whole, at)
         mean = rows.mean(axis=0)
-        centred = (rows - mean).transpose(1, 0, 2)
-        moments = centred.transpose(0, 2, 1) @ centred
-        terms.append(_Term(absorbed, grouped_weight(absorbed), rows, mean, moments, is_uniform(absorbed)))
+        centred, uniform = (rows - mean).transpose(1, 0, 2), is_uniform(absorbed)
+        if uniform:
+            moments = np.square(centred.sum(axis=2)).sum(axis=1)[:, None, None]
+        elif centred.shape[2] > MOST_READ:
+            raise UnsupportedOperator(
+                f"layer {layer.name}: each output is a sum of {centred.shape[2]:,} products, more than {MOST_READ:,}; "
+                "use smaller inputs, or pool before it"
+            )
+        else:
+            moments = centred.transpose(0, 2, 1) @ centred
+        terms.append(_Term(absorbed, grouped_weight(absorbed), rows, mean, moments, uniform))
     trained = _trained(layer, terms, sources, budget, target)
     if trained is not None:
         return trained
