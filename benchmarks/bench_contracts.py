@@ -84,7 +84,7 @@ def rollup_gas(directory: Path) -> list[Row]:
     court = create_court(directory, elements=65, members=1)
     members = [court.chain.account("member", index).address for index in range(1, ROLLUP_CLIENTS)]
     for at in range(0, len(members), 100):
-        court.contract.add_members(court.chain.account("owner"), members[at : at + 100])
+        court.contract.add_members(members[at : at + 100]).send(court.chain.account("owner"))
     gas = submit_gas = 0
     for number in (1, 2):
         before = court.chain.w3.eth.block_number

@@ -50,7 +50,7 @@ def recorded(
         model_cid=Cid.parse(cid).binary,
     )
     for at in range(MEMBERS_AT_ONCE, clients, MEMBERS_AT_ONCE):
-        contract.add_members(owner, [member.address for member in members[at : at + MEMBERS_AT_ONCE]])
+        contract.add_members([member.address for member in members[at : at + MEMBERS_AT_ONCE]]).send(owner)
     ledger = ChainLedger(
         contract, coordinator, first_block=receipt.block_number, pass_time=chain.advance_time, store=store
     )

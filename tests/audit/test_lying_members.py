@@ -35,7 +35,7 @@ ELEMENTS, STAKE = 200, 10**17
 def court(tmp_path: Path) -> Court:
     made = create_court(tmp_path, elements=ELEMENTS, members=4, security=replace(SECURITY, stake=STAKE))
     for index in range(4):
-        made.contract.stake(made.chain.account("member", index), STAKE)
+        made.contract.stake(STAKE).send(made.chain.account("member", index))
     return made
 
 
@@ -148,7 +148,7 @@ def test_a_bad_update_in_a_rollup_costs_the_stake_by_its_signature(court: Court)
 
 
 def test_a_member_without_stake_is_refused(court: Court) -> None:
-    court.contract.unstake(
+    court.contract.unstake().send(
         next(a for i in range(4) if (a := court.chain.account("member", i)).address == _liar(court))
     )
     rng = random.Random(4)

@@ -87,11 +87,11 @@ def test_anyone_joins_an_open_federation_and_leaves_with_the_stake(chain: Embedd
     )
     member = chain.account("member")
     assert federation.open_membership() and federation.members() == []
-    federation.join(member)
+    federation.join(member.address).send(member)
     assert federation.members() == [member.address] and federation.stake_of(member.address) == stake
     with pytest.raises(TransactionFailed, match="StillMember"):
-        federation.unstake(member)
-    federation.quit(member)
-    federation.unstake(member)
+        federation.unstake().send(member)
+    federation.quit().send(member)
+    federation.unstake().send(member)
     assert federation.owed(member.address) == stake
     assert [type(event).__name__ for event in federation.events()][-2:] == ["MemberAdded", "MemberRemoved"]

@@ -172,15 +172,15 @@ def test_money_goes_in_and_out(setup: Setup, chain: EmbeddedChain) -> None:
         federation.owed(setup.coordinator.address) == SECURITY.bond
         and read(federation.contract, "lockedBond") == 0
     )
-    federation.deposit(member, 7)
-    federation.stake(member, 5)
+    federation.deposit(7).send(member)
+    federation.stake(5).send(member)
     assert (federation.owed(member.address), federation.stake_of(member.address)) == (7, 5)
-    federation.unstake(member)
-    federation.withdraw(member)
+    federation.unstake().send(member)
+    federation.withdraw().send(member)
     assert (federation.owed(member.address), federation.stake_of(member.address)) == (0, 0)
     assert setup.w3.eth.get_balance(federation.address) == SECURITY.bond  # type: ignore[arg-type]
     with pytest.raises(TransactionFailed, match="NothingOwed"):
-        federation.withdraw(member)
+        federation.withdraw().send(member)
 
 
 def test_many_updates_are_split_over_messages_of_64_kib(chain: EmbeddedChain) -> None:
@@ -209,11 +209,11 @@ def test_the_size_of_a_message_is_known_before_it_is_encoded(setup: Setup) -> No
 
 def test_membership_changes_between_rounds(setup: Setup, chain: EmbeddedChain) -> None:
     newcomer = chain.account("member", 9).address
-    setup.federation.add_members(setup.owner, [newcomer])
+    setup.federation.add_members([newcomer]).send(setup.owner)
     assert setup.federation.is_member(newcomer)
-    setup.federation.remove_member(setup.owner, newcomer)
+    setup.federation.remove_member(newcomer).send(setup.owner)
     assert not setup.federation.is_member(newcomer)
-    setup.federation.replace_coordinator(setup.owner, newcomer)
+    setup.federation.replace_coordinator(newcomer).send(setup.owner)
     assert setup.federation.coordinator() == newcomer
 
 

@@ -170,7 +170,7 @@ def test_a_version_fails_and_another_follows(
     assert ended.outcome is TrialState.FAILED
     assert service.current_version() == 0
     with pytest.raises(TransactionFailed, match=r"NotPassed\(1\)"):
-        service.rollback(chain.account("owner"), 1)
+        service.rollback(1).send(chain.account("owner"))
     # The next trial draws from what is left.
     ended = run_trial(chain, service, version_of(chain, PARITY, **trained), batch=100)
     assert ended.outcome is TrialState.PASSED and service.current_version() == 2
@@ -178,7 +178,7 @@ def test_a_version_fails_and_another_follows(
         service.register(chain.account("owner"), version_of(chain, PARITY, **trained))
     alone = version_of(chain, PARITY)
     assert run_trial(chain, service, alone).outcome is TrialState.PASSED
-    service.rollback(chain.account("owner"), 2)
+    service.rollback(2).send(chain.account("owner"))
     assert service.current_version() == 2
 
 

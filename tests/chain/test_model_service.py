@@ -144,7 +144,7 @@ def test_fees_go_to_those_who_contributed(setup: Setup, chain: EmbeddedChain, pa
     service.register(setup.owner, version_of(chain, parts, **lineage))
     user, treasury = chain.account("user"), chain.account("treasury").address
     terms = FeeTerms(1000, treasury, 100_000)
-    service.set_fee(setup.owner, 1, terms)
+    service.set_fee(1, terms).send(setup.owner)
     assert service.fee_terms(1) == terms
     with pytest.raises(TransactionFailed, match=r"FeeTooHigh\(1000, 999\)"):
         service.decide(user, b"\x07", max_fee=999)

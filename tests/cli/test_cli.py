@@ -175,7 +175,7 @@ def test_fees_are_collected_for_those_who_contributed(
         assert opened.chain is not None
         # A tenth is the treasury's, which is whoever runs the command.
         terms = FeeTerms(1000, opened.chain.account("user").address, 100_000)
-        opened.model_service.set_fee(opened.chain.account("owner"), 1, terms)
+        opened.model_service.set_fee(1, terms).send(opened.chain.account("owner"))
     status, _, err = call(capsys, "predict", str(image), "--run", str(run), "--record")
     assert status == 1 and "FeeTooHigh(1000, 0)" in err
     status, _, err = call(capsys, "predict", str(image), "--run", str(run), "--record", "--max-fee", "1000")

@@ -45,7 +45,7 @@ def kept(tmp_path: Path) -> Path:
             model_root=model_root(BASE),
             model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,
         )
-        contract.stake(members[0], STAKE)
+        contract.stake(STAKE).send(members[0])
         opened, _ = contract.open_round(chain.account("coordinator"))
         place = ChainRef("embedded", "chain.sqlite")
         Deployment(place, chain.chain_id, federation=contract.address).save(tmp_path)

@@ -25,19 +25,19 @@ def test_members_and_rules_are_those_of_the_contract(make_bench: MakeBench) -> N
 
     assert agree()
     newcomer = chain.account("member", 9).address
-    contract.add_members(owner, [newcomer])
+    contract.add_members([newcomer]).send(owner)
     assert newcomer in bench.ledger.members()
     assert agree()
-    contract.remove_member(owner, contract.members()[0])
+    contract.remove_member(contract.members()[0]).send(owner)
     assert len(bench.ledger.members()) == 3
     assert agree()
     rules = replace(contract.rules(), max_examples=77)
     book = RuleBookContract(chain.w3, contract.rule_book())
-    book.announce(owner, rules)
+    book.announce(rules).send(owner)
     assert bench.ledger.rules().max_examples != 77
     assert agree()
     chain.advance_time(86_400)
-    book.adopt(owner)
+    book.adopt().send(owner)
     assert bench.ledger.rules() == late.rules() == rules
     assert agree()
 

@@ -114,7 +114,7 @@ def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]
             model_cid=Cid.parse(store.put(to_bytes(BASE))).binary,
         )
         for index in range(MEMBERS):
-            contract.stake(chain.account("member", index), STAKE)
+            contract.stake(STAKE).send(chain.account("member", index))
         made = Parties(chain, store, contract)
         made.ledger.open_round()
         yield made

@@ -36,9 +36,9 @@ def book_of(bench: Bench) -> RuleBookContract:
 def change(bench: Bench, **changes: Any) -> Rules:
     """Announce and adopt; anyone can do the latter."""
     rules = replace(contract_of(bench).rules(), **changes)
-    book_of(bench).announce(bench.chain.account("owner"), rules)
+    book_of(bench).announce(rules).send(bench.chain.account("owner"))
     bench.chain.advance_time(NOTICE)
-    book_of(bench).adopt(bench.chain.account("user"))
+    book_of(bench).adopt().send(bench.chain.account("user"))
     return rules
 
 
@@ -101,19 +101,19 @@ def test_an_announcement_can_be_read_and_taken_back(make_bench: MakeBench) -> No
     assert book.announced() is None
     rules = replace(contract_of(bench).rules(), min_examples=7)
     with pytest.raises(TransactionFailed, match="NotOwner"):
-        book.announce(bench.chain.account("user"), rules)
-    book.announce(owner, rules)
+        book.announce(rules).send(bench.chain.account("user"))
+    book.announce(rules).send(owner)
     (announced,) = book.events()
     assert isinstance(announced, RulesAnnounced) and announced.rules == rules
     assert book.announced() == (rules, announced.adoptable_at)
     with pytest.raises(TransactionFailed, match=rf"NoticeNotOver\({announced.adoptable_at}\)"):
-        book.adopt(owner)
-    book.cancel(owner)
+        book.adopt().send(owner)
+    book.cancel().send(owner)
     assert book.announced() is None and isinstance(list(book.events())[-1], RulesCancelled)
     with pytest.raises(TransactionFailed, match="NothingAnnounced"):
-        book.adopt(owner)
+        book.adopt().send(owner)
     with pytest.raises(TransactionFailed, match="RuleFixed"):
-        book.announce(owner, replace(rules, elements=rules.elements + 1))
+        book.announce(replace(rules, elements=rules.elements + 1)).send(owner)
 
 
 def test_another_aggregator_stops_the_strategy_and_begins_without_memory(make_bench: MakeBench) -> None:

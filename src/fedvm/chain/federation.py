@@ -35,6 +35,7 @@ from fedvm.chain.federation_types import (
     security_of,
     typed_event,
 )
+from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol import Rules, Security, Submission
@@ -65,7 +66,8 @@ class Submitted:
 
 
 class FederationContract:
-    """A deployed Federation. Reading needs no account; methods that change something take the account that signs.
+    """A deployed Federation. Reading needs no account. The coordinator's methods take the account that signs;
+    those of owner and members prepare a call, which an account then sends.
 
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
@@ -167,45 +169,48 @@ class FederationContract:
         receipt = self._send(account, "failRound", number)
         return self._only(receipt, RoundFailed), receipt
 
-    # Membership
+    # Membership: what an owner or a member sends
 
-    def add_members(self, account: LocalAccount, members: Sequence[str]) -> Receipt:
-        """Invite members between rounds (owner)."""
-        return self._send(account, "addMembers", list(members))
+    def add_members(self, members: Sequence[str]) -> PreparedCall:
+        """Invite members (hex addresses) between rounds (owner)."""
+        return self._prepared("addMembers", [Web3.to_checksum_address(member) for member in members])
 
-    def join(self, account: LocalAccount) -> Receipt:
-        """Become a member between rounds, where membership is open, and pay in what the stake lacks."""
-        lacking = max(0, self.security().stake - self.stake_of(account.address))
-        return self._send(account, "join", value=lacking)
+    def remove_member(self, member: str) -> PreparedCall:
+        """Put a member (hex address) out between rounds, not below the quorum (owner)."""
+        return self._prepared("removeMember", Web3.to_checksum_address(member))
 
-    def quit(self, account: LocalAccount) -> Receipt:
-        """End the account's membership, at any time."""
-        return self._send(account, "quit")
+    def join(self, account: str) -> PreparedCall:
+        """Become a member between rounds, where membership is open, and pay in what the stake lacks; account: hex
+        address of whoever joins."""
+        lacking = max(0, self.security().stake - self.stake_of(account))
+        return self._prepared("join", value=lacking)
 
-    def remove_member(self, account: LocalAccount, member: str) -> Receipt:
-        return self._send(account, "removeMember", member)
+    def quit(self) -> PreparedCall:
+        """End one's membership, at any time (member)."""
+        return self._prepared("quit")
 
-    def replace_coordinator(self, account: LocalAccount, coordinator: str) -> Receipt:
-        return self._send(account, "replaceCoordinator", coordinator)
+    def replace_coordinator(self, coordinator: str) -> PreparedCall:
+        """Have another account (hex address) open rounds and propose (owner)."""
+        return self._prepared("replaceCoordinator", Web3.to_checksum_address(coordinator))
 
     # Bonds and stakes
 
-    def deposit(self, account: LocalAccount, amount: int) -> Receipt:
+    def deposit(self, amount: int) -> PreparedCall:
         """Pay in ``amount`` wei for future bonds."""
-        return self._send(account, "deposit", value=amount)
+        return self._prepared("deposit", value=amount)
 
-    def stake(self, account: LocalAccount, amount: int) -> Receipt:
-        """Add ``amount`` wei to the account's stake (member)."""
-        return self._send(account, "stake", value=amount)
+    def stake(self, amount: int) -> PreparedCall:
+        """Add ``amount`` wei to one's stake (member)."""
+        return self._prepared("stake", value=amount)
 
-    def unstake(self, account: LocalAccount) -> Receipt:
-        """Let the account's stake be owed to it; possible when the last round it counts in is over, and,
-        where membership is open, after :meth:`quit`."""
-        return self._send(account, "unstake")
+    def unstake(self) -> PreparedCall:
+        """Let one's stake be owed; possible when the last round it counts in is over, and, where membership is open,
+        after :meth:`quit`. While a rolled-up round is not over it is announced only."""
+        return self._prepared("unstake")
 
-    def withdraw(self, account: LocalAccount) -> Receipt:
-        """Send the account all it is owed."""
-        return self._send(account, "withdraw")
+    def withdraw(self) -> PreparedCall:
+        """Fetch all that one is owed."""
+        return self._prepared("withdraw")
 
     # State
 
@@ -339,6 +344,9 @@ class FederationContract:
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
         return self.sender.transact(account, self.contract, f"Federation.{function}", *arguments, value=value)
+
+    def _prepared(self, function: str, *arguments: Any, value: int = 0) -> PreparedCall:
+        return PreparedCall(self.sender, self.contract, f"Federation.{function}", arguments, value)
 
     @cached_property
     def _sidecars(self) -> dict[str, EventReader]:

@@ -21,6 +21,7 @@ from fedvm.chain.errors import CallFailed, DeploymentError
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.fees import Contribution, Earnings, FeeTerms, Lineage
 from fedvm.chain.gate import NO_GATE, GateTerms, PromotionGate
+from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.revert import explain, revert_data
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.keccak import keccak
@@ -150,14 +151,18 @@ class ModelService:
         pinned = [(part.account, part.code_hash) for part in parts]
         return self._send(account, "scanPart", pinned, index)
 
-    def rollback(self, account: LocalAccount, version_id: int) -> Receipt:
+    def rollback(self, version_id: int) -> PreparedCall:
         """Let a version serve again that has served before (owner)."""
-        return self._send(account, "rollback", version_id)
+        return self._prepared("rollback", version_id)
 
     def gate(self) -> PromotionGate | None:
         """The gate that versions must pass, None if there is none."""
         address = str(read(self.contract, "gate"))
         return None if int(address, 16) == 0 else PromotionGate(self.w3, address, sender=self.sender)
+
+    def owner(self) -> str:
+        """Checksummed address of the account that registers versions and sets fees."""
+        return str(read(self.contract, "owner"))
 
     def current_version(self) -> int:
         """Number of the version that serves; 0 if none is registered."""
@@ -218,9 +223,9 @@ class ModelService:
         count = len(inputs)
         return self._decide(account, "decideMany", list(inputs), count, expected_version, max_fee, seconds)
 
-    def set_fee(self, account: LocalAccount, version_id: int, terms: FeeTerms) -> Receipt:
+    def set_fee(self, version_id: int, terms: FeeTerms) -> PreparedCall:
         """Set what later decisions by a version cost (owner)."""
-        return self._send(account, "setFee", version_id, terms.as_tuple())
+        return self._prepared("setFee", version_id, terms.as_tuple())
 
     def fee_terms(self, version_id: int) -> FeeTerms:
         """What a decision by a version costs."""
@@ -286,6 +291,9 @@ class ModelService:
         receipt = self._send(account, function, *arguments, value=fee * count)
         events = self._events.decode(receipt.raw["logs"])
         return tuple(_decision(event) for event in events if event.name == "Decision"), receipt
+
+    def _prepared(self, function: str, *arguments: Any) -> PreparedCall:
+        return PreparedCall(self.sender, self.contract, f"ModelService.{function}", arguments)
 
     def _send(
         self,

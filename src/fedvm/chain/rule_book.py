@@ -16,6 +16,7 @@ from fedvm.chain.errors import ChainError
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import rules_of
+from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.chain.unsent import UnsentTransaction, unsent
 from fedvm.protocol import Rules
@@ -69,17 +70,17 @@ class RuleBookContract:
         self.sender = sender or Sender(w3)
         self._events = EventReader(w3, self.contract, self.sender.network)
 
-    def announce(self, account: LocalAccount, rules: Rules) -> Receipt:
+    def announce(self, rules: Rules) -> PreparedCall:
         """Announce other rules (owner), in place of any announced before; elements and fraction bits stay."""
-        return self._send(account, "announceRules", rules.as_tuple())
+        return self._prepared("announceRules", rules.as_tuple())
 
-    def adopt(self, account: LocalAccount) -> Receipt:
+    def adopt(self) -> PreparedCall:
         """Have the federation adopt the announced rules: between rounds, after their notice (anyone)."""
-        return self._send(account, "adoptRules")
+        return self._prepared("adoptRules")
 
-    def cancel(self, account: LocalAccount) -> Receipt:
+    def cancel(self) -> PreparedCall:
         """Take an announcement back (owner)."""
-        return self._send(account, "cancelRules")
+        return self._prepared("cancelRules")
 
     def announced(self) -> tuple[Rules, int] | None:
         """Announced rules and the Unix time in seconds from which they can be adopted; None if there are none."""
@@ -119,6 +120,9 @@ class RuleBookContract:
         """Events in order, from block ``first`` to ``last`` (None: the head)."""
         for event in self._events.fetch(("RulesAnnounced", "RulesCancelled"), first, last):
             yield _typed(event)
+
+    def _prepared(self, function: str, *arguments: Any) -> PreparedCall:
+        return PreparedCall(self.sender, self.contract, f"RuleBook.{function}", arguments)
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
         return self.sender.transact(account, self.contract, f"RuleBook.{function}", *arguments)

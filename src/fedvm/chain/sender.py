@@ -44,6 +44,21 @@ class Receipt:
     raw: TxReceipt
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a transaction would cost: gas as the node estimates it, ``gas_price`` in wei a unit at the latest block's
+    base fee, and the ``value`` in wei that goes with it."""
+
+    gas: int
+    gas_price: int
+    value: int
+
+    @property
+    def fee(self) -> int:
+        """Wei for the gas."""
+        return self.gas * self.gas_price
+
+
 class Sender:
     """Sends transactions over one connection, one after another; safe to share between threads."""
 
@@ -98,6 +113,19 @@ class Sender:
             + ", ".join(h.to_0x_hex() for h in hashes)
         )
 
+    def cost(self, account: str, transaction: TxParams, *, action: str) -> Cost:
+        """What a transaction would cost an account (hex address), which is not asked for its key; nothing is sent.
+
+        Raises :class:`TransactionFailed` if it would be refused or revert, :class:`NetworkError` for missing funds.
+        """
+        address, value = Web3.to_checksum_address(account), int(transaction.get("value", 0))
+        require_funds(self.w3, address, value)
+        gas = self._node_estimate(address, dict(transaction), action)
+        price = self.w3.eth.get_block("latest").get("baseFeePerGas", 0) + self.w3.eth.max_priority_fee
+        cost = Cost(gas, price, value)
+        require_funds(self.w3, address, value + cost.fee)
+        return cost
+
     def _fill(self, account: LocalAccount, transaction: TxParams, action: str) -> TxParams:
         filled: Any = {"value": 0, "data": "0x", **transaction}
         tip, fee = self._fees()
@@ -122,19 +150,19 @@ class Sender:
         return self._estimate(account, filled, action)
 
     def _estimate(self, account: LocalAccount, filled: dict[str, Any], action: str) -> int:
-        call: Any = {
-            "from": account.address,
-            **{k: filled[k] for k in ("to", "data", "value") if k in filled},
-        }
-        try:
-            estimate = self.w3.eth.estimate_gas(call)
-        except Web3Exception as error:
-            raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
+        estimate = self._node_estimate(account.address, filled, action)
         ceiling = min(self.w3.eth.get_block("latest")["gasLimit"], BLOCK_GAS_LIMIT)
         if not self.network.is_filecoin and estimate <= ETHEREUM_TRANSACTION_GAS_LIMIT:
             # do not add room beyond what makes the transaction invalid
             ceiling = min(ceiling, ETHEREUM_TRANSACTION_GAS_LIMIT)
         return min(int(estimate * GAS_ROOM), ceiling)
+
+    def _node_estimate(self, address: str, filled: dict[str, Any], action: str) -> int:
+        call: Any = {"from": address, **{k: filled[k] for k in ("to", "data", "value") if k in filled}}
+        try:
+            return int(self.w3.eth.estimate_gas(call))
+        except Web3Exception as error:
+            raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
 
     def _fees(self) -> tuple[int, int]:
         tip = self.w3.eth.max_priority_fee

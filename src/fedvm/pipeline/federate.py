@@ -292,7 +292,7 @@ def _put_at_stake(contract: FederationContract, chain: EmbeddedChain, config: Ru
         member = chain.account("member", index)
         lacking = config.security.stake - contract.stake_of(member.address)
         if lacking > 0:
-            contract.stake(member, lacking)
+            contract.stake(lacking).send(member)
 
 
 def client_data(data: PreparedData, index: int) -> ClientData:
