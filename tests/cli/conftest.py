@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fedvm.pipeline.results import RunReport
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "pipeline"))
 
 
@@ -16,3 +18,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from small_run import write_digits
 
     return write_digits(tmp_path_factory.mktemp("digits") / "images")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path, RunReport]:
+    """The small run, finished, and its report. Tests that change it work on a copy."""
+    from small_run import small_config
+
+    from fedvm.pipeline.run import run_all
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    return out, run_all(small_config(digits, out))

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import settings, small_config
+from small_run import settings
 
 from fedvm.cli import main
 from fedvm.pipeline.results import RunReport
-from fedvm.pipeline.run import run_all
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -30,12 +29,6 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 def flags(digits: Path, out: Path) -> list[str]:
     """The small run as flags."""
     return [f"--set={key}={value}" for key, value in settings(digits, out).items()]
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path, RunReport]:
-    out = tmp_path_factory.mktemp("finished") / "run"
-    return out, run_all(small_config(digits, out))
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:

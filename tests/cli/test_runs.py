@@ -7,12 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import call, finished
+from test_cli import call
 
 from fedvm.pipeline.results import RunReport
 from fedvm.rundir.layout import RunDirectory
-
-__all__ = ["finished"]  # a fixture
 
 
 def test_runs_are_listed_with_how_far_they_have_come(

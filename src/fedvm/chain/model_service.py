@@ -168,6 +168,10 @@ class ModelService:
         """Number of the version that serves; 0 if none is registered."""
         return int(read(self.contract, "currentVersion"))
 
+    def version_count(self) -> int:
+        """How many versions are registered; their numbers begin with 1."""
+        return int(read(self.contract, "versionCount"))
+
     def version(self, version_id: int) -> Version:
         return Version.of(read(self.contract, "version", version_id))
 

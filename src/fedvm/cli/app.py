@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli import commands
-from fedvm.cli.commands import keys
+from fedvm.cli.commands import coordinator, keys, members, rules, service
 from fedvm.cli.help import HelpfulGroup
 
 app = typer.Typer(
@@ -44,4 +44,11 @@ def root(
 
 for command in commands.ALL:
     app.command(command.name, cls=command.kind, epilog=command.epilog())(command.function)
-app.add_typer(keys.GROUP, name="keys")
+for name, group in (
+    ("keys", keys.GROUP),
+    ("members", members.GROUP),
+    ("rules", rules.GROUP),
+    ("coordinator", coordinator.GROUP),
+    ("service", service.GROUP),
+):
+    app.add_typer(group, name=name)

@@ -12,12 +12,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from fedvm.federation.settings import RulesSettings
 from fedvm.files import write_atomically
 from fedvm.learning.recipes import default_preparation, default_recipe
 from fedvm.learning.settings import DataSettings
@@ -57,6 +58,31 @@ def config_of(tables: Mapping[str, Any]) -> RunConfig:
     """The configuration of these tables, without the defaults that a file's name or recipe would add. Raises pydantic's
     ValidationError."""
     return _ADAPTER.validate_python(tables)
+
+
+def load_rules(
+    path: Path | None, assignments: Mapping[str, Any], present: Mapping[str, Any]
+) -> tuple[RulesSettings, frozenset[str]]:
+    """Rules for a federation that has some: `present` by their keys, over them the [rules] of a TOML file, over these
+    `assignments` ("rules.key" to a value). With them the keys that the file or the assignments state.
+
+    Raises ConfigError, listing every finding.
+    """
+    text = _read(path) if path is not None else ""
+    tables = {"rules": _parse(text, path).get("rules", {})}
+    if not isinstance(tables["rules"], dict) or (path is not None and not tables["rules"]):
+        raise ConfigError(f"{path}: holds no [rules] table with the rules to change")
+    for dotted, value in assignments.items():
+        if not dotted.startswith("rules."):
+            raise ConfigError(f"--set {dotted}: only rules can change here, e.g. --set min_labels=3")
+        _lay_over(tables, dotted, value)
+    try:
+        wanted = TypeAdapter(RulesSettings).validate_python({**present, **tables["rules"]})
+    except ValidationError as error:
+        located = [{**details, "loc": ("rules", *details["loc"])} for details in error.errors()]
+        findings = [_explain(cast(ErrorDetails, details), text, path) for details in located]
+        raise ConfigError("\n".join(findings)) from None
+    return wanted, frozenset(tables["rules"])
 
 
 def parse_assignment(assignment: str) -> tuple[str, Any]:

@@ -39,13 +39,13 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
-from fedvm.protocol import Rules, Security, VectorSpec, max_sum_squares
+from fedvm.pipeline.rule_units import contract_rules
+from fedvm.protocol import Rules, Security, VectorSpec
+from fedvm.protocol.rules import PPM
 from fedvm.protocol.vector import IntVector
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore
-
-PPM = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -163,22 +163,9 @@ def _workers(config: RunConfig) -> int:
 
 def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
     """The contract's rules: `rules` of the configuration in the contract's units, with the given cap on examples."""
-    return Rules(
-        min_clients=config.rules.min_clients,
-        min_examples=config.rules.min_examples,
-        max_examples=max_examples,
-        max_sum_squares=max_sum_squares(config.rules.max_norm, config.rules.fraction_bits),
-        elements=elements,
-        fraction_bits=config.rules.fraction_bits,
-        round_seconds=config.rules.round_seconds,
-        min_accuracy_ppm=round(config.rules.min_accuracy * PPM),
-        max_loss_micros=round(config.rules.max_loss * PPM),
-        max_share_ppm=round(config.rules.max_share * PPM),
-        min_labels=config.rules.min_labels,
-        rest_rounds=config.rules.rest_rounds,
-        max_epsilon_micros=round((config.rules.max_epsilon or config.privacy.max_epsilon or 0.0) * PPM),
-        aggregator=aggregation_rule(config).identifier,
-    )
+    budget = round((config.rules.max_epsilon or config.privacy.max_epsilon or 0.0) * PPM)
+    fields = contract_rules(config.rules) | {"max_examples": max_examples, "max_epsilon_micros": budget}
+    return Rules(elements=elements, aggregator=aggregation_rule(config).identifier, **fields)
 
 
 def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:

@@ -8,16 +8,11 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.appoint import APPOINT_EPILOG, OF_EPILOG, appoint, of
+from fedvm.cli.commands.group import command_group
 from fedvm.cli.commands.json_option import JsonOption, print_json
-from fedvm.cli.help import HelpfulCommand, HelpfulGroup
+from fedvm.cli.help import HelpfulCommand
 
-GROUP = typer.Typer(
-    no_args_is_help=True,
-    cls=HelpfulGroup,
-    suggest_commands=False,
-    rich_markup_mode="markdown",
-    help="Make and look at a client's key, and have it sign for a member.",
-)
+GROUP = command_group("Make and look at a client's key, and have it sign for a member.")
 
 
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm keys new --out client.key`")

@@ -1,0 +1,167 @@
+"""`fedvm members`: who may sign updates in a federation, and what each has at stake."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.federation_options import (
+    FederationOption,
+    RpcOption,
+    RunOption,
+    named_federation,
+)
+from fedvm.cli.commands.group import command_group
+from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.sending import Sending, sent_to_federation
+from fedvm.cli.help import HelpfulCommand
+
+GROUP = command_group(
+    "See who is a member, let members in or out (the owner), join, leave, and put money at stake (a member)."
+)
+
+_ADD_EPILOG = """Examples:
+
+- `fedvm members add 0x… 0x… --run runs/net --dry-run`
+
+- `fedvm members add 0x… --rpc https://… --federation 0x… --unsigned` for an owner that is a contract wallet
+"""
+
+
+@GROUP.command("list", cls=HelpfulCommand, epilog="Example: `fedvm members list --run runs/demo`")
+def list_(
+    run: RunOption = None,
+    rpc: RpcOption = None,
+    federation: FederationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the members with what each has at stake and is owed, in wei, and what membership takes."""
+    from rich.table import Table
+
+    from fedvm.cli.console import out
+
+    with named_federation(run, rpc, federation, read_only=True) as contract:
+        is_open, needed = contract.open_membership(), contract.security().stake
+        quorum, owner = contract.rules().min_clients, contract.owner()
+        rows = [(str(one), contract.stake_of(one), contract.owed(one)) for one in contract.members()]
+    if as_json:
+        members = [{"member": who, "stake": stake, "owed": owed} for who, stake, owed in rows]
+        facts = {"open": is_open, "stake_needed": needed, "quorum": quorum, "owner": owner}
+        print_json({**facts, "members": members})
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("member", overflow="fold")
+    for title in ("stake (wei)", "owed (wei)"):
+        table.add_column(title, justify="right")
+    for who, stake, owed in rows:
+        table.add_row(who, f"{stake:,}", f"{owed:,}", style="" if stake >= needed else "yellow")
+    out().print(table)
+    how = "anyone may join with a stake" if is_open else f"the owner, {owner}, lets members in"
+    stakes = f" Updates count of members with {needed:,} wei at stake." if needed else ""
+    out().print(f"{len(rows)} members, of whom a round needs {quorum}; {how}.{stakes}", markup=False)
+
+
+@GROUP.command(cls=HelpfulCommand, epilog=_ADD_EPILOG)
+@sent_to_federation(by_owner=True)
+def add(
+    sending: Sending,
+    members: Annotated[
+        list[str], typer.Argument(metavar="ADDRESS...", help="Addresses, as `fedvm keys new` prints them.")
+    ],
+) -> None:
+    """Let new members in, between rounds: from the next one on their updates are taken. The owner does this."""
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.add_members(contract, members))
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm members remove 0x… --run runs/demo`")
+@sent_to_federation(by_owner=True)
+def remove(
+    sending: Sending,
+    member: Annotated[str, typer.Argument(metavar="ADDRESS", help="The member's address.")],
+) -> None:
+    """Put a member out, between rounds, and not below the quorum. The owner does this.
+
+    What it has at stake stays its own. Where membership is open it may join again.
+    """
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.remove_member(contract, member))
+
+
+@GROUP.command(
+    cls=HelpfulCommand,
+    epilog="Example: `fedvm members join --rpc https://… --federation 0x… --key-file member.key --dry-run`",
+)
+@sent_to_federation(by_owner=False)
+def join(sending: Sending) -> None:
+    """Become a member where membership is open, between rounds, and pay in the stake that it takes.
+
+    **The stake can be lost**: an update of yours that is proved bad, or a vector that is demanded and not posted in
+    time, costs all of it. Elsewhere the owner lets members in (`fedvm members add`).
+    """
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.join(contract, actor.address))
+
+
+@GROUP.command(
+    "quit", cls=HelpfulCommand, epilog="Example: `fedvm members quit --run runs/net --key-file me.key`"
+)
+@sent_to_federation(by_owner=False)
+def quit_(sending: Sending) -> None:
+    """End your membership, at any time. Your stake stays until you take it back: `fedvm members unstake`."""
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.quit_membership(contract, actor.address))
+
+
+@GROUP.command(
+    cls=HelpfulCommand, epilog="Example: `fedvm members stake --run runs/net --key-file me.key --dry-run`"
+)
+@sent_to_federation(by_owner=False)
+def stake(
+    sending: Sending,
+    amount: Annotated[
+        int | None, typer.Argument(metavar="WEI", min=1, help="How much; what your stake lacks unless given.")
+    ] = None,
+) -> None:
+    """Put money at stake, so that your updates count where the federation asks for it.
+
+    **It can be lost**: an update of yours that is proved bad costs all of it.
+    """
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.stake(contract, actor.address, amount))
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm members unstake --run runs/net --key-file me.key`")
+@sent_to_federation(by_owner=False)
+def unstake(sending: Sending) -> None:
+    """Take your stake back when the last round that it answers for is over. Then fetch it: `fedvm members withdraw`.
+
+    Where membership is open it lasts as long as its stake: quit first.
+    """
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.unstake(contract, actor.address))
+
+
+@GROUP.command(
+    cls=HelpfulCommand, epilog="Example: `fedvm members withdraw --run runs/net --key-file me.key`"
+)
+@sent_to_federation(by_owner=False)
+def withdraw(sending: Sending) -> None:
+    """Fetch all that the federation owes you: stakes taken back, bonds set free, fees and rewards."""
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.withdraw(contract, actor.address))

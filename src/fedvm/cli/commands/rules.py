@@ -1,0 +1,152 @@
+"""`fedvm rules`: the rules that a federation's contract enforces, and how its owner changes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedvm.cli.commands.federation_options import (
+    FederationOption,
+    RpcOption,
+    RunOption,
+    named_federation,
+)
+from fedvm.cli.commands.group import command_group
+from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.sending import Sending, sent_to_federation
+from fedvm.cli.help import HelpfulCommand
+
+GROUP = command_group("Look at a federation's rules, and change them after a notice (its owner).")
+
+_ANNOUNCE_EPILOG = """Examples:
+
+- `fedvm rules announce --set min_labels=3 --set max_norm=5 --run runs/demo --dry-run` what would change
+
+- `fedvm rules announce new-rules.toml --rpc https://… --federation 0x… --key-file owner.key`
+"""
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules show --rpc https://… --federation 0x…`")
+def show(
+    run: RunOption = None,
+    rpc: RpcOption = None,
+    federation: FederationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the rules in force, and beside them those announced, with when they can be adopted.
+
+    Names and units are those of a run's configuration (docs/configuration.md, [rules]). The hash is what a client pins
+    in its node config, so that it signs under no other rules.
+    """
+    from fedvm.cli.console import out
+    from fedvm.federation.client.appointment import book_of
+    from fedvm.pipeline.call_advice import utc
+    from fedvm.pipeline.rule_units import rules_in_settings
+    from fedvm.protocol.aggregators import aggregator_named
+
+    with named_federation(run, rpc, federation, read_only=True) as contract:
+        rules, announced, owner = contract.rules(), book_of(contract).announced(), contract.owner()
+    facts = {"rules": rules_in_settings(rules), "hash": "0x" + rules.digest().hex(), "owner": owner}
+    if as_json:
+        coming = announced and {
+            "rules": rules_in_settings(announced[0]),
+            "hash": "0x" + announced[0].digest().hex(),
+            "adoptable_at": announced[1],
+        }
+        print_json({**facts, "aggregator": "0x" + rules.aggregator.hex(), "announced": coming})
+        return
+    if announced is None:
+        _print_table(("in force", facts["rules"]))
+    else:
+        _print_table(("in force", facts["rules"]), ("announced", rules_in_settings(announced[0])))
+        out().print(
+            f"From {utc(announced[1])} on anyone can have them adopted, between rounds: fedvm rules adopt",
+            markup=False,
+        )
+    out().print(f"Aggregation: {aggregator_named(rules.aggregator).describe()}", markup=False)
+    out().print(f"Hash of the rules in force: {facts['hash']}\nOwner: {owner}", markup=False)
+
+
+@GROUP.command(cls=HelpfulCommand, epilog=_ANNOUNCE_EPILOG)
+@sent_to_federation(by_owner=True)
+def announce(
+    sending: Sending,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A TOML file whose [rules] are taken; or use --set.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A rule to change, e.g. min_labels=3; repeat it."),
+    ] = None,
+) -> None:
+    """Announce other rules; what is not named stays as it is. The federation's owner does this.
+
+    Members then have notice: the new rules can be adopted when the federation's `notice_seconds` are over, between
+    rounds. Until then the present ones hold, members can quit, and the owner can take the announcement back (`fedvm
+    rules cancel`). A second announcement takes the place of the first, and its notice begins anew. What belongs to the
+    model (its size, fraction_bits) never changes.
+    """
+    from fedvm.pipeline import plans
+    from fedvm.pipeline.config_file import load_rules, parse_assignment
+    from fedvm.pipeline.rule_units import changed_rules, rules_in_settings
+
+    if file is None and not assignments:
+        raise typer.BadParameter("name a TOML file with [rules], or a change: --set min_labels=3")
+    given = dict(parse_assignment(_dotted(one)) for one in assignments or [])
+    with sending.federation() as (contract, actor):
+        present = contract.rules()
+        wanted, stated = load_rules(file, given, rules_in_settings(present))
+        rules = changed_rules(present, wanted, stated)
+        old, new = rules_in_settings(present), rules_in_settings(rules)
+        if not (sending.as_json or sending.unsigned):
+            _print_table(("in force", old), ("announced", new))
+        changes = {key: {"old": old[key], "new": new[key]} for key in old if old[key] != new[key]}
+        plan = plans.announce(contract, rules)
+        sending.carry_out(actor, plan, changes=changes, hash="0x" + rules.digest().hex())
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules adopt --run runs/demo`")
+@sent_to_federation(by_owner=True)
+def adopt(sending: Sending) -> None:
+    """Have the announced rules come into force. Anyone may, when their notice is over, between rounds.
+
+    From the next round on clients sign under the new rules; those that pin another rules' hash refuse.
+    """
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.adopt(contract))
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules cancel --run runs/demo`")
+@sent_to_federation(by_owner=True)
+def cancel(sending: Sending) -> None:
+    """Take the announced rules back, so that nobody can have them adopted. The federation's owner does this."""
+    from fedvm.pipeline import plans
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.cancel(contract))
+
+
+def _dotted(assignment: str) -> str:
+    """`min_labels=3` stands for `rules.min_labels=3`."""
+    return assignment if "." in assignment.partition("=")[0] else f"rules.{assignment}"
+
+
+def _print_table(*columns: tuple[str, Any]) -> None:
+    """The rules by their names, one column for each set of them; what differs is marked."""
+    from rich.table import Table
+
+    from fedvm.cli.console import out
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("rule")
+    for title, _ in columns:
+        table.add_column(title, justify="right")
+    for key in columns[0][1]:
+        values = [values[key] for _, values in columns]
+        changed = any(value != values[0] for value in values)
+        table.add_row(key, *map(str, values), *(["←"] if changed else []), style="bold" if changed else "")
+    out().print(table)

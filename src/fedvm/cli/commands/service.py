@@ -1,0 +1,112 @@
+"""`fedvm service`: the versions of a model that a ModelService has, what they cost, and which of them serves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fedvm.cli.commands.federation_options import RpcOption, RunOption, ServiceOption, opened_service
+from fedvm.cli.commands.group import command_group
+from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.sending import Sending, sent_to_service
+from fedvm.cli.help import HelpfulCommand
+
+GROUP = command_group(
+    "See a service's versions, set what they cost, and go back to an older one (its owner)."
+)
+
+VersionArgument = Annotated[
+    int, typer.Argument(metavar="VERSION", min=1, help="Its number, as `fedvm service versions` lists it.")
+]
+_FEE_EPILOG = """Examples:
+
+- `fedvm service fee 1 1000000000000000 --run runs/demo --dry-run`
+
+- `fedvm service fee 1 1000000000000000 --treasury 0x… --treasury-share 0.1 --rpc https://… --service 0x…`
+"""
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm service versions --rpc https://… --service 0x…`")
+def versions(
+    run: RunOption = None, rpc: RpcOption = None, service: ServiceOption = None, as_json: JsonOption = False
+) -> None:
+    """List the versions: how each stands, the round it comes from, what a decision costs, and what it has earned."""
+    from rich.table import Table
+
+    from fedvm.cli.console import out
+    from fedvm.pipeline import plans
+
+    with opened_service(run, rpc, service, read_only=True) as (contract, _):
+        rows, owner = plans.versions(contract), contract.owner()
+    if as_json:
+        print_json({"owner": owner, "versions": [asdict(row) for row in rows]})
+        return
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (
+        ("version", "right"),
+        ("state", "left"),
+        ("round", "right"),
+        ("fee (wei)", "right"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("each update earned", justify="right")
+    for title in ("program", "federation"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(
+            str(row.id),
+            row.state,
+            str(row.round or "–"),
+            f"{row.fee:,}",
+            f"{row.earned_per_update:,}",
+            row.program,
+            row.federation or "–",
+            style="bold" if row.state == "serves" else "",
+        )
+    out().print(table)
+    out().print(f"Owner: {owner}", markup=False)
+
+
+@GROUP.command(cls=HelpfulCommand, epilog=_FEE_EPILOG)
+@sent_to_service
+def fee(
+    sending: Sending,
+    version: VersionArgument,
+    amount: Annotated[
+        int, typer.Argument(metavar="WEI", min=0, help="What a decision costs; 0 for nothing.")
+    ],
+    treasury: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Who gets what the updates do not; at first the service's owner."
+        ),
+    ] = None,
+    treasury_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Its share of a fee, 0 to 0.5; as it is unless given, at first 0."),
+    ] = None,
+) -> None:
+    """Set what later decisions by a version cost. The service's owner does this.
+
+    Who asks with `fedvm predict --record` pays it, up to its `--max-fee`. It is shared equally among the updates that
+    counted in the version's round, whose members fetch it with `fedvm collect`.
+    """
+    from fedvm.pipeline import plans
+
+    with sending.service() as (contract, actor):
+        sending.carry_out(actor, plans.set_fee(contract, version, amount, treasury, treasury_share))
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm service rollback 1 --run runs/demo --dry-run`")
+@sent_to_service
+def rollback(sending: Sending, version: VersionArgument) -> None:
+    """Let a version serve again that has served before. The service's owner does this.
+
+    Versions that have not passed the service's gate cannot serve. What was decided meanwhile stays on record.
+    """
+    from fedvm.pipeline import plans
+
+    with sending.service() as (contract, actor):
+        sending.carry_out(actor, plans.rollback(contract, version))

@@ -1,0 +1,75 @@
+"""The rules in two units: a configuration's real numbers, and the contract's integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+from fedvm.federation.settings import RulesSettings
+from fedvm.pipeline.errors import UsageError
+from fedvm.protocol import Rules, max_sum_squares
+from fedvm.protocol.rules import PPM
+
+_SCALED: Final = {
+    "min_accuracy": "min_accuracy_ppm",
+    "max_loss": "max_loss_micros",
+    "max_share": "max_share_ppm",
+    "max_epsilon": "max_epsilon_micros",
+}
+"""Settings that the contract has in millionths, under which name."""
+_FIXED: Final = "fraction_bits"
+
+
+def contract_rules(settings: RulesSettings) -> dict[str, int]:
+    """The settings as fields of `Rules`, by the fields' names; what is not set is left out.
+
+    Raises:
+        EncodingError: `max_norm` allows no update, or does not fit the contract.
+    """
+    fields: dict[str, int] = {}
+    for key, value in asdict(settings).items():
+        if key == "max_norm":
+            fields["max_sum_squares"] = max_sum_squares(value, settings.fraction_bits)
+        elif key in _SCALED:
+            fields[_SCALED[key]] = round(value * PPM)
+        elif value is not None:
+            fields[key] = value
+    return fields
+
+
+def rules_in_settings(rules: Rules) -> dict[str, int | float]:
+    """The contract's rules as a configuration states them, by the settings' names."""
+    shown: dict[str, int | float] = {}
+    for key in RulesSettings.__dataclass_fields__:
+        if key == "max_norm":
+            shown[key] = math.ldexp(math.sqrt(rules.max_sum_squares), -rules.fraction_bits)
+        elif key in _SCALED:
+            shown[key] = getattr(rules, _SCALED[key]) / PPM
+        else:
+            shown[key] = getattr(rules, key)
+    return shown
+
+
+def changed_rules(present: Rules, wanted: RulesSettings, stated: Collection[str]) -> Rules:
+    """The present rules with those settings of `wanted` that are `stated`; all others stay to the bit.
+
+    Raises:
+        UsageError: nothing changes, or what belongs to the model would.
+        EncodingError: a value does not fit the contract.
+    """
+    if wanted.fraction_bits != present.fraction_bits:
+        raise UsageError(
+            f"rules.{_FIXED} = {wanted.fraction_bits}: the model on chain is in fixed point of {present.fraction_bits} "
+            "bits, which stays with the federation; leave it out"
+        )
+    fields = contract_rules(wanted)
+    names = {_SCALED.get(key, "max_sum_squares" if key == "max_norm" else key) for key in stated}
+    changes: dict[str, Any] = {name: fields[name] for name in names if name in fields}
+    rules = replace(present, **changes)
+    if rules == present:
+        raise UsageError(
+            "these are the rules in force already: state what is to change, e.g. --set min_labels=3"
+        )
+    return rules
