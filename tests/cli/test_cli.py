@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -133,7 +134,7 @@ def test_run_prints_rounds_and_figures(
 def test_predict_record_list_audit(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
 ) -> None:
-    run, report = finished
+    run, report = shutil.copytree(finished[0], tmp_path / "copy"), finished[1]
     image = tmp_path / "image.png"
     pixels = np.random.default_rng(5).integers(0, 256, (16, 16), dtype=np.uint8)
     Image.fromarray(pixels).save(image)
@@ -152,11 +153,47 @@ def test_predict_record_list_audit(
     assert status == 0 and "Nothing found" in out
 
 
+def test_decisions_on_several_images_are_recorded_together(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+) -> None:
+    from fedvm.chain.fees import FeeTerms
+    from fedvm.evm.limits import MAX_CALLDATA_BYTES
+    from fedvm.rundir.run import open_run
+
+    run, folder = shutil.copytree(finished[0], tmp_path / "copy"), tmp_path / "images"
+    folder.mkdir()
+    count = MAX_CALLDATA_BYTES // (256 + 64) + 2  # more than fit one transaction
+    rng = np.random.default_rng(5)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (16, 16), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    with open_run(run, read_only=False) as opened:
+        assert opened.chain is not None
+        user = opened.chain.account("user").address
+        opened.model_service.set_fee(1, FeeTerms(1000, user)).send(opened.chain.account("owner"))
+        service, block = opened.model_service.address, opened.w3.eth.block_number
+    asked = ("predict", str(folder), "--run", str(run), "--json")
+    status, out, _ = call(capsys, *asked, "--record")
+    assert status == 1 and "FeeTooHigh(1000, 0)" in json.loads(out)["error"]
+    status, out, err = call(capsys, *asked, "--record", "--max-fee", "1000")
+    assert status == 0, err
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["decision"] for answer in answers] == list(range(1, count + 1))
+    transactions = [answer["tx"] for answer in answers]
+    assert len(set(transactions)) == 2 and transactions == sorted(transactions, key=transactions.index)
+    with open_run(run) as opened:
+        assert opened.w3.eth.block_number == block + 2
+        assert opened.w3.eth.get_balance(service) == 1000 * count  # type: ignore[arg-type]
+    status, out, _ = call(capsys, *asked)
+    plain = [json.loads(line) for line in out.splitlines()]
+    assert [one["scores"] for one in plain] == [one["scores"] for one in answers]
+    status, out, _ = call(capsys, "audit", "--run", str(run))
+    assert status == 0 and "Nothing found" in out
+
+
 def test_fees_are_collected_for_those_who_contributed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
 ) -> None:
-    import shutil
-
     from fedvm.chain.fees import FeeTerms
     from fedvm.rundir.run import open_run
 
@@ -220,8 +257,6 @@ def test_predict_prepares_images_and_names_all_that_it_cannot_read(
 def test_names_come_from_the_file_that_the_chain_names(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
 ) -> None:
-    import shutil
-
     run, image = shutil.copytree(finished[0], tmp_path / "copy"), tmp_path / "image.png"
     Image.fromarray(np.random.default_rng(5).integers(0, 256, (16, 16), dtype=np.uint8)).save(image)
     asked = ["predict", str(image), "--run", str(run), "--json"]
@@ -315,8 +350,6 @@ def test_many_classes_are_not_all_listed(tmp_path: Path) -> None:
 def test_audit_names_a_flipped_byte_and_ends_with_1(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
 ) -> None:
-    import shutil
-
     from fedvm.chain.federation_types import UpdateAccepted
     from fedvm.rundir.run import open_run
     from fedvm.store import Cid

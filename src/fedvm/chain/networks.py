@@ -15,6 +15,7 @@ from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
 from fedvm.chain.errors import ChainMismatch, NetworkError
+from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 SEND_IF_SUCCESSFUL: Final = RPCEndpoint("fedvm_sendRawTransactionIfSuccessful")
@@ -41,6 +42,12 @@ class Network:
     @property
     def is_filecoin(self) -> bool:
         return self.chain_id in (314, 314159, 31415926) and self.name != "embedded"
+
+    @property
+    def transaction_gas(self) -> int:
+        """The most gas that one transaction may ask for."""
+        has_large = self.is_filecoin or self.name == "embedded"
+        return BLOCK_GAS_LIMIT if has_large else ETHEREUM_TRANSACTION_GAS_LIMIT
 
 
 EMBEDDED: Final = Network("embedded", "in-process chain of a run", 31415926, "FIL", 0.01, 60, 60)

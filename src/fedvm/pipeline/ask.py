@@ -17,11 +17,13 @@ from fedvm.audit.errors import DescriptionError
 from fedvm.chain.fees import Lineage
 from fedvm.chain.keys import load_key
 from fedvm.chain.model_service import Decision, ModelService
+from fedvm.chain.networks import network_of
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel
 from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.evm.calls import PREDICT, encode_call
 from fedvm.evm.gas import intrinsic_gas
+from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.images.decode import SUFFIXES
 from fedvm.images.errors import ImageError
 from fedvm.images.prepare import ImageInput, Preparation, load_image
@@ -35,6 +37,10 @@ from fedvm.store import Cid, ContentStore, StoreError
 LEAST_SHARE, LEAST_MARGIN = 0.5, 0.2
 """An answer with a smaller share, or a smaller lead over the next, is called unsure."""
 STDIN = Path("-")
+_BATCH_SHARE = 0.5
+"""Of a transaction's most gas: the rest is for the events and for what an estimate falls short by."""
+_BATCH_BYTES = 4 + 5 * 32
+"""Calldata of `decideMany` without inputs: selector, four arguments, and how many inputs there are."""
 _MANIFEST = "manifest.json"
 
 
@@ -44,9 +50,9 @@ class Answer:
 
     image: its path. title: what the model is, in its owner's words. label: index of the highest score, as the contract
     computes it. shares: for each class the softmax of scores · `score_scale`, 0 … 1. doubt: why the answer should not
-    be relied on, "" if nothing speaks against it. gas: of a transaction that calls `predict`. version: 0 for a program
-    that was asked without a chain. notes: conversions made to the image. seen: uint8 `[C, H, W]`, what the model was
-    given. decision: the decision's id if it was recorded.
+    be relied on, "" if nothing speaks against it. gas: of a transaction that calls `predict`; of a recorded decision,
+    its share of the transaction. version: 0 for a program that was asked without a chain. notes: conversions made to
+    the image. seen: uint8 `[C, H, W]`, what the model was given. decision: the decision's id if it was recorded.
     """
 
     image: str
@@ -77,8 +83,9 @@ def ask(
 
     With `record` the answers are recorded as decisions, by the first `user` account. In a directory that `fedvm
     compile` wrote, the program runs in this process instead. A folder stands for the image files in it, `-` for
-    standard input. All images are read before the first question. A decision pays the version's fee, at most `max_fee`
-    wei. On a network the key comes from the environment or `.env`. A recorded input is public for ever.
+    standard input. All images are read before the first question. Decisions share as few transactions as possible;
+    each transaction records all of its decisions or none. A decision pays the version's fee, at most `max_fee` wei. On
+    a network the key comes from the environment or `.env`. A recorded input is public for ever.
     Raises UsageError, ImageError, RunDirectoryError, DescriptionError, StoreError, ChainError.
     """
     if max_fee is not None and not record:
@@ -90,11 +97,11 @@ def ask(
             version = service.current_version()
             description = version_description(run.store, service, version)
             read = _read_images(images, description)
+            if record:
+                yield from _decided(run, version, description, read, max_fee or 0)
+                return
             for name, image in read:
                 data = _as_input(image, description)
-                if record:
-                    yield _decided(run, version, description, name, image, data, max_fee or 0)
-                    continue
                 scores, label = tuple(map(int, service.predict(data))), service.classify(data)
                 yield _answer(name, image, description, label, scores, service.predict_gas(data), version)
             return
@@ -215,13 +222,43 @@ def _answer(
 
 
 def _decided(
-    run: Run, version: int, description: Description, name: str, image: ImageInput, data: bytes, max_fee: int
-) -> Answer:
-    service = run.model_service
-    decision, receipt = service.decide(_user(run), data, expected_version=version, max_fee=max_fee)
-    label = service.classify(data)
-    answer = _answer(name, image, description, label, decision.scores, receipt.gas_used, decision.version)
-    return replace(answer, decision=decision.id, tx=receipt.tx_hash)
+    run: Run, version: int, description: Description, read: Sequence[tuple[str, ImageInput]], max_fee: int
+) -> Iterator[Answer]:
+    """Record decisions on images in their order."""
+    service, user = run.model_service, _user(run)
+    inputs = [_as_input(image, description) for _, image in read]
+    waiting = iter(read)
+    for batch in _batches(service, inputs):
+        if len(batch) == 1:
+            one, receipt = service.decide(user, batch[0], expected_version=version, max_fee=max_fee)
+            decisions: Sequence[Decision] = (one,)
+        else:
+            decisions, receipt = service.decide_many(user, batch, expected_version=version, max_fee=max_fee)
+        gas = receipt.gas_used // len(batch)
+        for data, decision in zip(batch, decisions, strict=True):
+            name, image = next(waiting)
+            label = service.classify(data)
+            answer = _answer(name, image, description, label, decision.scores, gas, decision.version)
+            yield replace(answer, decision=decision.id, tx=receipt.tx_hash)
+
+
+def _batches(service: ModelService, inputs: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The inputs in as few transactions as hold them. A program's gas hardly depends on the input."""
+    if len(inputs) == 1:
+        yield inputs
+        return
+    gas = service.predict_gas(inputs[0])
+    most = max(1, int(network_of(service.w3).transaction_gas * _BATCH_SHARE) // gas)
+    batch: list[bytes] = []
+    size = 0
+    for data in inputs:
+        encoded = 64 + -(-len(data) // 32) * 32  # where it lies, how long it is, and itself in whole words
+        if batch and (len(batch) == most or _BATCH_BYTES + size + encoded > MAX_CALLDATA_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(data)
+        size += encoded
+    yield batch
 
 
 def _read_images(images: Sequence[Path], description: Description) -> list[tuple[str, ImageInput]]:

@@ -28,7 +28,7 @@ def predict(
     ],
     record: Annotated[
         bool,
-        typer.Option("--record", help="Record the decision on chain. The image becomes public for ever."),
+        typer.Option("--record", help="Record the decisions on chain. The images become public for ever."),
     ] = False,
     max_fee: Annotated[
         int | None,
@@ -41,6 +41,9 @@ def predict(
     An image is prepared as the version says (photo: turned upright, scaled, the middle kept; drawing: strokes made
     bright on black, scaled and centred; raw: unchanged). Every conversion is printed. Percentages are the softmax of
     the contract's scores.
+
+    With --record, several images share as few transactions as possible; each transaction records all of its images
+    or none.
     """
     from fedvm.cli.console import out
     from fedvm.pipeline.ask import ask
@@ -99,6 +102,10 @@ COMMAND = Command(
         ("fedvm predict seven.png --run runs/demo", ""),
         ("fedvm predict photos/ --run runs/cifar10 --json", "all images of a folder"),
         ("fedvm predict seven.png --run runs/demo --record", "put the decision on record"),
+        (
+            "fedvm predict photos/ --run runs/demo --record --max-fee 1000",
+            "together, 1,000 wei at most for each",
+        ),
         ("fedvm predict seven.png --run program/", "without a chain: what `fedvm compile -o` wrote"),
     ),
 )
