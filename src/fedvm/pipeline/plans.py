@@ -77,7 +77,7 @@ def announce(federation: FederationContract, rules: Rules) -> Plan:
     changes = ", ".join(f"{key} {old} → {new}" for key, old, new in changes_of(federation.rules(), rules))
     return Plan(
         f"The owner announces other rules ({changes}), in place of any announced before. Until about {at}, "
-        f"{_duration(seconds)} from now, members can leave; then anyone can have them adopted between rounds",
+        f"{_duration(seconds)} from now, members can leave; after that anyone can adopt the rules between rounds",
         book_of(federation).announce(rules),
         federation.owner(),
     )
@@ -193,9 +193,9 @@ def stake(federation: FederationContract, who: str, amount: int | None) -> Plan:
 def unstake(federation: FederationContract, who: str) -> Plan:
     """Take a stake back."""
     return Plan(
-        f"{who} takes its stake of {money(federation, federation.stake_of(who))} back, and its updates count no more; "
-        "the money is owed to it then (fedvm members withdraw). While a round that was rolled up is not over this is "
-        "announced only, and takes the same command again afterwards",
+        f"{who} takes its stake of {money(federation, federation.stake_of(who))} back, and its updates no longer "
+        "count; fedvm members withdraw then fetches the money. If a rolled-up round is still open, this only announces "
+        "it: give the same command again when that round is over",
         federation.unstake(),
         federation.owner(),
     )
@@ -229,7 +229,7 @@ def deposit(federation: FederationContract, who: str, amount: int) -> Plan:
     """Pay in for bonds."""
     return Plan(
         f"{who} pays in {money(federation, _wei('the deposit', amount))} for bonds, "
-        f"{money(federation, federation.owed(who) + amount)} in all; what no bond holds it can withdraw",
+        f"{money(federation, federation.owed(who) + amount)} in all; it can withdraw what no bond holds",
         federation.deposit(amount),
         federation.owner(),
     )

@@ -56,13 +56,12 @@ def show(
 @sent_to_federation(by_owner=True)
 def replace(
     sending: Sending,
-    coordinator: Annotated[
-        str, typer.Argument(metavar="ADDRESS", help="The account that shall coordinate from now on.")
-    ],
+    coordinator: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of the new coordinator.")],
 ) -> None:
-    """Have another account open rounds and propose, from now on and in a round that is open. The owner does this.
+    """Have another account open rounds and propose, from now on, also in an open round. For the owner.
 
-    What the one before is owed stays its own; a bond that a pending proposal holds is set free or lost as ever.
+    The previous coordinator keeps what it is owed. A proposal of its that is still open keeps its bond until it is
+    final or proved wrong.
     """
     from fedvm.pipeline import plans
 
@@ -78,9 +77,9 @@ def deposit(
     sending: Sending,
     amount: Annotated[int, typer.Argument(metavar="WEI", min=1, help="How much.")],
 ) -> None:
-    """Pay in for the bonds of your proposals to come. What no bond holds: `fedvm members withdraw`.
+    """Pay in for the bonds of your later proposals. `fedvm members withdraw` fetches what no bond holds.
 
-    A coordinator that proposes pays in what its bond lacks by itself; this is for one whose key should hold little.
+    This is optional: with each proposal a coordinator pays in by itself what its bond lacks.
     """
     from fedvm.pipeline import plans
 

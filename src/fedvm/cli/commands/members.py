@@ -36,7 +36,7 @@ def list_(
     federation: FederationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the members with what each has at stake and is owed, in wei, and what membership takes."""
+    """List the members, with the wei that each has at stake and is owed, and what membership requires."""
     from rich.table import Table
 
     from fedvm.cli.console import out
@@ -70,7 +70,7 @@ def add(
         list[str], typer.Argument(metavar="ADDRESS...", help="Addresses, as `fedvm keys new` prints them.")
     ],
 ) -> None:
-    """Let new members in, between rounds: from the next one on their updates are taken. The owner does this."""
+    """Let new members in, between rounds. From the next round on their updates are accepted. For the owner."""
     from fedvm.pipeline import plans
 
     with sending.federation() as (contract, actor):
@@ -83,9 +83,9 @@ def remove(
     sending: Sending,
     member: Annotated[str, typer.Argument(metavar="ADDRESS", help="The member's address.")],
 ) -> None:
-    """Put a member out, between rounds, and not below the quorum. The owner does this.
+    """Put a member out, between rounds. Enough members for the quorum must stay. For the owner.
 
-    What it has at stake stays its own. Where membership is open it may join again.
+    The member keeps its stake, and can take it back. Where membership is open it may join again.
     """
     from fedvm.pipeline import plans
 
@@ -99,7 +99,7 @@ def remove(
 )
 @sent_to_federation(by_owner=False)
 def join(sending: Sending) -> None:
-    """Become a member where membership is open, between rounds, and pay in the stake that it takes.
+    """Become a member where membership is open, between rounds, and pay in the stake that is required.
 
     **The stake can be lost**: an update of yours that is proved bad, or a vector that is demanded and not posted in
     time, costs all of it. Elsewhere the owner lets members in (`fedvm members add`).
@@ -115,7 +115,7 @@ def join(sending: Sending) -> None:
 )
 @sent_to_federation(by_owner=False)
 def quit_(sending: Sending) -> None:
-    """End your membership, at any time. Your stake stays until you take it back: `fedvm members unstake`."""
+    """End your membership, at any time. Then take your stake back with `fedvm members unstake`."""
     from fedvm.pipeline import plans
 
     with sending.federation() as (contract, actor):
@@ -129,10 +129,10 @@ def quit_(sending: Sending) -> None:
 def stake(
     sending: Sending,
     amount: Annotated[
-        int | None, typer.Argument(metavar="WEI", min=1, help="How much; what your stake lacks unless given.")
+        int | None, typer.Argument(metavar="WEI", min=1, help="How much; by default what your stake lacks.")
     ] = None,
 ) -> None:
-    """Put money at stake, so that your updates count where the federation asks for it.
+    """Put money at stake. Where the federation requires a stake, only updates of members who have it count.
 
     **It can be lost**: an update of yours that is proved bad costs all of it.
     """
@@ -145,9 +145,9 @@ def stake(
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm members unstake --run runs/net --key-file me.key`")
 @sent_to_federation(by_owner=False)
 def unstake(sending: Sending) -> None:
-    """Take your stake back when the last round that it answers for is over. Then fetch it: `fedvm members withdraw`.
+    """Take your stake back, once the last round in which it counted is over. Then `fedvm members withdraw` fetches it.
 
-    Where membership is open it lasts as long as its stake: quit first.
+    Where membership is open, quit first.
     """
     from fedvm.pipeline import plans
 

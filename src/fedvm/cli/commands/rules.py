@@ -35,10 +35,10 @@ def show(
     federation: FederationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the rules in force, and beside them those announced, with when they can be adopted.
+    """Show the rules in force, and beside them the announced ones and when they can be adopted.
 
-    Names and units are those of a run's configuration (docs/configuration.md, [rules]). The hash is what a client pins
-    in its node config, so that it signs under no other rules.
+    Names and units are those of a run's configuration (docs/configuration.md, [rules]). A client that
+    pins the hash in its node config signs under no other rules.
     """
     from fedvm.cli.console import out
     from fedvm.federation.client.appointment import book_of
@@ -62,7 +62,7 @@ def show(
     else:
         _print_table(("in force", facts["rules"]), ("announced", rules_in_settings(announced[0])))
         out().print(
-            f"From {utc(announced[1])} on anyone can have them adopted, between rounds: fedvm rules adopt",
+            f"From {utc(announced[1])} on anyone can adopt them, between rounds: fedvm rules adopt",
             markup=False,
         )
     out().print(f"Aggregation: {aggregator_named(rules.aggregator).describe()}", markup=False)
@@ -81,12 +81,11 @@ def announce(
         typer.Option("--set", metavar="KEY=VALUE", help="A rule to change, e.g. min_labels=3; repeat it."),
     ] = None,
 ) -> None:
-    """Announce other rules; what is not named stays as it is. The federation's owner does this.
+    """Announce other rules; what is not named stays as it is. For the federation's owner.
 
-    Members then have notice: the new rules can be adopted when the federation's `notice_seconds` are over, between
-    rounds. Until then the present ones hold, members can quit, and the owner can take the announcement back (`fedvm
-    rules cancel`). A second announcement takes the place of the first, and its notice begins anew. What belongs to the
-    model (its size, fraction_bits) never changes.
+    The new rules can be adopted between rounds, after the notice (`notice_seconds` of the federation). Until then the
+    present rules hold, members can quit, and the owner can take the announcement back (`fedvm rules cancel`). A second
+    announcement replaces the first, and the notice starts again. The size of the model and fraction_bits cannot change.
     """
     from fedvm.pipeline import plans
     from fedvm.pipeline.config_file import load_rules, parse_assignment
@@ -110,9 +109,9 @@ def announce(
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules adopt --run runs/demo`")
 @sent_to_federation(by_owner=True)
 def adopt(sending: Sending) -> None:
-    """Have the announced rules come into force. Anyone may, when their notice is over, between rounds.
+    """Put the announced rules into force. Anyone may, between rounds, once their notice is over.
 
-    From the next round on clients sign under the new rules; those that pin another rules' hash refuse.
+    From the next round on clients sign under the new rules. Clients that pin the hash of other rules refuse.
     """
     from fedvm.pipeline import plans
 
@@ -123,7 +122,7 @@ def adopt(sending: Sending) -> None:
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules cancel --run runs/demo`")
 @sent_to_federation(by_owner=True)
 def cancel(sending: Sending) -> None:
-    """Take the announced rules back, so that nobody can have them adopted. The federation's owner does this."""
+    """Take the announced rules back, so that nobody can adopt them. For the federation's owner."""
     from fedvm.pipeline import plans
 
     with sending.federation() as (contract, actor):

@@ -40,7 +40,7 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="ADDRESS",
-        help="Who sends it, instead of a key: an account of the embedded chain, or with --dry-run or --unsigned any.",
+        help="Who sends, if no key is given: an account of the embedded chain; any with --dry-run or --unsigned.",
     ),
 ]
 DryRunOption = Annotated[
@@ -56,7 +56,7 @@ UnsignedOption = Annotated[
 
 @dataclass(frozen=True)
 class Actor:
-    """Who sends. account: None where its key is not here, and need not be."""
+    """Who sends. account: None if its key is not known and not needed, because nothing is sent."""
 
     address: str
     account: LocalAccount | None

@@ -32,7 +32,7 @@ _FEE_EPILOG = """Examples:
 def versions(
     run: RunOption = None, rpc: RpcOption = None, service: ServiceOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the versions: how each stands, the round it comes from, what a decision costs, and what it has earned."""
+    """List the versions: whether each serves, its round, what a decision costs, and what it has earned."""
     from rich.table import Table
 
     from fedvm.cli.console import out
@@ -80,18 +80,22 @@ def fee(
     treasury: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS", help="Who gets what the updates do not; at first the service's owner."
+            metavar="ADDRESS",
+            help="Who gets the treasury's share. Default: as before, at first the service's owner.",
         ),
     ] = None,
     treasury_share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Its share of a fee, 0 to 0.5; as it is unless given, at first 0."),
+        typer.Option(
+            min=0, max=1, help="The treasury's share of a fee, 0 to 0.5. Default: as before, at first 0."
+        ),
     ] = None,
 ) -> None:
-    """Set what later decisions by a version cost. The service's owner does this.
+    """Set what later decisions by a version cost. For the service's owner.
 
-    Who asks with `fedvm predict --record` pays it, up to its `--max-fee`. It is shared equally among the updates that
-    counted in the version's round, whose members fetch it with `fedvm collect`.
+    Whoever runs `fedvm predict --record` pays the fee, if it is not above `--max-fee`. The treasury gets its share; the
+    rest is divided equally among the updates that counted in the version's round, whose members fetch it with `fedvm
+    collect`.
     """
     from fedvm.pipeline import plans
 
@@ -102,9 +106,9 @@ def fee(
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm service rollback 1 --run runs/demo --dry-run`")
 @sent_to_service
 def rollback(sending: Sending, version: VersionArgument) -> None:
-    """Let a version serve again that has served before. The service's owner does this.
+    """Let a version serve again that has served before. For the service's owner.
 
-    Versions that have not passed the service's gate cannot serve. What was decided meanwhile stays on record.
+    A version that has not passed the service's gate cannot serve. Recorded decisions stay as they are.
     """
     from fedvm.pipeline import plans
 
