@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import asdict, replace
+from fractions import Fraction
 from typing import Any, Final
 
 from fedvm.federation.settings import RulesSettings
@@ -44,12 +45,22 @@ def rules_in_settings(rules: Rules) -> dict[str, int | float]:
     shown: dict[str, int | float] = {}
     for key in RulesSettings.__dataclass_fields__:
         if key == "max_norm":
-            shown[key] = math.ldexp(math.sqrt(rules.max_sum_squares), -rules.fraction_bits)
+            shown[key] = _norm(rules)
         elif key in _SCALED:
             shown[key] = getattr(rules, _SCALED[key]) / PPM
         else:
             shown[key] = getattr(rules, key)
     return shown
+
+
+def _norm(rules: Rules) -> float:
+    """A short decimal number that gives the contract's bound on Σd², or the float nearest to it if none does."""
+    root = math.ldexp(math.sqrt(rules.max_sum_squares), -rules.fraction_bits)
+    rounded = (float(f"{root:.{digits}g}") for digits in range(1, 18))
+    for norm in (*rounded, math.nextafter(root, math.inf)):
+        if int((Fraction(norm) * 2**rules.fraction_bits) ** 2) == rules.max_sum_squares:
+            return norm
+    return root
 
 
 def changed_rules(present: Rules, wanted: RulesSettings, stated: Collection[str]) -> Rules:
