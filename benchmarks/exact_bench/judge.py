@@ -207,9 +207,8 @@ def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
     differ most: what is larger than anything the calibration data shows is cut off, and may be."""
     beside = b - b.mean(axis=1, keepdims=True)
     steady = math.sqrt(b.var(axis=0).mean()) < 0.1 * float(beside.std())
-    a, b = (x - x.mean(axis=1 if steady else 0, keepdims=True) for x in (a, b))
     kept = np.argsort(np.abs(a - b).max(axis=1), kind="stable")[: len(a) - len(a) // OUTLIERS]
-    a, b = a[kept], b[kept]
+    a, b = (x[kept] - x[kept].mean(axis=1 if steady else 0, keepdims=True) for x in (a, b))
     size = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum() / size) if size > 1e-9 else None
 

@@ -33,8 +33,9 @@ from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer,
 from fedvm.compiler.interpreter import run
 from fedvm.compiler.kernels import squash
 from fedvm.compiler.kernels.fold import Folded
-from fedvm.compiler.layout import ConvPlan, Plan, View
+from fedvm.compiler.layout import ConvPlan, Plan
 from fedvm.compiler.restride import Restride
+from fedvm.compiler.view import View
 
 INPUTS = 10
 MORE = 100

@@ -19,7 +19,7 @@ from fedvm.compiler.contract import Contract
 from fedvm.compiler.errors import CalibrationError, CompileError
 from fedvm.compiler.fidelity import check_fidelity
 from fedvm.compiler.frontend import load_lowered
-from fedvm.compiler.graph import Conv, Input, IntegerGraph
+from fedvm.compiler.graph import Conv, FloatGraph, Input, IntegerGraph
 from fedvm.compiler.input_range import to_bytes
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layer_fit import EXACT_BITS
@@ -141,35 +141,49 @@ def compile_model(
     how = QuantizeOptions(
         weight_bits, activation_bits, EXACT_BITS if lane_bits is None else lane_bits, input_bits=input_bits
     )
-    data = _as_array(calibration)
-    real = data.dtype != np.uint8 and preprocess is None
-    if real:
-        _check_numbers(data)
-    lowered = load_lowered(
-        model,
-        preprocess=preprocess,
-        input_range=input_range,
-        samples=data if real and input_range is None else None,
-        input_bits=input_bits,
-    )
-    graph, spec = lowered.graph, lowered.graph.input
-    if spec.float_input:  # the range that was found, for compiling the file again
-        input_range = (spec.offset.tolist(), spec.high.tolist())
-    data = _as_bytes(spec, data)
-    check_fidelity(lowered, data)
-    budget, outputs = lane_bits, activation_bits
-    if budget is None:
-        most = max(outputs.values(), default=8) if isinstance(outputs, Mapping) else outputs
-        budget = lane_budget(graph, most, input_bits, weight_bits, optimize)
-    if not isinstance(outputs, Mapping):
-        outputs = activation_budget(graph, outputs)
-    options = replace(options, activation_bits=outputs, lane_bits=budget, input_range=input_range)
-    how = replace(how, activation_bits=outputs, lane_bits=budget)
+    graph, data, options = _lowered(model, calibration, options)
+    options = _with_budgets(graph, options)
+    assert options.lane_bits is not None, "every layer has lanes"
+    how = replace(how, activation_bits=options.activation_bits, lane_bits=options.lane_bits)
     integer = quantize(graph, data, how)
     quality = check_quality(graph, integer, data, how, bars, classes)
     compiled = compile_integer(integer, source=_digest(model), options=options, calibration=data)
     compiled.manifest["quality"] = quality.manifest()
     return compiled
+
+
+def _lowered(
+    model: str | Path | bytes | onnx.ModelProto, calibration: NDArray[Any], options: CompileOptions
+) -> tuple[FloatGraph, NDArray[np.uint8], CompileOptions]:
+    """The float layers, checked against the file; the calibration data as bytes; the options with the range found."""
+    data = _as_array(calibration)
+    real = data.dtype != np.uint8 and options.preprocess is None
+    if real:
+        _check_numbers(data)
+    lowered = load_lowered(
+        model,
+        preprocess=options.preprocess,
+        input_range=options.input_range,
+        samples=data if real and options.input_range is None else None,
+        input_bits=options.input_bits,
+    )
+    spec = lowered.graph.input
+    if spec.float_input:  # the range that was found, for compiling the file again
+        options = replace(options, input_range=(spec.offset.tolist(), spec.high.tolist()))
+    data = _as_bytes(spec, data)
+    check_fidelity(lowered, data)
+    return lowered.graph, data, options
+
+
+def _with_budgets(graph: FloatGraph, options: CompileOptions) -> CompileOptions:
+    """The options with bits of outputs and lanes for every layer, where none were asked for."""
+    outputs, budget = options.activation_bits, options.lane_bits
+    if budget is None:
+        most = max(outputs.values(), default=8) if isinstance(outputs, Mapping) else outputs
+        budget = lane_budget(graph, most, options.input_bits, options.weight_bits, options.optimize)
+    if not isinstance(outputs, Mapping):
+        outputs = activation_budget(graph, outputs)
+    return replace(options, activation_bits=outputs, lane_bits=budget)
 
 
 def compile_integer(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fedvm.compiler.assembler import Assembler, Section
 from fedvm.compiler.errors import CompileError
-from fedvm.compiler.layout import WORD_BYTES
+from fedvm.compiler.view import WORD_BYTES
 from fedvm.evm.gas import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, MEMORY_BYTE_FILECOIN, memory_gas
 from fedvm.evm.limits import CODE_LIMIT
 from fedvm.evm.opcodes import OPCODES

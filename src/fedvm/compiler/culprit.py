@@ -16,13 +16,14 @@ from fedvm.compiler import interpreter
 from fedvm.compiler.compiled import units_of
 from fedvm.compiler.graph import IntArray, IntegerGraph
 from fedvm.compiler.kernels.fold import Folded
-from fedvm.compiler.layout import WORD_BYTES, Plan
+from fedvm.compiler.layout import Plan
 from fedvm.compiler.link import measured_steps
 from fedvm.compiler.probe import Program, reference_scores
 from fedvm.compiler.reference import build_reference
 from fedvm.compiler.stages import Planner, link_cuts
 from fedvm.compiler.state import State
 from fedvm.compiler.steps import Measurer
+from fedvm.compiler.view import WORD_BYTES
 
 
 def wrong_layer_of_reference(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> str:

@@ -11,7 +11,7 @@ its accumulators, and the words (`View`) in which each layer wants to read its s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -21,8 +21,8 @@ from fedvm.compiler.errors import RangeError, UnsupportedOperator
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import accumulator_bounds
 from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Tiling, tile
+from fedvm.compiler.view import WORD_BYTES, View
 
-WORD_BYTES = 32
 MAX_LANE_BITS = 64
 PACKED_CODE = 3000
 """Code bytes of the loop that computes a packed layer, about."""
@@ -30,85 +30,6 @@ IMMEDIATE = 36
 """Code bytes of a word of weights as an immediate, with its product."""
 BLOCK_CODE = 20_000
 """Code bytes that the products of one block of activations may take."""
-
-
-@dataclass(frozen=True)
-class View:
-    """A tensor in memory: for every channel, row and word J the columns start + J·step … in lanes.
-
-    `stride`: lanes from one column to the next (1, or the stride and pooling of the layer that wrote it). `top` and
-    `bottom` rows of padding are stored with the tensor; columns outside 0..width−1 hold `pad_value`. `padded`:
-    whether a reader looks at any padding; `reach`: how many columns of a word it looks at.
-    """
-
-    tensor: str
-    channels: int
-    height: int
-    width: int
-    lane_bits: int
-    start: int
-    step: int
-    words: int
-    stride: int = 1
-    top: int = 0
-    bottom: int = 0
-    pad_value: int = 0
-    padded: bool = field(default=False, compare=False)
-    reach: int = field(default=1, compare=False)
-
-    @property
-    def lanes(self) -> int:
-        return WORD_BITS // self.lane_bits
-
-    @property
-    def rows(self) -> int:
-        return self.top + self.height + self.bottom
-
-    @property
-    def row_bytes(self) -> int:
-        return WORD_BYTES * self.words
-
-    @property
-    def channel_bytes(self) -> int:
-        return self.rows * self.row_bytes
-
-    @property
-    def bytes(self) -> int:
-        return self.channels * self.channel_bytes
-
-    def columns(self, word: int) -> range:
-        """Columns, padding included, that word J of a row holds."""
-        first = self.start + word * self.step
-        return range(first, first + (self.lanes - 1) // self.stride + 1)
-
-    def bit(self, word: int, column: int) -> int:
-        """Lowest bit of the lane of `column` in word J."""
-        return self.lane_bits * (self.lanes - 1 - (column - self.columns(word).start) * self.stride)
-
-    @property
-    def holds_all(self) -> bool:
-        """Whether every column of the image lies in some word, where `locate` looks for it."""
-        try:
-            for column in range(self.width):
-                self.locate(column)
-        except AssertionError:
-            return False
-        return True
-
-    def owns(self, word: int, column: int) -> bool:
-        """Whether a column is read from word J: it lies there, and the next word does not begin with or before it."""
-        before_next = word == self.words - 1 or column < self.start + (word + 1) * self.step
-        return before_next and column in self.columns(word)
-
-    def locate(self, element: int) -> tuple[int, int]:
-        """(byte offset of its word, lowest bit of its lane) of an element in (C, H, W) order."""
-        channel, rest = divmod(element, self.height * self.width)
-        row, column = divmod(rest, self.width)
-        for word in range(self.words):
-            if self.owns(word, column):
-                offset = channel * self.channel_bytes + (self.top + row) * self.row_bytes + word * WORD_BYTES
-                return offset, self.bit(word, column)
-        raise AssertionError(f"{self} does not hold column {column}")
 
 
 @dataclass(frozen=True)

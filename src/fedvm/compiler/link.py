@@ -27,10 +27,11 @@ from fedvm.compiler.dispatch import (
 )
 from fedvm.compiler.grouping import Group, group_steps, returned
 from fedvm.compiler.kernels.accumulate import Place
-from fedvm.compiler.layout import WORD_BYTES, Plan, View
+from fedvm.compiler.layout import Plan
 from fedvm.compiler.memory import Region, allocate, lives
 from fedvm.compiler.state import State
 from fedvm.compiler.steps import Key, Measured, Measurer, PackedStep, Step, Written, steps_of
+from fedvm.compiler.view import WORD_BYTES, View
 from fedvm.evm.calls import INPUT_AT
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from fedvm.compiler.layout import WORD_BYTES, Plan, View
+from fedvm.compiler.layout import Plan
 from fedvm.compiler.steps import Key, Step
+from fedvm.compiler.view import WORD_BYTES, View
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,10 @@ from fedvm.compiler.kernels.squash import (
     store_views,
     valid_columns,
 )
-from fedvm.compiler.layout import WORD_BYTES, ConvPlan, ConvTerm, DensePlan, LayerPlan, Plan, View
+from fedvm.compiler.layout import ConvPlan, ConvTerm, DensePlan, LayerPlan, Plan
 from fedvm.compiler.provenance import FIRST_LABEL, ONE, UNKNOWN, ZERO, Bits, Machine, bits_of, fields
 from fedvm.compiler.tiling import WORD_BITS
+from fedvm.compiler.view import WORD_BYTES, View
 
 APART = 1 << 32
 """Distance of the addresses that stand for different regions."""

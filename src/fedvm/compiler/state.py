@@ -8,10 +8,11 @@ from math import prod
 
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
-from fedvm.compiler.layout import WORD_BYTES, Plan, View
+from fedvm.compiler.layout import Plan
 from fedvm.compiler.memory import lives, region_bytes
 from fedvm.compiler.moves import prove_fold
 from fedvm.compiler.steps import RAW, ConvStep, DenseStep, Key, Step
+from fedvm.compiler.view import WORD_BYTES, View
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from fedvm.compiler.kernels.conv import Scratch, emit_conv
 from fedvm.compiler.kernels.dense import elements, emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
 from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
-from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan, View
+from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan
+from fedvm.compiler.view import View
 
 RAW = "input"
 """Region key of the raw input bytes; every other region is the View it holds."""

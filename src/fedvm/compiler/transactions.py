@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedvm.compiler.contract import Linked
-from fedvm.compiler.layout import WORD_BYTES
+from fedvm.compiler.view import WORD_BYTES
 from fedvm.evm.calls import INPUT_AT
 from fedvm.evm.gas import (
     CALLDATA_BYTE_FILECOIN,

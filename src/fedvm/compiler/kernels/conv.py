@@ -18,7 +18,8 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
 from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
-from fedvm.compiler.layout import WORD_BYTES, ConvPlan, View
+from fedvm.compiler.layout import ConvPlan
+from fedvm.compiler.view import WORD_BYTES, View
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at
-from fedvm.compiler.layout import WORD_BYTES, DensePlan, View
+from fedvm.compiler.layout import DensePlan
+from fedvm.compiler.view import WORD_BYTES, View
 
 
 def elements(plan: DensePlan) -> list[tuple[int, int]]:

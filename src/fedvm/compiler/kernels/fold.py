@@ -16,8 +16,8 @@ from functools import cached_property
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.kernels.squash import fill_padding, padding_word
-from fedvm.compiler.layout import WORD_BYTES, View
 from fedvm.compiler.tiling import WORD_BITS
+from fedvm.compiler.view import WORD_BYTES, View
 
 
 @dataclass(frozen=True)

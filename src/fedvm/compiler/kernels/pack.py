@@ -7,8 +7,8 @@ from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.squash import fill_padding, padding_word, store_word
-from fedvm.compiler.layout import WORD_BYTES, View
 from fedvm.compiler.restride import plan_restride, restride
+from fedvm.compiler.view import WORD_BYTES, View
 
 
 def emit_pack(a: Assembler, raw: Input, bits: int, view: View, source: Place, target: int) -> None:

@@ -19,8 +19,9 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
 from fedvm.compiler.kernels.dense import finish, initial, input_offset
-from fedvm.compiler.layout import WORD_BYTES, DensePlan, View
+from fedvm.compiler.layout import DensePlan
 from fedvm.compiler.tiling import WORD_BITS
+from fedvm.compiler.view import WORD_BYTES, View
 
 DATA_BYTES = 24_575
 """Bytes of data in a contract: the code limit less the STOP before them."""

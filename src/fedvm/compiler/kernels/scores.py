@@ -6,7 +6,8 @@ from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
 from fedvm.compiler.kernels.squash import store_word
-from fedvm.compiler.layout import WORD_BYTES, LayerPlan, View
+from fedvm.compiler.layout import LayerPlan
+from fedvm.compiler.view import WORD_BYTES, View
 
 MANY = 64
 """More scores than this are written row by row in loops, if they form a map."""

@@ -13,8 +13,9 @@ from functools import partial
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
-from fedvm.compiler.layout import WORD_BYTES, ConvPlan, View
+from fedvm.compiler.layout import ConvPlan
 from fedvm.compiler.restride import plan_restride, restride
+from fedvm.compiler.view import WORD_BYTES, View
 
 STACKED_WORDS = 12
 """Words of a row, and pointers to views, kept on the stack: DUP16 must reach below them and some temporaries."""
