@@ -87,6 +87,28 @@ def test_averages_over_whole_images_take_little_memory():
     assert relative_error(graph, quantize(graph, data), data) < 0.01
 
 
+def test_averages_over_whole_images_have_the_lanes_they_take():
+    """6,400 values of 6 bits need 19 bits: with 18 all weights of the average were 0, and the scores constant."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "d"], ["y"]),
+    ]
+    constants = {
+        "w": rng.normal(size=(4, 1, 3, 3)).astype(np.float32),
+        "d": rng.normal(size=(4, 3)).astype(np.float32),
+    }
+    graph = load_graph(graph_model(nodes, constants, (1, 1, 82, 82)))
+    data = random_bytes((1, 82, 82), 24)
+    options = QuantizeOptions(activation_bits=6, lane_bits=lane_budget(graph, 6))
+    assert relative_error(graph, quantize(graph, data, options), data) < 0.05
+    with pytest.raises(RangeError, match="round all its weights to zero"):
+        quantize(graph, data, QuantizeOptions(activation_bits=6, lane_bits=18))
+
+
 def test_sums_of_too_many_products_are_refused():
     weight = np.ones((1, 1, 130, 130), np.float32)
     weight[0, 0, 0, 0] = 2

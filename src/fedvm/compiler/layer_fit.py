@@ -162,6 +162,7 @@ def _fit_to(fit: _Fit, pooled: FloatArray, importance: FloatArray) -> IntegerLay
         result = fit.rounded(choose.scales(fit.largest_multiplier() * tight))
         wide = fit.too_wide(result)
         if not wide.any():
+            fit.check_alive(result)
             return result
         tight = np.where(wide, tight * 0.97, tight)
     raise RangeError(
@@ -300,11 +301,16 @@ class _Fit:
         wide: NDArray[np.bool_] = (width >= 1 << self.budget.lane_bits) | (magnitude >= 1 << EXACT_BITS)
         return wide
 
-    def check_alive(self) -> None:
-        """Raise RangeError if the lane is so narrow that all weights of the layer round to 0."""
+    def check_alive(self, result: IntegerLayer | None = None) -> None:
+        """Raise RangeError if the lane is so narrow that all weights of the layer round to 0: for any scale, or as they
+        are in `result`."""
         peaks = [np.abs(term.flat).max(axis=1) for term in self.terms]
         peak = np.max(peaks, axis=0)
-        if peak.any() and (peak * self.largest_multiplier() < 0.5).all():
+        if result is None:
+            dead = bool((peak * self.largest_multiplier() < 0.5).all())
+        else:
+            dead = not any(np.any(term.weight) for term in result.terms)
+        if peak.any() and dead:
             raise RangeError(
                 f"layer {self.layer.name}: {self.budget.lane_bits} lane bits round all its weights to zero; "
                 "raise lane_bits or lower the activation bits of the layers it reads"

@@ -8,9 +8,11 @@ minimum width, which follows from the bits of the activations.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
+from fedvm.compiler.layer_fit import is_uniform
 from fedvm.compiler.layout import widest_lanes
 from fedvm.compiler.tiling import NO_POOL, is_wide
 
@@ -43,11 +45,12 @@ def lane_budget(
     low = activation_bits <= LOW
     floor = max(NARROWEST, (NARROW + activation_bits if low else FLOOR_CONV) - max(0, 8 - weight_bits))
     dense = NARROW + activation_bits if low else DENSE if optimize == "run" else DENSE_PACKED
+    bits = {INPUT: input_bits} | activation_budget(graph, activation_bits)
     budget = {}
     for layer in graph.layers:
         from_input = input_bits + FROM_INPUT if any(t.source == INPUT for t in layer.terms) else 0
         if isinstance(layer.terms[0], Conv):
-            budget[layer.name] = _conv_bits(layer, max(floor, from_input))
+            budget[layer.name] = _conv_bits(layer, max(floor, from_input, _average_bits(layer, bits)))
         else:
             budget[layer.name] = max(dense, from_input)
     budget[graph.layers[-1].name] = WIDEST
@@ -58,6 +61,14 @@ def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]
     """Output bits by layer name: the same for all, but 8 for layers without an activation. Such tensors (shortcuts,
     averages) are read once, and their rounding error goes directly into a sum."""
     return {layer.name: 8 if layer.activation == "linear" else activation_bits for layer in graph.layers[:-1]}
+
+
+def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
+    """Lane bits that the sums of the layer's averages take with weights of 1: with fewer, the weights would be 0."""
+    windows = [(math.prod(t.weight.shape[2:]), t.source) for t in layer.terms if is_uniform(t)]
+    return min(
+        WIDEST, max((bits[source] + math.ceil(math.log2(size)) for size, source in windows), default=0)
+    )
 
 
 def _conv_bits(layer: FloatLayer, floor: int) -> int:
