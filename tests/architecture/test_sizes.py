@@ -11,8 +11,6 @@ LONG_FILES = {"fedvm.compiler.frontend.operators"}
 """The operators are a list of short functions."""
 LONG_FUNCTIONS = {
     "fedvm.cli.commands.appoint.appoint",
-    "fedvm.cli.commands.compile.compile_",
-    "fedvm.cli.commands.deploy.deploy",
     "fedvm.learning.training.train",
 }
 """Still to be divided. No other may join them."""

@@ -1,72 +1,13 @@
-"""What `fedvm compile` and `fedvm deploy` have in common: their options, and the table of layers."""
+"""What `fedvm compile` and `fedvm deploy` print of a model: the table of layers, and what a prediction costs."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from fedvm.cli.console import err, out
-from fedvm.compiler.compile import Range
-from fedvm.pipeline.errors import UsageError
-from fedvm.pipeline.onnx_model import Prepared, Request
-
-
-def request_of(
-    model: Path,
-    calibration: Path | None,
-    scale: float | None,
-    offset: float | None,
-    input_range: str | None,
-    classes: str | None,
-    **options: Any,
-) -> Request:
-    """The options as a request; `options` are fields of it. Raises UsageError if only one of scale and offset is given,
-    for a malformed range, and for names that cannot be read."""
-    preprocess = None
-    if scale is not None or offset is not None:
-        if scale is None:
-            raise UsageError("--offset needs --scale: the model expects scale · byte + offset")
-        preprocess = (scale, offset or 0.0)
-    bounds = None if input_range is None else _bounds(input_range)
-    if bounds is not None and preprocess is not None:
-        raise UsageError("--input-range is for real inputs, --scale for bytes: give one of them")
-    names = None if classes is None else _names(classes)
-    return Request(model, calibration, preprocess, bounds, classes=names, **options)
-
-
-def _names(given: str) -> tuple[str, ...]:
-    """Names between commas, or the lines of a file."""
-    file = Path(given)
-    if "," in given or not file.is_file():
-        if "," not in given:
-            raise UsageError(f"--classes {given}: give names between commas, or a text file with one a line")
-        return tuple(name.strip() for name in given.split(","))
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read as UTF-8 text: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _bounds(text: str) -> Range:
-    """`LOW:HIGH`, or one for each feature separated by commas, as (low, high)."""
-    pairs = []
-    for item in text.split(","):
-        low, colon, high = item.partition(":")
-        try:
-            pairs.append((float(low), float(high)))
-        except ValueError:
-            colon = ""
-        if not colon:
-            raise UsageError(
-                f"--input-range {text}: give LOW:HIGH, or one for each feature with commas between, "
-                "such as --input-range=-1:1,0:250"
-            )
-    if len(pairs) == 1:
-        return pairs[0]
-    return [low for low, _ in pairs], [high for _, high in pairs]
+from fedvm.pipeline.onnx_model import Prepared
 
 
 def print_model(prepared: Prepared) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +19,7 @@ from fedvm.cli.commands.federation_options import (
     opened_service,
 )
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.shared import option, parameters_of, with_options
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -171,7 +170,7 @@ def sent_to_service(function: Callable[..., None]) -> Callable[..., None]:
 def _with_options(
     function: Callable[..., None], contract: str, address: Any, by_owner: bool
 ) -> Callable[..., None]:
-    _, *own = inspect.signature(function, eval_str=True).parameters.values()
+    _, *own = parameters_of(function)
     shared: Mapping[str, tuple[Any, Any]] = {
         "run": (RunOption, None),
         "rpc": (RpcOption, None),
@@ -183,23 +182,14 @@ def _with_options(
         "as_json": (JsonOption, False),
     }
 
-    @wraps(function)
-    def command(**given: Any) -> None:
+    def action(**given: Any) -> None:
         common = {name: given.pop(name) for name in shared}
         if common["dry_run"] and common["unsigned"]:
             raise typer.BadParameter("give --dry-run or --unsigned, not both")
         function(Sending(address=common.pop(contract), by_owner=by_owner, **common), **given)
 
-    kind = inspect.Parameter.KEYWORD_ONLY
-    options = [
-        inspect.Parameter(name, kind, annotation=annotation, default=default)
-        for name, (annotation, default) in shared.items()
-    ]
-    parameters = [*(one.replace(kind=kind) for one in own), *options]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
-    del command.__wrapped__  # Typer would read the options from there
-    return command
+    options = [option(name, annotation, default) for name, (annotation, default) in shared.items()]
+    return with_options(action, function, [*own, *options])
 
 
 def _holder(account: LocalAccount) -> Actor:
