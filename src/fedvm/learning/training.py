@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,53 +98,31 @@ def train(
         DataError: the arrays are not labelled images.
     """
     examples = Split(images, labels)
-    if not len(examples):
-        raise TrainingError("there are no examples to train on")
-    if epochs < 1 or batch_size < 1:
-        raise TrainingError(f"epochs and batch size must be at least 1, got {epochs} and {batch_size}")
-    if augmentation not in AUGMENTATIONS:
-        raise TrainingError(unknown_name("augmentation", augmentation, AUGMENTATIONS))
-    if not 0 <= proximal_mu < math.inf:
-        raise TrainingError(f"the proximal term's weight must not be negative, got {proximal_mu}")
+    _check(examples, epochs, batch_size, augmentation, proximal_mu)
     target = resolve_device(device)
     loss_of = make_criterion(criterion)
     pixels, truth = _to_device(examples, target)
     generator = torch.Generator().manual_seed(seed)
-    loss = accuracy = 0.0
-    steps = 0
-    sum_type = torch.float32 if target.type == "mps" else torch.float64  # Apple's GPUs have no float64
     cuda = [target] if target.type == "cuda" else []
     with deterministic(threads), torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         model.to(target).train()
         stepper = make_optimizer(optimizer, model, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        anchors = _anchors(model) if proximal_mu else []
-        for epoch in range(epochs):
-            # Summed on the device and read once per epoch: reading each batch's loss would stall a GPU.
-            loss_sum = torch.zeros((), dtype=sum_type, device=target)
-            correct = torch.zeros((), dtype=torch.int64, device=target)
-            for batch in _batches(len(examples), batch_size, generator):
-                chosen = batch.to(target)
-                inputs = augment(_normalise(pixels[chosen], normalisation), augmentation, generator)
-                wanted = truth[chosen]
-                logits = model(inputs)
-                batch_loss = loss_of(logits, wanted)
-                stepper.zero_grad(set_to_none=True)
-                torch.autograd.backward(batch_loss)
-                _pull(anchors, proximal_mu)
-                stepper.step()
-                loss_sum += batch_loss.detach() * len(batch)
-                correct += (logits.detach().argmax(1) == wanted).sum()
-                steps += 1
-            loss = float(loss_sum) / len(examples)
-            accuracy = int(correct) / len(examples)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"training diverged: the loss is {loss} after epoch {epoch + 1}; "
-                    f"lower the learning rate ({lr})"
-                )
+        trainer = _Trainer(
+            model,
+            loss_of,
+            stepper,
+            lambda chosen: augment(_normalise(chosen, normalisation), augmentation, generator),
+            proximal_mu,
+            _anchors(model) if proximal_mu else [],
+        )
+        for epoch in range(1, epochs + 1):
+            batches = _batches(len(examples), batch_size, generator)
+            loss, accuracy = trainer.epoch(pixels, truth, batches)
+            _require_finite(loss, epoch, lr)
             if progress is not None:
-                progress(epoch + 1, epochs)
+                progress(epoch, epochs)
+    steps = epochs * math.ceil(len(examples) / batch_size)
     return TrainResult(loss, accuracy, steps, len(examples))
 
 
@@ -208,6 +186,58 @@ def predict(
             return logits
     finally:
         model.train(was_training)
+
+
+def _check(examples: Split, epochs: int, batch_size: int, augmentation: str, proximal_mu: float) -> None:
+    if not len(examples):
+        raise TrainingError("there are no examples to train on")
+    if epochs < 1 or batch_size < 1:
+        raise TrainingError(f"epochs and batch size must be at least 1, got {epochs} and {batch_size}")
+    if augmentation not in AUGMENTATIONS:
+        raise TrainingError(unknown_name("augmentation", augmentation, AUGMENTATIONS))
+    if not 0 <= proximal_mu < math.inf:
+        raise TrainingError(f"the proximal term's weight must not be negative, got {proximal_mu}")
+
+
+def _require_finite(loss: float, epoch: int, lr: float) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"training diverged: the loss is {loss} after epoch {epoch}; lower the learning rate ({lr})"
+        )
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """A model in training. prepare: from pixels to the model's input; anchors: the parameters with the values to which
+    the proximal term pulls them, empty without one."""
+
+    model: nn.Module
+    loss_of: Criterion
+    stepper: torch.optim.Optimizer
+    prepare: Callable[[Tensor], Tensor]
+    proximal_mu: float
+    anchors: list[tuple[nn.Parameter, Tensor]]
+
+    def epoch(self, pixels: Tensor, truth: Tensor, batches: Iterable[Tensor]) -> tuple[float, float]:
+        """One step for each batch of indices; mean loss and accuracy over all examples, as seen before each step."""
+        # Summed on the device and read once per epoch: reading each batch's loss would stall a GPU.
+        sum_type = (
+            torch.float32 if pixels.device.type == "mps" else torch.float64
+        )  # Apple's GPUs have no float64
+        loss_sum = torch.zeros((), dtype=sum_type, device=pixels.device)
+        correct = torch.zeros((), dtype=torch.int64, device=pixels.device)
+        for batch in batches:
+            chosen = batch.to(pixels.device)
+            inputs, wanted = self.prepare(pixels[chosen]), truth[chosen]
+            logits = self.model(inputs)
+            loss = self.loss_of(logits, wanted)
+            self.stepper.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            _pull(self.anchors, self.proximal_mu)
+            self.stepper.step()
+            loss_sum += loss.detach() * len(batch)
+            correct += (logits.detach().argmax(1) == wanted).sum()
+        return float(loss_sum) / len(truth), int(correct) / len(truth)
 
 
 def _to_device(examples: Split, target: torch.device) -> tuple[Tensor, Tensor]:

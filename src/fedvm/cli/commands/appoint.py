@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,11 @@ from fedvm.cli.commands.federation_options import (
     named_federation,
 )
 from fedvm.cli.commands.json_option import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+    from fedvm.chain.federation import FederationContract
 
 APPOINT_EPILOG = """Examples:
 
@@ -66,13 +71,7 @@ def appoint(
     to, value, data), and the contract sends it in its own way. `fedvm keys of` shows whether it did.
     """
     from fedvm.chain.keys import load_key, read_key_file
-    from fedvm.cli.console import err, out
-    from fedvm.federation.client.appointment import (
-        book_of,
-        checked_address,
-        require_appointable,
-        signing_keys,
-    )
+    from fedvm.federation.client.appointment import book_of, checked_address
 
     if (key is None) != none:
         raise typer.BadParameter("give the address of a key, or --none to have none but the member's own")
@@ -83,34 +82,56 @@ def appoint(
     who = checked_address("member", member or "") if account is None else str(account.address)
     wanted = None if key is None else checked_address("key", key)
     with named_federation(run, rpc, federation, read_only=account is None) as contract:
-        require_appointable(contract, who, wanted)
-        before, book = signing_keys(contract, who), book_of(contract)
-        err().print(before.describe(), markup=False)
-        if before.then == (wanted or ""):
-            err().print("That is so already; nothing is sent.")
-            if as_json:
-                print_json({**asdict(before), "gas": 0})
+        if not _needed(contract, who, wanted, as_json):
             return
-        if wanted is not None:
-            err().print(
-                f"[bold yellow]Whoever holds {wanted} will sign for {who}[/], which answers for it with its stake. "
-                "Be sure that it is yours."
-            )
         if account is None:
-            print_json(book.unsent_appointment(wanted).as_json())
-            return
-        err().print(f"{who} sends appointKey to {book.address}", markup=False)
-        appointed, receipt = book.appoint_key(account, wanted)
+            print_json(book_of(contract).unsent_appointment(wanted).as_json())
+        else:
+            _send(contract, account, wanted, as_json)
+
+
+def _needed(contract: FederationContract, who: str, wanted: str | None, as_json: bool) -> bool:
+    """Say which key signs for `who`, and what another would mean; False if the wanted one (None: its own) does already.
+
+    Raises as `require_appointable`.
+    """
+    from fedvm.cli.console import err
+    from fedvm.federation.client.appointment import require_appointable, signing_keys
+
+    require_appointable(contract, who, wanted)
+    keys = signing_keys(contract, who)
+    err().print(keys.describe(), markup=False)
+    if keys.then == (wanted or ""):
+        err().print("That is so already; nothing is sent.")
         if as_json:
-            print_json({**asdict(signing_keys(contract, who)), "gas": receipt.gas_used})
-            return
-        out().print(
-            f"From round {appointed.from_round} on {appointed.key or 'no key but its own'} signs for "
-            f"{appointed.member} ({receipt.gas_used:,} gas).",
-            markup=False,
+            print_json({**asdict(keys), "gas": 0})
+        return False
+    if wanted is not None:
+        err().print(
+            f"[bold yellow]Whoever holds {wanted} will sign for {who}[/], which answers for it with its stake. "
+            "Be sure that it is yours."
         )
-        if wanted is not None:
-            out().print(f'Its client\'s node config: fedvm-member="{appointed.member}"', markup=False)
+    return True
+
+
+def _send(contract: FederationContract, account: LocalAccount, wanted: str | None, as_json: bool) -> None:
+    """Appoint the key, and say from when on it signs. Raises ChainError."""
+    from fedvm.cli.console import err, out
+    from fedvm.federation.client.appointment import book_of, signing_keys
+
+    book, who = book_of(contract), str(account.address)
+    err().print(f"{who} sends appointKey to {book.address}", markup=False)
+    appointed, receipt = book.appoint_key(account, wanted)
+    if as_json:
+        print_json({**asdict(signing_keys(contract, who)), "gas": receipt.gas_used})
+        return
+    out().print(
+        f"From round {appointed.from_round} on {appointed.key or 'no key but its own'} signs for "
+        f"{appointed.member} ({receipt.gas_used:,} gas).",
+        markup=False,
+    )
+    if wanted is not None:
+        out().print(f'Its client\'s node config: fedvm-member="{appointed.member}"', markup=False)
 
 
 def of(
