@@ -245,3 +245,15 @@ def test_failures_of_the_sandbox_are_verdicts():
     assert campaign._verdict(Failed("hang", "too long")).result == "hang"
     assert campaign._verdict(Failed("died", "signal 11")).result == "crash"
     assert campaign._verdict(Verdict("exact")).result == "exact"
+
+
+def test_the_recorded_run_found_nothing_wrong():
+    """Of the size that the figures in the docs state, and nothing in it was wrong."""
+    recorded = json.loads(bench_exact.RESULTS.read_text())
+    assert recorded["random_programs"] >= 5_000 and recorded["inputs"] >= 200_000
+    assert recorded["backend_tests"] > 3_000 and recorded["self_check_share"] <= 0.2
+    for name in ("contract_differs", "reference_differs", "gas_differs", "float_differs_unnoticed"):
+        assert recorded[name] == 0
+    for name in ("random_crashes", "random_hangs", "backend_crashes", "backend_hangs"):
+        assert recorded[name] == 0
+    assert recorded["wrong"] == []
