@@ -412,3 +412,10 @@ def test_products_of_activations_are_refused_by_name():
     ]
     with pytest.raises(UnsupportedOperator, match=r"excite.*Mul.*squeeze-and-excite"):
         load_graph(graph_model(nodes, {"w": np.ones((3, 3, 1, 1), np.float32)}))
+
+
+def test_tensors_that_no_contract_holds_are_refused_at_once():
+    """A small file may ask for gigabytes: by padding, for example."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1100), nn.ReLU(), nn.MaxPool2d(500), nn.Flatten())
+    with pytest.raises(UnsupportedOperator, match=r"layer 'conv1' makes 8,000,000 values of one input"):
+        load_graph(export(module, (1, 8, 8)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from fedvm.compiler import input_range as ranges
-from fedvm.compiler.errors import CalibrationError, ModelError
+from fedvm.compiler.errors import CalibrationError, ModelError, UnsupportedOperator
 from fedvm.compiler.frontend.builder import PaddingLevel
 from fedvm.compiler.frontend.load import load_model, model_input
 from fedvm.compiler.frontend.lower import Lowered, lower
@@ -21,6 +22,9 @@ from fedvm.compiler.graph import FloatArray, FloatGraph, Input, Shape
 
 Channels: TypeAlias = float | Sequence[float] | FloatArray
 """One number, or one a channel."""
+
+MOST_VALUES = 1 << 22
+"""Values of a tensor: in words of a dozen lanes they take 10 MB of memory, which alone costs some 180 M gas."""
 
 __all__ = ["Lowered", "load_graph", "load_lowered"]
 
@@ -82,12 +86,26 @@ def load_lowered(
     while True:
         spec = meaning.input(onnx_shape, layout, shape)
         try:
-            return lower(proto, spec, fixed, adjustable=meaning.adjustable)
+            lowered = lower(proto, spec, fixed, adjustable=meaning.adjustable)
+            _check_sizes(lowered)
+            return lowered
         except Relayout as other:
             layout, shape, fixed = ("HWC" if other.layout == "HWC" else "CHW"), other.shape, True
             meaning.level = None
         except PaddingLevel as wanted:
             meaning.level = spec.scale * wanted.q + spec.offset
+
+
+def _check_sizes(lowered: Lowered) -> None:
+    """Refuse tensors that no contract can hold, before anything is computed with them."""
+    for layer in lowered.layers:
+        down, along = layer.pool.stride if layer.pool is not None else (1, 1)
+        values = math.prod(layer.shape) * down * along
+        if values > MOST_VALUES:
+            raise UnsupportedOperator(
+                f"layer {layer.name!r} makes {values:,} values of one input; a contract's memory holds some "
+                f"{MOST_VALUES:,} at most: use smaller inputs, less padding, or a stride"
+            )
 
 
 @dataclass
