@@ -39,8 +39,10 @@ def decisions(
         )
         return
     table = Table(box=None, pad_edge=False)
-    for title, justify in (("id", "right"), ("class", "left"), ("score", "right"), ("version", "right")):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("id", justify="right")
+    table.add_column("class")
+    table.add_column("score", justify="right")
+    table.add_column("version", justify="right")
     for title in ("caller", "input hash", "transaction"):
         table.add_column(title, overflow="fold")
     for row in rows:

@@ -44,13 +44,10 @@ def versions(
         print_json({"owner": owner, "versions": [asdict(row) for row in rows]})
         return
     table = Table(box=None, pad_edge=False)
-    for title, justify in (
-        ("version", "right"),
-        ("state", "left"),
-        ("round", "right"),
-        ("fee (wei)", "right"),
-    ):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("version", justify="right")
+    table.add_column("state")
+    table.add_column("round", justify="right")
+    table.add_column("fee (wei)", justify="right")
     table.add_column("each update earned", justify="right")
     for title in ("program", "federation"):
         table.add_column(title, overflow="fold")
