@@ -16,8 +16,8 @@ import numpy as np
 from drawings_bench.digits import FACES, drawn
 
 from fedvm.audit.description import read_description
+from fedvm.compiler.probe import reference_scores
 from fedvm.images.prepare import load_image
-from fedvm.pipeline.check import integer_scores
 from fedvm.rundir.layout import RunDirectory
 
 RESULTS = Path(__file__).parent / "results" / "drawings.json"
@@ -40,7 +40,7 @@ def main() -> None:
                 seen[name].append(load_image(picture, asked.image_shape, asked.preparation).pixels)
     reference = directory.reference.read_bytes()
     rows = {
-        name: int((integer_scores(reference, np.stack(images)).argmax(axis=1) == labels).sum())
+        name: int((reference_scores(reference, np.stack(images)).argmax(axis=1) == labels).sum())
         for name, images in seen.items()
     }
     for name, right in rows.items():

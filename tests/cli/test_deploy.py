@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from test_cli import call
 
+from fedvm.compiler.probe import reference_scores
 from fedvm.images.prepare import Preparation, load_image
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ModelSpec, build_model
-from fedvm.pipeline.check import integer_scores
 
 ROOT = Path(__file__).parent.parent.parent
 ANVIL_KEY = (
@@ -61,7 +61,7 @@ def test_deploy_predict_record_audit(
     assert seen.pixels.max() > 200 and seen.pixels[0, 0].max() == 0
     asked = ["predict", str(tmp_path / "image.png"), "--run", str(out), "--json"]
     status, answer, _ = call(capsys, *asked)
-    exact = integer_scores((out / "model.int.onnx").read_bytes(), seen.pixels[None])[0]
+    exact = reference_scores((out / "model.int.onnx").read_bytes(), seen.pixels[None])[0]
     assert status == 0 and json.loads(answer)["scores"] == exact.tolist()
     assert json.loads(answer)["class"] == "abcdefghij"[int(exact.argmax())]
     status, answer, _ = call(capsys, *asked, "--record")

@@ -15,8 +15,8 @@ from torch import nn
 from fedvm.chain.inference import InferenceSession
 from fedvm.chain.keys import load_key
 from fedvm.chain.networks import connect
+from fedvm.compiler.probe import reference_scores
 from fedvm.learning.export import export_onnx
-from fedvm.pipeline.check import integer_scores
 
 __all__ = ["anvil"]  # a fixture
 
@@ -111,4 +111,4 @@ def test_deploy_in_stages_and_run_them(
     image = np.random.default_rng(9).integers(0, 256, (1, *SHAPE), dtype=np.uint8)
     session, _ = sessions.start(account, bytes.fromhex(note["program"][2:]), image.tobytes())
     scores = sessions.finish(account, session)
-    assert np.array_equal(scores, integer_scores((out / "model.int.onnx").read_bytes(), image)[0])
+    assert np.array_equal(scores, reference_scores((out / "model.int.onnx").read_bytes(), image)[0])

@@ -12,9 +12,9 @@ import pytest
 from small_run import small_config
 
 from fedvm.compiler import CompiledModel
+from fedvm.compiler.probe import reference_scores
 from fedvm.learning.checkpoint import load_checkpoint
 from fedvm.learning.errors import LearningError
-from fedvm.pipeline.check import integer_scores
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.results import RunReport
@@ -46,7 +46,7 @@ def test_the_chain_computes_what_onnx_runtime_computes(finished: Finished) -> No
     assert facts.chain_accuracy == facts.integer_accuracy
     with open_run(out) as run:
         images = np.random.default_rng(3).integers(0, 256, (5, *report.data.shape), dtype=np.uint8)
-        exact = integer_scores((out / "model.int.onnx").read_bytes(), images)
+        exact = reference_scores((out / "model.int.onnx").read_bytes(), images)
         assert (run.program.predict_many(images).scores == exact).all()
         assert (run.model_service.predict(images[0].tobytes()) == exact[0]).all()
         assert run.model_service.classify(images[0].tobytes()) == int(exact[0].argmax())

@@ -31,7 +31,7 @@ def wrong_layer_of_reference(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> 
     for number, layer in enumerate(graph.layers):
         sums = replace(layer, high=None, shift=np.zeros_like(layer.shift))
         cut = replace(graph, layers=(*graph.layers[:number], sums))
-        found = reference_scores(build_reference(cut), inputs)
+        found = reference_scores(build_reference(cut).SerializeToString(), inputs)
         if not np.array_equal(found, interpreter.run(cut, inputs).reshape(len(inputs), -1)):
             return layer.name
     return ""

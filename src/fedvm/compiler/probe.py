@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -16,6 +15,8 @@ from fedvm.evm.calls import CLASSIFY, PREDICT, encode_call
 from fedvm.evm.revm import Contracts, Outcome, decode_scores
 
 SEED = 11
+BATCH = 256
+"""Inputs that ONNX Runtime is given at a time."""
 
 
 def probe_inputs(spec: Input, calibration: NDArray[np.uint8] | None, count: int) -> NDArray[np.uint8]:
@@ -40,16 +41,17 @@ def probe_inputs(spec: Input, calibration: NDArray[np.uint8] | None, count: int)
     return np.stack(rows).reshape(-1, *shape)
 
 
-def reference_scores(reference: onnx.ModelProto, inputs: NDArray[np.uint8]) -> IntArray:
-    """Scores `[N, O]` that ONNX Runtime computes with the reference."""
+def reference_scores(reference: bytes, inputs: NDArray[np.uint8]) -> IntArray:
+    """Scores int64 `[N, O]` that ONNX Runtime computes with an integer ONNX file. inputs: uint8 `[N, *onnx_shape]`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        reference.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    scores = session.run(["scores"], {"input": inputs})[0]
-    return np.asarray(scores, np.int64).reshape(len(inputs), -1)
+    session = onnxruntime.InferenceSession(reference, options, providers=["CPUExecutionProvider"])
+    batches = [
+        session.run(["scores"], {"input": inputs[start : start + BATCH]})[0]
+        for start in range(0, len(inputs), BATCH)
+    ]
+    return np.concatenate(batches).reshape(len(inputs), -1).astype(np.int64)
 
 
 class Program:
@@ -80,8 +82,8 @@ class Program:
         return outcome
 
 
-def run_stages(stages: Sequence[Sequence[Unit]], data: bytes) -> IntArray:
+def run_stages(stages: Sequence[Program], data: bytes) -> IntArray:
     """Scores `[O]` of one input, from stage to stage by the bytes of the states."""
-    for units in stages:
-        data = Program(units).call(data).output
+    for stage in stages:
+        data = stage.call(data).output
     return decode_scores(data).astype(np.int64)

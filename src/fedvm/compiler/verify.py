@@ -62,7 +62,8 @@ def verify(
 
 
 def _check_reference(check: _Check) -> None:
-    differs = (reference_scores(check.compiled.reference, check.inputs) != check.expected).any(axis=1)
+    reference = check.compiled.reference.SerializeToString()
+    differs = (reference_scores(reference, check.inputs) != check.expected).any(axis=1)
     if differs.any():
         wrong = check.inputs[differs]
         raise _defect("ONNX Runtime on the reference", differs, wrong_layer_of_reference(check.graph, wrong))
@@ -92,7 +93,8 @@ def _check_stages(check: _Check) -> None:
     if not check.compiled.stages:
         return
     asked = check.inputs[:LEAST]
-    found = np.stack([run_stages(check.compiled.stages, row.tobytes()) for row in asked])
+    stages = [Program(units) for units in check.compiled.stages]
+    found = np.stack([run_stages(stages, row.tobytes()) for row in asked])
     differs = (found != check.expected[: len(asked)]).any(axis=1)
     if differs.any():
         layer = wrong_layer_of_program(check.plan, check.graph, asked[differs])

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.revm import RevmProgram
+from fedvm.compiler.probe import reference_scores
 from fedvm.learning.data import ImageData
 from fedvm.learning.training import evaluate
 from fedvm.pipeline.results import EvaluationFacts, Prediction
@@ -44,7 +44,7 @@ def check_predictions(
     """
     images, labels = data.test.images[:wanted], data.test.labels[:wanted]
     outcome = program.predict_many(images, progress)
-    exact = integer_scores(reference, images)
+    exact = reference_scores(reference, images)
     differ = (outcome.scores != exact).any(axis=1)
     calls = min(SERVICE_CALLS, len(images))
     for index in range(calls):
@@ -69,19 +69,6 @@ def check_predictions(
         ),
     )
     return Checked(facts, tuple(images[n] for n in shown), outcome.gas)
-
-
-def integer_scores(reference: bytes, images: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Scores int32 `[N, outputs]` that ONNX Runtime computes with the integer ONNX file."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(reference, options, providers=["CPUExecutionProvider"])
-    (entry,) = session.get_inputs()
-    batches = [
-        session.run(None, {entry.name: images[start : start + 256]})[0]
-        for start in range(0, len(images), 256)
-    ]
-    return np.concatenate(batches).reshape(len(images), -1).astype(np.int32)
 
 
 def _examples(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> list[int]:

@@ -20,11 +20,11 @@ from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.compile import Range
 from fedvm.compiler.frontend import load_graph
+from fedvm.compiler.probe import reference_scores
 from fedvm.compiler.quality import Bars
 from fedvm.compiler.transactions import LIMITS
 from fedvm.images.prepare import Preparation
 from fedvm.pipeline.calibration import load_calibration
-from fedvm.pipeline.check import integer_scores
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.publish import publish
 from fedvm.pipeline.serve import Served, serve
@@ -146,7 +146,7 @@ def check(prepared: Prepared, images: int = 100, progress: Progress | None = Non
     extremes = np.stack([np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)])
     inputs = np.concatenate([extremes, prepared.calibration[:images]])
     outcome = local_program(compiled).predict_many(inputs, progress)
-    exact = integer_scores(compiled.reference.SerializeToString(deterministic=True), inputs)
+    exact = reference_scores(compiled.reference.SerializeToString(deterministic=True), inputs)
     return len(inputs), int((outcome.scores != exact).any(axis=1).sum()), int(outcome.gas[-1])
 
 
