@@ -24,10 +24,10 @@ from compiler_bench.contract import Program
 from numpy.typing import NDArray
 
 from exact_bench.inputs import hard_inputs
-from exact_bench.stages import cut_everywhere, staged_scores, units_of
+from exact_bench.stages import cut_everywhere, staged_scores
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, CompileError, compile
-from fedvm.compiler.compiled import Unit
+from fedvm.compiler.compiled import Unit, units_of
 from fedvm.compiler.errors import ExactnessError
 from fedvm.compiler.graph import IntegerGraph
 from fedvm.compiler.interpreter import run
@@ -152,7 +152,7 @@ def _compare(
     if not stages and question.cut:
         with suppress(CompileError):  # a step that fits no stage
             cuts = cut_everywhere(graph, question.seed % 4 == 1, question.options.get("optimize", "run"))
-            stages = [units_of(stage.linked) for stage in cuts]
+            stages = [units_of(stage.linked.contracts) for stage in cuts]
     if stages:
         count = len(stages)
         staged = staged_scores(stages, batch)

@@ -11,12 +11,12 @@ from fedvm.chain.revm import RevmProgram
 from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compile import Optimize
 from fedvm.compiler.compiled import Unit
-from fedvm.compiler.contract import Linked
 from fedvm.compiler.graph import IntegerGraph
 from fedvm.compiler.layout import plan_layers
 from fedvm.compiler.link import measured_steps
 from fedvm.compiler.stages import Planner, Stage, link_cuts
 from fedvm.compiler.steps import Measurer
+from fedvm.evm.revm import decode_scores
 
 GAS = 10**12
 """More than any stage takes; what limits a chain sets is not the subject."""
@@ -37,13 +37,6 @@ def cut_everywhere(graph: IntegerGraph, halve: bool, optimize: Optimize = "run")
     return link_cuts(planner, range(len(steps) + 1), measure)
 
 
-def units_of(linked: Linked) -> tuple[Unit, ...]:
-    """The contracts of a stage, parts first."""
-    return tuple(
-        Unit(c.name, c.code, {s: tuple(at) for s, at in c.symbols.items()}) for c in linked.contracts
-    )
-
-
 def staged_scores(stages: Sequence[Sequence[Unit]], batch: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Scores `[N, O]` of inputs `[N, ...]`, each stage run on what the one before returned."""
     machines = [_machine(units) for units in stages]
@@ -53,9 +46,9 @@ def staged_scores(stages: Sequence[Sequence[Unit]], batch: NDArray[np.uint8]) ->
         for machine in machines:
             outcome = machine.call(state, gas=GAS)
             if not outcome.success:
-                raise RuntimeError(f"a stage reverted: {outcome.reason}")
+                raise RuntimeError(f"a stage ended: {outcome.halt or outcome.output.hex()}")
             state = outcome.output
-        rows.append(np.frombuffer(state, ">i4").reshape(-1, 8)[2:, 7].astype(np.int64))
+        rows.append(decode_scores(state).astype(np.int64))
     return np.stack(rows)
 
 

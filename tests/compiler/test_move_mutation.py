@@ -23,11 +23,12 @@ import numpy as np
 import pytest
 from evm import Machine
 from exact_bench.inputs import hard_inputs
-from exact_bench.stages import cut_everywhere, staged_scores, units_of
+from exact_bench.stages import cut_everywhere, staged_scores
 from graphs import draw_input
 
 from fedvm.compiler import compile, compile_integer, layout, restride
 from fedvm.compiler.assembler import AssemblyError
+from fedvm.compiler.compiled import units_of
 from fedvm.compiler.errors import CompileError, ExactnessError
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import run
@@ -285,7 +286,7 @@ def scores(
     if not staged:
         model = compile_integer(graph)
         return model.codes, Machine(model).predict(inputs)
-    units = [units_of(stage.linked) for stage in cut_everywhere(graph, halve=False)]
+    units = [units_of(stage.linked.contracts) for stage in cut_everywhere(graph, halve=False)]
     codes = tuple(unit.code for stage in units for unit in stage)
     return codes, staged_scores(units, inputs)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from evm import Machine, Outcome, address_of, call, fresh, scores_of
 from exact_bench.inputs import hard_inputs
-from exact_bench.stages import cut_everywhere, units_of
+from exact_bench.stages import cut_everywhere
 from graphs import networks
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedvm.compiler import CompileError, compile_model
-from fedvm.compiler.compiled import CompiledModel, Unit
+from fedvm.compiler.compiled import CompiledModel, Unit, units_of
 from fedvm.compiler.dispatch import WRONG_LENGTH
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.interpreter import run
@@ -99,7 +99,7 @@ def test_random_networks_cut_after_every_step(graph, halve, optimize, seed):
         event(f"refused: {type(error).__name__}")
         assume(False)
         raise
-    machine = StageMachine([units_of(stage.linked) for stage in stages])
+    machine = StageMachine([units_of(stage.linked.contracts) for stage in stages])
     inputs = hard_inputs(graph, 4, seed)
     assert np.array_equal(machine.predict(inputs), run(graph, inputs).reshape(len(inputs), -1))
     outcomes = machine.run(inputs[0].tobytes())
@@ -119,7 +119,7 @@ def test_networks_as_people_write_them(name):
         model = export(randomise(make(), 5), shape)
     inputs = random_bytes(shape, 12)
     graph = quantize(load_graph(model), inputs, QuantizeOptions())
-    machine = StageMachine([units_of(stage.linked) for stage in cut_everywhere(graph, halve=True)])
+    machine = StageMachine([units_of(stage.linked.contracts) for stage in cut_everywhere(graph, halve=True)])
     assert np.array_equal(machine.predict(inputs), run(graph, inputs).reshape(len(inputs), -1))
 
 

@@ -22,10 +22,11 @@ from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
 from fedvm.compiler.kernels.pack import pack_row
 from fedvm.compiler.kernels.squash import (
+    Spill,
+    fit_the_stack,
     interleave,
     packed_words,
     padding_row,
-    spill_of,
     store_views,
     valid_columns,
 )
@@ -246,7 +247,8 @@ def prove_stores(plan: ConvPlan) -> None:
         _require(plan.outputs == (plan.native,), "scores that are moved")
         return
     views, width = plan.outputs, high.bit_length()
-    packed, spill = packed_words(plan, views), spill_of(plan, views, None, 0, 1)
+    packed = packed_words(plan, views)
+    spill = None if fit_the_stack(packed, views) else Spill(plan, None, 0, 1)
     value = {column: labels(column, width) for column in range(plan.layer.shape[2])}
     words = {
         word.chunks[0]: fields({bit: value[column] for column, bit in word.bits.items()}) for word in packed

@@ -74,7 +74,7 @@ def _squash_channel(
     channel: int,
 ) -> None:
     packed = packed_words(plan, views)
-    spill = spill_of(plan, views, pointer, base, outputs)
+    spill = None if fit_the_stack(packed, views) else Spill(plan, pointer, base, outputs)
     for word in packed:
         for chunk in word.chunks:
             _row_maximum(a, plan, pointer, base, outputs, chunk)
@@ -115,12 +115,9 @@ class Spill:
             a.op("ADD")
 
 
-def spill_of(
-    plan: ConvPlan, views: Sequence[View], pointer: str | None, base: int, outputs: int
-) -> Spill | None:
-    """Where the clipped words of a row are kept if the stack has no room for them."""
-    stacked = len(packed_words(plan, views)) + len(views) <= STACKED_WORDS
-    return None if stacked else Spill(plan, pointer, base, outputs)
+def fit_the_stack(packed: Sequence[Packed], views: Sequence[View]) -> bool:
+    """Whether the stack has room for the clipped words of a row, beside a pointer for each view."""
+    return len(packed) + len(views) <= STACKED_WORDS
 
 
 def packed_words(plan: ConvPlan, views: Sequence[View]) -> list[Packed]:
