@@ -1,0 +1,1 @@
+"""What `bench_contracts.py` measures, a kind of figure a module."""
