@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
-
+import {FactoryMade} from "./FactoryMade.sol";
 import {PullPayments} from "./PullPayments.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
@@ -17,7 +16,7 @@ import {Submission} from "./libraries/UpdateTypes.sol";
 /// @title DirectSubmissions
 /// @notice Updates that members submit themselves, and the vectors that they post; see `IDirectSubmissions`.
 /// @dev Deployed once and cloned by `FederationFactory`. Apart from the federation because of the size of its code.
-contract DirectSubmissions is IDirectSubmissions, PullPayments, Initializable {
+contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     using RulesLib for Rules;
 
     /// Federation whose members submit here.
@@ -39,16 +38,11 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, Initializable {
         _;
     }
 
-    /// @notice Makes what clones run; itself it can never be initialised.
-    constructor() {
-        _disableInitializers();
-    }
-
     /// @inheritdoc IDirectSubmissions
     function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_, uint256 chunkFee_)
         external
-        initializer
     {
+        _requireNew(address(federation));
         federation = federation_;
         elements = elements_;
         // `SecurityLib` bounds it by thirty days.

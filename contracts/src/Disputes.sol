@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
-
 import {DataDemands} from "./DataDemands.sol";
+import {FactoryMade} from "./FactoryMade.sol";
 import {CommitmentProof, Fraud, UpdateNode} from "./interfaces/ICourt.sol";
 import {IDisputes, VectorNode, VectorPlace} from "./interfaces/IDisputes.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
@@ -19,17 +18,12 @@ import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
 /// @title Disputes
 /// @notice Fraud proofs about the proposals of one federation; see `IDisputes`.
 /// @dev Deployed once and cloned by `FederationFactory`.
-contract Disputes is IDisputes, DataDemands, Initializable {
-    /// @notice Makes what clones run; itself it can never be initialised.
-    constructor() {
-        _disableInitializers();
-    }
-
+contract Disputes is IDisputes, DataDemands, FactoryMade {
     /// @inheritdoc IDisputes
     function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_, uint256 demandFee_)
         external
-        initializer
     {
+        _requireNew(address(federation));
         federation = federation_;
         elements = elements_;
         // `SecurityLib` bounds it by thirty days.

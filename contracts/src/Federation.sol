@@ -2,10 +2,10 @@
 pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
+import {FactoryMade} from "./FactoryMade.sol";
 import {Membership} from "./Membership.sol";
 import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
@@ -22,7 +22,7 @@ import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 /// @notice Rules, members and rounds of one federation; see `IFederation`.
 /// @dev Deployed once and cloned by `FederationFactory`. Nothing is immutable but the name and version of the typed
 ///      data, which all clones share; the domain's address is that of the clone.
-contract Federation is IFederation, Membership, Initializable, EIP712 {
+contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     using RoundLib for Round;
     using RulesLib for Rules;
 
@@ -84,16 +84,12 @@ contract Federation is IFederation, Membership, Initializable, EIP712 {
         _;
     }
 
-    /// @notice Makes what clones run; itself it can never be initialised, and belongs to nobody.
-    constructor() Ownable(address(this)) EIP712("FedVM", "1") {
-        _disableInitializers();
-    }
+    /// @notice Makes what clones run. Its deployer is their factory; itself it belongs to nobody.
+    constructor() Ownable(address(this)) EIP712("FedVM", "1") {}
 
     /// @inheritdoc IFederation
-    function initialize(FederationParameters calldata parameters, Sidecars calldata sidecars)
-        external
-        initializer
-    {
+    function initialize(FederationParameters calldata parameters, Sidecars calldata sidecars) external {
+        _requireNew(coordinator);
         require(parameters.owner != address(0), OwnableInvalidOwner(address(0)));
         require(parameters.coordinator != address(0), InvalidParameter("coordinator"));
         require(parameters.modelRoot != 0, InvalidParameter("modelRoot"));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
-
 import {Court} from "./Court.sol";
+import {FactoryMade} from "./FactoryMade.sol";
 import {CommitmentProof, Fraud, UpdateNode} from "./interfaces/ICourt.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
@@ -23,19 +22,15 @@ import {Submission} from "./libraries/UpdateTypes.sol";
 /// @title Rollups
 /// @notice The roll-ups of one federation, and fraud proofs about them; see `IRollups`.
 /// @dev Deployed once and cloned by `FederationFactory`.
-contract Rollups is IRollups, Court, Initializable {
+contract Rollups is IRollups, Court, FactoryMade {
     using RollupLib for Rollup;
     using RulesLib for Rules;
 
     RollupSummary private _latest;
 
-    /// @notice Makes what clones run; itself it can never be initialised.
-    constructor() {
-        _disableInitializers();
-    }
-
     /// @inheritdoc IRollups
-    function initialize(IFederation federation_, uint64 elements_) external initializer {
+    function initialize(IFederation federation_, uint64 elements_) external {
+        _requireNew(address(federation));
         federation = federation_;
         elements = elements_;
     }

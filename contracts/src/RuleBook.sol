@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 
+import {FactoryMade} from "./FactoryMade.sol";
 import {SigningKeys} from "./SigningKeys.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
@@ -14,7 +14,7 @@ import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
 /// @notice What holds from one round to the next: which rules a federation can have and how they change, see `IRuleBook`;
 ///         and which keys sign for its members, see `ISigningKeys`.
 /// @dev Deployed once and cloned by `FederationFactory`. Apart from the federation because of the size of its code.
-contract RuleBook is IRuleBook, SigningKeys, Initializable {
+contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     using RulesLib for Rules;
     using SecurityLib for Security;
 
@@ -36,13 +36,9 @@ contract RuleBook is IRuleBook, SigningKeys, Initializable {
         _;
     }
 
-    /// @notice Makes what clones run; itself it can never be initialised.
-    constructor() {
-        _disableInitializers();
-    }
-
     /// @inheritdoc IRuleBook
-    function initialize(IFederation federation_) external initializer {
+    function initialize(IFederation federation_) external {
+        _requireNew(address(federation));
         federation = federation_;
     }
 

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
+import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 
-import {DirectSubmissions} from "../src/DirectSubmissions.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {Federation} from "../src/Federation.sol";
 import {FederationFactory} from "../src/FederationFactory.sol";
-import {Rollups} from "../src/Rollups.sol";
-import {FederationParameters, Sidecars} from "../src/interfaces/IFederation.sol";
+import {IFactoryMade} from "../src/interfaces/IFactoryMade.sol";
+import {FederationParameters} from "../src/interfaces/IFederation.sol";
 import {IFederationFactory, Implementations} from "../src/interfaces/IFederationFactory.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 
-/// @notice Federations as clones: where they are, who may initialise them, and that they share nothing but code.
+/// @notice Federations as clones: where they are, and that they share nothing but code.
 contract FederationFactoryTest is FederationFixture {
     bytes32 private constant SALT = keccak256("salt");
 
@@ -42,51 +41,55 @@ contract FederationFactoryTest is FederationFixture {
         factory.create(parameters(), SALT);
     }
 
-    function test_clonesCannotBeInitialisedAgain() public {
-        bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
-        Disputes disputes = Disputes(federation.disputes());
-        vm.expectRevert(reason);
-        federation.initialize(parameters(), Sidecars(stranger, stranger, stranger, stranger));
-        vm.expectRevert(reason);
-        disputes.initialize(federation, 1, 1, 1);
-        DirectSubmissions direct = DirectSubmissions(federation.directSubmissions());
-        vm.expectRevert(reason);
-        direct.initialize(federation, 1, 1, 1);
-    }
-
-    function test_implementationsCannotBeInitialised() public {
-        bytes memory reason = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
-        Implementations memory locked = factory.implementations();
-        vm.expectRevert(reason);
-        Federation(locked.federation)
-            .initialize(parameters(), Sidecars(stranger, stranger, stranger, stranger));
-        vm.expectRevert(reason);
-        Disputes(locked.disputes).initialize(federation, 1, 1, 1);
-        vm.expectRevert(reason);
-        Rollups(locked.rollups).initialize(federation, 1);
-        vm.expectRevert(reason);
-        DirectSubmissions(locked.directSubmissions).initialize(federation, 1, 1, 1);
-        // Nobody can speak for the implementation, so that nobody can use what its owner may.
-        vm.assertEq(Federation(locked.federation).owner(), locked.federation);
-    }
-
-    function test_refusesImplementationsWithoutCode() public {
-        Implementations memory given = factory.implementations();
+    function test_installsEachImplementationOnceAtTheAddressOfItsCode() public {
+        bytes[5] memory initCodes = implementationCodes();
+        bytes32[5] memory hashes;
+        for (uint256 i = 0; i < hashes.length; ++i) {
+            hashes[i] = keccak256(initCodes[i]);
+        }
+        FederationFactory fresh = new FederationFactory(hashes);
+        Implementations memory foreseen = fresh.implementations();
+        address[5] memory addresses = [
+            foreseen.federation,
+            foreseen.disputes,
+            foreseen.rollups,
+            foreseen.ruleBook,
+            foreseen.directSubmissions
+        ];
         string[5] memory names = ["federation", "disputes", "rollups", "ruleBook", "directSubmissions"];
+        FederationParameters memory wanted = parameters();
         for (uint256 i = 0; i < names.length; ++i) {
             vm.expectRevert(
                 abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, names[i])
             );
-            new FederationFactory(
-                Implementations(
-                    i == 0 ? stranger : given.federation,
-                    i == 1 ? stranger : given.disputes,
-                    i == 2 ? stranger : given.rollups,
-                    i == 3 ? stranger : given.ruleBook,
-                    i == 4 ? stranger : given.directSubmissions
-                )
-            );
+            fresh.create(wanted, SALT);
+            vm.prank(stranger);
+            vm.assertEq(fresh.install(initCodes[i]), addresses[i]);
+            vm.assertEq(IFactoryMade(addresses[i]).factory(), address(fresh));
+            vm.assertEq(fresh.install(initCodes[i]), addresses[i]);
         }
+        fresh.create(wanted, SALT);
+    }
+
+    function test_installsNothingElse() public {
+        bytes memory other = abi.encodePacked(type(Federation).creationCode, hex"00");
+        vm.expectRevert(
+            abi.encodeWithSelector(IFederationFactory.UnknownImplementation.selector, keccak256(other))
+        );
+        factory.install(other);
+    }
+
+    function test_allAddressesFollowFromTheFactorys() public {
+        vm.prank(stranger);
+        Federation made = Federation(factory.create(parameters(), SALT));
+        bytes32 place = keccak256(abi.encode(stranger, SALT));
+        vm.assertEq(abi.decode(Clones.fetchCloneArgs(address(made)), (bytes32)), place);
+        Implementations memory given = factory.implementations();
+        bytes32 own = bytes32(uint256(uint160(address(made))));
+        vm.assertEq(made.disputes(), sidecarAt(given.disputes, own));
+        vm.assertEq(made.rollups(), sidecarAt(given.rollups, own));
+        vm.assertEq(made.ruleBook(), sidecarAt(given.ruleBook, own));
+        vm.assertEq(made.directSubmissions(), sidecarAt(given.directSubmissions, own));
     }
 
     function test_eachCloneHasItsOwnStateAndDomain() public {
@@ -104,6 +107,10 @@ contract FederationFactoryTest is FederationFixture {
         vm.assertEq(chainId, block.chainid);
         vm.assertEq(verifying, address(other));
         vm.assertTrue(other.hashUpdate(honestUpdate(1, 0)) != federation.hashUpdate(honestUpdate(1, 0)));
+    }
+
+    function sidecarAt(address implementation, bytes32 salt) private view returns (address) {
+        return Clones.predictDeterministicAddress(implementation, salt, address(factory));
     }
 
     function parameters() private view returns (FederationParameters memory) {

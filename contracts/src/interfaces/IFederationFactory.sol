@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {FederationParameters} from "./IFederation.sol";
 
-/// @notice Contracts that a federation's clones run, deployed once.
+/// @notice Contracts that a federation's clones run: each at the address that its init code gives it.
 struct Implementations {
     address federation;
     address disputes;
@@ -13,19 +13,30 @@ struct Implementations {
 }
 
 /// @title Where anyone opens a federation
-/// @notice A federation and its sidecars are minimal clones (ERC-1167): proxies of 45 bytes that run the code of one
-///         implementation for ever. They are made and initialised in one transaction, so that nobody can step between.
-///         Nobody owns the factory, and nothing about it can be changed.
+/// @notice A federation and its sidecars are minimal clones (ERC-1167): proxies that run the code of one implementation
+///         for ever. The factory deploys the implementations, and makes and initialises the clones in one transaction;
+///         nobody else can initialise a clone of them. Nobody owns the factory, and nothing about it can be changed.
+/// @dev All addresses follow from the factory's (CREATE2, EIP-1014), so anyone checks a federation by hashing:
+///      an implementation has salt 0 and its init code; a federation has its `place` (keccak-256 of the ABI encoding of
+///      creator and salt) as salt, and as the 32 bytes behind its 45 bytes of code; a sidecar has the federation's
+///      address as salt.
 interface IFederationFactory {
     /// @notice `creator` opened a federation.
     event FederationOpened(address indexed federation, address indexed creator, bytes32 salt);
 
-    /// @notice There is no code at the address of an implementation.
+    /// @notice An implementation was not installed yet.
     /// @param what Which one.
     error MissingImplementation(string what);
+    /// @notice No implementation of this factory has this init code.
+    error UnknownImplementation(bytes32 hash);
     /// @notice The sender used this salt before.
     /// @param federation What it opened then.
     error AlreadyOpened(address federation);
+
+    /// @notice Deploys an implementation; does nothing if it is there. Anyone may.
+    /// @param initCode Its init code.
+    /// @return implementation Its address.
+    function install(bytes calldata initCode) external returns (address implementation);
 
     /// @notice Opens a federation.
     /// @param parameters What it is created with.

@@ -8,7 +8,6 @@ import {FederationFactory} from "../../src/FederationFactory.sol";
 import {Rollups} from "../../src/Rollups.sol";
 import {RuleBook} from "../../src/RuleBook.sol";
 import {FederationParameters, IFederation} from "../../src/interfaces/IFederation.sol";
-import {Implementations} from "../../src/interfaces/IFederationFactory.sol";
 import {GateTerms} from "../../src/interfaces/IPromotionGate.sol";
 import {Proposal} from "../../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
@@ -40,17 +39,32 @@ abstract contract FederationFixture is TestBase {
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         _makeMembers();
-        factory = new FederationFactory(
-            Implementations(
-                address(new Federation()),
-                address(new Disputes()),
-                address(new Rollups()),
-                address(new RuleBook()),
-                address(new DirectSubmissions())
-            )
-        );
+        factory = newFactory();
         federation = createFederation(defaultRules(), defaultSecurity());
         vm.deal(coordinator, 100 * BOND);
+    }
+
+    /// @dev A factory with its implementations.
+    function newFactory() internal returns (FederationFactory made) {
+        bytes[5] memory initCodes = implementationCodes();
+        bytes32[5] memory hashes;
+        for (uint256 i = 0; i < hashes.length; ++i) {
+            hashes[i] = keccak256(initCodes[i]);
+        }
+        made = new FederationFactory(hashes);
+        for (uint256 i = 0; i < hashes.length; ++i) {
+            made.install(initCodes[i]);
+        }
+    }
+
+    function implementationCodes() internal pure returns (bytes[5] memory) {
+        return [
+            type(Federation).creationCode,
+            type(Disputes).creationCode,
+            type(Rollups).creationCode,
+            type(RuleBook).creationCode,
+            type(DirectSubmissions).creationCode
+        ];
     }
 
     function createFederation(Rules memory rules, Security memory security) internal returns (Federation) {

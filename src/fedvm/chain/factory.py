@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 from web3 import Web3
 from web3.contract import Contract
 from web3.types import Nonce
@@ -18,15 +19,23 @@ from fedvm.chain.artifacts import (
     ROLLUPS,
     RULE_BOOK,
     contract_at,
+    load_artifact,
 )
 from fedvm.chain.call import read
+from fedvm.chain.create2 import create2_address
 from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.protocol.address import Address
 
 IMPLEMENTATIONS: Final = (FEDERATION, DISPUTES, ROLLUPS, RULE_BOOK, DIRECT_SUBMISSIONS)
-"""Contracts that the clones run, in the order of the factory's struct."""
+"""Contracts that the clones run, in the order of the factory's constructor."""
 
 DEFAULT_SALT: Final = bytes(32)
+
+
+def implementation_address(factory: str, name: str) -> Address:
+    """Where the factory at ``factory`` installs the implementation ``name`` of this package."""
+    return create2_address(factory, bytes(32), load_artifact(name).bytecode)
 
 
 class FederationFactory:
@@ -40,26 +49,22 @@ class FederationFactory:
 
     @classmethod
     def deploy(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
-        """Deploy the implementations and the factory: one transaction each."""
+        """Deploy the factory and its implementations: one transaction each."""
         sender = Sender(w3)
-        implementations = [_deployed(sender, account, name) for name in IMPLEMENTATIONS]
-        address = _deployed(sender, account, FEDERATION_FACTORY, (tuple(implementations),))
-        return cls(w3, address, sender=sender)
+        return cls(w3, _deployed(sender, account), sender=sender)._installed(account)
 
     @classmethod
     def deploy_first(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
-        """The factory that ``account`` deployed with its first transactions; what is missing is deployed now.
+        """The factory that ``account`` deployed with its first transaction; what is missing is deployed now.
 
-        Only for an account that does nothing else before: the addresses follow from its first nonces. So a deployment
+        Only for an account that does nothing else before: the address follows from its first nonce. So a deployment
         that was interrupted is found again, and ends with the same factory.
         """
         sender = Sender(w3)
-        implementations = [
-            _at_nonce(sender, account, nonce, name, ()) for nonce, name in enumerate(IMPLEMENTATIONS)
-        ]
-        arguments = (tuple(implementations),)
-        address = _at_nonce(sender, account, len(IMPLEMENTATIONS), FEDERATION_FACTORY, arguments)
-        return cls(w3, address, sender=sender)
+        address: str = get_create_address(account.address, Nonce(0))
+        if not w3.eth.get_code(w3.to_checksum_address(address)):
+            address = _deployed(sender, account)
+        return cls(w3, address, sender=sender)._installed(account)
 
     def create(self, account: LocalAccount, parameters: tuple[Any, ...], salt: bytes) -> Receipt:
         """Open a federation. ``parameters``: the fields of Solidity's ``FederationParameters``."""
@@ -71,17 +76,17 @@ class FederationFactory:
         """The address of the federation that ``creator`` creates, or has created, with this salt (32 bytes)."""
         return str(read(self.contract, "addressOf", creator, salt))
 
+    def _installed(self, account: LocalAccount) -> FederationFactory:
+        for name in IMPLEMENTATIONS:
+            if not self.w3.eth.get_code(self.w3.to_checksum_address(implementation_address(self.address, name))):
+                data = self.contract.encode_abi("install", args=[load_artifact(name).bytecode])
+                transaction: Any = {"to": self.address, "data": data}
+                self.sender.send(account, transaction, action=f"installing {name}")
+        return self
 
-def _deployed(sender: Sender, account: LocalAccount, name: str, arguments: tuple[Any, ...] = ()) -> str:
-    address = deploy_contract(sender, account, name, arguments).contract_address
+
+def _deployed(sender: Sender, account: LocalAccount) -> str:
+    hashes = [keccak(load_artifact(name).bytecode) for name in IMPLEMENTATIONS]
+    address = deploy_contract(sender, account, FEDERATION_FACTORY, (hashes,)).contract_address
     assert address is not None  # checked by `deploy_contract`
     return address
-
-
-def _at_nonce(
-    sender: Sender, account: LocalAccount, nonce: int, name: str, arguments: tuple[Any, ...]
-) -> str:
-    address = get_create_address(account.address, Nonce(nonce))
-    if sender.w3.eth.get_code(address):
-        return address
-    return _deployed(sender, account, name, arguments)
