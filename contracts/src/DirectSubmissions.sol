@@ -5,6 +5,7 @@ import {FactoryMade} from "./FactoryMade.sol";
 import {PullPayments} from "./PullPayments.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
+import {Consent} from "./libraries/Consent.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerkleSumTree, SumNode, UpdatePlace} from "./libraries/MerkleSumTree.sol";
 import {Round, RoundState} from "./libraries/RoundLib.sol";
@@ -54,8 +55,12 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     /// @inheritdoc IDirectSubmissions
     // The federation is the one that the factory gave; it calls nobody.
     // slither-disable-next-line reentrancy-benign,reentrancy-no-eth,reentrancy-events,incorrect-equality,timestamp
-    function submit(uint64 roundId, Submission calldata submission) external {
+    function submit(uint64 roundId, Submission calldata submission, bytes calldata consent) external {
         address member = submission.member;
+        address speaker = consent.length == 0
+            ? msg.sender
+            : Consent.signerOfDirect(federation, member, submission.update, consent);
+        require(MemberSignature.speaksFor(federation, roundId, speaker, member), NoConsent(member, speaker));
         federation.hold(roundId, member, _now() + answerSeconds);
         Refusal reason = _refusal(roundId, submission);
         require(reason == Refusal.None, UpdateNotAccepted(reason));

@@ -118,13 +118,16 @@ abstract contract Escrow is IEscrow, PullPayments {
         _slash(bond.holder, bond.amount, challenger);
     }
 
-    /// @dev A member's update was bad: all it has at stake is lost.
+    /// @dev A member's update was bad, or its data missing: it loses what it has at stake, but no more than it had to risk.
     // A stake holds a time beside what is compared here.
     // slither-disable-next-line timestamp
-    function _slashStake(address member, address challenger) internal {
-        uint256 amount = _stakes[member].amount;
-        _stakes[member].amount = 0;
-        _stakes[member].changedAt = _now();
+    function _slashStake(address member, uint256 most, address challenger) internal {
+        Stake storage own = _stakes[member];
+        uint256 amount = own.amount < most ? own.amount : most;
+        // It is no more than what there is.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        own.amount -= uint120(amount);
+        own.changedAt = _now();
         if (amount > 0) _slash(member, amount, challenger);
     }
 

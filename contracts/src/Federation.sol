@@ -194,7 +194,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     function forfeit(uint64 roundId, address member) external {
         Round storage current = _openForDirect(roundId);
         current.waiting -= 1;
-        _slashStake(member, address(0));
+        _slashStake(member, _security.stake, address(0));
     }
 
     /// @inheritdoc IFederation
@@ -281,7 +281,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         current.excluded += 1;
         current.totalWeight -= weight;
         emit UpdateExcluded(roundId, member, challenger, current.attempt, index, weight);
-        _slashStake(member, challenger);
+        _slashStake(member, _security.stake, challenger);
         _releaseBond();
         _reject(current, roundId, challenger, false);
     }

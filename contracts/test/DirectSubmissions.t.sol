@@ -29,12 +29,11 @@ contract DirectSubmissionsTest is DisputeFixture {
         roundId = openRound();
     }
 
-    function test_anyoneBringsASignedUpdateAndItWaits() public {
+    function test_aMemberBringsItsUpdateAndItWaits() public {
         Submission memory submission = submissionOf(1);
         vm.expectEmit();
         emit IDirectSubmissions.SubmittedDirectly(roundId, members[1], submission);
-        vm.prank(stranger);
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
         vm.snapshotGasLastCall("DirectSubmissions", "submit");
         Round memory round = federation.round(roundId);
         vm.assertEq(uint256(round.accepted), 0);
@@ -46,7 +45,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_includedItCountsAfterThoseBefore() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         relay(1, 2);
         Submission memory submission = submissionOf(0);
         vm.expectEmit();
@@ -69,7 +68,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_aRelayGoesOnBelowWhatWasIncluded() public {
-        direct.submit(roundId, submissionOf(2));
+        bringOwn(direct, roundId, submissionOf(2));
         include(submissionOf(2));
         vm.assertEq(federation.round(roundId).lastMember, address(0));
         relay(0, 2);
@@ -78,7 +77,7 @@ contract DirectSubmissionsTest is DisputeFixture {
 
     function test_nothingIsProposedWhileAnUpdateWaits() public {
         relay(0, 2);
-        direct.submit(roundId, submissionOf(2));
+        bringOwn(direct, roundId, submissionOf(2));
         vm.expectRevert(abi.encodeWithSelector(RoundLib.UpdatesWaiting.selector, roundId, 1));
         propose(roundId);
         include(submissionOf(2));
@@ -88,7 +87,7 @@ contract DirectSubmissionsTest is DisputeFixture {
 
     function test_onlyTheCoordinatorIncludes() public {
         Submission memory submission = submissionOf(0);
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
         vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, members[0]));
         vm.prank(members[0]);
         direct.include(roundId, submission);
@@ -100,7 +99,7 @@ contract DirectSubmissionsTest is DisputeFixture {
             abi.encodeWithSelector(IDirectSubmissions.NotWaiting.selector, roundId, members[0]);
         vm.expectRevert(none);
         include(submission);
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
         Update memory update = updateOf(0);
         update.examples += 1;
         Submission memory other = signed(0, update);
@@ -116,7 +115,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_countsOnceHoweverItCame() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         expectRefusal(submissionOf(0), Refusal.Duplicate);
         submitOne(roundId, submissionOf(0));
         expectAlreadySubmitted(0);
@@ -148,7 +147,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         federation.unstake();
         submission = submissionOf(0);
         vm.expectRevert(abi.encodeWithSelector(IFederation.StakeTooLow.selector, members[0]));
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
         submission = submissionOf(1);
         vm.warp(federation.round(roundId).deadline + 1);
         expectNotAccepted(submission, Refusal.Expired);
@@ -174,7 +173,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         direct = DirectSubmissions(federation.directSubmissions());
         stakeOfFirst(CLIENTS, STAKE);
         roundId = openRound();
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         include(submissionOf(0));
         relay(1, 1);
         conclude(roundId);
@@ -184,7 +183,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         // A round that failed asks for no rest.
         for (uint256 i = 0; i < 2; ++i) {
             roundId = openRound();
-            direct.submit(roundId, submissionOf(0));
+            bringOwn(direct, roundId, submissionOf(0));
             include(submissionOf(0));
             failRound();
         }
@@ -192,7 +191,7 @@ contract DirectSubmissionsTest is DisputeFixture {
 
     /// @dev What was in time when it came is in time when it is included.
     function test_includedAfterItsDeadlines() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         Submission memory submission = submissionOf(0);
         vm.warp(federation.round(roundId).deadline + 1000);
         include(submission);
@@ -200,7 +199,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_whoLeavesAfterwardsCountsNoLonger() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         vm.prank(members[0]);
         federation.quit();
         Submission memory submission = submissionOf(0);
@@ -213,7 +212,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_theStakeIsHeldWhileItWaits() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         vm.expectRevert(abi.encodeWithSelector(IEscrow.StakeLocked.selector, roundId));
         vm.prank(members[0]);
         federation.unstake();
@@ -228,7 +227,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         Submission memory submission = submissionOf(2);
         propose(roundId);
         vm.expectRevert(abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, RoundState.Proposed));
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
     }
 
     function test_onlyWhereMembersHaveStakes() public {
@@ -237,7 +236,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         roundId = openRound();
         Submission memory submission = submissionOf(0);
         vm.expectRevert(abi.encodeWithSelector(IFederation.NoStakes.selector));
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
     }
 
     function test_onlyTheSidecarSpeaksForIt() public {
@@ -258,7 +257,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         vm.warp(deadline);
         vm.expectEmit();
         emit IFederation.ChallengeExtended(roundId, deadline + 120);
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
         vm.warp(deadline + 120);
         vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger));
         vm.prank(stranger);
@@ -269,7 +268,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_demandsAreTheCoordinatorsOnceAtTheirFee() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         vm.deal(stranger, FEE);
         vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger));
         vm.prank(stranger);
@@ -291,7 +290,7 @@ contract DirectSubmissionsTest is DisputeFixture {
 
     function test_aDemandPutsOffFailing() public {
         uint64 deadline = federation.round(roundId).deadline;
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         vm.warp(deadline);
         demand(0);
         vm.assertEq(uint256(federation.round(roundId).until), deadline + 240);
@@ -301,8 +300,8 @@ contract DirectSubmissionsTest is DisputeFixture {
     /// @dev Else a coordinator could stretch a round, and hold its stakes, by one demand after the other.
     function test_demandsEndSoonAfterTheDeadline() public {
         uint64 deadline = federation.round(roundId).deadline;
-        direct.submit(roundId, submissionOf(0));
-        direct.submit(roundId, submissionOf(1));
+        bringOwn(direct, roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(1));
         vm.warp(deadline + 120);
         demand(0);
         vm.warp(deadline + 121);
@@ -311,14 +310,14 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_nothingIsDemandedOfWhatIsIncluded() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         include(submissionOf(0));
         vm.expectRevert(abi.encodeWithSelector(IDirectSubmissions.NotWaiting.selector, roundId, members[0]));
         demand(0);
     }
 
     function test_nothingIsDemandedOfARoundThatIsOver() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         vm.prank(coordinator);
         federation.failRound(roundId);
         vm.expectRevert(abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, RoundState.Failed));
@@ -381,7 +380,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     function test_aTrueVectorWithAFalseSumIsNoAnswer() public {
         Update memory update = updateOf(0);
         update.sumSquares += 1;
-        direct.submit(roundId, signed(0, update));
+        bringOwn(direct, roundId, signed(0, update));
         demand(0);
         bytes memory values = chunks(0, 0, 3);
         vm.expectRevert(
@@ -393,7 +392,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_onlyWhatWasDemandedIsPosted() public {
-        direct.submit(roundId, submissionOf(0));
+        bringOwn(direct, roundId, submissionOf(0));
         vm.expectRevert(abi.encodeWithSelector(IDirectSubmissions.NotDemanded.selector, roundId, members[0]));
         post(0, 0, "");
     }
@@ -508,7 +507,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function demanded(uint256 index) private {
-        direct.submit(roundId, submissionOf(index));
+        bringOwn(direct, roundId, submissionOf(index));
         demand(index);
     }
 
@@ -558,7 +557,7 @@ contract DirectSubmissionsTest is DisputeFixture {
 
     function expectNotAccepted(Submission memory submission, Refusal reason) private {
         vm.expectRevert(abi.encodeWithSelector(IDirectSubmissions.UpdateNotAccepted.selector, reason));
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
     }
 
     function expectAlreadySubmitted(uint256 index) private {
@@ -566,6 +565,6 @@ contract DirectSubmissionsTest is DisputeFixture {
         vm.expectRevert(
             abi.encodeWithSelector(IFederation.AlreadySubmitted.selector, roundId, members[index])
         );
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
     }
 }

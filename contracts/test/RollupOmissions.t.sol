@@ -22,7 +22,7 @@ contract RollupOmissionsTest is RollupFixture {
 
     function test_aWaitingUpdateDoesNotKeepARoundFromBeingRolledUp() public {
         begin();
-        direct.submit(roundId, received[0]);
+        bringOwn(direct, roundId, received[0]);
         rollUp();
         propose(roundId);
         vm.assertTrue(federation.round(roundId).state == RoundState.Proposed);
@@ -31,7 +31,7 @@ contract RollupOmissionsTest is RollupFixture {
 
     function test_anUpdateIncludedAloneEndsTheWayOfARollup() public {
         begin();
-        direct.submit(roundId, received[0]);
+        bringOwn(direct, roundId, received[0]);
         Submission memory submission = received[0];
         vm.prank(coordinator);
         direct.include(roundId, submission);
@@ -45,13 +45,13 @@ contract RollupOmissionsTest is RollupFixture {
         rollUp();
         Submission memory submission = received[0];
         vm.expectRevert(abi.encodeWithSelector(RoundLib.RolledUp.selector, roundId));
-        direct.submit(roundId, submission);
+        bringOwn(direct, roundId, submission);
     }
 
     /// @dev The records beside a member's own are no proof that it has none.
     function test_aRecordedMemberIsNotLeftOut() public {
         begin();
-        direct.submit(roundId, received[2]);
+        bringOwn(direct, roundId, received[2]);
         rollUp();
         propose(roundId);
         expectNotPart("records around the member", omission(2, recordProof(2), recordProof(3)));
@@ -64,7 +64,7 @@ contract RollupOmissionsTest is RollupFixture {
     function test_aRollupSaysHowManyUpdatesWait() public {
         begin();
         build();
-        direct.submit(roundId, received[0]);
+        bringOwn(direct, roundId, received[0]);
         vm.expectRevert(abi.encodeWithSelector(RoundLib.UpdatesWaiting.selector, roundId, 1));
         submitStated();
         stated.waiting = 1;
@@ -79,7 +79,7 @@ contract RollupOmissionsTest is RollupFixture {
         update.deadline = deadline;
         Submission memory late = signed(2, update);
         vm.warp(deadline);
-        direct.submit(roundId, late);
+        bringOwn(direct, roundId, late);
         uint256 fee = direct.demandFee();
         vm.prank(coordinator);
         direct.demandPosting{value: fee}(roundId, members[2]);
@@ -104,7 +104,7 @@ contract RollupOmissionsTest is RollupFixture {
         begin();
         Submission memory left = received[2];
         drop(2);
-        direct.submit(roundId, left);
+        bringOwn(direct, roundId, left);
         rollUp();
         propose(roundId);
         expectNotPart("records around the member", omission(2, recordProof(0), recordProof(1)));
@@ -122,7 +122,7 @@ contract RollupOmissionsTest is RollupFixture {
         begin();
         Submission memory left = received[0];
         drop(0);
-        direct.submit(roundId, left);
+        bringOwn(direct, roundId, left);
         rollUp();
         propose(roundId);
         accepts(omission(0, noRecord(), recordProof(0)));
@@ -132,7 +132,7 @@ contract RollupOmissionsTest is RollupFixture {
         begin();
         Submission memory left = received[4];
         drop(4);
-        direct.submit(roundId, left);
+        bringOwn(direct, roundId, left);
         rollUp();
         propose(roundId);
         expectNotPart("records around the member", omission(4, noRecord(), recordProof(2)));
@@ -143,7 +143,7 @@ contract RollupOmissionsTest is RollupFixture {
         begin();
         Submission memory mine = received[0];
         replaceByForgery(0);
-        direct.submit(roundId, mine);
+        bringOwn(direct, roundId, mine);
         rollUp();
         propose(roundId);
         accepts(omission(0, noRecord(), recordProof(0)));
@@ -154,7 +154,7 @@ contract RollupOmissionsTest is RollupFixture {
         begin();
         Update memory update = updateOf(0);
         update.examples += 1;
-        direct.submit(roundId, signed(0, update));
+        bringOwn(direct, roundId, signed(0, update));
         rollUp();
         propose(roundId);
         expectNoFraud(omission(0, noRecord(), recordProof(0)));
@@ -170,7 +170,7 @@ contract RollupOmissionsTest is RollupFixture {
 
     function test_whatWasForfeitedCanBeLeftOut() public {
         begin();
-        direct.submit(roundId, received[2]);
+        bringOwn(direct, roundId, received[2]);
         drop(2);
         uint256 fee = direct.demandFee();
         vm.prank(coordinator);

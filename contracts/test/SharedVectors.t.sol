@@ -5,6 +5,7 @@ import {Federation} from "../src/Federation.sol";
 import {MerkleSumTree, SumNode, UpdatePlace} from "../src/libraries/MerkleSumTree.sol";
 import {Rules, RulesLib} from "../src/libraries/RulesLib.sol";
 import {Update} from "../src/libraries/UpdateTypes.sol";
+import {Consents} from "./base/Consents.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 import {SumTree} from "./base/SumTree.sol";
 
@@ -65,6 +66,17 @@ contract SharedVectorsTest is FederationFixture {
             signature(uint256(word(".typedData.privateKey")), update),
             vm.parseJsonBytes(vectors, ".typedData.signature")
         );
+    }
+
+    function test_consents() public view {
+        address place = vm.parseJsonAddress(vectors, ".direct.domain.verifyingContract");
+        bytes32 hash = Consents.directHash(
+            vm.parseJsonAddress(vectors, ".direct.message.member"),
+            uint64(number(".direct.message.round")),
+            word(".direct.message.update")
+        );
+        vm.assertEq(hash, word(".direct.structHash"));
+        vm.assertEq(Consents.digest(number(".direct.domain.chainId"), place, hash), word(".direct.digest"));
     }
 
     function test_updateTrees() public view {

@@ -98,15 +98,19 @@ def test_an_update_that_an_appointed_key_signed_is_submitted_by_whoever_pays(
 
         early = signed_by_the_key()
         keep_key(tmp_path / "payer.key", chain.account("user"))
+    keep_key(tmp_path / "client.key", key)
     pay = ["--run", str(tmp_path), "--key-file", str(tmp_path / "payer.key")]
-    assert fedvm(["submit", str(early), *pay]) == 1
-    assert "UpdateNotAccepted(BadSignature)" in capsys.readouterr().err
+    pay += ["--signing-key-file", str(tmp_path / "client.key")]
+    assert fedvm(["submit", str(early), *pay]) == 2
+    assert f"{key.address} does not sign for" in " ".join(capsys.readouterr().err.split())
     with open_chain(tmp_path) as chain:
         contract = FederationContract(chain.w3, str(deployment.federation))
         chain.advance_time(2 * RULES.round_seconds)
         contract.fail_round(chain.account("user"), 1)
         contract.open_round(chain.account("coordinator"))
         late = signed_by_the_key()
+    assert fedvm(["submit", str(late), *pay[:4]]) == 2
+    assert "name the key that signed the update" in " ".join(capsys.readouterr().err.split())
     assert fedvm(["submit", str(late), *pay, "--no-wait"]) == 0
     assert f"{member.address} itself must post it" in " ".join(capsys.readouterr().err.split())
 

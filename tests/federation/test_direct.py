@@ -21,12 +21,13 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import FederationEvent, Proposal, RoundProposed, RoundState
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation import ChainLedger, Federation, submit_directly
-from fedvm.federation.client.direct import see_through
+from fedvm.federation.client.direct import consent_of, see_through
 from fedvm.federation.commitment import Attestation, SignedUpdate, commit
 from fedvm.federation.coordinator.settlement import Settlement, settle, still_wanted
-from fedvm.federation.errors import UpdatesWaiting
+from fedvm.federation.errors import SettingsError, UpdatesWaiting
 from fedvm.federation.terms import RoundTerms
 from fedvm.protocol import Commitment, CountedUpdate, Rules, Security, model_root, to_bytes, weighted_mean
+from fedvm.protocol.consent import DirectConsent
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
 
@@ -121,8 +122,9 @@ def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]
 
 
 def test_an_ignored_member_counts_all_the_same(parties: Parties) -> None:
-    ignored = parties.signed(0)
-    submit_directly(parties.contract, parties.chain.account("user"), parties.store, ignored)
+    ignored, payer = parties.signed(0), parties.chain.account("user")
+    consent = consent_of(parties.contract, payer, ignored, parties.members[0])
+    submit_directly(parties.contract, payer, parties.store, ignored, consent=consent)
     settlement = parties.relay_and_settle([1, 2])
     assert settlement.round.status is RoundState.FINAL
     assert [one.member for one in settlement.accepted] == [
@@ -135,6 +137,23 @@ def test_an_ignored_member_counts_all_the_same(parties: Parties) -> None:
     ]
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
     assert parties.audit_holds()
+
+
+def test_nobody_submits_in_a_members_name_what_it_sent_to_the_coordinator(parties: Parties) -> None:
+    sent = parties.signed(0)
+    for name in ("coordinator", "owner", "user"):
+        with pytest.raises(TransactionFailed, match="NoConsent"):
+            submit_directly(parties.contract, parties.chain.account(name), parties.store, sent)
+    payer, others = parties.chain.account("user"), parties.members[1]
+    foreign = DirectConsent.to(sent.update, sent.member).sign(parties.ledger.domain, bytes(others.key))
+    for signature in (sent.signature, foreign):
+        with pytest.raises(TransactionFailed, match="NoConsent"):
+            submit_directly(parties.contract, payer, parties.store, sent, consent=signature)
+    for account, key in ((payer, None), (payer, others), (parties.members[0], others)):
+        with pytest.raises(SettingsError, match="does not sign for"):
+            consent_of(parties.contract, account, sent, key)
+    assert consent_of(parties.contract, parties.members[0], sent, None) == b""
+    assert parties.contract.round(1).waiting == 0
 
 
 def test_what_a_member_submitted_itself_is_not_asked_for(parties: Parties) -> None:

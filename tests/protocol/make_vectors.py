@@ -52,6 +52,11 @@ TYPES = {
         {"name": "deadline", "type": "uint64"},
         {"name": "cid", "type": "bytes"},
     ],
+    "Direct": [
+        {"name": "member", "type": "address"},
+        {"name": "round", "type": "uint64"},
+        {"name": "update", "type": "bytes32"},
+    ],
 }
 RULES = {
     "minClients": (32, 10),
@@ -283,11 +288,18 @@ def typed_case(rules_hash: str, update: dict[str, Any], model: dict[str, Any]) -
         "deadline": 1_800_000_000,
         "cid": "0x01551220" + "ab" * 32,
     }
+    case = signed_case("Update", message)
+    message["sumSquares"] = update["sumSquares"]  # as a string: JSON readers lose integers above 2^53
+    return case
+
+
+def signed_case(primary: str, message: dict[str, Any]) -> dict[str, Any]:
+    """A message of this type in the domain, hashed and signed."""
     domain = {"name": "FedVM", "version": "1", "chainId": CHAIN_ID, "verifyingContract": FEDERATION}
-    full = {"types": TYPES, "primaryType": "Update", "domain": domain, "message": message}
+    types = {name: TYPES[name] for name in ("EIP712Domain", primary)}
+    full = {"types": types, "primaryType": primary, "domain": domain, "message": message}
     signable = encode_typed_data(full_message=full)
     signed_message = Account.sign_message(signable, KEY)
-    message["sumSquares"] = update["sumSquares"]  # as a string: JSON readers lose integers above 2^53
     return {
         "domain": domain,
         "message": message,
@@ -318,6 +330,7 @@ def build() -> dict[str, Any]:
         ],
         "rules": rules,
         "typedData": typed,
+        "direct": signed_case("Direct", {"member": MEMBER, "round": ROUND, "update": typed["structHash"]}),
         "rollups": [
             rollup_case("one update", [0], typed["message"]),
             rollup_case("three updates, one refused", [0, 9, 0], typed["message"]),

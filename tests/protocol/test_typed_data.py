@@ -47,7 +47,7 @@ domains = st.builds(Domain, uint(256), st.binary(min_size=20, max_size=20).map(l
 def test_the_digest_is_eth_accounts(update: Update, domain: Domain) -> None:
     names = [field["name"] for field in TYPES["Update"]]
     message = {
-        "types": TYPES,
+        "types": {name: TYPES[name] for name in ("EIP712Domain", "Update")},
         "primaryType": "Update",
         "domain": {
             "name": "FedVM",

@@ -26,6 +26,7 @@ from fedvm.protocol import (
     update_digest,
     update_tree,
 )
+from fedvm.protocol.consent import DirectConsent
 
 VECTORS = json.loads(make_vectors.PATH.read_text())
 PLACE = VECTORS["place"]
@@ -101,6 +102,12 @@ def test_typed_data() -> None:
     assert update_digest(update, domain) == unhex(case["digest"])
     assert sign_update(update, domain, case["privateKey"]) == unhex(case["signature"])
     assert recover_signer(update, domain, unhex(case["signature"])) == case["signer"]
+
+    case = VECTORS["direct"]
+    consent = DirectConsent.to(update, case["message"]["member"])
+    assert (consent.round, consent.update) == (case["message"]["round"], unhex(case["message"]["update"]))
+    assert consent.struct_hash() == unhex(case["structHash"])
+    assert consent.sign(domain, case["privateKey"]) == unhex(case["signature"])
 
 
 @pytest.mark.parametrize("case", named(VECTORS["aggregations"]))

@@ -39,13 +39,13 @@ struct DirectUpdate {
 }
 
 /// @title Updates that members submit themselves
-/// @notice The way past a coordinator that ignores a member. Anyone may bring an update that a member signed while its
-///         round is open and not rolled up; from then on the coordinator must take it in: where updates are relayed,
+/// @notice The way past a coordinator that ignores a member. While a round is open and not rolled up, a member may bring its
+///         signed update itself, or let others bring it; from then on the coordinator must take it in: where updates are relayed,
 ///         nothing can be proposed before; where they are rolled up, leaving it out is a fraud (`Rollups.proveOmission`).
 ///
 ///         Only where members have a stake, because the data of such an update may be missing. The coordinator can demand,
-///         for a fee a chunk, that the member post the vector here; one that does not in time loses its stake, and need not
-///         be taken in. So nobody can stall a round for free, and nobody has to be trusted to publish.
+///         for a fee a chunk, that the member post the vector here; one that does not in time loses the stake that the
+///         federation asks for, and need not be taken in. So nobody can stall a round for free, and nobody has to be trusted to publish.
 interface IDirectSubmissions is IPullPayments {
     /// @notice An update waits to be taken in.
     event SubmittedDirectly(uint64 indexed round, address indexed member, Submission submission);
@@ -58,13 +58,15 @@ interface IDirectSubmissions is IPullPayments {
     event ChunkPosted(uint64 indexed round, address indexed member, uint32 index, bytes values);
     /// @notice The chunks posted last are the vector that the member signed.
     event VectorPosted(uint64 indexed round, address indexed member);
-    /// @notice The vector did not come in time: the update will not count, and the stake is burnt.
+    /// @notice The vector did not come in time: the update will not count, and of the stake what is asked for is burnt.
     event VectorForfeited(uint64 indexed round, address indexed member);
     /// @notice The fee of a demand went back, since its round was over without the vector.
     event PostingReclaimed(uint64 indexed round, address indexed member);
 
     /// @notice The update would not count, and why.
     error UpdateNotAccepted(Refusal reason);
+    /// @notice Neither the member nor its key sent the update or consented; `speaker` is who did.
+    error NoConsent(address member, address speaker);
     /// @notice No such update of the member waits in this round.
     error NotWaiting(uint64 roundId, address member);
     /// @notice The vector was demanded before.
@@ -93,11 +95,16 @@ interface IDirectSubmissions is IPullPayments {
     function initialize(IFederation federation, uint64 elements, uint64 answerSeconds, uint256 chunkFee)
         external;
 
-    /// @notice Brings an update to an open round that is not rolled up. Anyone may; the member's stake is held for the
-    ///         round. Reverts where the rules would refuse the update, and when one of the member counts already.
+    /// @notice Brings an update to an open round that is not rolled up, in the member's name: the caller is the member or the
+    ///         key that signs for it in this round, or shows that one of them consented. That an update is signed is no
+    ///         consent, since the coordinator has the signed updates of all. The member's stake is held for the round. Reverts
+    ///         where the rules would refuse the update, and when one of the member counts already.
     /// @param roundId Number of the open round.
     /// @param submission Signed update.
-    function submit(uint64 roundId, Submission calldata submission) external;
+    /// @param consent Nothing where the caller is the member or its key; else the signature of one of them over
+    ///        `Direct(address member,uint64 round,bytes32 update)` in the federation's domain, `update` being the
+    ///        struct hash of the update.
+    function submit(uint64 roundId, Submission calldata submission, bytes calldata consent) external;
 
     /// @notice Takes a waiting update in: it counts from now on, after all accepted so far, whatever its member's address.
     ///         Its deadlines were kept when it was submitted. Coordinator only, so that nobody else changes what it is about to propose.
@@ -117,8 +124,8 @@ interface IDirectSubmissions is IPullPayments {
     /// @param values Chunks one after the other, each whole: packed big-endian int32.
     function post(uint64 roundId, uint32 first, bytes calldata values) external;
 
-    /// @notice Gives an update up whose vector did not come in time, and burns its signer's stake. Anyone may, while the
-    ///         round is open.
+    /// @notice Gives an update up whose vector did not come in time, and burns the stake that the federation asks for; what
+    ///         its signer has beyond that stays. Anyone may, while the round is open.
     /// @param roundId Number of the round.
     /// @param member Who signed.
     function forfeit(uint64 roundId, address member) external;

@@ -181,7 +181,7 @@ interface IFederation is IMembership {
     /// @param until Unix time in seconds before which only the coordinator can fail the round.
     function hold(uint64 roundId, address member, uint64 until) external;
 
-    /// @notice Burns the stake of a member whose update waits without its data: it waits no longer.
+    /// @notice Burns the stake that is asked for of a member whose update waits without its data: it waits no longer.
     ///         `DirectSubmissions` only.
     /// @param roundId Number of the open round.
     /// @param member Who signed.

@@ -23,8 +23,21 @@ library MemberSignature {
         // slither-disable-next-line unused-return
         (address signer,,) =
             ECDSA.tryRecoverCalldata(federation.hashUpdate(submission.update), submission.signature);
-        if (signer == address(0)) return false;
-        return signer == submission.member
-            || IRuleBook(federation.ruleBook()).keyOf(submission.member, roundId) == signer;
+        return speaksFor(federation, roundId, signer, submission.member);
+    }
+
+    /// @param federation Federation of the member.
+    /// @param roundId Number of a round.
+    /// @param account Any address.
+    /// @param member Any address.
+    /// @return Whether the account is the member, or the key that it had appointed when the round was opened.
+    function speaksFor(IFederation federation, uint64 roundId, address account, address member)
+        internal
+        view
+        returns (bool)
+    {
+        // Who has appointed no key has appointed the zero address.
+        if (account == address(0)) return false;
+        return account == member || IRuleBook(federation.ruleBook()).keyOf(member, roundId) == account;
     }
 }

@@ -174,6 +174,12 @@ abstract contract FederationFixture is TestBase {
         submit(roundId, submissions);
     }
 
+    /// @dev The member submits its update itself.
+    function bringOwn(DirectSubmissions direct, uint64 roundId, Submission memory submission) internal {
+        vm.prank(submission.member);
+        direct.submit(roundId, submission, "");
+    }
+
     /// @dev An update within all rules.
     function honestUpdate(uint64 roundId, uint256 index) internal view returns (Update memory) {
         return Update({

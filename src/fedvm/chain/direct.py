@@ -78,13 +78,17 @@ class DirectSubmissionsContract:
         """The contract of a federation."""
         return cls(federation.w3, federation.direct_submissions(), sender=federation.sender)
 
-    def submit(self, account: LocalAccount, number: int, submission: Submission) -> Receipt:
-        """Submit a signed update to an open round (anyone may).
+    def submit(
+        self, account: LocalAccount, number: int, submission: Submission, consent: bytes = b""
+    ) -> Receipt:
+        """Submit a signed update to an open round: the member or the key that signs for it in the round may, and
+        whoever has the consent of one of them (65 bytes, :class:`~fedvm.protocol.consent.DirectConsent`).
 
-        Raises TransactionFailed with ``UpdateNotAccepted`` and the name of the reason if the rules refuse it.
+        Raises TransactionFailed: ``NoConsent``, or ``UpdateNotAccepted`` and the name of the reason if the rules refuse
+        it.
         """
         try:
-            return self._send(account, "submit", number, submission.as_tuple())
+            return self._send(account, "submit", number, submission.as_tuple(), consent)
         except TransactionFailed as failed:
             if not (refused := re.fullmatch(r"UpdateNotAccepted\((\d+)\)", failed.reason)):
                 raise

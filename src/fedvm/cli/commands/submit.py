@@ -38,6 +38,10 @@ def submit(
         Path | None,
         typer.Option(help="Key of the account that pays, best the member's own; else PRIVATE_KEY."),
     ] = None,
+    signing_key_file: Annotated[
+        Path | None,
+        typer.Option(help="If another account pays: the key that signed the update, which consents to this."),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Stay, and post the vector on chain if it is demanded.")
     ] = True,
@@ -47,11 +51,12 @@ def submit(
 
     The client keeps its updates where its node config says `fedvm-keep="FOLDER"`. The vector is published in the
     store. If the coordinator does not find it there, it may demand that you post it on chain, for a fee that pays for
-    the posting. Let the command run until it ends: a member that does not post in time loses its stake. After an
-    interruption the same command continues.
+    the posting. Let the command run until it ends: a member that does not post in time loses the stake that the
+    federation asks for. After an interruption the same command continues.
 
-    Any account can pay, so an update that the member's appointed key signed (`fedvm keys appoint`) is submitted like
-    one that it signed itself. Only the member can post. If another account pays and the vector is demanded, the
+    The member's own account can pay, or that of the key that signs for it (`fedvm keys appoint`). For any other, one of
+    the two must consent: `--signing-key-file`. A signed update alone is no consent, since the coordinator has those of
+    all. Only the member can post. If another account pays and the vector is demanded, the
     transactions that the member must send are written to a file beside the update; or this command posts, when it is
     given the member's key. Exit status 1 when the update does not count.
     """
@@ -71,10 +76,11 @@ def submit(
         raise typer.BadParameter("give --run or --rpc")
     kept = read_kept_update(update)
     account = read_key_file(key_file) if key_file is not None else load_key()
+    key = None if signing_key_file is None else read_key_file(signing_key_file)
     if str(account.address) != kept.signed.member:
         err().print(
             f"{account.address} pays; if the vector is demanded, {kept.signed.member} itself must post it in time, or "
-            "loses its stake.",
+            "loses the stake that is asked for.",
             markup=False,
         )
     with ExitStack() as stack:
@@ -85,7 +91,7 @@ def submit(
             w3 = connect(str(rpc), chain_id=kept.domain.chain_id)
             published = ContentStore(store or update.parent / "store")
         contract = FederationContract(w3, kept.domain.federation)
-        said, number = _send(contract, account, published, kept.signed), kept.signed.update.round
+        said, number = _send(contract, account, key, published, kept.signed), kept.signed.update.round
         if not as_json:
             out().print(said)
         state = _stay(contract, account, kept.signed, update) if wait else DirectState.WAITING
@@ -98,19 +104,24 @@ def submit(
 
 
 def _send(
-    contract: FederationContract, account: LocalAccount, published: ContentStore, signed: SignedUpdate
+    contract: FederationContract,
+    account: LocalAccount,
+    key: LocalAccount | None,
+    published: ContentStore,
+    signed: SignedUpdate,
 ) -> str:
     """Submit the update unless that was done before, and say so. Raises UsageError if another update of the member was
-    submitted."""
+    submitted, SettingsError as `consent_of`."""
     from fedvm.chain.direct import DirectState, DirectSubmissionsContract
-    from fedvm.federation.client.direct import submit_directly
+    from fedvm.federation.client.direct import consent_of, submit_directly
     from fedvm.pipeline.errors import UsageError
     from fedvm.protocol import to_bytes
 
     number = signed.update.round
     standing = DirectSubmissionsContract.of(contract).update_of(number, signed.member)
     if standing.state is DirectState.NONE:
-        receipt = submit_directly(contract, account, published, signed)
+        consent = consent_of(contract, account, signed, key)
+        receipt = submit_directly(contract, account, published, signed, consent=consent)
         return f"Submitted for round {number} ({receipt.gas_used:,} gas); it waits to be included."
     if standing.update_root != signed.update.update_root:
         raise UsageError(f"{signed.member} has submitted another update for round {number}")

@@ -13,26 +13,60 @@ from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RoundState
 from fedvm.chain.patience import patiently
+from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sender import Receipt
 from fedvm.federation.commitment import SignedUpdate
-from fedvm.protocol import to_bytes
+from fedvm.federation.errors import SettingsError
+from fedvm.protocol import Domain, to_bytes
+from fedvm.protocol.consent import DirectConsent
 from fedvm.store import Store
 
 _POLL_SECONDS: Final = 15
 
 
 def submit_directly(
-    contract: FederationContract, account: LocalAccount, store: Store, signed: SignedUpdate
+    contract: FederationContract,
+    account: LocalAccount,
+    store: Store,
+    signed: SignedUpdate,
+    *,
+    consent: bytes = b"",
 ) -> Receipt:
     """Publish a signed update in the store and submit it to its round, for a member that the coordinator ignores.
 
-    ``account`` pays for the transaction and need not be the member's. The coordinator can demand the vector on
-    chain: :meth:`DirectSubmissionsContract.post` answers, which the member must do in time or lose its stake.
+    ``account`` pays for the transaction. Unless it is the member's, or the key that signs for it in the round, it
+    needs the consent of one of them (`consent_of`). The coordinator can demand the vector on chain:
+    :meth:`DirectSubmissionsContract.post` answers, which the member must do in time or lose the stake asked for.
 
-    Raises TransactionFailed: members have no stake here, the round is not open, or the rules refuse the update.
+    Raises TransactionFailed: the consent is missing, members have no stake here, the round is not open, or the rules
+    refuse the update.
     """
     store.put(to_bytes(signed.vector))
-    return DirectSubmissionsContract.of(contract).submit(account, signed.update.round, signed)
+    return DirectSubmissionsContract.of(contract).submit(account, signed.update.round, signed, consent)
+
+
+def consent_of(
+    contract: FederationContract, account: LocalAccount, signed: SignedUpdate, key: LocalAccount | None
+) -> bytes:
+    """What `submit_directly` needs beside the account that pays: the signature of `key` that this update may be
+    submitted in its member's name; b"" where the account is the member's or its key's, which needs none.
+
+    Nothing else that a client signs is such a consent, so nobody can put the member's stake at risk with an update
+    that was sent to the coordinator. Raises SettingsError if the key does not sign for the member in the round, or
+    there is none where one is needed.
+    """
+    number, member = signed.update.round, signed.member
+    appointed = keys_in_round(contract, number)(member)
+    speaker = account if key is None else key
+    if str(speaker.address) not in (member, appointed):
+        raise SettingsError(
+            f"{speaker.address} does not sign for {member} in round {number}, and nobody submits an update in a "
+            f"member's name without its consent: name the key that signed the update, that of {appointed or member}"
+        )
+    if speaker is account:
+        return b""
+    domain = Domain(contract.w3.eth.chain_id, contract.address)
+    return DirectConsent.to(signed.update, member).sign(domain, bytes(speaker.key))
 
 
 def see_through(
