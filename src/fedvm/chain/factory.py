@@ -78,7 +78,9 @@ class FederationFactory:
 
     def _installed(self, account: LocalAccount) -> FederationFactory:
         for name in IMPLEMENTATIONS:
-            if not self.w3.eth.get_code(self.w3.to_checksum_address(implementation_address(self.address, name))):
+            if not self.w3.eth.get_code(
+                self.w3.to_checksum_address(implementation_address(self.address, name))
+            ):
                 data = self.contract.encode_abi("install", args=[load_artifact(name).bytecode])
                 transaction: Any = {"to": self.address, "data": data}
                 self.sender.send(account, transaction, action=f"installing {name}")
