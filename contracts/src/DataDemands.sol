@@ -81,7 +81,7 @@ abstract contract DataDemands is IDisputes, PullPayments, Court {
         require(block.timestamp > wanted.due, AnswerNotDue(wanted.due));
         address challenger = _refund(roundId, round.attempt, hash);
         emit FraudProved(roundId, challenger, Fraud.MissingData, round.attempt);
-        federation.rejectProposal(roundId, challenger);
+        federation.rejectProposal(roundId, challenger, false);
     }
 
     /// @inheritdoc IDisputes

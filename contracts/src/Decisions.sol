@@ -85,14 +85,8 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
         );
         Earnings storage earned = _earnings[versionId];
         amount = earned.perUpdate - _collected[versionId][position];
-        // A round whose aggregation is wrong, and went unchallenged, may hold more leaves than updates counted. It pays
-        // its own fees only.
-        uint256 collected = earned.collected + amount;
-        require(
-            amount > 0 && collected <= uint256(earned.perUpdate) * earned.updates,
-            NothingToCollect(versionId, position)
-        );
-        earned.collected = collected;
+        require(amount > 0, NothingToCollect(versionId, position));
+        earned.collected += amount;
         _collected[versionId][position] = earned.perUpdate;
         _credit(commitment.member, amount);
         emit ShareCollected(versionId, commitment.member, position, amount);
@@ -139,7 +133,7 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
         earned.fee = terms.amount;
         earned.treasury = terms.treasury;
         earned.treasuryPpm = terms.treasuryPpm;
-        earned.updates = _origin(versionId).counted;
+        earned.updates = _origin(versionId).accepted;
         emit FeeSet(versionId, terms.amount, terms.treasury, terms.treasuryPpm);
     }
 

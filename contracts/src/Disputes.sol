@@ -9,7 +9,7 @@ import {IFederation} from "./interfaces/IFederation.sol";
 import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {MeanLib} from "./libraries/MeanLib.sol";
-import {MerkleSumTree, SumNode, UpdatePlace} from "./libraries/MerkleSumTree.sol";
+import {MerkleSumTree, SumNode} from "./libraries/MerkleSumTree.sol";
 import {Round} from "./libraries/RoundLib.sol";
 import {UpdateNodes} from "./libraries/UpdateNodes.sol";
 import {VectorNodes} from "./libraries/VectorNodes.sol";
@@ -67,16 +67,11 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         require(AggregationTree.isNode(node.preimage), NotPartOf("node"));
         _requireChildren(node.preimage, left, right);
         _requireChunk(VectorKind.Sums, index, sums, AggregationTree.sumsOf(node.preimage), "sums");
-        if (left.length > 0) {
-            _requireChunk(VectorKind.Sums, index, leftSums, AggregationTree.sumsOf(left), "left sums");
-        }
+        _requireChunk(VectorKind.Sums, index, leftSums, AggregationTree.sumsOf(left), "left sums");
         if (right.length > 0) {
             _requireChunk(VectorKind.Sums, index, rightSums, AggregationTree.sumsOf(right), "right sums");
         }
-        require(
-            !MeanLib.adds(sums.values, left.length > 0, leftSums.values, right.length > 0, rightSums.values),
-            NoFraud()
-        );
+        require(!MeanLib.adds(sums.values, leftSums.values, right.length > 0, rightSums.values), NoFraud());
         _reject(roundId, round.attempt, Fraud.WrongSum);
     }
 
@@ -118,15 +113,14 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         AggregationNode calldata node,
         bytes calldata left,
         bytes calldata right,
-        uint32 index,
         bytes32
     ) external {
         Round memory round = _begin(roundId);
         uint256 level = _requireNode(node, round);
-        bool wrong = node.preimage.length == 0
-            ? index >> level == node.position && _counts(roundId, round.accepted, index)
-            : _isWrong(roundId, round, node, level, left, right);
-        require(wrong, NoFraud());
+        bool isEmpty = node.preimage.length == 0;
+        // Below a node lies an update if one lies below its first leaf.
+        bool wrong = isEmpty == (uint256(node.position) << level < round.accepted);
+        require(wrong || !isEmpty && _isWrong(round, node, level, left, right), NoFraud());
         _reject(roundId, round.attempt, Fraud.WrongNode);
     }
 
@@ -182,23 +176,19 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         bytes32
     ) external {
         Round memory round = _begin(roundId);
-        // What stands in a roll-up is only stated; there the member's signature must be shown.
-        require(!round.rolledUp, NotPartOf("roll-up"));
         _requireAccepted(round.accepted, accepted);
         Commitment calldata commitment = accepted.commitment;
         require(
             UpdateNodes.leadsTo(elements, node, SumNode(commitment.updateRoot, commitment.sumSquares)),
             NotPartOf("update")
         );
-        UpdatePlace memory place = _placeOf(roundId, commitment.member);
-        require(!UpdateNodes.isWellFormed(place, node), NoFraud());
-        emit FraudProved(roundId, msg.sender, Fraud.BadUpdate, round.attempt);
-        federation.excludeUpdate(roundId, accepted.index, commitment.member, commitment.weight, msg.sender);
+        require(!UpdateNodes.isWellFormed(_placeOf(roundId, commitment.member), node), NoFraud());
+        _reject(roundId, round.attempt, Fraud.BadUpdate);
     }
 
     function _reject(uint64 roundId, uint16 attempt, Fraud fraud) private {
         emit FraudProved(roundId, msg.sender, fraud, attempt);
-        federation.rejectProposal(roundId, msg.sender);
+        federation.rejectProposal(roundId, msg.sender, fraud == Fraud.BadUpdate);
     }
 
     function _requireChunk(
@@ -235,8 +225,9 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         (bytes32 leftHash, bytes32 rightHash) = AggregationTree.childrenOf(node);
         require(AggregationTree.hashOf(left) == leftHash, NotPartOf("left child"));
         require(AggregationTree.hashOf(right) == rightHash, NotPartOf("right child"));
-        // Shorter ones state no weight and no sums: they are malformed themselves, which `proveWrongNode` shows.
-        require(left.length == 0 || left.length >= AggregationTree.HEAD_BYTES, NotPartOf("left child"));
+        // Shorter ones state no weight and no sums: they are malformed themselves, which `proveWrongNode` shows. So is a left
+        // child that is empty; a right one may be.
+        require(left.length >= AggregationTree.HEAD_BYTES, NotPartOf("left child"));
         require(right.length == 0 || right.length >= AggregationTree.HEAD_BYTES, NotPartOf("right child"));
     }
 
@@ -251,19 +242,14 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         return (VectorKind.Sums, AggregationTree.sumsOf(place.holder.preimage));
     }
 
-    function _counts(uint64 roundId, uint32 accepted, uint32 index) private view returns (bool) {
-        return index < accepted && !federation.isExcluded(roundId, index);
-    }
-
-    /// @dev Whether a node that is not empty is wrong by itself or against its children.
+    /// @dev Whether a node is wrong by itself or against its children that stands where one must.
     function _isWrong(
-        uint64 roundId,
         Round memory round,
         AggregationNode calldata node,
         uint256 level,
         bytes calldata left,
         bytes calldata right
-    ) private view returns (bool) {
+    ) private pure returns (bool) {
         bytes calldata preimage = node.preimage;
         if (!(level == 0 ? AggregationTree.isLeaf(preimage) : AggregationTree.isNode(preimage))) return true;
         // No vector has the root 0, and nobody could demand to see one.
@@ -273,9 +259,8 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
             node.path.length == 0
                 && (weight != round.totalWeight || AggregationTree.sumsOf(preimage) != round.aggregateRoot)
         ) return true;
-        if (level == 0) return !_counts(roundId, round.accepted, node.position);
+        if (level == 0) return false;
         _requireChildren(preimage, left, right);
-        if (left.length == 0 && right.length == 0) return true;
         return weight != uint256(AggregationTree.weightOf(left)) + AggregationTree.weightOf(right);
     }
 }

@@ -115,20 +115,25 @@ abstract contract Escrow is IEscrow, PullPayments {
     function _slashBond(address challenger) internal {
         Bond memory bond = _bond;
         _bond.amount = 0;
-        _slash(bond.holder, bond.amount, challenger);
+        uint256 reward = bond.amount / 2;
+        burnt += bond.amount - reward;
+        _credit(challenger, reward);
+        emit Slashed(bond.holder, challenger, reward, bond.amount - reward);
     }
 
-    /// @dev A member's update was bad, or its data missing: it loses what it has at stake, but no more than it had to risk.
+    /// @dev A member's data did not come: it loses what it has at stake, but no more than it had to risk.
     // A stake holds a time beside what is compared here.
     // slither-disable-next-line timestamp
-    function _slashStake(address member, uint256 most, address challenger) internal {
+    function _burnStake(address member, uint256 most) internal {
         Stake storage own = _stakes[member];
         uint256 amount = own.amount < most ? own.amount : most;
         // It is no more than what there is.
         // forge-lint: disable-next-line(unsafe-typecast)
         own.amount -= uint120(amount);
         own.changedAt = _now();
-        if (amount > 0) _slash(member, amount, challenger);
+        if (amount == 0) return;
+        burnt += amount;
+        emit Slashed(member, address(0), 0, amount);
     }
 
     /// @dev Whether a member's stake is held for a round: then an update of it counts there, or waits.
@@ -163,15 +168,5 @@ abstract contract Escrow is IEscrow, PullPayments {
 
     function _counted(Stake storage own) private view returns (uint256) {
         return own.leaves ? 0 : own.amount;
-    }
-
-    // What is lost comes from stakes too, which hold a time.
-    // slither-disable-next-line timestamp
-    function _slash(address account, uint256 amount, address challenger) private {
-        // Where nobody challenged all of it is burnt.
-        uint256 reward = challenger == address(0) ? 0 : amount / 2;
-        burnt += amount - reward;
-        if (reward > 0) _credit(challenger, reward);
-        emit Slashed(account, challenger, reward, amount - reward);
     }
 }

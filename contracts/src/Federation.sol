@@ -68,19 +68,12 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     Rules private _rules;
     Security private _security;
     mapping(uint64 roundId => Round) private _rounds;
-    mapping(uint64 roundId => mapping(uint32 index => bool)) private _excluded;
     /// Peaks over the updates of the latest round: the only one that can be disputed.
     bytes32[MAX_PEAKS] private _peaks;
 
-    // Modifiers are copied into each function; what they check is written once.
-
+    // Modifiers are copied into each function; what it checks is written once.
     modifier onlyCoordinator() {
         _requireCoordinator();
-        _;
-    }
-
-    modifier onlyDisputes() {
-        _requireDisputes();
         _;
     }
 
@@ -194,7 +187,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     function forfeit(uint64 roundId, address member) external {
         Round storage current = _openForDirect(roundId);
         current.waiting -= 1;
-        _slashStake(member, _security.stake, address(0));
+        _burnStake(member, _security.stake);
     }
 
     /// @inheritdoc IFederation
@@ -245,7 +238,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
             newModelRoot,
             current.aggregateRoot,
             current.totalWeight,
-            current.counted(),
+            current.accepted,
             current.attempt
         );
     }
@@ -260,30 +253,15 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function rejectProposal(uint64 roundId, address challenger) external onlyDisputes {
+    function rejectProposal(uint64 roundId, address challenger, bool isLast) external {
+        require(msg.sender == disputes || msg.sender == rollups, NotDisputes(msg.sender));
         Round storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Proposed);
         emit ProposalRejected(roundId, challenger, current.attempt);
         _slashBond(challenger);
-        // Over a roll-up that is wrong nothing can be proposed.
-        _reject(current, roundId, challenger, msg.sender == rollups);
-    }
-
-    /// @inheritdoc IFederation
-    function excludeUpdate(uint64 roundId, uint32 index, address member, uint32 weight, address challenger)
-        external
-        onlyDisputes
-    {
-        Round storage current = _rounds[roundId];
-        current.requireState(roundId, RoundState.Proposed);
-        require(!_excluded[roundId][index], AlreadyExcluded(roundId, index));
-        _excluded[roundId][index] = true;
-        current.excluded += 1;
-        current.totalWeight -= weight;
-        emit UpdateExcluded(roundId, member, challenger, current.attempt, index, weight);
-        _slashStake(member, _security.stake, challenger);
-        _releaseBond();
-        _reject(current, roundId, challenger, false);
+        if (current.reject(_now() + _rules.roundSeconds, isLast)) {
+            emit RoundFailed(roundId, challenger, current.accepted);
+        }
     }
 
     /// @inheritdoc IFederation
@@ -324,11 +302,6 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// @inheritdoc IFederation
     function commitmentPeak(uint256 level) external view returns (bytes32) {
         return _peaks[level];
-    }
-
-    /// @inheritdoc IFederation
-    function isExcluded(uint64 roundId, uint32 index) external view returns (bool) {
-        return _excluded[roundId][index];
     }
 
     /// @inheritdoc IFederation
@@ -415,8 +388,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         );
     }
 
-    /// @dev Whether a member must still sit out. A round that failed asks for no rest, as its updates came to nothing;
-    ///      an update that was proved bad does.
+    /// @dev Whether a member must still sit out. A round that failed asks for no rest, as its updates came to nothing.
     // The number of a round is no time.
     // slither-disable-next-line timestamp
     function _rests(address member, uint32 rest, uint64 roundId) private view returns (bool) {
@@ -479,13 +451,6 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         emit ChallengeExtended(roundId, until);
     }
 
-    /// @dev Lets the coordinator try again, or ends the round.
-    function _reject(Round storage current, uint64 roundId, address challenger, bool isLast) private {
-        if (current.reject(_rules.minClients, _now() + _rules.roundSeconds, isLast)) {
-            emit RoundFailed(roundId, challenger, current.accepted);
-        }
-    }
-
     function _isLive(uint64 roundId) internal view override returns (bool) {
         return _rounds[roundId].isLive();
     }
@@ -530,10 +495,6 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     function _requireCoordinator() private view {
         require(msg.sender == coordinator, NotCoordinator(msg.sender));
-    }
-
-    function _requireDisputes() private view {
-        require(msg.sender == disputes || msg.sender == rollups, NotDisputes(msg.sender));
     }
 
     function _seed(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {

@@ -3,20 +3,18 @@ pragma solidity 0.8.37;
 
 import {Court} from "./Court.sol";
 import {FactoryMade} from "./FactoryMade.sol";
-import {CommitmentProof, Fraud, UpdateNode} from "./interfaces/ICourt.sol";
+import {Fraud} from "./interfaces/ICourt.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRollups, RollupNode} from "./interfaces/IRollups.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
-import {SumNode} from "./libraries/MerkleSumTree.sol";
 import {Record, RecordProof, RecordTree} from "./libraries/RecordTree.sol";
 import {Rollup, RollupLib, RollupSummary} from "./libraries/RollupLib.sol";
 import {Round, RoundLib} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {SubmissionCode} from "./libraries/SubmissionCode.sol";
-import {UpdateNodes} from "./libraries/UpdateNodes.sol";
 import {Submission} from "./libraries/UpdateTypes.sol";
 
 /// @title Rollups
@@ -199,34 +197,6 @@ contract Rollups is IRollups, Court, FactoryMade {
         _fail(roundId, round.attempt, Fraud.Omission);
     }
 
-    /// @inheritdoc IRollups
-    function proveBadUpdate(
-        uint64 roundId,
-        CommitmentProof calldata accepted,
-        Submission calldata submission,
-        UpdateNode calldata node,
-        bytes32
-    ) external {
-        (Round memory round,) = _open(roundId);
-        _requireAccepted(round.accepted, accepted);
-        Commitment calldata commitment = accepted.commitment;
-        // The range is only stated: a member answers for what it signed, not for what it is said to have signed.
-        require(
-            submission.update.updateRoot == commitment.updateRoot
-                && submission.update.sumSquares == commitment.sumSquares && submission.update.round == roundId
-                && _wasMember(roundId, commitment.member) && submission.member == commitment.member
-                && MemberSignature.isSigned(federation, roundId, submission),
-            NotPartOf("submission")
-        );
-        require(
-            UpdateNodes.leadsTo(elements, node, SumNode(commitment.updateRoot, commitment.sumSquares)),
-            NotPartOf("update")
-        );
-        require(!UpdateNodes.isWellFormed(_placeOf(roundId, commitment.member), node), NoFraud());
-        emit FraudProved(roundId, msg.sender, Fraud.BadUpdate, round.attempt);
-        federation.excludeUpdate(roundId, accepted.index, commitment.member, commitment.weight, msg.sender);
-    }
-
     /// @dev Checks that this very call was committed to, and returns the round, which must be proposed, and its roll-up.
     function _open(uint64 roundId) private view returns (Round memory round, RollupSummary memory rollup) {
         round = _begin(roundId);
@@ -236,7 +206,7 @@ contract Rollups is IRollups, Court, FactoryMade {
 
     function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
         emit FraudProved(roundId, msg.sender, fraud, attempt);
-        federation.rejectProposal(roundId, msg.sender);
+        federation.rejectProposal(roundId, msg.sender, true);
     }
 
     function _requireRecord(RollupSummary memory rollup, RecordProof calldata proof) private pure {

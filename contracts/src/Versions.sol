@@ -23,9 +23,8 @@ abstract contract Versions is IVersions {
     struct Origin {
         bytes32 rulesHash;
         bytes32 aggregationRoot;
-        /// Updates accepted, and of these, those that counted.
+        /// Updates that count.
         uint32 accepted;
-        uint32 counted;
     }
 
     /// Most parts of a program: their list must fit an event of 8 KiB, which Filecoin's EVM allows.
@@ -177,8 +176,7 @@ abstract contract Versions is IVersions {
         return Origin(
             IRuleBook(federation.ruleBook()).roundRulesHash(version_.round),
             round.aggregationRoot,
-            round.accepted,
-            round.accepted - round.excluded
+            round.accepted
         );
     }
 }

@@ -238,29 +238,6 @@ contract DecisionsTest is ServiceFixture {
         expectNoContribution(pairNode(), commitments[0]);
     }
 
-    function test_aRoundPaysNoMoreThanItEarned() public {
-        // An unchallenged proposal whose tree holds an update that was excluded: three leaves, two that counted.
-        begin();
-        Lie memory honest;
-        buildProposal(honest);
-        makeProposal();
-        vm.prank(address(disputes));
-        federation.excludeUpdate(roundId, 2, members[2], commitments[2].weight, challenger);
-        makeProposal();
-        vm.warp(federation.round(roundId).until + 1);
-        federation.finalizeRound(roundId);
-        uint256 id = register(federatedVersion(address(program)));
-        vm.prank(owner);
-        service.setFee(id, FeeTerms(1000, treasury, 0));
-        vm.prank(user);
-        service.decide{value: 1000}(INPUT, id, 1000, NEVER);
-        service.collect(id, leafNode(0), commitments[0]);
-        service.collect(id, leafNode(2), commitments[2]);
-        vm.expectRevert(abi.encodeWithSelector(IDecisions.NothingToCollect.selector, id, 1));
-        service.collect(id, leafNode(1), commitments[1]);
-        vm.assertEq(address(service).balance, service.owed(members[0]) + service.owed(members[2]));
-    }
-
     /// @dev Whatever is decided, collected and withdrawn in whatever order: the balance is what is owed or to be
     ///      collected.
     function testFuzz_staysSolvent(uint256 seed) public {

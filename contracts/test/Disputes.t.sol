@@ -57,7 +57,7 @@ contract DisputesTest is DisputeFixture {
         lie.nodeWeight = 1;
         begin();
         proposeWith(lie);
-        rejects(Fraud.WrongNode, wrongNode(pairNode(), leaves[0].preimage, leaves[1].preimage, 0));
+        rejects(Fraud.WrongNode, wrongNode(pairNode(), leaves[0].preimage, leaves[1].preimage));
     }
 
     function test_provesATopOfAnotherWeight() public {
@@ -65,7 +65,7 @@ contract DisputesTest is DisputeFixture {
         lie.nodeWeight = 1;
         begin();
         proposeWith(lie);
-        rejects(Fraud.WrongNode, wrongNode(topNode(), "", "", 0));
+        rejects(Fraud.WrongNode, wrongNode(topNode(), "", ""));
     }
 
     function test_provesATopOfOtherSums() public {
@@ -74,7 +74,7 @@ contract DisputesTest is DisputeFixture {
         buildProposal(honest);
         proposal.aggregateRoot = keccak256("another aggregate");
         makeProposal();
-        rejects(Fraud.WrongNode, wrongNode(topNode(), "", "", 0));
+        rejects(Fraud.WrongNode, wrongNode(topNode(), "", ""));
     }
 
     function test_provesAMissingNode() public {
@@ -82,7 +82,7 @@ contract DisputesTest is DisputeFixture {
         lie.lastIsEmpty = true;
         begin();
         proposeWith(lie);
-        rejects(Fraud.WrongNode, wrongNode(singleNode(), "", "", 2));
+        rejects(Fraud.WrongNode, wrongNode(singleNode(), "", ""));
     }
 
     function test_provesAWrongLeaf() public {
@@ -148,10 +148,10 @@ contract DisputesTest is DisputeFixture {
             abi.encodePacked(uint8(9), top.weight, proposal.aggregateRoot, hashOf(pair), hashOf(single));
         proposal.aggregationRoot = hashOf(top);
         makeProposal();
-        rejects(Fraud.WrongNode, wrongNode(pairNode(), leaves[0].preimage, leaves[1].preimage, 0));
+        rejects(Fraud.WrongNode, wrongNode(pairNode(), leaves[0].preimage, leaves[1].preimage));
     }
 
-    function test_excludesABadUpdateAndLetsTheCoordinatorTryAgain() public {
+    function test_provesABadUpdate() public {
         signedTooMuch = 5;
         begin();
         Lie memory honest;
@@ -163,40 +163,29 @@ contract DisputesTest is DisputeFixture {
         UpdateNode memory node = UpdateNode(0, preimage, 0, commitments[1].sumSquares, new SumNode[](0));
         bytes memory call = badUpdate(1, node);
         commitTo(challenger, call);
+        expectRejection(Fraud.BadUpdate, 1);
         vm.expectEmit();
-        emit ICourt.FraudProved(roundId, challenger, Fraud.BadUpdate, 1);
-        vm.expectEmit();
-        emit IFederation.UpdateExcluded(roundId, members[1], challenger, 1, 1, commitments[1].weight);
+        emit IFederation.RoundFailed(roundId, challenger, uint32(CLIENTS));
         show(call);
 
-        Round memory current = federation.round(roundId);
-        vm.assertTrue(current.state == RoundState.Submitted);
-        vm.assertEq(uint256(current.excluded), 1);
-        vm.assertEq(uint256(current.totalWeight), uint256(commitments[0].weight) + commitments[2].weight);
-        vm.assertTrue(federation.isExcluded(roundId, 1));
-        vm.assertEq(federation.stakeOf(members[1]), 0);
-        vm.assertEq(federation.owed(challenger), STAKE / 2);
-        vm.assertEq(federation.owed(coordinator), BOND);
-        vm.assertEq(federation.burnt(), STAKE - STAKE / 2);
-
-        // Again with that update counted: now its leaf stands where none may.
-        makeProposal();
-        call = wrongNode(leafNode(1), "", "", 0);
-        commitTo(challenger, call);
-        expectRejection(Fraud.WrongNode, 2);
-        show(call);
-        vm.assertTrue(federation.round(roundId).state == RoundState.Submitted);
+        vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
+        assertBondIsLost();
+        vm.assertEq(federation.stakeOf(members[1]), STAKE);
     }
 
-    function test_failsARoundThatLosesItsQuorum() public {
+    /// @dev Beyond the updates nothing stands, neither a leaf nor a node above where one would.
+    function test_provesALeafBeyondTheUpdates() public {
         begin();
         Lie memory honest;
-        proposeWith(honest);
-        excludeDirectly(0);
-        vm.assertTrue(federation.round(roundId).state == RoundState.Submitted);
+        buildProposal(honest);
+        AggregationNode memory beyond = AggregationNode(3, leaves[2].preimage, new AggregationStep[](2));
+        single = parent(leaves[2], leaves[2], 0, 0);
+        top = parent(pair, single, 0, 0);
+        proposal.aggregationRoot = hashOf(top);
         makeProposal();
-        excludeDirectly(1);
-        vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
+        beyond.path[0] = stepTo(single, hashOf(leaves[2]));
+        beyond.path[1] = stepTo(top, hashOf(pair));
+        rejects(Fraud.WrongNode, wrongNode(beyond, "", ""));
     }
 
     function test_findsNoFraudInAnHonestProposal() public {
@@ -213,17 +202,15 @@ contract DisputesTest is DisputeFixture {
         }
         for (uint32 client = 0; client < CLIENTS; ++client) {
             expectNoFraud(wrongLeaf(client));
-            expectNoFraud(wrongNode(leafNode(client), "", "", 0));
+            expectNoFraud(wrongNode(leafNode(client), "", ""));
         }
-        expectNoFraud(wrongNode(pairNode(), leaves[0].preimage, leaves[1].preimage, 0));
-        expectNoFraud(wrongNode(singleNode(), leaves[2].preimage, "", 0));
-        expectNoFraud(wrongNode(topNode(), pair.preimage, single.preimage, 0));
+        expectNoFraud(wrongNode(pairNode(), leaves[0].preimage, leaves[1].preimage));
+        expectNoFraud(wrongNode(singleNode(), leaves[2].preimage, ""));
+        expectNoFraud(wrongNode(topNode(), pair.preimage, single.preimage));
         AggregationNode memory empty = AggregationNode(3, "", new AggregationStep[](2));
         empty.path[0] = stepTo(single, hashOf(leaves[2]));
         empty.path[1] = stepTo(top, hashOf(pair));
-        for (uint32 index = 0; index < 5; ++index) {
-            expectNoFraud(wrongNode(empty, "", "", index));
-        }
+        expectNoFraud(wrongNode(empty, "", ""));
         bytes32[][] memory levels = VectorForest.build(VectorKind.Model, model);
         bytes memory root = abi.encodePacked(uint8(4), ELEMENTS, levels[levels.length - 1][0]);
         expectNoFraud(malformedRoot(true, root));
@@ -264,12 +251,12 @@ contract DisputesTest is DisputeFixture {
         );
         AggregationNode memory node = pairNode();
         node.path[0].weight += 1;
-        expectRefused(wrongNode(node, "", "", 0), "aggregation");
+        expectRefused(wrongNode(node, "", ""), "aggregation");
         node = pairNode();
         node.position = 2;
-        expectRefused(wrongNode(node, "", "", 0), "aggregation");
-        expectRefused(wrongNode(pairNode(), leaves[1].preimage, leaves[0].preimage, 0), "left child");
-        expectRefused(wrongNode(pairNode(), leaves[0].preimage, "", 0), "right child");
+        expectRefused(wrongNode(node, "", ""), "aggregation");
+        expectRefused(wrongNode(pairNode(), leaves[1].preimage, leaves[0].preimage), "left child");
+        expectRefused(wrongNode(pairNode(), leaves[0].preimage, ""), "right child");
         CommitmentProof memory proof = acceptedProof(1);
         proof.commitment.weight += 1;
         expectRefused(
@@ -353,16 +340,15 @@ contract DisputesTest is DisputeFixture {
         Round memory current = federation.round(roundId);
         vm.assertTrue(current.state == RoundState.Submitted);
         vm.assertEq(uint256(current.until), block.timestamp + defaultRules().roundSeconds);
+        assertBondIsLost();
+        vm.assertEq(federation.stakeOf(members[0]), STAKE);
+    }
+
+    function assertBondIsLost() private view {
         vm.assertEq(federation.owed(challenger), BOND / 2);
         vm.assertEq(federation.burnt(), BOND - BOND / 2);
         vm.assertEq(federation.lockedBond(), 0);
         vm.assertEq(federation.owed(coordinator), 0);
-        vm.assertEq(federation.stakeOf(members[0]), STAKE);
-    }
-
-    function excludeDirectly(uint32 index) private {
-        vm.prank(address(disputes));
-        federation.excludeUpdate(roundId, index, members[index], commitments[index].weight, challenger);
     }
 
     function wrongMean(uint32 index) private view returns (bytes memory) {
@@ -431,12 +417,12 @@ contract DisputesTest is DisputeFixture {
         );
     }
 
-    function wrongNode(AggregationNode memory node, bytes memory left, bytes memory right, uint32 index)
+    function wrongNode(AggregationNode memory node, bytes memory left, bytes memory right)
         private
         view
         returns (bytes memory)
     {
-        return abi.encodeCall(disputes.proveWrongNode, (roundId, node, left, right, index, bytes32("salt")));
+        return abi.encodeCall(disputes.proveWrongNode, (roundId, node, left, right, bytes32("salt")));
     }
 
     function wrongLeaf(uint32 index) private view returns (bytes memory) {

@@ -75,32 +75,17 @@ contract EscrowTest is DisputeFixture {
         submitOne(roundId, submission);
     }
 
-    function test_onlyDisputesRejectsAndExcludes() public {
+    function test_onlyTheCourtsReject() public {
         begin();
         Lie memory honest;
         proposeWith(honest);
         bytes memory refused = abi.encodeWithSelector(IFederation.NotDisputes.selector, owner);
         vm.prank(owner);
         vm.expectRevert(refused);
-        federation.rejectProposal(roundId, owner);
-        vm.prank(owner);
-        vm.expectRevert(refused);
-        federation.excludeUpdate(roundId, 0, members[0], 1, owner);
+        federation.rejectProposal(roundId, owner, true);
         vm.prank(owner);
         vm.expectRevert(refused);
         federation.extendChallenge(roundId, type(uint64).max);
-    }
-
-    function test_excludesAnUpdateOnce() public {
-        begin();
-        Lie memory honest;
-        proposeWith(honest);
-        vm.prank(address(disputes));
-        federation.excludeUpdate(roundId, 0, members[0], commitments[0].weight, challenger);
-        makeProposal();
-        vm.prank(address(disputes));
-        vm.expectRevert(abi.encodeWithSelector(IFederation.AlreadyExcluded.selector, roundId, 0));
-        federation.excludeUpdate(roundId, 0, members[0], commitments[0].weight, challenger);
     }
 
     function test_endsARoundWhoseProposalsAllFall() public {
@@ -110,7 +95,7 @@ contract EscrowTest is DisputeFixture {
         for (uint256 i = 1; i <= RoundLib.MAX_ATTEMPTS; ++i) {
             makeProposal();
             vm.prank(address(disputes));
-            federation.rejectProposal(roundId, challenger);
+            federation.rejectProposal(roundId, challenger, false);
         }
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
         vm.assertEq(federation.burnt() + federation.owed(challenger), 8 * BOND);
@@ -122,7 +107,7 @@ contract EscrowTest is DisputeFixture {
         Lie memory honest;
         proposeWith(honest);
         vm.prank(address(disputes));
-        federation.rejectProposal(roundId, challenger);
+        federation.rejectProposal(roundId, challenger, false);
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger));
         federation.failRound(roundId);
@@ -143,16 +128,15 @@ contract EscrowTest is DisputeFixture {
             if (action < 2) {
                 tryAs(coordinator, BOND, abi.encodeCall(federation.propose, (roundId, proposal)));
             } else if (action == 2) {
-                tryAs(address(disputes), 0, abi.encodeCall(federation.rejectProposal, (roundId, challenger)));
-            } else if (action == 3) {
                 tryAs(
                     address(disputes),
                     0,
-                    abi.encodeCall(
-                        federation.excludeUpdate,
-                        (roundId, uint32(i % 3), members[i % 3], commitments[i % 3].weight, challenger)
-                    )
+                    abi.encodeCall(federation.rejectProposal, (roundId, challenger, false))
                 );
+            } else if (action == 3) {
+                address direct = federation.directSubmissions();
+                tryAs(direct, 0, abi.encodeCall(federation.hold, (roundId, members[i % 3], 0)));
+                tryAs(direct, 0, abi.encodeCall(federation.forfeit, (roundId, members[i % 3])));
             } else if (action == 4) {
                 tryAs(someone, 0, abi.encodeCall(federation.withdraw, ()));
             } else if (action == 5) {

@@ -157,19 +157,6 @@ contract FederationLimitsTest is FederationFixture {
         assertAccepted(roundId, signed(0, honestUpdate(roundId, 0)));
     }
 
-    function test_aBadUpdateAsksForRest() public {
-        under(1_000_000, 0, 1, 0);
-        uint64 roundId = openRound();
-        Submission[] memory submissions = honestSubmissions(roundId, 0, 11);
-        submit(roundId, submissions);
-        propose(roundId);
-        vm.prank(federation.disputes());
-        federation.excludeUpdate(roundId, 0, members[0], 100, stranger);
-        conclude(roundId);
-        roundId = openRound();
-        assertRefused(roundId, signed(0, honestUpdate(roundId, 0)), Refusal.TooSoon);
-    }
-
     function test_aRefusedUpdateAsksForNoRest() public {
         Rules memory rules = defaultRules();
         rules.restRounds = 1;

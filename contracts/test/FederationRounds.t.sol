@@ -202,10 +202,7 @@ contract FederationRoundsTest is FederationFixture {
         address disputes = federation.disputes();
         vm.expectRevert(closed);
         vm.prank(disputes);
-        federation.rejectProposal(roundId, stranger);
-        vm.expectRevert(closed);
-        vm.prank(disputes);
-        federation.excludeUpdate(roundId, 0, members[0], 100, stranger);
+        federation.rejectProposal(roundId, stranger, false);
         vm.expectRevert(closed);
         vm.prank(disputes);
         federation.extendChallenge(roundId, type(uint64).max);

@@ -115,7 +115,11 @@ contract ProofOpeningsTest is DisputeFixture {
         buildProposal(honest);
         single.preimage = inner(single, bytes32(0), bytes32(0));
         proposeUnder(hashOf(pair), hashOf(single));
-        rejects(Fraud.WrongNode, wrongNode(singleNode(), "", ""));
+        // That node is not compared with its children: the left one is missing, and that is proved.
+        expectRefused(wrongNode(singleNode(), "", ""), "left child");
+        AggregationNode memory missing = leafNode(2);
+        missing.preimage = "";
+        rejects(Fraud.WrongNode, wrongNode(missing, "", ""));
     }
 
     function test_provesMalformedSums() public {
@@ -190,7 +194,7 @@ contract ProofOpeningsTest is DisputeFixture {
         view
         returns (bytes memory)
     {
-        return abi.encodeCall(disputes.proveWrongNode, (roundId, node, left, right, 0, bytes32(0)));
+        return abi.encodeCall(disputes.proveWrongNode, (roundId, node, left, right, bytes32(0)));
     }
 
     function malformed(bool isModel, AggregationNode memory holder, VectorNode memory node)

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Disputes} from "../src/Disputes.sol";
 import {Rollups} from "../src/Rollups.sol";
-import {ICourt, UpdateNode} from "../src/interfaces/ICourt.sol";
+import {ICourt} from "../src/interfaces/ICourt.sol";
 import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IEscrow} from "../src/interfaces/IEscrow.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
@@ -194,19 +194,6 @@ contract RollupSubmissionTest is RollupFixture {
         vm.assertEq(federation.owed(members[4]), STAKE);
     }
 
-    function test_anAnnouncedStakeIsStillLostForABadUpdate() public {
-        signedTooMuch = 5;
-        begin();
-        rollUp();
-        propose(roundId);
-        vm.prank(members[2]);
-        federation.unstake();
-        vm.prank(address(court));
-        federation.excludeUpdate(roundId, 1, members[2], 102, challenger);
-        vm.assertEq(federation.owed(challenger), STAKE / 2);
-        vm.assertTrue(federation.round(roundId).state == RoundState.Submitted);
-    }
-
     function test_stakingAgainTakesTheAnnouncementBack() public {
         begin();
         rollUp();
@@ -263,23 +250,6 @@ contract RollupSubmissionTest is RollupFixture {
         Disputes disputes = Disputes(federation.disputes());
         vm.expectRevert(abi.encodeWithSelector(ICourt.NotPartOf.selector, "proposal"));
         demandAs(disputes, peak, "");
-    }
-
-    function test_theOtherCourtExcludesNothing() public {
-        begin();
-        rollUp();
-        propose(roundId);
-        UpdateNode memory node;
-        bytes memory call =
-            abi.encodeCall(IDisputes.proveBadUpdate, (roundId, commitmentProof(0), node, bytes32(0)));
-        Disputes disputes = Disputes(federation.disputes());
-        vm.prank(challenger);
-        disputes.commit(keccak256(abi.encode(challenger, keccak256(call))));
-        vm.roll(block.number + 1);
-        vm.prank(challenger);
-        (bool success, bytes memory result) = address(disputes).call(call);
-        vm.assertFalse(success);
-        vm.assertEq(result, abi.encodeWithSelector(ICourt.NotPartOf.selector, "roll-up"));
     }
 
     function demandAs(Disputes disputes, bytes32 hash, bytes memory parent) private {

@@ -38,13 +38,12 @@ contract RoundTransitionsTest is FederationFixture {
         ExtendOpen,
         Extend,
         Reject,
-        Exclude,
+        RejectLast,
         Finalize
     }
 
     uint32 private constant QUORUM = 10;
-    /// One more than the quorum, so that one can be excluded.
-    uint32 private constant ACCEPTED = QUORUM + 1;
+    uint32 private constant ACCEPTED = QUORUM;
     uint64 private constant ROUND = 1;
     uint128 private constant STAKE = 0.5 ether;
     uint64 private constant OPEN_SECONDS = 60;
@@ -90,7 +89,7 @@ contract RoundTransitionsTest is FederationFixture {
             refuses(Call.Include, notCoordinator);
             refuses(Call.ExtendOpen, notDisputes);
             refuses(Call.Reject, notDisputes);
-            refuses(Call.Exclude, notDisputes);
+            refuses(Call.RejectLast, notDisputes);
             vm.assertTrue(federation.round(ROUND).state == before);
         }
     }
@@ -116,18 +115,6 @@ contract RoundTransitionsTest is FederationFixture {
             RoundState state = federation.round(ROUND).state;
             vm.assertTrue(state == (attempt < 8 ? RoundState.Submitted : RoundState.Failed));
         }
-    }
-
-    function test_losingTheQuorumFailsTheRound() public {
-        arrange(Situation.Proposed);
-        (bool success,) = perform(Call.Exclude);
-        vm.assertTrue(success);
-        vm.assertTrue(federation.round(ROUND).state == RoundState.Submitted);
-        (success,) = perform(Call.Propose);
-        vm.assertTrue(success);
-        vm.prank(federation.disputes());
-        federation.excludeUpdate(ROUND, 1, members[1], 101, stranger);
-        vm.assertTrue(federation.round(ROUND).state == RoundState.Failed);
     }
 
     /// @dev The table: where a call leads, or the error that it reverts with.
@@ -167,7 +154,8 @@ contract RoundTransitionsTest is FederationFixture {
             if (call == Call.Propose) return (RoundState.Proposed, "");
         } else if (isProposed(situation)) {
             if (call == Call.Extend) return (RoundState.Proposed, "");
-            if (call == Call.Reject || call == Call.Exclude) return (RoundState.Submitted, "");
+            if (call == Call.Reject) return (RoundState.Submitted, "");
+            if (call == Call.RejectLast) return (RoundState.Failed, "");
             if (call == Call.Finalize) {
                 if (situation == Situation.ProposedLate) return (RoundState.Final, "");
                 return
@@ -234,7 +222,7 @@ contract RoundTransitionsTest is FederationFixture {
         if (situation > Situation.OpenLateWithQuorum) propose(ROUND);
         if (isSubmitted(situation)) {
             vm.prank(federation.disputes());
-            federation.rejectProposal(ROUND, stranger);
+            federation.rejectProposal(ROUND, stranger, false);
         }
         if (isLate(situation) || situation == Situation.ProposedLate || situation == Situation.Final) pass();
         if (situation == Situation.Final) federation.finalizeRound(ROUND);
@@ -248,7 +236,7 @@ contract RoundTransitionsTest is FederationFixture {
     /// @dev Calls as who may make the call.
     function perform(Call call) private returns (bool success, bytes memory result) {
         address caller = coordinator;
-        if (call == Call.Extend || call == Call.Reject || call == Call.Exclude) {
+        if (call == Call.Extend || call == Call.Reject || call == Call.RejectLast) {
             caller = federation.disputes();
         }
         if (call >= Call.Hold && call <= Call.ExtendOpen) caller = federation.directSubmissions();
@@ -285,9 +273,9 @@ contract RoundTransitionsTest is FederationFixture {
         if (call == Call.Extend || call == Call.ExtendOpen) {
             return abi.encodeCall(IFederation.extendChallenge, (ROUND, uint64(block.timestamp + 5000)));
         }
-        if (call == Call.Reject) return abi.encodeCall(IFederation.rejectProposal, (ROUND, stranger));
-        if (call == Call.Exclude) {
-            return abi.encodeCall(IFederation.excludeUpdate, (ROUND, 0, members[0], 100, stranger));
+        if (call == Call.Reject || call == Call.RejectLast) {
+            bool isLast = call == Call.RejectLast;
+            return abi.encodeCall(IFederation.rejectProposal, (ROUND, stranger, isLast));
         }
         if (call == Call.Finalize) return abi.encodeCall(IFederation.finalizeRound, (ROUND));
         return abi.encodeCall(IFederation.failRound, (ROUND));

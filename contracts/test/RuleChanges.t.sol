@@ -66,7 +66,7 @@ contract RuleChangesTest is FederationFixture {
         propose(roundId);
         expectStillOpen(roundId);
         vm.prank(federation.disputes());
-        federation.rejectProposal(roundId, stranger);
+        federation.rejectProposal(roundId, stranger, false);
         expectStillOpen(roundId);
         conclude(roundId);
         vm.assertTrue(federation.round(roundId).state == RoundState.Final);

@@ -65,7 +65,6 @@ contract SharedTreesTest is VectorsFile {
         string memory key = element("", ".aggregations", 2);
         for (uint256 i = 0; vm.keyExistsJson(vectors, element(key, ".commitments", i)); ++i) {
             string memory stated = element(key, ".commitments", i);
-            if (!vm.parseJsonBool(vectors, string.concat(stated, ".counts"))) continue;
             int256[] memory values = vm.parseJsonIntArray(vectors, string.concat(stated, ".values"));
             uint32 weight = uint32(number(stated, ".weight"));
             int256[] memory sums = new int256[](values.length);
@@ -153,7 +152,7 @@ contract SharedTreesTest is VectorsFile {
             bytes.concat(head, hashAt(key, level - 1, 2 * position), hashAt(key, level - 1, 2 * position + 1));
     }
 
-    /// @dev 0 where no update counts: the vectors hold null there.
+    /// @dev 0 where no update lies below: the vectors hold null there.
     function hashAt(string memory key, uint256 level, uint256 position) private view returns (bytes32) {
         string memory place = string.concat(element(element(key, ".levels", level), "", position), ".hash");
         return vm.keyExistsJson(vectors, place) ? vm.parseJsonBytes32(vectors, place) : bytes32(0);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,11 +22,20 @@ from fedvm.chain.federation_types import FederationEvent, Proposal, RoundPropose
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation import ChainLedger, Federation, submit_directly
 from fedvm.federation.client.direct import consent_of, see_through
-from fedvm.federation.commitment import Attestation, SignedUpdate, commit
+from fedvm.federation.commitment import Attestation, SignedUpdate, check_commitment, commit
 from fedvm.federation.coordinator.settlement import Settlement, settle, still_wanted
-from fedvm.federation.errors import SettingsError, UpdatesWaiting
+from fedvm.federation.errors import CommitmentError, LedgerMismatch, SettingsError, UpdatesWaiting
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Commitment, CountedUpdate, Rules, Security, model_root, to_bytes, weighted_mean
+from fedvm.protocol import (
+    Commitment,
+    CountedUpdate,
+    Rules,
+    Security,
+    model_root,
+    sign_update,
+    to_bytes,
+    weighted_mean,
+)
 from fedvm.protocol.consent import DirectConsent
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
@@ -354,3 +363,54 @@ def test_a_member_that_stays_sees_the_round_end_without_it(parties: Parties) -> 
         see_through(parties.contract, member, signed, pass_time=lambda _: parties.ledger.fail(1))
         is DirectState.WAITING
     )
+
+
+def false_norm(parties: Parties, index: int) -> SignedUpdate:
+    """The update of a member that signs another Σd² than its tree has; root, CID and vector are right."""
+    honest = parties.signed(index)
+    update = replace(honest.update, sum_squares=honest.update.sum_squares - 1)
+    signature = sign_update(update, parties.ledger.domain, parties.members[index].key)
+    return replace(honest, update=update, signature=signature)
+
+
+@pytest.mark.parametrize("form", ["auto", "rollup"])
+@pytest.mark.parametrize("relayed", [[0, 1], [0, 1, 2]])
+def test_a_false_norm_is_not_included_though_the_vector_is_there(
+    parties: Parties, form: Literal["auto", "rollup"], relayed: list[int]
+) -> None:
+    """The member also sends the coordinator a true update with the same root: that the root was seen says nothing of
+    the Σd² signed beside it."""
+    liar = parties.members[2]
+    submit_directly(parties.contract, liar, parties.store, false_norm(parties, 2))
+    settlement = parties.relay_and_settle(relayed, form)
+    assert settlement.round.status is RoundState.FINAL
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1])).all()
+    assert parties.contract.stake_of(liar.address) == 0
+    assert parties.contract.owed(parties.chain.account("coordinator").address) == 10**15
+    assert parties.audit_holds()
+
+
+def test_a_false_norm_is_not_relayed(parties: Parties) -> None:
+    with pytest.raises(CommitmentError, match="is not the one it committed to"):
+        check_commitment(false_norm(parties, 2), parties.ledger.domain)
+
+
+@pytest.mark.parametrize("form", ["relay", "include", "rollup"])
+def test_nothing_is_proposed_over_a_false_norm_that_counts_already(parties: Parties, form: str) -> None:
+    """What a careless coordinator counted, one that resumes does not build on: it would lose its bond."""
+    false, ledger = false_norm(parties, 2), parties.ledger
+    everyone = [*(parties.signed(index) for index in (0, 1)), false]
+    for one in everyone:
+        parties.store.put(to_bytes(one.vector))
+    submissions = [one.submission for one in everyone]
+    if form == "relay":
+        ledger.submit(1, submissions)
+    elif form == "rollup":
+        ledger.submit_rollup(1, submissions, 0)
+    else:
+        ledger.submit(1, submissions[:2])
+        submit_directly(parties.contract, parties.members[2], parties.store, false)
+        ledger.include(1, submissions[2])
+    with pytest.raises(LedgerMismatch, match="is not the one accepted on chain"):
+        settle(Federation(ledger, parties.store), ledger.round(1), BASE, ())
+    assert ledger.round(1).status is RoundState.OPEN

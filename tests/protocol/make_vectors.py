@@ -139,7 +139,7 @@ def plain_case(
     }
 
 
-def aggregation_case(name: str, count: int, excluded: set[int], elements: int) -> dict[str, Any]:
+def aggregation_case(name: str, count: int, elements: int) -> dict[str, Any]:
     members = sorted(
         (Account.from_key(keccak(b"fedvm client" + bytes([i]))).address for i in range(count)),
         key=lambda member: int(member, 16),
@@ -158,10 +158,9 @@ def aggregation_case(name: str, count: int, excluded: set[int], elements: int) -
                 "sumSquares": str(squares),
                 "leaf": hex0x(leaf),
                 "values": values,
-                "counts": i not in excluded,
             }
         )
-        leaves.append(None if i in excluded else (weight, [weight * v for v in values], leaf))
+        leaves.append((weight, [weight * v for v in values], leaf))
     levels = [[leaf and aggregation_node(b"\x08", leaf[0], leaf[1], leaf[2]) for leaf in pad(leaves, None)]]
     while len(levels[-1]) > 1:
         levels.append([add_nodes(a, b) for a, b in zip(levels[-1][::2], levels[-1][1::2], strict=True)])
@@ -324,9 +323,9 @@ def build() -> dict[str, Any]:
         "models": models,
         "aggregates": [plain_case(n, v, b"\x05", b"\x06", b"\x07", 8) for n, v in sums.items()],
         "aggregations": [
-            aggregation_case("one client", 1, set(), 65),
-            aggregation_case("three clients", 3, set(), 65),
-            aggregation_case("six clients, two excluded", 6, {2, 3}, 130),
+            aggregation_case("one client", 1, 65),
+            aggregation_case("three clients", 3, 65),
+            aggregation_case("six clients", 6, 130),
         ],
         "rules": rules,
         "typedData": typed,

@@ -52,38 +52,35 @@ def test_a_leaf_outside_is_refused() -> None:
         commitment_tree([commitment(0), commitment(1)]).siblings(2)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(1, 9)), min_size=1, max_size=9))
-def test_the_top_states_weight_and_sum(rows: list[tuple[bool, int]]) -> None:
-    updates = [
-        update(index, index, -index, weight=weight) if counts else None
-        for index, (counts, weight) in enumerate(rows)
-    ]
-    counted = [one for one in updates if one]
-    if not counted:
-        with pytest.raises(EncodingError, match="no accepted updates"):
-            aggregation_tree(updates)
-        return
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9))
+def test_the_top_states_weight_and_sum(weights: list[int]) -> None:
+    updates = [update(index, index, -index, weight=weight) for index, weight in enumerate(weights)]
     top = aggregation_tree(updates).top
-    assert top.weight == sum(one.commitment.weight for one in counted)
-    total = sum(one.commitment.weight * one.vector.astype(np.int64) for one in counted)
+    assert top.weight == sum(weights)
+    total = sum(one.commitment.weight * one.vector.astype(np.int64) for one in updates)
     assert (top.sums.vector == total).all()
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=9).filter(any))
-def test_every_leaf_has_its_way_to_the_top(counts: list[bool]) -> None:
-    tree = aggregation_tree([update(n, n, -n) if counted else None for n, counted in enumerate(counts)])
-    for position, counted in enumerate(counts):
-        if not counted:
-            with pytest.raises(RangeError, match=f"position {position}"):
-                tree.path(position)
-            continue
+@given(st.integers(1, 9))
+def test_every_leaf_has_its_way_to_the_top(count: int) -> None:
+    tree = aggregation_tree([update(n, n, -n) for n in range(count)])
+    for position in range(count):
         node = tree.hash_at(0, position)
         for level, step in enumerate(tree.path(position)):
             pair = (step.sibling + node) if position >> level & 1 else (node + step.sibling)
             node = keccak(AGGREGATION_NODE + step.weight.to_bytes(8) + step.sums + pair)
         assert node == tree.root
-    with pytest.raises(RangeError, match="position"):
-        tree.path(len(tree.levels[0]))
+    for beyond in range(count, len(tree.levels[0]) + 1):
+        with pytest.raises(RangeError, match=f"position {beyond}"):
+            tree.path(beyond)
+
+
+@given(st.integers(1, 20))
+def test_a_node_is_empty_where_no_update_lies_below_and_nowhere_else(count: int) -> None:
+    tree = aggregation_tree([update(n, n, -n) for n in range(count)])
+    for level, nodes in enumerate(tree.levels):
+        for position, node in enumerate(nodes):
+            assert (node is None) == (position << level >= count)
 
 
 def test_what_cannot_be_added_is_refused() -> None:
@@ -104,32 +101,26 @@ def test_security_checks_its_widths() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 11])
 @pytest.mark.parametrize("block", [0, 1, 2])
 def test_folding_blocks_of_updates_gives_the_trees_root(count: int, block: int) -> None:
-    updates: list[CountedUpdate | None] = [update(i, i, -i, 7, weight=i + 1) for i in range(count)]
-    for excluded in (set(), {0}, set(range(1, count)), {count - 1}):
-        kept = [None if i in excluded else one for i, one in enumerate(updates)]
-        if not any(kept):
-            continue
-        tree, height = aggregation_tree(kept), (count - 1).bit_length()
-        low = min(block, height)
-        tops = [subtotal(kept[at : at + (1 << low)], low) for at in range(0, count, 1 << low)]
-        top = fold(tops, height - low)
-        assert top is not None
-        assert (top.hash, top.weight, top.sums_root) == (tree.root, tree.top.weight, tree.top.sums.root)
-        assert np.array_equal(top.sums, tree.top.sums.vector)
+    updates = [update(i, i, -i, 7, weight=i + 1) for i in range(count)]
+    tree, height = aggregation_tree(updates), (count - 1).bit_length()
+    low = min(block, height)
+    tops = [subtotal(updates[at : at + (1 << low)], low) for at in range(0, count, 1 << low)]
+    top = fold(tops, height - low)
+    assert (top.hash, top.weight, top.sums_root) == (tree.root, tree.top.weight, tree.top.sums.root)
+    assert np.array_equal(top.sums, tree.top.sums.vector)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 11])
 def test_the_nodes_one_after_the_other_are_those_of_the_tree(count: int) -> None:
-    updates: list[CountedUpdate | None] = [update(i, i, -i, 7, weight=i + 1) for i in range(count)]
-    for excluded in (set(), {0}, set(range(1, count)), {count - 1}):
-        kept = [None if i in excluded else one for i, one in enumerate(updates)]
-        if any(kept):
-            found = [node.preimage for node in aggregation_nodes(iter(kept))]
-            assert sorted(found) == sorted(node.preimage for node in aggregation_tree(kept).nodes())
+    updates = [update(i, i, -i, 7, weight=i + 1) for i in range(count)]
+    found = [node.preimage for node in aggregation_nodes(iter(updates))]
+    assert sorted(found) == sorted(node.preimage for node in aggregation_tree(updates).nodes())
 
 
 def test_folding_refuses_what_the_tree_refuses() -> None:
-    assert subtotal([None, None], 3) is None and fold([], 2) is None
+    for nothing in (lambda: subtotal([], 3), lambda: fold([], 2), lambda: aggregation_tree([])):
+        with pytest.raises(EncodingError, match="no accepted updates"):
+            nothing()
     with pytest.raises(ShapeError):
         subtotal([update(0), update(1, 1, 2, 3)], 1)
     with pytest.raises(EncodingError, match="weight"):

@@ -122,7 +122,7 @@ def test_aggregations(case: dict) -> None:
         height: unhex(peak) for height, peak in case["peaks"].items()
     }
     updates = [
-        CountedUpdate(commitment, np.array(stated["values"], dtype=np.int32)) if stated["counts"] else None
+        CountedUpdate(commitment, np.array(stated["values"], dtype=np.int32))
         for commitment, stated in zip(commitments, case["commitments"], strict=True)
     ]
     tree = aggregation_tree(updates)

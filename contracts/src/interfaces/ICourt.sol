@@ -18,7 +18,7 @@ enum Fraud {
     WrongLeaf,
     /// A node of a vector's tree has a wrong form or place.
     MalformedVector,
-    /// A member signed an update whose tree does not follow.
+    /// An update counts whose tree does not follow: the coordinator could have made the tree of the vector it holds.
     BadUpdate,
     /// Data that were demanded did not come.
     MissingData,

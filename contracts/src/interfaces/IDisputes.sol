@@ -82,11 +82,11 @@ interface IDisputes is ICourt, IPullPayments {
     /// @notice A node's sums are wrong at one chunk.
     /// @param roundId Number of the round.
     /// @param node Inner node of the aggregation tree.
-    /// @param left Preimage of its left child; nothing if that is empty.
+    /// @param left Preimage of its left child.
     /// @param right Preimage of its right child; nothing if that is empty.
     /// @param index Index of the chunk.
     /// @param sums Chunk of the node's sums.
-    /// @param leftSums Chunk of the left child's sums; ignored if that is empty.
+    /// @param leftSums Chunk of the left child's sums.
     /// @param rightSums Chunk of the right child's sums; ignored if that is empty.
     /// @param salt Any.
     function proveWrongSum(
@@ -121,20 +121,19 @@ interface IDisputes is ICourt, IPullPayments {
         bytes32 salt
     ) external;
 
-    /// @notice A node of the aggregation tree has a wrong form, stands where none may, is missing where one must be,
-    ///         has a weight that is not its children's, or is a top that states another weight or sums than the round.
+    /// @notice A node of the aggregation tree has a wrong form, stands where none may (no update lies below), is missing where
+    ///         one must be, has a weight that is not its children's, or is a top that states another weight or sums than the
+    ///         round.
     /// @param roundId Number of the round.
     /// @param node The node.
-    /// @param left Preimage of its left child; nothing if that is empty, or for a leaf or a malformed node.
-    /// @param right Preimage of its right child, likewise.
-    /// @param index For an empty node: index of an update below it that counts.
+    /// @param left Preimage of its left child; ignored for a leaf and for a node that is wrong by itself.
+    /// @param right Preimage of its right child, likewise; nothing if that is empty.
     /// @param salt Any.
     function proveWrongNode(
         uint64 roundId,
         AggregationNode calldata node,
         bytes calldata left,
         bytes calldata right,
-        uint32 index,
         bytes32 salt
     ) external;
 
@@ -174,9 +173,9 @@ interface IDisputes is ICourt, IPullPayments {
         bytes32 salt
     ) external;
 
-    /// @notice A member signed an update whose tree does not follow: a wrong Σd² or sum, form, index, count, padding,
-    ///         or an update of another place. Its stake is lost and it no longer counts; the coordinator's bond is not
-    ///         touched.
+    /// @notice An update counts whose tree does not follow: a wrong Σd² or sum, form, index, count, padding, or an update
+    ///         of another place. Whoever proposes holds the vector and can make its tree, so the lie is the coordinator's,
+    ///         whatever the member signed. The round has failed: over such updates nothing true can be proposed.
     /// @param roundId Number of the round.
     /// @param accepted The update.
     /// @param node Node of its tree. If several are wrong, one with none above it: the sums above are added up, not

@@ -104,15 +104,6 @@ interface IFederation is IMembership {
     event ChallengeExtended(uint64 indexed round, uint64 until);
     /// @notice A proposal was proved wrong, or data demanded for it are missing.
     event ProposalRejected(uint64 indexed round, address indexed challenger, uint16 attempt);
-    /// @notice An accepted update was proved bad and counts no longer.
-    event UpdateExcluded(
-        uint64 indexed round,
-        address indexed member,
-        address indexed challenger,
-        uint16 attempt,
-        uint32 index,
-        uint32 weight
-    );
     /// @notice A round came to a new model: what its proposal number `attempt` states.
     event RoundFinal(
         uint64 indexed round,
@@ -139,8 +130,6 @@ interface IFederation is IMembership {
     error AlreadySubmitted(uint64 roundId, address member);
     /// @notice The member has too little at stake.
     error StakeTooLow(address member);
-    /// @notice The update does not count already.
-    error AlreadyExcluded(uint64 roundId, uint32 index);
     /// @notice Wait until the round is final or failed.
     error RoundStillOpen(uint64 roundId);
     /// @notice No such round was opened.
@@ -210,20 +199,11 @@ interface IFederation is IMembership {
     /// @param until Unix time in seconds before which its state cannot be ended.
     function extendChallenge(uint64 roundId, uint64 until) external;
 
-    /// @notice Rejects the proposal and takes its bond. `Disputes`, or `Rollups`: then the round has failed.
+    /// @notice Rejects the proposal and takes its bond. `Disputes` and `Rollups` only.
     /// @param roundId Number of the proposed round.
     /// @param challenger Who proved it wrong.
-    function rejectProposal(uint64 roundId, address challenger) external;
-
-    /// @notice Leaves an update out and takes its signer's stake; the proposal falls, its bond does not. `Disputes`
-    ///         only, which has checked that this commitment stands at this index.
-    /// @param roundId Number of the proposed round.
-    /// @param index Index of the update among the accepted ones.
-    /// @param member Its signer.
-    /// @param weight Its weight.
-    /// @param challenger Who proved it bad.
-    function excludeUpdate(uint64 roundId, uint32 index, address member, uint32 weight, address challenger)
-        external;
+    /// @param isLast Whether nothing true can be proposed over what was accepted: then the round has failed.
+    function rejectProposal(uint64 roundId, address challenger, bool isLast) external;
 
     /// @notice Gives a round up: by the coordinator while it has no quorum, by anyone after its deadline or, if a
     ///         proposal was rejected, a round's length after that.
@@ -265,11 +245,6 @@ interface IFederation is IMembership {
     /// @param level Height of the peak; its bit must be set in the number of accepted updates.
     /// @return Hash of the peak.
     function commitmentPeak(uint256 level) external view returns (bytes32);
-
-    /// @param roundId Number of a round.
-    /// @param index Index of an accepted update.
-    /// @return True when it was proved bad.
-    function isExcluded(uint64 roundId, uint32 index) external view returns (bool);
 
     /// @return Root of the current model: that of the last final round, or the initial one.
     function modelRoot() external view returns (bytes32);

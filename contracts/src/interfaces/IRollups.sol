@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {RecordProof} from "../libraries/RecordTree.sol";
 import {Rollup, RollupSummary} from "../libraries/RollupLib.sol";
 import {Submission} from "../libraries/UpdateTypes.sol";
-import {CommitmentProof, ICourt, UpdateNode} from "./ICourt.sol";
+import {ICourt} from "./ICourt.sol";
 import {IFederation} from "./IFederation.sol";
 
 /// @notice A node of one of a roll-up's two trees as stated; its level follows from the number of siblings.
@@ -130,21 +130,6 @@ interface IRollups is ICourt {
         address member,
         RecordProof calldata before,
         RecordProof calldata proof,
-        bytes32 salt
-    ) external;
-
-    /// @notice A member signed an update whose tree does not follow, as in `IDisputes.proveBadUpdate`. Here the
-    ///         signature must be shown, since the contract has not checked it.
-    /// @param roundId Number of the round.
-    /// @param accepted The update.
-    /// @param submission The same update as its member signed it.
-    /// @param node Node of its tree.
-    /// @param salt Any.
-    function proveBadUpdate(
-        uint64 roundId,
-        CommitmentProof calldata accepted,
-        Submission calldata submission,
-        UpdateNode calldata node,
         bytes32 salt
     ) external;
 }

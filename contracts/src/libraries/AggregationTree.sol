@@ -21,7 +21,7 @@ struct AggregationNode {
 
 /// @title Aggregation tree over the accepted updates of a round
 /// @notice leaf = keccak(0x08 ‖ weight:u64 ‖ sums:32 ‖ commitment:32),
-///         node = keccak(0x09 ‖ weight:u64 ‖ sums:32 ‖ left:32 ‖ right:32); 0 where no update counts. `sums` is the root
+///         node = keccak(0x09 ‖ weight:u64 ‖ sums:32 ‖ left:32 ‖ right:32); 0 where no update lies below. `sums` is the root
 ///         of a vector: wᵢ·dᵢ at leaf i, the sum of both children's vectors at a node. So the top states W and
 ///         S = Σ wᵢ·dᵢ, and every lie on the way there is a node that does not follow from its two children.
 library AggregationTree {

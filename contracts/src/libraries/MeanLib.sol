@@ -29,20 +29,19 @@ library MeanLib {
         return true;
     }
 
-    /// @notice sums = left + right, where a child that is absent counts as zeros.
+    /// @notice sums = left + right, where a right child that is absent counts as zeros.
     /// @param sums int64 chunk of the node.
-    /// @param hasLeft Whether there is a left child.
     /// @param left int64 chunk of the left child.
     /// @param hasRight Whether there is a right child.
     /// @param right int64 chunk of the right child.
     /// @return True when it holds for every element.
-    function adds(bytes calldata sums, bool hasLeft, bytes calldata left, bool hasRight, bytes calldata right)
+    function adds(bytes calldata sums, bytes calldata left, bool hasRight, bytes calldata right)
         internal
         pure
         returns (bool)
     {
         for (uint256 i = 0; i < sums.length / 8; ++i) {
-            int256 expected = hasLeft ? VectorTree.int64At(left, i) : int256(0);
+            int256 expected = VectorTree.int64At(left, i);
             // Two int64 do not fill 256 bits.
             unchecked {
                 if (hasRight) expected += VectorTree.int64At(right, i);

@@ -26,8 +26,6 @@ struct Round {
     uint64 until;
     /// Proposals made so far.
     uint16 attempt;
-    /// Accepted updates that were proved bad and do not count: at most one a proposal.
-    uint16 excluded;
     /// Updates that members submitted themselves and that nobody has dealt with yet.
     uint16 waiting;
     /// Whether the updates were rolled up, not relayed one by one.
@@ -36,7 +34,7 @@ struct Round {
     address lastMember;
     /// Number of accepted updates.
     uint32 accepted;
-    /// W = Σ wᵢ over the updates that count.
+    /// W = Σ wᵢ over the accepted updates.
     uint64 totalWeight;
     /// Model root the round trains from.
     bytes32 baseRoot;
@@ -76,13 +74,13 @@ struct Proposal {
 /// | Open      | extend          | `DirectSubmissions` | a vector was demanded                  | Open                |
 /// | Proposed  | extend          | `Disputes`   | data were demanded                            | Proposed            |
 /// | Proposed  | reject          | `Disputes`   | proved wrong, or demanded data are missing    | Submitted or Failed |
-/// | Proposed  | exclude         | `Disputes`   | an update was proved bad                      | Submitted or Failed |
 /// | Proposed  | finalize        | anyone       | after the challenge window                    | Final               |
 /// | Submitted | propose         | coordinator  |                                               | Proposed            |
 /// | Submitted | fail            | anyone       | a round's length after the rejection          | Failed              |
 ///
-/// Reject leads to Failed when the roll-up was proved wrong; reject and exclude when the attempts are used up or the quorum
-/// is lost. Every other call reverts; `test/RoundTransitions.t.sol` holds the table as data.
+/// Reject leads to Failed when the attempts are used up, or when what was proved wrong is not the proposal but what it was
+/// made over: the roll-up, or an update that counts. Every other call reverts; `test/RoundTransitions.t.sol` holds the table
+/// as data.
 library RoundLib {
     /// Proposals of one round. Each that is rejected costs a bond, so this bounds time, not harm.
     uint16 internal constant MAX_ATTEMPTS = 8;
@@ -163,12 +161,6 @@ library RoundLib {
         return state == RoundState.Open || state == RoundState.Submitted || state == RoundState.Proposed;
     }
 
-    /// @param self Round.
-    /// @return Accepted updates that were not excluded.
-    function counted(Round storage self) internal view returns (uint32) {
-        return self.accepted - self.excluded;
-    }
-
     /// @notice Open or Submitted → Proposed.
     /// @param self Round.
     /// @param roundId Its number, for the errors.
@@ -186,8 +178,7 @@ library RoundLib {
         require(state == RoundState.Open || state == RoundState.Submitted, WrongState(roundId, state));
         // In a roll-up an update that is left out can be proved.
         require(self.waiting == 0 || self.rolledUp, UpdatesWaiting(roundId, self.waiting));
-        uint32 updates = counted(self);
-        require(updates >= minClients, QuorumNotReached(updates, minClients));
+        require(self.accepted >= minClients, QuorumNotReached(self.accepted, minClients));
         self.state = RoundState.Proposed;
         self.until = until;
         self.attempt += 1;
@@ -198,15 +189,11 @@ library RoundLib {
 
     /// @notice Proposed → Submitted, or Failed when no proposal could follow.
     /// @param self Proposed round.
-    /// @param minClients Quorum.
     /// @param until Unix time in seconds after which anyone may fail the round.
     /// @param isLast Whether no other proposal may follow.
     /// @return True when the round failed.
-    function reject(Round storage self, uint32 minClients, uint64 until, bool isLast)
-        internal
-        returns (bool)
-    {
-        bool over = isLast || self.attempt >= MAX_ATTEMPTS || counted(self) < minClients;
+    function reject(Round storage self, uint64 until, bool isLast) internal returns (bool) {
+        bool over = isLast || self.attempt >= MAX_ATTEMPTS;
         self.state = over ? RoundState.Failed : RoundState.Submitted;
         self.until = until;
         return over;

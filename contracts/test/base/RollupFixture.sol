@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Rollups} from "../../src/Rollups.sol";
-import {CommitmentProof} from "../../src/interfaces/ICourt.sol";
+import {CommitmentProof, UpdateNode} from "../../src/interfaces/ICourt.sol";
 import {Commitment} from "../../src/libraries/CommitmentTree.sol";
 import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
 import {Record, RecordProof} from "../../src/libraries/RecordTree.sol";
@@ -183,6 +183,15 @@ abstract contract RollupFixture is FederationFixture {
             values[i] = int256((i * (7 * index + 3)) % 41) - 20;
         }
         return SumTree.build(federation.updateContext(roundId, members[index]), values);
+    }
+
+    /// @dev The top of update 2, which states more than its children add up to.
+    function tooMuch() internal view returns (UpdateNode memory) {
+        SumNode[][] memory levels = treeOf(2);
+        bytes memory preimage = abi.encodePacked(
+            uint8(1), levels[1][0].hash, levels[1][0].sum, levels[1][1].hash, levels[1][1].sum
+        );
+        return UpdateNode(0, preimage, 0, commitments[1].sumSquares, new SumNode[](0));
     }
 
     function commitTo(address sender, bytes memory call) internal {

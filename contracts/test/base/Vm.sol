@@ -29,7 +29,6 @@ interface Vm {
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
     function parseJsonInt(string calldata json, string calldata key) external pure returns (int256);
-    function parseJsonBool(string calldata json, string calldata key) external pure returns (bool);
     function parseJsonIntArray(string calldata json, string calldata key)
         external
         pure

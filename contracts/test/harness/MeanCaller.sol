@@ -13,12 +13,12 @@ contract MeanCaller {
         return MeanLib.follows(base, sums, model, weight);
     }
 
-    function adds(bytes calldata sums, bool hasLeft, bytes calldata left, bool hasRight, bytes calldata right)
+    function adds(bytes calldata sums, bytes calldata left, bool hasRight, bytes calldata right)
         external
         pure
         returns (bool)
     {
-        return MeanLib.adds(sums, hasLeft, left, hasRight, right);
+        return MeanLib.adds(sums, left, hasRight, right);
     }
 
     function multiplies(bytes calldata sums, bytes calldata update, uint32 weight)

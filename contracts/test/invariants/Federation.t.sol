@@ -17,7 +17,7 @@ contract FederationInvariantTest is Campaign {
     /// @dev One campaign for all, since each invariant of its own would play other sequences.
     function invariant_theFederationHolds() public view {
         everyWeiIsExplained();
-        honestMembersKeepTheirStake();
+        membersKeepTheirStakes();
         weightsFollowTheRules();
         proofsProveWhatIsSo();
         whatIsFinalIsRight();
@@ -32,8 +32,9 @@ contract FederationInvariantTest is Campaign {
         vm.assertEq(held, explained);
     }
 
-    function honestMembersKeepTheirStake() private view {
+    function membersKeepTheirStakes() private view {
         vm.assertTrue(handler.stakeIsKnown(0));
+        vm.assertTrue(handler.stakeIsKnown(1));
         vm.assertTrue(handler.stakeIsKnown(2));
         vm.assertTrue(handler.directStakeIsKnown());
         vm.assertEq(handler.wrongForfeits(), 0);

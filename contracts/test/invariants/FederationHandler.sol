@@ -11,8 +11,8 @@ import {VectorForest} from "../base/VectorForest.sol";
 
 /// @notice Everything that members, coordinator and challengers can do to a federation, true and false, in any order
 ///         that forge's fuzzer picks. What it knows beside the contract is in `…Stake`, `isLie`, `wrongFinals` and so on.
-/// @dev Rounds of the three members of `DisputeFixture`. Member 1 may sign a wrong sum of squares; members 0 and 2 are
-///      honest. A lie that nobody looks at can become final: here somebody always looks before that.
+/// @dev Rounds of the three members of `DisputeFixture`. Member 1 may sign a wrong sum of squares, which the coordinator
+///      relays all the same; members 0 and 2 are honest. A lie that nobody looks at can become final: here somebody always looks before that.
 contract FederationHandler is DisputeFixture {
     enum Falsehood {
         None,
@@ -38,10 +38,9 @@ contract FederationHandler is DisputeFixture {
     uint256 public hastyProposals;
     uint256 public finals;
     uint256 public rejections;
-    uint256 public exclusions;
     /// Fees of demands that are neither answered nor paid back.
     uint256 public openFees;
-    /// Stakes as members 0 and 2 know them.
+    /// Stakes as the members know them.
     uint256[CLIENTS] public knownStake;
     address[] internal actors;
     /// Leaf whose sums are wrong, if the lie is about a leaf's.
@@ -80,8 +79,8 @@ contract FederationHandler is DisputeFixture {
         RoundState state = _round().state;
         if (state != RoundState.Open && state != RoundState.Submitted) return;
         if (_round().waiting > 0) return _proposeTooEarly();
-        // The fixture's tree has no place for an update that was left out, nor for a fourth: such a round runs out.
-        if (_round().excluded > 0 || _round().accepted != CLIENTS) return;
+        // The fixture's tree has no place for a fourth update: such a round runs out.
+        if (_round().accepted != CLIENTS) return;
         // One proposal in three is honest.
         falsehood = Falsehood(kind % 9 < 7 ? kind % 9 : 0);
         int256 off = int256(uint256(amount % 1000)) + 1;
@@ -101,6 +100,7 @@ contract FederationHandler is DisputeFixture {
         Round memory round = _round();
         if (round.state != RoundState.Proposed || block.timestamp <= round.until) return;
         if (falsehood != Falsehood.None) return _prove();
+        if (signedTooMuch > 0) return _proveBadUpdate(1, true);
         federation.finalizeRound(roundId);
         ++finals;
         if (federation.modelRoot() != proposal.modelRoot) ++wrongFinals;
@@ -229,7 +229,7 @@ contract FederationHandler is DisputeFixture {
         uint256 total = 0;
         for (uint32 i = 0; i < round.accepted; ++i) {
             if (commitments[i].weight > federation.rules().maxExamples) return false;
-            if (!federation.isExcluded(roundId, i)) total += commitments[i].weight;
+            total += commitments[i].weight;
         }
         return round.totalWeight == total;
     }
@@ -311,7 +311,7 @@ contract FederationHandler is DisputeFixture {
         if (kind == Falsehood.NodeWeight) {
             return abi.encodeCall(
                 IDisputes.proveWrongNode,
-                (roundId, pairNode(), leaves[0].preimage, leaves[1].preimage, 0, bytes32(0))
+                (roundId, pairNode(), leaves[0].preimage, leaves[1].preimage, bytes32(0))
             );
         }
         if (kind == Falsehood.Commitment) {
@@ -320,7 +320,7 @@ contract FederationHandler is DisputeFixture {
         }
         if (kind == Falsehood.EmptyLeaf) {
             return abi.encodeCall(
-                IDisputes.proveWrongNode, (roundId, singleNode(), leaves[2].preimage, "", 2, bytes32(0))
+                IDisputes.proveWrongNode, (roundId, singleNode(), leaves[2].preimage, "", bytes32(0))
             );
         }
         return abi.encodeCall(
@@ -363,10 +363,7 @@ contract FederationHandler is DisputeFixture {
             abi.encodeCall(IDisputes.proveBadUpdate, (roundId, acceptedProof(index), node, bytes32(0)))
         );
         if (shown != isBad) isBad ? ++refusedProofs : ++falseProofs;
-        if (shown) {
-            ++exclusions;
-            knownStake[index] = 0;
-        }
+        if (shown) ++rejections;
     }
 
     function _show(bytes memory call) private returns (bool success) {

@@ -29,16 +29,12 @@ contract MeanProofs is TestBase, MeanCaller {
         }
     }
 
-    /// @notice A sum passes exactly if it is the sum of the children's, without wrapping, an absent child being 0.
-    function check_addsIsExact(int64 sum, bool hasLeft, int64 left, bool hasRight, int64 right)
-        external
-        view
-    {
-        int256 expected = (hasLeft ? int256(left) : int256(0)) + (hasRight ? int256(right) : int256(0));
+    /// @notice A sum passes exactly if it is the sum of the children's, without wrapping, an absent right one being 0.
+    function check_addsIsExact(int64 sum, int64 left, bool hasRight, int64 right) external view {
+        int256 expected = int256(left) + (hasRight ? int256(right) : int256(0));
         assert(
-            this.adds(
-                    abi.encodePacked(sum), hasLeft, abi.encodePacked(left), hasRight, abi.encodePacked(right)
-                ) == (int256(sum) == expected)
+            this.adds(abi.encodePacked(sum), abi.encodePacked(left), hasRight, abi.encodePacked(right))
+                == (int256(sum) == expected)
         );
     }
 
@@ -53,7 +49,6 @@ contract MeanProofs is TestBase, MeanCaller {
         assert(
             this.adds(
                 abi.encodePacked(sum[0], sum[1]),
-                true,
                 abi.encodePacked(left[0], left[1]),
                 true,
                 abi.encodePacked(right[0], right[1])

@@ -21,18 +21,13 @@ from fedvm.protocol.vector import IntVector
 
 @dataclass(frozen=True)
 class RoundUpdates:
-    """The updates accepted in a round. updates: in order, None for a missing or excluded one; missing: how many could
-    not be verified; base: the model they were trained from, None if the store does not have it."""
+    """The updates accepted in a round. updates: in order, without those that could not be verified; missing: how many
+    these are; base: the model they were trained from, None if the store does not have it."""
 
     number: int
-    updates: Sequence[CountedUpdate | None]
+    updates: Sequence[CountedUpdate]
     missing: int
     base: IntVector | None
-
-    @property
-    def counted(self) -> list[CountedUpdate]:
-        """The updates that count."""
-        return [update for update in self.updates if update is not None]
 
 
 class AggregateReplay:
@@ -66,10 +61,10 @@ class AggregateReplay:
             check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
         if round_.missing:
             return
-        counted = round_.counted
+        counted = round_.updates
         try:
             sums = weighted_sums(counted, rules.elements)
-            tree = aggregation_tree(round_.updates)
+            tree = aggregation_tree(counted)
         except EncodingError as error:
             check("aggregate", False, place, f"cannot be computed again: {error}")
             return

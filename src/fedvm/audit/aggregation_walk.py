@@ -67,12 +67,11 @@ class StatedNode:
 
 @dataclass(frozen=True)
 class TrueAggregation:
-    """What the tree must be: the commitments in order, their peaks, the updates' trees (None: does not count)
-    and the tree itself."""
+    """What the tree must be: the commitments in order, their peaks, the updates' trees and the tree itself."""
 
     commitments: Sequence[Commitment]
     peaks: CommitmentTree
-    updates: Sequence[UpdateTree | None]
+    updates: Sequence[UpdateTree]
     tree: AggregationTree
 
 
@@ -83,14 +82,11 @@ def aggregation_fraud(trail: Trail, stated_root: bytes, true: TrueAggregation) -
     path: tuple[AggregationStep, ...] = ()
     while True:
         if stated == EMPTY:
-            return _missing_node(true, StatedNode(level, position, b"", path))
+            return wrong_node(StatedNode(level, position, b"", path))
         preimage, trail = trail.open(stated)
         node = StatedNode(level, position, preimage, path)
-        if (
-            not node.is_well_formed
-            or node.head[1] == EMPTY
-            or (level > 0 and node.children == (EMPTY, EMPTY))
-        ):
+        is_beyond = position << level >= len(true.updates)
+        if is_beyond or not node.is_well_formed or node.head[1] == EMPTY:
             return wrong_node(node)
         if level == 0:
             return _leaf_fraud(trail, node, true)
@@ -102,9 +98,9 @@ def aggregation_fraud(trail: Trail, stated_root: bytes, true: TrueAggregation) -
         level, position = level - 1, 2 * position + side
 
 
-def wrong_node(node: StatedNode, left: bytes = b"", right: bytes = b"", index: int = 0) -> Evidence:
+def wrong_node(node: StatedNode, left: bytes = b"", right: bytes = b"") -> Evidence:
     """A node that is wrong by its form, place, weight or, at the top, against the round."""
-    return Evidence(Fraud.WRONG_NODE, "proveWrongNode", (node.as_tuple(), left, right, index))
+    return Evidence(Fraud.WRONG_NODE, "proveWrongNode", (node.as_tuple(), left, right))
 
 
 def wrong_leaf(node: StatedNode, accepted: tuple[Any, ...]) -> Evidence:
@@ -133,17 +129,9 @@ def chunk_of(tree: PlainTree, index: int) -> tuple[bytes, list[bytes]]:
     return opening.payload, [sibling.hash for sibling in opening.siblings]
 
 
-def _missing_node(true: TrueAggregation, node: StatedNode) -> Evidence:
-    first = node.position << node.level
-    below = range(first, min(first + (1 << node.level), len(true.updates)))
-    return wrong_node(node, index=next(index for index in below if true.updates[index] is not None))
-
-
 def _leaf_fraud(trail: Trail, node: StatedNode, true: TrueAggregation) -> Evidence:
-    leaf = true.tree.levels[0][node.position]
-    update = true.updates[node.position] if node.position < len(true.updates) else None
-    if leaf is None or update is None:
-        return wrong_node(node)
+    leaf, update = true.tree.levels[0][node.position], true.updates[node.position]
+    assert leaf is not None  # of every update
     commitment = true.commitments[node.position]
     if node.head[0] != commitment.weight or node.preimage[41:] != commitment.digest():
         return wrong_leaf(node, commitment_proof(true.commitments, true.peaks, node.position))
@@ -165,7 +153,7 @@ def _leaf_fraud(trail: Trail, node: StatedNode, true: TrueAggregation) -> Eviden
 
 def _node_fraud(trail: Trail, node: StatedNode, tree: AggregationTree) -> Evidence:
     true = tree.levels[node.level][node.position]
-    assert true is not None  # the node has a child, since its children are the true ones
+    assert true is not None  # an update lies below
     below = tree.levels[node.level - 1]
     left, right = below[2 * node.position], below[2 * node.position + 1]
     weight, sums = node.head

@@ -16,7 +16,7 @@ from fedvm.store.vectors import stored_vector
 def contributions(
     contract: FederationContract, store: ContentStore, number: int, *, first_block: int = 0
 ) -> tuple[Contribution, ...]:
-    """The updates that counted in a final round, in the order of their acceptance.
+    """The updates of a final round, in the order of their acceptance.
 
     first_block: at or before the round's opening. Raises AuditError when the round is not final, the store lacks an
     update or the records of a roll-up, or what is there does not add up to the round's aggregation.
@@ -29,18 +29,14 @@ def contributions(
     if told.rollup is not None:
         _take_records(told, told.rollup, store)
     elements = contract.rules().elements
-    updates = [None if update is None else _counted(store, update, elements) for update in told.standing]
+    updates = [_counted(store, update, elements) for update in told.accepted]
     tree = aggregation_tree(updates)
     if tree.root != round_.aggregation_root:
         raise AuditError(
             f"the stored updates of round {number} add up to 0x{tree.root.hex()}, the round's aggregation is "
             f"0x{round_.aggregation_root.hex()}: run `fedvm audit` to see which differs"
         )
-    return tuple(
-        Contribution(position, update.commitment, tree)
-        for position, update in enumerate(updates)
-        if update is not None
-    )
+    return tuple(Contribution(position, update.commitment, tree) for position, update in enumerate(updates))
 
 
 def _take_records(told: RoundHistory, stated: RollupSubmitted, store: ContentStore) -> None:

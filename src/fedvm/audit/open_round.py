@@ -34,8 +34,8 @@ class OpenRound:
     dealt_with: set[str] = field(default_factory=set)  # members with a verdict, or whose update was given up
     total_weight: int = 0
     accepted: int = 0
-    missing: set[int] = field(default_factory=set)  # indices of updates that could not be verified
-    updates: list[CountedUpdate | None] = field(default_factory=list)  # None: missing or excluded
+    missing: int = 0  # updates that could not be verified
+    updates: list[CountedUpdate] = field(default_factory=list)  # the others
     proposal: RoundProposed | None = None
     until: int = 0
     rejected: bool = False

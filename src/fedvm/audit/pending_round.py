@@ -15,7 +15,6 @@ from fedvm.protocol import (
     Domain,
     PlainTree,
     Rollup,
-    Submission,
     UpdateTree,
     model_tree,
     update_tree,
@@ -30,9 +29,8 @@ class PendingRound:
     """A proposal, and the data it must follow from. Roots are 32 bytes, until is in Unix seconds.
 
     published: for each accepted update, by index, the tree over the data in the store (zeros if there are none), which
-    need not be the signed data. excluded: indices of updates that do not count. aggregator: that of the rules; the
-    contract judges the model only if it is the weighted mean. submissions: in a round that was rolled up, the
-    submission of each update, whose signature the contract has not seen; otherwise empty.
+    need not be the signed data. aggregator: that of the rules; the contract judges the model only if it is the weighted
+    mean.
     """
 
     number: int
@@ -46,9 +44,7 @@ class PendingRound:
     base: PlainTree
     commitments: tuple[Commitment, ...]
     published: tuple[UpdateTree, ...]
-    excluded: frozenset[int]
     domain: Domain
-    submissions: tuple[Submission, ...] = ()
 
     def tree_of(self, index: int, vector: IntVector) -> UpdateTree:
         """The tree of accepted update number ``index`` if its vector is this one, int32 (n,)."""
@@ -94,9 +90,7 @@ def pending_round(
             update_tree(_published(store, one.cid, elements), domain.place(number, one.member))
             for one in accepted
         ),
-        excluded=frozenset(told.excluded),
         domain=domain,
-        submissions=() if rollup is None else rollup.counted,
     )
 
 

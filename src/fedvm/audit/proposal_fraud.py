@@ -23,7 +23,6 @@ from fedvm.audit.pending_round import PendingRound
 from fedvm.audit.preimages import Preimages
 from fedvm.audit.update_walk import BadNode, signed_update
 from fedvm.audit.vector_walk import StatedChunk, Trail, differing_chunk
-from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Evidence, Fraud
 from fedvm.protocol import (
     CHUNK,
@@ -42,7 +41,7 @@ _INT32 = np.iinfo(np.int32)
 
 
 def find_fraud(pending: PendingRound, source: Preimages) -> Evidence | None:
-    """Evidence against the proposal, or against a member's update in it; None if nothing is wrong.
+    """Evidence against the proposal, or against an update that it counts; None if nothing is wrong.
 
     source: what is known of the coordinator's hashes. Raises PreimageMissing when more must be demanded.
     """
@@ -62,10 +61,10 @@ def find_fraud(pending: PendingRound, source: Preimages) -> Evidence | None:
 
 
 def _true_aggregation(
-    pending: PendingRound, peaks: CommitmentTree, updates: Sequence[UpdateTree | None]
+    pending: PendingRound, peaks: CommitmentTree, updates: Sequence[UpdateTree]
 ) -> TrueAggregation:
     counted = [
-        None if tree is None else CountedUpdate(commitment, tree.vector)
+        CountedUpdate(commitment, tree.vector)
         for commitment, tree in zip(pending.commitments, updates, strict=True)
     ]
     return TrueAggregation(pending.commitments, peaks, updates, aggregation_tree(counted))
@@ -91,13 +90,11 @@ def _model_fraud(pending: PendingRound, trail: Trail, sums: PlainTree) -> Eviden
 
 def _signed_updates(
     pending: PendingRound, trail: Trail, peaks: CommitmentTree
-) -> list[UpdateTree | None] | Evidence:
-    updates: list[UpdateTree | None] = []
+) -> list[UpdateTree] | Evidence:
+    updates: list[UpdateTree] = []
     for index, tree in enumerate(pending.published):
         commitment = pending.commitments[index]
-        if index in pending.excluded:
-            updates.append(None)
-        elif (tree.root, tree.sum_squares) == (commitment.update_root, commitment.sum_squares):
+        if (tree.root, tree.sum_squares) == (commitment.update_root, commitment.sum_squares):
             updates.append(tree)
         else:
             signed = _signed_update(pending, trail, peaks, index)
@@ -121,11 +118,7 @@ def _signed_update(
     found = signed_update(trail, commitment.update_root, commitment.sum_squares, guess)
     if isinstance(found, BadNode):
         proof = commitment_proof(pending.commitments, peaks, index)
-        if not pending.submissions:
-            return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", (proof, found.as_tuple()))
-        # A roll-up's commitment is only the coordinator's statement; a member answers only for what it signed.
-        arguments = (proof, pending.submissions[index].as_tuple(), found.as_tuple())
-        return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", arguments, ROLLUPS)
+        return Evidence(Fraud.BAD_UPDATE, "proveBadUpdate", (proof, found.as_tuple()))
     return pending.tree_of(index, found)
 
 
@@ -135,7 +128,7 @@ def _way_to(pending: PendingRound, trail: Trail, peaks: CommitmentTree, index: i
     node = StatedNode(level, 0, b"", ())
     while True:
         if stated == EMPTY:
-            return wrong_node(StatedNode(level, index >> level, b"", node.path), index=index)
+            return wrong_node(StatedNode(level, index >> level, b"", node.path))
         preimage, trail = trail.open(stated)
         node = StatedNode(level, index >> level, preimage, node.path)
         if not node.is_well_formed:

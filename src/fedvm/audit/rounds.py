@@ -35,7 +35,6 @@ from fedvm.chain.federation_types import (
     SecuritySet,
     SubmittedDirectly,
     UpdateAccepted,
-    UpdateExcluded,
     UpdateRefused,
     VectorForfeited,
 )
@@ -67,7 +66,6 @@ _RoundEvent = (
     | RoundProposed
     | ChallengeExtended
     | ProposalRejected
-    | UpdateExcluded
     | RoundFinal
     | RoundFailed
 )
@@ -155,8 +153,6 @@ class FederationReplay:
                 self._opened(event).until = event.until
             case ProposalRejected():
                 self._opened(event).rejected = True
-            case UpdateExcluded():
-                self._on_excluded(event)
             case RoundFinal():
                 self._on_final(event)
             case RoundFailed():
@@ -261,8 +257,9 @@ class FederationReplay:
         opened.total_weight += event.weight
         vector = self._stored.update(self.rules, update, member, place, direct=member in opened.direct)
         if vector is None:
-            opened.missing.add(len(opened.updates))
-        opened.updates.append(None if vector is None else CountedUpdate(event.commitment, vector))
+            opened.missing += 1
+        else:
+            opened.updates.append(CountedUpdate(event.commitment, vector))
 
     def _on_refused(self, event: UpdateRefused) -> None:
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
@@ -302,8 +299,7 @@ class FederationReplay:
         except (StoreError, EncodingError) as error:
             self._ledger.check("roll-up", False, place, str(error))
             opened.accepted, opened.total_weight = event.accepted, event.total_weight
-            opened.updates = [None] * event.accepted
-            opened.missing = set(range(event.accepted))
+            opened.missing = event.accepted
             return
         follows = _follows(rollup)
         self._ledger.check("roll-up", follows, place, "its records' order or running totals do not follow")
@@ -337,14 +333,6 @@ class FederationReplay:
         believed = found is Refusal.NONE and one.reason == Refusal.STAKE_TOO_LOW
         return Refusal.STAKE_TOO_LOW if believed else found
 
-    def _on_excluded(self, event: UpdateExcluded) -> None:
-        opened = self._opened(event)
-        opened.rejected = True
-        opened.accepted -= 1
-        opened.total_weight -= event.weight
-        opened.missing.discard(event.index)
-        opened.updates[event.index] = None
-
     def _on_final(self, event: RoundFinal) -> None:
         opened, check = self._opened(event), self._ledger.check
         proposal = opened.proposal
@@ -372,7 +360,7 @@ class FederationReplay:
             place,
             f"{opened.accepted} accepted updates are fewer than the quorum of {self.rules.min_clients}",
         )
-        updates = RoundUpdates(opened.number, opened.updates, len(opened.missing), self._model)
+        updates = RoundUpdates(opened.number, opened.updates, opened.missing, self._model)
         self._aggregates.check(updates, self.rules, proposal, place)
         self._model_root = event.model_root
         self._model = self._stored.model(self.rules, proposal.cid, event.model_root, place)

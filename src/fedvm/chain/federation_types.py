@@ -56,7 +56,6 @@ class Round:
     deadline: int
     until: int
     attempt: int
-    excluded: int
     waiting: int
     rolled_up: bool
     last_member: Address
@@ -278,19 +277,6 @@ class ProposalRejected:
 
 
 @dataclass(frozen=True)
-class UpdateExcluded:
-    """``index`` counts the accepted updates of the round from 0."""
-
-    round: int
-    member: Address
-    challenger: Address
-    attempt: int
-    index: int
-    weight: int
-    at: Place
-
-
-@dataclass(frozen=True)
 class RoundFinal:
     round: int
     model_root: bytes
@@ -325,7 +311,6 @@ FederationEvent = (
     | RoundProposed
     | ChallengeExtended
     | ProposalRejected
-    | UpdateExcluded
     | RoundFinal
     | RoundFailed
 )
@@ -348,7 +333,6 @@ EVENT_TYPES: dict[str, type[Any]] = {
         RoundProposed,
         ChallengeExtended,
         ProposalRejected,
-        UpdateExcluded,
         RoundFinal,
         RoundFailed,
     )

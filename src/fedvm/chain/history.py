@@ -23,7 +23,6 @@ from fedvm.chain.federation_types import (
     RulesAdopted,
     SubmittedDirectly,
     UpdateAccepted,
-    UpdateExcluded,
     UpdateRefused,
 )
 from fedvm.chain.rollups import rolled_events
@@ -36,8 +35,8 @@ RoundEvent = Verdict | RoundOpened | RollupSubmitted | RoundProposed | RoundFina
 @dataclass
 class RoundHistory:
     """What the events so far say of one round. verdicts: in the order of the chain. direct: by member, the updates that
-    members submitted themselves, also those that are dealt with. proposals: by attempt. excluded: indices of accepted
-    updates that were proved bad. opened: None if events were read only from a later block on.
+    members submitted themselves, also those that are dealt with. proposals: by attempt. opened: None if events were
+    read only from a later block on.
     """
 
     number: int
@@ -46,29 +45,18 @@ class RoundHistory:
     direct: dict[str, SubmittedDirectly] = field(default_factory=dict)
     rollup: RollupSubmitted | None = None
     proposals: dict[int, RoundProposed] = field(default_factory=dict)
-    excluded: set[int] = field(default_factory=set)
     ended: RoundFinal | RoundFailed | None = None
     _has_records: bool = False
 
     @property
     def accepted(self) -> tuple[UpdateAccepted, ...]:
-        """All updates that were accepted, in the order of acceptance, including those that were proved bad later."""
+        """The updates that were accepted, which all count, in the order of acceptance."""
         return tuple(one for one in self.verdicts if isinstance(one, UpdateAccepted))
 
     @property
     def refused(self) -> tuple[UpdateRefused, ...]:
         """All updates that were refused."""
         return tuple(one for one in self.verdicts if isinstance(one, UpdateRefused))
-
-    @property
-    def standing(self) -> tuple[UpdateAccepted | None, ...]:
-        """The accepted updates by their index, None for those that were proved bad."""
-        return tuple(None if index in self.excluded else one for index, one in enumerate(self.accepted))
-
-    @property
-    def counted(self) -> tuple[UpdateAccepted, ...]:
-        """The accepted updates that count."""
-        return tuple(one for one in self.standing if one is not None)
 
     @property
     def proposal(self) -> RoundProposed | None:
@@ -172,8 +160,6 @@ class FederationHistory:
                 self._of(event.round).rollup = event
             case RoundProposed():
                 self._of(event.round).proposals[event.attempt] = event
-            case UpdateExcluded():
-                self._of(event.round).excluded.add(event.index)
             case RoundFinal():
                 self._of(event.round).ended = event
                 self.final = self._of(event.round)

@@ -73,7 +73,7 @@ class AggregationStep:
 
 @dataclass(frozen=True)
 class AggregationTree:
-    """Levels of nodes, leaves first, padded to a power of two; None for a node below which no update counts."""
+    """Levels of nodes, leaves first, padded to a power of two; None for a node below which no update lies."""
 
     levels: tuple[tuple[AggregationNode | None, ...], ...]
 
@@ -100,9 +100,9 @@ class AggregationTree:
         return EMPTY if node is None else node.hash
 
     def path(self, position: int) -> tuple[AggregationStep, ...]:
-        """The Merkle path from a leaf to the top. Raises RangeError if nothing counts at that position."""
+        """The Merkle path from a leaf to the top. Raises RangeError if no update lies at that position."""
         if not 0 <= position < len(self.levels[0]) or self.levels[0][position] is None:
-            raise RangeError(f"no update counts at position {position}")
+            raise RangeError(f"no update lies at position {position}")
         steps = []
         for level, above in enumerate(self.levels[1:]):
             sibling = self.hash_at(level, (position >> level) ^ 1)
@@ -116,38 +116,37 @@ class AggregationTree:
         return (node for level in self.levels for node in level if node is not None)
 
 
-def aggregation_tree(updates: Sequence[CountedUpdate | None]) -> AggregationTree:
-    """Add up the accepted updates of a round, in the order of their acceptance; None for those excluded.
+def aggregation_tree(updates: Sequence[CountedUpdate]) -> AggregationTree:
+    """Add up the accepted updates of a round, in the order of their acceptance.
 
     Raises:
-        EncodingError: no update counts, or one has weight zero.
+        EncodingError: there are no updates, or one has weight zero.
         ShapeError: a vector is not int32 of shape (n,), the same n for all.
         RangeError: W · 2^31 ≥ 2^63, so that a sum could overflow.
     """
-    counted = [update for update in updates if update is not None]
-    if not counted:
+    if not updates:
         raise EncodingError("no accepted updates to aggregate; fail the round instead")
-    _check(counted)
+    _check(updates)
     width = 1 << (len(updates) - 1).bit_length()
-    leaves = [None if update is None else _leaf(update) for update in updates]
-    levels = [tuple(leaves + [None] * (width - len(leaves)))]
+    leaves = [_leaf(update) for update in updates]
+    levels: list[tuple[AggregationNode | None, ...]] = [(*leaves, *[None] * (width - len(leaves)))]
     while len(levels[-1]) > 1:
         below = iter(levels[-1])
         levels.append(tuple(_parent(left, right) for left, right in zip(below, below, strict=True)))
     return AggregationTree(tuple(levels))
 
 
-def aggregation_nodes(updates: Iterable[CountedUpdate | None]) -> Iterator[AggregationNode]:
+def aggregation_nodes(updates: Iterable[CountedUpdate]) -> Iterator[AggregationNode]:
     """The nodes of the same tree, children before their parents, with at most one node per level in memory. The updates
     are as for :func:`aggregation_tree`, but are not checked.
     """
     return (node for node in _made(updates) if node is not None)
 
 
-def _made(updates: Iterable[CountedUpdate | None]) -> Iterator[AggregationNode | None]:
+def _made(updates: Iterable[CountedUpdate]) -> Iterator[AggregationNode | None]:
     pending: list[tuple[int, AggregationNode | None]] = []
     for update in updates:
-        yield from push(pending, 0, None if update is None else _leaf(update), _parent)
+        yield from push(pending, 0, _leaf(update), _parent)
     while len(pending) > 1:
         yield from push(pending, pending[-1][0], None, _parent)
 

@@ -30,18 +30,16 @@ class Subtotal:
     hash: bytes
 
 
-def subtotal(updates: Iterable[CountedUpdate | None], height: int) -> Subtotal | None:
-    """The node ``height`` levels above the leaves over at most 2^height updates, None for those excluded.
-
-    None if no update counts. Raises as ``aggregation_tree``.
-    """
-    return fold((None if update is None else _leaf(update) for update in updates), height)
+def subtotal(updates: Iterable[CountedUpdate], height: int) -> Subtotal:
+    """The node ``height`` levels above the leaves over at most 2^height updates. Raises as ``aggregation_tree``."""
+    return fold(map(_leaf, updates), height)
 
 
-def fold(nodes: Iterable[Subtotal | None], height: int) -> Subtotal | None:
+def fold(nodes: Iterable[Subtotal], height: int) -> Subtotal:
     """The node ``height`` levels above at most 2^height ``nodes`` of one level; missing ones are empty.
 
     Raises:
+        EncodingError: there are none.
         ShapeError: two vectors differ in length.
         RangeError: more nodes than that; or a weight W with W · 2^31 ≥ 2^63, so that a sum could overflow.
     """
@@ -50,8 +48,8 @@ def fold(nodes: Iterable[Subtotal | None], height: int) -> Subtotal | None:
         _push(pending, 0, node)
     while pending and pending[-1][0] < height:
         _push(pending, pending[-1][0], None)
-    if not pending:
-        return None
+    if not pending or pending[0][1] is None:
+        raise EncodingError("no accepted updates to aggregate; fail the round instead")
     if len(pending) > 1 or pending[0][0] > height:
         raise RangeError(f"more than {1 << height} nodes for a tree of height {height}")
     return pending[0][1]

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fedvm.protocol import EncodingError, int32_from_bytes, model_root, update_tree
 from fedvm.protocol.place import Place
 from fedvm.protocol.vector import IntVector
 from fedvm.store.errors import StoreError
 from fedvm.store.interface import Store
 
-RootOf = Callable[[IntVector], bytes]
-"""From a vector to what commits to it, 32 bytes: `model_root`, or `update_root` of its place."""
-
 
 class WrongVector(StoreError):
     """The store holds something else under a CID than the vector that was committed to."""
 
 
-def update_root(place: Place) -> RootOf:
-    """The root of an update in its place."""
-    return lambda vector: update_tree(vector, place).root
-
-
-def stored_vector(
-    store: Store, cid: str | bytes, elements: int, root: bytes = b"", root_of: RootOf = model_root
+def stored_update(
+    store: Store, cid: str | bytes, elements: int, place: Place, committed: tuple[bytes, int]
 ) -> IntVector:
-    """The int32 vector (elements,) under a CID. root: the root that must commit to it, b"" to check none; root_of:
-    computes a vector's root.
+    """The int32 vector (elements,) of an update under a CID. committed: root and Σd² that its tree in its place has.
+
+    Raises as `stored_vector`.
+    """
+    vector = stored_vector(store, cid, elements)
+    tree = update_tree(vector, place)
+    if (tree.root, tree.sum_squares) != committed:
+        root, squares = committed
+        raise WrongVector(
+            f"the vector stored as {_named(cid)} has another root or Σd² than 0x{root.hex()} and {squares}"
+        )
+    return vector
+
+
+def stored_vector(store: Store, cid: str | bytes, elements: int, root: bytes = b"") -> IntVector:
+    """The int32 vector (elements,) under a CID. root: the model root that must commit to it, b"" to check none.
 
     Raises:
         StoreError: the store lacks the vector. WrongVector, a subclass: the bytes are not such a vector, or not the
@@ -35,7 +39,7 @@ def stored_vector(
     """
     try:
         vector = int32_from_bytes(store.get(cid), elements)
-        if root and root_of(vector) != root:
+        if root and model_root(vector) != root:
             raise WrongVector(f"the vector stored as {_named(cid)} has another root than 0x{root.hex()}")
     except EncodingError as error:
         raise WrongVector(f"what is stored as {_named(cid)} is no vector of int32: {error}") from error

@@ -56,13 +56,10 @@ class ProposedRound:
         with suppress(StoreError):  # the nodes above a lost update cannot be computed
             yield from of_aggregation(aggregation_nodes(self._counted(store)))
 
-    def _counted(self, store: Store) -> Iterator[CountedUpdate | None]:
+    def _counted(self, store: Store) -> Iterator[CountedUpdate]:
         """The updates in order, each read when it is needed, since a thousand vectors are large. Raises StoreError if
         one is lost."""
-        for update in self.told.standing:
-            if update is None:
-                yield None
-                continue
+        for update in self.told.accepted:
             vector = self._vector(store, update.cid)
             if vector is None:
                 raise StoreError(f"the update of {update.member} is lost")

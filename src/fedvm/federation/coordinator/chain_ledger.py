@@ -132,7 +132,7 @@ class ChainLedger:
             aggregate_root=stored.aggregate_root if stated else _NO_ROOT,
             aggregation_root=stored.aggregation_root if stated else _NO_ROOT,
             deadline=stored.deadline,
-            accepted=stored.accepted - stored.excluded,
+            accepted=stored.accepted,
             total_weight=stored.total_weight,
             model_cid=proposed.cid if stated and proposed else b"",
             rolled_up=stored.rolled_up,

@@ -7,9 +7,9 @@ from dataclasses import replace
 from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.chain.history import RoundHistory
 from fedvm.federation.coordinator.membership import Federation
-from fedvm.protocol import Submission
+from fedvm.protocol import Submission, Update
 from fedvm.store import Cid, StoreError
-from fedvm.store.vectors import stored_vector, update_root
+from fedvm.store.vectors import stored_update
 
 
 def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
@@ -22,7 +22,7 @@ def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
     return tuple(
         one
         for one in ledger.waiting(number)
-        if _is_published(federation, number, one.member, one.update.cid, one.update.update_root)
+        if _is_published(federation, number, one.member, one.update)
         or ledger.demand_vector(number, one.member) is not None
     )
 
@@ -34,7 +34,7 @@ def with_posted_vectors(federation: Federation, told: RoundHistory) -> tuple[Upd
 
 
 def _with_posted(federation: Federation, update: UpdateAccepted) -> UpdateAccepted:
-    if _is_published(federation, update.round, update.member, update.cid, update.update_root):
+    if _is_published(federation, update.round, update.member, update):
         return update
     posted = federation.ledger.posted_vector(update.round, update.member)
     if posted is None:
@@ -42,12 +42,14 @@ def _with_posted(federation: Federation, update: UpdateAccepted) -> UpdateAccept
     return replace(update, cid=Cid.parse(federation.store.put(posted)).binary)
 
 
-def _is_published(federation: Federation, number: int, member: str, cid: bytes, root: bytes) -> bool:
-    """Whether the store has the vector that was signed; the CID may be of anything."""
+def _is_published(federation: Federation, number: int, member: str, signed: Update | UpdateAccepted) -> bool:
+    """Whether the store has a vector with the root and the Σd² that were signed; the CID may be of anything. Where an
+    update counts whose Σd² is wrong, the coordinator loses its bond.
+    """
     ledger = federation.ledger
-    root_of = update_root(ledger.domain.place(number, member))
+    place, committed = ledger.domain.place(number, member), (signed.update_root, signed.sum_squares)
     try:
-        stored_vector(federation.store, cid, ledger.rules().elements, root, root_of)
+        stored_update(federation.store, signed.cid, ledger.rules().elements, place, committed)
     except StoreError:
         return False
     return True

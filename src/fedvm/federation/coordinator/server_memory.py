@@ -28,7 +28,7 @@ def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
             continue
         counted = [
             CountedUpdate(one.commitment, stored_vector(federation.store, one.cid, elements))
-            for one in ledger.history(number).counted
+            for one in ledger.history(number).accepted
         ]
         sums = weighted_sums(counted, elements)
         if aggregate_root(sums.sums) != round_.aggregate_root:

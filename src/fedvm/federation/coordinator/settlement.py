@@ -133,17 +133,15 @@ def _settled(
         return Settlement(ledger.round(round_.number), accepted, refused, None, None, None, memory)
     facts = RoundFacts(round_.number, ledger.rules().fraction_bits)
     plan = _Plan(rule or WeightedMean(), base, memory, facts, spread)
-    checked = frozenset(one.update.update_root for one in submissions)
+    checked = frozenset((one.update.update_root, one.update.sum_squares) for one in submissions)
     updates = StoredUpdates(federation, round_.number, accepted, checked)
     concluded = _conclude(federation, plan, updates)
-    excluded = ledger.history(round_.number).excluded
-    counted = tuple(one for index, one in enumerate(accepted) if index not in excluded)
     ended = ledger.round(round_.number)
     if concluded is None:
-        return Settlement(ended, counted, refused, None, None, None, memory)
+        return Settlement(ended, accepted, refused, None, None, None, memory)
     result = concluded.result
     cids = (concluded.model_cid, concluded.aggregate_cid)
-    return Settlement(ended, counted, refused, result.model, *cids, result.state)
+    return Settlement(ended, accepted, refused, result.model, *cids, result.state)
 
 
 def _submit(federation: Federation, round_: LedgerRound, submissions: Sequence[Submission]) -> None:
@@ -187,7 +185,7 @@ def recall(federation: Federation, number: int) -> Settlement:
         raise LedgerMismatch(f"round {number} is still open; settle it first")
     return Settlement(
         round_,
-        told.counted,
+        told.accepted,
         _refused(told),
         model=None,
         model_cid=str(Cid.from_binary(round_.model_cid)) if round_.model_cid else None,
@@ -221,15 +219,14 @@ class _Concluded:
 def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _Concluded | None:
     """Propose the result of the updates, again and again until a proposal becomes final; None if the round failed.
 
-    An honest proposal is rejected only when a member's update is proved bad. The next proposal leaves that update out.
+    An honest proposal is rejected only when its data did not come in time.
     """
     ledger, store, number = federation.ledger, federation.store, plan.facts.number
+    top = updates.add_up(plan.spread)
+    result = plan.result(updates, top)
+    aggregate_cid = store.put(to_bytes(result.sums.sums))
+    model_cid = store.put(to_bytes(result.model))
     while True:
-        counted = updates.without(ledger.history(number).excluded)
-        top = counted.add_up(plan.spread)
-        result = plan.result(counted, top)
-        aggregate_cid = store.put(to_bytes(result.sums.sums))
-        model_cid = store.put(to_bytes(result.model))
         _propose(ledger, plan, top, result, model_cid)
         status = ledger.conclude(number)
         if status is RoundState.FINAL:
