@@ -115,10 +115,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         );
         emit SecuritySet(security_, sidecars.disputes);
         emit CoordinatorReplaced(address(0), parameters.coordinator);
-        for (uint256 i = 0; i < parameters.members.length; ++i) {
-            _addMember(parameters.members[i]);
-        }
-        _requireRoomFor(parameters.members.length);
+        _addMembers(parameters.members);
         if (!open) _requireQuorumOf(parameters.members.length);
     }
 

@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
-import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 
 import {Escrow} from "./Escrow.sol";
 import {IMembership} from "./interfaces/IMembership.sol";
@@ -10,15 +9,18 @@ import {IMembership} from "./interfaces/IMembership.sol";
 /// @title Members of a federation
 /// @notice See `IMembership`.
 abstract contract Membership is IMembership, Escrow, Ownable2Step {
-    using EnumerableSet for EnumerableSet.AddressSet;
+    /// @dev One slot a member: who wants a list of them reads the events.
+    struct Member {
+        bool isIn;
+        uint64 leftIn;
+    }
 
     /// @inheritdoc IMembership
     bool public openMembership;
 
-    /// @inheritdoc IMembership
-    mapping(address account => uint64 roundId) public leftIn;
+    uint64 private _memberCount;
 
-    EnumerableSet.AddressSet private _members;
+    mapping(address account => Member) private _members;
 
     /// @inheritdoc IMembership
     function join() external payable {
@@ -29,51 +31,53 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
         uint256 minimum = _minimumStake();
         require(staked >= minimum, StakeBelowMinimum(staked, minimum));
         _addMember(msg.sender);
-        _requireRoomFor(_members.length());
+        _memberCount += 1;
+        _requireRoomFor(_memberCount);
     }
 
     /// @inheritdoc IMembership
     function quit() external {
         _removeMember(msg.sender);
-        leftIn[msg.sender] = _latestRound();
+        _members[msg.sender].leftIn = _latestRound();
     }
 
     /// @inheritdoc IMembership
     function addMembers(address[] calldata newMembers) external onlyOwner {
         _requireBetweenRounds();
-        for (uint256 i = 0; i < newMembers.length; ++i) {
-            _addMember(newMembers[i]);
-        }
-        _requireRoomFor(_members.length());
+        _addMembers(newMembers);
     }
 
     /// @inheritdoc IMembership
     function removeMember(address member) external onlyOwner {
         _requireBetweenRounds();
         _removeMember(member);
-        _requireQuorumOf(_members.length());
+        _requireQuorumOf(_memberCount);
     }
 
     /// @inheritdoc IMembership
     function isMember(address account) public view returns (bool) {
-        return _members.contains(account);
+        return _members[account].isIn;
     }
 
     /// @inheritdoc IMembership
-    function memberCount() public view returns (uint256) {
-        return _members.length();
+    function memberCount() external view returns (uint256) {
+        return _memberCount;
     }
 
     /// @inheritdoc IMembership
-    function members() external view returns (address[] memory) {
-        return _members.values();
+    function leftIn(address account) external view returns (uint64) {
+        return _members[account].leftIn;
     }
 
-    /// @dev Lets a member in, whatever the state of the round.
-    function _addMember(address member) internal {
-        require(member != address(0), InvalidParameter("member"));
-        require(_members.add(member), AlreadyMember(member));
-        emit MemberAdded(member);
+    /// @dev Lets members in, whatever the state of the round.
+    function _addMembers(address[] calldata newMembers) internal {
+        for (uint256 i = 0; i < newMembers.length; ++i) {
+            _addMember(newMembers[i]);
+        }
+        // There are fewer than the aggregate has room for, which is below 2^32.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _memberCount += uint64(newMembers.length);
+        _requireRoomFor(_memberCount);
     }
 
     /// @dev Where membership is open it lasts as long as its stake: else places would cost nothing, and one could take
@@ -97,8 +101,19 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
     /// @dev Stake in wei that membership takes where it is open, and an update to count.
     function _minimumStake() internal view virtual returns (uint256);
 
+    function _addMember(address member) private {
+        require(member != address(0), InvalidParameter("member"));
+        Member storage own = _members[member];
+        require(!own.isIn, AlreadyMember(member));
+        own.isIn = true;
+        emit MemberAdded(member);
+    }
+
     function _removeMember(address member) private {
-        require(_members.remove(member), UnknownMember(member));
+        Member storage own = _members[member];
+        require(own.isIn, UnknownMember(member));
+        own.isIn = false;
+        _memberCount -= 1;
         emit MemberRemoved(member);
     }
 }

@@ -54,9 +54,7 @@ interface IMembership is IEscrow {
     ///         never did, or before the first round.
     function leftIn(address account) external view returns (uint64);
 
+    /// @notice There is no list of them on chain: `MemberAdded` and `MemberRemoved` tell who they are.
     /// @return Number of members.
     function memberCount() external view returns (uint256);
-
-    /// @return All members, in no order.
-    function members() external view returns (address[] memory);
 }

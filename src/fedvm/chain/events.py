@@ -55,12 +55,19 @@ class EventReader:
     def fetch(self, names: Sequence[str] = (), first: int = 0, last: int | None = None) -> Iterator[RawEvent]:
         """Events of the blocks ``first`` … ``last`` (the head if None), of the given names or of all."""
         last = self._w3.eth.block_number if last is None else last
-        wanted = [self._topics[name] for name in names]
         for from_block, to_block in page(self._network, first, last):
-            query: FilterParams = {"address": self._address, "fromBlock": from_block, "toBlock": to_block}
-            if wanted:
-                query["topics"] = [["0x" + topic.hex() for topic in wanted]]
-            yield from self.decode(self._w3.eth.get_logs(query))
+            yield from self._between(names, from_block, to_block)
+
+    def fetch_back(self, names: Sequence[str]) -> Iterator[RawEvent]:
+        """Events of the given names, the latest first; blocks are read as far back as the caller asks for more."""
+        for from_block, to_block in reversed(list(page(self._network, 0, self._w3.eth.block_number))):
+            yield from reversed(self._between(names, from_block, to_block))
+
+    def _between(self, names: Sequence[str], first: int, last: int) -> list[RawEvent]:
+        query: FilterParams = {"address": self._address, "fromBlock": first, "toBlock": last}
+        if names:
+            query["topics"] = [["0x" + self._topics[name].hex() for name in names]]
+        return self.decode(self._w3.eth.get_logs(query))
 
     def _decode_one(self, log: LogReceipt) -> RawEvent | None:
         entry = self._by_topic.get(bytes(log["topics"][0])) if log["topics"] else None

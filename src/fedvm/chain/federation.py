@@ -305,8 +305,24 @@ class FederationContract:
         return bool(self._read("openMembership"))
 
     def members(self) -> list[Address]:
-        """Members in ascending order of address."""
-        return sorted(self._read("members"), key=by_address)
+        """Members in ascending order of address.
+
+        The contract has no list of them, so their events are read, from the latest back until there are as many as it
+        counts: not further than to its creation, wherever that was.
+        """
+        is_in: dict[Address, bool] = {}
+        missing = self.member_count()
+        events = self._events.fetch_back(("MemberAdded", "MemberRemoved"))
+        while missing and (event := next(events, None)) is not None:
+            member = Address(event.args["member"])
+            if member not in is_in:
+                is_in[member] = event.name == "MemberAdded"
+                missing -= is_in[member]
+        return sorted((member for member, there in is_in.items() if there), key=by_address)
+
+    def member_count(self) -> int:
+        """Number of members."""
+        return int(self._read("memberCount"))
 
     def is_member(self, address: str) -> bool:
         return bool(self._read("isMember", address))

@@ -69,11 +69,11 @@ def rollup_judge(
     """A judge of the roll-up of the latest round, from the contract as it stands.
 
     accounts: members (checksummed) whose updates will be judged; judged_at: Unix seconds, see `RollupSubmitted`; of:
-    the federation's members, if they are known; the contract is asked otherwise.
+    the federation's members, if they are known; the contract is asked about each account otherwise.
     """
     round_, stake = contract.round(number), contract.security().stake
     wanted = set(accounts)
-    members = set(contract.members() if of is None else of)
+    members = {one for one in wanted if contract.is_member(one)} if of is None else set(of)
     changed = {one for one in wanted if stake and contract.stake_changed_at(one) >= round_.opened_at}
     left = {one for one in wanted - members if contract.left_in(one) == number}
     around = Circumstances(

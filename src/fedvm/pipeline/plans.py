@@ -135,7 +135,7 @@ def add_members(federation: FederationContract, members: Sequence[str]) -> Plan:
     needs = f"; each must put {money(federation, stake)} at stake before its updates count" if stake else ""
     return Plan(
         f"{', '.join(added)} {'become members' if len(added) > 1 else 'becomes a member'} from round "
-        f"{federation.current_round() + 1} on, {len(federation.members()) + len(added)} in all{needs}",
+        f"{federation.current_round() + 1} on, {federation.member_count() + len(added)} in all{needs}",
         federation.add_members(added),
         federation.owner(),
     )
@@ -144,7 +144,7 @@ def add_members(federation: FederationContract, members: Sequence[str]) -> Plan:
 def remove_member(federation: FederationContract, member: str) -> Plan:
     """Put a member out."""
     address = checked_address("member", member)
-    rest = len(federation.members()) - 1
+    rest = federation.member_count() - 1
     return Plan(
         f"{address} signs no more updates from round {federation.current_round() + 1} on; {rest} members stay, of whom "
         f"{federation.rules().min_clients} are needed. Its stake stays its own, to be taken back by it",

@@ -102,8 +102,7 @@ class ChainLedger:
     def members(self) -> tuple[str, ...]:
         """Checksummed addresses, ascending."""
         told = self._told()
-        # The contract is asked only where its beginning was not read: listing a thousand takes py-evm a second.
-        if told.created is None:
+        if told.created is None:  # the beginning was not read: all members' events are
             return tuple(self._asked("members", self._contract.members))
         return tuple(sorted(told.members, key=by_address))
 
