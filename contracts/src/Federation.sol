@@ -474,6 +474,12 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         _rules.validateQuorum(count);
     }
 
+    // Of the loop over new members: the rule book is the factory's own code, which never reverts here.
+    // slither-disable-next-line calls-loop
+    function _requireNoKey(address account) internal view override {
+        require(IRuleBook(ruleBook).appointedBy(account) == address(0), KeyOfMember(account));
+    }
+
     function _minimumStake() internal view override returns (uint256) {
         return _security.stake;
     }

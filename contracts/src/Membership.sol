@@ -30,6 +30,7 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
         uint256 staked = stakeOf(msg.sender);
         uint256 minimum = _minimumStake();
         require(staked >= minimum, StakeBelowMinimum(staked, minimum));
+        _requireNoKey(msg.sender);
         _addMember(msg.sender);
         _memberCount += 1;
         _requireRoomFor(_memberCount);
@@ -44,6 +45,9 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
     /// @inheritdoc IMembership
     function addMembers(address[] calldata newMembers) external onlyOwner {
         _requireBetweenRounds();
+        for (uint256 i = 0; i < newMembers.length; ++i) {
+            _requireNoKey(newMembers[i]);
+        }
         _addMembers(newMembers);
     }
 
@@ -85,6 +89,9 @@ abstract contract Membership is IMembership, Escrow, Ownable2Step {
     function _requireStakeIsFree(address account) internal view override {
         require(!openMembership || !isMember(account), StillMember(account));
     }
+
+    /// @dev Reverts when an account signs for a member: as a member it would sign for two.
+    function _requireNoKey(address account) internal view virtual;
 
     /// @dev Number of the latest round.
     function _latestRound() internal view virtual returns (uint64);

@@ -111,6 +111,10 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
         return federation.currentRound() + 1;
     }
 
+    function _federation() internal view override returns (IFederation) {
+        return federation;
+    }
+
     function _forget() private {
         delete _next;
         delete _adoptableAt;

@@ -5,7 +5,6 @@ import {Rollups} from "../src/Rollups.sol";
 import {Fraud, ICourt} from "../src/interfaces/ICourt.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {RollupNode} from "../src/interfaces/IRollups.sol";
-import {IRuleBook} from "../src/interfaces/IRuleBook.sol";
 import {Commitment} from "../src/libraries/CommitmentTree.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../src/libraries/RulesLib.sol";
@@ -371,9 +370,7 @@ contract RollupsTest is RollupFixture {
 
     function test_believesWhatAnAppointedKeySigned() public {
         uint256 key = uint256(keccak256("appointed key"));
-        IRuleBook book = IRuleBook(federation.ruleBook());
-        vm.prank(members[2]);
-        book.appointKey(vm.addr(key));
+        appointKey(members[2], key);
         begin();
         received[2].signature = signature(key, received[2].update);
         records[2].submission = hashOf(received[2]);

@@ -69,14 +69,17 @@ contract SharedVectorsTest is FederationFixture {
     }
 
     function test_consents() public view {
-        address place = vm.parseJsonAddress(vectors, ".direct.domain.verifyingContract");
         bytes32 hash = Consents.directHash(
             vm.parseJsonAddress(vectors, ".direct.message.member"),
             uint64(number(".direct.message.round")),
             word(".direct.message.update")
         );
-        vm.assertEq(hash, word(".direct.structHash"));
-        vm.assertEq(Consents.digest(number(".direct.domain.chainId"), place, hash), word(".direct.digest"));
+        requireDigest(".direct", hash);
+        hash = Consents.keyHash(
+            vm.parseJsonAddress(vectors, ".signingKey.message.member"),
+            uint64(number(".signingKey.message.nonce"))
+        );
+        requireDigest(".signingKey", hash);
     }
 
     function test_updateTrees() public view {
@@ -104,6 +107,13 @@ contract SharedVectorsTest is FederationFixture {
             }
         }
         vm.assertTrue(count >= 5);
+    }
+
+    function requireDigest(string memory key, bytes32 hash) private view {
+        address place = vm.parseJsonAddress(vectors, string.concat(key, ".domain.verifyingContract"));
+        vm.assertEq(hash, word(string.concat(key, ".structHash")));
+        bytes32 digest = Consents.digest(number(string.concat(key, ".domain.chainId")), place, hash);
+        vm.assertEq(digest, word(string.concat(key, ".digest")));
     }
 
     function updateKey(uint256 index, string memory field) private pure returns (string memory) {

@@ -88,8 +88,7 @@ contract SigningKeysTest is FederationFixture {
 
     function test_anAppointmentIsTakenBack() public {
         appointForWallet(KEY);
-        vm.prank(address(wallet));
-        book.appointKey(address(0));
+        appointKey(address(wallet), 0);
         vm.assertEq(book.keyOf(address(wallet), 1), address(0));
         uint64 roundId = openRound();
         expectRefusal(byKey(KEY, roundId), Refusal.BadSignature);
@@ -97,8 +96,7 @@ contract SigningKeysTest is FederationFixture {
     }
 
     function test_aMembersOwnKeySignsBesideTheOneItAppointed() public {
-        vm.prank(members[2]);
-        book.appointKey(vm.addr(KEY));
+        appointKey(members[2], KEY);
         uint64 roundId = openRound();
         submitOne(roundId, signed(2, honestUpdate(roundId, 2)));
         Update memory update = honestUpdate(roundId, 2);
@@ -108,17 +106,11 @@ contract SigningKeysTest is FederationFixture {
 
     function test_aKeySignsForOneMemberOnly() public {
         appointForWallet(KEY);
+        bytes memory proof = proofOf(KEY, members[2]);
         vm.expectRevert(abi.encodeWithSelector(ISigningKeys.KeyTaken.selector, vm.addr(KEY), address(wallet)));
         vm.prank(members[2]);
-        book.appointKey(vm.addr(KEY));
-        // For ever: what it signed may still be about.
-        appointForWallet(OTHER_KEY);
-        vm.expectRevert(abi.encodeWithSelector(ISigningKeys.KeyTaken.selector, vm.addr(KEY), address(wallet)));
-        vm.prank(members[2]);
-        book.appointKey(vm.addr(KEY));
+        book.appointKey(vm.addr(KEY), proof);
         vm.assertEq(book.appointedBy(vm.addr(KEY)), address(wallet));
-        appointForWallet(KEY);
-        vm.assertEq(book.keyOf(address(wallet), 1), vm.addr(KEY));
         uint64 roundId = openRound();
         Submission memory submission = byKey(KEY, roundId);
         submission.member = members[2];
@@ -126,15 +118,51 @@ contract SigningKeysTest is FederationFixture {
         submitOne(roundId, submission);
     }
 
+    /// @dev In the round that is open it signs for the first still, and for nobody else.
+    function test_aKeyThatWasReplacedIsFreeFromTheNextRoundOn() public {
+        appointForWallet(KEY);
+        uint64 roundId = openRound();
+        appointForWallet(OTHER_KEY);
+        vm.assertEq(book.appointedBy(vm.addr(KEY)), address(0));
+        appointKey(members[2], KEY);
+        vm.assertEq(book.keyOf(address(wallet), roundId), vm.addr(KEY));
+        vm.assertEq(book.keyOf(members[2], roundId), address(0));
+        vm.assertEq(book.keyOf(address(wallet), roundId + 1), vm.addr(OTHER_KEY));
+        vm.assertEq(book.keyOf(members[2], roundId + 1), vm.addr(KEY));
+    }
+
+    function test_aKeyGivesItselfUp() public {
+        appointForWallet(KEY);
+        uint64 roundId = openRound();
+        vm.expectEmit();
+        emit ISigningKeys.KeyAppointed(address(wallet), address(0), roundId + 1);
+        vm.prank(vm.addr(KEY));
+        book.giveUpKey();
+        vm.snapshotGasLastCall("SigningKeys", "giveUpKey");
+        vm.assertEq(book.keyOf(address(wallet), roundId), vm.addr(KEY));
+        vm.assertEq(book.keyOf(address(wallet), roundId + 1), address(0));
+        vm.assertEq(book.appointedBy(vm.addr(KEY)), address(0));
+        appointForWallet(KEY);
+        vm.assertEq(book.keyOf(address(wallet), roundId + 1), vm.addr(KEY));
+    }
+
+    function test_theSameKeyAgainChangesNothing() public {
+        appointForWallet(KEY);
+        appointForWallet(KEY);
+        vm.snapshotGasLastCall("SigningKeys", "appointKey, by a wallet");
+        vm.assertEq(book.appointedBy(vm.addr(KEY)), address(wallet));
+        vm.assertEq(book.keyOf(address(wallet), 1), vm.addr(KEY));
+        vm.assertEq(uint256(book.keyNonce(vm.addr(KEY))), 2);
+    }
+
     function testFuzz_everyRoundHasTheKeyAppointedLastBeforeIt(uint256 seed) public {
         address[] memory expected = new address[](9);
         address latest;
         for (uint64 roundId = 1; roundId < 9; ++roundId) {
             for (uint256 i = uint256(keccak256(abi.encode(seed, roundId))) % 3; i > 0; --i) {
-                latest = address(uint160(uint256(keccak256(abi.encode(seed, roundId, i))) >> (i * 8)));
-                if (latest > address(type(uint160).max / 4 * 3)) latest = address(0);
-                vm.prank(address(wallet));
-                book.appointKey(latest);
+                uint256 key = uint256(keccak256(abi.encode(seed, roundId, i))) % 4;
+                latest = key == 0 ? address(0) : vm.addr(key);
+                appointKey(address(wallet), key);
             }
             expected[openRound()] = latest;
             failRound(roundId);
@@ -145,7 +173,8 @@ contract SigningKeysTest is FederationFixture {
     }
 
     function appointForWallet(uint256 key) private {
-        wallet.call(address(book), abi.encodeCall(book.appointKey, (vm.addr(key))));
+        bytes memory proof = proofOf(key, address(wallet));
+        wallet.call(address(book), abi.encodeCall(book.appointKey, (vm.addr(key), proof)));
     }
 
     function byKey(uint256 key, uint64 roundId) private view returns (Submission memory) {
@@ -163,7 +192,7 @@ contract SigningKeysTest is FederationFixture {
 ///         another key than its own, is the one that this is about.
 contract RolledUpKeysTest is RollupFixture {
     function test_aRecordThatTheAppointedKeySignedCounts() public {
-        appoint(vm.addr(keys[0]));
+        appointKey(members[3], FOREIGN_KEY);
         begin();
         rollUp();
         propose(roundId);
@@ -178,17 +207,17 @@ contract RolledUpKeysTest is RollupFixture {
 
     function test_whatIsAppointedLaterProvesNothing() public {
         begin();
-        appoint(vm.addr(keys[0]));
+        appointKey(members[3], FOREIGN_KEY);
         rollUp();
         propose(roundId);
         vm.assertEq(failureOf(wrongRecord(3)), abi.encodeWithSelector(ICourt.NoFraud.selector));
     }
 
     function test_anAppointmentTakenBackLaterProvesNothing() public {
-        appoint(vm.addr(keys[0]));
+        appointKey(members[3], FOREIGN_KEY);
         begin();
         countMember3();
-        appoint(address(0));
+        appointKey(members[3], 0);
         rollUp();
         propose(roundId);
         vm.assertEq(failureOf(wrongRecord(3)), abi.encodeWithSelector(ICourt.NoFraud.selector));
@@ -207,12 +236,6 @@ contract RolledUpKeysTest is RollupFixture {
         commitments[2].weight = records[3].weight;
         commitments[2].updateRoot = received[3].update.updateRoot;
         commitments[2].sumSquares = received[3].update.sumSquares;
-    }
-
-    function appoint(address key) private {
-        RuleBook book = RuleBook(federation.ruleBook());
-        vm.prank(members[3]);
-        book.appointKey(key);
     }
 
     function wrongRecord(uint32 index) private view returns (bytes memory) {

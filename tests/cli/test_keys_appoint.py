@@ -19,6 +19,7 @@ from fedvm.chain.federation import FederationContract, Submitted
 from fedvm.chain.keys import create_key_file, keep_key
 from fedvm.chain.networks import connect
 from fedvm.devnet.embedded import open_chain
+from fedvm.federation.client.appointment import book_of
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
 from fedvm.protocol import Domain, Rules, Security, model_root, to_bytes
@@ -86,12 +87,22 @@ def next_round(run: Run) -> None:
     run.federation_contract.open_round(run.chain.account("coordinator"))
 
 
+def proof_for(run: Path, member: LocalAccount, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `fedvm keys prove` prints for the client's key and a member."""
+    status, printed, complaint = call(
+        capsys, "keys", "prove", str(run / "client.key"), "--member", member.address, "--run", str(run)
+    )
+    assert status == 0, complaint
+    return printed.strip()
+
+
 def test_what_an_appointed_key_signs_counts_from_the_next_round_on_until_it_is_taken_back(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key, member = account_in(run / "client.key"), account_in(run / "member-0.key")
     appoint = ("keys", "appoint", "--run", str(run), "--key-file", str(run / "member-0.key"))
-    status, said, warned = call(capsys, *appoint, key.address)
+    proved = ("--proof", proof_for(run, member, capsys))
+    status, said, warned = call(capsys, *appoint, key.address, *proved)
     assert status == 0, warned
     assert f"From round 2 on {key.address} signs for {member.address}" in said
     assert f'fedvm-member="{member.address}"' in said
@@ -106,7 +117,7 @@ def test_what_an_appointed_key_signs_counts_from_the_next_round_on_until_it_is_t
         assert [one.reason.label for one in relay(opened, key, member.address).refused] == ["BadSignature"]
         next_round(opened)
         assert len(relay(opened, key, member.address).accepted) == 1
-    status, said, warned = call(capsys, *appoint, key.address)
+    status, said, warned = call(capsys, *appoint, key.address, *proved)
     assert (status, said) == (0, "") and "so already; nothing is sent" in warned
 
     status, said, warned = call(capsys, *appoint, "--none")
@@ -123,7 +134,7 @@ def test_the_transaction_for_a_wallet_appoints_when_the_wallet_sends_it(
 ) -> None:
     key, member = account_in(run / "client.key"), account_in(run / "member-1.key")
     asked = ("keys", "appoint", key.address, "--run", str(run), "--unsigned", "--member", member.address)
-    status, printed, warned = call(capsys, *asked)
+    status, printed, warned = call(capsys, *asked, "--proof", proof_for(run, member, capsys))
     assert status == 0 and "Be sure that it is yours" in warned
     transaction = json.loads(printed)
     with open_run(run, read_only=False) as opened:
@@ -150,13 +161,21 @@ def test_what_would_harm_or_serve_nobody_is_refused_before_anything_is_sent(
         assert (status, said) == (2, "")
         return " ".join(complaint.split())
 
-    assert "is no member of" in refused("stranger.key", key.address)
-    assert "is another member" in refused("member-0.key", other.address)
-    assert "is a contract, which signs nothing" in refused("member-0.key", contract)
-    assert "the zero address is no key" in refused("member-0.key", "0x" + 40 * "0")
-    assert "not an address" in refused("member-0.key", key.address[:-1])
+    proof = ("--proof", proof_for(run, member, capsys))
+    assert "is no member of" in refused("stranger.key", key.address, *proof)
+    assert f"SignsForItself: {other.address} is a member" in refused("member-0.key", other.address, *proof)
+    assert "SignsForItself" in refused("member-0.key", member.address, *proof)
+    assert "is a contract, which signs nothing" in refused("member-0.key", contract, *proof)
+    assert "the zero address is no key" in refused("member-0.key", "0x" + 40 * "0", *proof)
+    assert "not an address" in refused("member-0.key", key.address[:-1], *proof)
     assert "--none" in refused("member-0.key") and "--none" in refused("member-0.key", key.address, "--none")
-    assert "--unsigned goes with --member" in refused("member-0.key", key.address, "--member", member.address)
+    named = (key.address, *proof, "--member", member.address)
+    assert "--unsigned goes with --member" in refused("member-0.key", *named)
+    assert "with its --proof" in refused("member-0.key", key.address)
+    assert "with its --proof" in refused("member-0.key", "--none", *proof)
+    assert "65 bytes in hex" in refused("member-0.key", key.address, "--proof", "0xnone")
+    for wrong in ("0x", "0x" + 65 * "00", proof_for(run, other, capsys)):
+        assert "NotProved" in refused("member-0.key", key.address, "--proof", wrong)
     status, _, complaint = call(capsys, "keys", "of", key.address, "--run", str(run), "--rpc", "http://x")
     assert status == 2 and "--run, or --rpc and --federation" in " ".join(complaint.split())
 
@@ -164,9 +183,31 @@ def test_what_would_harm_or_serve_nobody_is_refused_before_anything_is_sent(
     assert status == 0 and f"But {key.address} is no member" in told
 
     own = ("--run", str(run), "--key-file", str(run / "member-0.key"))
-    assert call(capsys, "keys", "appoint", key.address, *own)[0] == 0
-    taken = refused("member-1.key", key.address)
-    assert f"was appointed by {member.address}, and belongs to that account for ever" in taken
+    assert call(capsys, "keys", "appoint", key.address, *proof, *own)[0] == 0
+    assert f"KeyTaken: {key.address} signs for {member.address}" in refused(
+        "member-1.key", key.address, *proof
+    )
+    taken = ("keys", "prove", str(run / "client.key"), "--member", other.address, "--run", str(run))
+    assert call(capsys, *taken)[0] == 2
+
+
+def test_a_key_gives_itself_up_and_is_free_for_others(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = account_in(run / "client.key")
+    members = [account_in(run / f"member-{index}.key") for index in range(2)]
+    for index, member in enumerate(members):
+        proof = proof_for(run, member, capsys)
+        own = ("--run", str(run), "--key-file", str(run / f"member-{index}.key"))
+        assert call(capsys, "keys", "appoint", key.address, "--proof", proof, *own)[0] == 0
+        with open_run(run, read_only=False) as opened:
+            assert opened.chain is not None
+            assert book_of(opened.federation_contract).key_of(member.address, 2) == key.address
+            payer = opened.chain.account("user")
+            opened.federation_contract.sender.send(payer, {"to": key.address, "value": 10**17})  # type: ignore[arg-type]
+        status, said, complaint = call(capsys, "keys", "give-up", str(run / "client.key"), "--run", str(run))
+        assert status == 0, complaint
+        assert f"From round 2 on {key.address} signs for nobody and no more for {member.address}" in said
+        with open_run(run) as opened:
+            assert book_of(opened.federation_contract).key_of(member.address, 2) == ""
 
 
 def test_a_wallet_that_is_a_contract_appoints_a_key_on_a_network(
@@ -194,9 +235,13 @@ def test_a_wallet_that_is_a_contract_appoints_a_key_on_a_network(
             model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,
         )
         where = ("--rpc", url, "--federation", contract.address)
-        status, printed, told = call(
-            capsys, "keys", "appoint", key.address, *where, "--member", wallet, "--unsigned"
+        keep_key(tmp_path / "client.key", key)
+        status, proof, _ = call(
+            capsys, "keys", "prove", str(tmp_path / "client.key"), *where, "--member", wallet
         )
+        assert status == 0
+        asked = ("keys", "appoint", key.address, "--proof", proof.strip(), *where, "--member", wallet)
+        status, printed, told = call(capsys, *asked, "--unsigned")
         assert status == 0 and f"From round 1 on: nobody signs for {wallet}, a contract" in told
         transaction = json.loads(printed)
         assert transaction["chainId"] == 31337

@@ -17,6 +17,7 @@ from fedvm.chain.rule_book import RuleBookContract
 from fedvm.cli.entry import run as fedvm
 from fedvm.devnet.accounts import derive_account
 from fedvm.devnet.embedded import open_chain
+from fedvm.federation.client.appointment import prove_key
 from fedvm.federation.client.kept import keep_update
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
@@ -84,7 +85,8 @@ def test_an_update_that_an_appointed_key_signed_is_submitted_by_whoever_pays(
         deployment = Deployment.load(tmp_path)
         contract = FederationContract(chain.w3, str(deployment.federation))
         member = chain.account("member", 0)
-        RuleBookContract(chain.w3, contract.rule_book()).appoint_key(member, key.address)
+        proof = prove_key(contract, key, member.address)
+        RuleBookContract(chain.w3, contract.rule_book()).appoint_key(member, key.address, proof)
 
         def signed_by_the_key() -> Path:
             number = contract.current_round()

@@ -19,6 +19,7 @@ from fedvm.federation.identity import Question, answer, read_answer
 from fedvm.federation.keys import member_from_node_config
 from fedvm.protocol import Domain
 from fedvm.protocol.address import to_address
+from fedvm.protocol.consent import KeyProof
 
 KEY = "0x" + "42" * 32
 ADDRESS = str(Account.from_key(KEY).address)
@@ -28,6 +29,13 @@ CLIENTS, BEHIND = 3, 1
 def book_of(bench: Bench) -> RuleBookContract:
     contract = FederationContract(bench.chain.w3, bench.ledger.address)
     return RuleBookContract(bench.chain.w3, contract.rule_book())
+
+
+def appoint(bench: Bench, index: int) -> None:
+    """Have a member appoint the key, with the key's proof of its next appointment."""
+    book, member = book_of(bench), bench.chain.account("member", index)
+    proof = KeyProof(member.address, book.key_nonce(ADDRESS)).sign(bench.ledger.domain, KEY)
+    book.appoint_key(member, ADDRESS, proof)
 
 
 def nodes_with_the_key(bench: Bench, settings: FederationSettings) -> list[Node]:
@@ -47,7 +55,7 @@ def test_updates_count_from_the_round_after_the_appointment_on(
     first = bench.run(settings, nodes=nodes_with_the_key(bench, settings))
     assert [(one.member, one.reason) for one in first.records[0].refused] == [(member, "BadSignature")]
     assert bench.ledger.key_of(member) == ""
-    book_of(bench).appoint_key(bench.chain.account("member", BEHIND), ADDRESS)
+    appoint(bench, BEHIND)
     assert bench.ledger.key_of(member) == ADDRESS
     longer = replace(settings, rounds=2)
     second = bench.run(longer, nodes=nodes_with_the_key(bench, longer))
@@ -59,11 +67,15 @@ def test_updates_count_from_the_round_after_the_appointment_on(
 def test_a_key_is_appointed_by_one_member(make_bench: MakeBench) -> None:
     bench = make_bench(CLIENTS)
     book, members = book_of(bench), [bench.chain.account("member", index) for index in range(CLIENTS)]
-    book.appoint_key(members[0], ADDRESS)
+    appoint(bench, 0)
     with pytest.raises(TransactionFailed, match="KeyTaken"):
-        book.appoint_key(members[1], ADDRESS)
+        appoint(bench, 1)
+    with pytest.raises(TransactionFailed, match="NotProved"):
+        book.appoint_key(members[0], ADDRESS, bytes(65))
     book.appoint_key(members[0], None)
     assert book.key_of(members[0].address, 1) == ""
+    appoint(bench, 1)
+    assert book.key_of(members[1].address, 1) == book.key_of(members[1].address, 7) == ADDRESS
 
 
 def test_a_node_proves_the_member_that_appointed_its_key() -> None:

@@ -57,6 +57,10 @@ TYPES = {
         {"name": "round", "type": "uint64"},
         {"name": "update", "type": "bytes32"},
     ],
+    "SigningKey": [
+        {"name": "member", "type": "address"},
+        {"name": "nonce", "type": "uint64"},
+    ],
 }
 RULES = {
     "minClients": (32, 10),
@@ -329,6 +333,7 @@ def build() -> dict[str, Any]:
         ],
         "rules": rules,
         "typedData": typed,
+        "signingKey": signed_case("SigningKey", {"member": "0x" + "c0" * 20, "nonce": 2}),
         "direct": signed_case("Direct", {"member": MEMBER, "round": ROUND, "update": typed["structHash"]}),
         "rollups": [
             rollup_case("one update", [0], typed["message"]),

@@ -26,7 +26,7 @@ from fedvm.protocol import (
     update_digest,
     update_tree,
 )
-from fedvm.protocol.consent import DirectConsent
+from fedvm.protocol.consent import DirectConsent, KeyProof
 
 VECTORS = json.loads(make_vectors.PATH.read_text())
 PLACE = VECTORS["place"]
@@ -108,6 +108,12 @@ def test_typed_data() -> None:
     assert (consent.round, consent.update) == (case["message"]["round"], unhex(case["message"]["update"]))
     assert consent.struct_hash() == unhex(case["structHash"])
     assert consent.sign(domain, case["privateKey"]) == unhex(case["signature"])
+
+    case = VECTORS["signingKey"]
+    proof = KeyProof(case["message"]["member"], case["message"]["nonce"])
+    assert proof.struct_hash() == unhex(case["structHash"])
+    assert proof.sign(domain, case["privateKey"]) == unhex(case["signature"])
+    assert proof.signer(domain, unhex(case["signature"])) == case["signer"]
 
 
 @pytest.mark.parametrize("case", named(VECTORS["aggregations"]))

@@ -24,6 +24,8 @@ interface IMembership is IEscrow {
     error ByInvitationOnly();
     /// @notice The stake is below what membership takes.
     error StakeBelowMinimum(uint256 stake, uint256 minimum);
+    /// @notice The account signs for a member, and would sign for itself too: it gives that up first (`giveUpKey`).
+    error KeyOfMember(address account);
     /// @notice The stake stands for a membership: leave first.
     error StillMember(address member);
 

@@ -14,6 +14,8 @@ library Consent {
     /// keccak-256 of the type by which a member, or its key, lets others submit an update directly.
     bytes32 internal constant DIRECT_TYPEHASH =
         keccak256("Direct(address member,uint64 round,bytes32 update)");
+    /// keccak-256 of the type by which a key says whose it is.
+    bytes32 internal constant KEY_TYPEHASH = keccak256("SigningKey(address member,uint64 nonce)");
 
     bytes32 private constant DOMAIN_TYPEHASH =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -33,6 +35,19 @@ library Consent {
             abi.encode(DIRECT_TYPEHASH, member, update.round, UpdateTypes.structHash(update))
         );
         return _signer(federation, hash, signature);
+    }
+
+    /// @param federation Federation that the key is to sign in.
+    /// @param member Whom it is to sign for.
+    /// @param nonce Number of this proof.
+    /// @param signature Over `SigningKey`.
+    /// @return Who signed; zero for a signature of nobody.
+    function signerOfKey(IFederation federation, address member, uint64 nonce, bytes calldata signature)
+        internal
+        view
+        returns (address)
+    {
+        return _signer(federation, keccak256(abi.encode(KEY_TYPEHASH, member, nonce)), signature);
     }
 
     function _signer(IFederation federation, bytes32 structHash, bytes calldata signature)

@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {DirectSubmissions} from "../../src/DirectSubmissions.sol";
-import {RuleBook} from "../../src/RuleBook.sol";
 import {IDirectSubmissions} from "../../src/interfaces/IDirectSubmissions.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {IFederation} from "../../src/interfaces/IFederation.sol";
@@ -96,7 +95,7 @@ contract BurnAMembersStakeTest is DisputeFixture {
     /// @dev One that signs from the next round on has said nothing about this one, and one that no longer does neither.
     function test_onlyTheKeyOfTheRoundConsents() public {
         Submission memory submission = submissionOf(0);
-        appoint(KEY);
+        appointKey(members[0], KEY);
         bytes memory early = signedBy(KEY, hashOf(submission));
         expectNoConsentBySignature(submission, early);
         expectNoConsent(vm.addr(KEY));
@@ -105,7 +104,7 @@ contract BurnAMembersStakeTest is DisputeFixture {
 
         nextRound();
         submission = submissionOf(0);
-        appoint(0);
+        appointKey(members[0], 0);
         vm.prank(stranger);
         direct.submit(roundId, submission, signedBy(KEY, hashOf(submission)));
         vm.assertEq(uint256(federation.round(roundId).waiting), 1);
@@ -128,7 +127,7 @@ contract BurnAMembersStakeTest is DisputeFixture {
         direct.submit(roundId, submission, consentTo(0, submission));
         vm.snapshotGasLastCall("DirectSubmissions", "submit, another pays");
         vm.assertEq(uint256(federation.round(roundId).waiting), 1);
-        appoint(KEY);
+        appointKey(members[0], KEY);
         nextRound();
         submission = submissionOf(0);
         vm.prank(vm.addr(KEY));
@@ -192,13 +191,6 @@ contract BurnAMembersStakeTest is DisputeFixture {
         } catch (bytes memory reason) {
             vm.assertTrue(bytes4(reason) == IDirectSubmissions.NoConsent.selector);
         }
-    }
-
-    function appoint(uint256 key) private {
-        RuleBook book = RuleBook(federation.ruleBook());
-        address address_ = key == 0 ? address(0) : vm.addr(key);
-        vm.prank(members[0]);
-        book.appointKey(address_);
     }
 
     function nextRound() private {

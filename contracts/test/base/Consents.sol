@@ -15,6 +15,10 @@ library Consents {
         );
     }
 
+    function keyHash(address member, uint64 nonce) internal pure returns (bytes32) {
+        return keccak256(abi.encode(keccak256("SigningKey(address member,uint64 nonce)"), member, nonce));
+    }
+
     /// @dev Two parts, since one encoding of all fields is too deep for the stack.
     function structHash(Update memory update) internal pure returns (bytes32) {
         bytes32 typehash = keccak256(

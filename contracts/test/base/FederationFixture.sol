@@ -13,6 +13,7 @@ import {Proposal} from "../../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
+import {Consents} from "./Consents.sol";
 import {TestBase} from "./TestBase.sol";
 
 /// @notice A federation of sixteen members with known keys, in ascending address order.
@@ -172,6 +173,22 @@ abstract contract FederationFixture is TestBase {
         Submission[] memory submissions = new Submission[](1);
         submissions[0] = submission;
         submit(roundId, submissions);
+    }
+
+    /// @dev That a key is the member's, as the key signs it for its next appointment.
+    function proofOf(uint256 key, address member) internal view returns (bytes memory) {
+        uint64 nonce = RuleBook(federation.ruleBook()).keyNonce(vm.addr(key));
+        bytes32 hash = Consents.keyHash(member, nonce);
+        return Consents.sign(key, Consents.digest(block.chainid, address(federation), hash));
+    }
+
+    /// @dev The member appoints a key with its proof, or none if the key is 0.
+    function appointKey(address member, uint256 key) internal {
+        RuleBook book = RuleBook(federation.ruleBook());
+        (address signer, bytes memory proof) =
+            key == 0 ? (address(0), bytes("")) : (vm.addr(key), proofOf(key, member));
+        vm.prank(member);
+        book.appointKey(signer, proof);
     }
 
     /// @dev The member submits its update itself.

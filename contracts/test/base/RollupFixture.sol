@@ -21,6 +21,8 @@ abstract contract RollupFixture is FederationFixture {
     uint64 internal constant ELEMENTS = 150;
     uint256 internal constant CLIENTS = 5;
     uint128 internal constant STAKE = 0.5 ether;
+    /// What member 3's update is signed by.
+    uint256 internal constant FOREIGN_KEY = uint256(keccak256("no member's key"));
 
     Rollups internal court;
     address internal challenger = address(0xCA11);
@@ -53,7 +55,7 @@ abstract contract RollupFixture is FederationFixture {
         delete records;
         delete commitments;
         for (uint256 i = 0; i < CLIENTS; ++i) {
-            receive_(i, updateOf(i), i == 3 ? keys[0] : keys[i]);
+            receive_(i, updateOf(i), i == 3 ? FOREIGN_KEY : keys[i]);
         }
         judge();
     }

@@ -87,12 +87,16 @@ class RuleBookContract:
         rules, adoptable_at = read(self.contract, "announcedRules")
         return (rules_of(rules), int(adoptable_at)) if adoptable_at else None
 
-    def appoint_key(self, account: LocalAccount, key: str | None) -> tuple[KeyAppointed, Receipt]:
+    def appoint_key(
+        self, account: LocalAccount, key: str | None, proof: bytes = b""
+    ) -> tuple[KeyAppointed, Receipt]:
         """Let a key (hex address) sign the account's updates from the next round on; None: only the account's own key.
 
-        Reverts with ``KeyTaken`` if another account ever appointed it.
+        proof: 65 bytes by which the key says so itself, of :class:`~fedvm.protocol.consent.KeyProof` with
+        :meth:`key_nonce`. Reverts with ``NotProved`` without it, with ``KeyTaken`` if the key signs for another
+        account, and with ``SignsForItself`` if it is a member.
         """
-        receipt = self._send(account, "appointKey", _stated(key))
+        receipt = self._send(account, "appointKey", _stated(key), proof)
         events = [event for event in self._events.decode(receipt.raw["logs"]) if event.name == "KeyAppointed"]
         if len(events) != 1:
             raise ChainError(
@@ -101,13 +105,20 @@ class RuleBookContract:
         member, key, from_round = (events[0].args[name] for name in ("member", "key", "fromRound"))
         return KeyAppointed(member, "" if key == NO_KEY else key, int(from_round), events[0].at), receipt
 
-    def unsent_appointment(self, key: str | None) -> UnsentTransaction:
+    def unsent_appointment(self, key: str | None, proof: bytes = b"") -> UnsentTransaction:
         """The transaction of :meth:`appoint_key`, for a member that is a contract to send."""
-        return unsent(self.contract, "appointKey", _stated(key))
+        return unsent(self.contract, "appointKey", _stated(key), proof)
+
+    def give_up_key(self, account: LocalAccount) -> Receipt:
+        """The account is a key, which signs for nobody from the next round on; what it proved before is void."""
+        return self._send(account, "giveUpKey")
+
+    def key_nonce(self, key: str) -> int:
+        """Number that the next proof of a key (hex address) must state."""
+        return int(read(self.contract, "keyNonce", Web3.to_checksum_address(key)))
 
     def appointed_by(self, key: str) -> str:
-        """Checksummed address of the account that first appointed a key (hex address), and so is the only one that can;
-        "" if nobody did."""
+        """Checksummed address of the account that a key (hex address) signs for from the next round on, "" if none."""
         member = str(read(self.contract, "appointedBy", Web3.to_checksum_address(key)))
         return "" if member == NO_KEY else member
 

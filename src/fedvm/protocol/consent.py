@@ -1,7 +1,8 @@
-"""The EIP-712 message by which a member, or its key, lets others submit an update directly.
+"""The EIP-712 messages by which a member, or its key, lets others submit an update directly, and by which a key says
+whose it is.
 
-Its EIP-712 type differs from an update's: who has a member's signed update, as every coordinator has, cannot make this
-one from it.
+Each has a type of its own: who has a member's signed update, as every coordinator has, cannot make one of these
+from it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from eth_abi.abi import encode
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import to_address
 from fedvm.protocol.checks import check_bytes, check_uint
-from fedvm.protocol.typed_data import Domain, Update, sign_struct
+from fedvm.protocol.typed_data import Domain, Update, recover_struct_signer, sign_struct
 
 DIRECT_TYPE = "Direct(address member,uint64 round,bytes32 update)"
+KEY_TYPE = "SigningKey(address member,uint64 nonce)"
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,33 @@ class DirectConsent:
     def sign(self, domain: Domain, private_key: bytes | str) -> bytes:
         """65 bytes r ‖ s ‖ v, by the member's own key or the one that signs for it in the round."""
         return sign_struct(self.struct_hash(), domain, private_key)
+
+
+@dataclass(frozen=True)
+class KeyProof:
+    """That the key which signs this is to sign for `member` (hex address), in the federation of the domain.
+
+    nonce: `RuleBook.keyNonce` of the key, so that a proof serves once. Construction raises EncodingError if a field is
+    malformed.
+    """
+
+    member: str
+    nonce: int
+
+    def __post_init__(self) -> None:
+        to_address(self.member, "member")
+        check_uint("nonce", self.nonce, 64)
+
+    def struct_hash(self) -> bytes:
+        """hashStruct(SigningKey), 32 bytes."""
+        return keccak(
+            encode(["bytes32", "address", "uint64"], [keccak(KEY_TYPE.encode()), self.member, self.nonce])
+        )
+
+    def sign(self, domain: Domain, private_key: bytes | str) -> bytes:
+        """65 bytes r ‖ s ‖ v by the key itself."""
+        return sign_struct(self.struct_hash(), domain, private_key)
+
+    def signer(self, domain: Domain, signature: bytes) -> str:
+        """Checksummed address of the key that signed. Raises SignatureError for a malformed signature."""
+        return recover_struct_signer(self.struct_hash(), domain, signature)

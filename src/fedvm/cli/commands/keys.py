@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from fedvm.cli.commands.appoint import APPOINT_EPILOG, OF_EPILOG, appoint, of
+from fedvm.cli.commands.appoint import (
+    APPOINT_EPILOG,
+    GIVE_UP_EPILOG,
+    OF_EPILOG,
+    PROVE_EPILOG,
+    appoint,
+    give_up,
+    of,
+    prove,
+)
 from fedvm.cli.commands.group import command_group
 from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.help import HelpfulCommand
@@ -49,4 +58,6 @@ def _print_address(address: str, as_json: bool) -> None:
 
 
 GROUP.command(cls=HelpfulCommand, epilog=APPOINT_EPILOG)(appoint)
+GROUP.command(cls=HelpfulCommand, epilog=PROVE_EPILOG)(prove)
+GROUP.command("give-up", cls=HelpfulCommand, epilog=GIVE_UP_EPILOG)(give_up)
 GROUP.command(cls=HelpfulCommand, epilog=OF_EPILOG)(of)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
 
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.rule_book import NO_KEY, RuleBookContract
 from fedvm.federation.errors import SettingsError
+from fedvm.protocol import Domain, SignatureError
+from fedvm.protocol.consent import KeyProof
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,27 @@ def book_of(contract: FederationContract) -> RuleBookContract:
     return RuleBookContract(contract.w3, contract.rule_book(), sender=contract.sender)
 
 
-def require_appointable(contract: FederationContract, member: str, key: str | None) -> None:
-    """Refuse an appointment that would be useless or could not be undone. key: hex address, None to appoint no key.
-    Raises SettingsError: the account is not a member; or the key is not an address, belongs to a contract or another
-    member, or was appointed by another account before.
+def prove_key(contract: FederationContract, key: LocalAccount, member: str) -> bytes:
+    """The key's proof, 65 bytes, that it is to sign for a member (hex address): for its next appointment and no other.
+
+    Raises SettingsError: the text is no address, or the key is a member itself or signs for another one.
+    """
+    address, book = checked_address("member", member), book_of(contract)
+    _require_free(contract, address, str(key.address))
+    domain = Domain(contract.w3.eth.chain_id, contract.address)
+    return KeyProof(address, book.key_nonce(str(key.address))).sign(domain, bytes(key.key))
+
+
+def require_appointable(contract: FederationContract, member: str, key: str | None, proof: bytes) -> None:
+    """Refuse an appointment that the contract would refuse, or that would be useless.
+
+    key: hex address, None to appoint no key. proof: of the key, see `prove_key`.
+
+    Raises SettingsError: the account is not a member; or the key is not an address, belongs to a contract or a member,
+    signs for another account, or did not make the proof.
     """
     if not contract.is_member(member):
-        raise SettingsError(
-            f"{member} is no member of {contract.address}: only a member's own account can appoint a key, and a key "
-            "belongs for ever to the first account that appoints it"
-        )
+        raise SettingsError(f"{member} is no member of {contract.address}, so no key could sign for it")
     if key is None:
         return
     address = checked_address("key", key)
@@ -74,16 +88,32 @@ def require_appointable(contract: FederationContract, member: str, key: str | No
         )
     if contract.w3.eth.get_code(to_checksum_address(address)):
         raise SettingsError(f"{address} is a contract, which signs nothing; name the address of a key")
-    if address != member and contract.is_member(address):
+    _require_free(contract, member, address)
+    domain = Domain(contract.w3.eth.chain_id, contract.address)
+    wanted = KeyProof(member, book_of(contract).key_nonce(address))
+    try:
+        is_proved = wanted.signer(domain, proof) == address
+    except SignatureError:
+        is_proved = False
+    if not is_proved:
         raise SettingsError(
-            f"{address} is another member, whose updates would be passed off as yours; make a key of your own: "
-            "fedvm keys new"
+            f"NotProved: {address} did not sign that it is to sign for {member}, or has since been appointed or given "
+            f"up; whoever holds it makes a proof: fedvm keys prove KEY_FILE --member {member}"
         )
-    holder = book_of(contract).appointed_by(address)
+
+
+def _require_free(contract: FederationContract, member: str, key: str) -> None:
+    """Raises SettingsError if a key (checksummed address) signs for itself or for another account than the member."""
+    if key == member or contract.is_member(key):
+        raise SettingsError(
+            f"SignsForItself: {key} is a member, whose updates would be passed off as another's; make a key of "
+            "its own: fedvm keys new"
+        )
+    holder = book_of(contract).appointed_by(key)
     if holder not in ("", member):
         raise SettingsError(
-            f"KeyTaken: {address} was appointed by {holder}, and belongs to that account for ever; make another key: "
-            "fedvm keys new"
+            f"KeyTaken: {key} signs for {holder}, until that account appoints another or the key gives itself up "
+            "(fedvm keys give-up); make another key: fedvm keys new"
         )
 
 
