@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {PullPayments} from "./PullPayments.sol";
 import {Versions} from "./Versions.sol";
 import {FeeTerms, IDecisions, Lineage} from "./interfaces/IDecisions.sol";
-import {IProgram} from "./interfaces/IProgram.sol";
 import {Version} from "./interfaces/IVersions.sol";
 import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
@@ -45,10 +44,10 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
         payable
         returns (uint256 id, int32[] memory scores)
     {
-        IProgram program = _beginDecisions(1, expectedVersion, maxFee, deadline);
+        Version storage decider = _beginDecisions(1, expectedVersion, maxFee, deadline);
         id = decisionCount + 1;
         decisionCount = id;
-        scores = _decide(program, id, expectedVersion, input);
+        scores = _decide(decider, id, expectedVersion, input);
     }
 
     /// @inheritdoc IDecisions
@@ -57,12 +56,12 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
         payable
         returns (uint256 firstId, int32[][] memory scores)
     {
-        IProgram program = _beginDecisions(inputs.length, expectedVersion, maxFee, deadline);
+        Version storage decider = _beginDecisions(inputs.length, expectedVersion, maxFee, deadline);
         firstId = decisionCount + 1;
         decisionCount = firstId + inputs.length - 1;
         scores = new int32[][](inputs.length);
         for (uint256 i = 0; i < inputs.length; ++i) {
-            scores[i] = _decide(program, firstId + i, expectedVersion, inputs[i]);
+            scores[i] = _decide(decider, firstId + i, expectedVersion, inputs[i]);
         }
     }
 
@@ -137,12 +136,12 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
         emit FeeSet(versionId, terms.amount, terms.treasury, terms.treasuryPpm);
     }
 
-    /// @dev Checks what the caller expects, takes the fees, and gives the serving version's program.
+    /// @dev Checks what the caller expects, takes the fees, and gives the serving version.
     // A deadline is seconds or more; the seconds that a block producer can shift do not matter.
     // slither-disable-next-line timestamp
     function _beginDecisions(uint256 count, uint256 expectedVersion, uint256 maxFee, uint64 deadline)
         private
-        returns (IProgram)
+        returns (Version storage)
     {
         // forge-lint: disable-next-line(block-timestamp)
         require(block.timestamp <= deadline, DeadlinePassed(deadline));
@@ -154,7 +153,7 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
         require(msg.value >= wanted, FeeNotCovered(msg.value, wanted));
         if (msg.value > wanted) _credit(msg.sender, msg.value - wanted);
         if (wanted > 0) _share(_earnings[current], current, wanted);
-        return _pinnedProgram(current);
+        return _pinned(current);
     }
 
     /// @dev Equal shares to the updates; what does not divide is the treasury's, so that nothing is left over.
@@ -172,13 +171,13 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
         emit FeePaid(versionId, msg.sender, amount, perUpdate);
     }
 
-    function _decide(IProgram program, uint256 id, uint256 versionId, bytes calldata input)
+    // Decisions taken together are taken all or none: one that reverts may revert the others.
+    // slither-disable-next-line calls-loop
+    function _decide(Version storage decider, uint256 id, uint256 versionId, bytes calldata input)
         private
         returns (int32[] memory scores)
     {
-        // Decisions taken together are taken all or none: one that reverts may revert the others.
-        // slither-disable-next-line calls-loop
-        scores = program.predict(input);
+        scores = _ask(decider, input);
         bytes calldata recorded = input.length <= MAX_RECORDED_INPUT ? input : input[:0];
         emit Decision(id, msg.sender, versionId, keccak256(input), recorded, scores);
     }

@@ -4,13 +4,13 @@ pragma solidity 0.8.37;
 import {PullPayments} from "./PullPayments.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IModelService} from "./interfaces/IModelService.sol";
-import {IProgram} from "./interfaces/IProgram.sol";
 import {GateTerms, IPromotionGate, Trial, TrialState} from "./interfaces/IPromotionGate.sol";
 import {IVersions, Version} from "./interfaces/IVersions.sol";
 import {BoundedCall} from "./libraries/BoundedCall.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
 import {Pool, SamplePool} from "./libraries/SamplePool.sol";
 import {Sample, SampleTree} from "./libraries/SampleTree.sol";
+import {Scores} from "./libraries/Scores.sol";
 import {AccuracyTest, SequentialTest, Thresholds} from "./libraries/SequentialTest.sol";
 
 /// @title PromotionGate
@@ -25,13 +25,18 @@ contract PromotionGate is IPromotionGate, PullPayments {
         uint32 right;
     }
 
+    /// @dev A program and the gas that it is served with.
+    struct Asked {
+        address program;
+        uint64 gas;
+    }
+
     /// @dev What asking a sample needs, read once for a batch.
     struct Asking {
         uint256 versionId;
-        address program;
-        /// Zero when none served.
-        address rival;
-        uint64 sampleGas;
+        Asked version;
+        /// Nothing when none served.
+        Asked rival;
         uint32 samples;
         uint32 classes;
         bytes32 samplesRoot;
@@ -41,12 +46,16 @@ contract PromotionGate is IPromotionGate, PullPayments {
     uint256 public constant SEED_DELAY = 2;
     /// Longest that a trial may take.
     uint32 public constant MAX_TRIAL_SECONDS = 30 days;
+    /// What stands for no answer.
+    uint32 private constant NONE = 0xffffffff;
     uint32 private constant PPM = 1_000_000;
 
     /// @inheritdoc IPromotionGate
     address public immutable service;
     /// @inheritdoc IPromotionGate
     uint256 public immutable fixedAt;
+    /// Gas beside what an answer is given, in the chain's own.
+    uint256 private immutable _spareGas = BoundedCall.overhead();
 
     /// @inheritdoc IPromotionGate
     uint256 public pendingTrial;
@@ -197,11 +206,12 @@ contract PromotionGate is IPromotionGate, PullPayments {
     function _askOne(Asking memory asking, Trial memory current, Sample calldata sample) private {
         uint32 index = _pool.draw(uint256(keccak256(abi.encode(current.seed, current.asked))));
         require(SampleTree.rootOf(asking.samples, index, sample) == asking.samplesRoot, WrongSample(index));
-        bytes memory question = abi.encodeCall(IProgram.classify, (sample.input));
         uint32 label = sample.label;
-        uint32 answer = _answer(asking.program, asking.sampleGas, question);
-        uint32 rivalAnswer =
-            asking.rival == address(0) ? BoundedCall.NONE : _answer(asking.rival, asking.sampleGas, question);
+        uint32 answer = _answer(asking.version, asking.classes, sample.input);
+        uint32 rivalAnswer = NONE;
+        if (asking.rival.program != address(0)) {
+            rivalAnswer = _answer(asking.rival, asking.classes, sample.input);
+        }
         // A label that is no class would make failing an answer.
         bool right = answer == label && label < asking.classes;
         emit SampleAsked(asking.versionId, index, current.asked, label, answer, rivalAnswer);
@@ -213,7 +223,7 @@ contract PromotionGate is IPromotionGate, PullPayments {
             count.right += 1;
             current.right += 1;
         }
-        if (asking.rival != address(0)) {
+        if (asking.rival.program != address(0)) {
             bool rivalRight = rivalAnswer == label && label < asking.classes;
             if (right && !rivalRight) current.better += 1;
             if (rivalRight && !right) current.worse += 1;
@@ -243,22 +253,22 @@ contract PromotionGate is IPromotionGate, PullPayments {
         Version memory candidate = IVersions(service).version(versionId);
         candidate.parts.requirePinned();
         asking.versionId = versionId;
-        asking.program = candidate.program;
+        asking.version = Asked(candidate.program, candidate.gas);
         if (rival != 0) {
             Version memory serving = IVersions(service).version(rival);
             serving.parts.requirePinned();
-            asking.rival = serving.program;
+            asking.rival = Asked(serving.program, serving.gas);
         }
-        asking.sampleGas = _terms.sampleGas;
         asking.samples = _terms.samples;
         asking.classes = _terms.classes;
         asking.samplesRoot = _terms.samplesRoot;
     }
 
-    function _answer(address program, uint64 gasLimit, bytes memory question) private view returns (uint32) {
-        (uint256 left, uint256 wanted) = BoundedCall.gasFor(gasLimit);
-        require(left >= wanted, TooLittleGas(left, wanted));
-        return BoundedCall.label(program, gasLimit, question);
+    /// @dev The class that the version's decisions would show: the greatest of exactly as many scores as there are classes.
+    function _answer(Asked memory asked, uint32 classes, bytes calldata input) private view returns (uint32) {
+        (bool answered, int32[] memory scores,) =
+            Scores.ask(asked.program, asked.gas, _spareGas, input, classes);
+        return answered && scores.length == classes ? Scores.label(scores) : NONE;
     }
 
     function _outcome(Trial memory current) private view returns (TrialState) {
@@ -276,14 +286,13 @@ contract PromotionGate is IPromotionGate, PullPayments {
     function _requireInRange(GateTerms memory wanted) private pure {
         AccuracyTest memory test = wanted.test;
         require(wanted.samplesRoot != 0, InvalidGate("samplesRoot"));
-        require(wanted.classes > 1, InvalidGate("classes"));
+        require(wanted.classes > 1 && wanted.classes <= Scores.MAX, InvalidGate("classes"));
         require(test.failPpm > 0, InvalidGate("failPpm"));
         require(test.passPpm > test.failPpm && test.passPpm < PPM, InvalidGate("passPpm"));
         require(test.alphaPpm > 0 && test.alphaPpm < PPM, InvalidGate("alphaPpm"));
         require(test.betaPpm > 0 && test.betaPpm < PPM, InvalidGate("betaPpm"));
         require(wanted.maxSamples > 0 && wanted.maxSamples <= wanted.samples, InvalidGate("maxSamples"));
         require(wanted.attempts > 0, InvalidGate("attempts"));
-        require(wanted.sampleGas > 0, InvalidGate("sampleGas"));
         require(
             wanted.trialSeconds > 0 && wanted.trialSeconds <= MAX_TRIAL_SECONDS, InvalidGate("trialSeconds")
         );

@@ -4,13 +4,14 @@ pragma solidity 0.8.37;
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {IFederation} from "./interfaces/IFederation.sol";
-import {IProgram} from "./interfaces/IProgram.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {IVersions, ProgramPart, Version} from "./interfaces/IVersions.sol";
+import {BoundedCall} from "./libraries/BoundedCall.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
 import {ProgramScanner} from "./libraries/ProgramScanner.sol";
 import {Round, RoundState} from "./libraries/RoundLib.sol";
+import {Scores} from "./libraries/Scores.sol";
 
 /// @title Versions of a model
 /// @notice See `IVersions`.
@@ -29,6 +30,9 @@ abstract contract Versions is IVersions {
 
     /// Most parts of a program: their list must fit an event of 8 KiB, which Filecoin's EVM allows.
     uint256 public constant MAX_PARTS = 100;
+
+    /// Gas beside what an answer is given, in the chain's own.
+    uint256 private immutable _spareGas = BoundedCall.overhead();
 
     /// @inheritdoc IVersions
     uint256 public currentVersion;
@@ -53,7 +57,7 @@ abstract contract Versions is IVersions {
 
     /// @inheritdoc IVersions
     function predict(bytes calldata input) external view returns (int32[] memory scores) {
-        return _pinnedProgram(currentVersion).predict(input);
+        return _ask(_pinned(currentVersion), input);
     }
 
     /// @inheritdoc IVersions
@@ -62,12 +66,12 @@ abstract contract Versions is IVersions {
         view
         returns (int32[] memory scores)
     {
-        return _pinnedProgram(versionId).predict(input);
+        return _ask(_pinned(versionId), input);
     }
 
     /// @inheritdoc IVersions
     function classify(bytes calldata input) external view returns (uint256 label) {
-        return _pinnedProgram(currentVersion).classify(input);
+        return Scores.label(_ask(_pinned(currentVersion), input));
     }
 
     /// @inheritdoc IVersions
@@ -93,6 +97,7 @@ abstract contract Versions is IVersions {
             id,
             version_.program,
             version_.federation,
+            version_.gas,
             version_.round,
             version_.modelRoot,
             version_.integerOnnxDigest,
@@ -124,13 +129,23 @@ abstract contract Versions is IVersions {
         require(_hasServed[versionId], NotPassed(versionId));
     }
 
-    /// @dev A version's program, once its code is seen to be what was registered. What the program reverts with
-    ///      reaches the caller as it is.
-    function _pinnedProgram(uint256 versionId) internal view returns (IProgram) {
-        Version storage served = _registered(versionId);
+    /// @dev A version that has served, once its code is seen to be what was registered.
+    function _pinned(uint256 versionId) internal view returns (Version storage served) {
+        served = _registered(versionId);
         _requireServed(versionId);
         served.parts.requirePinned();
-        return IProgram(served.program);
+    }
+
+    /// @dev Asks a version with exactly its gas. What the program reverts with reaches the caller as it is.
+    // slither-disable-next-line assembly
+    function _ask(Version storage asked, bytes calldata input) internal view returns (int32[] memory) {
+        (bool answered, int32[] memory scores, bytes memory reason) =
+            Scores.ask(asked.program, asked.gas, _spareGas, input, Scores.MAX);
+        if (answered) return scores;
+        require(reason.length > 0, NoAnswer(asked.program, asked.gas));
+        assembly ("memory-safe") {
+            revert(add(reason, 0x20), mload(reason))
+        }
     }
 
     function _registered(uint256 versionId) internal view returns (Version storage) {
@@ -144,6 +159,7 @@ abstract contract Versions is IVersions {
 
     function _requireWellFormed(Version calldata version_) private pure {
         require(version_.program != address(0), InvalidVersion("program"));
+        require(version_.gas != 0, InvalidVersion("gas"));
         require(version_.integerOnnxDigest != 0, InvalidVersion("integerOnnxDigest"));
         require(ContentId.isPlausible(version_.onnxCid), InvalidVersion("onnxCid"));
         ProgramPart[] calldata parts = version_.parts;

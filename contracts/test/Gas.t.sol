@@ -49,7 +49,6 @@ contract GasTest is FederationFixture {
             maxSamples: 8,
             margin: 0,
             attempts: 1,
-            sampleGas: 20_000,
             trialSeconds: 60,
             bond: 0
         });
@@ -78,6 +77,7 @@ contract GasTest is FederationFixture {
 
     function versionOf(address program) private view returns (Version memory version) {
         version.program = program;
+        version.gas = 20_000;
         version.integerOnnxDigest = keccak256("integer onnx");
         version.onnxCid = cidOf("onnx");
         version.parts = new ProgramPart[](1);

@@ -33,6 +33,7 @@ contract ModelServiceTest is FederationFixture {
             1,
             address(program),
             address(federation),
+            50_000,
             roundId,
             NEXT_ROOT,
             version.integerOnnxDigest,
@@ -75,6 +76,9 @@ contract ModelServiceTest is FederationFixture {
         Version memory version = federatedVersion();
         version.program = address(0);
         expectInvalid(version, "program");
+        version = federatedVersion();
+        version.gas = 0;
+        expectInvalid(version, "gas");
         version = federatedVersion();
         version.integerOnnxDigest = 0;
         expectInvalid(version, "integerOnnxDigest");
@@ -219,6 +223,7 @@ contract ModelServiceTest is FederationFixture {
 
     function standaloneVersion(address entry) private view returns (Version memory version) {
         version.program = entry;
+        version.gas = 50_000;
         version.integerOnnxDigest = keccak256("integer onnx");
         version.onnxCid = cidOf("onnx");
         version.parts = new ProgramPart[](1);

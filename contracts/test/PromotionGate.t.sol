@@ -8,6 +8,7 @@ import {PromotionGate} from "../src/PromotionGate.sol";
 import {IModelService} from "../src/interfaces/IModelService.sol";
 import {GateTerms, IPromotionGate, Trial, TrialState} from "../src/interfaces/IPromotionGate.sol";
 import {IVersions, Version} from "../src/interfaces/IVersions.sol";
+import {BoundedCall} from "../src/libraries/BoundedCall.sol";
 import {Sample} from "../src/libraries/SampleTree.sol";
 import {AccuracyTest, SequentialTest} from "../src/libraries/SequentialTest.sol";
 import {GateFixture} from "./base/GateFixture.sol";
@@ -375,7 +376,7 @@ contract PromotionGateTest is GateFixture {
         (bool success, bytes memory reason) =
             address(gate).call{gas: 130_000}(abi.encodeCall(gate.runSamples, (next(1))));
         vm.assertFalse(success);
-        vm.assertTrue(bytes4(reason) == IPromotionGate.TooLittleGas.selector);
+        vm.assertTrue(bytes4(reason) == BoundedCall.TooLittleGas.selector);
     }
 
     function test_refusesTermsOutOfRange() public {
@@ -390,12 +391,11 @@ contract PromotionGateTest is GateFixture {
         terms = defaultGate();
         terms.classes = 1;
         expectInvalid(terms, "classes");
+        terms.classes = 65_537;
+        expectInvalid(terms, "classes");
         terms = defaultGate();
         terms.attempts = 0;
         expectInvalid(terms, "attempts");
-        terms = defaultGate();
-        terms.sampleGas = 0;
-        expectInvalid(terms, "sampleGas");
         terms = defaultGate();
         terms.trialSeconds = 0;
         expectInvalid(terms, "trialSeconds");

@@ -43,8 +43,11 @@ from fedvm.protocol import (
 )
 
 # The label is the first byte's lowest bit, or that of the byte shifted by one, which is right by chance.
-PARITY = bytes.fromhex("60443560f81c60011660005260206000f3")
-SHIFTED = bytes.fromhex("60443560f91c60011660005260206000f3")
+# One score of 1 where the label is, 0 elsewhere.
+TWO_SCORES = "806060526001186040526020600052600260205260806000f3"
+PARITY = bytes.fromhex("60443560f81c600116" + TWO_SCORES)
+SHIFTED = bytes.fromhex("60443560f91c600116" + TWO_SCORES)
+ANSWER_GAS = 30_000
 SAMPLES = SampleTree(tuple(Sample(bytes([n]) * 32, n % 2, bytes([n])) for n in range(50)))
 TERMS = GateTerms(
     samples_root=SAMPLES.root,
@@ -54,7 +57,6 @@ TERMS = GateTerms(
     max_samples=20,
     margin=1,
     attempts=2,
-    sample_gas=30_000,
     trial_seconds=600,
     bond=10**15,
 )
@@ -88,7 +90,9 @@ def deployed(chain: EmbeddedChain, runtime: bytes) -> str:
 
 
 def version_of(chain: EmbeddedChain, runtime: bytes, **lineage: object) -> Version:
-    return Version(pin_parts(chain.w3, [deployed(chain, runtime)]), b"\x05" * 32, some_cid("onnx"), **lineage)
+    return Version(
+        pin_parts(chain.w3, [deployed(chain, runtime)]), ANSWER_GAS, b"\x05" * 32, some_cid("onnx"), **lineage
+    )
 
 
 def run_trial(chain: EmbeddedChain, service: ModelService, version: Version, batch: int = 3) -> TrialEnded:

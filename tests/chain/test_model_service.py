@@ -49,7 +49,7 @@ def service(chain: EmbeddedChain, parts: tuple[str, str]) -> ModelService:
 
 
 def version_of(chain: EmbeddedChain, parts: tuple[str, str], **lineage: object) -> Version:
-    return Version(pin_parts(chain.w3, parts), b"\x05" * 32, some_cid("onnx"), **lineage)
+    return Version(pin_parts(chain.w3, parts), 100_000, b"\x05" * 32, some_cid("onnx"), **lineage)
 
 
 def run_aggregated_round(

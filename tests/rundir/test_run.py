@@ -39,7 +39,7 @@ def run_directory(tmp_path: Path) -> Path:
         service, _ = ModelService.deploy(chain.w3, setup.owner)
         parts = pin_parts(chain.w3, [entry, part])
         lineage = {"federation": setup.federation.address, "round": 1, "model_root": final.model_root}
-        service.register(setup.owner, Version(parts, b"\x05" * 32, some_cid("onnx"), **lineage))
+        service.register(setup.owner, Version(parts, 100_000, b"\x05" * 32, some_cid("onnx"), **lineage))
         ContentStore(tmp_path / "store").put(b"an artefact")
         Deployment(
             ChainRef("embedded", "chain.sqlite"),

@@ -2,8 +2,9 @@
 pragma solidity 0.8.37;
 
 /// @title A compiled model
-/// @notice Entry contract of a network compiled to EVM code. A pure function of its input: no storage, no caller, no
-///         time. An input of a wrong length reverts.
+/// @notice Entry contract of a network compiled to EVM code. A pure function of its input, given enough gas: no storage, no
+///         caller, no time. An input of a wrong length reverts. Trials and decisions ask `predict` only; `classify` is for
+///         contracts that want a class without decoding scores, and no promise of a `ModelService` rests on it.
 interface IProgram {
     /// @notice Runs the network.
     /// @param input Raw uint8 input in the layout of the ONNX model.

@@ -11,7 +11,7 @@ struct GateTerms {
     bytes32 samplesRoot;
     /// Samples in it.
     uint32 samples;
-    /// Labels run from 0 to this, less 1.
+    /// Labels run from 0 to this, less 1; a program that returns more or fewer scores gives no answer.
     uint32 classes;
     AccuracyTest test;
     /// Samples after which a version that has not passed has failed.
@@ -20,8 +20,6 @@ struct GateTerms {
     uint32 margin;
     /// Trials that the model of one round, or without lineage one integer ONNX model, may have.
     uint32 attempts;
-    /// Gas that an answer may take, in the chain's own gas. An answer that takes more is wrong.
-    uint64 sampleGas;
     /// Seconds from the draw within which the trial must be decided.
     uint32 trialSeconds;
     /// Wei that registering a version locks: given back when it passes, burnt otherwise.
@@ -79,7 +77,9 @@ interface IPromotionGate is IPullPayments {
     );
     /// @notice Which samples are asked follows from the seed. The trial must be decided until a Unix time in seconds.
     event TrialDrawn(uint256 indexed version, bytes32 seed, uint256 until);
-    /// @notice A sample was asked. An answer of 2^32 − 1 is none: the program failed, or gave what is no label.
+    /// @notice A sample was asked. An answer is the first of the greatest scores that `predict` returned, with
+    ///         exactly the gas that the version's decisions are given; 2^32 − 1 is none: the program failed, or returned
+    ///         anything but one score a class.
     /// @dev `number` counts the version's samples from 0; the sample itself is in the transaction's calldata.
     event SampleAsked(
         uint256 indexed version,
@@ -124,8 +124,6 @@ interface IPromotionGate is IPullPayments {
     error WrongSample(uint32 index);
     /// @notice The trial is decided, and would reveal samples for nothing.
     error SamplesLeftOver(uint256 count);
-    /// @notice Too little gas to tell a wrong answer from one that ran out of it.
-    error TooLittleGas(uint256 left, uint256 wanted);
 
     /// @notice Begins a version's trial, under the bond that is sent along. What is sent beyond that is owed to the
     ///         registrant. Service only.

@@ -12,6 +12,9 @@ struct ProgramPart {
 struct Version {
     /// Entry contract; must be the first of the parts.
     address program;
+    /// Gas that each answer is given, in the chain's own: exactly this in its trial and whenever it is asked afterwards, so
+    /// that code which answers by its gas has one answer for an input. Fixed with the version.
+    uint64 gas;
     /// Federation that trained it, or zero: then the version has no lineage on chain, and round and model root are
     /// zero too.
     address federation;
@@ -30,13 +33,15 @@ struct Version {
 /// @title Versions of a model and its predictions
 /// @notice That a program computes the model of the stated round is for anyone to check by compiling that model
 ///         again and comparing code hashes; the contract checks that the round is final with that model root,
-///         that the code can be nothing but a function of its input (`ProgramScanner`), and that it is what was registered.
+///         that the code can be nothing but a function of its input and gas (`ProgramScanner`), that it always has the same gas,
+///         and that it is what was registered.
 interface IVersions {
     /// @notice A version was registered.
     event VersionRegistered(
         uint256 indexed version,
         address indexed program,
         address indexed federation,
+        uint64 gas,
         uint64 round,
         bytes32 modelRoot,
         bytes32 integerOnnxDigest,
@@ -59,6 +64,8 @@ interface IVersions {
     error UnknownVersion(uint256 version);
     /// @notice The version has never served: it has not passed the gate.
     error NotPassed(uint256 version);
+    /// @notice The program failed without a reason, needs more than its gas, or returned what is no `int32[]`.
+    error NoAnswer(address program, uint64 gas);
     /// @notice Another version serves than the caller expected.
     error VersionMismatch(uint256 expected, uint256 current);
 
@@ -68,12 +75,12 @@ interface IVersions {
     /// @param index Part to scan.
     function scanPart(ProgramPart[] calldata parts, uint256 index) external;
 
-    /// @notice Runs the serving version.
+    /// @notice Runs the serving version, with exactly its gas. Reverts with the program's own reason where it gives one.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return scores Integer outputs of the network.
     function predict(bytes calldata input) external view returns (int32[] memory scores);
 
-    /// @notice Runs any version that serves or has served.
+    /// @notice Runs any version that serves or has served, with exactly its gas.
     /// @param versionId Number of the version.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return scores Integer outputs of the network.
@@ -82,7 +89,7 @@ interface IVersions {
         view
         returns (int32[] memory scores);
 
-    /// @notice Runs the serving version and takes the greatest score, the first among equals.
+    /// @notice Runs the serving version and takes the greatest of the scores that `predict` gives, the first among equals.
     /// @param input Raw uint8 input in the layout of the ONNX model.
     /// @return label Index of the greatest score.
     function classify(bytes calldata input) external view returns (uint256 label);

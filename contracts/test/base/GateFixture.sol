@@ -70,7 +70,6 @@ abstract contract GateFixture is ServiceFixture {
             maxSamples: 20,
             margin: 1,
             attempts: ATTEMPTS,
-            sampleGas: 50_000,
             trialSeconds: 3600,
             bond: GATE_BOND
         });

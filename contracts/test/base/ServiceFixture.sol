@@ -6,6 +6,8 @@ import {DisputeFixture} from "./DisputeFixture.sol";
 
 /// @notice A final round of three members with a true aggregation, and versions that come from it.
 abstract contract ServiceFixture is DisputeFixture {
+    uint64 internal constant ANSWER_GAS = 50_000;
+
     function setUp() public virtual override {
         super.setUp();
         begin();
@@ -24,6 +26,7 @@ abstract contract ServiceFixture is DisputeFixture {
 
     function standaloneVersion(address program) internal view returns (Version memory version) {
         version.program = program;
+        version.gas = ANSWER_GAS;
         version.integerOnnxDigest = keccak256("integer onnx");
         version.onnxCid = cidOf("onnx");
         version.parts = new ProgramPart[](1);

@@ -66,19 +66,41 @@ contract LengthProgram is PureProgram {
     }
 }
 
-/// @notice Misbehaves as its input says: 0 answers with label 0, 1 with a number that is no label, 2 with too little
-///         data, 3 with very much, 4 never, anything else by reverting.
+/// @dev Ways in which `FickleProgram` answers.
+uint256 constant FICKLE_KINDS = 14;
+
+/// @notice Misbehaves as its input says: 0 answers with two scores of which the first is the greatest, and 1 with two
+///         equal ones. Then what is no answer: 2 one score too few, 3 one too many, 4 with an offset of 64, 5 a count that
+///         its bytes do not hold, 6 a score that is no int32, 7 a byte too few, 8 a byte too many, 9 nothing, 10 32 KiB,
+///         11 never ends, 12 reverts with 32 KiB, anything else reverts with nothing.
 contract FickleProgram is PureProgram {
     function _answer() internal pure override {
         assembly {
             let kind := byte(0, calldataload(0x44))
-            if eq(kind, 1) { mstore(0, not(0)) }
-            if eq(kind, 2) { return(0, 0x1f) }
-            if eq(kind, 3) { return(0, 0x8000) }
-            if eq(kind, 4) { for {} 1 {} {} }
-            if gt(kind, 4) { revert(0, 0) }
-            if iszero(eq(kind, 1)) { mstore(0, 0) }
-            return(0, 0x20)
+            mstore(0x00, 0x20)
+            mstore(0x20, 2)
+            mstore(0x40, 3)
+            mstore(0x60, sub(0, 3))
+            if eq(kind, 1) { mstore(0x60, 3) }
+            if eq(kind, 2) {
+                mstore(0x20, 1)
+                return(0, 0x60)
+            }
+            if eq(kind, 3) {
+                mstore(0x20, 3)
+                return(0, 0xa0)
+            }
+            if eq(kind, 4) { mstore(0x00, 0x40) }
+            if eq(kind, 5) { mstore(0x20, 3) }
+            if eq(kind, 6) { mstore(0x40, shl(31, 1)) }
+            if eq(kind, 7) { return(0, 0x7f) }
+            if eq(kind, 8) { return(0, 0x81) }
+            if eq(kind, 9) { return(0, 0) }
+            if eq(kind, 10) { return(0, 0x8000) }
+            if eq(kind, 11) { for {} 1 {} {} }
+            if eq(kind, 12) { revert(0, 0x8000) }
+            if gt(kind, 12) { revert(0, 0) }
+            return(0, 0x80)
         }
     }
 }

@@ -22,23 +22,28 @@ def replay_decisions(
 
     Of an input over 4 KiB the chain holds only the hash, so such a decision is not checked here.
     """
-    programs = {number: RevmProgram(version.codes, version.program) for number, version in served.items()}
+    programs = {
+        number: RevmProgram(version.codes, version.program, warm=True) for number, version in served.items()
+    }
     decisions = list(service.decisions(first=first_block))
     for done, decision in enumerate(decisions, start=1):
         if decision.input is not None:
-            _check(decision, decision.input, ledger, programs)
+            gas = served[decision.version].gas if decision.version in served else 0
+            _check(decision, decision.input, gas, ledger, programs)
         if progress:
             progress(done, len(decisions))
 
 
-def _check(decision: Decision, data: bytes, ledger: Ledger, programs: Mapping[int, RevmProgram]) -> None:
+def _check(
+    decision: Decision, data: bytes, gas: int, ledger: Ledger, programs: Mapping[int, RevmProgram]
+) -> None:
     place = Place(version=decision.version, decision=decision.id, tx=decision.at.tx_hash)
     program = programs.get(decision.version)
     if program is None:
         ledger.check("decision", False, place, "cannot be run again: its version's code was altered")
         return
     try:
-        scores = tuple(program.predict(data).tolist())
+        scores = tuple(program.predict(data, gas=gas).tolist())
     except ChainError as error:
         ledger.check("decision", False, place, f"running it again fails: {error}")
         return

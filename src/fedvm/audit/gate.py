@@ -21,7 +21,6 @@ from fedvm.chain.gate import (
 )
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.revm import RevmProgram
-from fedvm.evm.calls import CLASSIFY, encode_call
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import RangeError, Sample, SamplePool, Verdict, sample_root, thresholds
 
@@ -186,12 +185,9 @@ class GateReplay:
         if version is None or self._fixed is None:
             return NO_ANSWER
         if version_id not in self._programs:
-            self._programs[version_id] = RevmProgram(version.codes, version.program)
-        result = self._programs[version_id].call(
-            encode_call(CLASSIFY, sample.input), gas=self._fixed.terms.sample_gas
-        )
-        word = int.from_bytes(result.output[:32])
-        return word if result.success and len(result.output) >= 32 and word < NO_ANSWER else NO_ANSWER
+            self._programs[version_id] = RevmProgram(version.codes, version.program, warm=True)
+        answer = self._programs[version_id].answer(sample.input, version.gas, self._fixed.terms.classes)
+        return NO_ANSWER if answer is None else answer
 
     def _on_ended(self, event: TrialEnded) -> None:
         trial = self._trials[event.version]

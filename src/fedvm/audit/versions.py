@@ -31,10 +31,12 @@ from fedvm.store import ContentStore, StoreError
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """A version whose code is what was registered: address → runtime code, and the entry's address."""
+    """A version whose code is what was registered: address → runtime code, the entry's address, and the gas
+    that each answer is given."""
 
     program: str
     codes: Mapping[str, bytes]
+    gas: int
 
 
 class VersionReplay:
@@ -95,7 +97,7 @@ class VersionReplay:
         altered = [part.account for part in version.parts if keccak(codes[part.account]) != part.code_hash]
         message = f"the chain holds other code than registered at {', '.join(altered)}"
         if self._ledger.check("code on chain", not altered, place, message):
-            self.served[number] = ServedVersion(version.program, codes)
+            self.served[number] = ServedVersion(version.program, codes, version.gas)
 
     def _check_round(self, version: Version, place: Place) -> FinalRound | None:
         rounds = self._finals.get(version.federation)

@@ -18,7 +18,7 @@ from fedvm.chain.sender import Receipt, Sender
 from fedvm.protocol import AccuracyTest, SamplePool, Thresholds
 
 NO_ANSWER = 2**32 - 1
-"""What the contract records where a program failed or gave what is no label."""
+"""What the contract records where a program failed or did not return one score a class."""
 
 SEED_WINDOW = 256
 """Blocks for which the EVM knows a block's hash."""
@@ -28,7 +28,7 @@ SEED_WINDOW = 256
 class GateTerms:
     """What versions must pass; fixed when a service is created (`IPromotionGate.GateTerms`).
 
-    sample_gas in the chain's own gas, trial_seconds from the draw on, bond in wei.
+    trial_seconds from the draw on, bond in wei.
     """
 
     samples_root: bytes
@@ -38,7 +38,6 @@ class GateTerms:
     max_samples: int
     margin: int
     attempts: int
-    sample_gas: int
     trial_seconds: int
     bond: int
 
@@ -56,7 +55,7 @@ class GateTerms:
         return cls(bytes(root), samples, classes, AccuracyTest(*test), *rest)
 
 
-NO_GATE: tuple[Any, ...] = (bytes(32), 0, 0, (0, 0, 0, 0), 0, 0, 0, 0, 0, 0)
+NO_GATE: tuple[Any, ...] = (bytes(32), 0, 0, (0, 0, 0, 0), 0, 0, 0, 0, 0)
 """Terms of a service whose versions need pass nothing."""
 
 

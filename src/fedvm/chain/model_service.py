@@ -42,13 +42,15 @@ class ProgramPart:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the model; the first part is the entry contract.
+    """A version of the model; the first part is the entry contract. ``gas``: what each answer is given, in the chain's
+    own gas.
 
     ``federation`` is the zero address, ``round`` 0 and ``model_root`` zero if the model has no lineage on
     chain.
     """
 
     parts: tuple[ProgramPart, ...]
+    gas: int
     integer_onnx_digest: bytes
     onnx_cid: bytes
     federation: str = NO_FEDERATION
@@ -66,6 +68,7 @@ class Version:
     def as_tuple(self) -> tuple[Any, ...]:
         return (
             self.program,
+            self.gas,
             self.federation,
             self.round,
             self.model_root,
@@ -76,9 +79,9 @@ class Version:
 
     @classmethod
     def of(cls, value: Any) -> Version:
-        _, federation, round_id, model_root, digest, cid, parts = value
+        _, gas, federation, round_id, model_root, digest, cid, parts = value
         pinned = tuple(ProgramPart(account, bytes(code_hash)) for account, code_hash in parts)
-        return cls(pinned, bytes(digest), bytes(cid), federation, round_id, bytes(model_root))
+        return cls(pinned, gas, bytes(digest), bytes(cid), federation, round_id, bytes(model_root))
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ class ModelService:
         return np.array(scores, dtype=np.int32)
 
     def classify(self, data: bytes) -> int:
-        """Index of the highest score, as the program decides it."""
+        """Index of the highest of the scores that `predict` gives, the first among equals."""
         return int(read(self.contract, "classify", data))
 
     def predict_gas(self, data: bytes) -> int:
@@ -329,6 +332,7 @@ def _registered(event: RawEvent) -> VersionRegistered:
     version = Version.of(
         (
             args["program"],
+            args["gas"],
             args["federation"],
             args["round"],
             args["modelRoot"],

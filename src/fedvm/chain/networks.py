@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from web3 import HTTPProvider, Web3
@@ -23,10 +23,16 @@ SEND_IF_SUCCESSFUL: Final = RPCEndpoint("fedvm_sendRawTransactionIfSuccessful")
 then as ``eth_estimateGas`` does. It spares an estimate, which executes the transaction two times more."""
 
 
+GasUnit = Literal["evm", "filecoin"]
+"""The gas that a chain counts, as the manifest of a compiled program names it. "evm": the schedule of the Yellow Paper,
+appendix G, with EIP-2929. "filecoin": some 500 times as much; the EVM runs there as a program in WebAssembly, whose
+instructions are counted (ref-fvm's price list; costs of its opcodes in `fedvm.evm.opcodes`)."""
+
+
 @dataclass(frozen=True)
 class Network:
     """What a client must know to use a chain; times in seconds, ``log_range`` in blocks per
-    ``eth_getLogs``."""
+    ``eth_getLogs``, ``gas_unit``: which of a program's figures counts there."""
 
     name: str
     title: str
@@ -38,6 +44,7 @@ class Network:
     log_range: int | None = None
     rpc_url: str | None = None
     faucet: str | None = None
+    gas_unit: GasUnit = "evm"
 
     @property
     def is_filecoin(self) -> bool:
@@ -64,6 +71,7 @@ MAINNET: Final = Network(
     900,
     log_range=2_880,
     rpc_url="https://api.node.glif.io/rpc/v1",
+    gas_unit="filecoin",
 )
 CALIBRATION: Final = Network(
     "calibration",
@@ -76,6 +84,7 @@ CALIBRATION: Final = Network(
     log_range=2_880,
     rpc_url="https://api.calibration.node.glif.io/rpc/v1",
     faucet="https://faucet.calibnet.chainsafe-fil.io",
+    gas_unit="filecoin",
 )
 DEVNET: Final = Network(
     "devnet",
@@ -87,6 +96,7 @@ DEVNET: Final = Network(
     600,
     log_range=2_880,
     rpc_url="http://127.0.0.1:1234/rpc/v1",
+    gas_unit="filecoin",
 )
 
 NETWORKS: Final = (EMBEDDED, ANVIL, DEVNET, CALIBRATION, MAINNET)

@@ -29,20 +29,23 @@ class Predictions:
 class RevmProgram:
     """The runtime codes of a program by address, and the address of its entry contract.
 
-    A program uses no storage, balances or block data, so its codes alone are the function.
+    A program uses no storage, balances or block data, so its codes and its gas alone are the function. warm: whether
+    its contracts were accessed before it is called, as a ModelService has when it asks.
     """
 
-    def __init__(self, codes: Mapping[str, bytes], entry: str) -> None:
+    def __init__(self, codes: Mapping[str, bytes], entry: str, *, warm: bool = False) -> None:
         checksummed: dict[str, bytes] = {
             Web3.to_checksum_address(address): code for address, code in codes.items()
         }
-        self._contracts = Contracts(checksummed)
+        self._contracts = Contracts(checksummed, warm=warm)
         self.entry: str = Web3.to_checksum_address(entry)
         if not checksummed.get(self.entry):
             raise DeploymentError(f"no code for the program's entry contract {entry}")
 
     @classmethod
-    def from_chain(cls, w3: Web3, addresses: Sequence[str], *, block: int | None = None) -> RevmProgram:
+    def from_chain(
+        cls, w3: Web3, addresses: Sequence[str], *, block: int | None = None, warm: bool = False
+    ) -> RevmProgram:
         """The codes at ``addresses``, the entry first; :class:`DeploymentError` where there is none."""
         codes: dict[str, bytes] = {}
         for address in addresses:
@@ -53,7 +56,7 @@ class RevmProgram:
             codes[checksummed] = code
         if not codes:
             raise DeploymentError("a program has at least one contract; none was named")
-        return cls(codes, addresses[0])
+        return cls(codes, addresses[0], warm=warm)
 
     @property
     def codes(self) -> dict[str, bytes]:
@@ -63,9 +66,19 @@ class RevmProgram:
         """Run the entry contract on ``calldata`` with ``gas`` units for execution."""
         return self._contracts.call(self.entry, calldata, gas=gas)
 
-    def predict(self, data: bytes) -> NDArray[np.int32]:
-        """Scores int32 [outputs] of one input; :class:`CallFailed` if the program reverts."""
-        return _scores(self._require(PREDICT, data))
+    def predict(self, data: bytes, *, gas: int = BLOCK_GAS_LIMIT) -> NDArray[np.int32]:
+        """Scores int32 [outputs] of one input with that gas; :class:`CallFailed` if the program reverts."""
+        return _scores(self._require(PREDICT, data, gas))
+
+    def answer(self, data: bytes, gas: int, classes: int) -> int | None:
+        """What a gate takes for the answer to one input: the first of the greatest scores; None if the program fails
+        with that gas or does not return exactly `classes` scores."""
+        outcome = self.call(encode_call(PREDICT, data), gas=gas)
+        try:
+            scores = decode_scores(outcome.output)
+        except ValueError:
+            return None
+        return int(scores.argmax()) if outcome.success and len(scores) == classes else None
 
     def classify(self, data: bytes) -> int:
         """The class of one input; :class:`CallFailed` if the program reverts."""
@@ -85,8 +98,8 @@ class RevmProgram:
                 progress(index + 1, len(rows))
         return Predictions(np.stack(scores), gas)
 
-    def _require(self, selector: bytes, data: bytes) -> Outcome:
-        outcome = self.call(encode_call(selector, data))
+    def _require(self, selector: bytes, data: bytes, gas: int = BLOCK_GAS_LIMIT) -> Outcome:
+        outcome = self.call(encode_call(selector, data), gas=gas)
         if not outcome.success:
             action = "predict" if selector == PREDICT else "classify"
             reason = outcome.halt or decode_revert(outcome.output)

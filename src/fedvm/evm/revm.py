@@ -34,17 +34,24 @@ class Outcome:
 
 
 class Contracts:
-    """Contracts by address, without storage or balances."""
+    """Contracts by address, without storage or balances.
 
-    def __init__(self, codes: Mapping[str, bytes]) -> None:
+    warm: whether the transaction has accessed all of them before the call, as a contract that compares their hashes.
+    """
+
+    def __init__(self, codes: Mapping[str, bytes], *, warm: bool = False) -> None:
         self.codes = {address: bytes(code) for address, code in codes.items()}
+        # An access list (EIP-2930) warms addresses; its cost is subtracted again.
+        self._warm = list(self.codes) if warm else []
         self._evm: Any = None
 
     def call(self, to: str, calldata: bytes, *, gas: int = GAS) -> Outcome:
-        """Call a contract once, all accounts cold. gas: for execution."""
+        """Call a contract once. gas: for execution, exactly."""
         if self._evm is None:
-            self._evm = _new_instance(self.codes)
-        evm, intrinsic = self._evm, intrinsic_gas(calldata)
+            accessed = TxEnv(access_list=[(address, []) for address in self._warm])
+            self._evm = _new_instance(self.codes, accessed)
+        evm = self._evm
+        intrinsic = intrinsic_gas(calldata) + ACCESS_LIST_ADDRESS_GAS * len(self._warm)
         checkpoint = evm.snapshot()
         try:
             output = evm.message_call(caller=CALLER, to=to, calldata=bytes(calldata), gas=gas + intrinsic)

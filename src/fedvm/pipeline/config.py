@@ -90,6 +90,16 @@ class CompilerSettings:
     optimize: Annotated[
         Optimize, Setting("run: little gas per prediction; deploy: small contracts", flag="--optimize")
     ] = Optimize.RUN
+    answer_gas: Annotated[
+        int | None,
+        Setting(
+            "Gas that the contract gives the program for an answer, in the network's gas; fixed with the version",
+            unset="1.25 times what the program needs",
+            unit="gas",
+            ge=1,
+            lt=2**63,
+        ),
+    ] = None
     calibration_images: Annotated[
         int,
         Setting(
@@ -163,9 +173,6 @@ class GateSettings:
         int, Setting("How many more images a new version may get wrong than the serving one", ge=0, lt=2**32)
     ] = 3
     attempts: Annotated[int, Setting("Maximum number of trials of one round's model", ge=1, lt=2**32)] = 3
-    sample_gas: Annotated[
-        int, Setting("Gas that the version may use for one answer", unit="gas", ge=10_000, lt=2**63)
-    ] = 5_000_000
     trial_seconds: Annotated[
         int,
         Setting("Time that a trial may take after its images were drawn", unit="s", ge=60, le=30 * 86_400),

@@ -58,7 +58,6 @@ def gate_terms(settings: GateSettings, tree: SampleTree, classes: int) -> GateTe
         max_samples=settings.max_samples,
         margin=settings.margin,
         attempts=settings.attempts,
-        sample_gas=settings.sample_gas,
         trial_seconds=settings.trial_seconds,
         bond=settings.bond,
     )

@@ -141,7 +141,7 @@ def _run(
     compiling = steps.step("compile", "Exporting and compiling the federated model")
     with compiling, heartbeat(observer, "compiling"):
         built = build(config, data, trained, store, directory)
-    served, trial = _promote(data, trained, built, directory, chain, service, samples, steps)
+    served, trial = _promote(config, data, trained, built, directory, chain, service, samples, steps)
     with steps.step("check", "Asking the contract about held-out images"):
         checked = check_predictions(
             data.images,
@@ -178,6 +178,7 @@ def _run(
 
 
 def _promote(
+    config: RunConfig,
     data: PreparedData,
     trained: Trained,
     built: Built,
@@ -206,6 +207,7 @@ def _promote(
                 lineage,
                 lambda done, total: observer.progress("transactions", done, total),
                 service=service or (before.service if before is not None else None),
+                answer_gas=config.compiler.answer_gas,
             )
         )
     if samples is not None:

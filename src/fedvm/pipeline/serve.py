@@ -9,10 +9,11 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
-from fedvm.chain.networks import EMBEDDED
+from fedvm.chain.networks import EMBEDDED, network_of
 from fedvm.chain.program import Progress, deploy_program
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel
+from fedvm.pipeline.answer_gas import serving_gas
 from fedvm.rundir.deployment import Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Cid
@@ -56,14 +57,19 @@ def serve(
     progress: Progress | None = None,
     *,
     service: ModelService | None = None,
+    answer_gas: int | None = None,
 ) -> Served:
     """Deploy the program and a ModelService, register the version, and complete `deployment.json`.
 
-    service: an existing service, whose gate holds the version back until `pass_gate`; None deploys one.
+    service: an existing service, whose gate holds the version back until `pass_gate`; None deploys one. answer_gas:
+    what each answer is given, in the network's gas; None derives it from the program.
     `deployment.json` is written last, so an interrupted deployment is repeated; but a registration whose trial is
     pending is not.
-    Raises CompileError or ChainError when a transaction fails.
+    Raises CompileError or ChainError when a transaction fails, and before anything is paid what `serving_gas`
+    raises.
     """
+    tried = service is not None and service.gate() is not None
+    gas = serving_gas(compiled.manifest["gas"], network_of(w3), answer_gas, tried=tried)
     tell = progress or (lambda done, total: None)
     total = len(compiled.units) + 2
     if service is not None and (pending := _pending(service)) is not None:
@@ -73,7 +79,7 @@ def serve(
         service, _ = ModelService.deploy(w3, owner)
     tell(total - 1, total)
     digest = sha256(compiled.reference.SerializeToString(deterministic=True)).digest()
-    version = Version(pin_parts(w3, deployed.addresses), digest, Cid.parse(onnx_cid).binary)
+    version = Version(pin_parts(w3, deployed.addresses), gas, digest, Cid.parse(onnx_cid).binary)
     if lineage is not None:
         version = replace(
             version,

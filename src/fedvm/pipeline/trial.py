@@ -18,9 +18,9 @@ from fedvm.chain.gate import (
     TrialState,
 )
 from fedvm.chain.model_service import ModelService, VersionRegistered
+from fedvm.chain.networks import Network
 from fedvm.chain.revm import RevmProgram
-from fedvm.evm.calls import CLASSIFY, encode_call
-from fedvm.evm.gas import intrinsic_gas
+from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.pipeline.errors import GateFailed
 from fedvm.pipeline.results import ClassTrial, GateFacts
 from fedvm.pipeline.serve import Served
@@ -28,6 +28,11 @@ from fedvm.protocol import SamplePool, SampleTree, Verdict
 from fedvm.protocol.sequential import PPM
 
 BATCH = 20
+"""Most samples of a transaction."""
+_GAS_SHARE, _FILECOIN_GAS_SHARE = 0.75, 0.25
+"""Most of a transaction's gas that a batch is given: on Filecoin a message above a quarter of a block waits long."""
+_CALLDATA_BYTES, _SAMPLE_BYTES = 4 + 2 * 32, 7 * 32
+"""Bytes of the encoding around the samples, and around a sample's input and siblings."""
 _OVERHEAD_GAS, _SAMPLE_OVERHEAD_GAS, _BYTE_GAS = 1_000_000, 300_000, 100
 
 
@@ -135,27 +140,47 @@ def _ask(
         gate.lapse(custodian.account)
         return
     terms, limits = gate.terms(), gate.thresholds()
-    programs = [_program(service, registered.id), *([_program(service, trial.rival)] if trial.rival else [])]
+    asked_of = [_Asked.of(service, number) for number in (registered.id, trial.rival) if number]
     pool: SamplePool = gate.pool(custodian.first_block)
-    asked, right, gas = trial.asked, trial.right, _OVERHEAD_GAS + 2 * terms.sample_gas
+    asked, right = trial.asked, trial.right
     batch: list[OpenedSample] = []
+    each, network = _SAMPLE_OVERHEAD_GAS + sum(version.gas for version in asked_of), gate.sender.network
+    size, room = _CALLDATA_BYTES, _room(each, network)
     # The contract's answers are known beforehand, so no sample is revealed that would not count.
-    while len(batch) < BATCH and limits.verdict(asked, right, terms.max_samples) is Verdict.OPEN:
+    while limits.verdict(asked, right, terms.max_samples) is Verdict.OPEN and len(batch) < min(BATCH, room):
         index = pool.draw(trial.seed, asked)
-        sample = custodian.samples.samples[index]
-        call = encode_call(CLASSIFY, sample.input)
-        answers = [program.call(call, gas=terms.sample_gas) for program in programs]
-        batch.append(custodian.samples.opened(index))
-        right += answers[0].success and int.from_bytes(answers[0].output[:32]) == sample.label
+        sample, opened = custodian.samples.samples[index], custodian.samples.opened(index)
+        size += _SAMPLE_BYTES + -(-len(sample.input) // 32) * 32 + 32 * len(opened[3])
+        if batch and size > MAX_CALLDATA_BYTES:
+            break
+        batch.append(opened)
+        version = asked_of[0]
+        right += version.program.answer(sample.input, version.gas, terms.classes) == sample.label
         asked += 1
-        gas += intrinsic_gas(call) + _SAMPLE_OVERHEAD_GAS + _BYTE_GAS * len(call)
-        gas += sum(answer.gas_used if answer.success else terms.sample_gas for answer in answers)
-    gate.run_samples(custodian.account, batch, gas=None if gate.sender.network.is_filecoin else gas)
+    # An estimate would run all samples several times; on Filecoin nobody but the node knows what they take.
+    gas = None if network.is_filecoin else _OVERHEAD_GAS + each * len(batch) + _BYTE_GAS * size
+    gate.run_samples(custodian.account, batch, gas=gas)
     progress(asked, terms.max_samples)
 
 
-def _program(service: ModelService, version_id: int) -> RevmProgram:
-    return RevmProgram.from_chain(service.w3, [part.account for part in service.version(version_id).parts])
+@dataclass(frozen=True)
+class _Asked:
+    """A version that a trial asks, and the gas of its answers."""
+
+    program: RevmProgram
+    gas: int
+
+    @classmethod
+    def of(cls, service: ModelService, number: int) -> _Asked:
+        version = service.version(number)
+        accounts = [part.account for part in version.parts]
+        return cls(RevmProgram.from_chain(service.w3, accounts, warm=True), version.gas)
+
+
+def _room(each: int, network: Network) -> int:
+    """How many samples a transaction has gas for, at least 1; each: what one is given."""
+    share = _FILECOIN_GAS_SHARE if network.is_filecoin else _GAS_SHARE
+    return max(1, (int(network.transaction_gas * share) - _OVERHEAD_GAS) // each)
 
 
 def _failure(gate: PromotionGate, version_id: int, trial: Trial) -> str:
