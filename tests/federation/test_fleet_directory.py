@@ -51,7 +51,7 @@ def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(
     for index in range(2):
         file = tmp_path / f"{index}.key"
         members.append(create_key_file(file).address)
-        configs.append({"fedvm-key-file": str(file)})
+        configs.append({"fedvm-key-file": str(file), "fedvm-rpc": anvil})
     directory, initial = tmp_path / "federation", initial_arrays(MODEL, SEED)
     address = create_federation_on(
         anvil,

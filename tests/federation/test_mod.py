@@ -204,6 +204,37 @@ def test_a_client_does_not_sign_for_another_base_or_federation() -> None:
         ask(own_app(), terms(), **{"fedvm-federation": "0x" + "cd" * 20})
 
 
+@pytest.mark.parametrize("named", [{"elements": 72}, {"elements": 74}, {"fraction_bits": FRACTION_BITS - 1}])
+def test_a_client_that_pins_nothing_does_not_sign_rules_of_another_model(named: dict[str, int]) -> None:
+    with pytest.raises(TermsError, match="the rules speak of"):
+        ask(never(), terms(rules=replace(RULES, **named)))
+
+
+def test_a_server_cannot_make_the_model_another_by_its_message() -> None:
+    smaller = {"weight": STATE["weight"][:6], "norm.running_mean": STATE["norm.running_mean"]}
+    codec = ModelCodec.for_arrays(smaller, FRACTION_BITS)
+    base = codec.quantize(smaller)
+    content = RecordDict({"arrays": codec.wire(base), "config": ConfigRecord({"server-round": 3})})
+    asked = terms(rules=replace(RULES, elements=codec.spec.elements), base_root=model_root(base))
+    content[RECORD] = Briefing(codec.spec, codec.order, FRACTION_BITS, asked).to_record()
+    app = ClientApp(mods=[fedvm_mod])
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        arrays = ArrayRecord({name: Array(array) for name, array in STATE.items()})  # the client's own model
+        metrics = MetricRecord({"num-examples": 10, "train-loss": 0.5})
+        return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+    message = Message(content, dst_node_id=1000, message_type="train")
+    with pytest.raises(EncodingError, match=r"norm.num_batches_tracked|weight"):
+        app(message, Context(1, 1000, {"fedvm-key": KEY}, RecordDict(), {}))
+
+
+def test_a_client_with_an_rpc_looks_before_it_trains() -> None:
+    with pytest.raises(TermsError, match="does not sign, for what the chain says: no Ethereum RPC answers"):
+        ask(never(), terms(), **{"fedvm-rpc": "http://127.0.0.1:1"})
+
+
 def test_messages_of_another_strategy_are_refused() -> None:
     set_server_identity(1)
     content = RecordDict({"arrays": CODEC.floats(BASE)})

@@ -9,12 +9,13 @@ from web3 import Web3
 
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.decisions import replay_decisions
-from fedvm.audit.findings import AuditReport, Ledger
+from fedvm.audit.findings import AuditReport, Ledger, Place
 from fedvm.audit.gate import GateReplay
 from fedvm.audit.open_round import FinalRound
 from fedvm.audit.rounds import FederationReplay
 from fedvm.audit.versions import VersionReplay
 from fedvm.chain.federation import FederationContract
+from fedvm.chain.genuine import deviations
 from fedvm.chain.model_service import ModelService
 from fedvm.store import ContentStore
 
@@ -32,7 +33,8 @@ def audit(
 ) -> AuditReport:
     """Replay everything that the chain records of a federation and a model service, and report what does not follow.
 
-    Nothing is trusted but the chain. federation, service: addresses (hex) of the contracts, None to leave one out.
+    Nothing is trusted but the chain. A federation of other contracts than this package's is a finding, and what it says
+    of itself is not replayed. federation, service: addresses (hex) of the contracts, None to leave one out.
     store: holds the models, updates and ONNX files by CID. first_block: a block at or before the creation of both
     contracts. progress: called with the name of what is replayed, how many items are done, and how many there are.
 
@@ -45,7 +47,7 @@ def audit(
     finals: dict[str, dict[int, FinalRound]] = {}
     openings: dict[str, int] = {}
     aggregation, gated = "", None
-    if federation is not None:
+    if federation is not None and _is_genuine(w3, federation, ledger):
         contract = FederationContract(w3, federation)
         rounds = FederationReplay(reader, contract, store, ledger)
         rounds.run(first_block, partial(tell, "federation's events"))
@@ -70,3 +72,10 @@ def audit(
         findings=tuple(ledger.findings),
         gated=gated,
     )
+
+
+def _is_genuine(w3: Web3, federation: str, ledger: Ledger) -> bool:
+    wrong = list(deviations(w3, federation))
+    for message in wrong or [""]:
+        ledger.check("contracts", not message, Place(), message)
+    return not wrong

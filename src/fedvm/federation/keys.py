@@ -26,8 +26,10 @@ MIN_EXAMPLES = "fedvm-min-examples"
 MIN_CLIENTS = "fedvm-min-clients"
 KEEP = "fedvm-keep"
 """The folder where this client keeps the updates that it signs (`fedvm.federation.client.kept`)."""
+RPC = "fedvm-rpc"
+"""JSON-RPC of the chain, for a client that looks at the contract before it signs (`client.chain_check`)."""
 NODE_KEYS = frozenset(
-    {KEY, KEY_FILE, MEMBER, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS, KEEP}
+    {KEY, KEY_FILE, MEMBER, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS, KEEP, RPC}
 )
 """All keys of FedVM's in a node config."""
 DIRECTORY = "fedvm-directory"

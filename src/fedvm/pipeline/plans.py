@@ -12,6 +12,7 @@ from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.fees import FeeTerms
 from fedvm.chain.gate import TrialState
+from fedvm.chain.genuine import require_genuine
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.networks import network_of, require_funds
 from fedvm.chain.prepared import PreparedCall
@@ -154,7 +155,8 @@ def remove_member(federation: FederationContract, member: str) -> Plan:
 
 
 def join(federation: FederationContract, who: str) -> Plan:
-    """Become a member of a federation that is open."""
+    """Become a member of a federation that is open. Raises DeploymentError if it is not one of our contracts."""
+    require_genuine(federation.w3, federation.address)
     call = federation.join(who)
     return Plan(
         f"{who} becomes a member, and pays in {money(federation, call.value)} of stake, which it loses for an update "
@@ -175,7 +177,8 @@ def quit_membership(federation: FederationContract, who: str) -> Plan:
 
 
 def stake(federation: FederationContract, who: str, amount: int | None) -> Plan:
-    """Put money at stake; None for what is lacking."""
+    """Put money at stake; None for what is lacking. Raises DeploymentError if it is not one of our contracts."""
+    require_genuine(federation.w3, federation.address)
     needed, present = federation.security().stake, federation.stake_of(who)
     if amount is None and present >= needed:
         raise UsageError(

@@ -33,6 +33,7 @@ def challenge(
 
     from fedvm.audit.challenge import Challenger
     from fedvm.audit.preimages import PreimageFolder
+    from fedvm.chain.genuine import require_genuine
     from fedvm.chain.keys import load_key
     from fedvm.cli.console import out
     from fedvm.cli.status import FAILURE
@@ -41,6 +42,7 @@ def challenge(
 
     with open_run(run, read_only=False) as opened:
         chain = opened.chain
+        require_genuine(opened.w3, opened.federation_contract.address)
         challenger = Challenger(
             opened.federation_contract,
             opened.store,

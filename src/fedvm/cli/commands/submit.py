@@ -64,6 +64,7 @@ def submit(
 
     from fedvm.chain.direct import DirectState
     from fedvm.chain.federation import FederationContract
+    from fedvm.chain.genuine import require_genuine
     from fedvm.chain.keys import load_key, read_key_file
     from fedvm.chain.networks import connect
     from fedvm.cli.console import err, out
@@ -90,6 +91,7 @@ def submit(
         else:
             w3 = connect(str(rpc), chain_id=kept.domain.chain_id)
             published = ContentStore(store or update.parent / "store")
+        require_genuine(w3, kept.domain.federation)
         contract = FederationContract(w3, kept.domain.federation)
         said, number = _send(contract, account, key, published, kept.signed), kept.signed.update.round
         if not as_json:

@@ -15,7 +15,7 @@ from fedvm.federation.client.kept import keep_update
 from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, clip_and_quantize, commit
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.identity import QUESTION, Question, answer
-from fedvm.federation.keys import KEEP, KeyProvider, key_from_node_config, member_from_node_config
+from fedvm.federation.keys import KEEP, RPC, KeyProvider, key_from_node_config, member_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
@@ -60,7 +60,7 @@ def accountable_mod(
         terms = briefing.terms
         if terms is None:  # evaluation: nothing to sign
             return call_next(message, context)
-        _check_terms(terms, vector, context)
+        _check_terms(terms, briefing, vector, context)
         reply = call_next(message, context)
         if not reply.has_error():
             private_key = key(context)
@@ -110,12 +110,23 @@ def _receive(message: Message) -> tuple[Briefing, IntVector]:
     return briefing, vector
 
 
-def _check_terms(terms: RoundTerms, vector: IntVector, context: Context) -> None:
+def _check_terms(terms: RoundTerms, briefing: Briefing, vector: IntVector, context: Context) -> None:
+    # A signature under rules of another size could be shown to be a bad update, and cost the member its stake.
+    shape = (briefing.spec.elements, briefing.fraction_bits)
+    if (terms.rules.elements, terms.rules.fraction_bits) != shape:
+        raise TermsError(
+            f"the rules speak of {terms.rules.elements} parameters in units of 2^-{terms.rules.fraction_bits}, the "
+            f"model sent has {shape[0]} in units of 2^-{shape[1]}"
+        )
     if _root_of(to_bytes(vector)) != terms.base_root:
         raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
     consent = Consent.from_node_config(context.node_config)
     consent.check_federation(terms.domain.federation)
     consent.check_rules(terms.rules)
+    if rpc := context.node_config.get(RPC):
+        from fedvm.federation.client.chain_check import check_on_chain  # web3; a phone has no RPC
+
+        check_on_chain(str(rpc), terms)
 
 
 @lru_cache(maxsize=1)

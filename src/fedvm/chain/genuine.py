@@ -1,0 +1,102 @@
+"""Whether a federation is what this package's contracts make: code, address, sidecars.
+
+The code of a clone says nothing of what is stored in it: init code of one's own can store a false court and leave the
+code of a true clone behind. Addresses can say it. The address that CREATE2 gives is the hash of who deploys, of the
+init code, and of a salt; so a federation at the address of a true clone's init code, of true implementations, began
+empty, and could be initialised by its factory alone, once. What the factory initialised it with can be read, all of it.
+So not even the factory need be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from web3 import Web3
+
+from fedvm.chain.artifacts import (
+    DIRECT_SUBMISSIONS,
+    DISPUTES,
+    FEDERATION,
+    ROLLUPS,
+    RULE_BOOK,
+    contract_at,
+    load_artifact,
+)
+from fedvm.chain.call import read
+from fedvm.chain.create2 import clone_address, cloned_by
+from fedvm.chain.errors import CallFailed, DeploymentError
+from fedvm.chain.factory import implementation_address
+from fedvm.chain.federation_types import rules_of, security_of
+from fedvm.protocol.address import Address, to_address
+
+_SIDECARS: Final = {
+    DISPUTES: "disputes",
+    ROLLUPS: "rollups",
+    RULE_BOOK: "ruleBook",
+    DIRECT_SUBMISSIONS: "directSubmissions",
+}
+"""The view of the federation that tells where its sidecar is."""
+
+
+def require_genuine(w3: Web3, federation: str) -> None:
+    """Raise DeploymentError, saying what is wrong, unless the federation is one of this package's contracts."""
+    for deviation in deviations(w3, federation):
+        raise DeploymentError(f"{deviation}: sign nothing for it, and deposit nothing")
+
+
+def deviations(w3: Web3, federation: str) -> Iterator[str]:
+    """What is not as this package's factory makes it, a sentence each without its full stop; none if it is genuine.
+
+    federation: its address (hex). It asks the chain some 20 times.
+    """
+    address = to_address(federation)
+    clone = cloned_by(bytes(w3.eth.get_code(w3.to_checksum_address(address))))
+    if clone is None or len(clone[1]) != 32:
+        yield f"{address} on chain {w3.eth.chain_id} is not a federation: no factory's clone is there"
+        return
+    implementation, place = clone
+    contract = contract_at(w3, FEDERATION, address)
+    try:
+        factory = to_address(str(read(contract, "factory")))
+        if implementation != implementation_address(factory, FEDERATION):
+            yield f"{address} runs the code at {implementation}, which is not the Federation of this package"
+        elif address != clone_address(factory, place, implementation, place):
+            yield f"{address} was not made by its factory {factory}: its maker could write into it what it liked"
+        else:
+            yield from _sidecar_deviations(w3, address, factory)
+    except (CallFailed, DeploymentError) as error:
+        yield f"{address} does not answer as a federation does: {error}"
+
+
+def _sidecar_deviations(w3: Web3, federation: Address, factory: Address) -> Iterator[str]:
+    contract = contract_at(w3, FEDERATION, federation)
+    rules, security = rules_of(read(contract, "rules")), security_of(read(contract, "security"))
+    given = {
+        "federation": federation,
+        "elements": rules.elements,
+        "answerSeconds": security.answer_seconds,
+        "demandFee": security.demand_fee,
+        "chunkFee": security.demand_fee,
+    }
+    salt = bytes(12) + bytes.fromhex(federation[2:])
+    for name, view in _SIDECARS.items():
+        found = to_address(str(read(contract, view)))
+        if found != clone_address(factory, salt, implementation_address(factory, name)):
+            yield f"the {name} of {federation} is {found}, which its factory {factory} did not make for it"
+            continue
+        sidecar = contract_at(w3, name, found)
+        for parameter in _initialised_with(name):
+            value = read(sidecar, parameter)
+            if value != given[parameter]:
+                yield (
+                    f"the {name} of {federation} was initialised with {parameter} = {value}, not {given[parameter]}"
+                )
+
+
+def _initialised_with(name: str) -> list[str]:
+    """Names of what a sidecar is initialised with; it has a view of each."""
+    inputs: list[dict[str, Any]] = next(
+        entry["inputs"] for entry in load_artifact(name).abi if entry.get("name") == "initialize"
+    )
+    return [entry["name"].rstrip("_") for entry in inputs]
