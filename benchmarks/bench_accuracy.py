@@ -86,7 +86,9 @@ def play(config: RunConfig, observer: Observer) -> tuple[RoundRow, ...]:
                 f"bench_accuracy: {config.out} holds another recipe's run; remove it to begin anew"
             )
         with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
-            return federate(config, data, chain, ContentStore(directory.store), directory, observer).rounds
+            return federate(
+                config, data, chain, ContentStore(directory.path / "store"), directory, observer
+            ).rounds
 
 
 def _config(name: str, options: argparse.Namespace) -> RunConfig:

@@ -98,7 +98,7 @@ def test_the_audit_holds_it_against_the_program(
         owner: LocalAccount = chain.account("owner")
         served = deploy(replace(prepared, description=told), chain.w3, "http://127.0.0.1:1", owner, directory)
         report = audit(
-            chain.w3, ContentStore(directory.store), federation=None, service=served.service.address
+            chain.w3, ContentStore(directory.path / "store"), federation=None, service=served.service.address
         )
     assert [finding.check for finding in report.findings] == (["description"] if found else [])
 

@@ -38,7 +38,7 @@ def digest_of(config: RunConfig, observer: Observer | None = None) -> str:
     """Root of the model that the run's rounds come to, without what follows them."""
     directory = RunDirectory(config.out)
     with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
-        store = ContentStore(directory.store)
+        store = ContentStore(directory.path / "store")
         trained = federating.federate(
             config, prepare_data(config), chain, store, directory, observer or Observer()
         )

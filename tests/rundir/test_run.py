@@ -82,7 +82,7 @@ def test_deployments_are_read_back(run_directory: Path, tmp_path: Path) -> None:
     fields = json.loads((run_directory / "deployment.json").read_text())
     assert fields["chain"] == {"kind": "embedded", "path": "chain.sqlite"}
     assert fields["chainId"] == 31415926
-    assert set(fields) == {"format", "chain", "chainId", "federation", "service", "program", "block"}
+    assert set(fields) == {"format", "chain", "chainId", "federation", "service", "program", "block", "store"}
     partial = replace(deployment, service=None, program=(), chain=ChainRef("rpc", "http://127.0.0.1:8545"))
     partial.save(run_directory)
     assert Deployment.load(run_directory) == partial

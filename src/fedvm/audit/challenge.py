@@ -21,7 +21,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState, SubmittedDirectly
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.preimages import by_hash, of_rollup
-from fedvm.store import ContentStore, StoreError
+from fedvm.store import Store, StoreError
 
 _LONGEST_SLEEP = 30.0
 
@@ -58,7 +58,7 @@ class Challenger:
     def __init__(
         self,
         contract: FederationContract,
-        store: ContentStore,
+        store: Store,
         account: LocalAccount,
         *,
         source: Preimages = lambda wanted: None,

@@ -9,12 +9,12 @@ from fedvm.chain.fees import Contribution
 from fedvm.chain.history import FederationHistory, RoundHistory
 from fedvm.chain.rollups import stated_rollup
 from fedvm.protocol import CountedUpdate, EncodingError, aggregation_tree
-from fedvm.store import ContentStore, StoreError
+from fedvm.store import Store, StoreError
 from fedvm.store.vectors import stored_vector
 
 
 def contributions(
-    contract: FederationContract, store: ContentStore, number: int, *, first_block: int = 0
+    contract: FederationContract, store: Store, number: int, *, first_block: int = 0
 ) -> tuple[Contribution, ...]:
     """The updates of a final round, in the order of their acceptance.
 
@@ -39,14 +39,14 @@ def contributions(
     return tuple(Contribution(position, update.commitment, tree) for position, update in enumerate(updates))
 
 
-def _take_records(told: RoundHistory, stated: RollupSubmitted, store: ContentStore) -> None:
+def _take_records(told: RoundHistory, stated: RollupSubmitted, store: Store) -> None:
     try:
         told.take_records(stated_rollup(stated, store.get(stated.cid)))
     except (StoreError, EncodingError) as error:
         raise AuditError(f"the records of round {told.number}'s roll-up cannot be read: {error}") from error
 
 
-def _counted(store: ContentStore, event: UpdateAccepted, elements: int) -> CountedUpdate:
+def _counted(store: Store, event: UpdateAccepted, elements: int) -> CountedUpdate:
     try:
         return CountedUpdate(event.commitment, stored_vector(store, event.cid, elements))
     except StoreError as error:

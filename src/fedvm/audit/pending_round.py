@@ -20,7 +20,7 @@ from fedvm.protocol import (
     update_tree,
 )
 from fedvm.protocol.vector import IntVector
-from fedvm.store import ContentStore, StoreError
+from fedvm.store import Store, StoreError
 from fedvm.store.vectors import stored_vector
 
 
@@ -54,7 +54,7 @@ class PendingRound:
 
 def pending_round(
     contract: FederationContract,
-    store: ContentStore,
+    store: Store,
     *,
     first_block: int = 0,
     rollup: Rollup | None = None,
@@ -94,7 +94,7 @@ def pending_round(
     )
 
 
-def _base(store: ContentStore, cid: bytes, elements: int, root: bytes) -> PlainTree:
+def _base(store: Store, cid: bytes, elements: int, root: bytes) -> PlainTree:
     try:
         return model_tree(stored_vector(store, cid, elements, root))
     except StoreError as error:
@@ -103,7 +103,7 @@ def _base(store: ContentStore, cid: bytes, elements: int, root: bytes) -> PlainT
         ) from error
 
 
-def _published(store: ContentStore, cid: bytes, elements: int) -> IntVector:
+def _published(store: Store, cid: bytes, elements: int) -> IntVector:
     try:
         return stored_vector(store, cid, elements)
     except StoreError:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fedvm.audit.errors import RecipeError
 from fedvm.compiler import COMPILER_VERSION, version_of
-from fedvm.store import ContentStore
+from fedvm.store import Store
 
 OPTIONS = frozenset({"weight_bits", "activation_bits", "input_bits", "lane_bits", "input_range", "optimize"})
 _KEY = "fedvm.recipe"
@@ -78,7 +78,7 @@ def read_recipe(model: bytes) -> CompileRecipe:
         raise RecipeError(f"the ONNX file holds no readable {_KEY}: {error}") from None
 
 
-def calibration_images(store: ContentStore, recipe: CompileRecipe) -> NDArray[np.uint8]:
+def calibration_images(store: Store, recipe: CompileRecipe) -> NDArray[np.uint8]:
     """The calibration images from the store. Raises StoreError, or RecipeError when the size does not fit."""
     data = store.get(recipe.calibration)
     if len(data) != int(np.prod(recipe.calibration_shape)):

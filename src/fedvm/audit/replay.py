@@ -17,14 +17,14 @@ from fedvm.audit.versions import VersionReplay
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.genuine import deviations
 from fedvm.chain.model_service import ModelService
-from fedvm.store import ContentStore
+from fedvm.store import Store
 
 Progress = Callable[[str, int, int], None]
 
 
 def audit(
     w3: Web3,
-    store: ContentStore,
+    store: Store,
     *,
     federation: str | None,
     service: str | None,

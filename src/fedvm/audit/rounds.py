@@ -55,7 +55,7 @@ from fedvm.protocol import (
 from fedvm.protocol.address import by_address
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import Circumstances, signer_of, signs_for, verdict
-from fedvm.store import ContentStore, StoreError
+from fedvm.store import Store, StoreError
 
 _RoundEvent = (
     UpdateAccepted
@@ -75,7 +75,7 @@ class FederationReplay:
     """Replays one Federation contract into `ledger`; then `finals` holds its final rounds by number."""
 
     def __init__(
-        self, reader: ChainReader, contract: FederationContract, store: ContentStore, ledger: Ledger
+        self, reader: ChainReader, contract: FederationContract, store: Store, ledger: Ledger
     ) -> None:
         self.finals: dict[int, FinalRound] = {}
         self.first_opened: int | None = None  # Unix seconds of round 1

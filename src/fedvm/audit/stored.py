@@ -7,7 +7,7 @@ from fedvm.chain.direct import DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.protocol import Domain, EncodingError, Rules, Update, int32_from_bytes, model_root, update_tree
 from fedvm.protocol.vector import IntVector
-from fedvm.store import ContentStore, StoreError
+from fedvm.store import Store, StoreError
 from fedvm.store.vectors import stored_vector
 
 
@@ -15,9 +15,7 @@ class StoredVectors:
     """Reads vectors and records in the ledger what is wrong with them. first_block: at or before the contract's
     creation."""
 
-    def __init__(
-        self, contract: FederationContract, store: ContentStore, ledger: Ledger, domain: Domain
-    ) -> None:
+    def __init__(self, contract: FederationContract, store: Store, ledger: Ledger, domain: Domain) -> None:
         self.first_block = 0
         self._contract, self._store, self._ledger, self._domain = contract, store, ledger, domain
 

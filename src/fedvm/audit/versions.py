@@ -26,7 +26,7 @@ from fedvm.compiler import (
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import dequantize
 from fedvm.protocol.vector import IntVector
-from fedvm.store import ContentStore, StoreError
+from fedvm.store import Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class VersionReplay:
         self,
         reader: ChainReader,
         service: ModelService,
-        store: ContentStore,
+        store: Store,
         ledger: Ledger,
         finals: Mapping[str, Mapping[int, FinalRound]],
     ) -> None:

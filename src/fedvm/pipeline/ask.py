@@ -32,7 +32,7 @@ from fedvm.pipeline.onnx_model import local_program
 from fedvm.rundir.errors import RunDirectoryError
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
-from fedvm.store import Cid, ContentStore, StoreError
+from fedvm.store import Cid, Store, StoreError
 
 LEAST_SHARE, LEAST_MARGIN = 0.5, 0.2
 """An answer with a smaller share, or a smaller lead over the next, is called unsure."""
@@ -118,7 +118,7 @@ def ask(
         yield _answer(name, image, description, program.classify(data), scores, gas, 0)
 
 
-def version_description(store: ContentStore, service: ModelService, version: int) -> Description:
+def version_description(store: Store, service: ModelService, version: int) -> Description:
     """The description of a version's input and classes, from the ONNX file whose CID the chain records. Raises
     StoreError if the store lacks the file or holds another, DescriptionError if the file has no description, UsageError
     if the service serves no version.

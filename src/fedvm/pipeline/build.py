@@ -16,7 +16,7 @@ from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.federate import Trained
 from fedvm.pipeline.publish import publish
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import ContentStore
+from fedvm.store import Store
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Built:
 
 
 def build(
-    config: RunConfig, data: PreparedData, trained: Trained, store: ContentStore, directory: RunDirectory
+    config: RunConfig, data: PreparedData, trained: Trained, store: Store, directory: RunDirectory
 ) -> Built:
     """Write `model.pt`, `model.onnx`, `model.int.onnx` and `program/`; publish what the audit needs.
 

@@ -32,6 +32,7 @@ from fedvm.federation.settings import (
 )
 from fedvm.learning.settings import BaselineSettings, DataSettings, ModelSettings, TrainingSettings
 from fedvm.settings import OnResume, Setting, settings
+from fedvm.store import DEFAULT_STORE
 
 
 class Optimize(StrEnum):
@@ -59,6 +60,12 @@ class RunSettings:
             lt=2**63,
         ),
     ] = 7
+    store: Annotated[
+        str,
+        Setting(
+            "Where models and updates are kept: a folder, in the run directory if relative, or the URL of a store"
+        ),
+    ] = DEFAULT_STORE
     out: Annotated[
         Path | None, Setting("The run directory", unset="runs/NAME", flag="--out", on_resume=OnResume.FREE)
     ] = None

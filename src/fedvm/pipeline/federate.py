@@ -45,7 +45,7 @@ from fedvm.protocol.rules import PPM
 from fedvm.protocol.vector import IntVector
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import ContentStore
+from fedvm.store import Store
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def federate(
     config: RunConfig,
     data: PreparedData,
     chain: EmbeddedChain,
-    store: ContentStore,
+    store: Store,
     directory: RunDirectory,
     observer: Observer,
 ) -> Trained:
@@ -88,7 +88,8 @@ def federate(
     _put_at_stake(contract, chain, config)
     reference = ChainRef("embedded", directory.chain.name)
     if not directory.deployment.is_file():
-        Deployment(reference, chain.chain_id, federation=contract.address).save(directory.path)
+        address = contract.address
+        Deployment(reference, chain.chain_id, federation=address, store=config.run.store).save(directory.path)
     rows: list[RoundRow] = []
 
     def on_round(record: RoundRecord) -> None:
@@ -251,7 +252,7 @@ def _contract(
     config: RunConfig,
     data: PreparedData,
     chain: EmbeddedChain,
-    store: ContentStore,
+    store: Store,
     initial: ArrayRecord,
     members: list[str],
 ) -> FederationContract:

@@ -31,7 +31,7 @@ from fedvm.pipeline.serve import Served, serve
 from fedvm.pipeline.table import read_labels
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import ContentStore, StoreError
+from fedvm.store import DEFAULT_STORE, StoreError, open_store
 
 _SYNTHETIC = 128
 
@@ -173,7 +173,7 @@ def deploy(
     directory.require_free()
     with directory.locked():
         directory.require_free()
-        store = ContentStore(directory.store)
+        store = open_store(DEFAULT_STORE, directory.path)
         recipe = CompileRecipe(
             calibration=store.put(prepared.calibration.tobytes()),
             calibration_shape=prepared.calibration.shape,
@@ -250,7 +250,7 @@ def _calibration(
         return inputs, "; ".join([f"{len(inputs)} inputs from {request.calibration}", *notes])
     if own is not None:
         try:
-            images = calibration_images(ContentStore(request.model.parent / "store"), own)
+            images = calibration_images(open_store(DEFAULT_STORE, request.model.parent), own)
             return images, f"{len(images)} inputs that the file names, from the store beside it"
         except (RecipeError, StoreError):
             pass

@@ -53,7 +53,7 @@ from fedvm.pipeline.trial import Custodian, try_version
 from fedvm.protocol import SampleTree
 from fedvm.protocol.aggregators import aggregator_named
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import Cid, ContentStore
+from fedvm.store import Cid, open_store
 
 _PICTURES_PER_CLASS = 2
 
@@ -119,7 +119,7 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
 def _run(
     config: RunConfig, directory: RunDirectory, data: PreparedData, chain: EmbeddedChain, steps: _Steps
 ) -> RunReport:
-    observer, store = steps.observer, ContentStore(directory.store)
+    observer, store = steps.observer, open_store(config.run.store, directory.path)
     owner, service, samples = chain.account("owner"), None, None
     if config.gate.enabled:
         with steps.step("gate", "Committing to the samples that versions will be tried on"):

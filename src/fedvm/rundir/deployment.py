@@ -12,8 +12,9 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 from fedvm.chain.errors import DeploymentError
 from fedvm.files import write_atomically
 from fedvm.rundir.layout import RunDirectory
+from fedvm.store import DEFAULT_STORE
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ChainRef:
 class Deployment:
     """Addresses are checksummed; ``program`` lists the entry contract first; ``block`` is the first block
     that concerns the run, where a search for events begins. Fields of contracts that are not deployed yet are None or
-    empty."""
+    empty. ``store``: where the artefacts are, a folder (a relative one lies in the directory) or a URL."""
 
     chain: ChainRef
     chain_id: int
@@ -36,6 +37,7 @@ class Deployment:
     service: str | None = None
     program: tuple[str, ...] = ()
     block: int = 0
+    store: str = DEFAULT_STORE
 
     def __post_init__(self) -> None:
         named = {"federation": self.federation, "service": self.service}
@@ -58,6 +60,7 @@ class Deployment:
             "service": self.service,
             "program": list(self.program),
             "block": self.block,
+            "store": self.store,
         }
         write_atomically(path, json.dumps(fields, indent=2) + "\n")
         return path
@@ -77,6 +80,7 @@ class Deployment:
                 _address(fields["service"]),
                 tuple(to_checksum_address(address) for address in fields["program"]),
                 fields["block"],
+                str(fields["store"]),
             )
         except FileNotFoundError as error:
             raise DeploymentError(

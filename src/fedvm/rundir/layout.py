@@ -28,10 +28,6 @@ class RunDirectory:
         return self.path / CHAIN_FILE
 
     @property
-    def store(self) -> Path:
-        return self.path / "store"
-
-    @property
     def checkpoint(self) -> Path:
         return self.path / "model.pt"
 

@@ -17,8 +17,7 @@ from fedvm.chain.networks import connect
 from fedvm.chain.revm import RevmProgram
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.rundir.deployment import Deployment
-from fedvm.rundir.layout import RunDirectory
-from fedvm.store import ContentStore
+from fedvm.store import open_store
 
 
 class Run:
@@ -35,7 +34,7 @@ class Run:
         self.deployment = deployment
         self.w3 = w3
         self.chain = chain
-        self.store = ContentStore(RunDirectory(path).store)
+        self.store = open_store(deployment.store, path)
 
     @cached_property
     def federation(self) -> Contract:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedvm.chain.direct import DirectState
     from fedvm.chain.federation import FederationContract
     from fedvm.federation.commitment import SignedUpdate
-    from fedvm.store import ContentStore
+    from fedvm.store import Store
 
 
 def submit(
@@ -32,7 +32,7 @@ def submit(
     ] = None,
     rpc: Annotated[str | None, rpc_option("The federation's network, instead of --run")] = None,
     store: Annotated[
-        Path | None, typer.Option(help="With --rpc: folder of the store to publish the vector in.")
+        str | None, typer.Option(help="With --rpc: folder, or URL, of the store to publish the vector in.")
     ] = None,
     key_file: Annotated[
         Path | None,
@@ -64,14 +64,13 @@ def submit(
 
     from fedvm.chain.direct import DirectState
     from fedvm.chain.federation import FederationContract
-    from fedvm.chain.genuine import require_genuine
     from fedvm.chain.keys import load_key, read_key_file
     from fedvm.chain.networks import connect
     from fedvm.cli.console import err, out
     from fedvm.cli.status import FAILURE
     from fedvm.federation.client.kept import read_kept_update
     from fedvm.rundir.run import open_run
-    from fedvm.store import ContentStore
+    from fedvm.store import DEFAULT_STORE, open_store
 
     if (run is None) == (rpc is None):
         raise typer.BadParameter("give --run or --rpc")
@@ -90,8 +89,7 @@ def submit(
             w3, published = opened.w3, opened.store
         else:
             w3 = connect(str(rpc), chain_id=kept.domain.chain_id)
-            published = ContentStore(store or update.parent / "store")
-        require_genuine(w3, kept.domain.federation)
+            published = open_store(store or DEFAULT_STORE, None if store else update.parent)
         contract = FederationContract(w3, kept.domain.federation)
         said, number = _send(contract, account, key, published, kept.signed), kept.signed.update.round
         if not as_json:
@@ -109,16 +107,18 @@ def _send(
     contract: FederationContract,
     account: LocalAccount,
     key: LocalAccount | None,
-    published: ContentStore,
+    published: Store,
     signed: SignedUpdate,
 ) -> str:
     """Submit the update unless that was done before, and say so. Raises UsageError if another update of the member was
     submitted, SettingsError as `consent_of`."""
     from fedvm.chain.direct import DirectState, DirectSubmissionsContract
+    from fedvm.chain.genuine import require_genuine
     from fedvm.federation.client.direct import consent_of, submit_directly
     from fedvm.pipeline.errors import UsageError
     from fedvm.protocol import to_bytes
 
+    require_genuine(contract.w3, contract.address)
     number = signed.update.round
     standing = DirectSubmissionsContract.of(contract).update_of(number, signed.member)
     if standing.state is DirectState.NONE:

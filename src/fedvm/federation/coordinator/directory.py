@@ -27,7 +27,7 @@ from fedvm.protocol import Rules, Security
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
-from fedvm.store import ContentStore
+from fedvm.store import DEFAULT_STORE, open_store
 
 
 def create_federation(
@@ -52,7 +52,7 @@ def create_federation(
         contract, block = found(
             FederationFactory.deploy_first(chain.w3, owner),
             owner,
-            ContentStore(directory.store),
+            open_store(DEFAULT_STORE, path),
             model,
             coordinator=chain.account("coordinator").address,
             rules=rules,
@@ -82,11 +82,12 @@ def create_federation_on(
     rpc: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
     becomes owner and coordinator. Raises what `create_federation` raises, and ChainError.
     """
-    w3, model, directory = connect(rpc), first_model(initial, rules), _begin(path)
+    w3, model = connect(rpc), first_model(initial, rules)
+    _begin(path)
     contract, block = found(
         FederationFactory.deploy(w3, account),
         account,
-        ContentStore(directory.store),
+        open_store(DEFAULT_STORE, path),
         model,
         rules=rules,
         members=members,

@@ -1,0 +1,52 @@
+"""A run whose artefacts are in a store of another kind than a folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import small_config
+
+from fedvm.audit.replay import audit
+from fedvm.devnet.embedded import open_chain
+from fedvm.pipeline.data import prepare_data
+from fedvm.pipeline.events import Observer
+from fedvm.pipeline.federate import federate
+from fedvm.rundir.layout import RunDirectory
+from fedvm.rundir.run import open_run
+from fedvm.store import ContentStore, StoreError, open_store
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "store"))
+
+from sqlite_store import SqliteStore
+
+
+def test_a_round_runs_and_is_audited_on_another_backend(tmp_path: Path, digits: Path) -> None:
+    out, url = tmp_path / "run", f"sqlite://{tmp_path / 'artefacts.sqlite'}"
+    config = small_config(digits, out, run__store=url, federation__rounds=1)
+    directory, store = RunDirectory(out), open_store(config.run.store, out)
+    with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
+        trained = federate(config, prepare_data(config), chain, store, directory, Observer())
+    assert not (out / "store").exists()
+    with open_run(out) as run:
+        assert isinstance(run.store, SqliteStore)
+        report = audit(run.w3, run.store, federation=run.deployment.federation, service=None)
+        assert report.clean and report.passed["update data"] >= 2 and report.passed["model data"] == 2
+        assert run.federation_contract.model_root() == trained.model_root
+        empty = audit(run.w3, ContentStore(out / "store"), federation=run.deployment.federation, service=None)
+        assert "update data" in {finding.check for finding in empty.findings}
+
+
+def test_a_store_of_an_unknown_kind_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no store is known for ipfs://; known: a folder, sqlite://…"):
+        open_store("ipfs://127.0.0.1:5001", tmp_path)
+
+
+def test_a_folder_lies_beside_the_run_unless_it_is_absolute(tmp_path: Path) -> None:
+    for location, folder in (
+        ("blocks", tmp_path / "run" / "blocks"),
+        (str(tmp_path / "all"), tmp_path / "all"),
+    ):
+        store = open_store(location, tmp_path / "run")
+        assert isinstance(store, ContentStore) and store.path == folder
