@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler.canonical import canonical
-from fedvm.compiler.compile import Optimize
 from fedvm.compiler.compiled import Unit
+from fedvm.compiler.defaults import Optimize
 from fedvm.compiler.graph import IntegerGraph
 from fedvm.compiler.layout import plan_layers
 from fedvm.compiler.link import measured_steps

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import (
     Annotated,
     Any,
+    Literal,
     TypeVar,
     Union,
     cast,
@@ -87,6 +88,8 @@ class Stated:
     @property
     def choices(self) -> tuple[str, ...]:
         """The values it can have, empty if it is not a choice."""
+        if get_origin(self.kind) is Literal:
+            return tuple(str(name) for name in get_args(self.kind))
         is_choice = isinstance(self.kind, type) and issubclass(self.kind, StrEnum)
         return tuple(name.value for name in self.kind) if is_choice else ()
 

@@ -39,7 +39,7 @@ def test_a_client_loads_neither_a_chain_nor_a_coordinator(statement: str, most: 
 
 
 @pytest.mark.parametrize(
-    "package", ["fedvm", "fedvm.chain", "fedvm.federation", "fedvm.learning", "fedvm.cli"]
+    "package", ["fedvm", "fedvm.chain", "fedvm.compiler", "fedvm.federation", "fedvm.learning", "fedvm.cli"]
 )
 def test_a_package_alone_loads_nothing_large(package: str) -> None:
     large = {"web3", "eth", "pyrevm", "torch", "flwr", "onnx"}

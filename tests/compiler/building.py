@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import assume, event
 
 from fedvm.compiler import CompileOptions, RangeError, UnsupportedOperator, compile_integer
-from fedvm.compiler.compile import Optimize
 from fedvm.compiler.compiled import CompiledModel
+from fedvm.compiler.defaults import Optimize
 from fedvm.compiler.graph import IntegerGraph
 
 AIMS: tuple[Optimize, ...] = ("run", "deploy")

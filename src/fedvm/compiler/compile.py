@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -16,6 +16,15 @@ from numpy.typing import NDArray
 from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, units_of
 from fedvm.compiler.contract import Contract
+from fedvm.compiler.defaults import (
+    ACTIVATION_BITS,
+    INPUT_BITS,
+    OPTIMIZE,
+    TARGET,
+    WEIGHT_BITS,
+    Optimize,
+    Target,
+)
 from fedvm.compiler.errors import CalibrationError, CompileError
 from fedvm.compiler.fidelity import check_fidelity
 from fedvm.compiler.frontend import load_lowered
@@ -33,7 +42,7 @@ from fedvm.compiler.reference import build_reference
 from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.compiler.stages import Stage, link_stages
 from fedvm.compiler.steps import Measurer
-from fedvm.compiler.transactions import Target, call_gas
+from fedvm.compiler.transactions import call_gas
 from fedvm.compiler.verify import verify
 from fedvm.compiler.version import COMPILER_VERSION
 from fedvm.evm.creation import creation_gas
@@ -42,22 +51,21 @@ from fedvm.evm.keccak import keccak
 FORMAT = 1
 Numbers = float | Sequence[float]
 Range = tuple[Numbers, Numbers]
-Optimize = Literal["run", "deploy"]
 
 
 @dataclass(frozen=True)
 class CompileOptions:
     """How to compile; each field as `compile_model` takes it. bars: its min_agreement and min_correlation."""
 
-    weight_bits: int = 8
-    activation_bits: Mapping[str, int] | int = 6
-    input_bits: int = 8
+    weight_bits: int = WEIGHT_BITS[OPTIMIZE]
+    activation_bits: Mapping[str, int] | int = ACTIVATION_BITS
+    input_bits: int = INPUT_BITS
     lane_bits: Mapping[str, int] | int | None = None
     preprocess: tuple[Numbers, Numbers] | None = None
     input_range: Range | None = None
-    optimize: Optimize = "run"
+    optimize: Optimize = OPTIMIZE
     max_gas: int | None = None
-    target: Target = "ethereum"
+    target: Target = TARGET
     verify: bool = True
     bars: Bars = field(default_factory=Bars)
 
@@ -79,12 +87,12 @@ def compile_model(
     preprocess: tuple[Numbers, Numbers] | None = None,
     input_range: Range | None = None,
     weight_bits: int | None = None,
-    activation_bits: Mapping[str, int] | int = 6,
-    input_bits: int = 8,
+    activation_bits: Mapping[str, int] | int = ACTIVATION_BITS,
+    input_bits: int = INPUT_BITS,
     lane_bits: Mapping[str, int] | int | None = None,
-    optimize: Optimize = "run",
+    optimize: Optimize = OPTIMIZE,
     max_gas: int | None = None,
-    target: Target = "ethereum",
+    target: Target = TARGET,
     verify: bool = True,
     labels: Sequence[int] | NDArray[Any] | None = None,
     min_agreement: float = Bars.agreement,
@@ -123,7 +131,7 @@ def compile_model(
         CompilerDefect: the compiler found itself to be wrong (AssemblyError, ExactnessError).
     """
     if weight_bits is None:
-        weight_bits = 8 if optimize == "run" else 6
+        weight_bits = WEIGHT_BITS.get(optimize, WEIGHT_BITS[OPTIMIZE])  # another aim is refused below
     bars, classes = Bars(min_agreement, min_correlation), as_labels(labels)
     options = CompileOptions(
         weight_bits,

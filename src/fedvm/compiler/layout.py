@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
+from fedvm.compiler.defaults import OPTIMIZE, Optimize
 from fedvm.compiler.errors import RangeError, UnsupportedOperator
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import accumulator_bounds
@@ -225,7 +225,7 @@ def widest_lanes(width: int, least: int, most: int, kernel: int, stride: int, po
     return lane_bits
 
 
-def plan_layers(graph: IntegerGraph, optimize: Literal["run", "deploy"] = "run") -> Plan:
+def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Plan:
     """Choose lanes, words and views for every layer. optimize: for little gas per prediction, or little code. Raises
     RangeError if some sum does not fit a lane, UnsupportedOperator for shapes without a kernel.
     """

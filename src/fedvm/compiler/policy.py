@@ -9,8 +9,8 @@ minimum width, which follows from the bits of the activations.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
+from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
 from fedvm.compiler.layer_fit import is_uniform
 from fedvm.compiler.layout import widest_lanes
@@ -37,9 +37,9 @@ WIDEST = 23
 def lane_budget(
     graph: FloatGraph,
     activation_bits: int,
-    input_bits: int = 8,
-    weight_bits: int = 8,
-    optimize: Literal["run", "deploy"] = "run",
+    input_bits: int = INPUT_BITS,
+    weight_bits: int = WEIGHT_BITS[OPTIMIZE],
+    optimize: Optimize = OPTIMIZE,
 ) -> dict[str, int]:
     """Lane bits by layer name."""
     low = activation_bits <= LOW

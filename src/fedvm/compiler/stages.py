@@ -15,13 +15,14 @@ from math import prod
 
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.contract import Linked
+from fedvm.compiler.defaults import Target
 from fedvm.compiler.errors import StageError
 from fedvm.compiler.layout import Plan
 from fedvm.compiler.link import Interface, link_stage
 from fedvm.compiler.memory import region_bytes
 from fedvm.compiler.state import State, States
 from fedvm.compiler.steps import Measured, Measurer, PackedStep
-from fedvm.compiler.transactions import Target, Work, stage_gas
+from fedvm.compiler.transactions import Work, stage_gas
 from fedvm.compiler.view import WORD_BYTES
 from fedvm.evm.gas import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, memory_gas
 

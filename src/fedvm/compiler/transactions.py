@@ -8,9 +8,9 @@ the costs of the mainnet actor (see `fedvm.evm.gas`); keeping a byte there costs
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from fedvm.compiler.contract import Linked
+from fedvm.compiler.defaults import Target
 from fedvm.compiler.view import WORD_BYTES
 from fedvm.evm.calls import INPUT_AT
 from fedvm.evm.gas import (
@@ -31,8 +31,6 @@ from fedvm.evm.gas import (
     memory_gas,
 )
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, CODE_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
-
-Target = Literal["ethereum", "filecoin"]
 
 LIMITS: dict[Target, int] = {
     "ethereum": ETHEREUM_TRANSACTION_GAS_LIMIT,

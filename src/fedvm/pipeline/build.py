@@ -55,7 +55,7 @@ def build(
             "weight_bits": config.compiler.weight_bits,
             "activation_bits": config.compiler.activation_bits,
             "input_bits": config.compiler.input_bits,
-            "optimize": config.compiler.optimize.value,
+            "optimize": config.compiler.optimize,
         },
     )
     onnx = write_recipe(export_onnx(trained.model, data.images.shape, directory.onnx), recipe)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import field
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import StringConstraints
 
+from fedvm.compiler.defaults import ACTIVATION_BITS, INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.federation.settings import (
     STRATEGY_KEYS,
     AdversaryKind,
@@ -33,13 +33,6 @@ from fedvm.federation.settings import (
 from fedvm.learning.settings import BaselineSettings, DataSettings, ModelSettings, TrainingSettings
 from fedvm.settings import OnResume, Setting, settings
 from fedvm.store import DEFAULT_STORE
-
-
-class Optimize(StrEnum):
-    """What the compiler should keep small: gas per prediction, or the contracts."""
-
-    RUN = "run"
-    DEPLOY = "deploy"
 
 
 @settings
@@ -77,7 +70,7 @@ class CompilerSettings:
 
     weight_bits: Annotated[
         int, Setting("Bits of the weights", unit="bits", flag="--weight-bits", ge=2, le=8)
-    ] = 8
+    ] = WEIGHT_BITS[OPTIMIZE]
     activation_bits: Annotated[
         int,
         Setting(
@@ -87,16 +80,16 @@ class CompilerSettings:
             ge=2,
             le=8,
         ),
-    ] = 6
+    ] = ACTIVATION_BITS
     input_bits: Annotated[
         int,
         Setting(
             "Top bits of a pixel's byte that the network sees", unit="bits", flag="--input-bits", ge=1, le=8
         ),
-    ] = 8
+    ] = INPUT_BITS
     optimize: Annotated[
         Optimize, Setting("run: little gas per prediction; deploy: small contracts", flag="--optimize")
-    ] = Optimize.RUN
+    ] = OPTIMIZE
     answer_gas: Annotated[
         int | None,
         Setting(

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedvm.compiler import compile_model
+from fedvm.compiler.defaults import Optimize
 from fedvm.federation.simulated.server import initial_model
 from fedvm.learning.export import onnx_bytes
 from fedvm.learning.models import ModelSize, model_size
-from fedvm.pipeline.config import Optimize, RunConfig
+from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.network import model_spec
 
-_DEPLOY_GAS = {Optimize.RUN: 750, Optimize.DEPLOY: 240}
+_DEPLOY_GAS: dict[Optimize, int] = {"run": 750, "deploy": 240}
 """Gas of deploying one parameter, about: benchmarks/results/compiler.json has 700 to 1,030 of LeNet, MLP and ResNet-8
 compiled to run, 240 of LeNet compiled to deploy."""
 _MOST_MACS = 5_000_000
@@ -80,7 +81,7 @@ def forecast(config: RunConfig, data: PreparedData, size: ModelSize) -> Forecast
         weight_bits=bits.weight_bits,
         activation_bits=bits.activation_bits,
         input_bits=bits.input_bits,
-        optimize=bits.optimize.value,
+        optimize=bits.optimize,
         min_agreement=0,  # what an untrained network says is not worth a refusal
         min_correlation=0,
     )

@@ -32,7 +32,7 @@ def model_spec(config: RunConfig, data: ImageData) -> ModelSpec:
     graph = load_graph(
         onnx_bytes(build_model(ordinary, seed=0), data.shape), preprocess=(how.scale, how.offset)
     )
-    lanes = lane_budget(graph, bits.activation_bits, bits.input_bits, bits.weight_bits, bits.optimize.value)
+    lanes = lane_budget(graph, bits.activation_bits, bits.input_bits, bits.weight_bits, bits.optimize)
     widths = {name: min(width, MAX_LANE_BITS) for name, width in lanes.items()}
     return replace(
         spec,

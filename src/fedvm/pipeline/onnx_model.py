@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from eth_account.signers.local import LocalAccount
@@ -19,6 +19,15 @@ from fedvm.chain.program import Progress
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.compile import Range
+from fedvm.compiler.defaults import (
+    ACTIVATION_BITS,
+    INPUT_BITS,
+    OPTIMIZE,
+    TARGET,
+    WEIGHT_BITS,
+    Optimize,
+    Target,
+)
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.probe import reference_scores
 from fedvm.compiler.quality import Bars
@@ -50,10 +59,10 @@ class Request:
     preprocess: tuple[float, float] | None = None
     input_range: Range | None = None
     weight_bits: int | None = None
-    activation_bits: int = 6
-    input_bits: int = 8
-    optimize: Literal["run", "deploy"] = "run"
-    target: Literal["ethereum", "filecoin"] = "ethereum"
+    activation_bits: int = ACTIVATION_BITS
+    input_bits: int = INPUT_BITS
+    optimize: Optimize = OPTIMIZE
+    target: Target = TARGET
     max_gas: int | None = None
     title: str | None = None
     classes: tuple[str, ...] | None = None
@@ -100,7 +109,7 @@ def prepare(request: Request) -> Prepared:
         preparation = Preparation.PHOTO if len(spec.onnx_shape) == 3 else Preparation.RAW
     calibration, source = _calibration(request, own, spec.onnx_shape, preparation, spec.layout == "HWC")
     options: dict[str, Any] = {
-        "weight_bits": request.weight_bits or (8 if request.optimize == "run" else 6),
+        "weight_bits": request.weight_bits or WEIGHT_BITS[request.optimize],
         "activation_bits": request.activation_bits,
         "input_bits": request.input_bits,
         "optimize": request.optimize,

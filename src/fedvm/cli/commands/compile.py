@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.compiler_options import CompilerOptions, Target, with_compiler_options
+from fedvm.cli.commands.compiler_options import CompilerOptions, with_compiler_options
 from fedvm.cli.commands.json_option import JsonOption
+from fedvm.compiler.defaults import TARGET, Target
 
 if TYPE_CHECKING:
     from fedvm.compiler import CompiledModel
@@ -28,7 +29,7 @@ def compile_(
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory for the program.")] = None,
     compiler: CompilerOptions,
-    target: Annotated[Target, typer.Option(help="Whose gas limit holds.")] = Target.ETHEREUM,
+    target: Annotated[Target, typer.Option(help="Whose gas limit holds.")] = TARGET,
     check: Annotated[
         bool,
         typer.Option(

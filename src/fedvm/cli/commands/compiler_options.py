@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -13,25 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from fedvm.cli.commands.shared import option, parameters_of, with_options
+from fedvm.compiler.defaults import ACTIVATION_BITS, INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize, Target
 from fedvm.images.preparation import Preparation
 
 if TYPE_CHECKING:
     from fedvm.compiler.compile import Range
     from fedvm.pipeline.onnx_model import Request
-
-
-class Optimize(StrEnum):
-    """What the compiler should keep small: gas per prediction (run), or the contracts (deploy)."""
-
-    RUN = "run"
-    DEPLOY = "deploy"
-
-
-class Target(StrEnum):
-    """Which chain's gas limit applies."""
-
-    ETHEREUM = "ethereum"
-    FILECOIN = "filecoin"
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,12 @@ class CompilerOptions:
         ),
     ] = None
     weight_bits: Annotated[
-        int | None, typer.Option(min=2, max=8, help="Bits of weights. Default 8; 6 with --optimize deploy.")
+        int | None,
+        typer.Option(
+            min=2,
+            max=8,
+            help=f"Bits of weights. Default {WEIGHT_BITS['run']}; {WEIGHT_BITS['deploy']} with --optimize deploy.",
+        ),
     ] = None
     activation_bits: Annotated[
         int,
@@ -69,12 +60,12 @@ class CompilerOptions:
             max=8,
             help="Bits of layer outputs; 4 or 5 cost much less gas and little accuracy.",
         ),
-    ] = 6
+    ] = ACTIVATION_BITS
     input_bits: Annotated[
         int, typer.Option(min=1, max=8, help="Top bits of the input bytes that the network sees.")
-    ] = 8
+    ] = INPUT_BITS
     optimize: Annotated[Optimize, typer.Option(help="Little gas a prediction, or small contracts.")] = (
-        Optimize.RUN
+        OPTIMIZE
     )
     max_gas: Annotated[
         int | None, typer.Option(min=1, help="Gas of a transaction. Default: the target's limit.")
@@ -138,8 +129,8 @@ class CompilerOptions:
             weight_bits=self.weight_bits,
             activation_bits=self.activation_bits,
             input_bits=self.input_bits,
-            optimize=self.optimize.value,
-            target=target.value,
+            optimize=self.optimize,
+            target=target,
             max_gas=self.max_gas,
             title=self.title,
             classes=None if self.classes is None else _names(self.classes),

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.compiler_options import CompilerOptions, Target, with_compiler_options
+from fedvm.cli.commands.compiler_options import CompilerOptions, with_compiler_options
 from fedvm.cli.commands.federation_options import rpc_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.compiler.defaults import Target
 
 
 @with_compiler_options
@@ -52,7 +53,7 @@ def deploy(
     network = network_of(w3)
     directory = RunDirectory(out or Path("runs") / f"{compiler.model.stem}-{network.name}")
     directory.require_free()
-    own_target = Target.FILECOIN if network.is_filecoin else Target.ETHEREUM
+    own_target: Target = "filecoin" if network.is_filecoin else "ethereum"
     prepared = prepare_aloud(compiler.request(target or own_target))
     if not as_json:
         print_model(prepared)

@@ -1,0 +1,17 @@
+"""What the compiler can be asked for, and what it does unless it is told otherwise; stated here alone."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Optimize = Literal["run", "deploy"]
+"""What to keep small: gas per prediction, or the contracts."""
+
+Target = Literal["ethereum", "filecoin"]
+"""Whose gas limit holds."""
+
+OPTIMIZE: Final[Optimize] = "run"
+TARGET: Final[Target] = "ethereum"
+WEIGHT_BITS: Final[dict[Optimize, int]] = {"run": 8, "deploy": 6}
+ACTIVATION_BITS: Final = 6
+INPUT_BITS: Final = 8
