@@ -11,6 +11,9 @@ import torch
 from test_cli import call
 from torch import nn
 
+from fedvm.compiler import CompiledModel
+from fedvm.pipeline.onnx_model import local_program
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -66,3 +69,37 @@ def test_bad_cells_are_named(capsys: pytest.CaptureFixture[str], model: Path, ta
     table.write_text(table.read_text() + "1,?,2\n")
     status, _, err = call(capsys, "compile", str(model), "--calibration", str(table))
     assert status == 2 and "line 202, column b" in " ".join(err.split())
+
+
+def test_numbers_are_asked_about_as_the_reference_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, table: Path
+) -> None:
+    out = str(tmp_path / "program")
+    assert call(capsys, "compile", str(model), "--calibration", str(table), "--out", out)[0] == 0
+    compiled = CompiledModel.load(Path(out))
+    rows = np.loadtxt(table, delimiter=",", skiprows=1).astype(np.float32)[:4]
+    expected = local_program(compiled).predict_many(compiled.quantize_input(rows)).scores
+    np.savetxt(tmp_path / "few.csv", rows, delimiter=",", header="a,b,c", comments="", fmt="%.9g")
+    status, printed, _ = call(
+        capsys, "predict", "--values", str(tmp_path / "few.csv"), "--run", out, "--json"
+    )
+    answers = [json.loads(line) for line in printed.splitlines()]
+    assert status == 0 and [answer["scores"] for answer in answers] == expected.tolist()
+
+    one = ",".join(f"{value:.9g}" for value in rows[1])
+    status, printed, _ = call(capsys, "predict", f"--values={one}", "--run", out, "--json")
+    assert status == 0 and json.loads(printed)["scores"] == expected[1].tolist()
+    status, _, err = call(capsys, "predict", "--values=0,1e6,0", "--run", out)
+    assert status == 0 and "number 2 is beyond" in err and "number 1" not in err
+    for text, message in (
+        ("1,2", "2 numbers, the model takes 3"),
+        ("1,nan,2", "finite"),
+        ("none.csv", "neither a file nor numbers"),
+    ):
+        status, _, err = call(capsys, "predict", f"--values={text}", "--run", out)
+        assert status == 2 and message in err, text
+    status, _, err = call(capsys, "predict", "x.png", "--run", out)
+    assert status == 2 and "give numbers with --values" in err
+    for both in (["x.png", "--values=1,2,3"], []):
+        status, _, err = call(capsys, "predict", *both, "--run", out)
+        assert status == 2 and "give images or --values" in err

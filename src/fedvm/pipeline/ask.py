@@ -1,8 +1,7 @@
-"""Ask a run's contract, or a compiled program, about images, and read what was decided before."""
+"""Ask a run's contract, or a compiled program, about images or numbers, and read what was decided before."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -24,11 +23,10 @@ from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.evm.calls import PREDICT, encode_call
 from fedvm.evm.gas import intrinsic_gas
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
-from fedvm.images.decode import SUFFIXES
-from fedvm.images.errors import ImageError
-from fedvm.images.prepare import ImageInput, Preparation, load_image
+from fedvm.images.prepare import Preparation
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.onnx_model import local_program
+from fedvm.pipeline.questions import Question, image_questions, value_questions
 from fedvm.rundir.errors import RunDirectoryError
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
@@ -36,7 +34,6 @@ from fedvm.store import Cid, Store, StoreError
 
 LEAST_SHARE, LEAST_MARGIN = 0.5, 0.2
 """An answer with a smaller share, or a smaller lead over the next, is called unsure."""
-STDIN = Path("-")
 _BATCH_SHARE = 0.5
 """Of a transaction's most gas: the rest is for the events and for what an estimate falls short by."""
 _BATCH_BYTES = 4 + 5 * 32
@@ -46,13 +43,14 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the contract said of one image.
+    """What the contract said of one image, or row of numbers.
 
-    image: its path. title: what the model is, in its owner's words. label: index of the highest score, as the contract
-    computes it. shares: for each class the softmax of scores · `score_scale`, 0 … 1. doubt: why the answer should not
-    be relied on, "" if nothing speaks against it. gas: of a transaction that calls `predict`; of a recorded decision,
-    its share of the transaction. version: 0 for a program that was asked without a chain. notes: conversions made to
-    the image. seen: uint8 `[C, H, W]`, what the model was given. decision: the decision's id if it was recorded.
+    image: its path, or what names the row. title: what the model is, in its owner's words. label: index of the
+    highest score, as the contract computes it. shares: for each class the softmax of scores · `score_scale`, 0 … 1.
+    doubt: why the answer should not be relied on, "" if nothing speaks against it. gas: of a transaction that calls
+    `predict`; of a recorded decision, its share of the transaction. version: 0 for a program that was asked without a
+    chain. notes: conversions made to the input. seen: uint8 `[C, H, W]`, the picture that the model was given, None
+    if it was given numbers. decision: the decision's id if it was recorded.
     """
 
     image: str
@@ -65,27 +63,33 @@ class Answer:
     gas: int
     version: int
     notes: tuple[str, ...]
-    seen: NDArray[np.uint8]
+    seen: NDArray[np.uint8] | None
     decision: int | None = None
     tx: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`, without the pixels."""
-        fields = asdict(replace(self, seen=np.zeros(0, np.uint8)))
+        fields = asdict(replace(self, seen=None))
         del fields["seen"]
         return {**fields, "class": self.class_names[self.label]}
 
 
 def ask(
-    images: Sequence[Path], directory: Path, *, record: bool = False, max_fee: int | None = None
+    images: Sequence[Path],
+    directory: Path,
+    *,
+    values: str | None = None,
+    record: bool = False,
+    max_fee: int | None = None,
 ) -> Iterator[Answer]:
-    """Ask the ModelService of a run about each image, prepared as the version says.
+    """Ask the ModelService of a run about each image, prepared as the version says, or about rows of numbers.
 
     With `record` the answers are recorded as decisions, by the first `user` account. In a directory that `fedvm
-    compile` wrote, the program runs in this process instead. A folder stands for the image files in it, `-` for
-    standard input. All images are read before the first question. Decisions share as few transactions as possible;
-    each transaction records all of its decisions or none. A decision pays the version's fee, at most `max_fee` wei. On
-    a network the key comes from the environment or `.env`. A recorded input is public for ever.
+    compile` wrote, the program runs in this process instead. values: numbers instead of images, as `value_questions`
+    takes them; images: as `image_questions`. All are read before the first question. Decisions share as few
+    transactions as possible; each transaction records all of its decisions or none. A decision pays the version's
+    fee, at most `max_fee` wei. On a network the key comes from the environment or `.env`. A recorded input is public
+    for ever.
     Raises UsageError, ImageError, RunDirectoryError, DescriptionError, StoreError, ChainError.
     """
     if max_fee is not None and not record:
@@ -96,26 +100,28 @@ def ask(
             service = run.model_service
             version = service.current_version()
             description = version_description(run.store, service, version)
-            read = _read_images(images, description)
+            asked = _questions(images, values, description)
             if record:
-                yield from _decided(run, version, description, read, max_fee or 0)
+                yield from _decided(run, version, description, asked, max_fee or 0)
                 return
-            for name, image in read:
-                data = _as_input(image, description)
-                scores, label = tuple(map(int, service.predict(data))), service.classify(data)
-                yield _answer(name, image, description, label, scores, service.predict_gas(data), version)
+            for one in asked:
+                scores, label = tuple(map(int, service.predict(one.data))), service.classify(one.data)
+                yield _answer(one, description, label, scores, service.predict_gas(one.data), version)
             return
     program, description = _compiled(directory)
     if record:
         raise UsageError(
             f"{directory} holds a program that is on no chain: leave --record out, or deploy it first"
         )
-    for name, image in _read_images(images, description):
-        data = _as_input(image, description)
-        outcome = program.predict_many(np.frombuffer(data, np.uint8)[None])
+    for one in _questions(images, values, description):
+        outcome = program.predict_many(np.frombuffer(one.data, np.uint8)[None])
         scores = tuple(map(int, outcome.scores[0]))
-        gas = int(outcome.gas[0]) + intrinsic_gas(encode_call(PREDICT, data))
-        yield _answer(name, image, description, program.classify(data), scores, gas, 0)
+        gas = int(outcome.gas[0]) + intrinsic_gas(encode_call(PREDICT, one.data))
+        yield _answer(one, description, program.classify(one.data), scores, gas, 0)
+
+
+def _questions(images: Sequence[Path], values: str | None, description: Description) -> list[Question]:
+    return image_questions(images, description) if values is None else value_questions(values, description)
 
 
 def version_description(store: Store, service: ModelService, version: int) -> Description:
@@ -194,8 +200,7 @@ def doubt_of(shares: Sequence[float], names: Sequence[str], *, blank: bool) -> s
 
 
 def _answer(
-    name: str,
-    image: ImageInput,
+    question: Question,
     description: Description,
     label: int,
     scores: tuple[int, ...],
@@ -203,31 +208,28 @@ def _answer(
     version: int,
 ) -> Answer:
     shares = shares_of(scores, description)
-    flat = image.blank or bool((image.pixels == image.pixels[:, :1, :1]).all())
-    doubt = doubt_of(shares, description.classes, blank=flat)
-    notes = tuple(str(note) for note in image.notes)
     return Answer(
-        image=name,
+        image=question.name,
         title=description.title,
         label=label,
         class_names=description.classes,
         scores=scores,
         shares=shares,
-        doubt=doubt,
+        doubt=doubt_of(shares, description.classes, blank=question.blank),
         gas=gas,
         version=version,
-        notes=notes,
-        seen=image.pixels,
+        notes=question.notes,
+        seen=question.seen,
     )
 
 
 def _decided(
-    run: Run, version: int, description: Description, read: Sequence[tuple[str, ImageInput]], max_fee: int
+    run: Run, version: int, description: Description, asked: Sequence[Question], max_fee: int
 ) -> Iterator[Answer]:
-    """Record decisions on images in their order."""
+    """Record decisions on what is asked, in its order."""
     service, user = run.model_service, _user(run)
-    inputs = [_as_input(image, description) for _, image in read]
-    waiting = iter(read)
+    inputs = [one.data for one in asked]
+    waiting = iter(asked)
     for batch in _batches(service, inputs):
         if len(batch) == 1:
             one, receipt = service.decide(user, batch[0], expected_version=version, max_fee=max_fee)
@@ -236,9 +238,8 @@ def _decided(
             decisions, receipt = service.decide_many(user, batch, expected_version=version, max_fee=max_fee)
         gas = receipt.gas_used // len(batch)
         for data, decision in zip(batch, decisions, strict=True):
-            name, image = next(waiting)
             label = service.classify(data)
-            answer = _answer(name, image, description, label, decision.scores, gas, decision.version)
+            answer = _answer(next(waiting), description, label, decision.scores, gas, decision.version)
             yield replace(answer, decision=decision.id, tx=receipt.tx_hash)
 
 
@@ -259,35 +260,6 @@ def _batches(service: ModelService, inputs: Sequence[bytes]) -> Iterator[Sequenc
         batch.append(data)
         size += encoded
     yield batch
-
-
-def _read_images(images: Sequence[Path], description: Description) -> list[tuple[str, ImageInput]]:
-    """Every image, prepared as the version says. Raises ImageError, naming all images that cannot be used."""
-    shape = description.input.image_shape
-    if shape is None:
-        raise UsageError(f"the model takes {list(description.input.shape)}, which is no image")
-    faults, found = list[str](), list[tuple[str, ImageInput]]()
-    for path in _files(images):
-        try:
-            source = sys.stdin.buffer.read() if path == STDIN else path
-            title = "standard input" if path == STDIN else str(path)
-            found.append((title, load_image(source, shape, description.input.preparation, title)))
-        except ImageError as error:
-            faults.append(str(error))
-    if faults:
-        raise ImageError("\n".join(faults))
-    return found
-
-
-def _files(images: Sequence[Path]) -> Iterator[Path]:
-    for path in images:
-        if not path.is_dir():
-            yield path
-            continue
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-        if not inside:
-            raise ImageError(f"{path}: holds no image files ({', '.join(sorted(SUFFIXES))})")
-        yield from inside
 
 
 def _compiled(directory: Path) -> tuple[RevmProgram, Description]:
@@ -311,11 +283,6 @@ def _compiled(directory: Path) -> tuple[RevmProgram, Description]:
             compiled.manifest, title="", classes=numbers, preparation=Preparation.PHOTO
         )
     return local_program(compiled), description
-
-
-def _as_input(image: ImageInput, description: Description) -> bytes:
-    pixels = image.pixels
-    return (pixels.transpose(1, 2, 0) if description.input.layout == "HWC" else pixels).tobytes()
 
 
 def _user(run: Run) -> Any:

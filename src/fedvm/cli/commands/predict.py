@@ -17,26 +17,33 @@ _ROWS = 10
 
 
 def predict(
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="IMAGE...", help="PNG, JPEG or similar files, folders of them, or - for standard input."
-        ),
-    ],
     run: Annotated[
         Path, typer.Option("--run", help="Directory of a run, of `fedvm deploy`, or of `fedvm compile -o`.")
     ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGE...]", help="PNG, JPEG or similar files, folders of them, or - for standard input."
+        ),
+    ] = None,
+    values: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|N,N,...",
+            help="Numbers instead of images: a .csv, .npy or .npz with one input a row, or the numbers of one input.",
+        ),
+    ] = None,
     record: Annotated[
         bool,
-        typer.Option("--record", help="Record the decisions on chain. The images become public for ever."),
+        typer.Option("--record", help="Record the decisions on chain. The inputs become public for ever."),
     ] = False,
     max_fee: Annotated[
         int | None,
         typer.Option("--max-fee", min=0, help="With --record: most wei to pay for a decision (0)."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line an image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line an input.")] = False,
 ) -> None:
-    """Ask the ModelService contract what is in each IMAGE, and show what the contract saw.
+    """Ask the ModelService contract what is in each IMAGE, or about numbers, and show what the contract saw.
 
     An image is prepared as the version says (photo: turned upright, scaled, the middle kept; drawing: strokes made
     bright on black, scaled and centred; raw: unchanged). Every conversion is printed. Percentages are the softmax of
@@ -48,7 +55,9 @@ def predict(
     from fedvm.cli.console import out
     from fedvm.pipeline.ask import ask
 
-    for number, answer in enumerate(ask(images, run, record=record, max_fee=max_fee)):
+    if bool(images) == (values is not None):
+        raise typer.BadParameter("give images or --values, one of them")
+    for number, answer in enumerate(ask(images or [], run, values=values, record=record, max_fee=max_fee)):
         if as_json:
             typer.echo(json.dumps(answer.to_json()))
             continue
@@ -66,8 +75,11 @@ def _show(answer: Answer) -> None:
 
     messages, console = err(), out()
     asked = "contract" if answer.version else "program"
-    messages.print(f"What the {asked} sees of {answer.image}:", style="dim", markup=False)
-    messages.print(picture(answer.seen, messages))
+    if answer.seen is not None:
+        messages.print(f"What the {asked} sees of {answer.image}:", style="dim", markup=False)
+        messages.print(picture(answer.seen, messages))
+    else:
+        messages.print(answer.image, style="dim", markup=False)
     for note in answer.notes:
         messages.print(f"Note: {note}", style="dim", markup=False)
     name = answer.class_names[answer.label]
@@ -101,6 +113,7 @@ COMMAND = Command(
     (
         ("fedvm predict seven.png --run runs/demo", ""),
         ("fedvm predict photos/ --run runs/cifar10 --json", "all images of a folder"),
+        ("fedvm predict --values 5.1,3.5,1.4,0.2 --run program/", "a model of numbers"),
         ("fedvm predict seven.png --run runs/demo --record", "put the decision on record"),
         (
             "fedvm predict photos/ --run runs/demo --record --max-fee 1000",

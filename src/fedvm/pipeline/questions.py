@@ -1,0 +1,134 @@
+"""What a program is asked: images, or rows of numbers, turned into the bytes that it takes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedvm.audit.description import Description, InputDescription
+from fedvm.compiler.input_range import to_bytes
+from fedvm.images.decode import SUFFIXES
+from fedvm.images.errors import ImageError
+from fedvm.images.prepare import load_image
+from fedvm.pipeline.errors import UsageError
+from fedvm.pipeline.table import read_inputs
+
+STDIN = Path("-")
+
+
+@dataclass(frozen=True)
+class Question:
+    """name: of the image, or of the row of numbers. data: the bytes that the program takes. notes: what was changed to
+    make them. seen: uint8 `[C, H, W]`, the picture that they are, None for numbers. blank: nothing is in the picture.
+    """
+
+    name: str
+    data: bytes
+    notes: tuple[str, ...]
+    seen: NDArray[np.uint8] | None = None
+    blank: bool = False
+
+
+def image_questions(images: Sequence[Path], description: Description) -> list[Question]:
+    """Every image, prepared as the version says. A folder stands for the image files in it, `-` for standard input.
+
+    Raises ImageError, naming all images that cannot be used, or UsageError if the model does not take images.
+    """
+    shape = description.input.image_shape
+    if shape is None:
+        raise UsageError(
+            f"the model takes {list(description.input.shape)}, which is no image: give numbers with --values"
+        )
+    faults, found = list[str](), list[Question]()
+    for path in _files(images):
+        try:
+            source = sys.stdin.buffer.read() if path == STDIN else path
+            title = "standard input" if path == STDIN else str(path)
+            image = load_image(source, shape, description.input.preparation, title)
+        except ImageError as error:
+            faults.append(str(error))
+            continue
+        pixels = image.pixels
+        data = (pixels.transpose(1, 2, 0) if description.input.layout == "HWC" else pixels).tobytes()
+        flat = image.blank or bool((pixels == pixels[:, :1, :1]).all())
+        found.append(Question(title, data, tuple(str(note) for note in image.notes), pixels, flat))
+    if faults:
+        raise ImageError("\n".join(faults))
+    return found
+
+
+def value_questions(values: str, description: Description) -> list[Question]:
+    """Rows of numbers in the model's own units: of a file (.csv, .npy, .npz), or one row, written as `1.5,2,…`.
+
+    Each number becomes the nearest of the 256 that the version knows; bytes (uint8) of a file are taken as they are.
+    Raises UsageError for anything else.
+    """
+    asked, path = description.input, Path(values)
+    rows: NDArray[np.generic]
+    if path.is_file():
+        rows = read_inputs(path, asked.shape)
+        names = [f"{values}, input {number}" for number in range(1, len(rows) + 1)]
+    else:
+        rows, names = _written(values, asked.shape), [values]
+    if rows.dtype == np.uint8:
+        return [Question(name, row.tobytes(), ()) for name, row in zip(names, rows, strict=True)]
+    real = rows.astype(np.float64)
+    coded = _coded(real, asked)
+    return [
+        Question(name, one.tobytes(), _cut(row, asked))
+        for name, one, row in zip(names, coded, real, strict=True)
+    ]
+
+
+def _written(values: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    try:
+        row = np.array([float(value) for value in values.split(",")])
+    except ValueError:
+        raise UsageError(
+            f"--values {values}: neither a file nor numbers; write them as 1.5,2,… or name a .csv, .npy or .npz"
+        ) from None
+    wanted = int(np.prod(shape))
+    if row.size != wanted or not np.isfinite(row).all():
+        raise UsageError(f"--values {values}: {row.size} numbers, the model takes {wanted} finite ones")
+    return row.reshape(1, *shape)
+
+
+def _channels(asked: InputDescription) -> tuple[int, int, int]:
+    """(channels, height, width) of an input: what has a range of its own is a channel."""
+    count, size = len(asked.low), int(np.prod(asked.shape))
+    return count, size // count, 1
+
+
+def _coded(real: NDArray[np.float64], asked: InputDescription) -> NDArray[np.uint8]:
+    low, high = np.array(asked.low), np.array(asked.high)
+    layout = cast(Literal["CHW", "HWC"], asked.layout or "CHW")
+    return to_bytes(real, layout, _channels(asked), (high - low) / 255, low)
+
+
+def _cut(row: NDArray[np.float64], asked: InputDescription) -> tuple[str, ...]:
+    """A note on each number beyond the range that the version knows, the first few by name."""
+    channels, size, _ = _channels(asked)
+    by_channel = row.reshape(size, channels).T if asked.layout == "HWC" else row.reshape(channels, size)
+    notes = [
+        f"number {index + 1} is beyond the {low:g} to {high:g} that the model knows, and counts as its end"
+        for index, (part, low, high) in enumerate(zip(by_channel, asked.low, asked.high, strict=True))
+        if part.min() < low - (high - low) / 510 or part.max() > high + (high - low) / 510
+    ]
+    return (*notes[:5], *([f"and {len(notes) - 5} more are"] if len(notes) > 5 else []))
+
+
+def _files(images: Sequence[Path]) -> Iterator[Path]:
+    for path in images:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise ImageError(f"{path}: holds no image files ({', '.join(sorted(SUFFIXES))})")
+        yield from inside
