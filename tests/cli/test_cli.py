@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,7 +133,10 @@ def test_run_prints_rounds_and_figures(
 
 
 def test_predict_record_list_audit(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    finished: tuple[Path, RunReport],
 ) -> None:
     run, report = shutil.copytree(finished[0], tmp_path / "copy"), finished[1]
     image = tmp_path / "image.png"
@@ -149,6 +153,20 @@ def test_predict_record_list_audit(
     status, out, _ = call(capsys, "decisions", "--run", str(run), "--json")
     (decision,) = json.loads(out)
     assert decision["scores"] == plain["scores"] and decision["class"] == plain["class"]
+    with monkeypatch.context() as narrow:
+        narrow.setenv("TTY_COMPATIBLE", "1")
+        narrow.setenv("COLUMNS", "40")
+        narrow.setenv("NO_COLOR", "1")
+        status, out, _ = call(capsys, "decisions", "--run", str(run))
+    lines = {re.sub(r"\x1b\[\d*m", "", line) for line in out.splitlines()}
+    assert status == 0
+    assert {
+        decision["caller"],
+        decision["input_hash"],
+        decision["tx"],
+        decision["lineage"]["onnx_cid"],
+    } <= lines
+    assert all(len(line) <= 40 or " " not in line for line in lines)
     status, out, _ = call(capsys, "audit", "--run", str(run))
     assert status == 0 and "Nothing found" in out
 
