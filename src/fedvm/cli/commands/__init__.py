@@ -11,6 +11,7 @@ from fedvm.cli.commands.compile import COMMAND as COMPILE
 from fedvm.cli.commands.create import COMMAND as CREATE
 from fedvm.cli.commands.decisions import COMMAND as DECISIONS
 from fedvm.cli.commands.deploy import COMMAND as DEPLOY
+from fedvm.cli.commands.doctor import COMMAND as DOCTOR
 from fedvm.cli.commands.networks import COMMAND as NETWORKS
 from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.run import COMMAND as RUN
@@ -35,6 +36,7 @@ ALL: tuple[Command, ...] = (
     SUBMIT,
     NETWORKS,
     SETTINGS,
+    DOCTOR,
 )
 
 __all__ = ["ALL", "Command"]
