@@ -104,10 +104,10 @@ def test_the_audit_holds_it_against_the_program(
 
 
 def test_shares_are_the_softmax_of_what_scores_stand_for(prepared: Prepared) -> None:
-    from fedvm.pipeline.ask import doubt_of, shares_of
+    from fedvm.pipeline.shares import doubt_of, shares_of
 
     description = replace(prepared.description, score_scale=(0.01, 0.01, 0.01))
-    shares = shares_of((400, 300, -2_000_000_000), description)
+    shares = shares_of((400, 300, -2_000_000_000), description.score_scale)
     assert np.allclose(shares, [np.e / (1 + np.e), 1 / (1 + np.e), 0])
     assert doubt_of(shares, description.classes, blank=False) == ""
     assert doubt_of((0.45, 0.4, 0.15), description.classes, blank=False) == "dog is close to cat"

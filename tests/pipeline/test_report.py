@@ -69,6 +69,7 @@ def make_report(baseline: bool = True) -> tuple[RunReport, ReportImages]:
             "lenet", 44_426, 281_640, 6, 1, "0x" + "cd" * 32, "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf",
             "0x" + "ef" * 32, (ProgramPart("0x" + "12" * 20, "0x" + "34" * 32, 24_500),),
             (LayerFacts("conv1", "conv", 86_400, 120_345), LayerFacts("fc1", "dense", 30_720, 66_000)),
+            "lenet on mnist, by 16 clients", "drawing", (0.001,) * 10,
         ),
         chain=ChainFacts(31415926, "0x" + "56" * 20, "0x" + "78" * 20, "0x" + "9a" * 20, "0x" + "bc" * 20),
         gas=GasFacts(3_000_000, 2_000_000, 9_876_543, 200_000, 6_000_000, 412_345, 412_345, 212_000_000),
@@ -129,6 +130,10 @@ def test_page_says_what_the_report_holds() -> None:
         "0x" + "cd" * 32,
         "212 000 000",
         "<nine>",
+        "lenet on mnist, by 16 clients",
+        "drawing: an image is made bright strokes on black, scaled and centred",
+        "28 × 28 pixels, grey",
+        "a file of this run, chain id 31415926",
     ):
         assert words in text
     assert text.count("NormTooLarge") == 6 and "is class4" in text
@@ -138,6 +143,51 @@ def test_page_says_what_the_report_holds() -> None:
         "2 of the 16 clients, drawn by the seed, come to 50.0% on average, standard deviation 10.0%" in text
     )
     assert "the worst to 40.0%, the best to 60.0%" in text
+
+
+def test_shares_are_of_all_classes_and_say_where_the_answer_is_not_sure() -> None:
+    report, images = make_report()
+    close, sure = Prediction(0, 0, 0, (900, 880, *[0] * 8)), Prediction(1, 1, 1, (0, 9000, *[0] * 8))
+    evaluation = replace(report.evaluation, examples=(close, sure))
+    shown = ReportImages(images.by_label, images.predictions[:2])
+    tags = _Tags()
+    tags.feed(render_report(replace(report, evaluation=evaluation), shown))
+    text = re.sub(r"\s+", " ", tags.text)
+    assert text.count("not sure: class1 is close to class0") == 1 and text.count("not sure") == 1
+    assert "class019.1%" in text.replace(" ", "") and ("span", "title", "score 9000") in tags.attributes
+
+
+def test_nothing_is_said_of_examples_that_no_event_states() -> None:
+    report, images = make_report()
+    refused = replace(report.rounds[0].members[11], examples=0)
+    members = tuple(refused if row.client == 11 else row for row in report.rounds[0].members)
+    page = render_report(replace(report, rounds=(replace(report.rounds[0], members=members),)), images)
+    assert "NormTooLarge" in page and "states 0 examples" not in page
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        ("#a32c20", "#fbdfdb"),
+        ("#8a5200", "#fdeccf"),
+        ("#f0837a", "#4c2623"),
+        ("#f0b45a", "#46341a"),
+        ("#666d76", "#fbfaf7"),
+    ],
+)
+def test_coloured_text_can_be_read(ink: str, paper: str) -> None:
+    page = render_report(*make_report())
+    assert ink in page and paper in page
+    light, dark = sorted((_luminance(ink), _luminance(paper)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_page_shows_whom_the_model_serves_least() -> None:

@@ -27,13 +27,12 @@ from fedvm.images.prepare import Preparation
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.onnx_model import local_program
 from fedvm.pipeline.questions import Question, image_questions, value_questions
+from fedvm.pipeline.shares import doubt_of, shares_of
 from fedvm.rundir.errors import RunDirectoryError
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
 from fedvm.store import Cid, Store, StoreError
 
-LEAST_SHARE, LEAST_MARGIN = 0.5, 0.2
-"""An answer with a smaller share, or a smaller lead over the next, is called unsure."""
 _BATCH_SHARE = 0.5
 """Of a transaction's most gas: the rest is for the events and for what an estimate falls short by."""
 _BATCH_BYTES = 4 + 5 * 32
@@ -182,23 +181,6 @@ def shown_decisions(recorded: Recorded) -> Iterator[dict[str, Any]]:
         }
 
 
-def shares_of(scores: Sequence[int], description: Description) -> tuple[float, ...]:
-    """Softmax of the real numbers that the scores stand for: a share (0 … 1) for each class; together they are 1."""
-    real = np.asarray(scores, np.float64) * np.asarray(description.score_scale)
-    raised = np.exp(real - real.max())
-    return tuple(float(share) for share in raised / raised.sum())
-
-
-def doubt_of(shares: Sequence[float], names: Sequence[str], *, blank: bool) -> str:
-    """Why an answer should not be relied on, "" if it can be."""
-    if blank:
-        return "the picture is blank"
-    first, *others = sorted(range(len(shares)), key=lambda label: -shares[label])
-    if others and shares[first] - shares[others[0]] < LEAST_MARGIN:
-        return f"{names[others[0]]} is close to {names[first]}"
-    return "no class stands out" if shares[first] < LEAST_SHARE else ""
-
-
 def _answer(
     question: Question,
     description: Description,
@@ -207,7 +189,7 @@ def _answer(
     gas: int,
     version: int,
 ) -> Answer:
-    shares = shares_of(scores, description)
+    shares = shares_of(scores, description.score_scale)
     return Answer(
         image=question.name,
         title=description.title,

@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 from fedvm.images.encode import png
 from fedvm.pipeline.charts import Series, accuracy_chart
 from fedvm.pipeline.results import BaselineFacts, ClientRow, MemberRow, Prediction, RoundRow, RunReport
+from fedvm.pipeline.shares import doubt_of, shares_of
 
 _MOST_CLIENTS_SHOWN = 48
+_MOST_SCORES_SHOWN = 10
+_PREPARED = {
+    "photo": "turned upright and scaled, its middle kept",
+    "drawing": "made bright strokes on black, scaled and centred",
+    "raw": "taken unchanged",
+}
+"""What a preparation does to an image, in words."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,10 @@ def render_report(report: RunReport, images: ReportImages) -> str:
         judges=_judges(report),
         hidden_clients=len(_clients(report.rounds)) - len(clients),
         cells=_cells(report.rounds),
+        prepared=_PREPARED[report.model.preparation],
         heaviest=max([row.weight for one in report.rounds for row in one.members], default=1) or 1,
         predictions=[
-            _prediction(example, image, report.data.class_names)
+            _prediction(example, image, report)
             for example, image in zip(report.evaluation.examples, images.predictions, strict=True)
         ],
     )
@@ -113,18 +122,26 @@ def _cells(rounds: Sequence[RoundRow]) -> dict[tuple[int, int], MemberRow]:
     return {(row.client, one.round): row for one in rounds for row in one.members}
 
 
-def _prediction(example: Prediction, image: NDArray[np.uint8], class_names: Sequence[str]) -> dict[str, Any]:
-    low, high = min(example.scores), max(example.scores)
-    span = (high - low) or 1
+def _prediction(example: Prediction, image: NDArray[np.uint8], report: RunReport) -> dict[str, Any]:
+    names = report.data.class_names
+    shares = shares_of(example.scores, report.model.score_scale)
+    ranked = sorted(range(len(names)), key=lambda label: (label != example.predicted, -shares[label]))
     return {
         "image": image,
-        "true": class_names[example.true],
-        "predicted": class_names[example.predicted],
+        "true": names[example.true],
+        "predicted": names[example.predicted],
         "right": example.true == example.predicted,
+        "doubt": doubt_of(shares, names, blank=False),
         "scores": [
-            {"name": name, "score": score, "share": (score - low) / span, "top": label == example.predicted}
-            for label, (name, score) in enumerate(zip(class_names, example.scores, strict=True))
+            {
+                "name": names[label],
+                "score": example.scores[label],
+                "share": shares[label],
+                "top": label == example.predicted,
+            }
+            for label in ranked[:_MOST_SCORES_SHOWN]
         ],
+        "others": max(0, len(names) - _MOST_SCORES_SHOWN),
     }
 
 

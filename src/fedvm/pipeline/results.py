@@ -226,7 +226,9 @@ class LayerFacts:
 class ModelFacts:
     """The served version and where it comes from. Digests and hashes are hexadecimal with 0x.
 
-    quantization_aware: the clients trained the integers that are served.
+    title: what the model is, in words; preparation: of an image that it is asked about; score_scale: the real number
+    that a score of 1 stands for, one a class (`fedvm.audit.description`). quantization_aware: the clients trained the
+    integers that are served.
     """
 
     name: str
@@ -239,6 +241,9 @@ class ModelFacts:
     integer_onnx_sha256: str
     parts: tuple[ProgramPart, ...]
     layers: tuple[LayerFacts, ...]
+    title: str
+    preparation: str
+    score_scale: tuple[float, ...]
     quantization_aware: bool = False
 
 

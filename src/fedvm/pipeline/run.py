@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from web3 import Web3
 
 import fedvm
+from fedvm.audit.description import Description
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.revm import RevmProgram
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
@@ -312,6 +313,7 @@ def _model_facts(
 ) -> ModelFacts:
     size = model_size(trained.model, data.images.shape)
     version = served.registered.version
+    description = Description.from_json(built.compiled.manifest["description"])
     return ModelFacts(
         name=config.model.name,
         parameters=size.parameters,
@@ -329,6 +331,9 @@ def _model_facts(
             LayerFacts(row["name"], row["op"], row["macs"], row["gas"])
             for row in built.compiled.manifest["layers"]
         ),
+        title=description.title,
+        preparation=description.input.preparation,
+        score_scale=description.score_scale,
         quantization_aware=config.training.quantization_aware,
     )
 
