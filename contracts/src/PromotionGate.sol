@@ -6,7 +6,9 @@ import {IFederation} from "./interfaces/IFederation.sol";
 import {IModelService} from "./interfaces/IModelService.sol";
 import {GateTerms, IPromotionGate, Trial, TrialState} from "./interfaces/IPromotionGate.sol";
 import {IVersions, Version} from "./interfaces/IVersions.sol";
+import {BlockHeader} from "./libraries/BlockHeader.sol";
 import {BoundedCall} from "./libraries/BoundedCall.sol";
+import {Filecoin} from "./libraries/Filecoin.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
 import {Pool, SamplePool} from "./libraries/SamplePool.sol";
 import {Sample, SampleTree} from "./libraries/SampleTree.sol";
@@ -42,8 +44,14 @@ contract PromotionGate is IPromotionGate, PullPayments {
         bytes32 samplesRoot;
     }
 
-    /// Blocks between the registration and the block whose hash draws.
-    uint256 public constant SEED_DELAY = 2;
+    /// Blocks between the registration and the one whose beacon value draws: four epochs of Ethereum and a little, since
+    /// its proposers are known for two, so that nobody registers where it proposes the last blocks before.
+    uint256 public constant SEED_DELAY = 132;
+    /// The same on Filecoin, whose beacon nobody can choose: only a reorganisation this deep could register after the value
+    /// is known.
+    uint256 public constant FILECOIN_SEED_DELAY = 20;
+    /// Arbitrum's own precompile. Numbers and hashes of blocks are not its own there.
+    address private constant ARB_SYS = address(100);
     /// Longest that a trial may take.
     uint32 public constant MAX_TRIAL_SECONDS = 30 days;
     /// What stands for no answer.
@@ -54,6 +62,8 @@ contract PromotionGate is IPromotionGate, PullPayments {
     address public immutable service;
     /// @inheritdoc IPromotionGate
     uint256 public immutable fixedAt;
+    /// @inheritdoc IPromotionGate
+    bool public immutable drawsByDrand = Filecoin.isHere();
     /// Gas beside what an answer is given, in the chain's own.
     uint256 private immutable _spareGas = BoundedCall.overhead();
 
@@ -61,12 +71,14 @@ contract PromotionGate is IPromotionGate, PullPayments {
     uint256 public pendingTrial;
     /// @inheritdoc IPromotionGate
     uint256 public burnt;
+    /// @inheritdoc IPromotionGate
+    uint32 public trialsLost;
 
     GateTerms private _terms;
     Thresholds private _thresholds;
     Pool private _pool;
     mapping(uint256 versionId => Trial) private _trials;
-    mapping(bytes32 subject => uint32) private _attempts;
+    mapping(bytes32 code => bool) private _codeFailed;
     mapping(uint256 versionId => mapping(uint32 label => ClassCount)) private _classes;
 
     /// @dev Belongs to the contract that creates it.
@@ -78,6 +90,7 @@ contract PromotionGate is IPromotionGate, PullPayments {
         require(
             uint256(thresholds_.gain) * terms_.maxSamples >= thresholds_.passAt, InvalidGate("maxSamples")
         );
+        require(ARB_SYS.code.length == 0, NoRandomness());
         service = msg.sender;
         fixedAt = block.timestamp;
         _terms = terms_;
@@ -95,30 +108,30 @@ contract PromotionGate is IPromotionGate, PullPayments {
         if (msg.value > bond) _credit(registrant, msg.value - bond);
         uint32 remaining = _pool.remaining;
         require(remaining >= _terms.maxSamples, SamplesUsedUp(remaining, _terms.maxSamples));
-        uint32 attempt = _countAttempt(IVersions(service).version(versionId));
+        _requireMayTry(IVersions(service).version(versionId));
 
         pendingTrial = versionId;
         uint256 rival = IVersions(service).currentVersion();
         Trial storage opened = _trials[versionId];
         opened.state = TrialState.Registered;
+        uint256 seedBlock = block.number + (drawsByDrand ? FILECOIN_SEED_DELAY : SEED_DELAY);
         // Block numbers fit 48 bits for longer than there will be blocks; the terms hold the bond in 96.
         // forge-lint: disable-next-line(unsafe-typecast)
-        opened.seedBlock = uint48(block.number + SEED_DELAY);
+        opened.seedBlock = uint48(seedBlock);
         opened.registrant = registrant;
         // forge-lint: disable-next-line(unsafe-typecast)
         opened.bond = uint96(bond);
         opened.rival = rival;
-        emit TrialOpened(versionId, rival, attempt, block.number + SEED_DELAY, bond);
+        emit TrialOpened(versionId, rival, trialsLost + 1, seedBlock, bond);
     }
 
     /// @inheritdoc IPromotionGate
-    // A block's hash is the draw: a block producer can shift it only by giving up its block. No time is compared.
+    // No time is compared.
     // slither-disable-next-line timestamp
-    function draw() external {
+    function draw(bytes calldata header) external {
         (uint256 versionId, Trial storage current) = _pending(TrialState.Registered);
-        bytes32 blockHash = blockhash(current.seedBlock);
-        require(blockHash != 0, NoSeed(current.seedBlock));
-        bytes32 seed = keccak256(abi.encode(blockHash, address(this), versionId));
+        bytes32 value = _randomness(current.seedBlock, header);
+        bytes32 seed = keccak256(abi.encode(value, address(this), versionId));
         uint256 until = block.timestamp + _terms.trialSeconds;
         current.state = TrialState.Drawn;
         current.seed = seed;
@@ -153,11 +166,16 @@ contract PromotionGate is IPromotionGate, PullPayments {
         uint256 versionId = pendingTrial;
         Trial storage current = _trials[versionId];
         bool over = current.state == TrialState.Registered
-            ? block.number > current.seedBlock && blockhash(current.seedBlock) == 0
+            ? block.number > current.seedBlock + BlockHeader.WINDOW
             // forge-lint: disable-next-line(block-timestamp)
             : current.state == TrialState.Drawn && block.timestamp > current.until;
         require(over, TrialNotLapsed(versionId));
         _end(versionId, current, TrialState.Lapsed);
+    }
+
+    /// @inheritdoc IPromotionGate
+    function randomness(uint256 seedBlock, bytes calldata header) external view returns (bytes32) {
+        return _randomness(seedBlock, header);
     }
 
     /// @inheritdoc IPromotionGate
@@ -184,23 +202,6 @@ contract PromotionGate is IPromotionGate, PullPayments {
     /// @inheritdoc IPromotionGate
     function samplesRemaining() external view returns (uint32) {
         return _pool.remaining;
-    }
-
-    // Two times that blocks had are compared, neither of them this one's.
-    // slither-disable-next-line timestamp
-    function _countAttempt(Version memory version_) private returns (uint32 attempt) {
-        bytes32 subject = version_.integerOnnxDigest;
-        if (version_.federation != address(0)) {
-            subject = keccak256(abi.encode(version_.federation, version_.round));
-            // Times of different blocks: what was fixed in the block that opened the round may have come after it.
-            require(
-                IFederation(version_.federation).round(1).openedAt > fixedAt,
-                FixedAfterTraining(version_.federation)
-            );
-        }
-        attempt = _attempts[subject] + 1;
-        require(attempt <= _terms.attempts, AttemptsUsedUp(_terms.attempts));
-        _attempts[subject] = attempt;
     }
 
     function _askOne(Asking memory asking, Trial memory current, Sample calldata sample) private {
@@ -238,9 +239,41 @@ contract PromotionGate is IPromotionGate, PullPayments {
         if (outcome == TrialState.Passed) {
             _credit(ended.registrant, bond);
             IModelService(service).promote(versionId);
-        } else {
-            burnt += bond;
+            return;
         }
+        burnt += bond;
+        trialsLost += 1;
+        if (outcome == TrialState.Failed) {
+            _codeFailed[ProgramCode.hashOf(IVersions(service).version(versionId).parts)] = true;
+        }
+    }
+
+    // Two times that blocks had are compared, neither of them this one's.
+    // slither-disable-next-line timestamp
+    function _requireMayTry(Version memory version_) private view {
+        require(trialsLost < _terms.attempts, AttemptsUsedUp(_terms.attempts));
+        bytes32 code = ProgramCode.hashOf(version_.parts);
+        require(!_codeFailed[code], CodeFailed(code));
+        if (version_.federation == address(0)) return;
+        // Times of different blocks: what was fixed in the block that opened the round may have come after it.
+        require(
+            IFederation(version_.federation).round(1).openedAt > fixedAt,
+            FixedAfterTraining(version_.federation)
+        );
+    }
+
+    function _randomness(uint256 seedBlock, bytes calldata header) private view returns (bytes32 value) {
+        bool found = block.number > seedBlock;
+        if (found && drawsByDrand) {
+            (found, value) = Filecoin.beacon(seedBlock);
+        } else if (found) {
+            bytes32 known = BlockHeader.hashOf(seedBlock);
+            require(known == 0 || keccak256(header) == known, WrongHeader(seedBlock, known));
+            value = BlockHeader.prevRandao(header);
+            // Chains without a beacon have zero there.
+            found = known != 0 && value != 0;
+        }
+        require(found, NoSeed(seedBlock));
     }
 
     function _pending(TrialState wanted) private view returns (uint256 versionId, Trial storage current) {

@@ -9,6 +9,7 @@ import {AccuracyTest} from "../src/libraries/SequentialTest.sol";
 import {Submission} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 import {HashTree} from "./base/HashTree.sol";
+import {HeaderForest} from "./base/HeaderForest.sol";
 import {SampleForest} from "./base/SampleForest.sol";
 import {LinearProgram} from "./programs/LinearProgram.sol";
 
@@ -58,8 +59,11 @@ contract GasTest is FederationFixture {
         vm.prank(owner);
         service.register(version);
         vm.snapshotGasLastCall("PromotionGate", "register, one part");
-        vm.roll(block.number + 3);
-        gate.draw();
+        uint256 seedBlock = gate.trial(1).seedBlock;
+        vm.roll(seedBlock + 1);
+        bytes memory header = HeaderForest.build(seedBlock, "randao", "geth");
+        vm.setBlockhash(seedBlock, keccak256(header));
+        gate.draw(header);
         vm.snapshotGasLastCall("PromotionGate", "draw");
         uint256[8] memory pool = [uint256(0), 1, 2, 3, 4, 5, 6, 7];
         Sample[] memory one = new Sample[](1);

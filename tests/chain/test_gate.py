@@ -95,6 +95,13 @@ def version_of(chain: EmbeddedChain, runtime: bytes, **lineage: object) -> Versi
     )
 
 
+def reach_draw(chain: EmbeddedChain, gate: PromotionGate) -> None:
+    """Pass blocks until the pending trial can be drawn."""
+    seed_block = gate.trial(gate.pending_trial()).seed_block
+    while not gate.can_draw(seed_block, chain.w3.eth.block_number):
+        chain.advance_time(0)
+
+
 def run_trial(chain: EmbeddedChain, service: ModelService, version: Version, batch: int = 3) -> TrialEnded:
     """The whole trial, with draws and verdicts foreseen in Python."""
     gate, owner, custodian = gate_of(service), chain.account("owner"), chain.account("custodian")
@@ -103,8 +110,7 @@ def run_trial(chain: EmbeddedChain, service: ModelService, version: Version, bat
     )
     pool = gate.pool()
     registered, _ = service.register(owner, version)
-    for _ in range(3):
-        chain.advance_time(0)
+    reach_draw(chain, gate)
     (drawn,) = gate.events_of(gate.draw(custodian))
     assert isinstance(drawn, TrialDrawn)
     limits, right, asked = thresholds(TERMS.test), 0, 0
@@ -115,7 +121,7 @@ def run_trial(chain: EmbeddedChain, service: ModelService, version: Version, bat
         while len(indices) < batch and verdict is Verdict.OPEN:
             index = pool.draw(drawn.seed, asked)
             indices.append(index)
-            answer = index >> (1 if code == SHIFTED else 0) & 1
+            answer = index >> (1 if code.endswith(SHIFTED) else 0) & 1
             asked, right = asked + 1, right + (answer == index % 2)
             verdict = limits.verdict(asked, right, TERMS.max_samples)
         receipt = gate.run_samples(custodian, [SAMPLES.opened(index) for index in indices])
@@ -178,10 +184,13 @@ def test_a_version_fails_and_another_follows(
     # The next trial draws from what is left.
     ended = run_trial(chain, service, version_of(chain, PARITY, **trained), batch=100)
     assert ended.outcome is TrialState.PASSED and service.current_version() == 2
+    # By any other name, code that failed is the same code.
+    with pytest.raises(TransactionFailed, match="CodeFailed"):
+        service.register(chain.account("owner"), version_of(chain, SHIFTED))
+    ended = run_trial(chain, service, version_of(chain, b"\x5b" + SHIFTED))
+    assert ended.outcome is TrialState.FAILED and gate_of(service).trials_lost() == 2
     with pytest.raises(TransactionFailed, match=r"AttemptsUsedUp\(2\)"):
-        service.register(chain.account("owner"), version_of(chain, PARITY, **trained))
-    alone = version_of(chain, PARITY)
-    assert run_trial(chain, service, alone).outcome is TrialState.PASSED
+        service.register(chain.account("owner"), version_of(chain, PARITY))
     service.rollback(2).send(chain.account("owner"))
     assert service.current_version() == 2
 
@@ -189,10 +198,16 @@ def test_a_version_fails_and_another_follows(
 def test_a_missed_draw_lapses(chain: EmbeddedChain, service: ModelService) -> None:
     gate, owner = gate_of(service), chain.account("owner")
     service.register(owner, version_of(chain, PARITY))
-    for _ in range(SEED_WINDOW + 3):
+    seed_block = gate.trial(1).seed_block
+    while chain.w3.eth.block_number < seed_block + 256:
         chain.advance_time(0)
+    assert not gate.can_draw(seed_block, chain.w3.eth.block_number)
     with pytest.raises(TransactionFailed, match="NoSeed"):
         gate.draw(owner)
+    with pytest.raises(TransactionFailed, match="TrialNotLapsed"):
+        gate.lapse(owner)
+    while chain.w3.eth.block_number < seed_block + SEED_WINDOW:
+        chain.advance_time(0)
     (ended,) = gate.events_of(gate.lapse(owner))
     assert isinstance(ended, TrialEnded) and ended.outcome is TrialState.LAPSED
 
@@ -209,8 +224,7 @@ def test_training_that_began_before_the_gate_is_refused(chain: EmbeddedChain) ->
 def test_no_answer_is_told_as_such(chain: EmbeddedChain, service: ModelService) -> None:
     gate, owner = gate_of(service), chain.account("owner")
     service.register(owner, version_of(chain, bytes.fromhex("5bfe")))
-    for _ in range(3):
-        chain.advance_time(0)
+    reach_draw(chain, gate)
     (drawn,) = gate.events_of(gate.draw(owner))
     assert isinstance(drawn, TrialDrawn)
     pool = SamplePool(50)

@@ -18,7 +18,7 @@ struct GateTerms {
     uint32 maxSamples;
     /// How many samples more a version may get wrong that the serving one got right than the other way round.
     uint32 margin;
-    /// Trials that the model of one round, or without lineage one integer ONNX model, may have.
+    /// Trials that may be lost, failed or lapsed, as long as the gate lives. After these no version is tried any more.
     uint32 attempts;
     /// Seconds from the draw within which the trial must be decided.
     uint32 trialSeconds;
@@ -30,7 +30,7 @@ struct GateTerms {
 enum TrialState {
     /// No such version was registered.
     None,
-    /// Waits for the block whose hash draws the samples.
+    /// Waits for the block whose beacon value draws the samples.
     Registered,
     /// Takes samples.
     Drawn,
@@ -43,7 +43,7 @@ enum TrialState {
 /// @notice The trial of a version.
 struct Trial {
     TrialState state;
-    /// Block whose hash draws the samples.
+    /// Block whose beacon value draws the samples.
     uint48 seedBlock;
     /// Unix time in seconds after which a trial that is not decided lapses; 0 until it is drawn.
     uint48 until;
@@ -58,20 +58,28 @@ struct Trial {
     uint96 bond;
     /// The version that served then, 0 if there was none.
     uint256 rival;
-    /// Hash of the block, this contract and the version.
+    /// Hash of the block's beacon value, this contract and the version.
     bytes32 seed;
 }
 
 /// @title Promotion gate of a model service
 /// @notice A version serves only after this contract has run its program on samples of a validation set whose root was
-///         fixed before the federation's first round. Which samples follows from the hash of a block that comes after the
-///         registration; each is revealed when it is used and never used again. How many follows from the answers
-///         (`SequentialTest`): a version whose true accuracy is p₀ or less passes with probability α at most, provided that
-///         nobody who trained it knew the samples. Guessing again costs a bond each time, and a round has few attempts.
+///         fixed before the federation's first round. Which samples follows from a beacon's value for one block that is fixed
+///         at the registration and comes after it; each is revealed when it is used and never used again. How many follows
+///         from the answers (`SequentialTest`): a version whose true accuracy is p₀ or less passes with probability α at
+///         most, provided that nobody who trained it knew the samples. Guessing again costs a bond each time, and a gate has
+///         `attempts` trials to lose in its life, whoever trained what: such a version ever passes with probability
+///         α · `attempts` at most.
+/// @dev The beacon. On Filecoin drand's value of the epoch (`get_randomness`), which nobody can choose, of null rounds too.
+///      Elsewhere PREVRANDAO of the block, read from its header against the block's hash: who draws, and when, changes
+///      nothing. Who proposes the k last slots before it can choose among 2^k values at the price of a block each; a block's
+///      hash could be tried for nothing by whoever builds that block, and PREVRANDAO of the block that calls could be
+///      waited for. On a rollup the sequencer chooses it within what its chain allows.
 interface IPromotionGate is IPullPayments {
     /// @notice From now on versions must pass this.
     event GateFixed(GateTerms terms, Thresholds thresholds);
-    /// @notice A version's trial begins: `draw` is possible after `seedBlock`, for 256 blocks.
+    /// @notice A version's trial begins: `draw` is possible after `seedBlock`, for 8,191 blocks where the
+    ///         chain keeps as many hashes (EIP-2935) and on Filecoin, for 256 elsewhere. `attempt`: trials lost, and 1.
     event TrialOpened(
         uint256 indexed version, uint256 indexed rival, uint32 attempt, uint256 seedBlock, uint256 bond
     );
@@ -108,16 +116,22 @@ interface IPromotionGate is IPullPayments {
     error FixedAfterTraining(address federation);
     /// @notice The bond was not sent along.
     error BondNotSent(uint256 sent, uint256 bond);
-    /// @notice The model of this round has had all its trials.
+    /// @notice As many trials were lost as may be.
     error AttemptsUsedUp(uint32 attempts);
+    /// @notice A program of exactly this code has failed here: trying it again would be guessing.
+    error CodeFailed(bytes32 code);
+    /// @notice The chain's blocks are not its own (Arbitrum), so nothing can be drawn by them.
+    error NoRandomness();
     /// @notice Too few samples were not used yet for another trial.
     error SamplesUsedUp(uint32 remaining, uint32 wanted);
     /// @notice Another version's trial is not over.
     error TrialPending(uint256 version);
     /// @notice No trial is in the state that the call needs.
     error NoSuchTrial(uint256 version, TrialState state);
-    /// @notice The hash of the block is not there yet, or no longer.
+    /// @notice The block has not come, its hash is no longer known, or it has no beacon value.
     error NoSeed(uint256 seedBlock);
+    /// @notice Not the header of the block that draws.
+    error WrongHeader(uint256 seedBlock, bytes32 blockHash);
     /// @notice The trial can still be drawn, or decided.
     error TrialNotLapsed(uint256 version);
     /// @notice Not the sample of this index in the validation set, or not with its way to the root.
@@ -131,8 +145,10 @@ interface IPromotionGate is IPullPayments {
     /// @param registrant Who registered it.
     function openTrial(uint256 versionId, address registrant) external payable;
 
-    /// @notice Draws the samples of the pending trial, by the hash of its block. Anyone may.
-    function draw() external;
+    /// @notice Draws the samples of the pending trial, by the beacon's value for its block. Anyone may, with the same
+    ///         outcome.
+    /// @param header The block's header in RLP; on Filecoin nothing.
+    function draw(bytes calldata header) external;
 
     /// @notice Asks the pending trial's version, and the one that served, about the next samples. Anyone may who has them.
     ///         The trial ends with the sample that decides it, which must be the last one given.
@@ -141,6 +157,17 @@ interface IPromotionGate is IPullPayments {
 
     /// @notice Ends the pending trial when its draw was missed, or its time is over. Its bond is burnt. Anyone may.
     function lapse() external;
+
+    /// @param seedBlock A block.
+    /// @param header Its header in RLP; on Filecoin nothing.
+    /// @return The beacon's value that a trial would be drawn by. Reverts as `draw` does.
+    function randomness(uint256 seedBlock, bytes calldata header) external view returns (bytes32);
+
+    /// @return True on Filecoin, where drand's value of an epoch draws.
+    function drawsByDrand() external view returns (bool);
+
+    /// @return Trials that were lost, failed or lapsed.
+    function trialsLost() external view returns (uint32);
 
     /// @return Service whose versions it holds back.
     function service() external view returns (address);

@@ -28,6 +28,17 @@ library ProgramCode {
         );
     }
 
+    /// @notice A program by its code alone, wherever it lies and whatever it is called.
+    /// @param parts Parts with their hashes.
+    /// @return keccak-256 of the hashes in a row.
+    function hashOf(ProgramPart[] memory parts) internal pure returns (bytes32) {
+        bytes32[] memory hashes = new bytes32[](parts.length);
+        for (uint256 i = 0; i < parts.length; ++i) {
+            hashes[i] = parts[i].codeHash;
+        }
+        return keccak256(abi.encodePacked(hashes));
+    }
+
     /// @param parts Parts of a program.
     /// @return found Their addresses, in order.
     function accounts(ProgramPart[] calldata parts) internal pure returns (address[] memory found) {

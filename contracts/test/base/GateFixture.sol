@@ -12,6 +12,7 @@ import {Security} from "../../src/libraries/SecurityLib.sol";
 import {AccuracyTest} from "../../src/libraries/SequentialTest.sol";
 import {LinearProgram} from "../programs/LinearProgram.sol";
 import {HashTree} from "./HashTree.sol";
+import {HeaderForest} from "./HeaderForest.sol";
 import {SampleForest} from "./SampleForest.sol";
 import {ServiceFixture} from "./ServiceFixture.sol";
 
@@ -114,8 +115,19 @@ abstract contract GateFixture is ServiceFixture {
     }
 
     function draw() internal {
-        vm.roll(gate.trial(gate.pendingTrial()).seedBlock + 1);
-        gate.draw();
+        uint256 seedBlock = gate.trial(gate.pendingTrial()).seedBlock;
+        vm.roll(seedBlock + 1);
+        gate.draw(headerOf(seedBlock));
+    }
+
+    /// @dev The header of a block of the last 256, which from now on has its hash.
+    function headerOf(uint256 number) internal returns (bytes memory header) {
+        header = HeaderForest.build(number, randaoOf(number), "geth");
+        vm.setBlockhash(number, keccak256(header));
+    }
+
+    function randaoOf(uint256 number) internal pure returns (bytes32) {
+        return keccak256(abi.encode("randao", number));
     }
 
     /// @dev The next samples of the pending trial, in the order of the draw. A mirror of the contract's pool, with the

@@ -14,6 +14,7 @@ interface Vm {
     function prank(address sender) external;
     function warp(uint256 time) external;
     function roll(uint256 number) external;
+    function setBlockhash(uint256 number, bytes32 hash) external;
     function deal(address account, uint256 balance) external;
     function chainId(uint256 id) external;
     function snapshotState() external returns (uint256);

@@ -60,7 +60,7 @@ class GateReplay:
         gate = self.service.gate()
         if gate is None:
             return
-        self._address, self._terms, self._contract = gate.address, gate.terms(), gate.contract
+        self._gate, self._terms = gate, gate.terms()
         events = list(gate.events(first=first_block))
         for done, event in enumerate(events, start=1):
             self._handle(event)
@@ -114,13 +114,14 @@ class GateReplay:
     def _on_drawn(self, event: TrialDrawn) -> None:
         trial = self._trials[event.version]
         trial.seed = event.seed
-        words = (self.reader.block_hash(trial.opened.seed_block), bytes.fromhex(self._address[2:]))
-        preimage = words[0] + words[1].rjust(32, b"\0") + event.version.to_bytes(32)
+        value = self._gate.randomness(trial.opened.seed_block)
+        address = bytes.fromhex(self._gate.address[2:]).rjust(32, b"\0")
+        preimage = value + address + event.version.to_bytes(32)
         self.ledger.check(
             "draw",
             keccak(preimage) == event.seed,
             Place(version=event.version, tx=event.at.tx_hash),
-            f"the seed does not follow from the hash of block {trial.opened.seed_block}",
+            f"the seed does not follow from the beacon's value for block {trial.opened.seed_block}",
         )
 
     def _on_asked(self, event: SampleAsked) -> None:
@@ -175,7 +176,7 @@ class GateReplay:
 
     def _samples_in(self, tx_hash: str) -> Sequence[Any]:
         try:
-            function, arguments = self._contract.decode_function_input(self.reader.calldata(tx_hash))
+            function, arguments = self._gate.contract.decode_function_input(self.reader.calldata(tx_hash))
         except ValueError:
             return ()
         return arguments["samples"] if function.fn_name == "runSamples" else ()

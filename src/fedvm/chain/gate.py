@@ -14,14 +14,18 @@ from web3.contract import Contract
 from fedvm.chain.artifacts import PROMOTION_GATE, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.events import EventReader, Place, RawEvent
+from fedvm.chain.headers import block_header
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.protocol import AccuracyTest, SamplePool, Thresholds
 
 NO_ANSWER = 2**32 - 1
 """What the contract records where a program failed or did not return one score a class."""
 
-SEED_WINDOW = 256
-"""Blocks for which the EVM knows a block's hash."""
+SEED_WINDOW = 8_191
+"""Blocks after the one that draws, after which a trial that is not drawn has lapsed."""
+_HASHES = 256
+"""Blocks for which every EVM knows a block's hash; with EIP-2935 it is `SEED_WINDOW`."""
+_HISTORY = "0x0000F90827F1C53a10cb7A02335B175320002935"
 
 
 @dataclass(frozen=True)
@@ -208,9 +212,35 @@ class PromotionGate:
         """The indices not drawn yet, from the events of block `first` (the gate's creation) on."""
         return replayed_pool(self.terms().samples, self.events((TrialDrawn, SampleAsked), first))
 
+    def trials_lost(self) -> int:
+        """Trials that failed or lapsed, of the `attempts` that may."""
+        return int(read(self.contract, "trialsLost"))
+
+    def randomness(self, seed_block: int) -> bytes:
+        """The beacon's value that a trial of this block is drawn by, 32 bytes.
+
+        Raises:
+            NetworkError: the block is not there, or the chain has no beacon.
+        """
+        if self._draws_by_drand():
+            return bytes(read(self.contract, "randomness", seed_block, b""))
+        return block_header(self.w3, seed_block)[1]
+
+    def can_draw(self, seed_block: int, head: int) -> bool:
+        """Whether a transaction after block `head` can draw by a block."""
+        if not seed_block <= head < seed_block + SEED_WINDOW:
+            return False
+        return (
+            head < seed_block + _HASHES
+            or self._draws_by_drand()
+            or bool(self.w3.eth.get_code(Web3.to_checksum_address(_HISTORY)))
+        )
+
     def draw(self, account: LocalAccount) -> Receipt:
-        """Draw the pending trial's samples by its block's hash (anyone)."""
-        return self._send(account, "draw")
+        """Draw the pending trial's samples by its block's beacon value (anyone). Raises as `randomness` does."""
+        seed_block = self.trial(self.pending_trial()).seed_block
+        header = b"" if self._draws_by_drand() else block_header(self.w3, seed_block)[0]
+        return self._send(account, "draw", header)
 
     def run_samples(
         self, account: LocalAccount, samples: Sequence[OpenedSample], *, gas: int | None = None
@@ -244,6 +274,9 @@ class PromotionGate:
     def events_of(self, receipt: Receipt) -> tuple[GateEvent, ...]:
         """The gate's events in a transaction."""
         return tuple(_typed(event) for event in self._events.decode(receipt.raw["logs"]))
+
+    def _draws_by_drand(self) -> bool:
+        return bool(read(self.contract, "drawsByDrand"))
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, gas: int | None = None) -> Receipt:
         return self.sender.transact(account, self.contract, f"PromotionGate.{function}", *arguments, gas=gas)

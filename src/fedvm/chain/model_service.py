@@ -21,6 +21,7 @@ from fedvm.chain.errors import CallFailed, DeploymentError
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.fees import Contribution, Earnings, FeeTerms, Lineage
 from fedvm.chain.gate import NO_GATE, GateTerms, PromotionGate
+from fedvm.chain.headers import block_header
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.revert import explain, revert_data
 from fedvm.chain.sender import Receipt, Sender
@@ -130,9 +131,12 @@ class ModelService:
     ) -> tuple[ModelService, Receipt]:
         """Create a service; ``account`` pays, and owns it unless ``owner`` is given.
 
-        gate: what versions must pass to serve; without one they serve as soon as they are registered.
+        gate: what versions must pass to serve; without one they serve as soon as they are registered. Raises
+        NetworkError when no gate could draw samples on the chain.
         """
         sender = Sender(w3)
+        if gate is not None and not sender.network.is_filecoin:
+            block_header(w3, w3.eth.block_number)
         terms = NO_GATE if gate is None else gate.as_tuple()
         receipt = deploy_contract(sender, account, MODEL_SERVICE, (owner or account.address, terms))
         assert receipt.contract_address is not None

@@ -172,7 +172,14 @@ class GateSettings:
     margin: Annotated[
         int, Setting("How many more images a new version may get wrong than the serving one", ge=0, lt=2**32)
     ] = 3
-    attempts: Annotated[int, Setting("Maximum number of trials of one round's model", ge=1, lt=2**32)] = 3
+    attempts: Annotated[
+        int,
+        Setting(
+            "Trials that may be lost as long as the service lives; then no version is tried any more",
+            ge=1,
+            lt=2**32,
+        ),
+    ] = 5
     trial_seconds: Annotated[
         int,
         Setting("Time that a trial may take after its images were drawn", unit="s", ge=60, le=30 * 86_400),

@@ -119,12 +119,12 @@ def pass_gate(
 
 
 def _draw(gate: PromotionGate, trial: Trial, account: LocalAccount, pass_block: Callable[[], None]) -> None:
-    while (head := gate.w3.eth.block_number) < trial.seed_block:
+    while not gate.can_draw(trial.seed_block, head := gate.w3.eth.block_number):
+        if head >= trial.seed_block + SEED_WINDOW:
+            gate.lapse(account)
+            return
         pass_block()
-    if head + 1 > trial.seed_block + SEED_WINDOW:
-        gate.lapse(account)
-    else:
-        gate.draw(account)
+    gate.draw(account)
 
 
 def _ask(

@@ -1,0 +1,84 @@
+"""Headers of blocks as Ethereum encodes them, with PREVRANDAO in them, for the draw of a promotion gate."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import rlp
+from web3 import Web3
+from web3.types import RPCEndpoint
+
+from fedvm.chain.errors import NetworkError
+from fedvm.evm.keccak import keccak
+
+_FIELDS: Final = (
+    "parentHash",
+    "sha3Uncles",
+    "miner",
+    "stateRoot",
+    "transactionsRoot",
+    "receiptsRoot",
+    "logsBloom",
+    "difficulty",
+    "number",
+    "gasLimit",
+    "gasUsed",
+    "timestamp",
+    "extraData",
+    "mixHash",
+    "nonce",
+)
+_LATER_FIELDS: Final = (
+    "baseFeePerGas",
+    "withdrawalsRoot",
+    "blobGasUsed",
+    "excessBlobGas",
+    "parentBeaconBlockRoot",
+    "requestsHash",
+    "blockAccessListHash",
+    "slotNumber",
+)
+"""In the order in which forks added them: EIP-1559, 4895, 4844, 4788, 7685, 7928, 7843."""
+_NUMBERS: Final = frozenset(
+    [
+        *("difficulty", "number", "gasLimit", "gasUsed", "timestamp"),
+        *("baseFeePerGas", "blobGasUsed", "excessBlobGas", "slotNumber"),
+    ]
+)
+
+
+def block_header(w3: Web3, number: int) -> tuple[bytes, bytes]:
+    """A block's header in RLP, and the beacon's value in it, 32 bytes.
+
+    Raises:
+        NetworkError: the block is not there, its hash is not that of an Ethereum header, or the chain has no beacon: no
+            gate can draw there.
+    """
+    # Not by web3's own method, which refuses what some chains put into extraData.
+    answer: Any = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), [hex(number), False])
+    block = answer.get("result")
+    if not block:
+        raise NetworkError(
+            f"the node does not know block {number}, by which a trial is drawn: {answer.get('error')}"
+        )
+    present = (*_FIELDS, *(name for name in _LATER_FIELDS if block.get(name) is not None))
+    header: bytes = rlp.encode([_item(name, block[name]) for name in present])
+    if keccak(header) != bytes.fromhex(block["hash"][2:]):
+        raise NetworkError(
+            f"the hash of block {number} is not that of an Ethereum header, so a promotion gate cannot draw samples on "
+            "this chain; use another network"
+        )
+    randao = bytes.fromhex(block["mixHash"][2:])
+    if not any(randao):
+        raise NetworkError(
+            f"block {number} has no beacon value (PREVRANDAO), so a promotion gate cannot draw samples on this chain; "
+            "use another network"
+        )
+    return header, randao
+
+
+def _item(name: str, value: str) -> bytes:
+    if name not in _NUMBERS:
+        return bytes.fromhex(value[2:])
+    number = int(value, 16)
+    return number.to_bytes(-(-number.bit_length() // 8))
