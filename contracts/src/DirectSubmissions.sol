@@ -8,6 +8,7 @@ import {IFederation} from "./interfaces/IFederation.sol";
 import {Consent} from "./libraries/Consent.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerkleSumTree, SumNode, UpdatePlace} from "./libraries/MerkleSumTree.sol";
+import {PostingCost} from "./libraries/PostingCost.sol";
 import {Round, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {SubmissionCode} from "./libraries/SubmissionCode.sol";
@@ -26,8 +27,6 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     uint64 public elements;
     /// Seconds to post a vector.
     uint32 public answerSeconds;
-    /// Wei that the demand for a vector costs for each chunk.
-    uint256 public chunkFee;
 
     mapping(uint64 roundId => mapping(address member => DirectUpdate)) private _updates;
     // Written through a storage reference.
@@ -40,16 +39,13 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     }
 
     /// @inheritdoc IDirectSubmissions
-    function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_, uint256 chunkFee_)
-        external
-    {
+    function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_) external {
         _requireNew(address(federation));
         federation = federation_;
         elements = elements_;
         // `SecurityLib` bounds it by thirty days.
         // forge-lint: disable-next-line(unsafe-typecast)
         answerSeconds = uint32(answerSeconds_);
-        chunkFee = chunkFee_;
     }
 
     /// @inheritdoc IDirectSubmissions
@@ -91,7 +87,7 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     // The seconds that a block producer can shift do not matter.
     // slither-disable-next-line timestamp,incorrect-equality,reentrancy-events
     function demandPosting(uint64 roundId, address member) external payable onlyCoordinator {
-        uint256 fee = demandFee();
+        uint256 fee = postingFee();
         require(msg.value == fee, WrongFee(msg.value, fee));
         DirectUpdate storage waiting = _waiting(roundId, member);
         require(waiting.due == 0, AlreadyDemanded(roundId, member));
@@ -106,26 +102,39 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     }
 
     /// @inheritdoc IDirectSubmissions
-    function post(uint64 roundId, uint32 first, bytes calldata values) external {
-        DirectUpdate storage wanted = _demanded(roundId, msg.sender);
+    // What is called are the federation and its rule book, which call nobody.
+    // slither-disable-next-line reentrancy-no-eth,reentrancy-benign,reentrancy-events
+    function post(uint64 roundId, address member, uint32 first, bytes calldata values) external {
+        uint256 gasBefore = gasleft();
+        require(
+            MemberSignature.speaksFor(federation, roundId, msg.sender, member), NoConsent(member, msg.sender)
+        );
+        DirectUpdate storage wanted = _demanded(roundId, member);
         require(first == 0 || first == wanted.posted, ChunkOutOfOrder(first, wanted.posted));
-        SumNode[FRONTIER_LEVELS] storage kept = _frontiers[roundId][msg.sender];
+        SumNode[FRONTIER_LEVELS] storage kept = _frontiers[roundId][member];
         SumNode[FRONTIER_LEVELS] memory nodes = first == 0 ? _empty() : kept;
-        uint32 next = _append(nodes, roundId, first, values);
+        uint32 next = _append(nodes, roundId, member, first, values);
         wanted.posted = next;
-        if (next < MerkleSumTree.chunkCount(elements)) {
+        bool isWhole = next == MerkleSumTree.chunkCount(elements);
+        if (isWhole) {
+            SumNode memory root = SumFrontier.root(nodes, next);
+            require(
+                root.hash == wanted.updateRoot && root.sum == wanted.sumSquares,
+                WrongVector(root.hash, root.sum)
+            );
+            wanted.settled = true;
+            emit VectorPosted(roundId, member);
+        } else {
             for (uint256 level = 0; (next >> level) > 0; ++level) {
                 kept[level] = nodes[level];
             }
-            return;
         }
-        SumNode memory root = SumFrontier.root(nodes, next);
-        require(
-            root.hash == wanted.updateRoot && root.sum == wanted.sumSquares, WrongVector(root.hash, root.sum)
-        );
-        wanted.settled = true;
-        _credit(msg.sender, demandFee());
-        emit VectorPosted(roundId, msg.sender);
+        // Who begins again is paid for the last time only.
+        uint256 cost =
+            (first == 0 ? 0 : wanted.cost) + PostingCost.used(gasBefore - gasleft()) * block.basefee;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        wanted.cost = cost < type(uint96).max ? uint96(cost) : type(uint96).max;
+        if (isWhole) _pay(wanted, member);
     }
 
     /// @inheritdoc IDirectSubmissions
@@ -152,21 +161,21 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     }
 
     /// @inheritdoc IDirectSubmissions
-    function demandFee() public view returns (uint256) {
-        return chunkFee * MerkleSumTree.chunkCount(elements);
+    function postingFee() public view returns (uint256) {
+        return uint256(federation.security().postFee) * MerkleSumTree.chunkCount(elements);
     }
 
     /// @dev Hashes chunks into the nodes, and returns how many there are then.
     function _append(
         SumNode[FRONTIER_LEVELS] memory nodes,
         uint64 roundId,
+        address member,
         uint32 first,
         bytes calldata values
     ) private returns (uint32 next) {
         require(values.length > 0, WrongLength(0));
-        bytes32 context = MerkleSumTree.context(
-            UpdatePlace(block.chainid, address(federation), roundId, msg.sender, elements)
-        );
+        bytes32 context =
+            MerkleSumTree.context(UpdatePlace(block.chainid, address(federation), roundId, member, elements));
         next = first;
         for (uint256 begin = 0; begin < values.length; ++next) {
             uint256 length = MerkleSumTree.chunkLength(elements, next) * MerkleSumTree.ELEMENT_BYTES;
@@ -174,7 +183,7 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
             bytes memory chunk = values[begin:begin + length];
             uint128 sum = MerkleSumTree.sumOfSquares(chunk);
             SumFrontier.append(nodes, next, SumNode(MerkleSumTree.leafHash(context, next, sum, chunk), sum));
-            emit ChunkPosted(roundId, msg.sender, next, chunk);
+            emit ChunkPosted(roundId, member, next, chunk);
             begin += length;
         }
     }
@@ -187,7 +196,15 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
         // forge-lint: disable-next-line(block-timestamp)
         require(block.timestamp > wanted.due, NotDue(wanted.due));
         wanted.settled = true;
-        _credit(wanted.demander, demandFee());
+        _credit(wanted.demander, postingFee());
+    }
+
+    /// @dev Pays what posting cost out of the fee, and the rest back.
+    function _pay(DirectUpdate storage wanted, address member) private {
+        uint256 fee = postingFee();
+        uint256 cost = wanted.cost < fee ? wanted.cost : fee;
+        _credit(member, cost);
+        _credit(wanted.demander, fee - cost);
     }
 
     /// @dev Why the update would not count; its stake aside, which the federation looks at.

@@ -71,12 +71,7 @@ contract FederationFactory is IFederationFactory {
             );
         IRollups(sidecars.rollups).initialize(IFederation(federation), parameters.rules.elements);
         IDirectSubmissions(sidecars.directSubmissions)
-            .initialize(
-                IFederation(federation),
-                parameters.rules.elements,
-                parameters.security.answerSeconds,
-                parameters.security.demandFee
-            );
+            .initialize(IFederation(federation), parameters.rules.elements, parameters.security.answerSeconds);
     }
 
     /// @inheritdoc IFederationFactory

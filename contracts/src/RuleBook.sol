@@ -103,7 +103,7 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     /// @inheritdoc IRuleBook
     function check(Rules calldata rules, Security calldata security) external pure {
         rules.validate();
-        security.validate();
+        security.validate(rules.elements);
         require(security.openSeconds < rules.roundSeconds, SecurityLib.InvalidSecurity("openSeconds"));
     }
 

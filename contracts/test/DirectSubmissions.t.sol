@@ -8,6 +8,7 @@ import {IEscrow} from "../src/interfaces/IEscrow.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {Commitment} from "../src/libraries/CommitmentTree.sol";
 import {SumNode} from "../src/libraries/MerkleSumTree.sol";
+import {PostingCost} from "../src/libraries/PostingCost.sol";
 import {Round, RoundLib, RoundState} from "../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../src/libraries/RulesLib.sol";
 import {Security} from "../src/libraries/SecurityLib.sol";
@@ -324,17 +325,49 @@ contract DirectSubmissionsTest is DisputeFixture {
         demand(0);
     }
 
-    function test_aVectorPostedAtOnceEarnsTheFee() public {
+    function test_aVectorPostedAtOnceSettlesTheDemand() public {
         demanded(0);
         vm.expectEmit();
         emit IDirectSubmissions.ChunkPosted(roundId, members[0], 0, chunks(0, 0, 1));
         post(0, 0, chunks(0, 0, 3));
         vm.snapshotGasLastCall("DirectSubmissions", "post, 150 elements");
         vm.assertTrue(direct.directUpdate(roundId, members[0]).settled);
-        vm.prank(members[0]);
+        // Where gas costs nothing, posting costs nothing: all of the fee comes back.
+        vm.prank(coordinator);
         vm.assertEq(direct.withdraw(), FEE);
         vm.expectRevert(abi.encodeWithSelector(IDirectSubmissions.NotDemanded.selector, roundId, members[0]));
         post(0, 0, "");
+    }
+
+    /// @dev What `PostingCost.CHUNK_GAS` states, of the dearest values: a whole message of 240 chunks without a zero.
+    function test_whatAChunkCosts() public {
+        uint256 chunkCount = 240;
+        Rules memory rules = federation.rules();
+        rules.elements = uint64(64 * chunkCount);
+        rules.maxSumSquares = type(uint128).max;
+        federation = createFederation(rules, federation.security());
+        direct = DirectSubmissions(federation.directSubmissions());
+        stakeOfFirst(1, STAKE);
+        roundId = openRound();
+        int256[] memory dear = new int256[](rules.elements);
+        bytes memory values = new bytes(4 * dear.length);
+        for (uint256 i = 0; i < dear.length; ++i) {
+            dear[i] = 0x11223344;
+            for (uint256 j = 0; j < 4; ++j) {
+                values[4 * i + j] = bytes4(0x11223344)[j];
+            }
+        }
+        SumNode memory root = rootOf(dear, 0);
+        Update memory update = honestUpdate(roundId, 0);
+        (update.elements, update.updateRoot, update.sumSquares) = (rules.elements, root.hash, root.sum);
+        bringOwn(direct, roundId, signed(0, update));
+        uint256 fee = direct.postingFee();
+        vm.prank(coordinator);
+        direct.demandPosting{value: fee}(roundId, members[0]);
+        post(0, 0, values);
+        uint256 gas = vm.snapshotGasLastCall("DirectSubmissions", "post, 240 chunks without a zero");
+        vm.assertLe(gas, PostingCost.CHUNK_GAS * chunkCount);
+        vm.assertTrue(gas > (PostingCost.CHUNK_GAS - 1500) * chunkCount);
     }
 
     function test_aVectorPostedInPieces() public {
@@ -445,7 +478,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         direct.forfeit(roundId, members[0]);
         propose(roundId);
         post(0, 0, chunks(0, 0, 3));
-        vm.assertEq(direct.owed(members[0]), FEE);
+        vm.assertEq(direct.owed(coordinator), FEE);
     }
 
     function test_nothingIsForfeitedWhenTheRoundIsOver() public {
@@ -528,7 +561,7 @@ contract DirectSubmissionsTest is DisputeFixture {
 
     function post(uint256 index, uint32 first, bytes memory values) private {
         vm.prank(members[index]);
-        direct.post(roundId, first, values);
+        direct.post(roundId, members[index], first, values);
     }
 
     /// @dev Chunks first … end − 1 of a member's vector, packed.

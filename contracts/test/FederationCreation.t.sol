@@ -115,8 +115,9 @@ contract FederationCreationTest is FederationFixture {
     }
 
     function test_takesEachSecurityAtItsLimit() public {
-        Security memory security =
-            Security(30 days, 30 days, type(uint96).max, 0, type(uint128).max, 30 days, 3599);
+        Security memory security = Security(
+            30 days, 30 days, type(uint96).max, 0, type(uint128).max, type(uint128).max, 30 days, 3599
+        );
         Federation created = createFederation(defaultRules(), security);
         vm.assertEq(abi.encode(created.security()), abi.encode(security));
         vm.assertEq(uint256(Disputes(created.disputes()).answerSeconds()), 30 days);

@@ -80,7 +80,7 @@ contract RollupOmissionsTest is RollupFixture {
         Submission memory late = signed(2, update);
         vm.warp(deadline);
         bringOwn(direct, roundId, late);
-        uint256 fee = direct.demandFee();
+        uint256 fee = direct.postingFee();
         vm.prank(coordinator);
         direct.demandPosting{value: fee}(roundId, members[2]);
         vm.warp(deadline + 121);
@@ -172,7 +172,7 @@ contract RollupOmissionsTest is RollupFixture {
         begin();
         bringOwn(direct, roundId, received[2]);
         drop(2);
-        uint256 fee = direct.demandFee();
+        uint256 fee = direct.postingFee();
         vm.prank(coordinator);
         direct.demandPosting{value: fee}(roundId, members[2]);
         vm.warp(direct.directUpdate(roundId, members[2]).due + 1);

@@ -13,6 +13,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.sender import Sender
 from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.protocol import Security, model_root
+from fedvm.protocol.security import posting_seconds
 
 
 def open_federation(
@@ -77,6 +78,20 @@ def test_an_interrupted_deployment_goes_on_where_it_stopped(
     assert FederationFactory.deploy_first(chain.w3, owner).address == factory.address
     assert len(sent) == 7
     assert open_federation(factory, chain).address == factory.address_of(chain.account("user").address)
+
+
+def test_members_with_stakes_have_time_to_post_a_vector(chain: EmbeddedChain) -> None:
+    """The contract reckons with the seconds that `posting_seconds` gives."""
+    factory = FederationFactory.deploy(chain.w3, chain.account("owner"))
+    for salt, elements in enumerate((64 * 25 * 3, 64 * 25 * 3 + 1)):
+        needed, rules = posting_seconds(elements), replace(RULES, elements=elements)
+        given = {"rules": rules, "salt": bytes([salt]) * 32}
+        with pytest.raises(TransactionFailed, match=rf"AnswerSecondsTooShort\({needed - 1}, {needed}\)"):
+            security = Security(stake=1, answer_seconds=needed - 1)
+            open_federation(factory, chain, security=security, **given)
+        open_federation(factory, chain, security=Security(stake=1, answer_seconds=needed), **given)
+    given = {"rules": rules, "salt": b"\2" * 32}
+    assert open_federation(factory, chain, security=Security(answer_seconds=1), **given).rules() == rules
 
 
 def test_anyone_joins_an_open_federation_and_leaves_with_the_stake(chain: EmbeddedChain) -> None:

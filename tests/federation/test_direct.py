@@ -40,7 +40,7 @@ from fedvm.protocol.consent import DirectConsent
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
 
-ELEMENTS, MEMBERS, STAKE = 150, 3, 10**16
+ELEMENTS, MEMBERS, STAKE, POST_FEE = 150, 3, 10**16, 10**15
 RULES = Rules(2, 1, 1000, 2**100, ELEMENTS, 16, 3600, 0, 2**64 - 1)
 BASE = np.arange(ELEMENTS, dtype=np.int32)
 
@@ -118,7 +118,7 @@ def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]
             chain.account("owner"),
             coordinator=chain.account("coordinator").address,
             rules=RULES,
-            security=Security(stake=STAKE, bond=10**15, demand_fee=10**12, open_seconds=open_seconds),
+            security=Security(stake=STAKE, bond=10**15, post_fee=POST_FEE, open_seconds=open_seconds),
             members=[chain.account("member", index).address for index in range(MEMBERS)],
             model_root=model_root(BASE),
             model_cid=Cid.parse(store.put(to_bytes(BASE))).binary,
@@ -297,12 +297,37 @@ def test_the_audit_finds_a_rollup_that_leaves_a_waiting_update_out(parties: Part
 def test_a_vector_that_was_not_published_is_posted_on_demand(parties: Parties) -> None:
     signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
     direct.submit(member, 1, signed.submission)
-    parties.meanwhile = lambda: direct.post(member, 1, to_bytes(signed.vector)) and None
+    posted: list[int] = []
+
+    def post() -> None:
+        (receipt,) = direct.post(member, 1, member.address, to_bytes(signed.vector))
+        block = parties.chain.w3.eth.get_block(receipt.block_number)
+        posted.append(receipt.gas_used * block["baseFeePerGas"])
+
+    parties.meanwhile = post
     settlement = parties.relay_and_settle([0, 1])
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
-    assert direct.owed(member.address) == 3 * 10**12  # three chunks
+    earned, fee = direct.owed(member.address), direct.posting_fee()
+    assert fee == 3 * POST_FEE  # three chunks
+    assert 0 < earned <= posted[0] < fee
+    assert direct.owed(parties.chain.account("coordinator").address) == fee - earned
     assert parties.contract.stake_of(member.address) == STAKE
     assert parties.audit_holds()
+
+
+def test_posting_in_pieces_is_paid_no_more_than_it_costs_and_most_of_that(parties: Parties) -> None:
+    signed, direct, member = parties.signed(2), parties.direct, parties.members[2]
+    direct.submit(member, 1, signed.submission)
+    direct.demand_posting(parties.chain.account("coordinator"), 1, member.address)
+    data, costs = to_bytes(signed.vector), []
+    for chunk in (0, 0, 1, 2):  # what was begun anew is paid once
+        part = data[256 * chunk : 256 * (chunk + 1)]
+        action = "DirectSubmissions.post"
+        receipt = direct.sender.transact(member, direct.contract, action, 1, member.address, chunk, part)
+        block = parties.chain.w3.eth.get_block(receipt.block_number)
+        costs.append(receipt.gas_used * block["baseFeePerGas"])
+    assert direct.posted_vector(1, member.address) == data
+    assert 0.6 * sum(costs[1:]) < direct.owed(member.address) <= sum(costs[1:])
 
 
 def test_a_vector_that_never_comes_is_left_out_at_its_members_cost(parties: Parties) -> None:
@@ -313,7 +338,7 @@ def test_a_vector_that_never_comes_is_left_out_at_its_members_cost(parties: Part
     assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1])).all()
     assert parties.contract.stake_of(member.address) == 0
     assert read(parties.contract.contract, "burnt") == STAKE
-    assert direct.owed(parties.chain.account("coordinator").address) == 3 * 10**12
+    assert direct.owed(parties.chain.account("coordinator").address) == 3 * POST_FEE
     assert parties.audit_holds()
 
 
@@ -353,7 +378,7 @@ def test_a_member_that_stays_answers_the_demand_and_sees_how_it_ends(parties: Pa
 
     assert see_through(parties.contract, member, signed, pass_time=include) is DirectState.INCLUDED
     assert direct.posted_vector(1, member.address) == to_bytes(signed.vector)
-    assert direct.owed(member.address) == direct.demand_fee()
+    assert 0 < direct.owed(member.address) <= direct.posting_fee()
 
 
 def test_a_member_that_stays_sees_the_round_end_without_it(parties: Parties) -> None:

@@ -82,6 +82,13 @@ def test_a_directory_is_made_once_named_in_full_and_holds_the_simulated_clients_
     directory = tmp_path / "federation"
     with pytest.raises(SettingsError, match="the rules speak of 7 parameters"):
         create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(elements=7), clients=3, seed=4)
+    hasty = Security(stake=1, answer_seconds=1)
+    with pytest.raises(
+        SettingsError, match=r"answer_seconds = 1 is too short .* needs 3 s or loses its stake"
+    ):
+        create_federation(
+            directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4, security=hasty
+        )
     create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4)
     with pytest.raises(SettingsError, match="not empty"):
         create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4)

@@ -34,8 +34,10 @@ struct DirectUpdate {
     bytes32 updateRoot;
     /// Hash of what was submitted; see `SubmissionCode`.
     bytes32 submission;
-    /// Who demanded the vector, and gets the fee back if it never comes.
+    /// Who demanded the vector, and gets back what it does not cost.
     address demander;
+    /// Wei that posting has cost since it was begun last.
+    uint96 cost;
 }
 
 /// @title Updates that members submit themselves
@@ -43,8 +45,8 @@ struct DirectUpdate {
 ///         signed update itself, or let others bring it; from then on the coordinator must take it in: where updates are relayed,
 ///         nothing can be proposed before; where they are rolled up, leaving it out is a fraud (`Rollups.proveOmission`).
 ///
-///         Only where members have a stake, because the data of such an update may be missing. The coordinator can demand,
-///         for a fee a chunk, that the member post the vector here; one that does not in time loses the stake that the
+///         Only where members have a stake, because the data of such an update may be missing. The coordinator can demand
+///         that the member post the vector here, at the coordinator's cost; one that does not in time loses the stake that the
 ///         federation asks for, and need not be taken in. So nobody can stall a round for free, and nobody has to be trusted to publish.
 interface IDirectSubmissions is IPullPayments {
     /// @notice An update waits to be taken in.
@@ -91,9 +93,7 @@ interface IDirectSubmissions is IPullPayments {
     /// @param federation Federation whose members submit here.
     /// @param elements Length of the model's vector.
     /// @param answerSeconds Seconds to post a vector.
-    /// @param chunkFee Wei that the demand for a vector costs for each chunk.
-    function initialize(IFederation federation, uint64 elements, uint64 answerSeconds, uint256 chunkFee)
-        external;
+    function initialize(IFederation federation, uint64 elements, uint64 answerSeconds) external;
 
     /// @notice Brings an update to an open round that is not rolled up, in the member's name: the caller is the member or the
     ///         key that signs for it in this round, or shows that one of them consented. That an update is signed is no
@@ -112,17 +112,21 @@ interface IDirectSubmissions is IPullPayments {
     /// @param submission The same signed update.
     function include(uint64 roundId, Submission calldata submission) external;
 
-    /// @notice Demands the vector of a waiting update, which also keeps its round from being failed meanwhile. Coordinator
-    ///         only, and no later than one `answerSeconds` after the round's deadline.
+    /// @notice Demands the vector of a waiting update for `postingFee`, which also keeps its round from being failed
+    ///         meanwhile. Coordinator only, and no later than one `answerSeconds` after the round's deadline.
     /// @param roundId Number of the open round.
     /// @param member Who signed.
     function demandPosting(uint64 roundId, address member) external payable;
 
-    /// @notice Posts chunks of the caller's vector. With the last one it must be what was signed; the fee is owed then.
+    /// @notice Posts chunks of a member's vector: the member does, or the key that signs for it in the round. With the last one
+    ///         it must be what was signed. Then the member is owed what posting cost, at most the fee: the gas of these calls
+    ///         since chunk 0, at their blocks' base fees, without tips; the demander is owed the rest. So withholding a vector
+    ///         earns nothing. What a contract spends around these calls is not seen.
     /// @param roundId Number of the round.
+    /// @param member Whose vector it is.
     /// @param first Index of the first of these chunks.
     /// @param values Chunks one after the other, each whole: packed big-endian int32.
-    function post(uint64 roundId, uint32 first, bytes calldata values) external;
+    function post(uint64 roundId, address member, uint32 first, bytes calldata values) external;
 
     /// @notice Gives an update up whose vector did not come in time, and burns the stake that the federation asks for; what
     ///         its signer has beyond that stays. Anyone may, while the round is open.
@@ -140,6 +144,6 @@ interface IDirectSubmissions is IPullPayments {
     /// @return Its direct update; all zero if there is none.
     function directUpdate(uint64 roundId, address member) external view returns (DirectUpdate memory);
 
-    /// @return Wei that the demand for a vector costs.
-    function demandFee() external view returns (uint256);
+    /// @return Wei that the demand for a vector costs, `Security.postFee` a chunk.
+    function postingFee() external view returns (uint256);
 }

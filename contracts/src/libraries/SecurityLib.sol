@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {MerkleSumTree} from "./MerkleSumTree.sol";
+import {PostingCost} from "./PostingCost.sol";
+
 /// @notice What stands behind a proposal, how long it can be challenged, and how long new rules are announced. Fixed
 ///         when a federation is created.
 struct Security {
@@ -14,6 +17,9 @@ struct Security {
     uint128 stake;
     /// Wei that a demand for data costs; it pays for the answer, or comes back when there is none.
     uint128 demandFee;
+    /// Wei a chunk that the demand for the vector of a member costs which submitted directly: the most that posting it is paid,
+    /// and no more than that cost; the rest comes back.
+    uint128 postFee;
     /// Seconds from the announcement of other rules to when they can be adopted.
     uint64 noticeSeconds;
     /// Seconds from a round's opening in which nothing can be proposed or rolled up, so that members whom the coordinator
@@ -29,10 +35,15 @@ library SecurityLib {
     /// @notice A field is out of its range.
     /// @param field Name of the field of `Security`.
     error InvalidSecurity(string field);
+    /// @notice Where members have stakes they submit directly, and lose them if they cannot post their vector in
+    ///         `answerSeconds`. One of the model's size takes as many as `needed`: ask for so many, or for no stakes; then
+    ///         nobody submits directly.
+    error AnswerSecondsTooShort(uint64 answerSeconds, uint256 needed);
 
     /// @notice Reverts unless every field is in its range.
     /// @param security Fields to check.
-    function validate(Security memory security) internal pure {
+    /// @param elements Length of the model's vector.
+    function validate(Security memory security, uint64 elements) internal pure {
         require(
             security.challengeSeconds > 0 && security.challengeSeconds <= MAX_SECONDS,
             InvalidSecurity("challengeSeconds")
@@ -46,6 +57,11 @@ library SecurityLib {
             InvalidSecurity("noticeSeconds")
         );
         require(security.openSeconds <= MAX_SECONDS, InvalidSecurity("openSeconds"));
+        uint256 needed = PostingCost.secondsFor(MerkleSumTree.chunkCount(elements));
+        require(
+            security.stake == 0 || needed <= security.answerSeconds,
+            AnswerSecondsTooShort(security.answerSeconds, needed)
+        );
         // Without a bond a lie costs nothing, and finding it pays nothing.
         require(security.bond > 0 && security.bond <= type(uint96).max, InvalidSecurity("bond"));
     }

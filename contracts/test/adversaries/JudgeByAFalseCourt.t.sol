@@ -109,7 +109,7 @@ contract JudgeByAFalseCourtTest is FederationFixture {
         RuleBook(sidecars.ruleBook).initialize(for_);
         vm.expectRevert(reason);
         vm.prank(caller);
-        DirectSubmissions(sidecars.directSubmissions).initialize(for_, 1, 1, 1);
+        DirectSubmissions(sidecars.directSubmissions).initialize(for_, 1, 1);
     }
 
     function requireOwnSidecars(Federation target) private view {
@@ -128,7 +128,8 @@ contract JudgeByAFalseCourtTest is FederationFixture {
         vm.assertEq(uint256(disputes.answerSeconds()), uint256(security.answerSeconds));
         vm.assertEq(uint256(direct.answerSeconds()), uint256(security.answerSeconds));
         vm.assertEq(disputes.demandFee(), uint256(security.demandFee));
-        vm.assertEq(direct.chunkFee(), uint256(security.demandFee));
+        uint256 chunks = (elements + 63) / 64;
+        vm.assertEq(direct.postingFee(), uint256(security.postFee) * chunks);
     }
 
     function sidecarsOf(Federation target) private view returns (Sidecars memory) {

@@ -101,6 +101,7 @@ abstract contract FederationFixture is TestBase {
             bond: BOND,
             stake: 0,
             demandFee: 1000,
+            postFee: 1000,
             noticeSeconds: 1 days,
             openSeconds: 0
         });

@@ -81,7 +81,8 @@ contract DirectHandler is FederationHandler {
             values = abi.encodePacked(values, int32(updates[0][i] + (isTrue ? int256(0) : int256(1))));
         }
         vm.prank(members[IGNORED]);
-        try direct.post(waitingIn, 0, values) {
+        vm.fee(block.timestamp % 2);
+        try direct.post(waitingIn, members[IGNORED], 0, values) {
             isDemanded = false;
             isPosted = true;
         } catch {}

@@ -43,7 +43,7 @@ class DirectUpdate:
 
     settled: whether the fee of a demand has been paid, to the member or back. posted: number of chunks posted so far.
     due: Unix seconds until which the vector must be posted, 0 while nobody demanded it. submission: hash of what was
-    submitted.
+    submitted. cost: wei that posting has cost since it was begun last.
     """
 
     state: DirectState
@@ -54,6 +54,7 @@ class DirectUpdate:
     update_root: bytes
     submission: bytes
     demander: str
+    cost: int
 
     @property
     def is_demanded(self) -> bool:
@@ -103,15 +104,16 @@ class DirectSubmissionsContract:
 
     def demand_posting(self, account: LocalAccount, number: int, member: str) -> Receipt:
         """Demand the vector of a waiting update, and pay the fee for it (coordinator)."""
-        return self._send(account, "demandPosting", number, member, value=self.demand_fee())
+        return self._send(account, "demandPosting", number, member, value=self.posting_fee())
 
-    def post(self, account: LocalAccount, number: int, vector: bytes) -> list[Receipt]:
-        """Post the account's own vector, as it is stored, in as many transactions as it takes (member)."""
-        return [self._send(account, "post", number, *part) for part in _parts(vector)]
+    def post(self, account: LocalAccount, number: int, member: str, vector: bytes) -> list[Receipt]:
+        """Post a member's vector, as it is stored, in as many transactions as it takes (the member, or the key that
+        signs for it in the round)."""
+        return [self._send(account, "post", number, member, *part) for part in _parts(vector)]
 
-    def unsent_posting(self, number: int, vector: bytes) -> list[UnsentTransaction]:
+    def unsent_posting(self, number: int, member: str, vector: bytes) -> list[UnsentTransaction]:
         """The transactions of :meth:`post`, for a member that is a contract to send, in this order."""
-        return [unsent(self.contract, "post", number, *part) for part in _parts(vector)]
+        return [unsent(self.contract, "post", number, member, *part) for part in _parts(vector)]
 
     def forfeit(self, account: LocalAccount, number: int, member: str) -> Receipt:
         """Give up a waiting update whose vector was not posted in time (anyone may)."""
@@ -125,9 +127,10 @@ class DirectSubmissionsContract:
         """Wei that an account may withdraw."""
         return int(read(self.contract, "owed", address))
 
-    def demand_fee(self) -> int:
-        """Wei that the demand for a vector costs, and that posting it earns."""
-        return int(read(self.contract, "demandFee"))
+    def posting_fee(self) -> int:
+        """Wei that the demand for a vector costs. Out of it posting is paid what it cost in gas at the blocks' base
+        fees; the rest comes back."""
+        return int(read(self.contract, "postingFee"))
 
     def update_of(self, number: int, member: str) -> DirectUpdate:
         """A member's direct update; its state is NONE if the member submitted none."""

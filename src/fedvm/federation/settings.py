@@ -444,6 +444,16 @@ class SecuritySettings:
     ] = 10**18
     stake: Annotated[int, Setting("What every member deposits", unit="wei", ge=0, lt=_UINT96)] = 0
     demand_fee: Annotated[int, Setting("What a demand for data costs", unit="wei", ge=0, lt=_UINT96)] = 10**15
+    post_fee: Annotated[
+        int,
+        Setting(
+            "The most that a member is paid for each 64 elements of a vector that it must post; it gets what that "
+            "cost, some 25,000 gas",
+            unit="wei",
+            ge=0,
+            lt=_UINT96,
+        ),
+    ] = 5 * 10**14
     notice_seconds: Annotated[
         int,
         Setting(

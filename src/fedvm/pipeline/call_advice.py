@@ -54,6 +54,7 @@ _ADVICE: Final[dict[str, Callable[[Reason], str]]] = {
     ),
     # members and money
     "AlreadyMember": lambda said: f"{said[0]} is a member already. Leave it out",
+    "KeyOfMember": lambda said: f"{said[0]} signs for a member. It gives that up first: fedvm keys give-up",
     "UnknownMember": lambda said: f"{said[0]} is no member. fedvm members list shows who is",
     "ByInvitationOnly": lambda _: (
         "members are invited here. Ask the owner to add your address: fedvm members add"

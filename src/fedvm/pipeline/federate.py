@@ -261,15 +261,16 @@ def _contract(
     owner = chain.account("owner")
     elements = VectorSpec.from_arrays(named_arrays(initial)).elements
     rules = rules_for(config, max_examples=example_cap(config, data), elements=elements)
+    security = Security(**asdict(config.security))
     contract, _ = found(
         FederationFactory.deploy_first(chain.w3, owner),
         owner,
         store,
-        first_model(initial, rules),
+        first_model(initial, rules, security),
         coordinator=chain.account("coordinator").address,
         rules=rules,
         members=members,
-        security=Security(**asdict(config.security)),
+        security=security,
     )
     return contract
 

@@ -12,6 +12,7 @@ _BITS = {
     "bond": 128,
     "stake": 128,
     "demand_fee": 128,
+    "post_fee": 128,
     "notice_seconds": 64,
     "open_seconds": 64,
 }
@@ -38,6 +39,9 @@ class Security:
     """Wei that a member must have at stake to sign; 0 asks for none."""
     demand_fee: int = 10**15
     """Wei that a demand for data costs."""
+    post_fee: int = 5 * 10**14
+    """Wei a chunk that the demand for a directly submitted vector costs: the most that posting it is paid, and no more
+    than posting cost; the rest comes back."""
     notice_seconds: int = 86_400
     """Seconds from the announcement of other rules to when they can be adopted."""
     open_seconds: int = 0
@@ -51,3 +55,11 @@ class Security:
     def as_tuple(self) -> tuple[int, ...]:
         """The fields in the struct's order, as web3 takes a struct."""
         return astuple(self)
+
+
+def posting_seconds(elements: int) -> int:
+    """Seconds in which a member can post a vector of so many elements, as the contract reckons: a chunk of 64 takes
+    25,000 gas, and 25 chunks a second are sure to find room in blocks. Where members have stakes, ``answer_seconds``
+    must be no less."""
+    chunks = -(-elements // 64)
+    return -(-chunks // 25)

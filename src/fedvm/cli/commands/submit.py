@@ -56,9 +56,9 @@ def submit(
 
     The member's own account can pay, or that of the key that signs for it (`fedvm keys appoint`). For any other, one of
     the two must consent: `--signing-key-file`. A signed update alone is no consent, since the coordinator has those of
-    all. Only the member can post. If another account pays and the vector is demanded, the
-    transactions that the member must send are written to a file beside the update; or this command posts, when it is
-    given the member's key. Exit status 1 when the update does not count.
+    all. The same two can post. If another account pays and the vector is demanded, the transactions that the member
+    must send are written to a file beside the update; or this command posts, when it is given the key of one of the
+    two. Exit status 1 when the update does not count.
     """
     from contextlib import ExitStack
 
@@ -68,6 +68,7 @@ def submit(
     from fedvm.chain.networks import connect
     from fedvm.cli.console import err, out
     from fedvm.cli.status import FAILURE
+    from fedvm.federation.client.direct import may_post
     from fedvm.federation.client.kept import read_kept_update
     from fedvm.rundir.run import open_run
     from fedvm.store import DEFAULT_STORE, open_store
@@ -77,12 +78,6 @@ def submit(
     kept = read_kept_update(update)
     account = read_key_file(key_file) if key_file is not None else load_key()
     key = None if signing_key_file is None else read_key_file(signing_key_file)
-    if str(account.address) != kept.signed.member:
-        err().print(
-            f"{account.address} pays; if the vector is demanded, {kept.signed.member} itself must post it in time, or "
-            "loses the stake that is asked for.",
-            markup=False,
-        )
     with ExitStack() as stack:
         if run is not None:
             opened = stack.enter_context(open_run(run, read_only=False))
@@ -91,6 +86,12 @@ def submit(
             w3 = connect(str(rpc), chain_id=kept.domain.chain_id)
             published = open_store(store or DEFAULT_STORE, None if store else update.parent)
         contract = FederationContract(w3, kept.domain.federation)
+        if not may_post(contract, account, kept.signed):
+            err().print(
+                f"{account.address} pays; if the vector is demanded, {kept.signed.member} or its key must post it in "
+                "time, or it loses the stake that is asked for.",
+                markup=False,
+            )
         said, number = _send(contract, account, key, published, kept.signed), kept.signed.update.round
         if not as_json:
             out().print(said)
@@ -138,7 +139,7 @@ def _stay(
     them."""
     from fedvm.chain.direct import DirectSubmissionsContract
     from fedvm.cli.console import err
-    from fedvm.federation.client.direct import see_through
+    from fedvm.federation.client.direct import may_post, see_through
     from fedvm.files import write_atomically
     from fedvm.protocol import to_bytes
 
@@ -147,7 +148,7 @@ def _stay(
 
     def demanded(due: int) -> None:
         direct = DirectSubmissionsContract.of(contract)
-        posting = direct.unsent_posting(signed.update.round, to_bytes(signed.vector))
+        posting = direct.unsent_posting(signed.update.round, signed.member, to_bytes(signed.vector))
         file = update.with_suffix(".posting.json")
         write_atomically(file, json.dumps([one.as_json() for one in posting], indent=2) + "\n")
         until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(due))
@@ -156,8 +157,8 @@ def _stay(
             f"order, are in {file}"
         )
 
-    is_member = str(account.address) == signed.member
-    return see_through(contract, account, signed, demanded=None if is_member else demanded, tell=tell)
+    told = None if may_post(contract, account, signed) else demanded
+    return see_through(contract, account, signed, demanded=told, tell=tell)
 
 
 def _print_end(state: DirectState, number: int) -> None:

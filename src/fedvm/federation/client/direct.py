@@ -55,18 +55,24 @@ def consent_of(
     that was sent to the coordinator. Raises SettingsError if the key does not sign for the member in the round, or
     there is none where one is needed.
     """
-    number, member = signed.update.round, signed.member
-    appointed = keys_in_round(contract, number)(member)
-    speaker = account if key is None else key
-    if str(speaker.address) not in (member, appointed):
+    speaker, member = account if key is None else key, signed.member
+    if not may_post(contract, speaker, signed):
+        appointed = keys_in_round(contract, signed.update.round)(member)
         raise SettingsError(
-            f"{speaker.address} does not sign for {member} in round {number}, and nobody submits an update in a "
-            f"member's name without its consent: name the key that signed the update, that of {appointed or member}"
+            f"{speaker.address} does not sign for {member} in round {signed.update.round}, and nobody submits an "
+            "update in a member's name without its consent: name the key that signed the update, that of "
+            f"{appointed or member}"
         )
     if speaker is account:
         return b""
     domain = Domain(contract.w3.eth.chain_id, contract.address)
     return DirectConsent.to(signed.update, member).sign(domain, bytes(speaker.key))
+
+
+def may_post(contract: FederationContract, account: LocalAccount, signed: SignedUpdate) -> bool:
+    """Whether an account is that of the update's member, or of the key that signs for it in the round."""
+    who = str(account.address)
+    return who == signed.member or who == keys_in_round(contract, signed.update.round)(signed.member)
 
 
 def see_through(
@@ -80,8 +86,8 @@ def see_through(
 ) -> DirectState:
     """Wait until a directly submitted update is dealt with, or its round is over; return its state then.
 
-    If the coordinator demands the vector, it is posted. account: the member's. demanded: for an account that is not
-    the member's and so cannot post; called once instead of posting, with the Unix second at which the vector is due.
+    If the coordinator demands the vector, it is posted. account: the member's, or its key's. demanded: for another
+    account, which cannot post; called once instead of posting, with the Unix second at which the vector is due.
     tell: called when the chain cannot be reached, which is then tried again; without it such an error is raised.
     pass_time: called with the seconds until the next look at the chain.
     """
@@ -95,7 +101,7 @@ def see_through(
         if standing.state is not DirectState.WAITING or state in (RoundState.FINAL, RoundState.FAILED):
             return standing.state
         if standing.is_demanded and demanded is None:
-            direct.post(account, number, to_bytes(signed.vector))
+            direct.post(account, number, signed.member, to_bytes(signed.vector))
         elif standing.is_demanded and demanded is not None and not told:
             told = True
             demanded(standing.due)

@@ -45,7 +45,7 @@ def create_federation(
     keys derive from `seed`, like all keys of the chain. Raises SettingsError if the directory is not empty, or the
     rules are for a model of another size.
     """
-    model, directory = first_model(initial, rules), _begin(path)
+    model, directory = first_model(initial, rules, security), _begin(path)
     with open_chain(directory.chain, seed=seed, create=True) as chain:
         owner = chain.account("owner")
         members = [chain.account("member", index) for index in range(clients)]
@@ -82,7 +82,7 @@ def create_federation_on(
     rpc: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
     becomes owner and coordinator. Raises what `create_federation` raises, and ChainError.
     """
-    w3, model = connect(rpc), first_model(initial, rules)
+    w3, model = connect(rpc), first_model(initial, rules, security)
     _begin(path)
     contract, block = found(
         FederationFactory.deploy(w3, account),

@@ -13,15 +13,25 @@ from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.membership import publish_model
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol import Rules, Security
+from fedvm.protocol.security import posting_seconds
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, Store
 
 
-def first_model(initial: ArrayRecord, rules: Rules) -> IntVector:
+def first_model(initial: ArrayRecord, rules: Rules, security: Security | None = None) -> IntVector:
     """The model's state that round 1 starts from, named float tensors, in the rules' fixed point: int32 (elements,).
 
-    Raises SettingsError if the rules speak of another model.
+    Raises SettingsError if the rules speak of another model, or if members, who have a stake by `security`, could not
+    post a vector of its size in time.
     """
+    security = security or Security()
+    needed = posting_seconds(rules.elements)
+    if security.stake and security.answer_seconds < needed:
+        raise SettingsError(
+            f"answer_seconds = {security.answer_seconds} is too short for {rules.elements:,} parameters: a member that "
+            f"submits its update itself, and must post it on chain, needs {needed} s or loses its stake. Set "
+            f"answer_seconds = {needed} or more, or stake = 0: then updates come through the coordinator alone"
+        )
     arrays = named_arrays(initial)
     codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
     if codec.spec.elements != rules.elements:
