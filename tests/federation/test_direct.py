@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -49,19 +50,21 @@ BASE = np.arange(ELEMENTS, dtype=np.int32)
 class Parties:
     """A federation with stakes, its coordinator's ledger, and members in ascending order of address.
 
-    meanwhile: called whenever the coordinator waits.
+    meanwhile: called whenever the coordinator waits. block_seconds: by how much a wait is longer than it should be.
     """
 
     chain: EmbeddedChain
     store: ContentStore
     contract: FederationContract
+    count: int
     ledger: ChainLedger = field(init=False)
     meanwhile: Callable[[], None] | None = None
+    block_seconds: int = 0
 
     def __post_init__(self) -> None:
         coordinator = self.chain.account("coordinator")
         self.ledger = ChainLedger(self.contract, coordinator, pass_time=self._pass_time, store=self.store)
-        accounts = [self.chain.account("member", index) for index in range(MEMBERS)]
+        accounts = [self.chain.account("member", index) for index in range(self.count)]
         self.members = sorted(accounts, key=lambda account: int(account.address, 16))
 
     @property
@@ -69,11 +72,12 @@ class Parties:
         return DirectSubmissionsContract(self.chain.w3, self.contract.direct_submissions())
 
     def _pass_time(self, seconds: int) -> None:
+        until = self.ledger.now() + seconds + self.block_seconds
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
-        else:
-            self.chain.advance_time(seconds)
+        head = self.chain.w3.eth.get_block("latest")
+        self.chain.advance_time(max(until - head["timestamp"], 0))
 
     def signed(self, index: int) -> SignedUpdate:
         opened = self.ledger.round(self.ledger.current_round())
@@ -110,7 +114,12 @@ class Parties:
 
 @pytest.fixture
 def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]:
-    open_seconds = getattr(request, "param", 0)
+    with federation_of(tmp_path, MEMBERS, getattr(request, "param", 0)) as made:
+        yield made
+
+
+@contextmanager
+def federation_of(tmp_path: Path, members: int, open_seconds: int = 0) -> Iterator[Parties]:
     with open_chain(tmp_path, seed=3, create=True) as chain:
         store = ContentStore(tmp_path / "store")
         contract, _ = FederationContract.deploy(
@@ -119,13 +128,13 @@ def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]
             coordinator=chain.account("coordinator").address,
             rules=RULES,
             security=Security(stake=STAKE, bond=10**15, post_fee=POST_FEE, open_seconds=open_seconds),
-            members=[chain.account("member", index).address for index in range(MEMBERS)],
+            members=[chain.account("member", index).address for index in range(members)],
             model_root=model_root(BASE),
             model_cid=Cid.parse(store.put(to_bytes(BASE))).binary,
         )
-        for index in range(MEMBERS):
+        for index in range(members):
             contract.stake(STAKE).send(chain.account("member", index))
-        made = Parties(chain, store, contract)
+        made = Parties(chain, store, contract, members)
         made.ledger.open_round()
         yield made
 
@@ -340,6 +349,40 @@ def test_a_vector_that_never_comes_is_left_out_at_its_members_cost(parties: Part
     assert read(parties.contract.contract, "burnt") == STAKE
     assert direct.owed(parties.chain.account("coordinator").address) == 3 * POST_FEE
     assert parties.audit_holds()
+
+
+@pytest.mark.parametrize(
+    "waits", [False, True], ids=["both at the deadline", "one while the other is awaited"]
+)
+@pytest.mark.parametrize("form", ["auto", "rollup"])
+def test_who_withholds_in_the_last_second_stops_no_round(
+    tmp_path: Path, form: Literal["auto", "rollup"], waits: bool
+) -> None:
+    """The contract takes demands until answerSeconds after the deadline: two in turn would be too many."""
+    with federation_of(tmp_path, 4) as parties:
+        withheld, deadline = [parties.signed(2), parties.signed(3)], parties.ledger.round(1).deadline
+
+        def at_the_deadline() -> None:
+            head = parties.chain.w3.eth.get_block("latest")
+            parties.chain.advance_time(deadline - head["timestamp"] - 3)
+            last()
+
+        def last() -> None:
+            parties.direct.submit(parties.members[3], 1, withheld[1].submission)
+
+        parties.block_seconds = 30
+        parties.chain.advance_time(deadline - parties.ledger.now() - 10)
+        parties.direct.submit(parties.members[2], 1, withheld[0].submission)
+        if waits:
+            parties.meanwhile = at_the_deadline
+        else:
+            last()
+        settlement = parties.relay_and_settle([0, 1], form)
+        assert settlement.round.status is RoundState.FINAL
+        assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1])).all()
+        for index, stake in enumerate([STAKE, STAKE, 0, 0]):
+            assert parties.contract.stake_of(parties.members[index].address) == stake
+        assert parties.audit_holds()
 
 
 def test_a_round_that_loses_its_quorum_so_fails(parties: Parties) -> None:

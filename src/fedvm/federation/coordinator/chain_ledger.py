@@ -232,19 +232,30 @@ class ChainLedger:
         with self._sender() as account:
             self._direct.include(account, number, submission)
 
-    def demand_vector(self, number: int, member: str) -> bytes | None:
-        """The vector of a waiting update, which its member posts on demand; None if it did not in time."""
-        if not self._direct.update_of(number, member).due:
-            with self._sender() as account:
-                self._direct.demand_posting(account, number, member)
-        while (posted := self.posted_vector(number, member)) is None:
-            missing = self._direct.update_of(number, member).due + 1 - self.now()
-            if missing <= 0:
+    def await_vectors(self, number: int, members: Sequence[str]) -> bool:
+        """Demand the vectors of these members' waiting updates, all at once, and wait a while; False if all are posted.
+
+        The contract takes demands only so long after the deadline, so none may wait for another's answer. And until the
+        deadline others can submit: the wait ends there at the latest, for the caller to look again. An update whose
+        vector was not posted in time is given up.
+        """
+        standing = {one: self._direct.update_of(number, one) for one in members}
+        lacking = [one for one in members if not standing[one].settled]
+        for one in lacking:
+            if not standing[one].due:
                 with self._sender() as account:
-                    self._direct.forfeit(account, number, member)
-                return None
-            self._wait(missing)
-        return posted
+                    self._direct.demand_posting(account, number, one)
+                standing[one] = self._direct.update_of(number, one)
+        late = [one for one in lacking if standing[one].due < self.now()]
+        for one in late:
+            with self._sender() as account:
+                self._direct.forfeit(account, number, one)
+        if lacking and not late:
+            now, ends = self.now(), [standing[one].due for one in lacking]
+            if now <= (deadline := self._stored(number).deadline):
+                ends.append(deadline)
+            self._wait(min(ends) + 1 - now)
+        return bool(lacking)
 
     def posted_vector(self, number: int, member: str) -> bytes | None:
         """The vector that a member posted on demand, as it is stored; None if it posted none."""

@@ -15,16 +15,17 @@ from fedvm.store.vectors import stored_update
 def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
     """The waiting updates of an open round whose vectors are available.
 
-    The vector of one that was not published is demanded on chain; if its member does not post it in time, the update is
-    given up.
+    The vectors of those that were not published are demanded on chain, all at once; an update whose member does not
+    post it in time is given up.
     """
     ledger = federation.ledger
-    return tuple(
-        one
-        for one in ledger.waiting(number)
-        if _is_published(federation, number, one.member, one.update)
-        or ledger.demand_vector(number, one.member) is not None
-    )
+    while True:
+        waiting = ledger.waiting(number)
+        missing = [
+            one.member for one in waiting if not _is_published(federation, number, one.member, one.update)
+        ]
+        if not ledger.await_vectors(number, missing):
+            return waiting
 
 
 def with_posted_vectors(federation: Federation, told: RoundHistory) -> tuple[UpdateAccepted, ...]:
