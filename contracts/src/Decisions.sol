@@ -7,6 +7,7 @@ import {FeeTerms, IDecisions, Lineage} from "./interfaces/IDecisions.sol";
 import {Version} from "./interfaces/IVersions.sol";
 import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
 import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
+import {Scores} from "./libraries/Scores.sol";
 
 /// @title Decisions
 /// @notice See `IDecisions`.
@@ -29,6 +30,8 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
     uint256 public constant MAX_RECORDED_INPUT = 4096;
     /// Most of a fee that may go to the treasury when others contributed, in parts per million.
     uint32 public constant MAX_TREASURY_PPM = 500_000;
+    /// Bytes of a decision's event beside the input and the scores: four topics, five words, and two lengths.
+    uint256 private constant EVENT_BYTES = 11 * 32;
     uint256 private constant PPM = 1_000_000;
 
     /// @inheritdoc IDecisions
@@ -179,6 +182,16 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
     {
         scores = _ask(decider, input);
         bytes calldata recorded = input.length <= MAX_RECORDED_INPUT ? input : input[:0];
-        emit Decision(id, msg.sender, versionId, keccak256(input), recorded, scores);
+        uint256 others = EVENT_BYTES + (recorded.length + 31) / 32 * 32;
+        emit Decision(
+            id,
+            msg.sender,
+            versionId,
+            keccak256(input),
+            recorded,
+            Scores.label(scores),
+            Scores.hashOf(scores),
+            Scores.recorded(scores, others)
+        );
     }
 }

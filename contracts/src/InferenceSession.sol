@@ -1,46 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {IInferenceSession, Session} from "./interfaces/IInferenceSession.sol";
-import {ProgramPart} from "./interfaces/IVersions.sol";
+import {ScannedCode} from "./ScannedCode.sol";
+import {IInferenceSession, Session, Stage} from "./interfaces/IInferenceSession.sol";
+import {ProgramPart} from "./interfaces/IScannedCode.sol";
+import {BoundedCall} from "./libraries/BoundedCall.sol";
 import {Checkpoint} from "./libraries/Checkpoint.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
+import {Scores} from "./libraries/Scores.sol";
 
 /// @title InferenceSession
 /// @notice Predictions in several transactions; see `IInferenceSession`.
-contract InferenceSession is IInferenceSession {
+contract InferenceSession is IInferenceSession, ScannedCode {
     using ProgramCode for ProgramPart[];
     using Checkpoint for bytes;
     using Checkpoint for address[];
     using SafeCast for uint256;
 
-    /// Most contracts of a stage: their list must fit one data contract.
-    uint256 public constant MAX_PARTS = 100;
+    /// Most bytes of a state.
+    uint256 public constant MAX_STATE = 1 << 20;
+    /// Bytes of the last event beside the scores: four topics and three words.
+    uint256 private constant EVENT_BYTES = 7 * 32;
+
+    /// Gas beside what a stage is given, in the chain's own.
+    uint256 private immutable _spareGas = BoundedCall.overhead();
 
     /// @inheritdoc IInferenceSession
     uint256 public sessionCount;
 
-    /// Data contract of each stage's parts. Slither does not see that `register` pushes to it through a pointer.
+    /// Data contract of each stage. Slither does not see that `register` pushes to it through a pointer.
     // slither-disable-next-line uninitialized-state
     mapping(bytes32 program => address[]) private _stages;
     mapping(uint256 id => Session) private _sessions;
     mapping(uint256 id => int32[]) private _scores;
 
     /// @inheritdoc IInferenceSession
-    function register(ProgramPart[][] calldata stages) external returns (bytes32 program) {
+    function register(Stage[] calldata stages) external returns (bytes32 program) {
         program = keccak256(abi.encode(stages));
         address[] storage kept = _stages[program];
         if (kept.length != 0) return program;
 
         require(stages.length != 0, InvalidStages());
         for (uint256 i = 0; i < stages.length; ++i) {
-            ProgramPart[] calldata parts = stages[i];
-            require(parts.length != 0 && parts.length <= MAX_PARTS, InvalidStages());
-            parts.requirePinned();
-            kept.push(abi.encode(parts).write()[0]);
+            ProgramPart[] calldata parts = stages[i].parts;
+            require(parts.length != 0 && parts.length <= MAX_PARTS && stages[i].gas != 0, InvalidStages());
+            _requireProgram(parts);
+            kept.push(abi.encode(stages[i]).write()[0]);
         }
         emit ProgramRegistered(program, stages.length);
     }
@@ -78,7 +85,7 @@ contract InferenceSession is IInferenceSession {
     }
 
     /// @inheritdoc IInferenceSession
-    function stage(bytes32 program, uint256 index) external view returns (ProgramPart[] memory) {
+    function stage(bytes32 program, uint256 index) external view returns (Stage memory) {
         require(index < stageCount(program), UnknownProgram(program));
         return _stage(program, index);
     }
@@ -89,31 +96,51 @@ contract InferenceSession is IInferenceSession {
         require(stages != 0, UnknownProgram(program));
     }
 
-    /// @dev Runs the next stage on `state` and keeps what it returns. The calls are static, so nothing re-enters; what
-    ///      a stage reverts with reaches the caller as it is.
+    /// @dev Runs the next stage on `state`, with exactly its gas, and keeps what it returns. The calls are static, so
+    ///      nothing re-enters; what a stage reverts with reaches the caller as it is.
+    // slither-disable-next-line assembly
     function _run(uint256 id, Session storage running, bytes memory state) private {
-        bytes32 program = running.program;
         uint256 index = running.stagesDone;
-        ProgramPart[] memory parts = _stage(program, index);
-        parts.requirePinned();
-        bytes memory next = Address.functionStaticCall(parts[0].account, state);
+        Stage memory next = _stage(running.program, index);
+        next.parts.requirePinned();
+        address entry = next.parts[0].account;
+        (bool success, bytes memory output) = BoundedCall.run(entry, next.gas, _spareGas, state, MAX_STATE);
+        if (!success && output.length != 0) {
+            assembly ("memory-safe") {
+                revert(add(output, 0x20), mload(output))
+            }
+        }
+        require(success, StageFailed(entry, next.gas));
 
         running.stagesDone += 1;
         if (index + 1 < running.stages) {
-            running.checkpoint = next.write();
-            emit StageFinished(id, index, next.length);
+            running.checkpoint = output.write();
+            emit StageFinished(id, index, output.length);
         } else {
-            int32[] memory scores = abi.decode(next, (int32[]));
-            delete running.checkpoint;
-            _scores[id] = scores;
-            emit SessionFinished(id, program, running.inputHash, scores);
+            _finish(id, running, entry, next.gas, output);
         }
     }
 
-    function _stage(bytes32 program, uint256 index) private view returns (ProgramPart[] memory) {
+    function _finish(uint256 id, Session storage running, address entry, uint64 gas, bytes memory output)
+        private
+    {
+        (bool valid, int32[] memory scores) = Scores.decode(output);
+        require(valid, StageFailed(entry, gas));
+        delete running.checkpoint;
+        _scores[id] = scores;
+        emit SessionFinished(
+            id,
+            running.program,
+            running.inputHash,
+            Scores.hashOf(scores),
+            Scores.recorded(scores, EVENT_BYTES)
+        );
+    }
+
+    function _stage(bytes32 program, uint256 index) private view returns (Stage memory) {
         address[] memory pointer = new address[](1);
         pointer[0] = _stages[program][index];
-        return abi.decode(pointer.read(), (ProgramPart[]));
+        return abi.decode(pointer.read(), (Stage));
     }
 
     function _started(uint256 id) private view returns (Session storage) {

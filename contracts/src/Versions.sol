@@ -3,19 +3,19 @@ pragma solidity 0.8.37;
 
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
+import {ScannedCode} from "./ScannedCode.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {IVersions, ProgramPart, Version} from "./interfaces/IVersions.sol";
 import {BoundedCall} from "./libraries/BoundedCall.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {ProgramCode} from "./libraries/ProgramCode.sol";
-import {ProgramScanner} from "./libraries/ProgramScanner.sol";
 import {Round, RoundState} from "./libraries/RoundLib.sol";
 import {Scores} from "./libraries/Scores.sol";
 
 /// @title Versions of a model
 /// @notice See `IVersions`.
-abstract contract Versions is IVersions {
+abstract contract Versions is IVersions, ScannedCode {
     using Checkpoints for Checkpoints.Trace208;
     using ProgramCode for ProgramPart[];
 
@@ -28,9 +28,6 @@ abstract contract Versions is IVersions {
         uint32 accepted;
     }
 
-    /// Most parts of a program: their list must fit an event of 8 KiB, which Filecoin's EVM allows.
-    uint256 public constant MAX_PARTS = 100;
-
     /// Gas beside what an answer is given, in the chain's own.
     uint256 private immutable _spareGas = BoundedCall.overhead();
 
@@ -39,21 +36,11 @@ abstract contract Versions is IVersions {
     /// @inheritdoc IVersions
     uint256 public versionCount;
 
-    /// Code that was scanned, together with the parts that it may call.
-    mapping(bytes32 scan => bool) private _scanned;
     mapping(uint256 versionId => Version) private _versions;
     mapping(uint256 versionId => Origin) private _origins;
     mapping(uint256 versionId => bool) private _hasServed;
     /// Serving version by the number of the first decision that it can take.
     Checkpoints.Trace208 private _servedFrom;
-
-    /// @inheritdoc IVersions
-    function scanPart(ProgramPart[] calldata parts, uint256 index) external {
-        ProgramCode.requirePinned(parts[index]);
-        address[] memory accounts = ProgramCode.accounts(parts);
-        ProgramScanner.requireAllowed(parts[index].account, accounts);
-        _scanned[_scanOf(parts[index].codeHash, accounts)] = true;
-    }
 
     /// @inheritdoc IVersions
     function predict(bytes calldata input) external view returns (int32[] memory scores) {
@@ -82,8 +69,7 @@ abstract contract Versions is IVersions {
     /// @dev Checks a version and keeps it; it does not serve yet.
     function _register(Version calldata version_) internal returns (uint256 id) {
         _requireWellFormed(version_);
-        version_.parts.requirePinned();
-        _requireScanned(version_.parts);
+        _requireProgram(version_.parts);
 
         id = versionCount + 1;
         versionCount = id;
@@ -167,19 +153,6 @@ abstract contract Versions is IVersions {
             parts.length > 0 && parts.length <= MAX_PARTS && parts[0].account == version_.program,
             InvalidVersion("parts")
         );
-    }
-
-    function _requireScanned(ProgramPart[] calldata parts) private view {
-        address[] memory accounts = ProgramCode.accounts(parts);
-        for (uint256 i = 0; i < parts.length; ++i) {
-            if (!_scanned[_scanOf(parts[i].codeHash, accounts)]) {
-                ProgramScanner.requireAllowed(accounts[i], accounts);
-            }
-        }
-    }
-
-    function _scanOf(bytes32 codeHash, address[] memory accounts) private pure returns (bytes32) {
-        return keccak256(abi.encode(codeHash, accounts));
     }
 
     function _originOf(Version calldata version_) private view returns (Origin memory) {

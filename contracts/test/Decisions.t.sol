@@ -35,7 +35,7 @@ contract DecisionsTest is ServiceFixture {
         int32[] memory scores = new int32[](2);
         (scores[0], scores[1]) = (20, -20);
         vm.expectEmit();
-        emit IDecisions.Decision(1, user, 1, keccak256(INPUT), INPUT, scores);
+        emit IDecisions.Decision(1, user, 1, keccak256(INPUT), INPUT, 0, hashOf(scores), scores);
         vm.prank(user);
         (uint256 id, int32[] memory answer) = service.decide(INPUT, 1, 0, NEVER);
         vm.assertEq(id, 1);
@@ -70,12 +70,12 @@ contract DecisionsTest is ServiceFixture {
         bytes memory input = new bytes(service.MAX_RECORDED_INPUT());
         scores[0] = 4096;
         vm.expectEmit();
-        emit IDecisions.Decision(1, address(this), id, keccak256(input), input, scores);
+        emit IDecisions.Decision(1, address(this), id, keccak256(input), input, 0, hashOf(scores), scores);
         service.decide(input, id, 0, NEVER);
         input = new bytes(input.length + 1);
         scores[0] = 4097;
         vm.expectEmit();
-        emit IDecisions.Decision(2, address(this), id, keccak256(input), "", scores);
+        emit IDecisions.Decision(2, address(this), id, keccak256(input), "", 0, hashOf(scores), scores);
         service.decide(input, id, 0, NEVER);
     }
 
@@ -268,6 +268,10 @@ contract DecisionsTest is ServiceFixture {
             }
             assertSolvent();
         }
+    }
+
+    function hashOf(int32[] memory scores) private pure returns (bytes32) {
+        return keccak256(abi.encodePacked(scores));
     }
 
     function assertSolvent() private view {

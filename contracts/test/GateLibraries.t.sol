@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {ModelService} from "../src/ModelService.sol";
 import {GateTerms, IPromotionGate} from "../src/interfaces/IPromotionGate.sol";
+import {IScannedCode} from "../src/interfaces/IScannedCode.sol";
 import {IVersions, ProgramPart} from "../src/interfaces/IVersions.sol";
 import {ProgramScanner} from "../src/libraries/ProgramScanner.sol";
 import {Pool, SamplePool} from "../src/libraries/SamplePool.sol";
@@ -21,7 +22,7 @@ contract ProgramScannerTest is TestBase {
     function setUp() public {
         GateTerms memory none;
         service = new ModelService(address(this), none);
-        vm.etch(PART, hex"00");
+        vm.etch(PART, hex"0000");
     }
 
     function test_allowsTheOpcodesOfPrograms() public {
@@ -95,7 +96,7 @@ contract ProgramScannerTest is TestBase {
         changed[0].codeHash = keccak256(hex"5c");
         vm.expectRevert(
             abi.encodeWithSelector(
-                IVersions.CodeHashMismatch.selector, CODE, changed[0].codeHash, CODE.codehash
+                IScannedCode.CodeHashMismatch.selector, CODE, changed[0].codeHash, CODE.codehash
             )
         );
         service.scanPart(changed, 0);

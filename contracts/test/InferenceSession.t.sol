@@ -2,11 +2,11 @@
 pragma solidity 0.8.37;
 
 import {InferenceSession} from "../src/InferenceSession.sol";
-import {IInferenceSession, Session} from "../src/interfaces/IInferenceSession.sol";
-import {IVersions, ProgramPart} from "../src/interfaces/IVersions.sol";
+import {IInferenceSession, Session, Stage} from "../src/interfaces/IInferenceSession.sol";
+import {IScannedCode, ProgramPart} from "../src/interfaces/IScannedCode.sol";
 import {Checkpoint} from "../src/libraries/Checkpoint.sol";
 import {TestBase} from "./base/TestBase.sol";
-import {GrowingStage, ScoringStage} from "./programs/Stages.sol";
+import {COPIES, EmptyInput, GrowingStage, ScoringStage} from "./programs/Stages.sol";
 
 /// @notice The library's function with a limit of gas.
 contract CheckpointCaller {
@@ -41,7 +41,7 @@ contract InferenceSessionTest is TestBase {
         vm.prank(address(0xbeef));
         sessions.advance(id);
         int32[] memory scores = sessions.result(id);
-        vm.assertEq(uint256(int256(scores[0])), 6 * growing.COPIES());
+        vm.assertEq(uint256(int256(scores[0])), 6 * COPIES);
         vm.assertEq(sessions.session(id).checkpoint.length, 0);
     }
 
@@ -52,13 +52,13 @@ contract InferenceSessionTest is TestBase {
             input[i] = bytes1(uint8(i));
         }
         uint256 id = sessions.start(program, input);
-        vm.assertEq(sessions.session(id).checkpoint.length, (400 * growing.COPIES() + 24_574) / 24_575);
+        vm.assertEq(sessions.session(id).checkpoint.length, (400 * COPIES + 24_574) / 24_575);
         sessions.advance(id);
         uint256 sum = 0;
         for (uint256 i = 0; i < input.length; ++i) {
             sum += uint8(i);
         }
-        vm.assertEq(uint256(int256(sessions.result(id)[0])), sum * growing.COPIES());
+        vm.assertEq(uint256(int256(sessions.result(id)[0])), sum * COPIES);
     }
 
     function test_readsStatesAsTheyWereWritten() public {
@@ -89,17 +89,25 @@ contract InferenceSessionTest is TestBase {
 
     function test_refusesProgramsWithoutStagesOrParts() public {
         vm.expectRevert(abi.encodeWithSelector(IInferenceSession.InvalidStages.selector));
-        sessions.register(new ProgramPart[][](0));
+        sessions.register(new Stage[](0));
         vm.expectRevert(abi.encodeWithSelector(IInferenceSession.InvalidStages.selector));
-        sessions.register(new ProgramPart[][](1));
+        sessions.register(new Stage[](1));
+        Stage[] memory stages = twoStages();
+        stages[1].gas = 0;
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.InvalidStages.selector));
+        sessions.register(stages);
+        stages[1].gas = 1;
+        stages[1].parts = new ProgramPart[](101);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceSession.InvalidStages.selector));
+        sessions.register(stages);
     }
 
     function test_refusesCodeThatIsNotPinned() public {
-        ProgramPart[][] memory stages = twoStages();
-        stages[0][0].codeHash = bytes32(uint256(1));
+        Stage[] memory stages = twoStages();
+        stages[0].parts[0].codeHash = bytes32(uint256(1));
         vm.expectRevert(
             abi.encodeWithSelector(
-                IVersions.CodeHashMismatch.selector,
+                IScannedCode.CodeHashMismatch.selector,
                 address(growing),
                 bytes32(uint256(1)),
                 address(growing).codehash
@@ -131,16 +139,36 @@ contract InferenceSessionTest is TestBase {
 
     function test_passesOnWhatAStageRevertsWith() public {
         bytes32 program = sessions.register(twoStages());
-        vm.expectRevert(abi.encodeWithSelector(GrowingStage.EmptyInput.selector));
+        vm.expectRevert(abi.encodeWithSelector(EmptyInput.selector));
         sessions.start(program, "");
         vm.assertEq(sessions.sessionCount(), 0);
     }
 
-    function twoStages() private view returns (ProgramPart[][] memory stages) {
-        stages = new ProgramPart[][](2);
-        stages[0] = new ProgramPart[](1);
-        stages[0][0] = ProgramPart(address(growing), address(growing).codehash);
-        stages[1] = new ProgramPart[](1);
-        stages[1][0] = ProgramPart(address(scoring), address(scoring).codehash);
+    function test_aStageMayBeScannedBeforehand() public {
+        Stage[] memory stages = twoStages();
+        sessions.scanPart(stages[0].parts, 0);
+        sessions.scanPart(stages[1].parts, 0);
+        bytes32 program = sessions.register(stages);
+        vm.assertEq(program, keccak256(abi.encode(stages)));
+        vm.assertEq(abi.encode(sessions.stage(program, 0)), abi.encode(stages[0]));
+    }
+
+    function test_otherGasIsAnotherProgram() public {
+        Stage[] memory stages = twoStages();
+        bytes32 program = sessions.register(stages);
+        stages[1].gas += 1;
+        vm.assertTrue(sessions.register(stages) != program);
+    }
+
+    function twoStages() private view returns (Stage[] memory stages) {
+        stages = new Stage[](2);
+        stages[0] = stageOf(address(growing));
+        stages[1] = stageOf(address(scoring));
+    }
+
+    function stageOf(address entry) private view returns (Stage memory stage) {
+        stage.gas = 5_000_000;
+        stage.parts = new ProgramPart[](1);
+        stage.parts[0] = ProgramPart(entry, entry.codehash);
     }
 }

@@ -5,6 +5,7 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {ModelService} from "../src/ModelService.sol";
 import {IProgram} from "../src/interfaces/IProgram.sol";
+import {IScannedCode} from "../src/interfaces/IScannedCode.sol";
 import {IVersions, ProgramPart, Version} from "../src/interfaces/IVersions.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 import {LinearProgram, PureProgram} from "./programs/LinearProgram.sol";
@@ -236,7 +237,7 @@ contract ModelServiceTest is FederationFixture {
 
     function mismatch(ProgramPart memory expected) private view returns (bytes memory) {
         return abi.encodeWithSelector(
-            IVersions.CodeHashMismatch.selector,
+            IScannedCode.CodeHashMismatch.selector,
             expected.account,
             expected.codeHash,
             expected.account.codehash

@@ -48,6 +48,10 @@ def staged(images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Comp
     return compile_model(path, images, preprocess=(1 / 127.5, -1.0), max_gas=limit)
 
 
+def needs(model: CompiledModel) -> list[int]:
+    return [row["need"] for row in model.manifest["stages"]]
+
+
 def _expected(model: CompiledModel, images: np.ndarray) -> np.ndarray:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(model.reference.SerializeToString())
@@ -63,8 +67,8 @@ def test_stages_give_the_scores_of_one_call_and_resume(
         owner, user = chain.account("owner"), chain.account("user")
         stages = [deploy_program(Sender(chain.w3), owner, units).addresses for units in staged.stages]
         sessions, _ = InferenceSession.deploy(chain.w3, owner)
-        program, _ = sessions.register(owner, stages)
-        assert sessions.register(user, stages)[0] == program  # again is harmless
+        program, _ = sessions.register(owner, stages, needs(staged))
+        assert sessions.register(user, stages, needs(staged))[0] == program  # again is harmless
         first, _ = sessions.start(owner, program, images[0].tobytes())
         second, _ = sessions.start(user, program, images[1].tobytes())
         with pytest.raises(CallFailed, match="NotFinished"):
@@ -90,7 +94,7 @@ def test_every_transaction_runs_on_the_gas_that_was_predicted(
     owner = chain.account("owner")
     stages = [deploy_program(Sender(chain.w3), owner, units).addresses for units in staged.stages]
     sessions, _ = InferenceSession.deploy(chain.w3, owner)
-    program, _ = sessions.register(owner, stages)
+    program, _ = sessions.register(owner, stages, needs(staged))
     limits = [row["transaction"] for row in staged.manifest["stages"]]
     dearest = np.full((1, 1, 28, 28), 255, np.uint8)
     start = sessions.contract.encode_abi("start", args=[program, dearest.tobytes()])
@@ -120,7 +124,7 @@ def test_wrong_input_and_unknown_sessions_are_refused(staged: CompiledModel, cha
     owner = chain.account("owner")
     stages = [deploy_program(Sender(chain.w3), owner, units).addresses for units in staged.stages]
     sessions, _ = InferenceSession.deploy(chain.w3, owner)
-    program, _ = sessions.register(owner, stages)
+    program, _ = sessions.register(owner, stages, needs(staged))
     with pytest.raises(ChainError):
         sessions.start(owner, program, b"too short")
     with pytest.raises(CallFailed, match="UnknownSession"):

@@ -11,6 +11,9 @@ from handmade import DOUBLER, init_code, program
 from setup_federation import ELEMENTS, Setup, some_cid
 from test_federation import PROPOSAL, SECURITY, run_round
 
+from fedvm.audit.decisions import replay_decisions
+from fedvm.audit.findings import Ledger
+from fedvm.audit.versions import ServedVersion
 from fedvm.chain.deploy import deploy_code
 from fedvm.chain.errors import CallFailed, DeploymentError, TransactionFailed
 from fedvm.chain.federation_types import RoundFinal
@@ -21,6 +24,7 @@ from fedvm.chain.model_service import (
     ModelService,
     Version,
     VersionRegistered,
+    hash_of_scores,
     pin_parts,
 )
 from fedvm.chain.revm import RevmProgram
@@ -112,9 +116,64 @@ def test_decisions_are_recorded(service: ModelService, chain: EmbeddedChain) -> 
     long = b"\x02" * 5000
     second, _ = service.decide(user, long, expected_version=1)
     assert (second.input, second.input_hash) == (None, keccak(long))
+    assert (first.label, first.scores_hash) == (0, hash_of_scores([14, -7]))
     assert list(service.decisions()) == [first, second]
     with pytest.raises(TransactionFailed, match=r"VersionMismatch\(2, 1\)"):
         service.decide(user, b"\x07", expected_version=2)
+
+
+def test_more_scores_than_an_event_holds_go_by_hash(chain: EmbeddedChain) -> None:
+    """A program returns 300 scores for any input: all of them its first byte."""
+    owner, user = chain.account("owner"), chain.account("user")
+    code = bytes.fromhex(
+        "60443560f81c"  # the byte
+        "6020600052" + "61012c602052"  # offset 32, 300 scores
+        "6040" + "5b"  # at 64, and a loop: [byte, at]
+        "818152602001"
+        + "80"
+        + "6125c0"
+        + "11"
+        + "601357"  # mem[at] = byte, at += 32, again while at < 64 + 9600
+        "6125c06000f3"
+    )
+    assert code.index(0x5B) == 0x13
+    address = deploy_code(Sender(chain.w3), owner, init_code(code), action="wide").contract_address
+    assert address is not None
+    service, _ = ModelService.deploy(chain.w3, owner)
+    service.register(owner, version_of(chain, (address,)))  # type: ignore[arg-type]
+    decision, _ = service.decide(user, b"\x09")
+    assert (decision.scores, decision.label, decision.input) == (None, 0, b"\x09")
+    assert decision.scores_hash == hash_of_scores([9] * 300)
+    assert service.predict(b"\x09").tolist() == [9] * 300
+    ledger = Ledger()
+    programs = {1: ServedVersion(address, {address: code}, 100_000)}
+    replay_decisions(service, ledger, programs, 0)
+    assert not ledger.findings
+    other = code.replace(bytes.fromhex("60f8"), bytes.fromhex("60f9"))
+    replay_decisions(service, ledger, {1: ServedVersion(address, {address: other}, 100_000)}, 0)
+    assert "class 0 and scores of the hash 0x" in str(ledger.findings)
+
+
+def test_a_warm_program_costs_what_the_service_pays(chain: EmbeddedChain, parts: tuple[str, str]) -> None:
+    cold = RevmProgram.from_chain(chain.w3, parts)
+    warm = RevmProgram.from_chain(chain.w3, parts, warm=True)
+    call = encode_call(PREDICT, b"\x07")
+    used = [program.call(call).gas_used for program in (cold, warm)]
+    assert used[0] - used[1] == 2_500  # one part besides the entry (EIP-2929)
+    # To the unit of gas it answers and fails as the service does. It does not look whether its part ran.
+    owner, seen = chain.account("owner"), set()
+    service, _ = ModelService.deploy(chain.w3, owner)
+    for gas in (used[1] - 200, used[1] - 1, used[1], used[1] + 1, used[1] + 5):
+        service.register(owner, replace(version_of(chain, parts), gas=gas))
+        answers = []
+        for asked in (lambda gas=gas: warm.predict(b"\x07", gas=gas), lambda: service.predict(b"\x07")):
+            try:
+                answers.append(tuple(asked().tolist()))
+            except CallFailed:
+                answers.append(None)
+        assert answers[0] == answers[1]
+        seen.add(answers[0])
+    assert {None, (14, -7)} <= seen
 
 
 def test_decides_many_in_one_transaction(service: ModelService, chain: EmbeddedChain) -> None:

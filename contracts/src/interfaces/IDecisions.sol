@@ -43,13 +43,18 @@ struct Lineage {
 interface IDecisions is IPullPayments {
     /// @notice A decision was taken. With the version's program it can be computed again from this event.
     /// @dev `inputHash` is keccak-256 of the input; `input` is empty when it is longer than 4096 bytes. Inputs so
-    ///      recorded are public for ever.
+    ///      recorded are public for ever. `label` is the first of the greatest scores, `scoresHash` keccak-256 of the
+    ///      scores as words of 32 bytes in a row. `scores` is empty when it, at 32 bytes a score, and the recorded input, in
+    ///      whole words, have more than 7840 bytes together: then the event would have more than the 8192 that
+    ///      Filecoin's EVM allows. `decide` returns the scores all the same.
     event Decision(
         uint256 indexed id,
         address indexed caller,
         uint256 indexed version,
         bytes32 inputHash,
         bytes input,
+        uint32 label,
+        bytes32 scoresHash,
         int32[] scores
     );
     /// @notice Later decisions by this version cost this.

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ProgramPart} from "./IVersions.sol";
+import {IScannedCode, ProgramPart} from "./IScannedCode.sol";
+
+/// @notice A stage of a program.
+struct Stage {
+    /// Gas that it is given each time, exactly, in the chain's own: code that answers by its gas has one answer.
+    uint64 gas;
+    /// Its entry contract, then every other contract that it runs or reads.
+    ProgramPart[] parts;
+}
 
 /// @notice How far a prediction has come.
 struct Session {
@@ -20,9 +28,9 @@ struct Session {
 /// @title Predictions in several transactions
 /// @notice A program too large for one transaction is compiled into stages, pure functions from the bytes of one
 ///         state to those of the next. A session runs them one a transaction and keeps the state on chain between
-///         two. Whoever likes may take the next step: only the registered code runs, so who calls makes no
-///         difference to the scores, which are those that the program gives in one call.
-interface IInferenceSession {
+///         two. Whoever likes may take the next step: only the registered code runs, so who calls and with how
+///         much gas, makes no difference to the scores, which are those that the program gives in one call.
+interface IInferenceSession is IScannedCode {
     /// @notice A staged program can be run from now on.
     event ProgramRegistered(bytes32 indexed program, uint256 stages);
     /// @notice A session began; its input is the transaction's calldata.
@@ -31,13 +39,21 @@ interface IInferenceSession {
     );
     /// @notice A stage is done and its state kept.
     event StageFinished(uint256 indexed id, uint256 stage, uint256 stateBytes);
-    /// @notice The last stage is done.
+    /// @notice The last stage is done. `scoresHash` is keccak-256 of the scores as words of 32 bytes in a row; `scores` is
+    ///         empty when there are more than 249, for which an event on Filecoin has no room: `result` has them.
     event SessionFinished(
-        uint256 indexed id, bytes32 indexed program, bytes32 indexed inputHash, int32[] scores
+        uint256 indexed id,
+        bytes32 indexed program,
+        bytes32 indexed inputHash,
+        bytes32 scoresHash,
+        int32[] scores
     );
 
-    /// @notice There is no stage, or a stage has no parts or more than `MAX_PARTS`.
+    /// @notice There is no stage, or a stage has no gas, no parts, or more than `MAX_PARTS`.
     error InvalidStages();
+    /// @notice A stage failed without a reason, needs more than its gas, returned more than 1 MiB, or was the last one and
+    ///         returned what is no `int32[]`.
+    error StageFailed(address entry, uint64 gas);
     /// @notice No such program was registered.
     error UnknownProgram(bytes32 program);
     /// @notice No such session was started.
@@ -47,10 +63,10 @@ interface IInferenceSession {
     /// @notice No stage is left to run.
     error AlreadyFinished(uint256 id);
 
-    /// @notice Registers a staged program, anyone's; again is harmless.
-    /// @param stages For each stage its entry contract, then every other contract that it runs or reads.
+    /// @notice Registers a staged program, anyone's; again is harmless. The code of every part is scanned, as a version's is.
+    /// @param stages Its stages, in order.
     /// @return program keccak-256 of the ABI encoding of `stages`.
-    function register(ProgramPart[][] calldata stages) external returns (bytes32 program);
+    function register(Stage[] calldata stages) external returns (bytes32 program);
 
     /// @notice Begins a prediction and runs its first stage, which refuses inputs of a wrong length.
     /// @param program A registered program.
@@ -76,8 +92,8 @@ interface IInferenceSession {
 
     /// @param program A registered program.
     /// @param index Number of a stage, from 0 on.
-    /// @return Its entry contract, then the others.
-    function stage(bytes32 program, uint256 index) external view returns (ProgramPart[] memory);
+    /// @return The stage.
+    function stage(bytes32 program, uint256 index) external view returns (Stage memory);
 
     /// @return Number of sessions started.
     function sessionCount() external view returns (uint256);

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice A contract that a program consists of, and the code it must have.
-struct ProgramPart {
-    address account;
-    /// keccak-256 of its runtime code (EXTCODEHASH).
-    bytes32 codeHash;
-}
+import {IScannedCode, ProgramPart} from "./IScannedCode.sol";
 
 /// @notice A version of the model: a program and where it comes from.
 struct Version {
@@ -35,7 +30,7 @@ struct Version {
 ///         again and comparing code hashes; the contract checks that the round is final with that model root,
 ///         that the code can be nothing but a function of its input and gas (`ProgramScanner`), that it always has the same gas,
 ///         and that it is what was registered.
-interface IVersions {
+interface IVersions is IScannedCode {
     /// @notice A version was registered.
     event VersionRegistered(
         uint256 indexed version,
@@ -58,8 +53,6 @@ interface IVersions {
     error LineageWithoutFederation();
     /// @notice The federation's round is not final with the stated model root.
     error RoundNotFinal(address federation, uint64 round, bytes32 modelRoot);
-    /// @notice A part of the program has other code than registered, or none.
-    error CodeHashMismatch(address account, bytes32 expected, bytes32 actual);
     /// @notice No such version was registered.
     error UnknownVersion(uint256 version);
     /// @notice The version has never served: it has not passed the gate.
@@ -68,12 +61,6 @@ interface IVersions {
     error NoAnswer(address program, uint64 gas);
     /// @notice Another version serves than the caller expected.
     error VersionMismatch(uint256 expected, uint256 current);
-
-    /// @notice Scans one part of a program, so that registering it needs less gas: the code of all parts is scanned
-    ///         for what programs may do, either here beforehand or when the version is registered. Anyone may.
-    /// @param parts All parts of the program, in the order in which they will be registered.
-    /// @param index Part to scan.
-    function scanPart(ProgramPart[] calldata parts, uint256 index) external;
 
     /// @notice Runs the serving version, with exactly its gas. Reverts with the program's own reason where it gives one.
     /// @param input Raw uint8 input in the layout of the ONNX model.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IVersions, ProgramPart} from "../interfaces/IVersions.sol";
+import {IScannedCode, ProgramPart} from "../interfaces/IScannedCode.sol";
 
 /// @title Pinned code of a program
 /// @notice The code of a program is the function it computes. On Filecoin's EVM, SELFDESTRUCT and CREATE2 can put
@@ -24,7 +24,7 @@ library ProgramCode {
         bytes32 actual = part.account.codehash;
         require(
             actual == part.codeHash && actual != 0 && actual != NO_CODE,
-            IVersions.CodeHashMismatch(part.account, part.codeHash, actual)
+            IScannedCode.CodeHashMismatch(part.account, part.codeHash, actual)
         );
     }
 

@@ -5,7 +5,9 @@ pragma solidity 0.8.37;
 /// @notice A program may compute, read its input and its own code, and call or read its own parts, and nothing else: then
 ///         its code alone is the function. A part is called as PUSH20 address GAS STATICCALL (or DELEGATECALL) and read as
 ///         PUSH20 address EXTCODECOPY only; no jump can enter between these, so the address is the one in the code. Code
-///         that begins with STOP is data: run, it would return nothing at once.
+///         that begins with STOP is data: run, it would return nothing at once. An account that runs another's code is no
+///         part: one that delegates (EIP-7702, 0xef0100 and an address), or a native actor of Filecoin or precompile of
+///         Arbitrum, all of which have the one byte 0xfe.
 library ProgramScanner {
     /// Bit b is set when opcode b is allowed anywhere: 0x00–0x0b, 0x10–0x1d, 0x35–0x39, 0x3d, 0x3e, 0x50–0x53, 0x56,
     /// 0x57, 0x5b, 0x5e–0x9f, 0xf3, 0xfd, 0xfe.
@@ -13,6 +15,10 @@ library ProgramScanner {
     // slither-disable-next-line too-many-digits
     uint256 internal constant ALLOWED = 0x600800000000000000000000ffffffffffffffffc8cf000063e000003fff0fff;
     uint256 private constant STOP = 0x00;
+    /// First byte of what is no code of the EVM's own (EIP-3541).
+    uint256 private constant NO_OPCODE = 0xef;
+    /// Fewer bytes are no program and no data.
+    uint256 private constant MIN_CODE = 2;
     uint256 private constant EXTCODECOPY = 0x3c;
     uint256 private constant GAS = 0x5a;
     uint256 private constant PUSH20 = 0x73;
@@ -23,13 +29,16 @@ library ProgramScanner {
     /// @param account Contract that was scanned.
     /// @param position Position of the byte.
     error ForbiddenCode(address account, uint256 position);
+    /// @notice The account has no code of its own, or what stands for code elsewhere.
+    error NoCodeOfItsOwn(address account);
 
     /// @notice Reverts unless the code of a contract is data or keeps to the whitelist.
     /// @param account Contract with code.
     /// @param parts Contracts of the program.
     function requireAllowed(address account, address[] memory parts) internal view {
         bytes memory code = account.code;
-        if (code.length > 0 && uint8(code[0]) == STOP) return;
+        require(code.length >= MIN_CODE && uint8(code[0]) != NO_OPCODE, NoCodeOfItsOwn(account));
+        if (uint8(code[0]) == STOP) return;
         uint256 position = 0;
         while (true) {
             position = _skipAllowed(code, position);

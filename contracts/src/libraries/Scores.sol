@@ -9,6 +9,8 @@ import {BoundedCall} from "./BoundedCall.sol";
 library Scores {
     /// Most scores that a program may return.
     uint256 internal constant MAX = 65_536;
+    /// Bytes that Filecoin's EVM allows for the topics and the data of an event.
+    uint256 private constant MAX_EVENT = 8192;
 
     /// @notice Asks a program, with exactly this gas.
     /// @param program Entry contract.
@@ -32,7 +34,7 @@ library Scores {
         (answered, scores) = decode(output);
     }
 
-    /// @notice Reads the ABI's encoding of `int32[]` in its canonical form only, so that no bytes mean two things.
+    /// @notice Reads the ABI's encoding of one score or more in its canonical form only, so that no bytes mean two things.
     /// @param output Offset 32, number of scores, and a word for each. It is changed into the array.
     /// @return valid False when it is anything else.
     /// @return scores The scores.
@@ -40,7 +42,7 @@ library Scores {
     // slither-disable-next-line assembly
     function decode(bytes memory output) internal pure returns (bool valid, int32[] memory scores) {
         uint256 length = output.length;
-        if (length < 64 || length % 32 != 0) return (false, scores);
+        if (length < 96 || length % 32 != 0) return (false, scores);
         assembly ("memory-safe") {
             let array := add(output, 0x40)
             valid := and(eq(mload(add(output, 0x20)), 0x20), eq(mload(array), shr(5, sub(length, 0x40))))
@@ -51,6 +53,24 @@ library Scores {
             }
             if valid { scores := array }
         }
+    }
+
+    /// @param scores Scores.
+    /// @return hash keccak-256 of them as words of 32 bytes in a row.
+    // The words lie in memory as they are hashed.
+    // slither-disable-next-line assembly
+    function hashOf(int32[] memory scores) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            hash := keccak256(add(scores, 0x20), shl(5, mload(scores)))
+        }
+    }
+
+    /// @notice The scores if an event has room for them, none otherwise.
+    /// @param scores Scores.
+    /// @param others Bytes of the event beside them: its topics and the rest of its data.
+    /// @return Scores, all or none.
+    function recorded(int32[] memory scores, uint256 others) internal pure returns (int32[] memory) {
+        return others + 32 * scores.length <= MAX_EVENT ? scores : new int32[](0);
     }
 
     /// @notice The first among the greatest, as the compiler's `classify` takes it.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fedvm.audit.findings import Ledger, Place
 from fedvm.audit.versions import ServedVersion
 from fedvm.chain.errors import ChainError
-from fedvm.chain.model_service import Decision, ModelService
+from fedvm.chain.model_service import Decision, ModelService, hash_of_scores
 from fedvm.chain.revm import RevmProgram
 
 
@@ -49,7 +49,15 @@ def _check(
         return
     ledger.check(
         "decision",
-        scores == decision.scores,
+        hash_of_scores(scores) == decision.scores_hash
+        and decision.scores in (None, scores)
+        and decision.label == scores.index(max(scores)),
         place,
-        f"recorded are the scores {list(decision.scores)}, running it again gives {list(scores)}",
+        f"recorded are {_recorded(decision)}, running it again gives {list(scores)}",
     )
+
+
+def _recorded(decision: Decision) -> str:
+    if decision.scores is None:
+        return f"class {decision.label} and scores of the hash 0x{decision.scores_hash.hex()}"
+    return f"class {decision.label} and the scores {list(decision.scores)}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from eth_abi.abi import encode
 from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 from web3 import Web3
@@ -21,6 +22,10 @@ from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.events import EventReader
 from fedvm.chain.model_service import pin_parts
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.evm.keccak import keccak
+
+_STAGES = "(uint64,(address,bytes32)[])[]"
+"""The contract's stages in the ABI: gas and parts of each."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,20 @@ class InferenceSession:
         assert receipt.contract_address is not None
         return cls(w3, receipt.contract_address, sender=sender), receipt
 
-    def register(self, account: LocalAccount, stages: Sequence[Sequence[str]]) -> tuple[bytes, Receipt]:
-        """Register a staged program by the addresses of its stages (`DeployedProgram.addresses`); returns its id."""
-        pinned = [[(p.account, p.code_hash) for p in pin_parts(self.w3, stage)] for stage in stages]
-        program = bytes(read(self.contract, "register", pinned))  # the id is the hash of what is registered
+    def register(
+        self, account: LocalAccount, stages: Sequence[Sequence[str]], gas: Sequence[int]
+    ) -> tuple[bytes, Receipt]:
+        """Register a staged program by the addresses of its stages (`DeployedProgram.addresses`) and the gas that each
+        is given, in the chain's own; returns its id. Each part is scanned by a transaction of its own before."""
+        pinned = [
+            (limit, [(p.account, p.code_hash) for p in pin_parts(self.w3, stage)])
+            for limit, stage in zip(gas, stages, strict=True)
+        ]
+        program = keccak(encode([_STAGES], [pinned]))
+        if not any(event.args["program"] == program for event in self._events.fetch(["ProgramRegistered"])):
+            for _, parts in pinned:
+                for index in range(len(parts)):
+                    self._send(account, "scanPart", parts, index)
         return program, self._send(account, "register", pinned)
 
     def start(self, account: LocalAccount, program: bytes, data: bytes) -> tuple[int, Receipt]:

@@ -103,15 +103,18 @@ class VersionServes:
 
 @dataclass(frozen=True)
 class Decision:
-    """A recorded decision. ``input`` is None if it was longer than 4 KiB, which the event does not record; its hash
-    always is."""
+    """A recorded decision. ``input`` is None if it was longer than 4 KiB, ``scores`` if they and the input did not fit
+    an event of 8 KiB; their hashes (`hash_of_scores`) always are there. ``label``: index of the greatest score, the
+    first among equals."""
 
     id: int
     caller: str
     version: int
     input_hash: bytes
     input: bytes | None
-    scores: tuple[int, ...]
+    label: int
+    scores_hash: bytes
+    scores: tuple[int, ...] | None
     at: Place
 
 
@@ -319,6 +322,11 @@ class ModelService:
         )
 
 
+def hash_of_scores(scores: Sequence[int]) -> bytes:
+    """keccak-256 of the scores, int32, as words of 32 bytes in a row: what a decision records of them."""
+    return keccak(b"".join(score.to_bytes(32, signed=True) for score in scores))
+
+
 def pin_parts(w3: Web3, addresses: Sequence[str]) -> tuple[ProgramPart, ...]:
     """The contracts of a program with the hashes of the code that is on chain now, the entry first."""
     parts = []
@@ -353,12 +361,15 @@ def _decision(event: RawEvent) -> Decision:
     recorded = bytes(args["input"])
     # An empty input means "too long to record", unless the hash is that of the empty input.
     known = recorded if keccak(recorded) == bytes(args["inputHash"]) else None
+    scores = tuple(args["scores"])
     return Decision(
         args["id"],
         args["caller"],
         args["version"],
         bytes(args["inputHash"]),
         known,
-        tuple(args["scores"]),
+        args["label"],
+        bytes(args["scoresHash"]),
+        scores if scores else None,
         event.at,
     )

@@ -154,23 +154,22 @@ def recorded_decisions(directory: Path) -> Recorded:
         firsts = {decision.version: decision for decision in reversed(found)}
         lineages = {version: service.lineage(first.id) for version, first in sorted(firsts.items())}
         names: dict[int, tuple[str, ...]] = {}
-        for version, first in firsts.items():
+        for version in firsts:
             try:
                 names[version] = version_description(run.store, service, version).classes
             except (StoreError, DescriptionError):
-                names[version] = tuple(f"class {index}" for index in range(len(first.scores)))
+                names[version] = ()
         return Recorded(found, names, lineages)
 
 
 def shown_decisions(recorded: Recorded) -> Iterator[dict[str, Any]]:
     """Decisions as plain values for a table or JSON."""
     for decision in recorded.decisions:
-        names = recorded.class_names[decision.version]
-        label = max(range(len(decision.scores)), key=decision.scores.__getitem__)
+        names, label = recorded.class_names[decision.version], decision.label
         yield {
             "id": decision.id,
-            "class": names[label] if label < len(names) else str(label),
-            "scores": list(decision.scores),
+            "class": names[label] if label < len(names) else f"class {label}",
+            "scores": None if decision.scores is None else list(decision.scores),
             "version": decision.version,
             "caller": decision.caller,
             "input_hash": "0x" + decision.input_hash.hex(),
@@ -220,8 +219,9 @@ def _decided(
             decisions, receipt = service.decide_many(user, batch, expected_version=version, max_fee=max_fee)
         gas = receipt.gas_used // len(batch)
         for data, decision in zip(batch, decisions, strict=True):
-            label = service.classify(data)
-            answer = _answer(next(waiting), description, label, decision.scores, gas, decision.version)
+            # An event has no room for very many scores.
+            scores = decision.scores or tuple(map(int, service.predict(data, version=decision.version)))
+            answer = _answer(next(waiting), description, decision.label, scores, gas, decision.version)
             yield replace(answer, decision=decision.id, tx=receipt.tx_hash)
 
 

@@ -12,6 +12,7 @@ from fedvm.chain.inference import InferenceSession
 from fedvm.chain.program import Progress, deploy_program
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel
+from fedvm.compiler.transactions import Target, given_gas
 from fedvm.files import write_atomically
 from fedvm.pipeline.errors import UsageError
 from fedvm.rundir.layout import RunDirectory
@@ -54,7 +55,10 @@ def serve_stages(
         done += len(units)
     sessions, _ = InferenceSession.deploy(w3, owner)
     tell(1, total)
-    program, _ = sessions.register(owner, stages)
+    target: Target = "filecoin" if sender.network.gas_unit == "filecoin" else "ethereum"
+    rows = compiled.manifest["stages"]
+    gas = [given_gas(target, row["need"], row["filecoin"]) for row in rows]
+    program, _ = sessions.register(owner, stages, gas)
     tell(2, total)
     note = {"session": sessions.address, "program": "0x" + program.hex(), "stages": stages}
     write_atomically(directory.path / "stages.json", json.dumps(note, indent=2) + "\n")

@@ -71,7 +71,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_row(
             str(row["id"]),
             Text(row["class"]),
-            f"{max(row['scores']):,}",
+            "–" if row["scores"] is None else f"{max(row['scores']):,}",
             str(row["version"]),
             row["caller"],
             row["input_hash"][:18] + "…",
