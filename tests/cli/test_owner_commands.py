@@ -242,6 +242,9 @@ def test_a_coordinator_is_replaced_and_pays_in(run: Path, say: Say) -> None:
 def test_a_fee_is_set_and_paid(run: Path, say: Say, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(image)
+    status, out, err = say("service", "fee", "1", "1000", "--treasury", NEWCOMER, "--dry-run")
+    assert status == 0 and "Each later decision by version 1 costs 1,000 wei (now 0 wei)" in out, err
+    assert "It would cost" in out and " gas, " in out and "Nothing is sent" in out
     status, out, err = say("service", "fee", "1", "1000", "--treasury", NEWCOMER, "--treasury-share", "0.1")
     assert status == 0 and f"costs 1,000 wei (now 0 wei); 10 % goes to {NEWCOMER}" in out, err
     assert say("predict", str(image), "--record", "--max-fee", "1000")[0] == 0
@@ -253,7 +256,7 @@ def test_a_fee_is_set_and_paid(run: Path, say: Say, tmp_path: Path) -> None:
         NEWCOMER,
         100_000,
     )
-    assert row["earned_per_update"] == 300 and row["round"] == 2
+    assert row["gas"] > 10_000 and row["earned_per_update"] == 300 and row["round"] == 2
     # What is not named stays.
     assert say("service", "fee", "1", "2000")[0] == 0
     with open_run(run) as opened:
@@ -277,6 +280,7 @@ def test_an_older_version_serves_again(run: Path, say: Say) -> None:
         assert service.current_version() == 2
     status, out, err = say("service", "rollback", "1", "--dry-run")
     assert status == 0 and "Version 1 serves in place of version 2" in out, err
+    assert "It would cost" in out and "Nothing is sent" in out
     assert "has served" in say("service", "versions")[1]
     assert say("service", "rollback", "1")[0] == 0
     with open_run(run) as opened:

@@ -244,11 +244,13 @@ def deposit(federation: FederationContract, who: str, amount: int) -> Plan:
 @dataclass(frozen=True)
 class VersionRow:
     """A version of a service: where it comes from, what it costs, and how it stands ("serves", "has served" or how its
-    trial stands). federation: address, "" for none; fee in wei; updates' and treasury's earnings in wei."""
+    trial stands). federation: address, "" for none; gas: what each answer is given; fee in wei;
+    updates' and treasury's earnings in wei."""
 
     id: int
     state: str
     program: str
+    gas: int
     federation: str
     round: int
     fee: int
@@ -310,6 +312,7 @@ def _row(service: ModelService, number: int) -> VersionRow:
         number,
         _standing(service, number),
         version.program,
+        version.gas,
         version.federation if version.has_lineage else "",
         version.round,
         terms.amount,

@@ -188,6 +188,7 @@ def _failure(gate: PromotionGate, version_id: int, trial: Trial) -> str:
     return (
         f"version {version_id} did not pass the promotion gate: {trial.right} of {trial.asked} samples right (wanted: "
         f"clearly more than {terms.test.fail_ppm / 10_000:g} %), {trial.worse} that the serving version alone "
-        f"got right against {trial.better}. It does not serve and its bond is burnt. Train a better model in a new "
-        "run, or lower gate.fail_accuracy and gate.pass_accuracy there."
+        f"got right against {trial.better}. It does not serve and its bond is burnt; {gate.trials_lost()} "
+        f"of the {terms.attempts} trials that this gate may lose are lost. Train a better model in a new run, or lower "
+        "gate.fail_accuracy and gate.pass_accuracy there."
     )

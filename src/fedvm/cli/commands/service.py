@@ -32,7 +32,7 @@ _FEE_EPILOG = """Examples:
 def versions(
     run: RunOption = None, rpc: RpcOption = None, service: ServiceOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the versions: whether each serves, its round, what a decision costs, and what it has earned."""
+    """List the versions: whether each serves, its round, its gas, what a decision costs, and what it has earned."""
     from rich.table import Table
 
     from fedvm.cli.console import out
@@ -47,6 +47,7 @@ def versions(
     table.add_column("version", justify="right")
     table.add_column("state")
     table.add_column("round", justify="right")
+    table.add_column("gas an answer", justify="right")
     table.add_column("fee (wei)", justify="right")
     table.add_column("each update earned", justify="right")
     for title in ("program", "federation"):
@@ -56,6 +57,7 @@ def versions(
             str(row.id),
             row.state,
             str(row.round or "–"),
+            f"{row.gas:,}",
             f"{row.fee:,}",
             f"{row.earned_per_update:,}",
             row.program,
