@@ -101,7 +101,7 @@ COMMAND = Command(
     (
         ("fedvm deploy runs/demo/model.onnx --rpc http://127.0.0.1:8545", "the model of a run"),
         (
-            "fedvm deploy m.onnx --rpc https://api.calibration.node.glif.io/rpc/v1 --calibration x.npz",
+            "fedvm deploy m.onnx --rpc calibration --calibration x.npz",
             "Filecoin's testnet",
         ),
     ),
