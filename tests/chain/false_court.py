@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,14 +33,19 @@ FALSE_FACTORY = bytes.fromhex(
 )
 
 
-def storing_init_code(w3: Web3, genuine: FederationContract, court: str) -> bytes:
-    """Init code that stores what a federation stores, with another court, tells the same events, and leaves the code of
-    a clone behind."""
-    address, code = w3.to_checksum_address(genuine.address), b""
+def false_federation_code(genuine: FederationContract, court: str) -> bytes:
+    """Init code of what looks like a federation in all, but for its court."""
+    return storing_init_code(genuine.w3, genuine.address, {genuine.disputes(): court})
+
+
+def storing_init_code(w3: Web3, genuine: str, others: Mapping[str, str]) -> bytes:
+    """Init code that stores what a contract stores, with other addresses in place of some, tells the same events, and
+    leaves the same code behind."""
+    address, code = w3.to_checksum_address(genuine), b""
     for slot in range(SLOTS):
         word = bytes(w3.eth.get_storage_at(address, slot)).rjust(32, b"\0")
-        if word[-20:] == bytes.fromhex(genuine.disputes()[2:]):
-            word = word[:-20] + bytes.fromhex(court[2:])
+        for true, false in others.items():
+            word = word.replace(bytes.fromhex(true[2:]), bytes.fromhex(false[2:]))
         if any(word):
             code += b"\x7f" + word + b"\x60" + slot.to_bytes() + b"\x55"
     for log in w3.eth.get_logs({"address": address, "fromBlock": 0, "toBlock": "latest"}):

@@ -8,19 +8,29 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from false_court import FalseFactory, storing_init_code
+from false_court import FalseFactory, false_federation_code, storing_init_code
 from handmade import init_code
 from setup_federation import BASE, RULES, Setup, deploy_federation, some_cid
 from web3 import Web3
 from web3.contract import Contract
 
 from fedvm.audit.replay import audit
-from fedvm.chain.artifacts import DIRECT_SUBMISSIONS, DISPUTES, FEDERATION, ROLLUPS, RULE_BOOK
+from fedvm.chain.artifacts import (
+    DIRECT_SUBMISSIONS,
+    DISPUTES,
+    FEDERATION,
+    MODEL_SERVICE,
+    ROLLUPS,
+    RULE_BOOK,
+    load_artifact,
+)
 from fedvm.chain.deploy import deploy_code
 from fedvm.chain.errors import DeploymentError, TransactionFailed
 from fedvm.chain.factory import FederationFactory, implementation_address
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.genuine import deviations, require_genuine
+from fedvm.chain.gate import NO_GATE
+from fedvm.chain.genuine import deviations, require_genuine, service_deviations
+from fedvm.chain.model_service import ModelService
 from fedvm.chain.sender import Sender
 from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.federation.client.chain_check import check_on_chain
@@ -107,7 +117,7 @@ def test_the_audit_names_a_clone_that_was_written_into(
     setup: Setup, chain: EmbeddedChain, tmp_path: Path
 ) -> None:
     attacker = chain.account("user")
-    code = storing_init_code(chain.w3, setup.federation, attacker.address)
+    code = false_federation_code(setup.federation, attacker.address)
     made = deploy_code(Sender(chain.w3), attacker, code, action="cloning").contract_address
     assert made is not None
     false = FederationContract(chain.w3, made)
@@ -193,8 +203,39 @@ def test_a_client_with_an_rpc_signs_for_no_false_court(anvil: Web3, anvil_url: s
         with pytest.raises(TermsError, match=told):
             check_on_chain(anvil_url, replace(terms, **changes))  # type: ignore[arg-type]
 
-    code = storing_init_code(anvil, setup.federation, coordinator.address)
+    code = false_federation_code(setup.federation, coordinator.address)
     made = deploy_code(Sender(anvil), coordinator, code, action="cloning").contract_address
     false = replace(terms, domain=Domain(31337, to_address(str(made))))
     with pytest.raises(TermsError, match="was not made by its factory"):
         check_on_chain(anvil_url, false)
+
+
+def test_the_audit_names_a_service_that_was_written_into(chain: EmbeddedChain, tmp_path: Path) -> None:
+    owner, attacker = chain.account("owner"), chain.account("user")
+    service, receipt = ModelService.deploy(chain.w3, owner)
+    assert list(service_deviations(chain.w3, service.address)) == []
+    report = audit(chain.w3, ContentStore(tmp_path), federation=None, service=service.address)
+    assert report.clean and report.passed["contracts"] == 1
+    late = list(service_deviations(chain.w3, service.address, first_block=receipt.block_number + 1))
+    assert len(late) == 1 and "nothing of its creation" in late[0]
+
+    code = storing_init_code(chain.w3, service.address, {owner.address: attacker.address})
+    made = deploy_code(Sender(chain.w3), attacker, code, action="copying").contract_address
+    assert made is not None and ModelService(chain.w3, made).owner() == attacker.address
+    (found,) = service_deviations(chain.w3, made)
+    assert "was not created by a transaction with the ModelService" in found
+    report = audit(chain.w3, ContentStore(tmp_path), federation=None, service=made)
+    assert [(one.check, one.message) for one in report.findings] == [("contracts", found)]
+
+
+def test_a_service_that_a_contract_created_does_not_show_its_init_code(
+    chain: EmbeddedChain, factory: FalseFactory
+) -> None:
+    owner = chain.account("owner").address
+    contract = chain.w3.eth.contract(
+        abi=load_artifact(MODEL_SERVICE).abi, bytecode=load_artifact(MODEL_SERVICE).bytecode
+    )
+    data = contract.constructor(owner, NO_GATE).data_in_transaction
+    made = factory.create(bytes(32), bytes.fromhex(data[2:]))
+    (found,) = service_deviations(chain.w3, made)
+    assert "was not created by a transaction" in found

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from false_court import storing_init_code
+from false_court import false_federation_code
 from setup_federation import RULES, make_setup
 
 from fedvm.chain.deploy import deploy_code
@@ -28,7 +28,7 @@ def kept(tmp_path: Path) -> Path:
     with open_chain(tmp_path, seed=3, create=True) as chain:
         setup, maker = make_setup(chain), chain.account("coordinator")
         opened, _ = setup.federation.open_round(maker)
-        code = storing_init_code(chain.w3, setup.federation, maker.address)
+        code = false_federation_code(setup.federation, maker.address)
         made = deploy_code(Sender(chain.w3), maker, code, action="cloning").contract_address
         domain = Domain(chain.chain_id, to_address(str(made)))
         Deployment(ChainRef("embedded", "chain.sqlite"), chain.chain_id, federation=domain.federation).save(

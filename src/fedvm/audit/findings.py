@@ -91,7 +91,7 @@ def cid_text(cid: bytes) -> str:
 
 
 CHECKS: dict[str, str] = {
-    "contracts": "the federation and its sidecars are this package's contracts, as their factory makes them",
+    "contracts": "the federation, its sidecars and the service are this package's contracts, made as it makes them",
     "rules": "the rules' hash is that of the rules the contract was created with, their aggregator is known",
     "round opening": "a round trains from the current model, its seed and deadline follow",
     "relay": "the contract's verdict on every relayed update is the one its rules give",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from web3 import Web3
@@ -15,7 +15,7 @@ from fedvm.audit.open_round import FinalRound
 from fedvm.audit.rounds import FederationReplay
 from fedvm.audit.versions import VersionReplay
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.genuine import deviations
+from fedvm.chain.genuine import deviations, service_deviations
 from fedvm.chain.model_service import ModelService
 from fedvm.store import Store
 
@@ -33,8 +33,8 @@ def audit(
 ) -> AuditReport:
     """Replay everything that the chain records of a federation and a model service, and report what does not follow.
 
-    Nothing is trusted but the chain. A federation of other contracts than this package's is a finding, and what it says
-    of itself is not replayed. federation, service: addresses (hex) of the contracts, None to leave one out.
+    Nothing is trusted but the chain. Contracts that are not this package's are a finding, and what they say of
+    themselves is not replayed. federation, service: addresses (hex) of the contracts, None to leave one out.
     store: holds the models, updates and ONNX files by CID. first_block: a block at or before the creation of both
     contracts. progress: called with the name of what is replayed, how many items are done, and how many there are.
 
@@ -47,7 +47,7 @@ def audit(
     finals: dict[str, dict[int, FinalRound]] = {}
     openings: dict[str, int] = {}
     aggregation, gated = "", None
-    if federation is not None and _is_genuine(w3, federation, ledger):
+    if federation is not None and _hold(ledger, deviations(w3, federation)):
         contract = FederationContract(w3, federation)
         rounds = FederationReplay(reader, contract, store, ledger)
         rounds.run(first_block, partial(tell, "federation's events"))
@@ -55,7 +55,7 @@ def audit(
         if rounds.first_opened is not None:
             openings[contract.address] = rounds.first_opened
         aggregation = rounds.aggregation
-    if service is not None:
+    if service is not None and _hold(ledger, service_deviations(w3, service, first_block=first_block)):
         served = ModelService(w3, service)
         versions = VersionReplay(reader, served, store, ledger, finals)
         versions.run(first_block, partial(tell, "versions"))
@@ -74,8 +74,9 @@ def audit(
     )
 
 
-def _is_genuine(w3: Web3, federation: str, ledger: Ledger) -> bool:
-    wrong = list(deviations(w3, federation))
+def _hold(ledger: Ledger, deviations: Iterable[str]) -> bool:
+    """Record what is wrong with a contract, or that nothing is; return whether nothing is."""
+    wrong = list(deviations)
     for message in wrong or [""]:
         ledger.check("contracts", not message, Place(), message)
     return not wrong

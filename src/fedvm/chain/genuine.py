@@ -1,10 +1,12 @@
-"""Whether a federation is what this package's contracts make: code, address, sidecars.
+"""Whether a federation, or a model service, is what this package's contracts make: code, address, sidecars.
 
 The code of a clone says nothing of what is stored in it: init code of one's own can store a false court and leave the
 code of a true clone behind. Addresses can say it. The address that CREATE2 gives is the hash of who deploys, of the
 init code, and of a salt; so a federation at the address of a true clone's init code, of true implementations, began
 empty, and could be initialised by its factory alone, once. What the factory initialised it with can be read, all of it.
 So not even the factory need be trusted.
+
+A model service is created by a transaction of its own, which holds the init code that ran.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from hexbytes import HexBytes
 from web3 import Web3
 
 from fedvm.chain.artifacts import (
     DIRECT_SUBMISSIONS,
     DISPUTES,
     FEDERATION,
+    MODEL_SERVICE,
     ROLLUPS,
     RULE_BOOK,
     contract_at,
@@ -26,8 +30,10 @@ from fedvm.chain.artifacts import (
 from fedvm.chain.call import read
 from fedvm.chain.create2 import clone_address, cloned_by
 from fedvm.chain.errors import CallFailed, DeploymentError
+from fedvm.chain.events import EventReader
 from fedvm.chain.factory import implementation_address
 from fedvm.chain.federation_types import rules_of, security_of
+from fedvm.chain.networks import network_of
 from fedvm.protocol.address import Address, to_address
 
 _SIDECARS: Final = {
@@ -67,6 +73,30 @@ def deviations(w3: Web3, federation: str) -> Iterator[str]:
             yield from _sidecar_deviations(w3, address, factory)
     except (CallFailed, DeploymentError) as error:
         yield f"{address} does not answer as a federation does: {error}"
+
+
+def service_deviations(w3: Web3, service: str, *, first_block: int = 0) -> Iterator[str]:
+    """What is not as the ModelService of this package makes it, a sentence each; none if it is genuine.
+
+    service: its address (hex). first_block: a block at or before its creation.
+    """
+    address = to_address(service)
+    contract = contract_at(w3, MODEL_SERVICE, address)
+    events = EventReader(w3, contract, network_of(w3))
+    first = next(events.fetch(("OwnershipTransferred",), first_block), None)
+    if first is None:
+        yield f"{address} tells from block {first_block} on nothing of its creation as a ModelService"
+        return
+    transaction = HexBytes(first.at.tx_hash)
+    receipt = w3.eth.get_transaction_receipt(transaction)
+    init_code = bytes(w3.eth.get_transaction(transaction)["input"])
+    if str(receipt["contractAddress"]) != address or not init_code.startswith(
+        load_artifact(MODEL_SERVICE).bytecode
+    ):
+        yield (
+            f"{address} was not created by a transaction with the ModelService of this package: its maker could write "
+            "into it what it liked"
+        )
 
 
 def _sidecar_deviations(w3: Web3, federation: Address, factory: Address) -> Iterator[str]:
