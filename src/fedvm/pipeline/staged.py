@@ -12,7 +12,8 @@ from fedvm.chain.inference import InferenceSession
 from fedvm.chain.program import Progress, deploy_program
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel
-from fedvm.compiler.transactions import Target, given_gas
+from fedvm.compiler.defaults import Target
+from fedvm.compiler.transactions import given_gas
 from fedvm.files import write_atomically
 from fedvm.pipeline.errors import UsageError
 from fedvm.rundir.layout import RunDirectory
