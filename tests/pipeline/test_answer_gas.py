@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedvm.chain.networks import ANVIL, EMBEDDED, MAINNET, NETWORKS
-from fedvm.pipeline.answer_gas import serving_gas
+from fedvm.pipeline.answer_gas import MOST_SAMPLES, samples_at_once, serving_gas
 from fedvm.pipeline.errors import ConfigError
 
 LENET = {"evm": 355_000, "filecoin": 193_900_695}
@@ -38,3 +38,14 @@ def test_a_trial_that_fits_no_transaction_is_refused() -> None:
         with pytest.raises(ConfigError, match="a trial asks two versions in a transaction"):
             serving_gas(large, network, tried=True)
     assert serving_gas(large, EMBEDDED, tried=True) < 12_000_000
+
+
+def test_a_batch_fits_the_networks_transactions() -> None:
+    for network in NETWORKS:
+        given = serving_gas(LENET, network)
+        each = 300_000 + 2 * given
+        count = samples_at_once(each, 1_000_000, network)
+        assert 1_000_000 + count * each <= network.transaction_gas
+        # On Filecoin a quarter of a block: 2,500 M for samples of some 490 M.
+        assert count == (5 if network.is_filecoin else MOST_SAMPLES if network is EMBEDDED else 9)
+    assert samples_at_once(10**10, 0, MAINNET) == 1

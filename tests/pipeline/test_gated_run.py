@@ -10,7 +10,7 @@ from small_run import GATE, small_config
 
 from fedvm.chain.gate import SampleAsked, TrialEnded, TrialState
 from fedvm.devnet.embedded import open_chain
-from fedvm.pipeline import trial
+from fedvm.pipeline import answer_gas
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError, GateFailed
 from fedvm.pipeline.events import Observer
@@ -39,7 +39,7 @@ class _Interrupt(Observer):
 def test_interrupted_anywhere_and_overdue_a_version_still_passes(
     tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "BATCH", 1)
+    monkeypatch.setattr(answer_gas, "MOST_SAMPLES", 1)
     out = tmp_path / "run"
     config = small_config(
         digits, out, **GATE, gate__trial_seconds=600, federation__rounds=1, evaluation__test_images=5

@@ -17,6 +17,21 @@ TRIAL_SHARE: Final = 0.5
 """Most of a transaction's gas that the answer of one version in a trial is given; the serving one is asked with it."""
 
 
+MOST_SAMPLES: Final = 20
+"""Most samples of one transaction of a trial."""
+_GAS_SHARE, _FILECOIN_GAS_SHARE = 0.75, 0.25
+"""Most of a transaction's gas that a trial's is given: on Filecoin a message above a quarter of a block waits long."""
+
+
+def samples_at_once(each: int, overhead: int, network: Network) -> int:
+    """How many samples of a trial a transaction of a network has gas for, from 1 to `MOST_SAMPLES`.
+
+    each, overhead: gas that one is given, and that the transaction needs beside them, in the network's gas.
+    """
+    share = _FILECOIN_GAS_SHARE if network.is_filecoin else _GAS_SHARE
+    return min(MOST_SAMPLES, max(1, (int(network.transaction_gas * share) - overhead) // each))
+
+
 def serving_gas(
     gas: Mapping[str, int], network: Network, wanted: int | None = None, *, tried: bool = False
 ) -> int:

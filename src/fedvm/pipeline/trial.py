@@ -18,19 +18,15 @@ from fedvm.chain.gate import (
     TrialState,
 )
 from fedvm.chain.model_service import ModelService, VersionRegistered
-from fedvm.chain.networks import Network
 from fedvm.chain.revm import RevmProgram
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
+from fedvm.pipeline.answer_gas import samples_at_once
 from fedvm.pipeline.errors import GateFailed
 from fedvm.pipeline.results import ClassTrial, GateFacts
 from fedvm.pipeline.serve import Served
 from fedvm.protocol import SamplePool, SampleTree, Verdict
 from fedvm.protocol.sequential import PPM
 
-BATCH = 20
-"""Most samples of a transaction."""
-_GAS_SHARE, _FILECOIN_GAS_SHARE = 0.75, 0.25
-"""Most of a transaction's gas that a batch is given: on Filecoin a message above a quarter of a block waits long."""
 _CALLDATA_BYTES, _SAMPLE_BYTES = 4 + 2 * 32, 7 * 32
 """Bytes of the encoding around the samples, and around a sample's input and siblings."""
 _OVERHEAD_GAS, _SAMPLE_OVERHEAD_GAS, _BYTE_GAS = 1_000_000, 300_000, 100
@@ -145,9 +141,9 @@ def _ask(
     asked, right = trial.asked, trial.right
     batch: list[OpenedSample] = []
     each, network = _SAMPLE_OVERHEAD_GAS + sum(version.gas for version in asked_of), gate.sender.network
-    size, room = _CALLDATA_BYTES, _room(each, network)
+    size, room = _CALLDATA_BYTES, samples_at_once(each, _OVERHEAD_GAS, network)
     # The contract's answers are known beforehand, so no sample is revealed that would not count.
-    while limits.verdict(asked, right, terms.max_samples) is Verdict.OPEN and len(batch) < min(BATCH, room):
+    while limits.verdict(asked, right, terms.max_samples) is Verdict.OPEN and len(batch) < room:
         index = pool.draw(trial.seed, asked)
         sample, opened = custodian.samples.samples[index], custodian.samples.opened(index)
         size += _SAMPLE_BYTES + -(-len(sample.input) // 32) * 32 + 32 * len(opened[3])
@@ -175,12 +171,6 @@ class _Asked:
         version = service.version(number)
         accounts = [part.account for part in version.parts]
         return cls(RevmProgram.from_chain(service.w3, accounts, warm=True), version.gas)
-
-
-def _room(each: int, network: Network) -> int:
-    """How many samples a transaction has gas for, at least 1; each: what one is given."""
-    share = _FILECOIN_GAS_SHARE if network.is_filecoin else _GAS_SHARE
-    return max(1, (int(network.transaction_gas * share) - _OVERHEAD_GAS) // each)
 
 
 def _failure(gate: PromotionGate, version_id: int, trial: Trial) -> str:
