@@ -39,6 +39,8 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     }
 
     /// @inheritdoc IDirectSubmissions
+    // The federation's events say all of this.
+    // slither-disable-next-line events-maths
     function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_) external {
         _requireNew(address(federation));
         federation = federation_;

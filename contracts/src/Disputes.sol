@@ -20,6 +20,8 @@ import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
 /// @dev Deployed once and cloned by `FederationFactory`.
 contract Disputes is IDisputes, DataDemands, FactoryMade {
     /// @inheritdoc IDisputes
+    // The federation's events say all of this.
+    // slither-disable-next-line events-maths
     function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_, uint256 demandFee_)
         external
     {

@@ -38,7 +38,7 @@ contract FederationFactory is IFederationFactory {
                 || implementation == _ruleBook || implementation == _directSubmissions,
             UnknownImplementation(keccak256(initCode))
         );
-        if (implementation.code.length == 0) Create2.deploy(0, 0, initCode);
+        if (implementation.code.length == 0) implementation = Create2.deploy(0, 0, initCode);
     }
 
     /// @inheritdoc IFederationFactory

@@ -67,7 +67,7 @@ def test_deploy_predict_record_audit(
     status, answer, _ = call(capsys, *asked, "--record")
     assert status == 0 and json.loads(answer)["decision"] == 1
     status, found, _ = call(capsys, "audit", "--run", str(out))
-    assert status == 0 and "Nothing found in 7 checks" in found, found
+    assert status == 0 and "Nothing found in 8 checks" in found, found
     assert ANVIL_KEY[2:] not in "".join(
         file.read_text("latin-1") for file in out.rglob("*") if file.is_file()
     )
@@ -96,7 +96,7 @@ def test_real_inputs_are_audited(
     )
     assert status == 0, err
     status, found, _ = call(capsys, "audit", "--run", str(out))
-    assert status == 0 and "Nothing found in 6 checks" in found, found
+    assert status == 0 and "Nothing found in 7 checks" in found, found
 
 
 def test_without_calibration_it_warns(
