@@ -66,7 +66,7 @@ def deviations(w3: Web3, federation: str) -> Iterator[str]:
     try:
         factory = to_address(str(read(contract, "factory")))
         if implementation != implementation_address(factory, FEDERATION):
-            yield f"{address} runs the code at {implementation}, which is not the Federation of this package"
+            yield f"{address} runs the code at {implementation}, which is not the Federation of this version of FedVM"
         elif address != clone_address(factory, place, implementation, place):
             yield f"{address} was not made by its factory {factory}: its maker could write into it what it liked"
         else:
@@ -94,8 +94,8 @@ def service_deviations(w3: Web3, service: str, *, first_block: int = 0) -> Itera
         load_artifact(MODEL_SERVICE).bytecode
     ):
         yield (
-            f"{address} was not created by a transaction with the ModelService of this package: its maker could write "
-            "into it what it liked"
+            f"{address} was not created by a transaction with the ModelService of this version of FedVM: its maker "
+            "could write into it what it liked"
         )
 
 
