@@ -13,15 +13,27 @@ abstract contract PullPayments is IPullPayments {
 
     /// @inheritdoc IPullPayments
     function withdraw() external returns (uint256 amount) {
-        amount = owed[msg.sender];
-        require(amount > 0, NothingOwed(msg.sender));
-        owed[msg.sender] = 0;
-        emit Withdrawn(msg.sender, amount);
-        Address.sendValue(payable(msg.sender), amount);
+        return _send(payable(msg.sender));
+    }
+
+    /// @inheritdoc IPullPayments
+    function withdrawTo(address payable to) external returns (uint256 amount) {
+        require(to != address(0), NoReceiver());
+        return _send(to);
     }
 
     /// @dev Adds to what an account may withdraw.
     function _credit(address account, uint256 amount) internal {
         owed[account] += amount;
+    }
+
+    // Whom the money is for says where it goes.
+    // slither-disable-next-line arbitrary-send-eth
+    function _send(address payable to) private returns (uint256 amount) {
+        amount = owed[msg.sender];
+        require(amount > 0, NothingOwed(msg.sender));
+        owed[msg.sender] = 0;
+        emit Withdrawn(msg.sender, to, amount);
+        Address.sendValue(to, amount);
     }
 }

@@ -181,6 +181,10 @@ def test_money_goes_in_and_out(setup: Setup, chain: EmbeddedChain) -> None:
     assert setup.w3.eth.get_balance(federation.address) == SECURITY.bond  # type: ignore[arg-type]
     with pytest.raises(TransactionFailed, match="NothingOwed"):
         federation.withdraw().send(member)
+    federation.deposit(7).send(member)
+    receiver = Account.create().address
+    federation.withdraw(receiver).send(member)
+    assert setup.w3.eth.get_balance(receiver) == 7 and federation.owed(member.address) == 0
 
 
 def test_many_updates_are_split_over_messages_of_64_kib(chain: EmbeddedChain) -> None:

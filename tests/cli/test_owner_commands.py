@@ -320,6 +320,10 @@ def test_a_member_joins_with_a_stake_and_fetches_it_again(
     assert member("unstake")[0] == 0 and standing() == (0, 0, STAKE + 7)
     status, _, err = member("unstake")
     assert status == 2 and "NoStake" in err
+    status, out, _ = member("withdraw", "--to", NEWCOMER, "--dry-run")
+    assert status == 0 and f"sent to {NEWCOMER}" in out and standing() == (0, 0, STAKE + 7)
+    status, _, err = member("withdraw", "--to", "0x12")
+    assert status == 2 and "not an address" in err
     status, out, _ = member("withdraw", "--json")
     assert status == 0 and json.loads(out)["sent"] and standing() == (0, 0, 0)
     status, _, err = member("withdraw")

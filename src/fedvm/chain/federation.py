@@ -208,9 +208,9 @@ class FederationContract:
         after :meth:`quit`. While a rolled-up round is not over it is announced only."""
         return self._prepared("unstake")
 
-    def withdraw(self) -> PreparedCall:
-        """Fetch all that one is owed."""
-        return self._prepared("withdraw")
+    def withdraw(self, to: str | None = None) -> PreparedCall:
+        """Fetch all that one is owed, or have it sent to another account (hex address)."""
+        return self._prepared("withdraw") if to is None else self._prepared("withdrawTo", to)
 
     # State
 

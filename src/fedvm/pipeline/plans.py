@@ -204,10 +204,14 @@ def unstake(federation: FederationContract, who: str) -> Plan:
     )
 
 
-def withdraw(federation: FederationContract, who: str) -> Plan:
-    """Fetch what is owed."""
+def withdraw(federation: FederationContract, who: str, to: str | None = None) -> Plan:
+    """Fetch what is owed, or have it sent to another account (hex address)."""
     amount = money(federation, federation.owed(who))
-    return Plan(f"{who} fetches {amount} that it is owed", federation.withdraw(), federation.owner())
+    if to is None:
+        return Plan(f"{who} fetches {amount} that it is owed", federation.withdraw(), federation.owner())
+    receiver = checked_address("receiver", to)
+    sentence = f"{who} has {amount} that it is owed sent to {receiver}, whose own they are then"
+    return Plan(sentence, federation.withdraw(receiver), federation.owner())
 
 
 # Coordinator

@@ -159,9 +159,17 @@ def unstake(sending: Sending) -> None:
     cls=HelpfulCommand, epilog="Example: `fedvm members withdraw --run runs/net --key-file me.key`"
 )
 @sent_to_federation(by_owner=False)
-def withdraw(sending: Sending) -> None:
-    """Fetch all that the federation owes you: stakes taken back, bonds set free, fees and rewards."""
+def withdraw(
+    sending: Sending,
+    to: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Send it to this account, not to your own.")
+    ] = None,
+) -> None:
+    """Fetch all that the federation owes you: stakes taken back, bonds set free, fees and rewards.
+
+    A wallet that is a contract and takes no money names another account with --to.
+    """
     from fedvm.pipeline import plans
 
     with sending.federation() as (contract, actor):
-        sending.carry_out(actor, plans.withdraw(contract, actor.address))
+        sending.carry_out(actor, plans.withdraw(contract, actor.address, to))
