@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {CommitmentProof, Fraud, ICourt} from "./interfaces/ICourt.sol";
+import {CommitmentProof, ICourt} from "./interfaces/ICourt.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {UpdatePlace} from "./libraries/MerkleSumTree.sol";
@@ -10,29 +10,20 @@ import {Round, RoundState} from "./libraries/RoundLib.sol";
 /// @title Court
 /// @notice What the contracts that hear proofs against one federation's proposals have in common; see `ICourt`.
 abstract contract Court is ICourt {
-    mapping(bytes32 digest => uint256 blockNumber) private _committedAt;
-
     /// Federation whose proposals are disputed here.
     IFederation public federation;
     /// Length of the model's vector; here, since it fits into the same slot.
     uint64 public elements;
 
-    /// @inheritdoc ICourt
-    // Zero is what a slot holds that was never written.
-    // slither-disable-next-line incorrect-equality
-    function commit(bytes32 digest) external {
-        // The first commitment counts: nobody can push another's into a later block.
-        if (_committedAt[digest] == 0) _committedAt[digest] = block.number;
-        emit ChallengeCommitted(digest, msg.sender);
+    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed.
+    function _begin(uint64 roundId) internal view returns (Round memory round) {
+        round = _proposed(roundId);
+        bytes32 digest = keccak256(abi.encode(msg.sender, keccak256(msg.data)));
+        require(_isCommitted(roundId, round.attempt, digest), NotCommitted(digest));
     }
 
-    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed.
-    function _begin(uint64 roundId) internal view returns (Round memory) {
-        bytes32 digest = keccak256(abi.encode(msg.sender, keccak256(msg.data)));
-        uint256 committedAt = _committedAt[digest];
-        require(committedAt != 0 && committedAt < block.number, NotCommitted(digest));
-        return _proposed(roundId);
-    }
+    /// @dev Whether the caller committed to a digest in an earlier block, for this attempt.
+    function _isCommitted(uint64 roundId, uint16 attempt, bytes32 digest) internal view virtual returns (bool);
 
     /// @dev The round, which must be proposed.
     function _proposed(uint64 roundId) internal view returns (Round memory round) {

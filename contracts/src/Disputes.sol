@@ -11,6 +11,7 @@ import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {MeanLib} from "./libraries/MeanLib.sol";
 import {MerkleSumTree, SumNode} from "./libraries/MerkleSumTree.sol";
 import {Round} from "./libraries/RoundLib.sol";
+import {Security} from "./libraries/SecurityLib.sol";
 import {UpdateNodes} from "./libraries/UpdateNodes.sol";
 import {VectorNodes} from "./libraries/VectorNodes.sol";
 import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
@@ -22,16 +23,17 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
     /// @inheritdoc IDisputes
     // The federation's events say all of this.
     // slither-disable-next-line events-maths
-    function initialize(IFederation federation_, uint64 elements_, uint64 answerSeconds_, uint256 demandFee_)
-        external
-    {
+    function initialize(IFederation federation_, uint64 elements_, Security calldata security) external {
         _requireNew(address(federation));
         federation = federation_;
         elements = elements_;
-        // `SecurityLib` bounds it by thirty days.
+        // `SecurityLib` bounds the first by thirty days, the others by 2^96 wei.
         // forge-lint: disable-next-line(unsafe-typecast)
-        answerSeconds = uint32(answerSeconds_);
-        demandFee = demandFee_;
+        answerSeconds = uint32(security.answerSeconds);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        demandFee = uint96(security.demandFee);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _bond = uint96(security.bond);
     }
 
     /// @inheritdoc IDisputes
@@ -49,7 +51,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         _requireChunk(VectorKind.Sums, index, sums, round.aggregateRoot, "aggregate");
         _requireChunk(VectorKind.Model, index, model, round.modelRoot, "model");
         require(!MeanLib.follows(base.values, sums.values, model.values, round.totalWeight), NoFraud());
-        _reject(roundId, round.attempt, Fraud.WrongMean);
+        _bringDown(roundId, round.attempt, Fraud.WrongMean);
     }
 
     /// @inheritdoc IDisputes
@@ -74,7 +76,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
             _requireChunk(VectorKind.Sums, index, rightSums, AggregationTree.sumsOf(right), "right sums");
         }
         require(!MeanLib.adds(sums.values, leftSums.values, right.length > 0, rightSums.values), NoFraud());
-        _reject(roundId, round.attempt, Fraud.WrongSum);
+        _bringDown(roundId, round.attempt, Fraud.WrongSum);
     }
 
     /// @inheritdoc IDisputes
@@ -106,7 +108,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         );
         _requireChunk(VectorKind.Sums, index, sums, AggregationTree.sumsOf(leaf.preimage), "sums");
         require(!MeanLib.multiplies(sums.values, values, commitment.weight), NoFraud());
-        _reject(roundId, round.attempt, Fraud.WrongProduct);
+        _bringDown(roundId, round.attempt, Fraud.WrongProduct);
     }
 
     /// @inheritdoc IDisputes
@@ -123,7 +125,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         // Below a node lies an update if one lies below its first leaf.
         bool wrong = isEmpty == (uint256(node.position) << level < round.accepted);
         require(wrong || !isEmpty && _isWrong(round, node, level, left, right), NoFraud());
-        _reject(roundId, round.attempt, Fraud.WrongNode);
+        _bringDown(roundId, round.attempt, Fraud.WrongNode);
     }
 
     /// @inheritdoc IDisputes
@@ -142,7 +144,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
                 || AggregationTree.weightOf(leaf.preimage) != accepted.commitment.weight,
             NoFraud()
         );
-        _reject(roundId, round.attempt, Fraud.WrongLeaf);
+        _bringDown(roundId, round.attempt, Fraud.WrongLeaf);
     }
 
     /// @inheritdoc IDisputes
@@ -156,7 +158,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         (VectorKind kind, bytes32 root) = _vectorAt(place, round);
         require(VectorNodes.leadsTo(kind, elements, node, root), NotPartOf("vector"));
         require(!VectorNodes.isWellFormed(kind, elements, node), NoFraud());
-        _reject(roundId, round.attempt, Fraud.MalformedVector);
+        _bringDown(roundId, round.attempt, Fraud.MalformedVector);
     }
 
     /// @inheritdoc IDisputes
@@ -167,7 +169,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         (VectorKind kind, bytes32 root) = _vectorAt(place, round);
         require(keccak256(preimage) == root, NotPartOf("vector"));
         require(!VectorNodes.isRoot(kind, elements, preimage), NoFraud());
-        _reject(roundId, round.attempt, Fraud.MalformedVector);
+        _bringDown(roundId, round.attempt, Fraud.MalformedVector);
     }
 
     /// @inheritdoc IDisputes
@@ -185,12 +187,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
             NotPartOf("update")
         );
         require(!UpdateNodes.isWellFormed(_placeOf(roundId, commitment.member), node), NoFraud());
-        _reject(roundId, round.attempt, Fraud.BadUpdate);
-    }
-
-    function _reject(uint64 roundId, uint16 attempt, Fraud fraud) private {
-        emit FraudProved(roundId, msg.sender, fraud, attempt);
-        federation.rejectProposal(roundId, msg.sender, fraud == Fraud.BadUpdate);
+        _bringDown(roundId, round.attempt, Fraud.BadUpdate);
     }
 
     function _requireChunk(

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {PullPayments} from "./PullPayments.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
+import {SecurityLib} from "./libraries/SecurityLib.sol";
 
 /// @title Bonds and stakes of a federation
 /// @notice See `IEscrow`.
@@ -105,20 +106,23 @@ abstract contract Escrow is IEscrow, PullPayments {
     }
 
     /// @dev The proposal was not wrong: its bond is owed to who posted it.
-    function _releaseBond() internal {
+    function _releaseBond() internal returns (address holder) {
         Bond memory bond = _bond;
         _bond.amount = 0;
         _credit(bond.holder, bond.amount);
+        return bond.holder;
     }
 
-    /// @dev The proposal was wrong: its bond is lost.
-    function _slashBond(address challenger) internal {
+    /// @dev The proposal was wrong: its bond is lost. What all challengers share is owed to the court, which divides it.
+    function _slashBond(address challenger, address court) internal {
         Bond memory bond = _bond;
         _bond.amount = 0;
-        uint256 reward = bond.amount / 2;
-        burnt += bond.amount - reward;
+        uint256 reward = SecurityLib.rewardOf(bond.amount);
+        uint256 rest = bond.amount - 2 * reward;
+        burnt += rest;
         _credit(challenger, reward);
-        emit Slashed(bond.holder, challenger, reward, bond.amount - reward);
+        _credit(court, reward);
+        emit Slashed(bond.holder, challenger, reward, reward, rest);
     }
 
     /// @dev A member's data did not come: it loses what it has at stake, but no more than it had to risk.
@@ -133,7 +137,7 @@ abstract contract Escrow is IEscrow, PullPayments {
         own.changedAt = _now();
         if (amount == 0) return;
         burnt += amount;
-        emit Slashed(member, address(0), 0, amount);
+        emit Slashed(member, address(0), 0, 0, amount);
     }
 
     /// @dev Whether a member's stake is held for a round: then an update of it counts there, or waits.

@@ -8,6 +8,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {FactoryMade} from "./FactoryMade.sol";
 import {Membership} from "./Membership.sol";
 import {FederationParameters, IFederation, Sidecars} from "./interfaces/IFederation.sol";
+import {IHearing} from "./interfaces/IHearing.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
@@ -229,7 +230,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         current.state = RoundState.Final;
         bytes32 newModelRoot = current.modelRoot;
         modelRoot = newModelRoot;
-        _releaseBond();
+        address holder = _releaseBond();
+        if (current.asked) IHearing(disputes).conclude(roundId, current.attempt, holder);
         emit RoundFinal(
             roundId,
             newModelRoot,
@@ -246,16 +248,17 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         require(isDirect || msg.sender == disputes, NotDisputes(msg.sender));
         Round storage current = _rounds[roundId];
         current.requireState(roundId, isDirect ? RoundState.Open : RoundState.Proposed);
+        if (!isDirect) current.asked = true;
         _extend(current, roundId, until);
     }
 
     /// @inheritdoc IFederation
     function rejectProposal(uint64 roundId, address challenger, bool isLast) external {
-        require(msg.sender == disputes || msg.sender == rollups, NotDisputes(msg.sender));
+        require(msg.sender == disputes, NotDisputes(msg.sender));
         Round storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Proposed);
         emit ProposalRejected(roundId, challenger, current.attempt);
-        _slashBond(challenger);
+        _slashBond(challenger, msg.sender);
         if (current.reject(_now() + _rules.roundSeconds, isLast)) {
             emit RoundFailed(roundId, challenger, current.accepted);
         }

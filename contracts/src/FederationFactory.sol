@@ -63,12 +63,7 @@ contract FederationFactory is IFederationFactory {
         IRuleBook(sidecars.ruleBook).initialize(IFederation(federation));
         IFederation(federation).initialize(parameters, sidecars);
         IDisputes(sidecars.disputes)
-            .initialize(
-                IFederation(federation),
-                parameters.rules.elements,
-                parameters.security.answerSeconds,
-                parameters.security.demandFee
-            );
+            .initialize(IFederation(federation), parameters.rules.elements, parameters.security);
         IRollups(sidecars.rollups).initialize(IFederation(federation), parameters.rules.elements);
         IDirectSubmissions(sidecars.directSubmissions)
             .initialize(IFederation(federation), parameters.rules.elements, parameters.security.answerSeconds);

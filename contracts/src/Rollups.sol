@@ -6,8 +6,9 @@ import {FactoryMade} from "./FactoryMade.sol";
 import {Fraud} from "./interfaces/ICourt.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
+import {IHearing} from "./interfaces/IHearing.sol";
 import {IRollups, RollupNode} from "./interfaces/IRollups.sol";
-import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
+import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
 import {Record, RecordProof, RecordTree} from "./libraries/RecordTree.sol";
@@ -58,6 +59,23 @@ contract Rollups is IRollups, Court, FactoryMade {
     /// @inheritdoc IRollups
     function latest() external view returns (RollupSummary memory) {
         return _latest;
+    }
+
+    /// @inheritdoc IRollups
+    function recordCount() external view returns (uint32) {
+        return _latest.records;
+    }
+
+    /// @inheritdoc IRollups
+    // At most 32 peaks are asked for, of the federation alone.
+    // slither-disable-next-line calls-loop
+    function isStated(bytes32 hash) external view returns (bool) {
+        if (hash == _latest.recordsRoot) return true;
+        uint32 accepted = _latest.accepted;
+        for (uint256 level = 0; level < MAX_PEAKS; ++level) {
+            if ((accepted >> level) & 1 == 1 && hash == federation.commitmentPeak(level)) return true;
+        }
+        return false;
     }
 
     /// @inheritdoc IRollups
@@ -206,7 +224,17 @@ contract Rollups is IRollups, Court, FactoryMade {
 
     function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
         emit FraudProved(roundId, msg.sender, fraud, attempt);
-        federation.rejectProposal(roundId, msg.sender, true);
+        IHearing(federation.disputes()).rejectRollup(roundId, attempt, msg.sender);
+    }
+
+    /// @dev Commitments to all proofs are kept in one place, so that a challenger is counted once.
+    function _isCommitted(uint64 roundId, uint16 attempt, bytes32 digest)
+        internal
+        view
+        override
+        returns (bool)
+    {
+        return IHearing(federation.disputes()).isCommitted(roundId, attempt, msg.sender, digest);
     }
 
     function _requireRecord(RollupSummary memory rollup, RecordProof calldata proof) private pure {

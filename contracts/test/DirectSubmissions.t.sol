@@ -439,7 +439,7 @@ contract DirectSubmissionsTest is DisputeFixture {
         direct.forfeit(roundId, members[0]);
         vm.warp(due + 1);
         vm.expectEmit();
-        emit IEscrow.Slashed(members[0], address(0), 0, STAKE);
+        emit IEscrow.Slashed(members[0], address(0), 0, 0, STAKE);
         vm.expectEmit();
         emit IDirectSubmissions.VectorForfeited(roundId, members[0]);
         vm.prank(stranger);

@@ -282,7 +282,7 @@ contract DisputesTest is DisputeFixture {
         bytes memory refused = abi.encodeWithSelector(ICourt.NotCommitted.selector, digest);
         vm.assertEq(failureOf(challenger, call), refused);
         vm.prank(challenger);
-        disputes.commit(digest);
+        disputes.commit(roundId, digest);
         vm.assertEq(failureOf(challenger, call), refused);
         vm.roll(block.number + 1);
         // Whoever copies the proof has not committed to it himself.
@@ -298,9 +298,9 @@ contract DisputesTest is DisputeFixture {
         Lie memory honest;
         proposeWith(honest);
         bytes memory call = wrongMean(0);
+        commitTo(challenger, call);
         vm.warp(federation.round(roundId).until + 1);
         federation.finalizeRound(roundId);
-        commitTo(challenger, call);
         vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(ICourt.NotProposed.selector, roundId));
     }
 
@@ -345,7 +345,8 @@ contract DisputesTest is DisputeFixture {
     }
 
     function assertBondIsLost() private view {
-        vm.assertEq(federation.owed(challenger), BOND / 2);
+        vm.assertEq(federation.owed(challenger), BOND / 4);
+        vm.assertEq(federation.owed(address(disputes)), BOND / 4);
         vm.assertEq(federation.burnt(), BOND - BOND / 2);
         vm.assertEq(federation.lockedBond(), 0);
         vm.assertEq(federation.owed(coordinator), 0);

@@ -98,7 +98,9 @@ contract EscrowTest is DisputeFixture {
             federation.rejectProposal(roundId, challenger, false);
         }
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
-        vm.assertEq(federation.burnt() + federation.owed(challenger), 8 * BOND);
+        vm.assertEq(federation.burnt(), 4 * BOND);
+        vm.assertEq(federation.owed(challenger), 2 * BOND);
+        vm.assertEq(federation.owed(address(disputes)), 2 * BOND);
         openRound();
     }
 
@@ -166,7 +168,7 @@ contract EscrowTest is DisputeFixture {
         tryAs(coordinator, 0, abi.encodeCall(federation.withdraw, ()));
         tryAs(challenger, 0, abi.encodeCall(federation.unstake, ()));
         tryAs(challenger, 0, abi.encodeCall(federation.withdraw, ()));
-        vm.assertEq(address(federation).balance, federation.burnt());
+        vm.assertEq(address(federation).balance, federation.burnt() + federation.owed(address(disputes)));
     }
 
     function tryAs(address sender, uint256 value, bytes memory call) private returns (bool success) {
@@ -177,7 +179,8 @@ contract EscrowTest is DisputeFixture {
 
     function assertSolvent() private view {
         uint256 sum = federation.burnt() + federation.lockedBond() + federation.owed(coordinator)
-            + federation.owed(challenger) + federation.stakeOf(challenger);
+            + federation.owed(challenger) + federation.stakeOf(challenger)
+            + federation.owed(address(disputes));
         for (uint256 i = 0; i < CLIENTS; ++i) {
             sum += federation.stakeOf(members[i]) + federation.owed(members[i]);
         }

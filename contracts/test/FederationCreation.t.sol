@@ -7,6 +7,7 @@ import {Disputes} from "../src/Disputes.sol";
 import {Federation} from "../src/Federation.sol";
 import {FederationParameters, IFederation} from "../src/interfaces/IFederation.sol";
 import {IMembership} from "../src/interfaces/IMembership.sol";
+import {Phases} from "../src/libraries/Phases.sol";
 import {Rules, RulesLib} from "../src/libraries/RulesLib.sol";
 import {Security, SecurityLib} from "../src/libraries/SecurityLib.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -79,12 +80,12 @@ contract FederationCreationTest is FederationFixture {
 
     function test_refusesEachSecurityOutOfRange() public {
         Security memory security = defaultSecurity();
-        security.challengeSeconds = 0;
+        security.challengeSeconds = 59;
         expectInvalidSecurity(security, "challengeSeconds");
         security.challengeSeconds = 30 days + 1;
         expectInvalidSecurity(security, "challengeSeconds");
         security = defaultSecurity();
-        security.answerSeconds = 0;
+        security.answerSeconds = 59;
         expectInvalidSecurity(security, "answerSeconds");
         security.answerSeconds = 30 days + 1;
         expectInvalidSecurity(security, "answerSeconds");
@@ -98,6 +99,11 @@ contract FederationCreationTest is FederationFixture {
         expectInvalidSecurity(security, "bond");
         security.bond = uint128(1) << 96;
         expectInvalidSecurity(security, "bond");
+        security = defaultSecurity();
+        security.demandFee = 0;
+        expectInvalidSecurity(security, "demandFee");
+        security.demandFee = uint128(1) << 96;
+        expectInvalidSecurity(security, "demandFee");
         security = defaultSecurity();
         security.openSeconds = defaultRules().roundSeconds;
         expectInvalidSecurity(security, "openSeconds");
@@ -115,17 +121,37 @@ contract FederationCreationTest is FederationFixture {
     }
 
     function test_takesEachSecurityAtItsLimit() public {
+        uint256 longest = 30 days / (2 * Phases.count(type(uint32).max, defaultRules().elements));
         Security memory security = Security(
-            30 days, 30 days, type(uint96).max, 0, type(uint128).max, type(uint128).max, 30 days, 3599
+            30 days,
+            uint64(longest),
+            type(uint96).max,
+            0,
+            type(uint96).max,
+            type(uint128).max,
+            30 days,
+            3599
         );
         Federation created = createFederation(defaultRules(), security);
         vm.assertEq(abi.encode(created.security()), abi.encode(security));
-        vm.assertEq(uint256(Disputes(created.disputes()).answerSeconds()), 30 days);
-        vm.assertEq(Disputes(created.disputes()).demandFee(), type(uint128).max);
+        vm.assertEq(uint256(Disputes(payable(created.disputes())).answerSeconds()), longest);
+        vm.assertEq(Disputes(payable(created.disputes())).demandFee(), type(uint96).max);
+    }
+
+    /// @dev However many take part: the phases of the largest round fit the longest window.
+    function test_saysWhenVectorsAreTooLargeForItsWindows() public {
+        Rules memory rules = defaultRules();
+        Security memory security = defaultSecurity();
+        rules.elements = 64;
+        security.answerSeconds = uint64(uint256(30 days) / (2 * 7));
+        createFederation(rules, security);
+        rules.elements = 64 * 17;
+        vm.expectRevert(abi.encodeWithSelector(SecurityLib.InvalidSecurity.selector, "answerSeconds"));
+        createFederation(rules, security);
     }
 
     function test_hasAContractThatHearsItsDisputes() public view {
-        Disputes disputes = Disputes(federation.disputes());
+        Disputes disputes = Disputes(payable(federation.disputes()));
         vm.assertEq(address(disputes.federation()), address(federation));
         vm.assertEq(uint256(disputes.elements()), defaultRules().elements);
         vm.assertEq(uint256(disputes.answerSeconds()), defaultSecurity().answerSeconds);

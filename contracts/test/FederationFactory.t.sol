@@ -99,7 +99,7 @@ contract FederationFactoryTest is FederationFixture {
         vm.assertEq(uint256(other.currentRound()), 1);
         vm.assertEq(uint256(federation.currentRound()), 0);
         vm.assertTrue(other.disputes() != federation.disputes());
-        vm.assertEq(address(Disputes(other.disputes()).federation()), address(other));
+        vm.assertEq(address(Disputes(payable(other.disputes())).federation()), address(other));
         (, string memory name, string memory version, uint256 chainId, address verifying,,) =
             other.eip712Domain();
         vm.assertEq(bytes(name), "FedVM");

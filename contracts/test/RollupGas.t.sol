@@ -71,9 +71,9 @@ contract RollupGasTest is FederationFixture {
                 )
             );
         }
-        Disputes disputes = Disputes(federation.disputes());
+        Disputes disputes = Disputes(payable(federation.disputes()));
         vm.prank(stranger);
-        disputes.commit(keccak256(abi.encode(stranger, keccak256(call))));
+        disputes.commit(roundId, keccak256(abi.encode(stranger, keccak256(call))));
         vm.roll(block.number + 1);
         vm.prank(stranger);
         (bool success,) = address(disputes).call(call);

@@ -236,7 +236,8 @@ contract RollupOmissionsTest is RollupFixture {
         emit ICourt.FraudProved(roundId, challenger, Fraud.Omission, 1);
         show(call);
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
-        vm.assertEq(federation.owed(challenger), BOND / 2);
+        vm.assertEq(federation.owed(challenger), BOND / 4);
+        vm.assertEq(federation.owed(federation.disputes()), BOND / 4);
     }
 
     function expectNoFraud(bytes memory call) private {

@@ -210,33 +210,30 @@ contract RollupSubmissionTest is RollupFixture {
         begin();
         rollUp();
         propose(roundId);
-        Disputes disputes = Disputes(federation.disputes());
+        Disputes disputes = Disputes(payable(federation.disputes()));
         bytes32[][] memory levels = recordLevels();
-        bytes memory top = abi.encodePacked(uint8(0x0d), levels[2][0], levels[2][1]);
-        demandAs(disputes, levels[3][0], "");
-        disputes.answer(roundId, top);
-        bytes memory node = abi.encodePacked(uint8(0x0d), levels[1][0], levels[1][1]);
-        demandAs(disputes, levels[2][0], top);
-        disputes.answer(roundId, node);
-        bytes memory last = abi.encodePacked(uint8(0x0d), levels[0][2], levels[0][3]);
-        demandAs(disputes, levels[1][1], node);
-        disputes.answer(roundId, last);
-        demandAs(disputes, levels[0][2], last);
-        disputes.answer(roundId, recordBytes(records[2]));
-        demandAs(disputes, records[2].submission, recordBytes(records[2]));
-        disputes.answer(roundId, bytesOf(received[2]));
+        bytes[] memory path = new bytes[](0);
+        demandAs(disputes, path, levels[3][0]);
+        path = down(path, abi.encodePacked(uint8(0x0d), levels[2][0], levels[2][1]));
+        demandAs(disputes, path, levels[2][0]);
+        path = down(path, abi.encodePacked(uint8(0x0d), levels[1][0], levels[1][1]));
+        path = down(path, abi.encodePacked(uint8(0x0d), levels[0][2], levels[0][3]));
+        demandAs(disputes, path, levels[0][2]);
+        path = down(path, recordBytes(records[2]));
+        demandAs(disputes, path, records[2].submission);
         // Whether a refused update has data nobody needs to know.
-        vm.expectRevert(abi.encodeWithSelector(ICourt.NotPartOf.selector, "parent"));
-        demandAs(disputes, received[2].update.updateRoot, bytesOf(received[2]));
+        path = down(path, bytesOf(received[2]));
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotPartOf.selector, "path"));
+        demandAs(disputes, path, received[2].update.updateRoot);
 
         bytes32[][][] memory trees = rangeTrees();
         bytes memory peak = abi.encodePacked(uint8(0x0b), trees[0][0][0], trees[0][0][1]);
-        demandAs(disputes, keccak256(peak), "");
-        disputes.answer(roundId, peak);
-        demandAs(disputes, trees[0][0][1], peak);
-        demandAs(disputes, stated.peaks[1], "");
+        path = new bytes[](0);
+        demandAs(disputes, path, keccak256(peak));
+        demandAs(disputes, path, stated.peaks[1]);
         vm.expectRevert(abi.encodeWithSelector(ICourt.NotPartOf.selector, "proposal"));
-        demandAs(disputes, trees[0][0][1], "");
+        demandAs(disputes, path, trees[0][0][1]);
+        demandAs(disputes, down(path, peak), trees[0][0][1]);
     }
 
     function test_peaksOfRelayedUpdatesAreKnown() public {
@@ -247,14 +244,22 @@ contract RollupSubmissionTest is RollupFixture {
         submit(roundId, submissions);
         propose(roundId);
         bytes32 peak = federation.commitmentPeak(1);
-        Disputes disputes = Disputes(federation.disputes());
+        Disputes disputes = Disputes(payable(federation.disputes()));
         vm.expectRevert(abi.encodeWithSelector(ICourt.NotPartOf.selector, "proposal"));
-        demandAs(disputes, peak, "");
+        demandAs(disputes, new bytes[](0), peak);
     }
 
-    function demandAs(Disputes disputes, bytes32 hash, bytes memory parent) private {
+    function demandAs(Disputes disputes, bytes[] memory path, bytes32 hash) private {
         vm.prank(challenger);
-        disputes.demand{value: 1000}(roundId, hash, parent);
+        disputes.demand{value: 1000}(roundId, path, hash, 1);
+    }
+
+    function down(bytes[] memory path, bytes memory preimage) private pure returns (bytes[] memory longer) {
+        longer = new bytes[](path.length + 1);
+        for (uint256 i = 0; i < path.length; ++i) {
+            longer[i] = path[i];
+        }
+        longer[path.length] = preimage;
     }
 
     function expectInvalid(string memory field) private {

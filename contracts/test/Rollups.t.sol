@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Rollups} from "../src/Rollups.sol";
 import {Fraud, ICourt} from "../src/interfaces/ICourt.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
+import {IHearing} from "../src/interfaces/IHearing.sol";
 import {RollupNode} from "../src/interfaces/IRollups.sol";
 import {Commitment} from "../src/libraries/CommitmentTree.sol";
 import {RoundState} from "../src/libraries/RoundLib.sol";
@@ -423,7 +424,15 @@ contract RollupsTest is RollupFixture {
         begin();
         records[3].reason = 255;
         rollUp();
-        vm.assertEq(failureOf(wrongRecord(3)), abi.encodeWithSelector(ICourt.NotProposed.selector, roundId));
+        bytes memory refused = abi.encodeWithSelector(ICourt.NotProposed.selector, roundId);
+        IHearing hearing = IHearing(federation.disputes());
+        vm.expectRevert(refused);
+        vm.prank(challenger);
+        hearing.commit(roundId, keccak256("a proof"));
+        vm.prank(challenger);
+        (bool success, bytes memory result) = address(court).call(wrongRecord(3));
+        vm.assertFalse(success);
+        vm.assertEq(result, refused);
     }
 
     function expectNoFraud(bytes memory call) private {
@@ -444,7 +453,8 @@ contract RollupsTest is RollupFixture {
         emit IFederation.ProposalRejected(roundId, challenger, 1);
         show(call);
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
-        vm.assertEq(federation.owed(challenger), BOND / 2);
+        vm.assertEq(federation.owed(challenger), BOND / 4);
+        vm.assertEq(federation.owed(federation.disputes()), BOND / 4);
         vm.assertEq(federation.burnt(), BOND - BOND / 2);
         vm.assertEq(federation.lockedBond(), 0);
         vm.assertEq(federation.stakeOf(members[0]), STAKE);

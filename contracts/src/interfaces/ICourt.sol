@@ -54,11 +54,8 @@ struct UpdateNode {
 }
 
 /// @title A contract that hears proofs against the pending proposal of one federation
-/// @notice A proof must have been committed to in an earlier block by the same sender (`commit`), so that it cannot be
-///         copied from the pool of pending transactions.
+/// @notice A proof must have been committed to in the hearing of the proposal; see `IHearing`.
 interface ICourt {
-    /// @notice Someone will show a proof whose digest this is.
-    event ChallengeCommitted(bytes32 indexed digest, address indexed challenger);
     /// @notice A proof was accepted.
     event FraudProved(uint64 indexed round, address indexed challenger, Fraud indexed fraud, uint16 attempt);
 
@@ -71,9 +68,4 @@ interface ICourt {
     error NotPartOf(string what);
     /// @notice Everything that the proof opens follows.
     error NoFraud();
-
-    /// @notice Announces a proof.
-    /// @param digest keccak(abi.encode(sender, keccak(calldata of the call to come))). The salt at the end of that
-    ///        call keeps others from guessing it.
-    function commit(bytes32 digest) external;
 }

@@ -4,10 +4,11 @@ pragma solidity 0.8.37;
 import {AggregationNode} from "../libraries/AggregationTree.sol";
 import {Commitment} from "../libraries/CommitmentTree.sol";
 import {SumNode} from "../libraries/MerkleSumTree.sol";
+import {Security} from "../libraries/SecurityLib.sol";
 import {Chunk} from "../libraries/VectorTree.sol";
-import {CommitmentProof, ICourt, UpdateNode} from "./ICourt.sol";
+import {CommitmentProof, UpdateNode} from "./ICourt.sol";
 import {IFederation} from "./IFederation.sol";
-import {IPullPayments} from "./IPullPayments.sol";
+import {IHearing} from "./IHearing.sol";
 
 /// @notice Whose vector a proof speaks of: the model's, or the sums of a node of the aggregation tree.
 struct VectorPlace {
@@ -28,39 +29,16 @@ struct VectorNode {
 
 /// @title Disputes about the proposals of one federation
 /// @notice Every proof opens hashes over values as they were stated, and shows one value that does not follow: a node
-///         with its two children at one chunk is enough, whatever the size of the round. What cannot be opened,
-///         because its preimage is withheld, can be demanded (`demand`); what is then not answered in time is a proof.
-interface IDisputes is ICourt, IPullPayments {
-    /// @notice The preimage of `hash` is wanted before `due` (Unix seconds).
-    event DataDemanded(
-        uint64 indexed round, bytes32 indexed hash, address indexed challenger, uint16 attempt, uint64 due
-    );
-    /// @notice A demand was answered.
-    event DataAnswered(uint64 indexed round, bytes32 indexed hash, uint16 attempt, bytes preimage);
-    /// @notice A demand whose proposal is gone was paid back.
-    event DemandReclaimed(uint64 indexed round, bytes32 indexed hash, uint16 attempt, address challenger);
-
+///         with its two children at one chunk is enough, whatever the size of the round.
+interface IDisputes is IHearing {
     /// @notice The rules name another aggregator than the weighted mean: the new model is recomputed by audits only.
     error AuditOnly();
-    /// @notice The fee of a demand is exactly this.
-    error WrongFee(uint256 sent, uint256 fee);
-    /// @notice Was demanded already.
-    error AlreadyDemanded(bytes32 hash);
-    /// @notice Was not demanded, or answered already.
-    error NotDemanded(bytes32 hash);
-    /// @notice There is time to answer until then.
-    error AnswerNotDue(uint64 due);
-    /// @notice The proposal that the demand is about still stands.
-    error StillProposed(uint64 roundId, uint16 attempt);
-
     /// @notice Makes a new clone the court of one federation. `FederationFactory` calls it in the transaction that
     ///         makes the clone; nobody can call it again.
     /// @param federation Federation whose proposals are disputed here.
     /// @param elements Length of the model's vector.
-    /// @param answerSeconds Seconds to answer a demand for data.
-    /// @param demandFee Wei that such a demand costs.
-    function initialize(IFederation federation, uint64 elements, uint64 answerSeconds, uint256 demandFee)
-        external;
+    /// @param security Its security, which has been checked.
+    function initialize(IFederation federation, uint64 elements, Security calldata security) external;
 
     /// @notice The new model is wrong at one chunk: 0 ≤ S − (model − base) · W < W does not hold for some element. Only
     ///         where the rules name the weighted mean.
@@ -187,28 +165,4 @@ interface IDisputes is ICourt, IPullPayments {
         UpdateNode calldata node,
         bytes32 salt
     ) external;
-
-    /// @notice Demands the preimage of a hash, for the fee of `Security`. Extends the challenge window until the answer
-    ///         is due, and by the same time again.
-    /// @param roundId Number of the proposed round.
-    /// @param hash A root of the proposal, or a hash within an answer given before.
-    /// @param parent That answer; nothing for a root.
-    function demand(uint64 roundId, bytes32 hash, bytes calldata parent) external payable;
-
-    /// @notice Answers a demand. Anyone may; the fee goes to the coordinator.
-    /// @param roundId Number of the proposed round.
-    /// @param preimage What was demanded, at most `MAX_PREIMAGE_BYTES`.
-    function answer(uint64 roundId, bytes calldata preimage) external;
-
-    /// @notice Rejects the proposal for a demand that was not answered in time; the demander is its challenger. Anyone
-    ///         may.
-    /// @param roundId Number of the proposed round.
-    /// @param hash What was demanded.
-    function rejectUnanswered(uint64 roundId, bytes32 hash) external;
-
-    /// @notice Pays back an unanswered demand about a proposal that no longer stands. Anyone may.
-    /// @param roundId Number of the round.
-    /// @param attempt Number of the proposal.
-    /// @param hash What was demanded.
-    function reclaim(uint64 roundId, uint16 attempt, bytes32 hash) external;
 }

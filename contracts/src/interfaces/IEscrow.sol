@@ -16,8 +16,11 @@ interface IEscrow is IPullPayments {
     event Unstaked(address indexed member, uint256 amount);
     /// @notice A member wants its stake back once a round is over, and counts in no later one.
     event UnstakeAnnounced(address indexed member, uint64 indexed round);
-    /// @notice An account lost a bond or stake: `reward` is owed to the challenger, `burnt` is gone.
-    event Slashed(address indexed account, address indexed challenger, uint256 reward, uint256 burnt);
+    /// @notice An account lost a bond or stake: `reward` is owed to the challenger, `shared` to all challengers together,
+    ///         `burnt` is gone.
+    event Slashed(
+        address indexed account, address indexed challenger, uint256 reward, uint256 shared, uint256 burnt
+    );
 
     /// @notice The deposit and what was sent along do not cover the bond.
     error BondNotCovered(uint256 available, uint256 bond);

@@ -99,7 +99,7 @@ interface IFederation is IMembership {
         uint64 until,
         bytes cid
     );
-    /// @notice Data were demanded, or an update submitted directly: the present state of the round can be ended only after
+    /// @notice A phase of questions began, or an update was submitted directly: the present state of the round can be ended only after
     ///         `until`.
     event ChallengeExtended(uint64 indexed round, uint64 until);
     /// @notice A proposal was proved wrong, or data demanded for it are missing.
@@ -193,13 +193,13 @@ interface IFederation is IMembership {
     /// @param roundId Number of the proposed round.
     function finalizeRound(uint64 roundId) external;
 
-    /// @notice Gives time to answer a demand. `Disputes` only, for a proposed round, and `DirectSubmissions`, for an open
-    ///         one.
+    /// @notice Gives time to answer. `Disputes` only, for a proposed round, once for each phase of questions, and
+    ///         `DirectSubmissions`, for an open one.
     /// @param roundId Number of the round.
     /// @param until Unix time in seconds before which its state cannot be ended.
     function extendChallenge(uint64 roundId, uint64 until) external;
 
-    /// @notice Rejects the proposal and takes its bond. `Disputes` and `Rollups` only.
+    /// @notice Rejects the proposal and takes its bond. `Disputes` only, which is owed what all challengers share.
     /// @param roundId Number of the proposed round.
     /// @param challenger Who proved it wrong.
     /// @param isLast Whether nothing true can be proposed over what was accepted: then the round has failed.

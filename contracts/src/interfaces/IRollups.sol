@@ -58,6 +58,13 @@ interface IRollups is ICourt {
     /// @return The latest roll-up, of the round it names; 0 when there was none.
     function latest() external view returns (RollupSummary memory);
 
+    /// @return Records of the latest roll-up.
+    function recordCount() external view returns (uint32);
+
+    /// @param hash Any hash.
+    /// @return True when the latest roll-up states it: as the root of its records, or as a peak of its mountain range.
+    function isStated(bytes32 hash) external view returns (bool);
+
     /// @notice A record states another reason to refuse its update, or another weight, than the rules give.
     /// @param roundId Number of the round.
     /// @param proof The record.

@@ -31,7 +31,36 @@ library Preimage {
         return kind == 0x0a && _at(preimage, 25, hash);
     }
 
+    /// @notice What lies below a node in the same tree. Of a node whose length is not that of its kind nothing does.
+    /// @param preimage Preimage of a node, whose first byte tells its kind.
+    /// @return left Hash of its left child, or of its only one; 0 where there is none.
+    /// @return right Hash of its right child; 0 where there is none.
+    function children(bytes calldata preimage) internal pure returns (bytes32 left, bytes32 right) {
+        if (preimage.length == 0) return (0, 0);
+        uint8 kind = uint8(preimage[0]);
+        uint256 end = 0;
+        uint256 first = 1;
+        uint256 second = 0;
+        // Update node.
+        if (kind == 0x01) (second, end) = (49, 97);
+        // Node of a vector, of a mountain range or of the records.
+        else if (kind == 0x03 || kind == 0x06 || kind == 0x0b || kind == 0x0d) (second, end) = (33, 65);
+        // Aggregation node.
+        else if (kind == 0x09) (first, second, end) = (41, 73, 105);
+        // Root of a vector.
+        else if (kind == 0x04 || kind == 0x07) (first, end) = (9, 41);
+        // Commitment to an update, below which its tree begins.
+        else if (kind == 0x0a) (first, end) = (25, 73);
+        if (preimage.length != end) return (0, 0);
+        left = _word(preimage, first);
+        if (second != 0) right = _word(preimage, second);
+    }
+
+    function _word(bytes calldata preimage, uint256 offset) private pure returns (bytes32) {
+        return bytes32(preimage[offset:offset + 32]);
+    }
+
     function _at(bytes calldata preimage, uint256 offset, bytes32 hash) private pure returns (bool) {
-        return preimage.length >= offset + 32 && bytes32(preimage[offset:offset + 32]) == hash;
+        return preimage.length >= offset + 32 && _word(preimage, offset) == hash;
     }
 }

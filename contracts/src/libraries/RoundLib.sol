@@ -25,7 +25,9 @@ struct Round {
     /// proposed one final.
     uint64 until;
     /// Proposals made so far.
-    uint16 attempt;
+    uint8 attempt;
+    /// Whether data behind the last proposal were asked for.
+    bool asked;
     /// Updates that members submitted themselves and that nobody has dealt with yet.
     uint16 waiting;
     /// Whether the updates were rolled up, not relayed one by one.
@@ -72,9 +74,9 @@ struct Proposal {
 /// | Open      | fail            | coordinator  | quorum not reached                            | Failed              |
 /// | Open      | fail            | anyone       | after the deadline                            | Failed              |
 /// | Open      | extend          | `DirectSubmissions` | a vector was demanded                  | Open                |
-/// | Proposed  | extend          | `Disputes`   | data were demanded                            | Proposed            |
+/// | Proposed  | extend          | `Disputes`   | the first question of a phase                 | Proposed            |
 /// | Proposed  | reject          | `Disputes`   | proved wrong, or demanded data are missing    | Submitted or Failed |
-/// | Proposed  | finalize        | anyone       | after the challenge window                    | Final               |
+/// | Proposed  | finalize        | anyone       | after the window, every question answered     | Final               |
 /// | Submitted | propose         | coordinator  |                                               | Proposed            |
 /// | Submitted | fail            | anyone       | a round's length after the rejection          | Failed              |
 ///
@@ -83,7 +85,7 @@ struct Proposal {
 /// as data.
 library RoundLib {
     /// Proposals of one round. Each that is rejected costs a bond, so this bounds time, not harm.
-    uint16 internal constant MAX_ATTEMPTS = 8;
+    uint8 internal constant MAX_ATTEMPTS = 8;
 
     /// @notice The call needs the round to be in another state.
     /// @param roundId Number of the round.
@@ -182,6 +184,7 @@ library RoundLib {
         self.state = RoundState.Proposed;
         self.until = until;
         self.attempt += 1;
+        self.asked = false;
         self.modelRoot = proposal.modelRoot;
         self.aggregateRoot = proposal.aggregateRoot;
         self.aggregationRoot = proposal.aggregationRoot;

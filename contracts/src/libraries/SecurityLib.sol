@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {MerkleSumTree} from "./MerkleSumTree.sol";
+import {Phases} from "./Phases.sol";
 import {PostingCost} from "./PostingCost.sol";
 
 /// @notice What stands behind a proposal, how long it can be challenged, and how long new rules are announced. Fixed
@@ -9,13 +10,13 @@ import {PostingCost} from "./PostingCost.sol";
 struct Security {
     /// Seconds in which a proposal can be challenged before it may become final.
     uint64 challengeSeconds;
-    /// Seconds to answer a demand for data, and again to go on from the answer.
+    /// Seconds to answer what is asked in a phase, and again to go on from the answers; see `IHearing`.
     uint64 answerSeconds;
     /// Wei that the coordinator loses for a proposal that is proved wrong.
     uint128 bond;
     /// Wei that a member must have at stake to sign; 0 asks for none.
     uint128 stake;
-    /// Wei that a demand for data costs; it pays for the answer, or comes back when there is none.
+    /// Wei that the first units asked in a phase cost; see `IHearing`.
     uint128 demandFee;
     /// Wei a chunk that the demand for the vector of a member costs which submitted directly: the most that posting it is paid,
     /// and no more than that cost; the rest comes back.
@@ -31,6 +32,8 @@ struct Security {
 library SecurityLib {
     /// Longest window: every deadline must come.
     uint64 internal constant MAX_SECONDS = 30 days;
+    /// Shortest window to challenge or answer in: two blocks of the slowest chain, so that a window never lies within one.
+    uint64 internal constant MIN_SECONDS = 60;
 
     /// @notice A field is out of its range.
     /// @param field Name of the field of `Security`.
@@ -45,11 +48,11 @@ library SecurityLib {
     /// @param elements Length of the model's vector.
     function validate(Security memory security, uint64 elements) internal pure {
         require(
-            security.challengeSeconds > 0 && security.challengeSeconds <= MAX_SECONDS,
+            security.challengeSeconds >= MIN_SECONDS && security.challengeSeconds <= MAX_SECONDS,
             InvalidSecurity("challengeSeconds")
         );
         require(
-            security.answerSeconds > 0 && security.answerSeconds <= MAX_SECONDS,
+            security.answerSeconds >= MIN_SECONDS && security.answerSeconds <= MAX_SECONDS,
             InvalidSecurity("answerSeconds")
         );
         require(
@@ -64,5 +67,26 @@ library SecurityLib {
         );
         // Without a bond a lie costs nothing, and finding it pays nothing.
         require(security.bond > 0 && security.bond <= type(uint96).max, InvalidSecurity("bond"));
+        // Without a price questions have no bound; twice nothing is nothing.
+        require(
+            security.demandFee > 0 && security.demandFee <= type(uint96).max, InvalidSecurity("demandFee")
+        );
+    }
+
+    /// @notice Reverts unless a proposal is settled in time, however many questions are asked and whoever takes part: a
+    ///         federation whose vectors are too large for its windows is told so before anyone has a stake in it.
+    /// @param security Fields, each in its range.
+    /// @param elements Length of the model's vector.
+    function validateDelay(Security memory security, uint64 elements) internal pure {
+        uint256 phases = Phases.count(type(uint32).max, elements);
+        require(2 * phases * security.answerSeconds <= MAX_SECONDS, InvalidSecurity("answerSeconds"));
+    }
+
+    /// @notice How a lost bond is divided: a part to who brought the proposal down, as much for all challengers together,
+    ///         and the rest, half or more, is burnt.
+    /// @param bond Wei.
+    /// @return Wei of a part.
+    function rewardOf(uint256 bond) internal pure returns (uint256) {
+        return bond / 4;
     }
 }

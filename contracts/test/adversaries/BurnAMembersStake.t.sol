@@ -166,7 +166,7 @@ contract BurnAMembersStakeTest is DisputeFixture {
         direct.demandPosting{value: FEE}(roundId, members[0]);
         vm.warp(direct.directUpdate(roundId, members[0]).due + 1);
         vm.expectEmit();
-        emit IEscrow.Slashed(members[0], address(0), 0, STAKE);
+        emit IEscrow.Slashed(members[0], address(0), 0, 0, STAKE);
         direct.forfeit(roundId, members[0]);
         vm.assertEq(federation.burnt(), STAKE);
         vm.assertEq(federation.stakeOf(members[0]), more);

@@ -100,7 +100,7 @@ contract JudgeByAFalseCourtTest is FederationFixture {
     {
         vm.expectRevert(reason);
         vm.prank(caller);
-        Disputes(sidecars.disputes).initialize(for_, 1, 1, 1);
+        Disputes(payable(sidecars.disputes)).initialize(for_, 1, defaultSecurity());
         vm.expectRevert(reason);
         vm.prank(caller);
         Rollups(sidecars.rollups).initialize(for_, 1);
@@ -116,7 +116,7 @@ contract JudgeByAFalseCourtTest is FederationFixture {
         Sidecars memory sidecars = sidecarsOf(target);
         Security memory security = target.security();
         uint256 elements = target.rules().elements;
-        Disputes disputes = Disputes(sidecars.disputes);
+        Disputes disputes = Disputes(payable(sidecars.disputes));
         DirectSubmissions direct = DirectSubmissions(sidecars.directSubmissions);
         vm.assertEq(address(disputes.federation()), address(target));
         vm.assertEq(address(direct.federation()), address(target));

@@ -16,7 +16,7 @@ contract LieForFreeTest is RollupFixture {
 
     function setUp() public override {
         super.setUp();
-        disputes = Disputes(federation.disputes());
+        disputes = Disputes(payable(federation.disputes()));
         vm.deal(accomplice, 10 ether);
     }
 
@@ -56,9 +56,10 @@ contract LieForFreeTest is RollupFixture {
         rollUp();
         propose(roundId);
         vm.prank(accomplice);
-        disputes.demand{value: 1000}(roundId, stated.recordsRoot, "");
+        disputes.demand{value: 1000}(roundId, new bytes[](0), stated.recordsRoot, 1);
         vm.warp(federation.round(roundId).until + 1);
-        disputes.rejectUnanswered(roundId, stated.recordsRoot);
+        vm.prank(accomplice);
+        disputes.rejectUnanswered(roundId, stated.recordsRoot, 1);
         assertHalfIsLost();
     }
 
@@ -67,7 +68,7 @@ contract LieForFreeTest is RollupFixture {
         begin();
         rollUp();
         propose(roundId);
-        vm.prank(way % 2 == 0 ? federation.disputes() : federation.rollups());
+        vm.prank(federation.disputes());
         federation.rejectProposal(roundId, way % 3 == 0 ? coordinator : accomplice, isLast);
         vm.assertEq(federation.burnt(), BOND - BOND / 2);
         vm.assertEq(federation.lockedBond(), 0);
@@ -75,7 +76,7 @@ contract LieForFreeTest is RollupFixture {
 
     function relayWith(Security memory security) private {
         federation = createFederation(federation.rules(), security);
-        disputes = Disputes(federation.disputes());
+        disputes = Disputes(payable(federation.disputes()));
         if (security.stake > 0) stakeOfFirst(CLIENTS, security.stake);
         signedTooMuch = 5;
         begin();
@@ -91,7 +92,7 @@ contract LieForFreeTest is RollupFixture {
         bytes memory call =
             abi.encodeCall(disputes.proveBadUpdate, (roundId, commitmentProof(1), node, bytes32("salt")));
         vm.prank(accomplice);
-        disputes.commit(keccak256(abi.encode(accomplice, keccak256(call))));
+        disputes.commit(roundId, keccak256(abi.encode(accomplice, keccak256(call))));
         vm.roll(block.number + 1);
         vm.prank(accomplice);
         (bool success,) = address(disputes).call(call);
@@ -105,7 +106,8 @@ contract LieForFreeTest is RollupFixture {
 
     function assertHalfIsLost() private view {
         vm.assertEq(federation.burnt(), BOND - BOND / 2);
-        vm.assertEq(federation.owed(accomplice), BOND / 2);
+        vm.assertEq(federation.owed(accomplice), BOND / 4);
+        vm.assertEq(federation.owed(address(disputes)), BOND / 4);
         vm.assertEq(federation.owed(coordinator), 0);
         vm.assertEq(federation.lockedBond(), 0);
     }

@@ -16,7 +16,7 @@ contract TakeAMembersStakeTest is RollupFixture {
 
     function setUp() public override {
         super.setUp();
-        disputes = Disputes(federation.disputes());
+        disputes = Disputes(payable(federation.disputes()));
     }
 
     /// @dev The coordinator names rules of another size; the member's update is well-formed under these. The roll-up says
@@ -62,7 +62,7 @@ contract TakeAMembersStakeTest is RollupFixture {
         bytes memory call =
             abi.encodeCall(disputes.proveBadUpdate, (roundId, commitmentProof(1), node, bytes32("salt")));
         vm.prank(challenger);
-        disputes.commit(keccak256(abi.encode(challenger, keccak256(call))));
+        disputes.commit(roundId, keccak256(abi.encode(challenger, keccak256(call))));
         vm.roll(block.number + 1);
         vm.prank(challenger);
         (bool success,) = address(disputes).call(call);
@@ -75,7 +75,7 @@ contract TakeAMembersStakeTest is RollupFixture {
             vm.assertEq(federation.owed(members[i]), STAKE);
         }
         vm.assertEq(federation.owed(coordinator), 0);
-        vm.assertEq(federation.owed(challenger), BOND / 2);
+        vm.assertEq(federation.owed(challenger), BOND / 4);
     }
 
     /// @dev A member's update of a model of the other size, as `SumTree` builds it.

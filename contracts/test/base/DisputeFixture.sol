@@ -81,7 +81,7 @@ abstract contract DisputeFixture is FederationFixture {
         Security memory security = defaultSecurity();
         security.stake = STAKE;
         federation = createFederation(rules, security);
-        disputes = Disputes(federation.disputes());
+        disputes = Disputes(payable(federation.disputes()));
         stakeOfFirst(CLIENTS, STAKE);
     }
 
@@ -249,7 +249,7 @@ abstract contract DisputeFixture is FederationFixture {
 
     function commitTo(address sender, bytes memory call) internal {
         vm.prank(sender);
-        disputes.commit(keccak256(abi.encode(sender, keccak256(call))));
+        disputes.commit(roundId, keccak256(abi.encode(sender, keccak256(call))));
         vm.roll(block.number + 1);
     }
 }

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Rollups} from "../../src/Rollups.sol";
 import {CommitmentProof, UpdateNode} from "../../src/interfaces/ICourt.sol";
+import {IHearing} from "../../src/interfaces/IHearing.sol";
 import {Commitment} from "../../src/libraries/CommitmentTree.sol";
 import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
 import {Record, RecordProof} from "../../src/libraries/RecordTree.sol";
@@ -197,8 +198,9 @@ abstract contract RollupFixture is FederationFixture {
     }
 
     function commitTo(address sender, bytes memory call) internal {
+        IHearing hearing = IHearing(federation.disputes());
         vm.prank(sender);
-        court.commit(keccak256(abi.encode(sender, keccak256(call))));
+        hearing.commit(roundId, keccak256(abi.encode(sender, keccak256(call))));
         vm.roll(block.number + 1);
     }
 

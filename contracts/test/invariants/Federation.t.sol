@@ -53,6 +53,7 @@ contract FederationInvariantTest is Campaign {
         vm.assertEq(handler.wrongFinals(), 0);
         vm.assertEq(handler.honestRejections(), 0);
         vm.assertEq(handler.hastyProposals(), 0);
+        vm.assertEq(handler.delayed(), 0);
     }
 
     /// @notice At the end of every run strangers bring the round to its end, and everybody gets everything out.

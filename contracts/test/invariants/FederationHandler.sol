@@ -2,18 +2,34 @@
 pragma solidity 0.8.37;
 
 import {IDisputes, UpdateNode} from "../../src/interfaces/IDisputes.sol";
+import {Answer} from "../../src/interfaces/IHearing.sol";
 import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
+import {Phases} from "../../src/libraries/Phases.sol";
 import {Proposal, Round, RoundState} from "../../src/libraries/RoundLib.sol";
-import {VectorKind} from "../../src/libraries/VectorTree.sol";
-import {DisputeFixture} from "../base/DisputeFixture.sol";
+import {DemandFixture} from "../base/DemandFixture.sol";
 import {SumTree} from "../base/SumTree.sol";
-import {VectorForest} from "../base/VectorForest.sol";
 
 /// @notice Everything that members, coordinator and challengers can do to a federation, true and false, in any order
 ///         that forge's fuzzer picks. What it knows beside the contract is in `…Stake`, `isLie`, `wrongFinals` and so on.
 /// @dev Rounds of the three members of `DisputeFixture`. Member 1 may sign a wrong sum of squares, which the coordinator
 ///      relays all the same; members 0 and 2 are honest. A lie that nobody looks at can become final: here somebody always looks before that.
-contract FederationHandler is DisputeFixture {
+contract FederationHandler is DemandFixture {
+    /// What the challenger asked.
+    struct Asked {
+        uint64 round;
+        uint16 attempt;
+        bytes32 hash;
+        uint8 levels;
+        uint256 price;
+        bool answered;
+    }
+
+    /// Attempts that fell.
+    struct Fallen {
+        uint64 round;
+        uint16 attempt;
+    }
+
     enum Falsehood {
         None,
         LeafSums,
@@ -38,16 +54,20 @@ contract FederationHandler is DisputeFixture {
     uint256 public hastyProposals;
     uint256 public finals;
     uint256 public rejections;
-    /// Fees of demands that are neither answered nor paid back.
+    /// Fees of questions that are neither settled nor paid back.
     uint256 public openFees;
+    /// Quarters of bonds that challengers share, less what they have claimed.
+    uint256 public unclaimed;
+    /// Seconds that a proposal stood longer than the phases allow.
+    uint256 public delayed;
     /// Stakes as the members know them.
     uint256[CLIENTS] public knownStake;
     address[] internal actors;
     /// Leaf whose sums are wrong, if the lie is about a leaf's.
     uint32 internal _lieLeaf;
-    bytes32[] internal demanded;
-    uint16 internal demandedAttempt;
-    uint64 internal demandedRound;
+    Asked[] internal asked;
+    Fallen[] internal fallen;
+    uint64 internal proposedAt;
 
     function setUp() public virtual override {
         super.setUp();
@@ -94,6 +114,7 @@ contract FederationHandler is DisputeFixture {
         if (falsehood == Falsehood.EmptyLeaf) lie.lastIsEmpty = true;
         if (falsehood == Falsehood.Model) lie.model = off;
         proposeWith(lie);
+        proposedAt = uint64(block.timestamp);
     }
 
     function finalize() external {
@@ -101,7 +122,9 @@ contract FederationHandler is DisputeFixture {
         if (round.state != RoundState.Proposed || block.timestamp <= round.until) return;
         if (falsehood != Falsehood.None) return _prove();
         if (signedTooMuch > 0) return _proveBadUpdate(1, true);
+        if (disputes.hearing(roundId, round.attempt).open > 0) return;
         federation.finalizeRound(roundId);
+        _settle(round.attempt);
         ++finals;
         if (federation.modelRoot() != proposal.modelRoot) ++wrongFinals;
         base = model;
@@ -139,38 +162,49 @@ contract FederationHandler is DisputeFixture {
         if (kind % 2 == 1) _proveBadUpdate(0, false);
     }
 
-    function demand(uint8 which) external {
+    function demand(uint8 which, uint8 levels, bool byStranger) external {
         if (_round().state != RoundState.Proposed) return;
+        levels = levels % 6 + 1;
         bytes32 hash = [proposal.aggregationRoot, proposal.aggregateRoot, proposal.modelRoot][which % 3];
-        vm.prank(challenger);
-        try disputes.demand{value: 1000}(roundId, hash, "") {
-            if (demandedRound != roundId || demandedAttempt != _round().attempt) _forget();
-            demanded.push(hash);
-            openFees += 1000;
+        address asker = byStranger ? stranger : challenger;
+        uint256 price = disputes.demandPrice(roundId, levels);
+        vm.deal(asker, asker.balance + price);
+        vm.prank(asker);
+        try disputes.demand{value: price}(roundId, new bytes[](0), hash, levels) {
+            asked.push(Asked(roundId, _round().attempt, hash, levels, price, false));
+            openFees += price;
         } catch {}
+        uint64 longest = proposedAt + WINDOW + 2 * ANSWER * uint64(Phases.count(CLIENTS, ELEMENTS));
+        if (_round().until > longest) ++delayed;
     }
 
-    function answer() external {
+    /// @notice An accomplice that wants its part of whatever falls.
+    function accompany(bytes32 digest) external {
+        if (_round().state != RoundState.Proposed) return;
+        vm.prank(stranger);
+        disputes.commit(roundId, digest);
+    }
+
+    function answerAll() external {
         if (_round().state == RoundState.Proposed) _answerAll();
     }
 
     function rejectUnanswered(uint8 which) external {
-        if (demanded.length == 0) return;
-        bytes32 hash = demanded[which % demanded.length];
-        bool honest = falsehood == Falsehood.None;
-        try disputes.rejectUnanswered(roundId, hash) {
-            _strike(which % demanded.length);
-            ++rejections;
-            if (honest) ++honestRejections;
+        if (asked.length == 0) return;
+        Asked memory one_ = asked[which % asked.length];
+        uint16 attempt = _round().attempt;
+        try disputes.rejectUnanswered(roundId, one_.hash, one_.levels) {
+            _fell(attempt);
+            if (falsehood == Falsehood.None) ++honestRejections;
         } catch {}
     }
 
     function reclaim(uint8 which) external {
-        if (demanded.length == 0) return;
-        uint256 index = which % demanded.length;
-        try disputes.reclaim(demandedRound, demandedAttempt, demanded[index]) {
-            _strike(index);
-        } catch {}
+        if (asked.length > 0) _reclaim(which % asked.length);
+    }
+
+    function claim(uint8 which, bool byStranger) external {
+        if (fallen.length > 0) _claim(which % fallen.length, byStranger ? stranger : challenger);
     }
 
     // --- money ---
@@ -204,7 +238,7 @@ contract FederationHandler is DisputeFixture {
 
     function balances() external view returns (uint256 held, uint256 explained) {
         held = address(federation).balance;
-        explained = federation.lockedBond() + federation.burnt();
+        explained = federation.lockedBond() + federation.burnt() + federation.owed(address(disputes));
         for (uint256 i = 0; i < actors.length; ++i) {
             explained += federation.owed(actors[i]) + federation.stakeOf(actors[i]);
         }
@@ -212,7 +246,7 @@ contract FederationHandler is DisputeFixture {
 
     function disputeBalances() external view returns (uint256 held, uint256 explained) {
         held = address(disputes).balance;
-        explained = openFees;
+        explained = openFees + disputes.burntFees() + unclaimed - federation.owed(address(disputes));
         for (uint256 i = 0; i < actors.length; ++i) {
             explained += disputes.owed(actors[i]);
         }
@@ -241,12 +275,15 @@ contract FederationHandler is DisputeFixture {
             vm.roll(block.number + 1);
             RoundState state = _round().state;
             vm.prank(stranger);
-            if (state == RoundState.Proposed) federation.finalizeRound(roundId);
+            if (state == RoundState.Proposed) _endProposal();
             else federation.failRound(roundId);
         }
-        while (demanded.length > 0) {
-            disputes.reclaim(demandedRound, demandedAttempt, demanded[demanded.length - 1]);
-            _strike(demanded.length - 1);
+        for (uint256 i = asked.length; i > 0; --i) {
+            _reclaim(i - 1);
+        }
+        for (uint256 i = 0; i < fallen.length; ++i) {
+            _claim(i, challenger);
+            _claim(i, stranger);
         }
         for (uint256 i = 0; i < actors.length; ++i) {
             address actor = actors[i];
@@ -268,7 +305,11 @@ contract FederationHandler is DisputeFixture {
     /// @return fromFederation Wei left in the federation that are not burnt.
     /// @return fromDisputes Wei left in its disputes.
     function leftBehind() external view returns (uint256 fromFederation, uint256 fromDisputes) {
-        return (address(federation).balance - federation.burnt(), address(disputes).balance);
+        return
+            (
+                address(federation).balance - federation.burnt(),
+                address(disputes).balance - disputes.burntFees()
+            );
     }
 
     // --- parts ---
@@ -286,7 +327,8 @@ contract FederationHandler is DisputeFixture {
         if (falsehood == Falsehood.LeafSums && _lieLeaf == 1 && signedTooMuch > 0) {
             return _proveBadUpdate(1, true);
         }
-        if (_show(_proofOf(falsehood))) ++rejections;
+        uint16 attempt = _round().attempt;
+        if (_show(_proofOf(falsehood))) _fell(attempt);
         else ++refusedProofs;
     }
 
@@ -359,11 +401,12 @@ contract FederationHandler is DisputeFixture {
             levels[last - 1][1].sum
         );
         node.sum = commitments[index].sumSquares;
+        uint16 attempt = _round().attempt;
         bool shown = _show(
             abi.encodeCall(IDisputes.proveBadUpdate, (roundId, acceptedProof(index), node, bytes32(0)))
         );
         if (shown != isBad) isBad ? ++refusedProofs : ++falseProofs;
-        if (shown) ++rejections;
+        if (shown) _fell(attempt);
     }
 
     function _show(bytes memory call) private returns (bool success) {
@@ -385,38 +428,66 @@ contract FederationHandler is DisputeFixture {
     }
 
     function _answerAll() private {
-        if (demandedRound != roundId || demandedAttempt != _round().attempt) return;
-        for (uint256 i = demanded.length; i > 0; --i) {
-            bytes memory preimage = _preimageOf(demanded[i - 1]);
-            try disputes.answer(roundId, preimage) {
-                _strike(i - 1);
+        uint16 attempt = _round().attempt;
+        for (uint256 i = 0; i < asked.length; ++i) {
+            Asked storage one_ = asked[i];
+            if (one_.round != roundId || one_.attempt != attempt || one_.answered) continue;
+            learnProposal();
+            Answer memory given = answerOf(one_.hash, one_.levels);
+            try disputes.answerMany(roundId, one(given)) {
+                one_.answered = true;
             } catch {}
         }
     }
 
-    function _preimageOf(bytes32 hash) private view returns (bytes memory) {
-        if (hash == proposal.aggregationRoot) return top.preimage;
-        bool isModel = hash == proposal.modelRoot;
-        int256[] memory values = isModel ? model : top.sums;
-        bytes32[][] memory levels = isModel
-            ? VectorForest.build(VectorKind.Model, values)
-            : VectorForest.build(VectorKind.Sums, values);
-        return abi.encodePacked(uint8(isModel ? 4 : 7), uint64(values.length), levels[levels.length - 1][0]);
+    /// @dev What is left unanswered brings a proposal down; else it is final.
+    function _endProposal() private {
+        uint16 attempt = _round().attempt;
+        if (disputes.hearing(roundId, attempt).open == 0) {
+            federation.finalizeRound(roundId);
+            return _settle(attempt);
+        }
+        for (uint256 i = 0; i < asked.length; ++i) {
+            Asked memory one_ = asked[i];
+            if (one_.round != roundId || one_.attempt != attempt || one_.answered) continue;
+            disputes.rejectUnanswered(roundId, one_.hash, one_.levels);
+            return _fell(attempt);
+        }
+    }
+
+    /// @dev What the questions about a final proposal cost is the coordinator's, or burnt.
+    function _settle(uint16 attempt) private {
+        for (uint256 i = asked.length; i > 0; --i) {
+            if (asked[i - 1].round == roundId && asked[i - 1].attempt == attempt) _strike(i - 1);
+        }
+    }
+
+    function _fell(uint16 attempt) private {
+        ++rejections;
+        unclaimed += BOND / 4;
+        fallen.push(Fallen(roundId, attempt));
+    }
+
+    function _reclaim(uint256 index) private {
+        Asked memory one_ = asked[index];
+        try disputes.reclaim(one_.round, one_.attempt, one_.hash, one_.levels) {
+            _strike(index);
+        } catch {}
+    }
+
+    function _claim(uint256 index, address who) private {
+        Fallen memory attempt = fallen[index];
+        uint256 challengers = disputes.hearing(attempt.round, attempt.attempt).challengers;
+        vm.prank(who);
+        try disputes.claimShare(attempt.round, attempt.attempt) {
+            unclaimed -= BOND / 4 / challengers;
+        } catch {}
     }
 
     function _strike(uint256 index) private {
-        demanded[index] = demanded[demanded.length - 1];
-        demanded.pop();
-        openFees -= 1000;
-    }
-
-    /// @dev Demands about an earlier proposal are paid back before those about the next are counted.
-    function _forget() private {
-        while (demanded.length > 0) {
-            disputes.reclaim(demandedRound, demandedAttempt, demanded[demanded.length - 1]);
-            _strike(demanded.length - 1);
-        }
-        (demandedRound, demandedAttempt) = (roundId, _round().attempt);
+        openFees -= asked[index].price;
+        asked[index] = asked[asked.length - 1];
+        asked.pop();
     }
 
     function _live() internal view returns (bool) {
