@@ -33,7 +33,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
         // forge-lint: disable-next-line(unsafe-typecast)
         demandFee = uint96(security.demandFee);
         // forge-lint: disable-next-line(unsafe-typecast)
-        _bond = uint96(security.bond);
+        bond = uint96(security.bond);
     }
 
     /// @inheritdoc IDisputes

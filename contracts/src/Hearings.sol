@@ -17,7 +17,7 @@ abstract contract Hearings is IHearing, PullPayments, Court {
     /// Wei that the first units of a phase cost.
     uint96 public demandFee;
     /// Wei that a proposal which falls costs.
-    uint96 internal _bond;
+    uint96 public bond;
 
     /// @inheritdoc IHearing
     uint256 public burntFees;
@@ -48,7 +48,7 @@ abstract contract Hearings is IHearing, PullPayments, Court {
         require(heard.fell, NotFallen(roundId, attempt));
         require(_commitments[key][msg.sender] != 0, NoShare(msg.sender));
         _commitments[key][msg.sender] = 0;
-        uint256 amount = SecurityLib.rewardOf(_bond) / heard.challengers;
+        uint256 amount = SecurityLib.rewardOf(bond) / heard.challengers;
         _credit(msg.sender, amount);
         emit ShareClaimed(roundId, msg.sender, attempt, amount);
         // One withdrawal brings what all challengers of all attempts so far share.

@@ -104,7 +104,6 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     function check(Rules calldata rules, Security calldata security) external pure {
         rules.validate();
         security.validate(rules.elements);
-        security.validateDelay(rules.elements);
         require(security.openSeconds < rules.roundSeconds, SecurityLib.InvalidSecurity("openSeconds"));
     }
 

@@ -20,7 +20,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, RoundOpened, RoundProposed
 from fedvm.chain.rollups import judged_rollup, rollup_judge, submit_rollup
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
-from fedvm.federation.coordinator.answers import answer_demands
+from fedvm.federation.coordinator.answers import Lookup, OpenQuestion, answer_questions
 from fedvm.protocol import (
     Domain,
     Rollup,
@@ -168,11 +168,11 @@ class Court:
         def pass_time(seconds: int) -> None:
             *_, proposed = self.contract.events([RoundProposed], first=self.block)
             assert isinstance(proposed, RoundProposed)
-            if not answer_demands(self.contract, self.coordinator, proposed, finder):
+            if not answer_questions(self.contract, self.coordinator, proposed, finder):
                 self.chain.advance_time(seconds)
 
-        def finder(wanted: Collection[bytes]) -> dict[bytes, bytes]:
-            return {one: preimage for one in wanted if (preimage := answered(one)) is not None}
+        def finder(questions: Collection[OpenQuestion]) -> Lookup:
+            return answered
 
         challenger = Challenger(
             self.contract,

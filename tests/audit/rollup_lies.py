@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from lies import EMPTY, Book
 
 from fedvm.chain.court import Fraud
-from fedvm.evm.keccak import keccak
 from fedvm.protocol import Refusal, Rollup, Submission, Update
 
 Sign = Callable[[str, Update], bytes]
@@ -302,7 +301,7 @@ def _long_record(liar: RollupLiar) -> None:
 def _record_in_the_padding(liar: RollupLiar) -> None:
     del liar.entries[3:]  # three records leave room for one
     liar.counted = min(liar.counted, 2)
-    liar.padding = keccak(b"a record")
+    liar.padding = liar.book.hash(b"a record")
 
 
 def _node_of_another_kind(liar: RollupLiar) -> None:

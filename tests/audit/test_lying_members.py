@@ -40,7 +40,8 @@ def _liar(court: Court) -> str:
 def _assert_the_coordinator_pays(court: Court, liar: str) -> None:
     contract = court.contract
     assert contract.stake_of(liar) == STAKE
-    assert contract.owed(court.challenger.address) == SECURITY.bond // 2
+    assert contract.owed(court.challenger.address) == SECURITY.bond // 4
+    assert court.disputes.owed(court.challenger.address) >= SECURITY.bond // 4
     assert contract.owed(court.coordinator.address) == 0
     assert contract.round(1).state is RoundState.FAILED
     opened, _ = contract.open_round(court.coordinator)
@@ -99,7 +100,7 @@ def test_other_data_published_than_signed_are_found_by_asking(court: Court) -> N
     known = {**lie.preimages, **by_hash(of_update(tree))}
     known |= {commitment.digest(): commitment.preimage() for commitment in facts.commitments}
     upheld = court.challenge(published={}.get, answered=known.get)
-    assert upheld is not None and upheld.fraud is Fraud.WRONG_PRODUCT and upheld.demands > 5
+    assert upheld is not None and upheld.fraud is Fraud.WRONG_PRODUCT and upheld.demands == 3
 
 
 def test_a_bad_update_in_a_rollup_costs_the_bond(court: Court) -> None:

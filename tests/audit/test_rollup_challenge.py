@@ -118,7 +118,8 @@ def test_an_honest_rollup_stands_against_every_proof(court: Court) -> None:
     truth = honest(Facts(court.base.tolist(), list(rollup.commitments), vectors))
     court.propose(truth)
     assert court.challenge(published=truth.preimages.get, answered={}.get) is None
-    rollups = CourtContract(court.chain.w3, ROLLUPS, court.contract.rollups())
+    hearing = court.contract.disputes()
+    rollups = CourtContract(court.chain.w3, ROLLUPS, court.contract.rollups(), hearing=hearing)
     for evidence in _slander(rollup):
         with pytest.raises(TransactionFailed, match="NoFraud"):
             rollups.prove(court.challenger, round_, evidence)
@@ -153,8 +154,8 @@ def _evidence(function: str, *arguments: object) -> Evidence:
     return Evidence(Fraud.WRONG_RECORD, function, arguments, ROLLUPS)
 
 
-def test_records_that_the_store_lost_are_demanded(tmp_path: Path) -> None:
-    """An honest coordinator answers, is paid for it, and its proposal stands."""
+def test_records_that_the_store_lost_are_asked_for(tmp_path: Path) -> None:
+    """An honest coordinator answers, its proposal stands, and half of what the questions cost is its own."""
     court = create_court(tmp_path, elements=ELEMENTS, members=3)
     rng = random.Random(3)
     round_, judged_at, rollup, vectors = _begin(court, rng, 3)
@@ -166,7 +167,16 @@ def test_records_that_the_store_lost_are_demanded(tmp_path: Path) -> None:
     file.unlink()
     known = by_hash(of_rollup(data))
     assert court.challenge(published=truth.preimages.get, answered=known.get) is None
-    answered = list(court.disputes.events([DataAnswered]))
-    assert len(answered) == 3 + 3 + 3  # nodes, records and what was received; the range follows from these
-    assert court.disputes.owed(court.coordinator.address) == len(answered) * SECURITY.demand_fee
+    answered = [one.levels for one in court.disputes.events([DataAnswered]) if isinstance(one, DataAnswered)]
+    assert answered == [
+        3,
+        1,
+        1,
+        1,
+    ]  # the records at once, then what was received; the range follows from these
+    now = int(court.chain.w3.eth.get_block("latest")["timestamp"])
+    court.chain.advance_time(court.contract.round(round_).until + 1 - now)
+    court.contract.finalize_round(court.challenger, round_)
+    units = sum(1 << (levels - 1) for levels in answered)
+    assert court.disputes.owed(court.coordinator.address) == units * SECURITY.demand_fee // 2
     court.chain.close()

@@ -73,7 +73,8 @@ class Made:
         self._call(self.federation, parameters(chain), tuple(given))
         answer, fee = Security().answer_seconds, Security().demand_fee
         elements = changes.get("elements", RULES.elements)
-        self._call(self.sidecars[DISPUTES], self.federation.address, elements, answer, fee)
+        security = replace(Security(), **changes.get("security", {})).as_tuple()
+        self._call(self.sidecars[DISPUTES], self.federation.address, elements, security)
         self._call(self.sidecars[ROLLUPS], self.federation.address, elements)
         if not changes.get("forgotten"):
             self._call(
@@ -157,6 +158,8 @@ def test_a_sidecar_of_its_makers_own_is_named(chain: EmbeddedChain, factory: Fal
     [
         ({"elements": 1}, ["elements = 1", "elements = 1", "elements = 1"]),
         ({"fee": 1}, ["chunkFee = 1"]),
+        ({"security": {"bond": 1}}, ["bond = 1"]),
+        ({"security": {"answer_seconds": 61, "demand_fee": 2}}, ["answerSeconds = 61", "demandFee = 2"]),
         ({"forgotten": True}, ["federation = 0x0000", "elements = 0", "answerSeconds = 0", "chunkFee = 0"]),
     ],
 )

@@ -21,7 +21,7 @@ from eth_account import Account
 from web3 import Web3
 from web3.types import RPCEndpoint
 
-from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
+from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract, Question
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal
 from fedvm.chain.networks import connect
@@ -99,7 +99,7 @@ class Proposed:
 
     def demand(self, root: bytes) -> int:
         """Demand a root's preimage; returns the Unix second at which it is due."""
-        self.disputes.demand(CHALLENGER, 1, root, b"")
+        self.disputes.demand(CHALLENGER, 1, Question(root, (), 1))
         (event,) = [one for one in self.disputes.events([DataDemanded]) if bytes(one.hash) == root]
         assert isinstance(event, DataDemanded)
         return event.due
@@ -227,7 +227,7 @@ def test_it_answers_in_time_outlasts_an_outage_and_ends_when_told(proposed: Prop
         watched.process.send_signal(signal.SIGINT)
         assert watched.ends_with() == 130
         said = " ".join(watched.said.split())
-        assert "Interrupted. Round 1: 2 demands answered, 0 open." in said
+        assert "Interrupted. Round 1: 2 questions answered, 0 open." in said
         assert "fedvm answer --run" in said and "Traceback" not in said
 
 
@@ -237,7 +237,7 @@ def test_it_ends_by_itself_when_the_proposal_is_final(proposed: Proposed) -> Non
         proposed.contract.finalize_round(CHALLENGER, 1)
         assert watched.ends_with() == 0
         assert watched.process.stdout is not None
-        assert "Round 1: 0 demands answered, 0" in watched.process.stdout.read()
+        assert "Round 1: 0 questions answered, 0" in watched.process.stdout.read()
 
 
 def test_it_tells_of_what_it_cannot_answer_and_that_the_proposal_fell_for_it(proposed: Proposed) -> None:
@@ -245,8 +245,8 @@ def test_it_tells_of_what_it_cannot_answer_and_that_the_proposal_fell_for_it(pro
         file.unlink()
     with watching(proposed.path) as watched:
         proposed.demand(proposed.roots[2])
-        watched.until("Demands that the store cannot answer: 1.")
-        proposed.let_pass(SECURITY.answer_seconds + 1)
-        proposed.disputes.reject_unanswered(CHALLENGER, 1, proposed.roots[2])
+        watched.until("Questions that the store cannot answer: 1.")
+        proposed.let_pass(SECURITY.challenge_seconds + SECURITY.answer_seconds + 1)
+        proposed.disputes.reject_unanswered(CHALLENGER, 1, proposed.roots[2], 1)
         assert watched.ends_with() == 1
         assert "The proposal of round 1 has fallen" in watched.said

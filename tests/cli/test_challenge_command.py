@@ -15,7 +15,7 @@ from court_bench import SECURITY, Court, create_court, random_updates
 from lies import LIES, Lie, honest, tell
 
 from fedvm.audit.preimages import PreimageFolder
-from fedvm.chain.disputes import DataAnswered, DisputesContract
+from fedvm.chain.disputes import DataGiven, DisputesContract, Question
 from fedvm.cli.entry import run as fedvm
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import open_run
@@ -51,7 +51,7 @@ def test_a_planted_wrong_sum_is_proved_from_what_was_published(
     upheld = json.loads(capsys.readouterr().out)["upheld"]
     assert upheld["fraud"] in ("WRONG_SUM", "WRONG_PRODUCT")
     assert (upheld["demands"], upheld["reward"]) == (0, SECURITY.bond // 2)
-    assert _owed(tmp_path) == SECURITY.bond // 2
+    assert _owed(tmp_path) == SECURITY.bond // 4
 
 
 def test_a_planted_wrong_model_without_data_falls_for_that(
@@ -61,27 +61,27 @@ def test_a_planted_wrong_model_without_data_falls_for_that(
     court.chain.close()
     assert fedvm(["challenge", "--run", str(tmp_path)]) == 1
     assert "missing data" in capsys.readouterr().out
-    assert _owed(tmp_path) == SECURITY.bond // 2
+    assert _owed(tmp_path) == SECURITY.bond // 4
 
 
 def test_a_coordinator_answers_what_is_demanded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Updates and sums are made from the store; of the model, whose file is not there, nothing can be shown."""
     court, truth = _planted(tmp_path, None)
     for root in (truth.aggregation_root, truth.aggregate_root):
-        court.disputes.demand(court.challenger, 1, root, b"")
+        court.disputes.demand(court.challenger, 1, Question(root, (), 1))
     court.chain.close()
     assert fedvm(["answer", "--run", str(tmp_path)]) == 0
-    assert "2 demands answered, 0" in capsys.readouterr().out
+    assert "2 questions answered, 0" in capsys.readouterr().out
     with open_run(tmp_path, read_only=False) as run:
         disputes = DisputesContract(run.w3, run.federation_contract.disputes())
-        answers = [one for one in disputes.events([DataAnswered]) if isinstance(one, DataAnswered)]
-        assert {bytes(one.preimage) for one in answers} == {
+        given = [one for one in disputes.events([DataGiven]) if isinstance(one, DataGiven)]
+        assert {bytes(one.preimage) for one in given} == {
             truth.preimages[root] for root in (truth.aggregation_root, truth.aggregate_root)
         }
         assert run.chain is not None
-        disputes.demand(run.chain.account("user"), 1, truth.model_root, b"")
+        disputes.demand(run.chain.account("user"), 1, Question(truth.model_root, (), 1))
     assert fedvm(["answer", "--run", str(tmp_path)]) == 1
-    assert "0 demands answered, 1" in capsys.readouterr().out
+    assert "0 questions answered, 1" in capsys.readouterr().out
     assert fedvm(["answer", "--run", str(tmp_path), "--watch"]) == 2
     assert "leave --watch away" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""A waiting coordinator answers what is demanded of its proposal, from the store; what is lost brings it down."""
+"""A waiting coordinator answers what is asked of its proposal, from the store; what is lost brings it down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from federation_bench import Bench, MakeBench
 
-from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
+from fedvm.chain.disputes import DataAnswered, DataDemanded, DataGiven, DisputesContract, Question
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState
 from fedvm.evm.keccak import keccak
@@ -36,7 +36,7 @@ class Curious:
         self.contract = FederationContract(bench.chain.w3, bench.ledger.address)
         self.disputes = DisputesContract(bench.chain.w3, self.contract.disputes())
         self._rng = random.Random(3)
-        self._parents: dict[bytes, bytes] = {}
+        self._trails: dict[bytes, tuple[bytes, ...]] = {}
 
     def __call__(self, seconds: int) -> None:
         if not self._steps:
@@ -45,9 +45,10 @@ class Curious:
         self._steps -= 1
         account, number = self._bench.chain.account("user"), self.contract.current_round()
         asked = self.asked
-        open_ = [one for one in self._hashes(number) if one not in asked]
+        open_ = [one for one in self._hashes(number) if one not in {digest for digest, _ in asked}]
         for wanted in self._rng.sample(open_, min(len(open_), self._each)):
-            self.disputes.demand(account, number, wanted, self._parents[wanted])
+            levels = self._rng.randrange(1, 7)
+            self.disputes.demand(account, number, Question(wanted, self._trails[wanted], levels))
 
     def _hashes(self, number: int) -> list[bytes]:
         """All that can be demanded by now."""
@@ -55,21 +56,30 @@ class Curious:
         roots = [bytes(round_.aggregation_root), bytes(round_.aggregate_root), bytes(round_.model_root)]
         for event in self.contract.events([RollupSubmitted]):
             roots += [bytes(event.records_root), *map(bytes, event.peaks)]  # type: ignore[union-attr]
-        self._parents |= dict.fromkeys(roots, b"")
-        for preimage in self.answers.values():
-            for at in PLACES.get(preimage[0], ()):
-                if any(preimage[at : at + 32]):
-                    self._parents.setdefault(preimage[at : at + 32], preimage)
-        return list(self._parents)
+        self._trails |= dict.fromkeys(roots, ())
+        given = self.given
+        for _ in range(6):  # a question opens so many levels
+            for digest, preimage in given.items():
+                for at in PLACES.get(preimage[0], ()) if digest in self._trails else ():
+                    if any(preimage[at : at + 32]):
+                        trail = (*self._trails[digest], preimage)
+                        self._trails.setdefault(preimage[at : at + 32], trail)
+        return list(self._trails)
 
     @property
-    def asked(self) -> set[bytes]:
-        return {bytes(one.hash) for one in self.disputes.events([DataDemanded])}
+    def asked(self) -> set[tuple[bytes, int]]:
+        events = self.disputes.events([DataDemanded])
+        return {(one.hash, one.levels) for one in events if isinstance(one, DataDemanded)}
 
     @property
-    def answers(self) -> dict[bytes, bytes]:
+    def answered(self) -> set[tuple[bytes, int]]:
         events = self.disputes.events([DataAnswered])
-        return {bytes(one.hash): bytes(one.preimage) for one in events if isinstance(one, DataAnswered)}
+        return {(one.hash, one.levels) for one in events if isinstance(one, DataAnswered)}
+
+    @property
+    def given(self) -> dict[bytes, bytes]:
+        events = self.disputes.events([DataGiven])
+        return {keccak(one.preimage): one.preimage for one in events if isinstance(one, DataGiven)}
 
 
 def _played(bench: Bench, form: str, curious: Callable[[int], None]) -> None:
@@ -82,11 +92,9 @@ def test_a_run_answers_all_that_is_demanded_while_it_waits(make_bench: MakeBench
     bench = make_bench(4)
     curious = Curious(bench, steps=4)
     _played(bench, form, curious)
-    answers = curious.answers
     assert curious.contract.round(1).state is RoundState.FINAL
-    assert curious.asked == set(answers) and len(answers) >= 12
-    assert all(keccak(preimage) == digest for digest, preimage in answers.items())
-    kinds = {preimage[0] for preimage in answers.values()}
+    assert curious.asked == curious.answered and len(curious.answered) >= 12
+    kinds = {preimage[0] for preimage in curious.given.values()}
     assert len(kinds) >= 4 and (form == "rollup") == (0x0D in kinds)
 
 
@@ -101,17 +109,17 @@ def test_what_the_store_lost_is_not_answered_and_brings_the_proposal_down(make_b
         if root:
             bench.chain.advance_time(seconds)
             if curious.contract.round(1).state is RoundState.PROPOSED:
-                curious.disputes.reject_unanswered(account, 1, root)
+                curious.disputes.reject_unanswered(account, 1, root, 1)
             bench.ledger._pass_time = bench.chain.advance_time
             return
         (event,) = curious.contract.events([RollupSubmitted])
         assert isinstance(event, RollupSubmitted)
         bench.store.file_of(Cid.from_binary(bytes(event.cid))).unlink()
         root = bytes(event.records_root)
-        curious.disputes.demand(account, 1, root, b"")
+        curious.disputes.demand(account, 1, Question(root, (), 1))
 
     _played(bench, "rollup", lose)
-    assert root in curious.asked and root not in curious.answers
-    assert curious.contract.owed(account.address) == curious.contract.security().bond // 2
+    assert (root, 1) in curious.asked and (root, 1) not in curious.answered
+    assert curious.contract.owed(account.address) == curious.contract.security().bond // 4
     round_ = curious.contract.round(1)
     assert (round_.state, round_.attempt) == (RoundState.FINAL, 2)  # proposed again, and nobody asked

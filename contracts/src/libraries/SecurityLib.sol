@@ -65,21 +65,15 @@ library SecurityLib {
             security.stake == 0 || needed <= security.answerSeconds,
             AnswerSecondsTooShort(security.answerSeconds, needed)
         );
+        // A proposal is settled in time, however many questions are asked and whoever takes part.
+        uint256 phases = Phases.count(type(uint32).max, elements);
+        require(2 * phases * security.answerSeconds <= MAX_SECONDS, InvalidSecurity("answerSeconds"));
         // Without a bond a lie costs nothing, and finding it pays nothing.
         require(security.bond > 0 && security.bond <= type(uint96).max, InvalidSecurity("bond"));
         // Without a price questions have no bound; twice nothing is nothing.
         require(
             security.demandFee > 0 && security.demandFee <= type(uint96).max, InvalidSecurity("demandFee")
         );
-    }
-
-    /// @notice Reverts unless a proposal is settled in time, however many questions are asked and whoever takes part: a
-    ///         federation whose vectors are too large for its windows is told so before anyone has a stake in it.
-    /// @param security Fields, each in its range.
-    /// @param elements Length of the model's vector.
-    function validateDelay(Security memory security, uint64 elements) internal pure {
-        uint256 phases = Phases.count(type(uint32).max, elements);
-        require(2 * phases * security.answerSeconds <= MAX_SECONDS, InvalidSecurity("answerSeconds"));
     }
 
     /// @notice How a lost bond is divided: a part to who brought the proposal down, as much for all challengers together,

@@ -76,14 +76,14 @@ class TrueAggregation:
 
 
 def aggregation_fraud(trail: Trail, stated_root: bytes, true: TrueAggregation) -> Evidence:
-    """Evidence against an aggregation tree whose top is not the true one. Raises PreimageMissing."""
+    """Evidence against an aggregation tree whose top is not the true one. Raises PreimagesMissing."""
     tree = true.tree
     level, position, stated = tree.height, 0, stated_root
     path: tuple[AggregationStep, ...] = ()
     while True:
         if stated == EMPTY:
             return wrong_node(StatedNode(level, position, b"", path))
-        preimage, trail = trail.open(stated)
+        preimage, trail = trail.open(stated, level + 1)
         node = StatedNode(level, position, preimage, path)
         is_beyond = position << level >= len(true.updates)
         if is_beyond or not node.is_well_formed or node.head[1] == EMPTY:

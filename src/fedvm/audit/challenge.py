@@ -1,11 +1,11 @@
-"""An automatic challenger: recomputes a roll-up and a proposal, and demands data and proves faults until a wrong one is
-rejected."""
+"""An automatic challenger: recomputes a roll-up and a proposal, and asks for data and proves faults until a wrong one
+is rejected."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from eth_account.signers.local import LocalAccount
 
@@ -13,10 +13,11 @@ from fedvm.audit.pending_round import PendingRound, pending_round
 from fedvm.audit.preimages import Preimages, first_known
 from fedvm.audit.proposal_fraud import find_fraud
 from fedvm.audit.rollup_fraud import RollupCase
-from fedvm.audit.vector_walk import PreimageMissing
+from fedvm.audit.vector_walk import PreimagesMissing
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Court, Evidence, Fraud
-from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract
+from fedvm.chain.disputes import DataAnswered, DataDemanded, DataGiven, DisputesContract, Question
+from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState, SubmittedDirectly
 from fedvm.evm.keccak import keccak
@@ -24,12 +25,17 @@ from fedvm.protocol.preimages import by_hash, of_rollup
 from fedvm.store import Store, StoreError
 
 _LONGEST_SLEEP = 30.0
+_MOST_UNITS = 256
+"""Units that are asked for at once: up to these the price stays what it is at first."""
+
+_Asked = dict[tuple[bytes, int], int | None]
+"""Hash and levels of the questions of an attempt: when their answer is due, None for those answered."""
 
 
 @dataclass(frozen=True)
 class Upheld:
     """A challenge that succeeded: the round, the attempt, what was wrong, gas of the transaction that showed it,
-    demands made on the way, and wei that are owed to the challenger for it."""
+    questions asked on the way, and wei that are owed to the challenger for it, its share of the bond included."""
 
     round: int
     attempt: int
@@ -41,15 +47,17 @@ class Upheld:
 
 @dataclass
 class _Standing:
-    """The proposal that is challenged. round: the data it must follow from, once they are known."""
+    """The proposal that is challenged. round: the data it must follow from, once they are known. asked: what the
+    challenger itself asked; each is paid back when the proposal falls."""
 
     number: int
     attempt: int
     round: PendingRound | None = None
+    asked: list[Question] = field(default_factory=list)
 
 
 class Challenger:
-    """Challenges the proposals of one federation with `account`, which pays gas and the fees of demands.
+    """Challenges the proposals of one federation with `account`, which pays gas and the fees of questions.
 
     source: preimages that the coordinator published, beside the answers on the chain. pass_time: called with the
     seconds until an answer is due, and may return earlier; sleeps unless given.
@@ -67,7 +75,8 @@ class Challenger:
     ) -> None:
         self._contract, self._store, self._account = contract, store, account
         self._disputes = DisputesContract(contract.w3, contract.disputes(), sender=contract.sender)
-        rollups = Court(contract.w3, ROLLUPS, contract.rollups(), sender=contract.sender)
+        hearing = self._disputes.address
+        rollups = Court(contract.w3, ROLLUPS, contract.rollups(), hearing=hearing, sender=contract.sender)
         self._courts = {court.name: court for court in (self._disputes, rollups)}
         self._answers: dict[bytes, bytes] = {}
         self._source = first_known(source, self._answers.get)
@@ -78,29 +87,52 @@ class Challenger:
         """Challenge the pending proposal until it is rejected; None if there is none or nothing is wrong with it.
 
         Raises AuditError when the base model is not in the store, TransactionFailed when somebody else's
-        challenge came first.
+        challenge came first (then the challenger's share and fees are fetched all the same) or no question can be
+        asked any more.
         """
         standing = self._standing()
         if standing is None:
             return None
         case = self._rollup_case(standing.number)
-        owed, demands = self._contract.owed(self._account.address), 0
+        owed = self._contract.owed(self._account.address)
+        try:
+            shown = self._bring_down(standing, case)
+        except TransactionFailed:
+            if not self._is_pending(standing):  # somebody else was first
+                self._collect(standing)
+            raise
+        if shown is None:
+            return None
+        fraud, gas = shown
+        reward = self._contract.owed(self._account.address) - owed + self._collect(standing)
+        return Upheld(standing.number, standing.attempt, fraud, gas, len(standing.asked), reward)
+
+    def _bring_down(self, standing: _Standing, case: RollupCase | None) -> tuple[Fraud, int] | None:
+        """Ask and prove until the proposal falls; returns why, and the gas it took. None if nothing is wrong."""
         while True:
             try:
                 evidence = self._find_fraud(standing, case)
-            except PreimageMissing as missing:
-                demands += 1
-                gas = self._demand(standing, missing)
+            except PreimagesMissing as missing:
+                gas = self._ask(standing, missing.questions)
                 if gas is None:
                     continue
-                fraud = Fraud.MISSING_DATA
-            else:
-                if evidence is None:
-                    return None
-                fraud = evidence.fraud
-                gas = self._courts[evidence.court].prove(self._account, standing.number, evidence).gas_used
-            reward = self._contract.owed(self._account.address) - owed
-            return Upheld(standing.number, standing.attempt, fraud, gas, demands, reward)
+                return Fraud.MISSING_DATA, gas
+            if evidence is None:
+                return None
+            court = self._courts[evidence.court]
+            return evidence.fraud, court.prove(self._account, standing.number, evidence).gas_used
+
+    def _collect(self, standing: _Standing) -> int:
+        """Take the challenger's share of the bond, if it has one, and its fees back; returns the share in wei."""
+        number, attempt = standing.number, standing.attempt
+        for one in standing.asked:
+            self._disputes.reclaim(self._account, number, attempt, one.wanted, one.levels)
+        try:
+            return self._disputes.claim_share(self._account, number, attempt)
+        except TransactionFailed as failed:
+            if failed.reason.startswith(("NoShare(", "NotFallen(")):
+                return 0
+            raise
 
     def _standing(self) -> _Standing | None:
         number = self._contract.current_round()
@@ -126,7 +158,7 @@ class Challenger:
             return lambda wanted: None
 
     def _find_fraud(self, standing: _Standing, case: RollupCase | None) -> Evidence | None:
-        """What is wrong, in the roll-up or else in the proposal over it. Raises PreimageMissing."""
+        """What is wrong, in the roll-up or else in the proposal over it. Raises PreimagesMissing."""
         if standing.round is None:
             rollup = None if case is None else case.examine(self._source)
             if isinstance(rollup, Evidence):
@@ -136,40 +168,45 @@ class Challenger:
             )
         return None if standing.round is None else find_fraud(standing.round, self._source)
 
-    def _demand(self, standing: _Standing, missing: PreimageMissing) -> int | None:
-        """Demand data and wait. Returns None once they are there, or the gas of the rejection if they did not come."""
-        number, account = standing.number, self._account
-        state = self._demanded(standing)
-        parent = b""
-        for preimage in missing.trail:  # a node must be demanded before the hashes in it
-            digest = keccak(preimage)
-            if digest not in state:
-                self._disputes.demand(account, number, digest, parent)
-            if state.get(digest, 0) is not None:
-                self._disputes.answer(account, number, preimage)
-            parent = preimage
-        if missing.wanted not in state:
-            self._disputes.demand(account, number, missing.wanted, parent)
-        due = self._demanded(standing)[missing.wanted]
-        while due is not None and self._is_pending(standing):
-            left = due + 1 - self._now()
-            if left <= 0:
-                return self._disputes.reject_unanswered(account, number, missing.wanted).gas_used
-            self._pass_time(left)
-            due = self._demanded(standing)[missing.wanted]
+    def _ask(self, standing: _Standing, questions: Sequence[Question]) -> int | None:
+        """Ask for data and wait. Returns None once they are there, or the gas of the rejection if they did not come."""
+        asked, units = self._asked(standing), 0
+        wanted = dict.fromkeys((one.wanted, one.levels) for one in questions)
+        for one in questions:
+            units += 1 << (one.levels - 1)
+            key = one.wanted, one.levels
+            if units > _MOST_UNITS and asked:
+                break  # what is left is asked for when these are answered
+            if key not in asked:
+                self._disputes.demand(self._account, standing.number, one)
+                standing.asked.append(one)
+                asked[key] = 0
+        while self._is_pending(standing):
+            asked = self._asked(standing)
+            now = self._now()
+            due = {key: due for key, due in asked.items() if due is not None}
+            overdue = next((key for key, until in due.items() if until < now), None)
+            if overdue is not None:
+                return self._disputes.reject_unanswered(self._account, standing.number, *overdue).gas_used
+            waiting = [until for key, until in due.items() if key in wanted]
+            if not waiting:
+                return None
+            self._pass_time(min(waiting) + 1 - now)
         return None
 
-    def _demanded(self, standing: _Standing) -> dict[bytes, int | None]:
-        """Hashes demanded so far for this attempt: when their answer is due, None for those answered."""
-        state: dict[bytes, int | None] = {}
-        for event in self._disputes.events([DataDemanded, DataAnswered], first=self._first_block):
-            if (event.round, event.attempt) != (standing.number, standing.attempt):
+    def _asked(self, standing: _Standing) -> _Asked:
+        """What was asked so far in this attempt; answers are kept."""
+        state: _Asked = {}
+        for event in self._disputes.events([DataDemanded, DataAnswered, DataGiven], first=self._first_block):
+            if isinstance(event, DataGiven):
+                if event.round == standing.number:
+                    self._answers[keccak(event.preimage)] = event.preimage
                 continue
-            if isinstance(event, DataDemanded):
-                state[event.hash] = event.due
-            elif isinstance(event, DataAnswered):
-                state[event.hash] = None
-                self._answers[event.hash] = event.preimage
+            if not isinstance(event, DataDemanded | DataAnswered):
+                continue
+            if (event.round, event.attempt) == (standing.number, standing.attempt):
+                due = event.due if isinstance(event, DataDemanded) else None
+                state[event.hash, event.levels] = due
         return state
 
     def _is_pending(self, standing: _Standing) -> bool:

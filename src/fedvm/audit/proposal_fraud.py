@@ -22,8 +22,9 @@ from fedvm.audit.aggregation_walk import (
 from fedvm.audit.pending_round import PendingRound
 from fedvm.audit.preimages import Preimages
 from fedvm.audit.update_walk import BadNode, signed_update
-from fedvm.audit.vector_walk import StatedChunk, Trail, differing_chunk
+from fedvm.audit.vector_walk import PreimagesMissing, StatedChunk, Trail, differing_chunk
 from fedvm.chain.court import Evidence, Fraud
+from fedvm.chain.disputes import Question
 from fedvm.protocol import (
     CHUNK,
     WEIGHTED_MEAN,
@@ -43,7 +44,7 @@ _INT32 = np.iinfo(np.int32)
 def find_fraud(pending: PendingRound, source: Preimages) -> Evidence | None:
     """Evidence against the proposal, or against an update that it counts; None if nothing is wrong.
 
-    source: what is known of the coordinator's hashes. Raises PreimageMissing when more must be demanded.
+    source: what is known of the coordinator's hashes. Raises PreimagesMissing when more must be asked for.
     """
     trail, peaks = Trail(source), commitment_tree(pending.commitments)
     updates = _signed_updates(pending, trail, peaks)
@@ -91,16 +92,23 @@ def _model_fraud(pending: PendingRound, trail: Trail, sums: PlainTree) -> Eviden
 def _signed_updates(
     pending: PendingRound, trail: Trail, peaks: CommitmentTree
 ) -> list[UpdateTree] | Evidence:
-    updates: list[UpdateTree] = []
+    """All updates as they were signed. What is missing of them is missing together, so that one phase opens all."""
+    updates, missing = list[UpdateTree](), list[Question]()
     for index, tree in enumerate(pending.published):
         commitment = pending.commitments[index]
         if (tree.root, tree.sum_squares) == (commitment.update_root, commitment.sum_squares):
             updates.append(tree)
-        else:
+            continue
+        try:
             signed = _signed_update(pending, trail, peaks, index)
-            if isinstance(signed, Evidence):
-                return signed
-            updates.append(signed)
+        except PreimagesMissing as one:
+            missing += one.questions
+            continue
+        if isinstance(signed, Evidence):
+            return signed
+        updates.append(signed)
+    if missing:
+        raise PreimagesMissing(missing)
     return updates
 
 
@@ -129,7 +137,7 @@ def _way_to(pending: PendingRound, trail: Trail, peaks: CommitmentTree, index: i
     while True:
         if stated == EMPTY:
             return wrong_node(StatedNode(level, index >> level, b"", node.path))
-        preimage, trail = trail.open(stated)
+        preimage, trail = trail.open(stated, level + 1)
         node = StatedNode(level, index >> level, preimage, node.path)
         if not node.is_well_formed:
             return wrong_node(node)

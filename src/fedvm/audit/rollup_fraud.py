@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from fedvm.audit.preimages import Preimages
 from fedvm.audit.rollup_walk import StatedRecord, differing_leaf, open_records
+from fedvm.audit.vector_walk import PreimagesMissing
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Evidence, Fraud
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
@@ -41,7 +42,7 @@ class RollupCase:
     def examine(self, source: Preimages) -> Evidence | Rollup:
         """Evidence against the roll-up, or the roll-up itself if everything in it is right.
 
-        source: what is known of the hashes stated. Raises PreimageMissing when more must be demanded.
+        source: what is known of the hashes stated. Raises PreimagesMissing when more must be asked for.
         """
         opened = open_records(self.stated.records_root, self.stated.records, source)
         if isinstance(opened, Evidence):
@@ -49,8 +50,8 @@ class RollupCase:
         evidence = self._sequence_fraud(opened.records) or self._record_fraud(opened.records)
         if evidence is not None:
             return evidence
-        if opened.missing is not None:
-            raise opened.missing
+        if opened.missing:
+            raise PreimagesMissing(opened.missing)
         ordered = [opened.records[index] for index in range(self.stated.records)]
         submissions = tuple(one.submission for one in ordered if one.submission is not None)
         rollup = Rollup(tuple(one.record for one in ordered), submissions)

@@ -8,9 +8,10 @@ from functools import cache
 from typing import Any
 
 from fedvm.audit.preimages import Preimages
-from fedvm.audit.vector_walk import PreimageMissing
+from fedvm.audit.vector_walk import PreimagesMissing, question
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Evidence, Fraud
+from fedvm.chain.disputes import Question
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import CommitmentTree, Record
 from fedvm.protocol.commitments import COMMITMENT_NODE
@@ -37,10 +38,10 @@ class StatedRecord:
 
 @dataclass(frozen=True)
 class OpenedRecords:
-    """What is known of a roll-up's records: by index, and the first preimage that is not known."""
+    """What is known of a roll-up's records: by index, and the questions for what is not known."""
 
     records: dict[int, StatedRecord]
-    missing: PreimageMissing | None
+    missing: tuple[Question, ...]
 
 
 @dataclass
@@ -69,11 +70,10 @@ class _Tree:
         level, position = place
         return tuple(self.hashes[at, (position >> (at - level)) ^ 1] for at in range(level, self.height))
 
-    def missing(self, place: Place) -> PreimageMissing:
+    def trail(self, place: Place) -> tuple[bytes, ...]:
         level, position = place
         above = ((at, position >> (at - level)) for at in range(self.height, level, -1))
-        trail = tuple(preimage for one in above if (preimage := self.open(one)) is not None)
-        return PreimageMissing(self.hashes[place], trail)
+        return tuple(preimage for one in above if (preimage := self.open(one)) is not None)
 
     def malformed(self, place: Place, preimage: bytes = b"") -> Evidence:
         hash_ = EMPTY if preimage else self.hashes[place]
@@ -89,7 +89,7 @@ def open_records(root: bytes, count: int, source: Preimages) -> OpenedRecords | 
     """
     tree = _Tree(root, (count - 1).bit_length(), source)
     records: dict[int, StatedRecord] = {}
-    missing: PreimageMissing | None = None
+    missing: list[Question] = []
     pending: list[Place] = [(tree.height, 0)]
     while pending:
         place = level, position = pending.pop()
@@ -99,7 +99,7 @@ def open_records(root: bytes, count: int, source: Preimages) -> OpenedRecords | 
             return tree.malformed(place)
         preimage = tree.open(place)
         if preimage is None:
-            missing = missing or tree.missing(place)
+            missing.append(question(tree.hashes[place], tree.trail(place), level + 1))
         elif level > 0:
             if len(preimage) != RECORD_NODE_BYTES or preimage[:1] != RECORD_NODE:
                 return tree.malformed(place, preimage)
@@ -110,10 +110,9 @@ def open_records(root: bytes, count: int, source: Preimages) -> OpenedRecords | 
             record = Record.parse(preimage)
             submission = source(record.submission)
             records[position] = StatedRecord(position, record, tree.siblings(place), submission)
-            if submission is None and missing is None and record.submission != EMPTY:
-                above = tree.missing(place).trail
-                missing = PreimageMissing(record.submission, (*above, preimage))
-    return OpenedRecords(records, missing)
+            if submission is None and record.submission != EMPTY:
+                missing.append(question(record.submission, (*tree.trail(place), preimage), 1))
+    return OpenedRecords(records, tuple(missing))
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def differing_leaf(
 ) -> StatedLeaf | Evidence | None:
     """Where a stated mountain range differs from ``true``, which has as many leaves; None if nowhere.
 
-    peaks: height → hash. Raises PreimageMissing.
+    peaks: height → hash. Raises PreimagesMissing.
     """
     first = 0
     for height, levels in true.peaks.items():
@@ -144,7 +143,7 @@ def differing_leaf(
                 return tree.malformed(place)
             preimage = tree.open(place)
             if preimage is None:
-                raise tree.missing(place)
+                raise PreimagesMissing([question(tree.hashes[place], tree.trail(place), place[0])])
             if len(preimage) != RECORD_NODE_BYTES or preimage[:1] != COMMITMENT_NODE:
                 return tree.malformed(place, preimage)
             left, right = tree.note_children(place, preimage)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fedvm.audit.vector_walk import Trail
+from fedvm.audit.vector_walk import PreimagesMissing, Trail
+from fedvm.chain.disputes import Question
 from fedvm.protocol import CHUNK, UpdateTree, int32_from_bytes, sum_squares
 from fedvm.protocol.hashing import EMPTY, UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
 from fedvm.protocol.vector import IntVector
@@ -43,9 +44,9 @@ def signed_update(trail: Trail, root: bytes, total: int, guess: UpdateTree) -> I
     """The vector (n,), int32, that was signed as (root, total Σd²), or the topmost node that is wrong.
 
     guess: the tree over the data that are at hand; what it shares with the signed tree is not opened.
-    Raises PreimageMissing.
+    Raises PreimagesMissing with all that is missing, if nothing that is known is wrong.
     """
-    vector = guess.vector.copy()
+    vector, missing = guess.vector.copy(), list[Question]()
     pending = [(_Place(len(guess.hashes) - 1, 0, root, total, ()), trail)]
     while pending:
         place, above = pending.pop()
@@ -56,7 +57,11 @@ def signed_update(trail: Trail, root: bytes, total: int, guess: UpdateTree) -> I
             return place.bad(b"")
         if place.hash == guessed[0]:  # the same node under another sum: its preimage is at hand
             return place.bad(_preimage(guess, place))
-        preimage, below = above.open(place.hash)
+        try:
+            preimage, below = above.open(place.hash, place.level + 1)
+        except PreimagesMissing as one:
+            missing += one.questions
+            continue
         if place.level == 0:
             values = _values_of(guess, place, preimage)
             if values is None:
@@ -67,6 +72,8 @@ def signed_update(trail: Trail, root: bytes, total: int, guess: UpdateTree) -> I
         if children is None:
             return place.bad(preimage)
         pending += [(child, below) for child in children]
+    if missing:
+        raise PreimagesMissing(missing)
     return vector
 
 

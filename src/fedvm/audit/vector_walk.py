@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fedvm.audit.preimages import Preimages
+from fedvm.chain.disputes import MOST_LEVELS, Question
 from fedvm.protocol import PlainTree
 from fedvm.protocol.hashing import EMPTY, chunk_count, chunk_length
 
 
-class PreimageMissing(Exception):
-    """The preimage of a hash in the proposal is not known.
+class PreimagesMissing(Exception):
+    """Preimages of hashes in the proposal are not known: the questions that would open them."""
 
-    wanted: the hash; trail: preimages from the proposal down to the one that holds it, none for a root.
-    """
+    def __init__(self, questions: Sequence[Question]) -> None:
+        self.questions = tuple(questions)
+        super().__init__(f"the preimage of 0x{self.questions[0].wanted.hex()} is withheld")
 
-    def __init__(self, wanted: bytes, trail: tuple[bytes, ...]) -> None:
-        self.wanted, self.trail = wanted, trail
-        super().__init__(f"the preimage of 0x{wanted.hex()} is withheld")
+
+def question(wanted: bytes, trail: tuple[bytes, ...], depth: int) -> Question:
+    """The question that opens a hash with ``depth`` levels from it to the leaves: no wider than that its walk takes as
+    few questions as it must."""
+    walks = -(-depth // MOST_LEVELS)
+    return Question(wanted, trail, -(-depth // walks))
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,12 @@ class Trail:
     source: Preimages
     opened: tuple[bytes, ...] = ()
 
-    def open(self, wanted: bytes) -> tuple[bytes, Trail]:
-        """The preimage of a hash and the trail below it. Raises PreimageMissing."""
+    def open(self, wanted: bytes, depth: int) -> tuple[bytes, Trail]:
+        """The preimage of a hash and the trail below it. depth: levels from the hash to its tree's leaves, both
+        included. Raises PreimagesMissing."""
         preimage = self.source(wanted)
         if preimage is None:
-            raise PreimageMissing(wanted, self.opened)
+            raise PreimagesMissing([question(wanted, self.opened, depth)])
         return preimage, replace(self, opened=(*self.opened, preimage))
 
 
@@ -74,10 +81,10 @@ def differing_chunk(
 ) -> StatedChunk | MalformedNode | MalformedRoot:
     """Where the vector with the stated ``root`` differs from ``true``, whose root is another.
 
-    Raises PreimageMissing.
+    Raises PreimagesMissing.
     """
     kind, size = true.kind, true.vector.size
-    preimage, trail = trail.open(root)
+    preimage, trail = trail.open(root, len(true.hashes) + 1)
     if len(preimage) != 41 or preimage[:9] != kind.root + size.to_bytes(8):
         return MalformedRoot(preimage)
     siblings: tuple[bytes, ...] = ()
@@ -85,7 +92,7 @@ def differing_chunk(
     if stated == EMPTY:
         return MalformedNode(0, b"", EMPTY, ())
     for level in reversed(range(len(true.hashes) - 1)):
-        preimage, trail = trail.open(stated)
+        preimage, trail = trail.open(stated, level + 2)
         if len(preimage) != 65 or preimage[:1] != kind.node:
             return MalformedNode(position, preimage, EMPTY, siblings)
         children = preimage[1:33], preimage[33:]
@@ -96,7 +103,7 @@ def differing_chunk(
             return MalformedNode(position, b"", EMPTY, siblings)
     if position >= chunk_count(size):
         return MalformedNode(position, b"", stated, siblings)
-    preimage, _ = trail.open(stated)
+    preimage, _ = trail.open(stated, 1)
     count = chunk_length(size, position)
     header = kind.leaf + position.to_bytes(4) + count.to_bytes(4)
     if len(preimage) != 9 + count * kind.width or preimage[:9] != header:

@@ -57,16 +57,20 @@ class FraudProved:
 
 
 class Court:
-    """The contract ``name`` of a federation, `DISPUTES` or `ROLLUPS`.
+    """The contract ``name`` of a federation, `DISPUTES` or `ROLLUPS`. hearing: address of `DISPUTES`, where proofs for
+    either are committed to; its own unless given.
 
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
 
-    def __init__(self, w3: Web3, name: str, address: str, *, sender: Sender | None = None) -> None:
+    def __init__(
+        self, w3: Web3, name: str, address: str, *, hearing: str | None = None, sender: Sender | None = None
+    ) -> None:
         self.name = name
         self.contract: Contract = contract_at(w3, name, address)
         self.address: str = self.contract.address
         self.sender = sender or Sender(w3)
+        self._hearing = contract_at(w3, DISPUTES, hearing or address)
 
     def prove(self, account: LocalAccount, number: int, evidence: Evidence) -> Receipt:
         """Commit to a proof, then show it in a later block; returns the receipt of the proof.
@@ -79,7 +83,7 @@ class Court:
         data = self.contract.encode_abi(evidence.function, args=arguments)
         types = ["address", "bytes32"]
         digest = keccak(encode(types, [account.address, keccak(bytes.fromhex(data.removeprefix("0x")))]))
-        self._send(account, "commit", digest)
+        self.sender.transact(account, self._hearing, f"{DISPUTES}.commit", number, digest)
         return self._send(account, evidence.function, *arguments)
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:

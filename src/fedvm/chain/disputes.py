@@ -1,13 +1,15 @@
-"""The Disputes contract of a federation, typed: proofs, demands for data, and their outcomes."""
+"""The Disputes contract of a federation, typed: proofs, questions for data in phases, and their outcomes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
+from web3.logs import DISCARD
+from web3.types import TxParams
 
 from fedvm.chain.artifacts import DISPUTES
 from fedvm.chain.call import read
@@ -15,30 +17,83 @@ from fedvm.chain.court import Court, Fraud, FraudProved
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.sender import Receipt, Sender
 
+MOST_LEVELS: Final = 6
+"""Levels of a tree that one question opens, at most."""
+
 
 @dataclass(frozen=True)
 class DataDemanded:
-    """``due``: Unix seconds."""
+    """A question for the preimages of ``levels`` levels, from ``hash`` down. ``due``: Unix seconds."""
 
     round: int
     hash: bytes
     challenger: str
     attempt: int
+    levels: int
     due: int
     at: Place
 
 
 @dataclass(frozen=True)
 class DataAnswered:
+    """A question was answered; the preimages came in `DataGiven` before."""
+
     round: int
     hash: bytes
     attempt: int
+    levels: int
+    at: Place
+
+
+@dataclass(frozen=True)
+class DataGiven:
+    """A preimage that was asked for."""
+
+    round: int
     preimage: bytes
     at: Place
 
 
-DisputeEvent = FraudProved | DataDemanded | DataAnswered
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (FraudProved, DataDemanded, DataAnswered)}
+@dataclass(frozen=True)
+class ShareClaimed:
+    """A challenger took its share of a lost bond, in wei."""
+
+    round: int
+    challenger: str
+    attempt: int
+    amount: int
+    at: Place
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a challenger wants to know: the preimages of ``levels`` levels of a tree, from the hash ``wanted`` down.
+
+    trail: preimages from a stated root down to the one that holds the hash, none for a root.
+    """
+
+    wanted: bytes
+    trail: tuple[bytes, ...]
+    levels: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question, breadth first."""
+
+    hash: bytes
+    levels: int
+    preimages: tuple[bytes, ...]
+
+    def as_tuple(self) -> tuple[bytes, int, list[bytes]]:
+        """The contract's ``Answer``."""
+        return self.hash, self.levels, list(self.preimages)
+
+
+DisputeEvent = FraudProved | DataDemanded | DataAnswered | DataGiven | ShareClaimed
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (FraudProved, DataDemanded, DataAnswered, DataGiven, ShareClaimed)
+}
 
 
 class DisputesContract(Court):
@@ -51,19 +106,44 @@ class DisputesContract(Court):
         super().__init__(w3, DISPUTES, address, sender=sender)
         self._events = EventReader(w3, self.contract, self.sender.network)
 
-    def demand(self, account: LocalAccount, number: int, wanted: bytes, parent: bytes) -> Receipt:
-        """Demand the preimage of a hash. ``parent``: an earlier answer that contains the hash, b"" if the hash is a
-        root."""
-        fee = int(read(self.contract, "demandFee"))
-        return self._send(account, "demand", number, wanted, parent, value=fee)
+    def demand(self, account: LocalAccount, number: int, question: Question) -> Receipt:
+        """Ask for data. Twice the present price is sent, since others may make it dearer meanwhile; what is too much is
+        owed to the account.
+        """
+        price = self.demand_price(number, question.levels)
+        arguments = (number, list(question.trail), question.wanted, question.levels)
+        return self._send(account, "demand", *arguments, value=2 * price)
 
-    def answer(self, account: LocalAccount, number: int, preimage: bytes) -> Receipt:
-        """Answer a demand (anyone)."""
-        return self._send(account, "answer", number, preimage)
+    def demand_price(self, number: int, levels: int) -> int:
+        """Wei that a question for so many levels costs in the present block."""
+        return int(read(self.contract, "demandPrice", number, levels))
 
-    def reject_unanswered(self, account: LocalAccount, number: int, wanted: bytes) -> Receipt:
-        """Reject the proposal for a demand whose answer is overdue (anyone)."""
-        return self._send(account, "rejectUnanswered", number, wanted)
+    def answer_many(
+        self, account: LocalAccount, number: int, batches: Sequence[Sequence[Answer]]
+    ) -> list[Receipt]:
+        """Answer questions (anyone), each batch in one transaction; all are sent before the first is waited for."""
+        transactions: list[TxParams] = []
+        for batch in batches:
+            answers = [one.as_tuple() for one in batch]
+            data = self.contract.encode_abi("answerMany", args=[number, answers])
+            transactions.append({"to": self.contract.address, "data": data})
+        return self.sender.send_all(account, transactions, action=f"{DISPUTES}.answerMany")
+
+    def reject_unanswered(self, account: LocalAccount, number: int, wanted: bytes, levels: int) -> Receipt:
+        """Bring the proposal down for a question whose answer is overdue (anyone)."""
+        return self._send(account, "rejectUnanswered", number, wanted, levels)
+
+    def reclaim(
+        self, account: LocalAccount, number: int, attempt: int, wanted: bytes, levels: int
+    ) -> Receipt:
+        """Pay a question about a proposal that fell back to who asked it (anyone)."""
+        return self._send(account, "reclaim", number, attempt, wanted, levels)
+
+    def claim_share(self, account: LocalAccount, number: int, attempt: int) -> int:
+        """Take the account's share of the bond of a proposal that fell; returns wei, which it is owed now."""
+        receipt = self._send(account, "claimShare", number, attempt)
+        events = self.contract.events.ShareClaimed().process_receipt(receipt.raw, errors=DISCARD)
+        return sum(int(event["args"]["amount"]) for event in events)
 
     def withdraw(self, account: LocalAccount) -> Receipt:
         """Send the account all it is owed."""

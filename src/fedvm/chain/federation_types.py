@@ -46,7 +46,8 @@ class Proposal:
 class Round:
     """A round as the contract stores it; times in Unix seconds, roots 32 bytes each.
 
-    ``until``: after this time anyone can end the present state. ``waiting``: updates that members submitted
+    ``until``: after this time anyone can end the present state. ``asked``: whether data behind the latest proposal were
+    asked for. ``waiting``: updates that members submitted
     themselves and that are neither included nor given up. The last three fields are those of the latest proposal,
     whether or not it was rejected.
     """
@@ -56,6 +57,7 @@ class Round:
     deadline: int
     until: int
     attempt: int
+    asked: bool
     waiting: int
     rolled_up: bool
     last_member: Address

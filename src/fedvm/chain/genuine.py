@@ -107,6 +107,7 @@ def _sidecar_deviations(w3: Web3, federation: Address, factory: Address) -> Iter
         "elements": rules.elements,
         "answerSeconds": security.answer_seconds,
         "demandFee": security.demand_fee,
+        "bond": security.bond,
         "chunkFee": security.demand_fee,
     }
     salt = bytes(12) + bytes.fromhex(federation[2:])
@@ -125,8 +126,9 @@ def _sidecar_deviations(w3: Web3, federation: Address, factory: Address) -> Iter
 
 
 def _initialised_with(name: str) -> list[str]:
-    """Names of what a sidecar is initialised with; it has a view of each."""
-    inputs: list[dict[str, Any]] = next(
-        entry["inputs"] for entry in load_artifact(name).abi if entry.get("name") == "initialize"
-    )
-    return [entry["name"].rstrip("_") for entry in inputs]
+    """Names of what a sidecar is initialised with and keeps; it has a view of each. Of a struct it may keep a part."""
+    abi = load_artifact(name).abi
+    views = {one["name"] for one in abi if one.get("type") == "function" and not one["inputs"]}
+    inputs: list[dict[str, Any]] = next(one["inputs"] for one in abi if one.get("name") == "initialize")
+    fields = [field for one in inputs for field in one.get("components", [one])]
+    return [found for field in fields if (found := field["name"].rstrip("_")) in views]

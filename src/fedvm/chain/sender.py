@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
@@ -59,6 +60,17 @@ class Cost:
         return self.gas * self.gas_price
 
 
+@dataclass
+class _Sent:
+    """A transaction on its way. hashes: those that may land. if_successful: sent only if it succeeds."""
+
+    account: LocalAccount
+    filled: TxParams
+    action: str
+    if_successful: bool
+    hashes: list[HexBytes] = field(default_factory=list)
+
+
 class Sender:
     """Sends transactions over one connection, one after another; safe to share between threads."""
 
@@ -97,20 +109,43 @@ class Sender:
         Raises :class:`TransactionFailed` if the chain refuses or reverts it, :class:`NetworkError` for
         missing funds or if it does not land in time (then the message lists the hashes to look for).
         """
+        # A caller that sets the gas limit itself may want a transaction that fails.
+        if_successful = self._is_embedded and "gas" not in transaction
         with self._lock:
-            filled = self._fill(account, transaction, action)
-            # A caller that sets the gas limit itself may want a transaction that fails.
-            if_successful = self._is_embedded and "gas" not in transaction
-            hashes: list[HexBytes] = []
-            for attempt in range(MAX_ATTEMPTS):
-                self._submit(account, filled, hashes, action, if_successful)
-                receipt = self._wait(hashes, last=attempt == MAX_ATTEMPTS - 1)
-                if receipt is not None:
-                    return self._checked(receipt, filled, action)
-                filled = _with_higher_fees(filled)
+            sent = _Sent(account, self._fill(account, transaction, action), action, if_successful)
+            self._submit(sent)
+            return self._landed(sent)
+
+    def send_all(
+        self, account: LocalAccount, transactions: Sequence[TxParams], *, action: str
+    ) -> list[Receipt]:
+        """Sign and send several transactions one right after the other, then wait for success of all.
+
+        They must not need each other: gas is estimated for each on the present state. Arguments and errors as for
+        :meth:`send`; after an error the others may have landed all the same.
+        """
+        with self._lock:
+            sent: list[_Sent] = []
+            for transaction in transactions:
+                filled: Any = self._fill(account, transaction, action)
+                if sent:  # the pending nonce may or may not count what was just sent
+                    filled["nonce"] = sent[0].filled["nonce"] + len(sent)
+                sent.append(_Sent(account, filled, action, self._is_embedded))
+                self._submit(sent[-1])
+            return [self._landed(one) for one in sent]
+
+    def _landed(self, sent: _Sent) -> Receipt:
+        """Wait for a transaction that was sent, and send it again with higher fees when it hangs."""
+        for attempt in range(MAX_ATTEMPTS):
+            if attempt:
+                sent.filled = _with_higher_fees(sent.filled)
+                self._submit(sent)
+            receipt = self._wait(sent.hashes, last=attempt == MAX_ATTEMPTS - 1)
+            if receipt is not None:
+                return self._checked(receipt, sent.filled, sent.action)
         raise NetworkError(
-            f"{action}: not included in {self.network.receipt_timeout_seconds:.0f} s; it may still land as "
-            + ", ".join(h.to_0x_hex() for h in hashes)
+            f"{sent.action}: not included in {self.network.receipt_timeout_seconds:.0f} s; it may still land as "
+            + ", ".join(h.to_0x_hex() for h in sent.hashes)
         )
 
     def cost(self, account: str, transaction: TxParams, *, action: str) -> Cost:
@@ -169,26 +204,19 @@ class Sender:
         history = self.w3.eth.fee_history(FEE_HISTORY_BLOCKS, "latest", [])
         return tip, 2 * max(history["baseFeePerGas"]) + tip
 
-    def _submit(
-        self,
-        account: LocalAccount,
-        filled: TxParams,
-        hashes: list[HexBytes],
-        action: str,
-        if_successful: bool,
-    ) -> None:
-        signed = account.sign_transaction(dict(filled))  # type: ignore[arg-type]
+    def _submit(self, sent: _Sent) -> None:
+        signed = sent.account.sign_transaction(dict(sent.filled))  # type: ignore[arg-type]
         try:
-            if if_successful:
+            if sent.if_successful:
                 self.w3.manager.request_blocking(SEND_IF_SUCCESSFUL, [signed.raw_transaction.to_0x_hex()])
             else:
                 self.w3.eth.send_raw_transaction(signed.raw_transaction)
         except Web3Exception as error:
             # A replacement may be refused because the original has just landed: then its receipt will say so.
-            if not hashes:
-                raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
+            if not sent.hashes:
+                raise TransactionFailed(sent.action, explain(error), data=revert_data(error)) from error
         else:
-            hashes.append(signed.hash)
+            sent.hashes.append(signed.hash)
 
     def _wait(self, hashes: list[HexBytes], *, last: bool) -> TxReceipt | None:
         attempts_before = MAX_ATTEMPTS - 1

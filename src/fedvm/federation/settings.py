@@ -434,16 +434,18 @@ class SecuritySettings:
     """
 
     challenge_seconds: Annotated[
-        int, Setting("How long a proposal can be challenged before it is final", unit="s", ge=1, le=_DAYS_30)
+        int, Setting("How long a proposal can be challenged before it is final", unit="s", ge=60, le=_DAYS_30)
     ] = 3600
     answer_seconds: Annotated[
-        int, Setting("Time to answer a demand for data", unit="s", ge=1, le=_DAYS_30)
+        int, Setting("Time to answer the questions of a phase", unit="s", ge=60, le=_DAYS_30)
     ] = 600
     bond: Annotated[
         int, Setting("What the coordinator loses for a wrong proposal", unit="wei", ge=1, lt=_UINT96)
     ] = 10**18
     stake: Annotated[int, Setting("What every member deposits", unit="wei", ge=0, lt=_UINT96)] = 0
-    demand_fee: Annotated[int, Setting("What a demand for data costs", unit="wei", ge=0, lt=_UINT96)] = 10**15
+    demand_fee: Annotated[int, Setting("What the first question costs", unit="wei", ge=1, lt=_UINT96)] = (
+        10**15
+    )
     post_fee: Annotated[
         int,
         Setting(

@@ -32,13 +32,13 @@ class Security:
     challenge_seconds: int = 3600
     """Seconds in which a proposal can be challenged before it may become final."""
     answer_seconds: int = 600
-    """Seconds to answer a demand for data, and again to go on from the answer."""
+    """Seconds to answer what is asked in a phase, and again to go on from the answers."""
     bond: int = 10**18
     """Wei that the coordinator loses for a proposal that is proved wrong."""
     stake: int = 0
     """Wei that a member must have at stake to sign; 0 asks for none."""
     demand_fee: int = 10**15
-    """Wei that a demand for data costs."""
+    """Wei that the first units asked in a phase cost."""
     post_fee: int = 5 * 10**14
     """Wei a chunk that the demand for a directly submitted vector costs: the most that posting it is paid, and no more
     than posting cost; the rest comes back."""

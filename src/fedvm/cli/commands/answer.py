@@ -1,4 +1,4 @@
-"""`fedvm answer`: show what challengers demand of a coordinator's pending proposal."""
+"""`fedvm answer`: show what challengers ask of a coordinator's pending proposal."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def answer(
     ] = 15.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer what is demanded of the pending proposal, and earn the fees of those demands.
+    """Answer what is asked of the pending proposal; half of the fees is earned when it becomes final.
 
-    For coordinators: a demand that is not answered in time makes the proposal fail. A run answers by itself while it
+    For coordinators: a question that is not answered in time makes the proposal fail. A run answers by itself while it
     waits for a proposal to become final; use this command after a run was interrupted. With --watch the command
     continues through outages of the RPC, until the proposal is final or rejected. Exit status 1 when it is rejected, or
-    when demanded data are not in the store.
+    when data that are asked for are not in the store.
     """
     from fedvm.cli.console import out
     from fedvm.cli.status import FAILURE
@@ -64,7 +64,8 @@ def answer(
             print_json(facts)
         else:
             out().print(
-                f"Round {answers.number}: {answers.sent} demands answered, {answers.open} that the store cannot answer."
+                f"Round {answers.number}: {answers.sent} questions answered, {answers.open} that the store cannot "
+                "answer."
             )
     if answers.open or fell:
         raise typer.Exit(FAILURE)
@@ -72,7 +73,7 @@ def answer(
 
 @dataclass
 class _Answers:
-    """What was answered for a round's proposal. open: demands that the store cannot answer."""
+    """What was answered for a round's proposal. open: questions that the store cannot answer."""
 
     ledger: ChainLedger
     number: int
@@ -85,8 +86,8 @@ class _Answers:
 
         status = self.ledger.round(self.number).status
         if status is RoundState.PROPOSED:
-            self.sent += self.ledger.answer_demands(self.number)
-            self.open = len(self.ledger.open_demands(self.number))
+            self.sent += self.ledger.answer_questions(self.number)
+            self.open = len(self.ledger.open_questions(self.number))
         return status
 
 
@@ -109,12 +110,12 @@ def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
     try:
         while (status := patiently(answers.look, tell=tell, pause=pause)) is RoundState.PROPOSED:
             if answers.open > told:
-                tell(f"Demands that the store cannot answer: {answers.open}. Put back what it has lost.")
+                tell(f"Questions that the store cannot answer: {answers.open}. Put back what it has lost.")
             told = answers.open
             pause()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Round {number}: {answers.sent} demands answered, {answers.open} open. Nobody answers what is demanded "
+            f"Round {number}: {answers.sent} questions answered, {answers.open} open. Nobody answers what is asked "
             f"from now on; go on with: {command_line('fedvm', 'answer', '--run', run, '--watch')}"
         ) from None
     fell = status is not RoundState.FINAL
@@ -128,7 +129,7 @@ COMMAND = Command(
     "answer",
     answer,
     (
-        ("fedvm answer --run runs/demo", "what is demanded now"),
+        ("fedvm answer --run runs/demo", "what is asked now"),
         ("fedvm answer --run runs/net --watch", "until the proposal is final"),
     ),
 )

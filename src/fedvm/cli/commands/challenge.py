@@ -25,9 +25,10 @@ def challenge(
     """Recompute the pending proposal of the run's federation, and have it rejected if it is wrong.
 
     The challenger proves a wrong product, sum, weight, leaf, division or tree, and in a round that was rolled up a
-    wrong record, order, total or tree. Data that the coordinator did not publish are demanded on the chain; if the
-    answer does not come in time, the proposal is rejected for that. The challenger wins half of the bond, the other
-    half is burnt. Exit status 1 when a proposal was rejected. Example counts are attested: no challenge can prove them.
+    wrong record, order, total or tree. Data that the coordinator did not publish are asked for on the chain, for a
+    fee that comes back if the proposal falls; if the answer does not come in time, the proposal is rejected for that.
+    Who brings it down wins a quarter of the bond and shares another with all challengers; half is burnt. Exit status 1
+    when a proposal was rejected. Example counts are attested: no challenge can prove them.
     """
     from rich.markup import escape
 
@@ -67,7 +68,7 @@ def challenge(
         out().print(
             f"[bold red]Proposal {upheld.attempt} of round {upheld.round} fell[/]: "
             f"{upheld.fraud.name.replace('_', ' ').lower()}, shown for {upheld.gas_used:,} gas after "
-            f"{upheld.demands} demands for data; {upheld.reward / 10**18:g} FIL won."
+            f"{upheld.demands} questions for data; {upheld.reward / 10**18:g} FIL won."
         )
     if upheld is not None:
         raise typer.Exit(FAILURE)

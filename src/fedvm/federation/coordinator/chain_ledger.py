@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,18 @@ from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, Round, RoundState
 from fedvm.chain.history import FederationHistory, RoundHistory
+from fedvm.chain.patience import patiently
 from fedvm.chain.rollups import judged_rollup, rollup_judge, stated_rollup, submit_rollup
 from fedvm.chain.rule_book import keys_in_round
-from fedvm.federation.coordinator.answers import ProposedRound, answer_demands, find, open_demands
+from fedvm.federation.coordinator.answers import (
+    Lookup,
+    OpenQuestion,
+    ProposedRound,
+    answer_questions,
+    find,
+    open_questions,
+    reject_overdue,
+)
 from fedvm.federation.coordinator.ledger import LedgerRound, RoundGas
 from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaiting
 from fedvm.protocol import Domain, EncodingError, Rules, Submission
@@ -28,6 +38,7 @@ from fedvm.store import Cid, Store, StoreError
 
 Answer = TypeVar("Answer")
 
+_LOG = logging.getLogger(__name__)
 _LONGEST_SLEEP = 30.0
 _NO_ROOT = bytes(32)
 _WITH_PROPOSAL = (RoundState.PROPOSED, RoundState.FINAL)
@@ -71,7 +82,7 @@ class ChainLedger:
         self._head = _Head()
         self._in_step = self._has_looked = False
         self._gas_by_transaction: dict[str, int] = {}
-        self._pass_time = pass_time or _sleep
+        self._pass_time = pass_time
         self._store = store
 
     @property
@@ -266,6 +277,10 @@ class ChainLedger:
         return self._contract.security().open_seconds  # fixed when the federation was created
 
     @cached_property
+    def _answer_seconds(self) -> int:
+        return self._contract.security().answer_seconds  # fixed, too
+
+    @cached_property
     def _direct(self) -> DirectSubmissionsContract:
         return DirectSubmissionsContract.of(self._contract)
 
@@ -276,41 +291,60 @@ class ChainLedger:
 
     def conclude(self, number: int) -> RoundState:
         """Wait for the end of the challenge window and make the proposal final, unless it is rejected; meanwhile
-        answer what is demanded."""
+        answer what is asked.
+
+        While it waits for real time to pass, outages of the chain's RPC are sat out.
+        """
         while True:
-            stored = self._stored(number)
-            if stored.state is not RoundState.PROPOSED:
-                return stored.state
-            missing = stored.until + 1 - self.now()
-            if missing <= 0:
-                with self._sender() as account:
-                    self._contract.finalize_round(account, number)
-            elif self.answer_demands(number) == 0:
+            if self._pass_time is None:
+                state = patiently(partial(self._concluded, number), tell=_tell, pause=partial(self._wait, 5))
+            else:
+                state = self._concluded(number)
+            if state is not RoundState.PROPOSED:
+                return state
+
+    def _concluded(self, number: int) -> RoundState:
+        """Do what there is to do for a pending proposal, or wait; returns where the round stood before."""
+        self._has_looked = False
+        stored = self._stored(number)
+        if stored.state is not RoundState.PROPOSED:
+            return stored.state
+        missing = stored.until + 1 - self.now()
+        if missing > 0:
+            if self.answer_questions(number) == 0:
                 self._wait(missing)
+        elif open_ := self.open_questions(number):
+            # The store has lost data: the proposal cannot become final any more, but the round can go on.
+            with self._sender() as account:
+                reject_overdue(self._contract, account, number, open_[0])
+        else:
+            with self._sender() as account:
+                self._contract.finalize_round(account, number)
+        return stored.state
 
-    def answer_demands(self, number: int) -> int:
-        """Show what is demanded of the pending proposal of a round, from the store; returns how many answers went out.
+    def answer_questions(self, number: int) -> int:
+        """Show what is asked of the pending proposal of a round, from the store; returns how many answers went out.
 
-        A demand for data that the store has lost stays open; the proposal is rejected when the answer is overdue.
+        A question for data that the store has lost stays open; the proposal is rejected when the answer is overdue.
         """
         proposed = self._told().round(number).proposal
         if self._store is None or proposed is None:
             return 0
         store = self._store
 
-        def finder(wanted: Collection[bytes]) -> dict[bytes, bytes]:
+        def finder(questions: Collection[OpenQuestion]) -> Lookup:
             round_ = ProposedRound(
                 domain=self._domain, elements=self.rules().elements, told=self.history(number)
             )
-            return find(wanted, round_.preimages(store))
+            return find(questions, round_.preimages(store))
 
         with self._sender() as account:
-            return answer_demands(self._contract, account, proposed, finder)
+            return answer_questions(self._contract, account, proposed, finder)
 
-    def open_demands(self, number: int) -> list[bytes]:
-        """Hashes that are demanded of the latest round's proposal and not answered."""
+    def open_questions(self, number: int) -> list[OpenQuestion]:
+        """What is asked of the latest round's proposal and not answered, the most urgent first."""
         proposed = self._told().round(number).proposal
-        return open_demands(self._contract, proposed) if proposed else []
+        return open_questions(self._contract, proposed) if proposed else []
 
     def fail(self, number: int) -> None:
         """Close a round without result."""
@@ -335,7 +369,11 @@ class ChainLedger:
             self._has_looked = False
 
     def _wait(self, seconds: int) -> None:
-        self._pass_time(seconds)
+        if self._pass_time is None:
+            # What is asked must be answered in time, so there are several looks within it.
+            time.sleep(min(float(seconds), _LONGEST_SLEEP, self._answer_seconds / 8))
+        else:
+            self._pass_time(seconds)
         self._has_looked = False
 
     def _look(self) -> _Head:
@@ -372,8 +410,8 @@ class ChainLedger:
         return self._gas_by_transaction[tx_hash]
 
 
-def _sleep(seconds: int) -> None:
-    time.sleep(min(float(seconds), _LONGEST_SLEEP))
+def _tell(text: str) -> None:
+    _LOG.warning(text)
 
 
 @contextmanager
