@@ -163,7 +163,7 @@ contract EarnByWithholdingTest is DisputeFixture {
         createFederation(rules, security);
         security.answerSeconds = 121;
         createFederation(rules, security);
-        security.answerSeconds = 1;
+        security.answerSeconds = 60;
         security.stake = 0;
         createFederation(rules, security);
     }
