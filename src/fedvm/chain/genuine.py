@@ -108,7 +108,6 @@ def _sidecar_deviations(w3: Web3, federation: Address, factory: Address) -> Iter
         "answerSeconds": security.answer_seconds,
         "demandFee": security.demand_fee,
         "bond": security.bond,
-        "chunkFee": security.demand_fee,
     }
     salt = bytes(12) + bytes.fromhex(federation[2:])
     for name, view in _SIDECARS.items():
