@@ -182,7 +182,7 @@ abstract contract Decisions is Versions, IDecisions, PullPayments {
     {
         scores = _ask(decider, input);
         bytes calldata recorded = input.length <= MAX_RECORDED_INPUT ? input : input[:0];
-        uint256 others = EVENT_BYTES + (recorded.length + 31) / 32 * 32;
+        uint256 others = EVENT_BYTES + ((recorded.length + 31) & ~uint256(31));
         emit Decision(
             id,
             msg.sender,

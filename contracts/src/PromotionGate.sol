@@ -297,7 +297,9 @@ contract PromotionGate is IPromotionGate, PullPayments {
         asking.samplesRoot = _terms.samplesRoot;
     }
 
-    /// @dev The class that the version's decisions would show: the greatest of exactly as many scores as there are classes.
+    /// @dev The class that the version's decisions would show: the greatest of exactly as many scores as there are
+    ///      classes. Why a program failed does not matter.
+    // slither-disable-next-line unused-return
     function _answer(Asked memory asked, uint32 classes, bytes calldata input) private view returns (uint32) {
         (bool answered, int32[] memory scores,) =
             Scores.ask(asked.program, asked.gas, _spareGas, input, classes);

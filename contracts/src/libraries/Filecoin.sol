@@ -19,8 +19,8 @@ library Filecoin {
     /// @param epoch This one or an earlier one.
     /// @return found False when the epoch has not come, and on any other chain.
     /// @return value The beacon's value.
-    // An account without code answers any call with nothing.
-    // slither-disable-next-line low-level-calls
+    // An account without code answers any call with nothing, the precompile with exactly a word.
+    // slither-disable-next-line low-level-calls,incorrect-equality
     function beacon(uint256 epoch) internal view returns (bool found, bytes32 value) {
         (bool success, bytes memory output) = GET_RANDOMNESS.staticcall(abi.encode(epoch));
         found = success && output.length == 32;
