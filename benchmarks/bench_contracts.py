@@ -102,7 +102,7 @@ def rollup_gas(directory: Path, meter: Meter) -> list[Row]:
         submit_rollup(court.contract, court.coordinator, number, rollup, judged_at=judged_at, cid=cid)
         submitted = meter.done[-1]
         roots = (keccak(b"aggregation"), keccak(b"aggregate"), keccak(b"model"))
-        court.contract.propose(court.coordinator, number, Proposal(*roots, cid))
+        court.contract.propose(court.coordinator, number, Proposal(court.contract.premises(), *roots, cid))
         court.chain.advance_time(SECURITY.challenge_seconds + 1)
         court.contract.finalize_round(court.coordinator, number)
     assert rollup.accepted == ROLLUP_CLIENTS

@@ -28,6 +28,9 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     /// Seconds to post a vector.
     uint32 public answerSeconds;
 
+    /// @inheritdoc IDirectSubmissions
+    mapping(uint64 roundId => bytes32) public journal;
+
     mapping(uint64 roundId => mapping(address member => DirectUpdate)) private _updates;
     // Written through a storage reference.
     // slither-disable-next-line uninitialized-state
@@ -63,10 +66,10 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
         Refusal reason = _refusal(roundId, submission);
         require(reason == Refusal.None, UpdateNotAccepted(reason));
         DirectUpdate storage waiting = _updates[roundId][member];
-        waiting.state = DirectState.Waiting;
         waiting.sumSquares = submission.update.sumSquares;
         waiting.updateRoot = submission.update.updateRoot;
         waiting.submission = SubmissionCode.hash(submission);
+        _enter(roundId, member, waiting, DirectState.Waiting);
         emit SubmittedDirectly(roundId, member, submission);
     }
 
@@ -81,7 +84,8 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
         Submission[] memory one = new Submission[](1);
         one[0] = submission;
         Refusal reason = federation.submit(roundId, one);
-        waiting.state = reason == Refusal.None ? DirectState.Included : DirectState.Refused;
+        DirectState state = reason == Refusal.None ? DirectState.Included : DirectState.Refused;
+        _enter(roundId, submission.member, waiting, state);
         emit Included(roundId, submission.member, reason);
     }
 
@@ -144,7 +148,7 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     function forfeit(uint64 roundId, address member) external {
         DirectUpdate storage wanted = _waiting(roundId, member);
         _overdue(roundId, member);
-        wanted.state = DirectState.Forfeited;
+        _enter(roundId, member, wanted, DirectState.Forfeited);
         federation.forfeit(roundId, member);
         emit VectorForfeited(roundId, member);
     }
@@ -165,6 +169,13 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     /// @inheritdoc IDirectSubmissions
     function postingFee() public view returns (uint256) {
         return uint256(federation.security().postFee) * MerkleSumTree.chunkCount(elements);
+    }
+
+    /// @dev Puts an update into a state, and writes that down in the journal of its round.
+    function _enter(uint64 roundId, address member, DirectUpdate storage update, DirectState state) private {
+        update.state = state;
+        journal[roundId] =
+            keccak256(abi.encodePacked(journal[roundId], uint8(state), member, update.submission));
     }
 
     /// @dev Hashes chunks into the nodes, and returns how many there are then.
@@ -216,7 +227,7 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
         if (!MemberSignature.isSigned(federation, roundId, submission)) return Refusal.BadSignature;
         Round memory round = federation.round(roundId);
         Expectation memory expected =
-            Expectation(roundId, federation.rulesHash(), round.baseRoot, round.deadline);
+            Expectation(roundId, federation.rulesHash(), federation.modelRoot(), round.deadline);
         Rules memory rules = federation.rules();
         Refusal reason = rules.refusal(submission.update, expected, block.timestamp);
         if (reason != Refusal.None) return reason;

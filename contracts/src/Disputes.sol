@@ -47,7 +47,7 @@ contract Disputes is IDisputes, DataDemands, FactoryMade {
     ) external {
         require(federation.aggregator() == 0, AuditOnly());
         Round memory round = _begin(roundId);
-        _requireChunk(VectorKind.Model, index, base, round.baseRoot, "base");
+        _requireChunk(VectorKind.Model, index, base, federation.modelRoot(), "base");
         _requireChunk(VectorKind.Sums, index, sums, round.aggregateRoot, "aggregate");
         _requireChunk(VectorKind.Model, index, model, round.modelRoot, "model");
         require(!MeanLib.follows(base.values, sums.values, model.values, round.totalWeight), NoFraud());

@@ -93,16 +93,16 @@ abstract contract Escrow is IEscrow, PullPayments {
         emit Staked(account, amount, own.amount);
     }
 
-    /// @dev Takes a bond from what the caller is owed and sends along.
+    /// @dev Takes a bond from what its holder is owed and what is sent along.
     // What is owed comes from stakes too, which hold a time.
     // slither-disable-next-line timestamp
-    function _lockBond(uint256 amount) internal {
-        uint256 available = owed[msg.sender] + msg.value;
+    function _lockBond(address holder, uint256 amount) internal {
+        uint256 available = owed[holder] + msg.value;
         require(available >= amount, BondNotCovered(available, amount));
-        owed[msg.sender] = available - amount;
+        owed[holder] = available - amount;
         // `SecurityLib` keeps bonds below 2^96.
         // forge-lint: disable-next-line(unsafe-typecast)
-        _bond = Bond(msg.sender, uint96(amount));
+        _bond = Bond(holder, uint96(amount));
     }
 
     /// @dev The proposal was not wrong: its bond is owed to who posted it.

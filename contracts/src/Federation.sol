@@ -51,6 +51,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     address public coordinator;
     /// @inheritdoc IFederation
     uint64 public currentRound;
+    /// Whether `_successor` runs the rounds from the next one on.
+    bool private _hasSuccessor;
     /// @inheritdoc IFederation
     bytes32 public modelRoot;
     /// @inheritdoc IFederation
@@ -68,6 +70,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     Rules private _rules;
     Security private _security;
+    address private _successor;
     mapping(uint64 roundId => Round) private _rounds;
     /// Peaks over the updates of the latest round: the only one that can be disputed.
     bytes32[MAX_PEAKS] private _peaks;
@@ -123,8 +126,14 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// @inheritdoc IFederation
     function replaceCoordinator(address newCoordinator) external onlyOwner {
         require(newCoordinator != address(0), InvalidParameter("coordinator"));
-        emit CoordinatorReplaced(coordinator, newCoordinator);
-        coordinator = newCoordinator;
+        if (!_isLive(currentRound)) {
+            _install(newCoordinator);
+            return;
+        }
+        // A round stays with who opened it: nobody answers for another's statements.
+        _successor = newCoordinator;
+        _hasSuccessor = true;
+        emit SuccessorNamed(newCoordinator);
     }
 
     /// @inheritdoc IFederation
@@ -135,12 +144,14 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function openRound() external onlyCoordinator returns (uint64 roundId) {
+    function openRound() external returns (uint64 roundId) {
         _requireBetweenRounds();
+        if (_hasSuccessor) _install(_successor);
+        _requireCoordinator();
         roundId = currentRound + 1;
         currentRound = roundId;
         bytes32 baseRoot = modelRoot;
-        uint64 deadline = _rounds[roundId].open(baseRoot, _now(), _rules.roundSeconds);
+        uint64 deadline = _rounds[roundId].open(_now(), _rules.roundSeconds);
         emit RoundOpened(roundId, baseRoot, _seed(roundId, baseRoot), rulesHash, deadline);
     }
 
@@ -155,7 +166,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         Measure memory measure = Measure(
             inForce,
             inForce.maxWeight(),
-            Expectation(roundId, rulesHash, current.baseRoot, current.deadline),
+            Expectation(roundId, rulesHash, modelRoot, current.deadline),
             _security.stake,
             isDirect,
             isDirect ? current.openedAt : _now()
@@ -189,7 +200,10 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks) external {
+    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks)
+        external
+        payable
+    {
         require(msg.sender == rollups, NotDisputes(msg.sender));
         // Who rests is kept for each member, which a roll-up does not write.
         require(_rules.restRounds == 0, RollupLib.InvalidRollup("restRounds"));
@@ -197,6 +211,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         current.rollUp(roundId, accepted, totalWeight);
         _requireOpened(current);
         RollupLib.keepPeaks(_peaks, accepted, peaks);
+        _lockBond(coordinator, _security.bond);
     }
 
     /// @inheritdoc IFederation
@@ -209,7 +224,13 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         uint64 until = _now() + _security.challengeSeconds;
         current.propose(roundId, _rules.minClients, proposal, until);
         _requireOpened(current);
-        _lockBond(_security.bond);
+        require(
+            proposal.range == CommitmentTree.rangeHash(_peaks, proposal.accepted),
+            RoundLib.OtherPremises("range")
+        );
+        // The first proposal over a roll-up stands under the bond that came with this.
+        if (!current.rolledUp || current.attempt > 1) _lockBond(msg.sender, _security.bond);
+        else _credit(msg.sender, msg.value);
         emit RoundProposed(
             roundId,
             proposal.modelRoot,
@@ -281,6 +302,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
             require(accepted < minClients, RoundLib.QuorumReached(accepted, minClients));
         }
         current.state = RoundState.Failed;
+        // After a rejection there is none.
+        if (current.rolledUp) _releaseBond();
         emit RoundFailed(roundId, msg.sender, accepted);
     }
 
@@ -311,9 +334,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function roundSeed(uint64 roundId) external view returns (bytes32) {
-        Round storage opened = _rounds[roundId];
-        require(opened.state != RoundState.None, UnknownRound(roundId));
-        return _seed(roundId, opened.baseRoot);
+        require(_isLive(roundId), UnknownRound(roundId));
+        return _seed(roundId, modelRoot);
     }
 
     /// @inheritdoc IFederation
@@ -437,6 +459,12 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         }
     }
 
+    function _install(address next) private {
+        emit CoordinatorReplaced(coordinator, next);
+        coordinator = next;
+        _hasSuccessor = false;
+    }
+
     /// @dev An open round, for `DirectSubmissions` alone.
     function _openForDirect(uint64 roundId) private view returns (Round storage current) {
         require(msg.sender == directSubmissions, NotDirectSubmissions(msg.sender));
@@ -447,7 +475,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// @dev Puts off when a round's present state can be ended.
     function _extend(Round storage current, uint64 roundId, uint64 until) private {
         if (until <= current.until) return;
-        current.until = until;
+        current.last(until);
         emit ChallengeExtended(roundId, until);
     }
 

@@ -37,11 +37,18 @@ contract Rollups is IRollups, Court, FactoryMade {
     /// @inheritdoc IRollups
     // What is called back is the federation, which calls nobody.
     // slither-disable-next-line reentrancy-benign,reentrancy-events
-    function submit(uint64 roundId, Rollup calldata rollup) external {
+    function submit(uint64 roundId, Rollup calldata rollup) external payable {
         require(msg.sender == federation.coordinator(), IFederation.NotCoordinator(msg.sender));
-        federation.rollUp(roundId, rollup.accepted, rollup.totalWeight, rollup.peaks);
+        federation.rollUp{value: msg.value}(roundId, rollup.accepted, rollup.totalWeight, rollup.peaks);
         Round memory round = federation.round(roundId);
-        require(rollup.waiting == round.waiting, RoundLib.UpdatesWaiting(roundId, round.waiting));
+        bytes32 journal = IDirectSubmissions(federation.directSubmissions()).journal(roundId);
+        require(rollup.journal == journal, RoundLib.OtherPremises("journal"));
+        // Of a block to come, and of one too long ago, the hash is 0.
+        require(
+            rollup.anchorNumber >= round.openedIn && rollup.anchorHash != 0
+                && blockhash(rollup.anchorNumber) == rollup.anchorHash,
+            RoundLib.OtherPremises("anchor")
+        );
         rollup.validate(round.openedAt, round.deadline, round.until, block.timestamp);
         _latest = rollup.summary(roundId);
         emit RollupSubmitted(
@@ -265,7 +272,7 @@ contract Rollups is IRollups, Court, FactoryMade {
         }
         if (!MemberSignature.isSigned(federation, roundId, submission)) return Refusal.BadSignature;
         Expectation memory expected =
-            Expectation(roundId, federation.rulesHash(), round.baseRoot, round.deadline);
+            Expectation(roundId, federation.rulesHash(), federation.modelRoot(), round.deadline);
         Refusal reason = rules.refusal(submission.update, expected, rollup.judgedAt);
         if (reason != Refusal.None || _hadStake(round, record)) return reason;
         return Refusal.StakeTooLow;

@@ -79,8 +79,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     function test_nothingIsProposedWhileAnUpdateWaits() public {
         relay(0, 2);
         bringOwn(direct, roundId, submissionOf(2));
-        vm.expectRevert(abi.encodeWithSelector(RoundLib.UpdatesWaiting.selector, roundId, 1));
-        propose(roundId);
+        expectNoProposal(roundId, abi.encodeWithSelector(RoundLib.UpdatesWaiting.selector, roundId, 1));
         include(submissionOf(2));
         propose(roundId);
         vm.assertTrue(federation.round(roundId).state == RoundState.Proposed);

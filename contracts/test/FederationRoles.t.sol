@@ -5,6 +5,7 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {IMembership} from "../src/interfaces/IMembership.sol";
+import {Proposal} from "../src/libraries/RoundLib.sol";
 import {Refusal, RulesLib} from "../src/libraries/RulesLib.sol";
 import {Submission} from "../src/libraries/UpdateTypes.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
@@ -84,20 +85,47 @@ contract FederationRolesTest is FederationFixture {
         federation.replaceCoordinator(stranger);
     }
 
-    function test_ownerReplacesTheCoordinatorEvenDuringARound() public {
+    function test_aRoundStaysWithWhoOpenedIt() public {
         uint64 roundId = openRound();
+        vm.expectEmit();
+        emit IFederation.SuccessorNamed(stranger);
+        vm.prank(owner);
+        federation.replaceCoordinator(stranger);
+        vm.assertEq(federation.coordinator(), coordinator);
+
+        Submission[] memory submissions = honestSubmissions(roundId, 0, MEMBERS);
+        bytes memory refused = abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger);
+        vm.expectRevert(refused);
+        vm.prank(stranger);
+        federation.submit(roundId, submissions);
+        submit(roundId, submissions);
+        conclude(roundId);
+
+        vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, coordinator));
+        vm.prank(coordinator);
+        federation.openRound();
+        vm.expectEmit();
+        emit IFederation.CoordinatorReplaced(coordinator, stranger);
+        vm.prank(stranger);
+        vm.assertEq(uint256(federation.openRound()), uint256(roundId) + 1);
+        vm.assertEq(federation.coordinator(), stranger);
+    }
+
+    function test_betweenRoundsTheCoordinatorIsReplacedAtOnce() public {
+        openRound();
+        vm.prank(owner);
+        federation.replaceCoordinator(owner);
+        vm.warp(federation.round(1).until + 1);
+        federation.failRound(1);
         vm.expectEmit();
         emit IFederation.CoordinatorReplaced(coordinator, stranger);
         vm.prank(owner);
         federation.replaceCoordinator(stranger);
-
-        Submission[] memory submissions = honestSubmissions(roundId, 0, 1);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, coordinator));
-        vm.prank(coordinator);
-        federation.submit(roundId, submissions);
+        vm.assertEq(federation.coordinator(), stranger);
+        // Whom the owner had named before is not taken any more.
         vm.prank(stranger);
-        federation.submit(roundId, submissions);
-        vm.assertEq(uint256(federation.round(roundId).accepted), 1);
+        federation.openRound();
+        vm.assertEq(federation.coordinator(), stranger);
     }
 
     function test_refusesNoCoordinator() public {
@@ -119,9 +147,10 @@ contract FederationRolesTest is FederationFixture {
         federation.submit(roundId, submissions);
 
         submit(roundId, submissions);
+        Proposal memory proposal = defaultProposal();
         vm.expectRevert(refused);
         vm.prank(stranger);
-        federation.propose(roundId, defaultProposal());
+        federation.propose(roundId, proposal);
     }
 
     function test_ownershipMovesInTwoSteps() public {

@@ -23,7 +23,7 @@ contract FederationRoundsTest is FederationFixture {
         vm.assertTrue(opened.state == RoundState.Open);
         vm.assertEq(uint256(opened.openedAt), block.timestamp);
         vm.assertEq(uint256(opened.deadline), block.timestamp + 3600);
-        vm.assertEq(opened.baseRoot, INITIAL_ROOT);
+        vm.assertEq(uint256(opened.openedIn), block.number);
         vm.assertEq(uint256(federation.currentRound()), 1);
         vm.assertEq(federation.roundSeed(1), seed);
     }
@@ -84,14 +84,15 @@ contract FederationRoundsTest is FederationFixture {
 
         uint64 next = openRound();
         vm.assertEq(uint256(next), 2);
-        vm.assertEq(federation.round(next).baseRoot, NEXT_ROOT);
+        vm.assertEq(federation.roundSeed(next), seedOf(next, NEXT_ROOT));
     }
 
     function test_proposesNothingBelowItsQuorum() public {
         uint64 roundId = openRound();
         submit(roundId, honestSubmissions(roundId, 0, QUORUM - 1));
-        vm.expectRevert(abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, QUORUM - 1, QUORUM));
-        propose(roundId);
+        expectNoProposal(
+            roundId, abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, QUORUM - 1, QUORUM)
+        );
     }
 
     function test_proposesNothingEmpty() public {
@@ -119,8 +120,7 @@ contract FederationRoundsTest is FederationFixture {
         propose(roundId);
         bytes memory wrong =
             abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, RoundState.Proposed);
-        vm.expectRevert(wrong);
-        propose(roundId);
+        expectNoProposal(roundId, wrong);
         Submission[] memory submissions = honestSubmissions(roundId, 0, 1);
         vm.expectRevert(wrong);
         submit(roundId, submissions);
@@ -142,8 +142,9 @@ contract FederationRoundsTest is FederationFixture {
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
         vm.assertEq(federation.modelRoot(), INITIAL_ROOT);
         uint64 next = openRound();
-        vm.assertEq(federation.round(next).baseRoot, INITIAL_ROOT);
-        vm.assertTrue(federation.roundSeed(next) != federation.roundSeed(roundId));
+        vm.assertEq(federation.roundSeed(next), seedOf(next, INITIAL_ROOT));
+        vm.expectRevert(abi.encodeWithSelector(IFederation.UnknownRound.selector, roundId));
+        federation.roundSeed(roundId);
     }
 
     function test_coordinatorCannotGiveUpARoundWithQuorum() public {
@@ -192,8 +193,7 @@ contract FederationRoundsTest is FederationFixture {
         Submission[] memory submissions = honestSubmissions(roundId, 0, 1);
         vm.expectRevert(closed);
         submit(roundId, submissions);
-        vm.expectRevert(closed);
-        propose(roundId);
+        expectNoProposal(roundId, closed);
         vm.expectRevert(closed);
         federation.finalizeRound(roundId);
         vm.expectRevert(closed);
@@ -206,6 +206,10 @@ contract FederationRoundsTest is FederationFixture {
         vm.expectRevert(closed);
         vm.prank(disputes);
         federation.extendChallenge(roundId, type(uint64).max);
+    }
+
+    function seedOf(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {
+        return keccak256(abi.encode(block.chainid, address(federation), roundId, baseRoot));
     }
 
     function expectInvalid(uint64 roundId, Proposal memory proposal, string memory what) private {

@@ -94,8 +94,7 @@ contract GasTest is FederationFixture {
         Submission[] memory submissions = honestSubmissions(roundId, 0, MEMBERS);
         submit(roundId, submissions);
         if (record) vm.snapshotGasLastCall("Federation", "submit, 16 updates");
-        vm.prank(coordinator);
-        federation.propose(roundId, defaultProposal());
+        propose(roundId, 0);
         if (record) vm.snapshotGasLastCall("Federation", "propose");
         vm.warp(federation.round(roundId).until + 1);
         federation.finalizeRound(roundId);

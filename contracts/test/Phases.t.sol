@@ -239,14 +239,16 @@ contract PhasesTest is FederationFixture {
         rollup.peaks = new bytes32[](1);
         rollup.peaks[0] = keccak256(toCommitment[0]);
         rollup.cid = cidOf("records");
+        vm.roll(block.number + 1);
+        (rollup.anchorNumber, rollup.anchorHash) = (uint64(block.number - 1), blockhash(block.number - 1));
         Rollups rollups = Rollups(federation.rollups());
-        vm.prank(coordinator);
-        rollups.submit(roundId, rollup);
-        Proposal memory proposal =
-            Proposal(keccak256(toSums[0]), keccak256("aggregate"), keccak256(toModel[0]), cidOf("next"));
         vm.deal(coordinator, BOND);
         vm.prank(coordinator);
-        federation.propose{value: BOND}(roundId, proposal);
+        rollups.submit{value: BOND}(roundId, rollup);
+        Proposal memory proposal =
+            proposalOf(keccak256(toSums[0]), keccak256("aggregate"), keccak256(toModel[0]));
+        vm.prank(coordinator);
+        federation.propose(roundId, proposal);
     }
 
     function submissionsOf(uint64 elements) private view returns (Submission[] memory submissions) {

@@ -32,7 +32,7 @@ contract RollupGasTest is FederationFixture {
         Rollup memory rollup = rollupOf(1 << 20);
         Rollups rollups = Rollups(federation.rollups());
         vm.prank(coordinator);
-        rollups.submit(roundId, rollup);
+        rollups.submit{value: BOND}(roundId, rollup);
         uint64 elements = defaultRules().elements;
         int256[] memory update = new int256[](elements);
         for (uint256 i = 0; i < elements; i += 7) {
@@ -55,7 +55,7 @@ contract RollupGasTest is FederationFixture {
             Proposal memory proposal = defaultProposal();
             proposal.aggregationRoot = topOf(leaf);
             vm.prank(coordinator);
-            federation.propose{value: BOND}(roundId, proposal);
+            federation.propose(roundId, proposal);
             uint32 chunk = 964; // element 61,700
             call = abi.encodeCall(
                 IDisputes.proveWrongProduct,
@@ -89,13 +89,12 @@ contract RollupGasTest is FederationFixture {
         vm.prank(coordinator);
         rollups.submit(roundId, rollup);
         if (record) vm.snapshotGasLastCall("Rollups", "submit, 1000 updates");
-        vm.prank(coordinator);
-        federation.propose(roundId, defaultProposal());
+        propose(roundId, 0);
         vm.warp(federation.round(roundId).until + 1);
         federation.finalizeRound(roundId);
     }
 
-    function rollupOf(uint32 count) private view returns (Rollup memory rollup) {
+    function rollupOf(uint32 count) private returns (Rollup memory rollup) {
         rollup.recordsRoot = keccak256(abi.encode("records", block.timestamp));
         rollup.records = rollup.accepted = count;
         rollup.totalWeight = uint64(count) * 281;
@@ -109,6 +108,9 @@ contract RollupGasTest is FederationFixture {
             rollup.peaks[i] = keccak256(abi.encode("peak", i, block.timestamp));
         }
         rollup.cid = cidOf("roll-up");
+        vm.roll(block.number + 1);
+        rollup.anchorNumber = uint64(block.number - 1);
+        rollup.anchorHash = blockhash(block.number - 1);
     }
 
     /// @dev Leaf number 0b1010… of 2^20, with all other nodes made up.

@@ -61,13 +61,14 @@ contract RollupOmissionsTest is RollupFixture {
     }
 
     /// @dev Else whoever submits right before a roll-up would make it a fraud.
-    function test_aRollupSaysHowManyUpdatesWait() public {
+    function test_aRollupSaysWhichUpdatesWait() public {
         begin();
         build();
         bringOwn(direct, roundId, received[0]);
-        vm.expectRevert(abi.encodeWithSelector(RoundLib.UpdatesWaiting.selector, roundId, 1));
+        vm.expectRevert(abi.encodeWithSelector(RoundLib.OtherPremises.selector, "journal"));
         submitStated();
-        stated.waiting = 1;
+        bytes32 submission = keccak256(bytesOf(received[0]));
+        stated.journal = keccak256(abi.encodePacked(bytes32(0), uint8(1), members[0], submission));
         submitStated();
     }
 

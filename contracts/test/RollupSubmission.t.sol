@@ -166,8 +166,9 @@ contract RollupSubmissionTest is RollupFixture {
         delete commitments;
         commitments.push(Commitment(members[0], 100, keccak256("update"), 1));
         rollUp();
-        vm.expectRevert(abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, uint32(1), uint32(2)));
-        propose(roundId);
+        expectNoProposal(
+            roundId, abi.encodeWithSelector(RoundLib.QuorumNotReached.selector, uint32(1), uint32(2))
+        );
         vm.prank(coordinator);
         federation.failRound(roundId);
     }
@@ -270,6 +271,6 @@ contract RollupSubmissionTest is RollupFixture {
         Rollup memory rollup = stated;
         vm.expectRevert(reason);
         vm.prank(coordinator);
-        court.submit(roundId, rollup);
+        court.submit{value: BOND}(roundId, rollup);
     }
 }

@@ -78,7 +78,11 @@ contract RoundTransitionsTest is FederationFixture {
             bytes memory notCoordinator =
                 abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger);
             bytes memory notDisputes = abi.encodeWithSelector(IFederation.NotDisputes.selector, stranger);
-            refuses(Call.Open, notCoordinator);
+            bool isLive = before != RoundState.None && before < RoundState.Final;
+            refuses(
+                Call.Open,
+                isLive ? abi.encodeWithSelector(IFederation.RoundStillOpen.selector, ROUND) : notCoordinator
+            );
             refuses(Call.Submit, notCoordinator);
             refuses(Call.Propose, notCoordinator);
             refuses(Call.Extend, notDisputes);

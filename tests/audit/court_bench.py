@@ -134,18 +134,22 @@ class Court:
     def state(self, number: int, judged_at: int, lie: RollupLie, *, published: bool) -> None:
         """State a roll-up that was made by hand, with its file in the store or not."""
         file = self.store.put(lie.file) if published else str(Cid.of_block(0x55, lie.root))
+        latest = self.chain.w3.eth.get_block("latest")
         stated = (
             lie.root,
             lie.records,
             lie.accepted,
             lie.total,
             judged_at,
-            0,  # nothing waits
+            bytes(32),  # nothing waits
+            latest["number"],
+            bytes(latest["hash"]),
             lie.peaks,
             Cid.parse(file).binary,
         )
         rollups = contract_at(self.chain.w3, ROLLUPS, self.contract.rollups())
-        self.contract.sender.transact(self.coordinator, rollups, "Rollups.submit", number, stated)
+        bond = self.contract.lacking_bond(self.coordinator.address)
+        self.contract.sender.transact(self.coordinator, rollups, "Rollups.submit", number, stated, value=bond)
 
     def state_honest(self, number: int, judged_at: int, rollup: Rollup) -> None:
         """State a roll-up as it is, with its file in the store."""
@@ -159,7 +163,9 @@ class Court:
     def propose(self, lie: Lie) -> None:
         """Propose these roots, under the CID of some model."""
         cid = Cid.of_block(0x55, lie.model_root).binary
-        proposal = Proposal(lie.aggregation_root, lie.aggregate_root, lie.model_root, cid)
+        proposal = Proposal(
+            self.contract.premises(), lie.aggregation_root, lie.aggregate_root, lie.model_root, cid
+        )
         self.contract.propose(self.coordinator, self.contract.current_round(), proposal)
 
     def challenge(self, *, published: Preimages, answered: Preimages) -> Upheld | None:

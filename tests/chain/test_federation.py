@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from eth_abi.abi import encode
 from eth_account import Account
 from setup_federation import BASE, RULES, Setup, deploy_federation, make_setup, some_cid
 from web3 import Web3
@@ -15,6 +16,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
     MemberAdded,
+    Premises,
     Proposal,
     RoundFinal,
     RoundOpened,
@@ -22,18 +24,20 @@ from fedvm.chain.federation_types import (
     UpdateAccepted,
 )
 from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.evm.keccak import keccak
 from fedvm.protocol import Domain, Refusal, Security, recover_signer, update_digest
 
 SECURITY = Security()
 NEW_ROOT, AGGREGATE_ROOT = b"\x11" * 32, b"\x22" * 32
-PROPOSAL = Proposal(b"\x33" * 32, AGGREGATE_ROOT, NEW_ROOT, some_cid("model 1"))
+PROPOSAL = Proposal(Premises(0, 0, bytes(32)), b"\x33" * 32, AGGREGATE_ROOT, NEW_ROOT, some_cid("model 1"))
 
 
 def run_round(setup: Setup, chain: EmbeddedChain) -> tuple[RoundOpened, RoundFinal]:
     opened, _ = setup.federation.open_round(setup.coordinator)
     submissions = [setup.submission(member, opened) for member in setup.members]
     assert len(setup.federation.submit(setup.coordinator, opened.round, submissions).accepted) == 3
-    proposed, _ = setup.federation.propose(setup.coordinator, opened.round, PROPOSAL)
+    proposal = replace(PROPOSAL, premises=setup.federation.premises())
+    proposed, _ = setup.federation.propose(setup.coordinator, opened.round, proposal)
     assert (proposed.attempt, proposed.cid) == (1, PROPOSAL.cid)
     chain.advance_time(SECURITY.challenge_seconds + 1)
     final, _ = setup.federation.finalize_round(setup.members[0], opened.round)
@@ -62,7 +66,10 @@ def test_a_round_becomes_final(setup: Setup, chain: EmbeddedChain) -> None:
     opened, final = run_round(setup, chain)
     federation = setup.federation
     assert opened.round == federation.current_round() == 1
-    assert opened.seed == federation.round_seed(1)
+    facts = [int(setup.w3.eth.chain_id), federation.address, 1, opened.base_root]
+    assert opened.seed == keccak(encode(["uint256", "address", "uint64", "bytes32"], facts))
+    with pytest.raises(CallFailed, match=r"UnknownRound\(1\)"):
+        federation.round_seed(1)  # of live rounds only
     assert final.total_weight == 900
     assert final.accepted == 3
     stored = federation.round(1)

@@ -68,7 +68,8 @@ def run_aggregated_round(
         for event in accepted
     ]
     tree = aggregation_tree(counted)
-    proposal = replace(PROPOSAL, aggregation_root=tree.root, aggregate_root=tree.top.sums.root)
+    roots = {"aggregation_root": tree.root, "aggregate_root": tree.top.sums.root}
+    proposal = replace(PROPOSAL, premises=setup.federation.premises(), **roots)
     setup.federation.propose(setup.coordinator, 1, proposal)
     chain.advance_time(SECURITY.challenge_seconds + 1)
     final, _ = setup.federation.finalize_round(setup.coordinator, 1)

@@ -158,7 +158,9 @@ def propose(path: Path, w3: Web3, gateway: Gateway) -> Proposed:
     tree = aggregation_tree([CountedUpdate(one.commitment, vectors[one.member]) for one in accepted])
     model = (base + tree.top.sums.vector // tree.top.weight).astype(np.int32)
     roots = (tree.root, tree.top.sums.root, model_root(model))
-    contract.propose(COORDINATOR, 1, Proposal(*roots, Cid.parse(store.put(to_bytes(model))).binary))
+    contract.propose(
+        COORDINATOR, 1, Proposal(contract.premises(), *roots, Cid.parse(store.put(to_bytes(model))).binary)
+    )
     place = ChainRef("rpc", gateway.url)
     Deployment(place, w3.eth.chain_id, federation=contract.address, block=receipt.block_number).save(path)
     return Proposed(path, w3, contract, roots, gateway)

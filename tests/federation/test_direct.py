@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.errors import ChainError, TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import FederationEvent, Proposal, RoundProposed, RoundState
+from fedvm.chain.rollups import submit_rollup
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation import ChainLedger, Federation, submit_directly
 from fedvm.federation.client.direct import consent_of, see_through
@@ -30,9 +31,13 @@ from fedvm.federation.terms import RoundTerms
 from fedvm.protocol import (
     Commitment,
     CountedUpdate,
+    Judged,
+    Refusal,
     Rules,
     Security,
+    Submission,
     model_root,
+    roll_up,
     sign_update,
     to_bytes,
     weighted_mean,
@@ -233,6 +238,12 @@ def test_events_that_an_outage_cut_off_are_read_once(
     ]
 
 
+def some_proposal(parties: Parties) -> Proposal:
+    """Over what the round holds, of roots that are true of nothing."""
+    cid = b"\1\x55\x12\x20" + bytes(32)
+    return Proposal(parties.contract.premises(), b"\1" * 32, b"\2" * 32, b"\3" * 32, cid)
+
+
 def open_for(seconds: int) -> pytest.MarkDecorator:
     """A federation whose rounds stay open so long."""
     return pytest.mark.parametrize("parties", [seconds], indirect=True)
@@ -273,14 +284,14 @@ def test_the_audit_finds_a_round_that_was_closed_too_early(
 def test_nothing_is_proposed_before_a_round_was_open_long_enough(parties: Parties) -> None:
     parties.ledger.submit(1, [parties.signed(index).submission for index in (0, 1)])
     with pytest.raises(TransactionFailed, match="TooEarly"):
-        parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
+        parties.ledger.propose(1, some_proposal(parties))
 
 
 def test_a_proposal_without_a_waiting_update_is_refused(parties: Parties) -> None:
     parties.ledger.submit(1, [parties.signed(index).submission for index in (0, 1)])
     submit_directly(parties.contract, parties.members[2], parties.store, parties.signed(2))
     with pytest.raises(UpdatesWaiting):
-        parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
+        parties.ledger.propose(1, some_proposal(parties))
 
 
 def test_a_rollup_holds_what_was_submitted_directly(parties: Parties) -> None:
@@ -291,16 +302,66 @@ def test_a_rollup_holds_what_was_submitted_directly(parties: Parties) -> None:
     assert parties.audit_holds()
 
 
-def test_the_audit_finds_a_rollup_that_leaves_a_waiting_update_out(parties: Parties) -> None:
+def test_nobody_proposes_over_a_rollup_that_leaves_a_waiting_update_out(parties: Parties) -> None:
+    """The audit would find it, too."""
     submit_directly(parties.contract, parties.members[1], parties.store, parties.signed(1))
     for index in (0, 2):
         parties.store.put(to_bytes(parties.signed(index).vector))
-    parties.ledger.submit_rollup(1, [parties.signed(index).submission for index in (0, 2)], 1)
-    settle(Federation(parties.ledger, parties.store), parties.ledger.round(1), BASE, ())
+    ledger = parties.ledger
+    ledger.submit_rollup(1, [parties.signed(index).submission for index in (0, 2)], ledger.history(1).journal)
+    with pytest.raises(LedgerMismatch, match="does not follow from the rules"):
+        settle(Federation(ledger, parties.store), ledger.round(1), BASE, ())
+    ledger.propose(1, some_proposal(parties))
     report = audit(parties.chain.w3, parties.store, federation=parties.contract.address, service=None)
     assert [(one.check, one.place.member) for one in report.findings] == [
         ("direct", parties.members[1].address)
     ]
+
+
+@pytest.mark.parametrize("lie", ["reason", "weight"])
+def test_nobody_proposes_over_a_rollup_whose_records_are_false(parties: Parties, lie: str) -> None:
+    """Another run, perhaps of another coordinator, has rolled the round up: it is judged again first."""
+    for index in range(MEMBERS):
+        parties.store.put(to_bytes(parties.signed(index).vector))
+    ledger, contract = parties.ledger, parties.contract
+    judged = [
+        Judged(one.member, one.update, one.signature, Refusal.NONE, one.update.examples)
+        for one in (parties.signed(index).submission for index in range(MEMBERS))
+    ]
+    told = {"reason": {"reason": Refusal.BAD_SIGNATURE, "weight": 0}, "weight": {"weight": 999}}
+    judged[1] = replace(judged[1], **told[lie])
+    rollup = roll_up(judged)
+    cid = Cid.parse(parties.store.put(rollup.to_bytes())).binary
+    coordinator = parties.chain.account("coordinator")
+    submit_rollup(contract, coordinator, 1, rollup, judged_at=ledger.now(), cid=cid)
+    with pytest.raises(LedgerMismatch, match="does not follow from the rules"):
+        settle(Federation(ledger, parties.store), ledger.round(1), BASE, ())
+    assert ledger.round(1).status is RoundState.OPEN
+
+
+def test_who_submits_right_before_a_rollup_is_in_it(parties: Parties) -> None:
+    """The roll-up names the journal that it knows; it reverts, and the next one holds the update."""
+    submit, late, turns = parties.ledger.submit_rollup, parties.signed(2), []
+
+    def submit_late(number: int, submissions: Sequence[Submission], journal: bytes) -> None:
+        turns.append(journal)
+        if len(turns) == 1:
+            submit_directly(parties.contract, parties.members[2], parties.store, late)
+        submit(number, submissions, journal)
+
+    parties.ledger.submit_rollup = submit_late  # type: ignore[method-assign]
+    settlement = parties.relay_and_settle([0, 1], form="rollup")
+    assert settlement.round.rolled_up and len(set(turns)) == 2
+    assert turns[1] == read(parties.direct.contract, "journal", 1)
+    assert settlement.model is not None and (settlement.model == parties.mean_of([0, 1, 2])).all()
+    assert parties.audit_holds()
+
+
+def test_an_update_that_is_withheld_stands_in_the_journal(parties: Parties) -> None:
+    parties.direct.submit(parties.members[2], 1, parties.signed(2).submission)
+    settlement = parties.relay_and_settle([0, 1], form="rollup")
+    assert settlement.round.status is RoundState.FINAL and settlement.round.rolled_up
+    assert parties.ledger.history(1).journal == read(parties.direct.contract, "journal", 1) != bytes(32)
 
 
 def test_a_vector_that_was_not_published_is_posted_on_demand(parties: Parties) -> None:
@@ -402,8 +463,10 @@ def test_a_challenger_proves_that_a_rollup_leaves_a_waiting_update_out(parties: 
     submit_directly(parties.contract, parties.members[1], parties.store, parties.signed(1))
     for index in (0, 2):
         parties.store.put(to_bytes(parties.signed(index).vector))
-    parties.ledger.submit_rollup(1, [parties.signed(index).submission for index in (0, 2)], 1)
-    parties.ledger.propose(1, Proposal(b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\1\x55\x12\x20" + bytes(32)))
+    parties.ledger.submit_rollup(
+        1, [parties.signed(index).submission for index in (0, 2)], parties.ledger.history(1).journal
+    )
+    parties.ledger.propose(1, some_proposal(parties))
     challenger = Challenger(parties.contract, parties.store, parties.chain.account("user"))
     upheld = challenger.challenge()
     assert upheld is not None and upheld.fraud is Fraud.OMISSION and upheld.reward > 0
@@ -474,7 +537,7 @@ def test_nothing_is_proposed_over_a_false_norm_that_counts_already(parties: Part
     if form == "relay":
         ledger.submit(1, submissions)
     elif form == "rollup":
-        ledger.submit_rollup(1, submissions, 0)
+        ledger.submit_rollup(1, submissions, ledger.history(1).journal)
     else:
         ledger.submit(1, submissions[:2])
         submit_directly(parties.contract, parties.members[2], parties.store, false)

@@ -107,7 +107,7 @@ class ForgivingLedger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def submit_rollup(self, number: int, submissions: Sequence[Any], waiting: int = 0) -> None:
+    def submit_rollup(self, number: int, submissions: Sequence[Any], journal: bytes) -> None:
         contract = FederationContract(self._bench.chain.w3, self._ledger.address)
         judge = rollup_judge(contract, number, [], self._ledger.now())
         honest = judged_rollup(judge, submissions)
@@ -116,7 +116,9 @@ class ForgivingLedger:
         )
         cid = Cid.parse(self._bench.store.put(rollup.to_bytes())).binary
         with self._ledger._sender() as coordinator:
-            submit_rollup(contract, coordinator, number, rollup, judged_at=judge.around.time, cid=cid)
+            submit_rollup(
+                contract, coordinator, number, rollup, judged_at=judge.around.time, cid=cid, journal=journal
+            )
 
 
 def test_the_audit_finds_a_rollup_that_breaks_the_rules(make_bench: MakeBench) -> None:

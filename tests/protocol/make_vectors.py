@@ -176,12 +176,17 @@ def aggregation_case(name: str, count: int, elements: int) -> dict[str, Any]:
     return {
         "name": name,
         "commitments": commitments,
-        "peaks": mountains(digests),
+        "peaks": (peaks := mountains(digests)),
+        "range": hex0x(keccak(count.to_bytes(4, "big") + largest_first(peaks))),
         "levels": shown,
         "aggregationRoot": shown[-1][0]["hash"],
         "aggregateRoot": shown[-1][0]["sums"],
         "totalWeight": shown[-1][0]["weight"],
     }
+
+
+def largest_first(peaks: dict[str, str]) -> bytes:
+    return b"".join(bytes.fromhex(peaks[height][2:]) for height in sorted(peaks, key=int, reverse=True))
 
 
 def aggregation_node(kind: bytes, weight: int, values: list[int], rest: bytes) -> tuple[Any, ...]:

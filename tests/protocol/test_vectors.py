@@ -127,6 +127,7 @@ def test_aggregations(case: dict) -> None:
     assert {str(height): peaks.peak(height) for height in peaks.peaks} == {
         height: unhex(peak) for height, peak in case["peaks"].items()
     }
+    assert peaks.digest() == unhex(case["range"])
     updates = [
         CountedUpdate(commitment, np.array(stated["values"], dtype=np.int32))
         for commitment, stated in zip(commitments, case["commitments"], strict=True)

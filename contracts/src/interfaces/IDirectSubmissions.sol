@@ -139,6 +139,13 @@ interface IDirectSubmissions is IPullPayments {
     /// @param member Who signed.
     function reclaim(uint64 roundId, address member) external;
 
+    /// @notice Running hash over what became of the updates submitted directly in a round: keccak(the hash before ‖ state:u8 ‖
+    ///         member ‖ submission:32) for each update that waits, is included, refused or given up; 0 before the first. A
+    ///         roll-up names it, so that it holds for one set of waiting updates only.
+    /// @param roundId Number of a round.
+    /// @return The hash.
+    function journal(uint64 roundId) external view returns (bytes32);
+
     /// @param roundId Number of a round.
     /// @param member Any address.
     /// @return Its direct update; all zero if there is none.

@@ -61,6 +61,8 @@ interface IFederation is IMembership {
     event RulesAdopted(bytes32 indexed rulesHash, Rules rules);
     /// @notice The owner put another coordinator in place.
     event CoordinatorReplaced(address indexed previous, address indexed coordinator);
+    /// @notice Somebody else runs the rounds from the next one on: who opened the present one brings it to its end.
+    event SuccessorNamed(address indexed successor);
     /// @notice A round is open until its deadline (Unix seconds). Who is sampled follows from the seed.
     event RoundOpened(
         uint64 indexed round, bytes32 indexed baseRoot, bytes32 seed, bytes32 rulesHash, uint64 deadline
@@ -141,7 +143,8 @@ interface IFederation is IMembership {
     /// @param sidecars Contracts that work for it.
     function initialize(FederationParameters calldata parameters, Sidecars calldata sidecars) external;
 
-    /// @notice Puts another coordinator in place, at any time: the way out when one vanished. Owner only.
+    /// @notice Puts another coordinator in place: from the next round on, or at once if none is live. An open round stays
+    ///         with who opened it; if that one vanished, anyone ends the round after its time. Owner only.
     /// @param newCoordinator Address of the new coordinator.
     function replaceCoordinator(address newCoordinator) external;
 
@@ -176,15 +179,20 @@ interface IFederation is IMembership {
     /// @param member Who signed.
     function forfeit(uint64 roundId, address member) external;
 
-    /// @notice Takes all updates of a round at once, once it has been open for `openSeconds`. `Rollups` only.
+    /// @notice Takes all updates of a round at once, once it has been open for `openSeconds`, and the coordinator's bond.
+    ///         `Rollups` only.
     /// @param roundId Number of the open round.
     /// @param accepted Updates that count.
     /// @param totalWeight Sum of their weights.
     /// @param peaks Peaks of the mountain range over them, the largest first.
-    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks) external;
+    function rollUp(uint64 roundId, uint32 accepted, uint64 totalWeight, bytes32[] calldata peaks)
+        external
+        payable;
 
     /// @notice States what the accepted updates of a round come to, under a bond taken from what is owed to the caller
-    ///         and what is sent along. Needs the quorum, and a round that has been open for `openSeconds`. Coordinator only.
+    ///         and what is sent along; the first over a roll-up stands under that one's bond. Needs the quorum, and a round
+    ///         that has been open for `openSeconds`. Reverts with `OtherPremises` where the updates are not those that it
+    ///         was computed from. Coordinator only.
     /// @param roundId Number of an open round, or of one whose last proposal was rejected.
     /// @param proposal Roots of the aggregation, the aggregate and the new model, and the model's address.
     function propose(uint64 roundId, Proposal calldata proposal) external payable;
@@ -256,7 +264,7 @@ interface IFederation is IMembership {
     /// @return The round; state `None` if it was never opened.
     function round(uint64 roundId) external view returns (Round memory);
 
-    /// @param roundId Number of an opened round.
+    /// @param roundId Number of the latest round, while it is neither final nor failed; `RoundOpened` tells of earlier ones.
     /// @return keccak(abi.encode(chainId, federation, roundId, baseRoot)), from which the sample follows.
     function roundSeed(uint64 roundId) external view returns (bytes32);
 

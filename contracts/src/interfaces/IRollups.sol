@@ -50,10 +50,11 @@ interface IRollups is ICourt {
     function initialize(IFederation federation, uint64 elements) external;
 
     /// @notice States all updates of a round at once, instead of relaying them: once, between `openSeconds` and the
-    ///         deadline, in a round that took none. Coordinator only.
+    ///         deadline, in a round that took none, under the bond, which is taken as in `propose`. Coordinator only. Reverts
+    ///         with `OtherPremises` where the chain is not what it was computed from.
     /// @param roundId Number of the open round.
     /// @param rollup Roots, totals and address of the records.
-    function submit(uint64 roundId, Rollup calldata rollup) external;
+    function submit(uint64 roundId, Rollup calldata rollup) external payable;
 
     /// @return The latest roll-up, of the round it names; 0 when there was none.
     function latest() external view returns (RollupSummary memory);

@@ -52,6 +52,20 @@ library CommitmentTree {
         peaks[level] = node;
     }
 
+    /// @notice Hash of a whole range: keccak(count:u32 ‖ its peaks, the largest first).
+    /// @param peaks Peaks by their height.
+    /// @param count Leaves in all.
+    /// @return The hash.
+    function rangeHash(bytes32[MAX_PEAKS] storage peaks, uint32 count) internal view returns (bytes32) {
+        bytes memory packed = abi.encodePacked(count);
+        uint256 level = 0;
+        while (count >> level > 0) ++level;
+        for (; level > 0; --level) {
+            if ((count >> (level - 1)) & 1 == 1) packed = bytes.concat(packed, peaks[level - 1]);
+        }
+        return keccak256(packed);
+    }
+
     /// @notice Which peak a leaf lies under.
     /// @param count Leaves in all.
     /// @param index Index of a leaf below `count`.

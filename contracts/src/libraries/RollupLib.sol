@@ -16,9 +16,13 @@ struct Rollup {
     uint64 totalWeight;
     /// Unix time in seconds that the updates' own deadlines were held against.
     uint64 judgedAt;
-    /// Updates that members submitted themselves and that wait: with another number there would be some that the
-    /// coordinator does not know of.
-    uint16 waiting;
+    /// Running hash over the updates that members submitted themselves, as the coordinator knows them
+    /// (`IDirectSubmissions.journal`).
+    bytes32 journal;
+    /// Number and hash of the block at which the coordinator read the chain: that of the opening or a later one, and
+    /// one of the latest 256.
+    uint64 anchorNumber;
+    bytes32 anchorHash;
     /// Peaks of the mountain range over the updates that count, the largest first; see `CommitmentTree`.
     bytes32[] peaks;
     /// Binary CIDv1 of the file that holds the records and what was received.

@@ -18,12 +18,14 @@ enum RoundState {
 struct Round {
     RoundState state;
     /// Unix time in seconds of the opening.
-    uint64 openedAt;
+    uint48 openedAt;
     /// Unix time in seconds after which no update is accepted.
-    uint64 deadline;
+    uint48 deadline;
     /// Unix time in seconds after which anyone may end the present state: fail an open or submitted round, make a
     /// proposed one final.
-    uint64 until;
+    uint48 until;
+    /// Number of the block that it was opened in.
+    uint64 openedIn;
     /// Proposals made so far.
     uint8 attempt;
     /// Whether data behind the last proposal were asked for.
@@ -38,8 +40,6 @@ struct Round {
     uint32 accepted;
     /// W = Σ wᵢ over the accepted updates.
     uint64 totalWeight;
-    /// Model root the round trains from.
-    bytes32 baseRoot;
     /// Model root proposed last; the round's result once it is final.
     bytes32 modelRoot;
     /// Root of S = Σ wᵢ·dᵢ proposed last.
@@ -50,6 +50,11 @@ struct Round {
 
 /// @notice What the coordinator states that the updates of a round come to.
 struct Proposal {
+    /// Updates that it was computed from: their number, W, and the hash of their mountain range (`CommitmentTree.rangeHash`).
+    /// The call reverts if the round holds others.
+    uint32 accepted;
+    uint64 totalWeight;
+    bytes32 range;
     /// Top of the aggregation tree.
     bytes32 aggregationRoot;
     /// Root of S = Σ wᵢ·dᵢ.
@@ -66,7 +71,7 @@ struct Proposal {
 /// |-----------|-----------------|--------------|-----------------------------------------------|---------------------|
 /// | None      | open            | coordinator  | the round before it is over                   | Open                |
 /// | Open      | accept          | coordinator  | until the deadline, addresses ascending       | Open                |
-/// | Open      | rollUp          | coordinator  | between `openSeconds` and the deadline, once, no update so far | Open |
+/// | Open      | rollUp          | coordinator  | between `openSeconds` and the deadline, once, no update so far, under the bond | Open |
 /// | Open      | hold            | anyone       | until the deadline, not rolled up, with a stake | Open              |
 /// | Open      | include         | coordinator  | an update waits, submitted directly           | Open                |
 /// | Open      | forfeit         | anyone       | its vector was demanded and did not come      | Open                |
@@ -111,27 +116,40 @@ library RoundLib {
     /// @param roundId Number of the round.
     /// @param waiting How many there are.
     error UpdatesWaiting(uint64 roundId, uint16 waiting);
+    /// @notice A statement was computed from something else than what the chain holds now.
+    /// @param what What is another.
+    error OtherPremises(string what);
     /// @notice Wait until the present state has lasted long enough.
     /// @param until Unix time in seconds after which the call is possible.
     error TooEarly(uint64 until);
 
     /// @notice None → Open.
     /// @param self Round, never opened.
-    /// @param baseRoot Model root to train from.
     /// @param openedAt Unix time in seconds.
     /// @param roundSeconds Seconds until the deadline.
     /// @return deadline Unix time in seconds.
-    function open(Round storage self, bytes32 baseRoot, uint64 openedAt, uint64 roundSeconds)
+    // Times fit 48 bits for eight million years; `RulesLib` bounds what is added to them.
+    // forge-lint: disable-start(unsafe-typecast)
+    function open(Round storage self, uint64 openedAt, uint64 roundSeconds)
         internal
         returns (uint64 deadline)
     {
         deadline = openedAt + roundSeconds;
         self.state = RoundState.Open;
-        self.openedAt = openedAt;
-        self.deadline = deadline;
-        self.until = deadline;
-        self.baseRoot = baseRoot;
+        self.openedAt = uint48(openedAt);
+        self.deadline = uint48(deadline);
+        self.until = uint48(deadline);
+        self.openedIn = uint64(block.number);
     }
+
+    /// @notice Sets when the present state can be ended.
+    /// @param self Round.
+    /// @param until Unix time in seconds.
+    function last(Round storage self, uint64 until) internal {
+        self.until = uint48(until);
+    }
+
+    // forge-lint: disable-end(unsafe-typecast)
 
     /// @notice Reverts unless the round is in the given state.
     /// @param self Round.
@@ -181,8 +199,10 @@ library RoundLib {
         // In a roll-up an update that is left out can be proved.
         require(self.waiting == 0 || self.rolledUp, UpdatesWaiting(roundId, self.waiting));
         require(self.accepted >= minClients, QuorumNotReached(self.accepted, minClients));
+        require(proposal.accepted == self.accepted, OtherPremises("accepted"));
+        require(proposal.totalWeight == self.totalWeight, OtherPremises("totalWeight"));
         self.state = RoundState.Proposed;
-        self.until = until;
+        last(self, until);
         self.attempt += 1;
         self.asked = false;
         self.modelRoot = proposal.modelRoot;
@@ -198,7 +218,7 @@ library RoundLib {
     function reject(Round storage self, uint64 until, bool isLast) internal returns (bool) {
         bool over = isLast || self.attempt >= MAX_ATTEMPTS;
         self.state = over ? RoundState.Failed : RoundState.Submitted;
-        self.until = until;
+        last(self, until);
         return over;
     }
 }

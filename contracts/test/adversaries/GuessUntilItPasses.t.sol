@@ -20,7 +20,7 @@ contract MadeUpFederation {
     function round(uint64) external view returns (Round memory made) {
         made.state = RoundState.Final;
         made.modelRoot = _root;
-        made.openedAt = uint64(block.timestamp);
+        made.openedAt = uint48(block.timestamp);
     }
 
     function ruleBook() external view returns (address) {

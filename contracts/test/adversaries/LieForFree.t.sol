@@ -99,9 +99,9 @@ contract LieForFreeTest is RollupFixture {
         vm.assertTrue(success);
         assertHalfIsLost();
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
-        vm.expectRevert(abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, RoundState.Failed));
-        vm.prank(coordinator);
-        federation.propose{value: BOND}(roundId, defaultProposal());
+        expectNoProposal(
+            roundId, abi.encodeWithSelector(RoundLib.WrongState.selector, roundId, RoundState.Failed)
+        );
     }
 
     function assertHalfIsLost() private view {

@@ -89,7 +89,7 @@ contract TakeABondByAskingTest is DemandFixture {
         (path[0], path[1], path[2], path[3]) = (root, node, lower, chunk);
         refused(path, bytes32(slice(chunk, 9)), "path");
         // The base model, which the proposal does not state.
-        bytes32 baseRoot = federation.round(roundId).baseRoot;
+        bytes32 baseRoot = federation.modelRoot();
         refused(new bytes[](0), baseRoot, "proposal");
     }
 

@@ -153,11 +153,10 @@ abstract contract DisputeFixture is FederationFixture {
             model[j] += floorDivision(top.sums[j], int256(uint256(weight)));
         }
         model[70] += lie.model;
-        proposal = Proposal(
+        proposal = proposalOf(
             keccak256(top.preimage),
             VectorForest.rootOf(VectorKind.Sums, top.sums),
-            VectorForest.rootOf(VectorKind.Model, model),
-            cidOf("next")
+            VectorForest.rootOf(VectorKind.Model, model)
         );
     }
 

@@ -9,7 +9,7 @@ import {Rollups} from "../../src/Rollups.sol";
 import {RuleBook} from "../../src/RuleBook.sol";
 import {FederationParameters, IFederation} from "../../src/interfaces/IFederation.sol";
 import {GateTerms} from "../../src/interfaces/IPromotionGate.sol";
-import {Proposal} from "../../src/libraries/RoundLib.sol";
+import {Proposal, Round} from "../../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
@@ -107,13 +107,50 @@ abstract contract FederationFixture is TestBase {
         });
     }
 
-    function defaultProposal() internal pure returns (Proposal memory) {
-        return Proposal(AGGREGATION_ROOT, AGGREGATE_ROOT, NEXT_ROOT, cidOf("next"));
+    /// @dev Roots over what the latest round holds; it asks the federation, so call it before a cheatcode about a call.
+    function defaultProposal() internal view returns (Proposal memory) {
+        return proposalOf(AGGREGATION_ROOT, AGGREGATE_ROOT, NEXT_ROOT);
     }
 
+    function proposalOf(bytes32 aggregationRoot, bytes32 aggregateRoot, bytes32 modelRoot)
+        internal
+        view
+        returns (Proposal memory)
+    {
+        Round memory latest = federation.round(federation.currentRound());
+        bytes memory range = abi.encodePacked(latest.accepted);
+        for (uint256 level = 32; level > 0; --level) {
+            if ((latest.accepted >> (level - 1)) & 1 == 0) continue;
+            range = bytes.concat(range, federation.commitmentPeak(level - 1));
+        }
+        return Proposal(
+            latest.accepted,
+            latest.totalWeight,
+            keccak256(range),
+            aggregationRoot,
+            aggregateRoot,
+            modelRoot,
+            cidOf("next")
+        );
+    }
+
+    /// @dev Pays the bond, unless it came with a roll-up.
     function propose(uint64 roundId) internal {
+        Round memory round = federation.round(roundId);
+        propose(roundId, round.rolledUp && round.attempt == 0 ? 0 : BOND);
+    }
+
+    function propose(uint64 roundId, uint256 bond) internal {
+        Proposal memory proposal = defaultProposal();
         vm.prank(coordinator);
-        federation.propose{value: BOND}(roundId, defaultProposal());
+        federation.propose{value: bond}(roundId, proposal);
+    }
+
+    function expectNoProposal(uint64 roundId, bytes memory reason) internal {
+        Proposal memory proposal = defaultProposal();
+        vm.expectRevert(reason);
+        vm.prank(coordinator);
+        federation.propose{value: BOND}(roundId, proposal);
     }
 
     /// @dev Proposes, and makes final when the window is over.

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Rollups} from "../../src/Rollups.sol";
 import {CommitmentProof, UpdateNode} from "../../src/interfaces/ICourt.sol";
+import {IDirectSubmissions} from "../../src/interfaces/IDirectSubmissions.sol";
 import {IHearing} from "../../src/interfaces/IHearing.sol";
 import {Commitment} from "../../src/libraries/CommitmentTree.sol";
 import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
@@ -102,7 +103,10 @@ abstract contract RollupFixture is FederationFixture {
         stated.totalWeight = records[records.length - 1].total;
         uint64 deadline = federation.round(roundId).deadline;
         stated.judgedAt = uint64(block.timestamp) < deadline ? uint64(block.timestamp) : deadline;
-        stated.waiting = federation.round(roundId).waiting;
+        stated.journal = IDirectSubmissions(federation.directSubmissions()).journal(roundId);
+        vm.roll(block.number + 1);
+        stated.anchorNumber = uint64(block.number - 1);
+        stated.anchorHash = blockhash(block.number - 1);
         stated.cid = cidOf("roll-up");
         delete stated.peaks;
         bytes32[][][] memory trees = rangeTrees();
@@ -119,7 +123,7 @@ abstract contract RollupFixture is FederationFixture {
     function submitStated() internal {
         Rollup memory rollup = stated;
         vm.prank(coordinator);
-        court.submit(roundId, rollup);
+        court.submit{value: BOND}(roundId, rollup);
     }
 
     function hashOf(Submission memory submission) internal pure returns (bytes32) {

@@ -84,7 +84,7 @@ def pending_round(
         model_root=round_.model_root,
         total_weight=round_.total_weight,
         aggregator=rules.aggregator,
-        base=_base(store, history.model_cid or b"", elements, round_.base_root),
+        base=_base(store, history.model_cid or b"", elements, contract.model_root()),
         commitments=tuple(one.commitment for one in accepted),
         published=tuple(
             update_tree(_published(store, one.cid, elements), domain.place(number, one.member))

@@ -20,6 +20,8 @@ from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation_types import (
     EVENT_TYPES,
     FederationEvent,
+    Included,
+    Premises,
     Proposal,
     RollupSubmitted,
     Round,
@@ -37,6 +39,7 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.evm.keccak import keccak
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol import Rules, Security, Submission
 from fedvm.protocol.address import Address, by_address
@@ -47,7 +50,7 @@ _SUBMIT_BYTES = 4 + 3 * 32
 
 _SIDECARS = {
     ROLLUPS: (RollupSubmitted.__name__,),
-    DIRECT_SUBMISSIONS: (SubmittedDirectly.__name__, VectorForfeited.__name__),
+    DIRECT_SUBMISSIONS: (SubmittedDirectly.__name__, Included.__name__, VectorForfeited.__name__),
 }
 """Events of a federation that a contract beside it tells."""
 
@@ -153,10 +156,26 @@ class FederationContract:
     def propose(
         self, account: LocalAccount, number: int, proposal: Proposal
     ) -> tuple[RoundProposed, Receipt]:
-        """Propose the result of a round that has its quorum (coordinator), and pay in what the bond lacks."""
-        lacking = max(0, self.security().bond - self.owed(account.address))
+        """Propose the result of a round that has its quorum (coordinator), and pay in what the bond lacks.
+
+        Raises TransactionFailed with ``OtherPremises`` if the round does not hold the updates it was computed from.
+        """
+        round_ = self.round(number)
+        bonded = round_.rolled_up and round_.attempt == 0  # by the roll-up
+        lacking = 0 if bonded else self.lacking_bond(account.address)
         receipt = self._send(account, "propose", number, proposal.as_tuple(), value=lacking)
         return self._only(receipt, RoundProposed), receipt
+
+    def lacking_bond(self, coordinator: str) -> int:
+        """Wei that a coordinator (hex address) must send along with a statement that takes the bond."""
+        return max(0, self.security().bond - self.owed(coordinator))
+
+    def premises(self) -> Premises:
+        """What the chain holds of the latest round's updates. Who proposes states what it has computed from instead."""
+        round_ = self.round(self.current_round())
+        heights = (height for height in reversed(range(32)) if round_.accepted >> height & 1)
+        peaks = b"".join(self._read("commitmentPeak", height) for height in heights)
+        return Premises(round_.accepted, round_.total_weight, keccak(round_.accepted.to_bytes(4) + peaks))
 
     def finalize_round(self, account: LocalAccount, number: int) -> tuple[RoundFinal, Receipt]:
         """Make a proposal final after its challenge window (anyone may)."""
@@ -190,7 +209,7 @@ class FederationContract:
         return self._prepared("quit")
 
     def replace_coordinator(self, coordinator: str) -> PreparedCall:
-        """Have another account (hex address) open rounds and propose (owner)."""
+        """Have another account (hex address) open rounds and propose, from the next round on (owner)."""
         return self._prepared("replaceCoordinator", Web3.to_checksum_address(coordinator))
 
     # Bonds and stakes

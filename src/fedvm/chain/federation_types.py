@@ -28,34 +28,48 @@ class RoundState(IntEnum):
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """The proposed result of a round: roots (32 bytes) of aggregation, aggregate and model, and the model's binary
-    CID."""
+class Premises:
+    """What a proposal is computed from: number and total weight of a round's updates, hash of their mountain range
+    (`CommitmentTree.digest`)."""
 
+    accepted: int
+    total_weight: int
+    range: bytes
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The proposed result of a round: what it was computed from, roots (32 bytes) of aggregation, aggregate and model,
+    and the model's binary CID."""
+
+    premises: Premises
     aggregation_root: bytes
     aggregate_root: bytes
     model_root: bytes
     cid: bytes
 
-    def as_tuple(self) -> tuple[bytes, bytes, bytes, bytes]:
+    def as_tuple(self) -> tuple[int, int, bytes, bytes, bytes, bytes, bytes]:
         """The fields in the struct's order, as web3 takes a struct."""
-        return self.aggregation_root, self.aggregate_root, self.model_root, self.cid
+        on = self.premises
+        roots = self.aggregation_root, self.aggregate_root, self.model_root
+        return on.accepted, on.total_weight, on.range, *roots, self.cid
 
 
 @dataclass(frozen=True)
 class Round:
     """A round as the contract stores it; times in Unix seconds, roots 32 bytes each.
 
-    ``until``: after this time anyone can end the present state. ``asked``: whether data behind the latest proposal were
-    asked for. ``waiting``: updates that members submitted
-    themselves and that are neither included nor given up. The last three fields are those of the latest proposal,
-    whether or not it was rejected.
+    ``until``: after this time anyone can end the present state. ``opened_in``: number of a block. ``asked``: whether
+    data behind the latest proposal were asked for. ``waiting``: updates that members submitted themselves and that are
+    neither included nor given up. The last three fields are those of the latest proposal, whether or not it was
+    rejected.
     """
 
     state: RoundState
     opened_at: int
     deadline: int
     until: int
+    opened_in: int
     attempt: int
     asked: bool
     waiting: int
@@ -63,7 +77,6 @@ class Round:
     last_member: Address
     accepted: int
     total_weight: int
-    base_root: bytes
     model_root: bytes
     aggregate_root: bytes
     aggregation_root: bytes
@@ -117,6 +130,14 @@ class MemberRemoved:
 class CoordinatorReplaced:
     previous: Address
     coordinator: Address
+    at: Place
+
+
+@dataclass(frozen=True)
+class SuccessorNamed:
+    """Somebody else coordinates from the next round on."""
+
+    successor: Address
     at: Place
 
 
@@ -201,6 +222,16 @@ class SubmittedDirectly:
     round: int
     member: Address
     submission: Submission
+    at: Place
+
+
+@dataclass(frozen=True)
+class Included:
+    """A waiting update was taken in, or refused; an event of `DirectSubmissions`."""
+
+    round: int
+    member: Address
+    reason: Refusal
     at: Place
 
 
@@ -304,8 +335,10 @@ FederationEvent = (
     | MemberAdded
     | MemberRemoved
     | CoordinatorReplaced
+    | SuccessorNamed
     | RoundOpened
     | SubmittedDirectly
+    | Included
     | VectorForfeited
     | UpdateAccepted
     | UpdateRefused
@@ -326,8 +359,10 @@ EVENT_TYPES: dict[str, type[Any]] = {
         MemberAdded,
         MemberRemoved,
         CoordinatorReplaced,
+        SuccessorNamed,
         RoundOpened,
         SubmittedDirectly,
+        Included,
         VectorForfeited,
         UpdateAccepted,
         UpdateRefused,

@@ -13,6 +13,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
     FederationEvent,
+    Included,
     MemberAdded,
     MemberRemoved,
     RollupSubmitted,
@@ -24,10 +25,14 @@ from fedvm.chain.federation_types import (
     SubmittedDirectly,
     UpdateAccepted,
     UpdateRefused,
+    VectorForfeited,
 )
 from fedvm.chain.rollups import rolled_events
-from fedvm.protocol import Rollup, Rules
+from fedvm.protocol import Refusal, Rollup, Rules
+from fedvm.protocol.address import Address
+from fedvm.protocol.journal import EMPTY_JOURNAL, journal_after
 
+_WAITING, _INCLUDED, _REFUSED, _FORFEITED = 1, 2, 3, 4  # as in the contract's `DirectState`
 Verdict = UpdateAccepted | UpdateRefused
 RoundEvent = Verdict | RoundOpened | RollupSubmitted | RoundProposed | RoundFinal | RoundFailed
 
@@ -35,14 +40,15 @@ RoundEvent = Verdict | RoundOpened | RollupSubmitted | RoundProposed | RoundFina
 @dataclass
 class RoundHistory:
     """What the events so far say of one round. verdicts: in the order of the chain. direct: by member, the updates that
-    members submitted themselves, also those that are dealt with. proposals: by attempt. opened: None if events were
-    read only from a later block on.
+    members submitted themselves, also those that are dealt with. journal: the running hash over these and what
+    became of them. proposals: by attempt. opened: None if events were read only from a later block on.
     """
 
     number: int
     opened: RoundOpened | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     direct: dict[str, SubmittedDirectly] = field(default_factory=dict)
+    journal: bytes = EMPTY_JOURNAL
     rollup: RollupSubmitted | None = None
     proposals: dict[int, RoundProposed] = field(default_factory=dict)
     ended: RoundFinal | RoundFailed | None = None
@@ -156,6 +162,12 @@ class FederationHistory:
                 self._of(event.round).verdicts.append(event)
             case SubmittedDirectly():
                 self._of(event.round).direct[event.member] = event
+                self._enter(event.round, event.member, _WAITING)
+            case Included():
+                state = _INCLUDED if event.reason is Refusal.NONE else _REFUSED
+                self._enter(event.round, event.member, state)
+            case VectorForfeited():
+                self._enter(event.round, event.member, _FORFEITED)
             case RollupSubmitted():
                 self._of(event.round).rollup = event
             case RoundProposed():
@@ -167,6 +179,12 @@ class FederationHistory:
                 self._of(event.round).ended = event
             case _:  # the contract's own events say the rest
                 pass
+
+    def _enter(self, number: int, member: Address, state: int) -> None:
+        told = self._of(number)
+        # Without the submission's event, which a history from a later block lacks, there is no journal to continue.
+        if member in told.direct:
+            told.journal = journal_after(told.journal, state, member, told.direct[member].submission)
 
     def _of(self, number: int) -> RoundHistory:
         return self.rounds.setdefault(number, RoundHistory(number))

@@ -14,6 +14,7 @@ from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sender import Receipt
 from fedvm.protocol import Domain, EncodingError, Judged, Refusal, Rollup, Rules, Submission, roll_up
 from fedvm.protocol.address import by_address
+from fedvm.protocol.journal import EMPTY_JOURNAL
 from fedvm.protocol.submissions import SIGNATURE_BYTES
 from fedvm.protocol.verdict import Circumstances, verdict
 
@@ -81,7 +82,7 @@ def rollup_judge(
         rules=contract.rules(),
         members=frozenset(members | left),
         round=number,
-        base_root=round_.base_root,
+        base_root=contract.model_root(),
         deadline=round_.deadline,
         last_member="",
         time=judged_at,
@@ -104,6 +105,20 @@ def judged_rollup(judge: RollupJudge, submissions: Sequence[Submission]) -> Roll
     return roll_up(judged)
 
 
+def judged_again(judge: RollupJudge, stated: Rollup) -> Rollup:
+    """The roll-up that follows from what another one says was received; equal to it if its records are true.
+
+    What nobody can tell any more of members that left, or of their stakes, is believed.
+    """
+    again = []
+    for one in stated.judged:
+        submission = Submission(one.member, one.update, one.signature)
+        reason = judge.reason_where_stated(submission, one.reason)
+        weight = judge.weight(submission, reason)
+        again.append(Judged(one.member, one.update, one.signature, int(reason), weight))
+    return roll_up(again)
+
+
 def submit_rollup(
     contract: FederationContract,
     account: LocalAccount,
@@ -112,10 +127,18 @@ def submit_rollup(
     *,
     judged_at: int,
     cid: bytes,
-    waiting: int = 0,
+    journal: bytes = EMPTY_JOURNAL,
+    anchor: tuple[int, bytes] | None = None,
 ) -> Receipt:
-    """Submit all updates of a round at once (coordinator). cid: binary, of the published file; waiting: the number of
-    updates that members submitted themselves; the roll-up must hold all of them."""
+    """Submit all updates of a round at once (coordinator), and pay in what the bond lacks.
+
+    cid: binary, of the published file; journal: the round's, see `RoundHistory`; the roll-up must hold all updates that
+    wait by it; anchor: number and hash of the block at which the chain was read, None for the latest.
+    Raises TransactionFailed with ``OtherPremises`` if the chain is another or more was submitted.
+    """
+    if anchor is None:
+        latest = contract.w3.eth.get_block("latest")
+        anchor = latest["number"], bytes(latest["hash"])
     rollups = contract_at(contract.w3, ROLLUPS, contract.rollups())
     peaks = [rollup.range.peak(height) for height in sorted(rollup.range.peaks, reverse=True)]
     stated = (
@@ -124,11 +147,13 @@ def submit_rollup(
         rollup.accepted,
         rollup.total_weight,
         judged_at,
-        waiting,
+        journal,
+        *anchor,
         peaks,
         cid,
     )
-    return contract.sender.transact(account, rollups, "Rollups.submit", number, stated)
+    bond = contract.lacking_bond(account.address)
+    return contract.sender.transact(account, rollups, "Rollups.submit", number, stated, value=bond)
 
 
 def stated_rollup(event: RollupSubmitted, data: bytes) -> Rollup:

@@ -224,8 +224,11 @@ def replace_coordinator(federation: FederationContract, coordinator: str) -> Pla
         raise UsageError("the zero address can open no round: name the account that shall coordinate")
     if new == old:
         raise UsageError(f"{new} is the coordinator already: name another account")
+    number = federation.current_round()
+    live = number > 0 and not federation.round(number).state.is_over
+    since = f"from the next round on; {old} brings round {number} to its end" if live else "from now on"
     return Plan(
-        f"{new} opens rounds and proposes from now on in place of {old}, also in a round that is open; it needs "
+        f"{new} opens rounds and proposes in place of {old}, {since}; it needs "
         f"{money(federation, federation.security().bond)} for the bond of a proposal (fedvm coordinator deposit)",
         federation.replace_coordinator(new),
         federation.owner(),

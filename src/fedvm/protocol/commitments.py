@@ -66,6 +66,11 @@ class CommitmentTree:
         """Hash of the peak of a height whose bit is set in ``count``."""
         return self.peaks[height][-1][0]
 
+    def digest(self) -> bytes:
+        """Hash of the whole range, 32 bytes: keccak(count:u32 ‖ its peaks, the largest first)."""
+        peaks = (self.peak(height) for height in sorted(self.peaks, reverse=True))
+        return keccak(self.count.to_bytes(4) + b"".join(peaks))
+
     def nodes(self) -> Iterator[bytes]:
         """Preimages of all inner nodes, those of the largest peak first."""
         for levels in self.peaks.values():

@@ -24,7 +24,7 @@ def check_on_chain(rpc: str, terms: RoundTerms) -> None:
         standing = contract.round(terms.round)
         found = {
             "rules": (contract.rules_hash(), terms.rules.digest()),
-            "base": (standing.base_root, terms.base_root),
+            "base": (contract.model_root(), terms.base_root),
             "deadline": (standing.deadline, terms.deadline),
             "state": (standing.state, RoundState.OPEN),
         }

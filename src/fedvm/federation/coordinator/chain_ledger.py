@@ -19,7 +19,13 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, Round, RoundState
 from fedvm.chain.history import FederationHistory, RoundHistory
 from fedvm.chain.patience import patiently
-from fedvm.chain.rollups import judged_rollup, rollup_judge, stated_rollup, submit_rollup
+from fedvm.chain.rollups import (
+    judged_again,
+    judged_rollup,
+    rollup_judge,
+    stated_rollup,
+    submit_rollup,
+)
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.federation.coordinator.answers import (
     Lookup,
@@ -137,7 +143,7 @@ class ChainLedger:
             number=number,
             status=stored.state,
             seed=told.opened.seed if told.opened else self._contract.round_seed(number),
-            base_root=stored.base_root,
+            base_root=told.opened.base_root if told.opened else self.model_root(),
             model_root=stored.model_root if stated else _NO_ROOT,
             aggregate_root=stored.aggregate_root if stated else _NO_ROOT,
             aggregation_root=stored.aggregation_root if stated else _NO_ROOT,
@@ -193,8 +199,13 @@ class ChainLedger:
         with self._sender() as account:
             self._contract.submit(account, number, updates)
 
-    def submit_rollup(self, number: int, submissions: Sequence[Submission], waiting: int = 0) -> None:
-        """Judge updates as the contract would, publish the records, and state them in one transaction."""
+    def submit_rollup(self, number: int, submissions: Sequence[Submission], journal: bytes) -> None:
+        """Judge updates as the contract would, publish the records, and state them in one transaction.
+
+        journal: that of the round (`RoundHistory`) when the updates were gathered. Raises UpdatesWaiting if members
+        have submitted others since.
+        """
+        head = self._look()
         judged_at = min(self.now(), self._stored(number).deadline)
         members = [one.member for one in submissions]
         judge = rollup_judge(self._contract, number, members, judged_at, of=self.members())
@@ -207,8 +218,9 @@ class ChainLedger:
                 number,
                 rollup,
                 judged_at=judged_at,
-                waiting=waiting,
                 cid=cid,
+                journal=journal,
+                anchor=(head.number, head.hash),
             )
 
     @property
@@ -218,6 +230,30 @@ class ChainLedger:
                 "rounds that are rolled up are read from the store: give it to ChainLedger(store=…)"
             )
         return self._store
+
+    def judge_again(self, number: int) -> None:
+        """Judge the records of a roll-up that stands on chain again.
+
+        Raises LedgerMismatch if they are not true, or leave out an update that waits: whoever proposed over them would
+        lose its bond.
+        """
+        told = self.history(number)
+        if told.rollup is None:
+            return
+        rollup = stated_rollup(told.rollup, self._published.get(told.rollup.cid))
+        records = {one.member: one for one in rollup.judged}
+        judge = rollup_judge(self._contract, number, records, told.rollup.judged_at, of=self.members())
+        true = judged_again(judge, rollup)
+        left_out = [
+            one.member
+            for one in self.waiting(number)
+            if (record := records.get(one.member)) is None
+            or (record.reason and (record.update, record.signature) != (one.update, one.signature))
+        ]
+        if true.tree.root != told.rollup.records_root or left_out:
+            raise LedgerMismatch(
+                f"the roll-up of round {number} does not follow from the rules; let the round run out and fail it"
+            )
 
     def hold_open(self, number: int) -> None:
         """Wait until a round has been open for ``Security.open_seconds``; before that nothing can be proposed."""
@@ -421,6 +457,6 @@ def _awaiting(number: int) -> Iterator[None]:
     try:
         yield
     except TransactionFailed as failed:
-        if failed.reason.startswith("UpdatesWaiting("):
+        if failed.reason.startswith("UpdatesWaiting(") or failed.reason == "OtherPremises(journal)":
             raise UpdatesWaiting(f"round {number} has updates that members submitted themselves") from failed
         raise

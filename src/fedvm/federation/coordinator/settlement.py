@@ -123,7 +123,9 @@ def _settled(
     spread: Spread,
 ) -> Settlement:
     ledger = federation.ledger
-    if round_.status is RoundState.OPEN and not round_.rolled_up:
+    if round_.rolled_up:  # by a run before this one, or so it says
+        ledger.judge_again(round_.number)
+    elif round_.status is RoundState.OPEN:
         _submit(federation, round_, submissions)
     told = ledger.history(round_.number)
     accepted = with_posted_vectors(federation, told)
@@ -154,9 +156,10 @@ def _submit(federation: Federation, round_: LedgerRound, submissions: Sequence[S
     if _rolls_up(federation, round_, len(relayed) + len(direct)):
         ledger.hold_open(number)
         included = with_vectors(federation, number)
+        journal = ledger.history(number).journal
         everything = sorted([*relayed, *included], key=lambda one: by_address(one.member))
         if everything:
-            ledger.submit_rollup(number, everything, len(included))
+            ledger.submit_rollup(number, everything, journal)
         return
     # First what must come before the deadline.
     if relayed:
@@ -226,8 +229,10 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
     result = plan.result(updates, top)
     aggregate_cid = store.put(to_bytes(result.sums.sums))
     model_cid = store.put(to_bytes(result.model))
+    root = model_root(result.model)
+    proposal = Proposal(updates.premises, top.hash, top.sums_root, root, Cid.parse(model_cid).binary)
     while True:
-        _propose(ledger, plan, top, result, model_cid)
+        _propose(ledger, plan, proposal)
         status = ledger.conclude(number)
         if status is RoundState.FINAL:
             return _Concluded(result, model_cid, aggregate_cid)
@@ -235,8 +240,7 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
             return None
 
 
-def _propose(ledger: ChainLedger, plan: _Plan, top: Subtotal, result: RoundResult, model_cid: str) -> None:
-    proposal = Proposal(top.hash, top.sums_root, model_root(result.model), Cid.parse(model_cid).binary)
+def _propose(ledger: ChainLedger, plan: _Plan, proposal: Proposal) -> None:
     number = plan.facts.number
     standing = ledger.round(number)
     if standing.status is not RoundState.PROPOSED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fedvm.chain.federation_types import UpdateAccepted
+from fedvm.chain.federation_types import Premises, UpdateAccepted
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.reception import Spread
 from fedvm.federation.errors import LedgerMismatch
@@ -13,6 +13,7 @@ from fedvm.protocol import (
     CountedUpdate,
     Domain,
     Subtotal,
+    commitment_tree,
     fold,
     subtotal,
 )
@@ -35,6 +36,13 @@ class StoredUpdates:
     number: int
     updates: Sequence[UpdateAccepted]
     checked: frozenset[tuple[bytes, int]]
+
+    @property
+    def premises(self) -> Premises:
+        """What a proposal over these updates names as what it was computed from."""
+        commitments = [update.commitment for update in self.updates]
+        weight = sum(commitment.weight for commitment in commitments)
+        return Premises(len(commitments), weight, commitment_tree(commitments).digest())
 
     def load(self) -> list[CountedUpdate]:
         """All of them, in memory at once."""
