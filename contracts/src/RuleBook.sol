@@ -19,6 +19,9 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     using SecurityLib for Security;
 
     /// @inheritdoc IRuleBook
+    uint64 public constant GRACE_SECONDS = 14 days;
+
+    /// @inheritdoc IRuleBook
     IFederation public federation;
 
     /// @dev Rules that others took the place of, and the last round opened under them.
@@ -51,7 +54,7 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
         next.validateMemberLimit(federation.memberCount());
         if (!federation.openMembership()) next.validateQuorum(federation.memberCount());
         Security memory security = federation.security();
-        require(security.openSeconds < next.roundSeconds, RulesLib.InvalidRule("roundSeconds"));
+        require(_leavesTime(security.openSeconds, next.roundSeconds), RulesLib.InvalidRule("roundSeconds"));
         // Unix time fits 64 bits for longer than there will be blocks.
         // forge-lint: disable-next-line(unsafe-typecast)
         uint64 adoptableAt = uint64(block.timestamp) + security.noticeSeconds;
@@ -68,6 +71,9 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
         require(adoptableAt > 0, NothingAnnounced());
         // forge-lint: disable-next-line(block-timestamp)
         require(block.timestamp >= adoptableAt, NoticeNotOver(adoptableAt));
+        uint64 until = adoptableAt + GRACE_SECONDS;
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp <= until, AnnouncementExpired(until));
         Rules memory next = _next;
         _forget();
         // Members may have come since the announcement. Whether enough are left for a quorum is for them to say.
@@ -86,8 +92,13 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     }
 
     /// @inheritdoc IRuleBook
-    function announcedRules() external view returns (Rules memory next, uint64 adoptableAt) {
-        return (_next, _adoptableAt);
+    function announcedRules()
+        external
+        view
+        returns (Rules memory next, uint64 adoptableAt, uint64 adoptableUntil)
+    {
+        adoptableAt = _adoptableAt;
+        return (_next, adoptableAt, adoptableAt == 0 ? 0 : adoptableAt + GRACE_SECONDS);
     }
 
     /// @inheritdoc IRuleBook
@@ -104,7 +115,9 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     function check(Rules calldata rules, Security calldata security) external pure {
         rules.validate();
         security.validate(rules.elements);
-        require(security.openSeconds < rules.roundSeconds, SecurityLib.InvalidSecurity("openSeconds"));
+        require(
+            _leavesTime(security.openSeconds, rules.roundSeconds), SecurityLib.InvalidSecurity("openSeconds")
+        );
     }
 
     function _nextRound() internal view override returns (uint64) {
@@ -113,6 +126,11 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
 
     function _federation() internal view override returns (IFederation) {
         return federation;
+    }
+
+    /// @dev At least half of a round is left, for the coordinator to close it in.
+    function _leavesTime(uint64 openSeconds, uint64 roundSeconds) private pure returns (bool) {
+        return openSeconds <= roundSeconds / 2;
     }
 
     function _forget() private {

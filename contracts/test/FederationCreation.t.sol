@@ -105,13 +105,13 @@ contract FederationCreationTest is FederationFixture {
         security.demandFee = uint128(1) << 96;
         expectInvalidSecurity(security, "demandFee");
         security = defaultSecurity();
-        security.openSeconds = defaultRules().roundSeconds;
+        security.openSeconds = defaultRules().roundSeconds / 2 + 1;
         expectInvalidSecurity(security, "openSeconds");
     }
 
     function test_refusesATimeToSubmitOutOfRange() public {
         Rules memory rules = defaultRules();
-        rules.roundSeconds = 31 days;
+        rules.roundSeconds = 61 days;
         Security memory security = defaultSecurity();
         security.openSeconds = 30 days + 1;
         vm.expectRevert(abi.encodeWithSelector(SecurityLib.InvalidSecurity.selector, "openSeconds"));
@@ -123,7 +123,7 @@ contract FederationCreationTest is FederationFixture {
     function test_takesEachSecurityAtItsLimit() public {
         uint256 longest = 30 days / (2 * Phases.count(type(uint32).max, defaultRules().elements));
         Security memory security = Security(
-            30 days, uint64(longest), type(uint96).max, 0, type(uint96).max, type(uint128).max, 30 days, 3599
+            30 days, uint64(longest), type(uint96).max, 0, type(uint96).max, type(uint128).max, 30 days, 1800
         );
         Federation created = createFederation(defaultRules(), security);
         vm.assertEq(abi.encode(created.security()), abi.encode(security));

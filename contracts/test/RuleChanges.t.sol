@@ -26,7 +26,7 @@ contract RuleChangesTest is FederationFixture {
         vm.expectEmit();
         emit IRuleBook.RulesAnnounced(hashOf(next), next, uint64(block.timestamp + NOTICE));
         announce(next);
-        (Rules memory announced, uint64 adoptableAt) = book.announcedRules();
+        (Rules memory announced, uint64 adoptableAt,) = book.announcedRules();
         vm.assertEq(abi.encode(announced), abi.encode(next));
         vm.assertEq(uint256(adoptableAt), block.timestamp + NOTICE);
         // Nothing changes yet.
@@ -37,7 +37,7 @@ contract RuleChangesTest is FederationFixture {
     function test_anyoneAdoptsAfterTheNotice() public {
         Rules memory next = otherRules();
         announce(next);
-        (, uint64 adoptableAt) = book.announcedRules();
+        (, uint64 adoptableAt,) = book.announcedRules();
         vm.warp(adoptableAt - 1);
         vm.expectRevert(abi.encodeWithSelector(IRuleBook.NoticeNotOver.selector, adoptableAt));
         book.adoptRules();
@@ -49,7 +49,7 @@ contract RuleChangesTest is FederationFixture {
 
         vm.assertEq(abi.encode(federation.rules()), abi.encode(next));
         vm.assertEq(federation.rulesHash(), hashOf(next));
-        (, adoptableAt) = book.announcedRules();
+        (, adoptableAt,) = book.announcedRules();
         vm.assertEq(uint256(adoptableAt), 0);
         vm.expectRevert(abi.encodeWithSelector(IRuleBook.NothingAnnounced.selector));
         book.adoptRules();
@@ -124,7 +124,7 @@ contract RuleChangesTest is FederationFixture {
         Rules memory next = otherRules();
         next.minExamples = 7;
         announce(next);
-        (, uint64 adoptableAt) = book.announcedRules();
+        (, uint64 adoptableAt,) = book.announcedRules();
         vm.expectRevert(abi.encodeWithSelector(IRuleBook.NoticeNotOver.selector, adoptableAt));
         book.adoptRules();
         vm.warp(adoptableAt);
@@ -142,7 +142,7 @@ contract RuleChangesTest is FederationFixture {
         emit IRuleBook.RulesCancelled(hashOf(next));
         vm.prank(owner);
         book.cancelRules();
-        (Rules memory announced, uint64 adoptableAt) = book.announcedRules();
+        (Rules memory announced, uint64 adoptableAt,) = book.announcedRules();
         vm.assertEq(uint256(adoptableAt), 0);
         Rules memory none;
         vm.assertEq(abi.encode(announced), abi.encode(none));
@@ -189,9 +189,9 @@ contract RuleChangesTest is FederationFixture {
         federation = createFederation(defaultRules(), security);
         book = RuleBook(federation.ruleBook());
         Rules memory next = otherRules();
-        next.roundSeconds = 600;
+        next.roundSeconds = 1199;
         expectUnannounceable(next, abi.encodeWithSelector(RulesLib.InvalidRule.selector, "roundSeconds"));
-        next.roundSeconds = 601;
+        next.roundSeconds = 1200;
         vm.prank(owner);
         book.announceRules(next);
     }

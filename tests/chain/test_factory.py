@@ -83,7 +83,7 @@ def test_an_interrupted_deployment_goes_on_where_it_stopped(
 def test_members_with_stakes_have_time_to_post_a_vector(chain: EmbeddedChain) -> None:
     """The contract reckons with the seconds that `posting_seconds` gives."""
     factory = FederationFactory.deploy(chain.w3, chain.account("owner"))
-    for salt, elements in enumerate((64 * 25 * 3, 64 * 25 * 3 + 1)):
+    for salt, elements in enumerate((64 * 25 * 100, 64 * 25 * 100 + 1)):
         needed, rules = posting_seconds(elements), replace(RULES, elements=elements)
         given = {"rules": rules, "salt": bytes([salt]) * 32}
         with pytest.raises(TransactionFailed, match=rf"AnswerSecondsTooShort\({needed - 1}, {needed}\)"):
@@ -91,7 +91,7 @@ def test_members_with_stakes_have_time_to_post_a_vector(chain: EmbeddedChain) ->
             open_federation(factory, chain, security=security, **given)
         open_federation(factory, chain, security=Security(stake=1, answer_seconds=needed), **given)
     given = {"rules": rules, "salt": b"\2" * 32}
-    assert open_federation(factory, chain, security=Security(answer_seconds=1), **given).rules() == rules
+    assert open_federation(factory, chain, security=Security(answer_seconds=60), **given).rules() == rules
 
 
 def test_anyone_joins_an_open_federation_and_leaves_with_the_stake(chain: EmbeddedChain) -> None:

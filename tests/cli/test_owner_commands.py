@@ -104,11 +104,13 @@ def test_rules_are_announced_shown_and_adopted_after_their_notice(run: Path, say
     sent = json.loads(out)
     assert status == 0 and sent["sent"] and sent["gas"] > 0 and head(run) == blocks + 1, err
     assert sent["changes"] == {"max_norm": {"old": 10.0, "new": 5.0}, "min_labels": {"old": 0, "new": 3}}
-    coming, at = announced(run)
+    standing = announced(run)
+    coming, at = standing.rules, standing.adoptable_at
     assert (coming.min_labels, coming.max_sum_squares) == (3, before.max_sum_squares // 4)
     status, out, _ = say("rules", "show", "--json")
     shown = json.loads(out)
     assert shown["rules"]["min_labels"] == 0 and shown["announced"]["rules"]["min_labels"] == 3
+    assert shown["announced"]["adoptable_until"] == standing.adoptable_until == at + 14 * 86_400
     assert shown["announced"]["adoptable_at"] == at and shown["announced"]["hash"] == sent["hash"]
     status, out, _ = say("rules", "show")
     assert status == 0 and "announced" in out and "fedvm rules adopt" in out
@@ -135,7 +137,7 @@ def test_rules_come_from_the_table_of_a_file(run: Path, say: Say, tmp_path: Path
     file.write_text("[training]\nepochs = 3\n[rules]\nmin_clients = 2\nmin_accuracy = 0.25\n")
     status, _, err = say("rules", "announce", str(file), "--set", "min_clients=4")
     assert status == 0, err
-    coming, _ = announced(run)
+    coming = announced(run).rules
     assert (coming.min_clients, coming.min_accuracy_ppm) == (4, 250_000)
     assert coming.max_examples == rules_of(run).max_examples == 60  # what is not named stays
 

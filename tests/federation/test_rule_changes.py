@@ -14,7 +14,7 @@ from fedvm.audit.replay import audit
 from fedvm.chain.call import read
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, RulesCancelled
+from fedvm.chain.rule_book import Announced, RuleBookContract, RulesAnnounced, RulesCancelled
 from fedvm.federation import FederationSettings, RoundRecord, Watch
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.coordinator.flower_rules import rule_of
@@ -105,7 +105,7 @@ def test_an_announcement_can_be_read_and_taken_back(make_bench: MakeBench) -> No
     book.announce(rules).send(owner)
     (announced,) = book.events()
     assert isinstance(announced, RulesAnnounced) and announced.rules == rules
-    assert book.announced() == (rules, announced.adoptable_at)
+    assert book.announced() == Announced(rules, announced.adoptable_at, announced.adoptable_at + 14 * 86_400)
     with pytest.raises(TransactionFailed, match=rf"NoticeNotOver\({announced.adoptable_at}\)"):
         book.adopt().send(owner)
     book.cancel().send(owner)

@@ -212,7 +212,7 @@ def test_every_finding_is_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "word"),
     [
-        ({"security.open_seconds": 600, "rules.round_seconds": 600}, "security.open_seconds = 600"),
+        ({"security.open_seconds": 301, "rules.round_seconds": 600}, "security.open_seconds = 301"),
         ({"data.clients": 4, "rules.min_clients": 5}, "rules.min_clients = 5"),
         ({"data.clients": 4, "federation.min_train_nodes": 5}, "federation.min_train_nodes = 5"),
         ({"data.clients": 4, "adversaries.4": "bad_signature"}, "adversaries.4"),

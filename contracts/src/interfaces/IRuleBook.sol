@@ -24,6 +24,8 @@ interface IRuleBook is ISigningKeys {
     /// @notice The notice is not over.
     /// @param adoptableAt Unix time in seconds from which the rules can be adopted.
     error NoticeNotOver(uint64 adoptableAt);
+    /// @notice The rules could be adopted until `until` (Unix seconds), and must be announced anew.
+    error AnnouncementExpired(uint64 until);
     /// @notice No such round was opened.
     error UnknownRound(uint64 roundId);
     /// @notice This rule belongs to the model, and is fixed with it.
@@ -34,12 +36,13 @@ interface IRuleBook is ISigningKeys {
     /// @param federation_ Federation whose rules it changes.
     function initialize(IFederation federation_) external;
 
-    /// @notice Announces other rules, in their ranges, with rounds longer than `openSeconds`, and such that the present
+    /// @notice Announces other rules, in their ranges, with rounds at least twice as long as `openSeconds`, and such that the present
     ///         members can overflow no aggregate and, where they are invited, reach the quorum. Owner only.
     /// @param next Rules to come, in place of any announced before; the notice begins anew.
     function announceRules(Rules calldata next) external;
 
-    /// @notice Has the federation adopt the announced rules, between rounds, when their notice is over. Anyone may.
+    /// @notice Has the federation adopt the announced rules, between rounds, when their notice is over and for
+    ///         `GRACE_SECONDS` after that: nobody needs to remember for longer what was once announced. Anyone may.
     function adoptRules() external;
 
     /// @notice Takes an announcement back. Owner only.
@@ -48,15 +51,26 @@ interface IRuleBook is ISigningKeys {
     /// @return Federation whose rules it changes.
     function federation() external view returns (IFederation);
 
+    /// @return Seconds in which rules can be adopted after their notice, the same for all federations: 14 days, as long as
+    ///         Compound's Timelock keeps a change executable. It does not follow from the notice, since a round can be long
+    ///         where the notice is short, and rules are adopted between rounds.
+    // A constant's name.
+    // slither-disable-next-line naming-convention
+    function GRACE_SECONDS() external view returns (uint64);
+
     /// @return next Announced rules; all zero if there are none.
     /// @return adoptableAt Unix time in seconds from which they can be adopted; 0 if there are none.
-    function announcedRules() external view returns (Rules memory next, uint64 adoptableAt);
+    /// @return adoptableUntil Last Unix second in which they can be; 0 if there are none.
+    function announcedRules()
+        external
+        view
+        returns (Rules memory next, uint64 adoptableAt, uint64 adoptableUntil);
 
     /// @param roundId Number of a round that was opened.
     /// @return Hash of the rules that it was opened under.
     function roundRulesHash(uint64 roundId) external view returns (bytes32);
 
-    /// @notice Reverts unless every field is in its range, and rounds are longer than `openSeconds`.
+    /// @notice Reverts unless every field is in its range, and rounds are at least twice as long as `openSeconds`.
     /// @param rules Rules of a federation to be.
     /// @param security Its bond, stake, fees and windows.
     function check(Rules calldata rules, Security calldata security) external pure;

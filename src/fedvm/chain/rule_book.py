@@ -52,6 +52,15 @@ class KeyAppointed:
     at: Place
 
 
+@dataclass(frozen=True)
+class Announced:
+    """Announced rules, and the first and last Unix second in which they can be adopted."""
+
+    rules: Rules
+    adoptable_at: int
+    adoptable_until: int
+
+
 NO_KEY = "0x" + 40 * "0"
 
 RuleBookEvent = RulesAnnounced | RulesCancelled
@@ -82,10 +91,10 @@ class RuleBookContract:
         """Take an announcement back (owner)."""
         return self._prepared("cancelRules")
 
-    def announced(self) -> tuple[Rules, int] | None:
-        """Announced rules and the Unix time in seconds from which they can be adopted; None if there are none."""
-        rules, adoptable_at = read(self.contract, "announcedRules")
-        return (rules_of(rules), int(adoptable_at)) if adoptable_at else None
+    def announced(self) -> Announced | None:
+        """What is announced, also where it has expired; None if nothing is."""
+        rules, adoptable_at, adoptable_until = read(self.contract, "announcedRules")
+        return Announced(rules_of(rules), int(adoptable_at), int(adoptable_until)) if adoptable_at else None
 
     def appoint_key(
         self, account: LocalAccount, key: str | None, proof: bytes = b""

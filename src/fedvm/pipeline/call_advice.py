@@ -40,6 +40,9 @@ _ADVICE: Final[dict[str, Callable[[Reason], str]]] = {
     "NoticeNotOver": lambda said: (
         f"members have notice of the new rules until {utc(int(said[0]))}. Give the same command after that"
     ),
+    "AnnouncementExpired": lambda said: (
+        f"the rules could be adopted until {utc(int(said[0]))}. The owner announces them anew: fedvm rules announce"
+    ),
     "RuleFixed": lambda said: f"{said[0]} belongs to the model, and stays with the federation. Leave it out",
     "InvalidRule": lambda said: f"the contract takes no such {said[0]}. Choose another value",
     "QuorumUnreachable": lambda said: (

@@ -296,10 +296,10 @@ def _rounds_have_time_and_people(config: RunConfig) -> None:
             f"when {train} train in a round, fewer than rules.min_clients = {rules.min_clients}: "
             "lower federation.fraction_train or rest_rounds"
         )
-    if config.security.open_seconds >= rules.round_seconds:
+    if config.security.open_seconds > rules.round_seconds // 2:
         raise ValueError(
             f"security.open_seconds = {config.security.open_seconds} leaves no time to propose before the deadline: "
-            f"make it less than rules.round_seconds = {rules.round_seconds}"
+            f"make it at most half of rules.round_seconds = {rules.round_seconds}"
         )
 
 

@@ -16,7 +16,7 @@ from fedvm.chain.genuine import require_genuine
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.networks import network_of, require_funds
 from fedvm.chain.prepared import PreparedCall
-from fedvm.chain.rule_book import RuleBookContract
+from fedvm.chain.rule_book import Announced, RuleBookContract
 from fedvm.chain.sender import Cost, Receipt
 from fedvm.federation.client.appointment import book_of, checked_address
 from fedvm.pipeline.call_advice import advice_on, utc
@@ -78,7 +78,8 @@ def announce(federation: FederationContract, rules: Rules) -> Plan:
     changes = ", ".join(f"{key} {old} → {new}" for key, old, new in changes_of(federation.rules(), rules))
     return Plan(
         f"The owner announces other rules ({changes}), in place of any announced before. Until about {at}, "
-        f"{_duration(seconds)} from now, members can leave; after that anyone can adopt the rules between rounds",
+        f"{_duration(seconds)} from now, members can leave; after that anyone can adopt the rules between rounds, "
+        "for 14 days",
         book_of(federation).announce(rules),
         federation.owner(),
     )
@@ -87,7 +88,7 @@ def announce(federation: FederationContract, rules: Rules) -> Plan:
 def adopt(federation: FederationContract) -> Plan:
     """Adopt what is announced."""
     book = book_of(federation)
-    announced = _announced(book)[0]
+    announced = _announced(book).rules
     changes = ", ".join(f"{key} {old} → {new}" for key, old, new in changes_of(federation.rules(), announced))
     return Plan(
         f"The announced rules come into force from round {federation.current_round() + 1} on "
@@ -100,7 +101,7 @@ def adopt(federation: FederationContract) -> Plan:
 def cancel(federation: FederationContract) -> Plan:
     """Take an announcement back."""
     book = book_of(federation)
-    at = utc(_announced(book)[1])
+    at = utc(_announced(book).adoptable_at)
     return Plan(
         f"The owner takes the announced rules back, which could be adopted from {at} on; those in force stay",
         book.cancel(),
@@ -119,7 +120,7 @@ def changes_of(present: Rules, other: Rules) -> list[tuple[str, int | float | st
     return changes
 
 
-def _announced(book: RuleBookContract) -> tuple[Rules, int]:
+def _announced(book: RuleBookContract) -> Announced:
     announced = book.announced()
     if announced is None:
         raise UsageError("no rules are announced. Announce some: fedvm rules announce")

@@ -46,7 +46,7 @@ class Security:
     """Seconds from the announcement of other rules to when they can be adopted."""
     open_seconds: int = 0
     """Seconds from a round's opening in which nothing can be proposed or rolled up, so that members whom the
-    coordinator ignores can submit themselves; less than a round's ``round_seconds``."""
+    coordinator ignores can submit themselves; at most half of a round's ``round_seconds``."""
 
     def __post_init__(self) -> None:
         for name, bits in _BITS.items():

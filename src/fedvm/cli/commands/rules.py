@@ -51,18 +51,20 @@ def show(
     facts = {"rules": rules_in_settings(rules), "hash": "0x" + rules.digest().hex(), "owner": owner}
     if as_json:
         coming = announced and {
-            "rules": rules_in_settings(announced[0]),
-            "hash": "0x" + announced[0].digest().hex(),
-            "adoptable_at": announced[1],
+            "rules": rules_in_settings(announced.rules),
+            "hash": "0x" + announced.rules.digest().hex(),
+            "adoptable_at": announced.adoptable_at,
+            "adoptable_until": announced.adoptable_until,
         }
         print_json({**facts, "aggregator": "0x" + rules.aggregator.hex(), "announced": coming})
         return
     if announced is None:
         _print_table(("in force", facts["rules"]))
     else:
-        _print_table(("in force", facts["rules"]), ("announced", rules_in_settings(announced[0])))
+        _print_table(("in force", facts["rules"]), ("announced", rules_in_settings(announced.rules)))
         out().print(
-            f"From {utc(announced[1])} on anyone can adopt them, between rounds: fedvm rules adopt",
+            f"From {utc(announced.adoptable_at)} until {utc(announced.adoptable_until)} anyone can adopt them, between "
+            "rounds: fedvm rules adopt",
             markup=False,
         )
     out().print(f"Aggregation: {aggregator_named(rules.aggregator).describe()}", markup=False)
