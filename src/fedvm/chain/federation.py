@@ -154,14 +154,13 @@ class FederationContract:
         )
 
     def propose(
-        self, account: LocalAccount, number: int, proposal: Proposal
+        self, account: LocalAccount, number: int, proposal: Proposal, *, bonded: bool = False
     ) -> tuple[RoundProposed, Receipt]:
         """Propose the result of a round that has its quorum (coordinator), and pay in what the bond lacks.
 
-        Raises TransactionFailed with ``OtherPremises`` if the round does not hold the updates it was computed from.
+        bonded: whether it is the first proposal over a roll-up, which has the bond already. Raises TransactionFailed
+        with ``OtherPremises`` if the round does not hold the updates it was computed from.
         """
-        round_ = self.round(number)
-        bonded = round_.rolled_up and round_.attempt == 0  # by the roll-up
         lacking = 0 if bonded else self.lacking_bond(account.address)
         receipt = self._send(account, "propose", number, proposal.as_tuple(), value=lacking)
         return self._only(receipt, RoundProposed), receipt

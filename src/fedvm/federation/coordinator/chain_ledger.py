@@ -322,8 +322,10 @@ class ChainLedger:
 
     def propose(self, number: int, proposal: Proposal) -> None:
         """Propose the result of a round that has its quorum."""
+        stored = self._stored(number)
+        bonded = stored.rolled_up and stored.attempt == 0
         with _awaiting(number), self._sender() as account:
-            self._contract.propose(account, number, proposal)
+            self._contract.propose(account, number, proposal, bonded=bonded)
 
     def conclude(self, number: int) -> RoundState:
         """Wait for the end of the challenge window and make the proposal final, unless it is rejected; meanwhile
