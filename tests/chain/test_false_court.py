@@ -71,7 +71,6 @@ class Made:
         given = [changes.get(name, self.sidecars[name].address) for name in SIDECARS]
         self._call(self.sidecars[RULE_BOOK], self.federation.address)
         self._call(self.federation, parameters(chain), tuple(given))
-        answer, fee = Security().answer_seconds, Security().demand_fee
         elements = changes.get("elements", RULES.elements)
         security = replace(Security(), **changes.get("security", {})).as_tuple()
         self._call(self.sidecars[DISPUTES], self.federation.address, elements, security)
@@ -81,8 +80,7 @@ class Made:
                 self.sidecars[DIRECT_SUBMISSIONS],
                 self.federation.address,
                 elements,
-                answer,
-                changes.get("fee", fee),
+                changes.get("answer", Security().answer_seconds),
             )
         return self.federation.address
 
@@ -157,10 +155,10 @@ def test_a_sidecar_of_its_makers_own_is_named(chain: EmbeddedChain, factory: Fal
     ("changes", "told"),
     [
         ({"elements": 1}, ["elements = 1", "elements = 1", "elements = 1"]),
-        ({"fee": 1}, ["chunkFee = 1"]),
+        ({"answer": 1}, ["answerSeconds = 1"]),
         ({"security": {"bond": 1}}, ["bond = 1"]),
         ({"security": {"answer_seconds": 61, "demand_fee": 2}}, ["answerSeconds = 61", "demandFee = 2"]),
-        ({"forgotten": True}, ["federation = 0x0000", "elements = 0", "answerSeconds = 0", "chunkFee = 0"]),
+        ({"forgotten": True}, ["federation = 0x0000", "elements = 0", "answerSeconds = 0"]),
     ],
 )
 def test_a_sidecar_with_other_parameters_is_named(
