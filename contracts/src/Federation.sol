@@ -12,7 +12,6 @@ import {IHearing} from "./interfaces/IHearing.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
-import {MerkleSumTree, UpdatePlace} from "./libraries/MerkleSumTree.sol";
 import {RollupLib} from "./libraries/RollupLib.sol";
 import {Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
@@ -152,7 +151,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         currentRound = roundId;
         bytes32 baseRoot = modelRoot;
         uint64 deadline = _rounds[roundId].open(_now(), _rules.roundSeconds);
-        emit RoundOpened(roundId, baseRoot, _seed(roundId, baseRoot), rulesHash, deadline);
+        bytes32 seed = keccak256(abi.encode(block.chainid, address(this), roundId, baseRoot));
+        emit RoundOpened(roundId, baseRoot, seed, rulesHash, deadline);
     }
 
     /// @inheritdoc IFederation
@@ -330,18 +330,6 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// @inheritdoc IFederation
     function round(uint64 roundId) external view returns (Round memory) {
         return _rounds[roundId];
-    }
-
-    /// @inheritdoc IFederation
-    function roundSeed(uint64 roundId) external view returns (bytes32) {
-        require(_isLive(roundId), UnknownRound(roundId));
-        return _seed(roundId, modelRoot);
-    }
-
-    /// @inheritdoc IFederation
-    function updateContext(uint64 roundId, address member) external view returns (bytes32) {
-        return
-            MerkleSumTree.context(UpdatePlace(block.chainid, address(this), roundId, member, _rules.elements));
     }
 
     /// @inheritdoc IFederation
@@ -529,9 +517,5 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     function _requireCoordinator() private view {
         require(msg.sender == coordinator, NotCoordinator(msg.sender));
-    }
-
-    function _seed(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {
-        return keccak256(abi.encode(block.chainid, address(this), roundId, baseRoot));
     }
 }

@@ -527,7 +527,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function rootOf(int256[] memory values, uint256 signer) private view returns (SumNode memory) {
-        return SumTree.rootOf(SumTree.build(federation.updateContext(roundId, members[signer]), values));
+        return SumTree.rootOf(SumTree.build(SumTree.contextOf(federation, roundId, members[signer]), values));
     }
 
     function relay(uint256 first, uint256 count) private {

@@ -25,14 +25,6 @@ contract FederationRoundsTest is FederationFixture {
         vm.assertEq(uint256(opened.deadline), block.timestamp + 3600);
         vm.assertEq(uint256(opened.openedIn), block.number);
         vm.assertEq(uint256(federation.currentRound()), 1);
-        vm.assertEq(federation.roundSeed(1), seed);
-    }
-
-    function test_bindsUpdatesToTheirPlace() public view {
-        bytes32 context = keccak256(
-            abi.encode(block.chainid, address(federation), uint64(7), members[2], defaultRules().elements)
-        );
-        vm.assertEq(federation.updateContext(7, members[2]), context);
     }
 
     function test_onlyOneRoundIsOpen() public {
@@ -40,12 +32,6 @@ contract FederationRoundsTest is FederationFixture {
         vm.expectRevert(abi.encodeWithSelector(IFederation.RoundStillOpen.selector, 1));
         vm.prank(coordinator);
         federation.openRound();
-    }
-
-    function test_unopenedRoundHasNoSeed() public {
-        vm.expectRevert(abi.encodeWithSelector(IFederation.UnknownRound.selector, 1));
-        federation.roundSeed(1);
-        vm.assertTrue(federation.round(1).state == RoundState.None);
     }
 
     function test_becomesFinalAfterTheChallengeWindow() public {
@@ -82,9 +68,8 @@ contract FederationRoundsTest is FederationFixture {
         vm.assertEq(federation.owed(coordinator), BOND);
         vm.assertEq(federation.lockedBond(), 0);
 
-        uint64 next = openRound();
-        vm.assertEq(uint256(next), 2);
-        vm.assertEq(federation.roundSeed(next), seedOf(next, NEXT_ROOT));
+        expectOpening(2, NEXT_ROOT);
+        vm.assertEq(uint256(openRound()), 2);
     }
 
     function test_proposesNothingBelowItsQuorum() public {
@@ -141,10 +126,8 @@ contract FederationRoundsTest is FederationFixture {
 
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
         vm.assertEq(federation.modelRoot(), INITIAL_ROOT);
-        uint64 next = openRound();
-        vm.assertEq(federation.roundSeed(next), seedOf(next, INITIAL_ROOT));
-        vm.expectRevert(abi.encodeWithSelector(IFederation.UnknownRound.selector, roundId));
-        federation.roundSeed(roundId);
+        expectOpening(roundId + 1, INITIAL_ROOT);
+        openRound();
     }
 
     function test_coordinatorCannotGiveUpARoundWithQuorum() public {
@@ -208,8 +191,11 @@ contract FederationRoundsTest is FederationFixture {
         federation.extendChallenge(roundId, type(uint64).max);
     }
 
-    function seedOf(uint64 roundId, bytes32 baseRoot) private view returns (bytes32) {
-        return keccak256(abi.encode(block.chainid, address(federation), roundId, baseRoot));
+    function expectOpening(uint64 roundId, bytes32 baseRoot) private {
+        bytes32 rulesHash = federation.rulesHash();
+        bytes32 seed = keccak256(abi.encode(block.chainid, address(federation), roundId, baseRoot));
+        vm.expectEmit();
+        emit IFederation.RoundOpened(roundId, baseRoot, seed, rulesHash, uint64(block.timestamp + 3600));
     }
 
     function expectInvalid(uint64 roundId, Proposal memory proposal, string memory what) private {

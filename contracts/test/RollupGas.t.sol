@@ -38,7 +38,7 @@ contract RollupGasTest is FederationFixture {
         for (uint256 i = 0; i < elements; i += 7) {
             update[i] = int256(i % 1001) - 500;
         }
-        SumNode[][] memory tree = SumTree.build(federation.updateContext(roundId, members[3]), update);
+        SumNode[][] memory tree = SumTree.build(SumTree.contextOf(federation, roundId, members[3]), update);
         Commitment memory commitment =
             Commitment(members[3], 281, SumTree.rootOf(tree).hash, SumTree.rootOf(tree).sum);
         bytes memory leafPreimage;

@@ -47,7 +47,7 @@ def test_a_round_is_asked_for_once_a_step(make_bench: MakeBench) -> None:
     with counted(bench) as count:
         bench.run(FederationSettings(clients=3, rounds=rounds))
     assert count["round"] == STEPS * rounds
-    assert count["roundSeed"] == count["isMember"] == count["rules"] == count["currentRound"] == 0
+    assert count["isMember"] == count["rules"] == count["currentRound"] == 0
     assert count["security"] == count["disputes"] == 1
     assert count["eth_getBlockByNumber"] <= 20 * rounds
     assert 0 < count["eth_getLogs"] <= 15 * rounds

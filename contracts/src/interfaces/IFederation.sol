@@ -63,7 +63,8 @@ interface IFederation is IMembership {
     event CoordinatorReplaced(address indexed previous, address indexed coordinator);
     /// @notice Somebody else runs the rounds from the next one on: who opened the present one brings it to its end.
     event SuccessorNamed(address indexed successor);
-    /// @notice A round is open until its deadline (Unix seconds). Who is sampled follows from the seed.
+    /// @notice A round is open until its deadline (Unix seconds). Who is sampled follows from the seed, which is
+    ///         keccak(abi.encode(chainId, federation, round, baseRoot)).
     event RoundOpened(
         uint64 indexed round, bytes32 indexed baseRoot, bytes32 seed, bytes32 rulesHash, uint64 deadline
     );
@@ -134,8 +135,6 @@ interface IFederation is IMembership {
     error StakeTooLow(address member);
     /// @notice Wait until the round is final or failed.
     error RoundStillOpen(uint64 roundId);
-    /// @notice No such round was opened.
-    error UnknownRound(uint64 roundId);
 
     /// @notice Makes a new clone a federation. `FederationFactory` calls it in the transaction that makes the clone;
     ///         nobody can call it again.
@@ -263,15 +262,6 @@ interface IFederation is IMembership {
     /// @param roundId Number of a round.
     /// @return The round; state `None` if it was never opened.
     function round(uint64 roundId) external view returns (Round memory);
-
-    /// @param roundId Number of the latest round, while it is neither final nor failed; `RoundOpened` tells of earlier ones.
-    /// @return keccak(abi.encode(chainId, federation, roundId, baseRoot)), from which the sample follows.
-    function roundSeed(uint64 roundId) external view returns (bytes32);
-
-    /// @param roundId Number of a round.
-    /// @param member Address of a member.
-    /// @return Context that the leaves of this member's update in this round are bound to.
-    function updateContext(uint64 roundId, address member) external view returns (bytes32);
 
     /// @param update Statement to sign.
     /// @return EIP-712 digest that a member signs.

@@ -222,7 +222,7 @@ contract BurnAMembersStakeTest is DisputeFixture {
     }
 
     function updateOf(uint256 index) private view returns (Update memory update) {
-        bytes32 context = federation.updateContext(roundId, members[index]);
+        bytes32 context = SumTree.contextOf(federation, roundId, members[index]);
         SumNode memory root = SumTree.rootOf(SumTree.build(context, updates[index]));
         update = honestUpdate(roundId, index);
         update.elements = ELEMENTS;

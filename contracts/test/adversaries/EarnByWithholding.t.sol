@@ -202,7 +202,7 @@ contract EarnByWithholdingTest is DisputeFixture {
     }
 
     function demand(uint256 index) private {
-        bytes32 context = federation.updateContext(roundId, members[index]);
+        bytes32 context = SumTree.contextOf(federation, roundId, members[index]);
         SumNode memory root = SumTree.rootOf(SumTree.build(context, updates[index]));
         Update memory update = honestUpdate(roundId, index);
         update.elements = ELEMENTS;

@@ -68,7 +68,7 @@ abstract contract DemandFixture is DisputeFixture {
 
     function learnUpdate(uint256 index) private {
         SumNode[][] memory levels = treeOf(index);
-        bytes32 context = federation.updateContext(roundId, members[index]);
+        bytes32 context = SumTree.contextOf(federation, roundId, members[index]);
         for (uint32 i = 0; 64 * uint256(i) < ELEMENTS; ++i) {
             uint32 count = uint32(MerkleSumTree.chunkLength(ELEMENTS, i));
             bytes memory head = abi.encodePacked(uint8(0), context, i, count, levels[0][i].sum);

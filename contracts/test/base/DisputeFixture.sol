@@ -122,7 +122,7 @@ abstract contract DisputeFixture is FederationFixture {
     }
 
     function treeOf(uint256 index) internal view returns (SumNode[][] memory) {
-        return SumTree.build(federation.updateContext(roundId, members[index]), updates[index]);
+        return SumTree.build(SumTree.contextOf(federation, roundId, members[index]), updates[index]);
     }
 
     /// @dev Builds a proposal and makes it.

@@ -189,7 +189,7 @@ abstract contract RollupFixture is FederationFixture {
         for (uint256 i = 0; i < ELEMENTS; ++i) {
             values[i] = int256((i * (7 * index + 3)) % 41) - 20;
         }
-        return SumTree.build(federation.updateContext(roundId, members[index]), values);
+        return SumTree.build(SumTree.contextOf(federation, roundId, members[index]), values);
     }
 
     /// @dev The top of update 2, which states more than its children add up to.

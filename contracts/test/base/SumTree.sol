@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {MerkleSumTree, SumNode} from "../../src/libraries/MerkleSumTree.sol";
+import {IFederation} from "../../src/interfaces/IFederation.sol";
+import {MerkleSumTree, SumNode, UpdatePlace} from "../../src/libraries/MerkleSumTree.sol";
 
 /// @notice Builds whole sum trees for the tests: the contracts only ever check paths.
 library SumTree {
+    /// @return Context that the leaves of this member's update in this round are bound to.
+    function contextOf(IFederation federation, uint64 roundId, address member)
+        internal
+        view
+        returns (bytes32)
+    {
+        return MerkleSumTree.context(
+            UpdatePlace(block.chainid, address(federation), roundId, member, federation.rules().elements)
+        );
+    }
+
     /// @return Big-endian int32, packed.
     function pack(int256[] memory values, uint256 start, uint256 count) internal pure returns (bytes memory) {
         bytes memory packed = new bytes(4 * count);

@@ -142,6 +142,6 @@ contract DirectHandler is FederationHandler {
     }
 
     function _tree() private view returns (SumNode[][] memory) {
-        return SumTree.build(federation.updateContext(roundId, members[IGNORED]), updates[0]);
+        return SumTree.build(SumTree.contextOf(federation, roundId, members[IGNORED]), updates[0]);
     }
 }

@@ -314,9 +314,13 @@ class FederationContract:
     def round(self, number: int) -> Round:
         return Round.of(self._read("round", number))
 
-    def round_seed(self, number: int) -> bytes:
-        answer: bytes = self._read("roundSeed", number)
-        return answer
+    def opening(self, number: int) -> RoundOpened:
+        """How a round was opened. Raises ChainError if it never was."""
+        block = self.round(number).opened_in
+        for event in self.events([RoundOpened], first=block, last=block) if block else ():
+            if isinstance(event, RoundOpened) and event.round == number:
+                return event
+        raise ChainError(f"round {number} of {self.address} was never opened")
 
     def open_membership(self) -> bool:
         """Whether anyone may join with a stake."""

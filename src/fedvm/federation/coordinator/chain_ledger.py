@@ -135,15 +135,16 @@ class ChainLedger:
         return max(told.rounds, default=0)
 
     def round(self, number: int) -> LedgerRound:
-        """State of a round. Raises CallFailed if it was never opened."""
+        """State of a round. Raises ChainError if it was never opened."""
         told, stored = self._told().round(number), self._stored(number)
+        opened = told.opened or self._contract.opening(number)
         stated = stored.state in _WITH_PROPOSAL
         proposed = told.proposal
         return LedgerRound(
             number=number,
             status=stored.state,
-            seed=told.opened.seed if told.opened else self._contract.round_seed(number),
-            base_root=told.opened.base_root if told.opened else self.model_root(),
+            seed=opened.seed,
+            base_root=opened.base_root,
             model_root=stored.model_root if stated else _NO_ROOT,
             aggregate_root=stored.aggregate_root if stated else _NO_ROOT,
             aggregation_root=stored.aggregation_root if stated else _NO_ROOT,
