@@ -40,11 +40,14 @@ from fedvm.protocol import (  # noqa: E402
     update_tree,
     weighted_mean,
 )
+from fedvm.protocol.security import Security, longest_delay  # noqa: E402
 from fedvm.protocol.vector import IntVector  # noqa: E402
 from fedvm.store import Cid  # noqa: E402
 
 CLIENTS, ELEMENTS, LIE_COUNT, ROLLUP_LIE_COUNT = 16, 61_706, 200, 100
 ROLLUP_CLIENTS = 1000
+GAS_PRICE = 2 * 10**9
+"""Wei a gas, at which the price of a delay is stated."""
 SNAPSHOT = ROOT / "contracts" / "snapshots" / "Disputes.json"
 RESULTS = ROOT / "benchmarks" / "results" / "contracts.json"
 Row = dict[str, object]
@@ -149,6 +152,30 @@ def dispute_gas(directory: Path, meter: Meter) -> list[Row]:
     ]
 
 
+def delay_and_its_price() -> list[Row]:
+    """How long others can put a true proposal off, and what that costs them beside what it costs the coordinator, with
+    the defaults of `Security`."""
+    security, snapshot = Security(), json.loads(SNAPSHOT.read_text())
+    asked, price = int(snapshot["demand, one level"]), GAS_PRICE
+    narrow = (security.demand_fee + asked * price) / (int(snapshot["answerMany, one level"]) * price)
+    # A question of six levels has 32 units.
+    wide = (32 * security.demand_fee + asked * price) / (
+        int(snapshot["answerMany, six levels with 32 chunks"]) * price
+    )
+    return [
+        {
+            "name": "delay_bound_seconds",
+            "value": longest_delay(security, CLIENTS, ELEMENTS),
+            "unit": f"s, {CLIENTS} clients; {longest_delay(security, ROLLUP_CLIENTS, ELEMENTS)} for {ROLLUP_CLIENTS}",
+        },
+        {
+            "name": "attack_cost_ratio",
+            "value": round(min(narrow, wide), 1),
+            "unit": f"of the answers' gas at {GAS_PRICE // 10**9} gwei",
+        },
+    ]
+
+
 def tree_seconds() -> Row:
     """All trees of a round of 16: the updates', the aggregation with its 31 vectors, the model's."""
     vectors, best = _vectors(3, CLIENTS), float("inf")
@@ -227,7 +254,7 @@ def main() -> None:
         with metered() as meter:
             rows = [*round_gas(directory / "round", meter), *rollup_gas(directory / "rollup", meter)]
             rows += dispute_gas(directory / "dispute", meter)
-        rows.append(tree_seconds())
+        rows += [*delay_and_its_price(), tree_seconds()]
         rows.append(lies_caught(directory / "lies"))
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     temporary = RESULTS.with_suffix(".tmp")

@@ -130,7 +130,9 @@ def _burst(proposed: Proposed, questions: list[Question]) -> int:
     for one in questions:
         arguments = [1, list(one.trail), one.wanted, one.levels]
         data = contract.encode_abi("demand", args=arguments)
-        transactions.append({"to": contract.address, "data": data, "value": 10**15, "gas": 300_000})  # type: ignore[typeddict-item]
+        transactions.append(
+            {"to": contract.address, "data": data, "value": Security().demand_fee, "gas": 300_000}
+        )  # type: ignore[typeddict-item]
     proposed.tell("evm_setAutomine", False)
     nonce = proposed.w3.eth.get_transaction_count(GRIEFER.address)
     for at, transaction in enumerate(transactions):
@@ -168,7 +170,7 @@ def test_a_burst_of_questions_is_answered_within_twenty_blocks(proposed: Propose
     waiting.join(60)
     assert ended == [RoundState.FINAL]
     # The griefer paid for all of it, and half is the coordinator's.
-    assert proposed.disputes.owed(COORDINATOR.address) == BURST * 10**15 // 2
+    assert proposed.disputes.owed(COORDINATOR.address) == BURST * Security().demand_fee // 2
     assert proposed.contract.owed(COORDINATOR.address) == Security().bond
 
 

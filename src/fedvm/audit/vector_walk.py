@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fedvm.audit.preimages import Preimages
-from fedvm.chain.disputes import MOST_LEVELS, Question
+from fedvm.chain.disputes import Question
 from fedvm.protocol import PlainTree
 from fedvm.protocol.hashing import EMPTY, chunk_count, chunk_length
+from fedvm.protocol.security import QUESTION_LEVELS
 
 
 class PreimagesMissing(Exception):
@@ -22,7 +23,7 @@ class PreimagesMissing(Exception):
 def question(wanted: bytes, trail: tuple[bytes, ...], depth: int) -> Question:
     """The question that opens a hash with ``depth`` levels from it to the leaves: no wider than that its walk takes as
     few questions as it must."""
-    walks = -(-depth // MOST_LEVELS)
+    walks = -(-depth // QUESTION_LEVELS)
     return Question(wanted, trail, -(-depth // walks))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
@@ -16,9 +16,6 @@ from fedvm.chain.call import read
 from fedvm.chain.court import Court, Fraud, FraudProved
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.sender import Receipt, Sender
-
-MOST_LEVELS: Final = 6
-"""Levels of a tree that one question opens, at most."""
 
 
 @dataclass(frozen=True)

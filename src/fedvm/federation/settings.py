@@ -443,9 +443,16 @@ class SecuritySettings:
         int, Setting("What the coordinator loses for a wrong proposal", unit="wei", ge=1, lt=_UINT96)
     ] = 10**18
     stake: Annotated[int, Setting("What every member deposits", unit="wei", ge=0, lt=_UINT96)] = 0
-    demand_fee: Annotated[int, Setting("What the first question costs", unit="wei", ge=1, lt=_UINT96)] = (
-        10**15
-    )
+    demand_fee: Annotated[
+        int,
+        Setting(
+            "What the first question costs; 600,000 gas at the network's price make a delay ten times as dear as the "
+            "answers",
+            unit="wei",
+            ge=1,
+            lt=_UINT96,
+        ),
+    ] = 2 * 10**15
     post_fee: Annotated[
         int,
         Setting(

@@ -74,8 +74,9 @@ _UNITS = {"s": "seconds"}
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int) and value >= 10**15 and str(value).strip("0") == "1":
-        return f"10^{len(str(value)) - 1}"
+    if isinstance(value, int) and value >= 10**14 and len(digits := str(value).rstrip("0")) == 1:
+        power = f"10^{len(str(value)) - 1}"
+        return power if digits == "1" else f"{digits} · {power}"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from typing import Final
 
 from fedvm.protocol.checks import check_uint
+
+QUESTION_LEVELS: Final = 6
+"""Most levels of a tree that one question about a proposal opens."""
 
 _BITS = {
     "challenge_seconds": 64,
@@ -37,7 +41,7 @@ class Security:
     """Wei that the coordinator loses for a proposal that is proved wrong."""
     stake: int = 0
     """Wei that a member must have at stake to sign; 0 asks for none."""
-    demand_fee: int = 10**15
+    demand_fee: int = 2 * 10**15
     """Wei that the first units asked in a phase cost."""
     post_fee: int = 5 * 10**14
     """Wei a chunk that the demand for a directly submitted vector costs: the most that posting it is paid, and no more
@@ -55,6 +59,22 @@ class Security:
     def as_tuple(self) -> tuple[int, ...]:
         """The fields in the struct's order, as web3 takes a struct."""
         return astuple(self)
+
+
+def question_phases(leaves: int, elements: int) -> int:
+    """k: in how many phases the data behind a proposal can be asked for (docs/protocol.md, "Questions in phases").
+
+    leaves: records of a roll-up, or accepted updates that were relayed, at least 1. elements: length of the model's
+    vector, at least 1.
+    """
+    tree, vector = (leaves - 1).bit_length(), (-(-elements // 64) - 1).bit_length()
+    return -(-(tree + 1) // QUESTION_LEVELS) + -(-(vector + 2) // QUESTION_LEVELS)
+
+
+def longest_delay(security: Security, leaves: int, elements: int) -> int:
+    """W + 2·A·k: seconds after which a proposal is final, or has fallen, whatever others do."""
+    phases = question_phases(leaves, elements)
+    return security.challenge_seconds + 2 * security.answer_seconds * phases
 
 
 def posting_seconds(elements: int) -> int:

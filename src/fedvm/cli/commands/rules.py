@@ -45,10 +45,17 @@ def show(
     from fedvm.pipeline.call_advice import utc
     from fedvm.pipeline.rule_units import rules_in_settings
     from fedvm.protocol.aggregators import aggregator_named
+    from fedvm.protocol.security import longest_delay
 
     with named_federation(run, rpc, federation, read_only=True) as contract:
         rules, announced, owner = contract.rules(), book_of(contract).announced(), contract.owner()
-    facts = {"rules": rules_in_settings(rules), "hash": "0x" + rules.digest().hex(), "owner": owner}
+        most = longest_delay(contract.security(), max(1, contract.member_count()), rules.elements)
+    facts = {
+        "rules": rules_in_settings(rules),
+        "hash": "0x" + rules.digest().hex(),
+        "owner": owner,
+        "longest_delay_seconds": most,
+    }
     if as_json:
         coming = announced and {
             "rules": rules_in_settings(announced.rules),
@@ -68,6 +75,10 @@ def show(
             markup=False,
         )
     out().print(f"Aggregation: {aggregator_named(rules.aggregator).describe()}", markup=False)
+    out().print(
+        f"A proposal is final, or has fallen, {most:,} s after it was made at the latest, whatever others do.",
+        markup=False,
+    )
     out().print(f"Hash of the rules in force: {facts['hash']}\nOwner: {owner}", markup=False)
 
 
