@@ -7,7 +7,7 @@ import {Answer, Hearing, IHearing, Question} from "./interfaces/IHearing.sol";
 import {IRollups} from "./interfaces/IRollups.sol";
 import {Phases} from "./libraries/Phases.sol";
 import {Preimage} from "./libraries/Preimage.sol";
-import {Round, RoundState} from "./libraries/RoundLib.sol";
+import {Round} from "./libraries/RoundLib.sol";
 
 /// @title Questions for the data behind a proposal
 /// @notice A proposal states three hashes, a roll-up some more. Whoever knows what they should be the hash of can walk down from them to
@@ -86,12 +86,7 @@ abstract contract DataDemands is Hearings {
     // A question holds a time beside what is compared here.
     // slither-disable-next-line timestamp
     function reclaim(uint64 roundId, uint16 attempt, bytes32 hash, uint8 levels) external {
-        Round memory round = federation.round(roundId);
-        require(
-            attempt < round.attempt
-                || (round.state != RoundState.Proposed && round.state != RoundState.Final),
-            NotFallen(roundId, attempt)
-        );
+        _requireFallen(roundId, attempt);
         bytes32 place = _place(_key(roundId, attempt), hash, levels);
         Question storage asked = _questions[place];
         address asker = asked.asker;

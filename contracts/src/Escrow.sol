@@ -3,16 +3,17 @@ pragma solidity 0.8.37;
 
 import {PullPayments} from "./PullPayments.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
-import {SecurityLib} from "./libraries/SecurityLib.sol";
+import {IPullPayments} from "./interfaces/IPullPayments.sol";
 
 /// @title Bonds and stakes of a federation
 /// @notice See `IEscrow`.
 abstract contract Escrow is IEscrow, PullPayments {
-    /// @dev The bond of the pending proposal; there is one at a time. The holder stays when it is released, which
-    ///      spares the next round a new slot.
+    /// @dev The bond of the pending proposal; there is one at a time. Set free it stays here, owed to its holder, so that the
+    ///      next round of the same coordinator moves nothing.
     struct Bond {
         address holder;
-        uint96 amount;
+        uint88 amount;
+        bool isLocked;
     }
 
     /// @dev What a member risks, whether it has announced to take that back, the last round it counts in, and when
@@ -23,9 +24,6 @@ abstract contract Escrow is IEscrow, PullPayments {
         uint64 lastRound;
         uint64 changedAt;
     }
-
-    /// @inheritdoc IEscrow
-    uint256 public burnt;
 
     Bond private _bond;
     mapping(address member => Stake) private _stakes;
@@ -79,7 +77,24 @@ abstract contract Escrow is IEscrow, PullPayments {
 
     /// @inheritdoc IEscrow
     function lockedBond() external view returns (uint256) {
-        return _bond.amount;
+        return _bond.isLocked ? _bond.amount : 0;
+    }
+
+    /// @inheritdoc IPullPayments
+    function owed(address account)
+        public
+        view
+        override(IPullPayments, PullPayments)
+        returns (uint256 amount)
+    {
+        return super.owed(account) + _freeBond(account);
+    }
+
+    /// @inheritdoc PullPayments
+    function _take(address account) internal override returns (uint256 amount) {
+        uint256 free = _freeBond(account);
+        if (free > 0) _bond.amount = 0;
+        return super._take(account) + free;
     }
 
     /// @dev Adds to what an account risks.
@@ -93,36 +108,31 @@ abstract contract Escrow is IEscrow, PullPayments {
         emit Staked(account, amount, own.amount);
     }
 
-    /// @dev Takes a bond from what its holder is owed and what is sent along.
+    /// @dev Takes a bond from what its holder is owed and what is sent along. None is locked at that time.
     // What is owed comes from stakes too, which hold a time.
     // slither-disable-next-line timestamp
     function _lockBond(address holder, uint256 amount) internal {
-        uint256 available = owed[holder] + msg.value;
+        Bond memory free = _bond;
+        uint256 before = _owed[holder];
+        uint256 available = before + msg.value;
+        if (free.holder == holder) available += free.amount;
+        else if (free.amount > 0) _credit(free.holder, free.amount);
         require(available >= amount, BondNotCovered(available, amount));
-        owed[holder] = available - amount;
-        // `SecurityLib` keeps bonds below 2^96.
+        if (available - amount != before) _owed[holder] = available - amount;
+        // `SecurityLib` keeps bonds below 2^88.
         // forge-lint: disable-next-line(unsafe-typecast)
-        _bond = Bond(holder, uint96(amount));
+        _bond = Bond(holder, uint88(amount), true);
     }
 
     /// @dev The proposal was not wrong: its bond is owed to who posted it.
     function _releaseBond() internal returns (address holder) {
-        Bond memory bond = _bond;
-        _bond.amount = 0;
-        _credit(bond.holder, bond.amount);
-        return bond.holder;
+        holder = _bond.holder;
+        _bond.isLocked = false;
     }
 
-    /// @dev The proposal was wrong: its bond is lost. What all challengers share is owed to the court, which divides it.
-    function _slashBond(address challenger, address court) internal {
-        Bond memory bond = _bond;
-        _bond.amount = 0;
-        uint256 reward = SecurityLib.rewardOf(bond.amount);
-        uint256 rest = bond.amount - 2 * reward;
-        burnt += rest;
-        _credit(challenger, reward);
-        _credit(court, reward);
-        emit Slashed(bond.holder, challenger, reward, reward, rest);
+    /// @dev The proposal was wrong: its bond is lost. What the challengers have of it is credited when they claim it.
+    function _slashBond() internal {
+        (_bond.amount, _bond.isLocked) = (0, false);
     }
 
     /// @dev A member's data did not come: it loses what it has at stake, but no more than it had to risk.
@@ -136,8 +146,7 @@ abstract contract Escrow is IEscrow, PullPayments {
         own.amount -= uint120(amount);
         own.changedAt = _now();
         if (amount == 0) return;
-        burnt += amount;
-        emit Slashed(member, address(0), 0, 0, amount);
+        emit StakeBurnt(member, amount);
     }
 
     /// @dev Whether a member's stake is held for a round: then an update of it counts there, or waits.
@@ -168,6 +177,11 @@ abstract contract Escrow is IEscrow, PullPayments {
         // Unix time fits 64 bits for longer than there will be blocks.
         // forge-lint: disable-next-line(unsafe-typecast)
         return uint64(block.timestamp);
+    }
+
+    /// @dev Of the bond, what is owed to an account.
+    function _freeBond(address account) private view returns (uint256) {
+        return _bond.isLocked || _bond.holder != account ? 0 : _bond.amount;
     }
 
     function _counted(Stake storage own) private view returns (uint256) {

@@ -13,7 +13,7 @@ import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {RollupLib} from "./libraries/RollupLib.sol";
-import {Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
+import {KeptRound, LatestRound, Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {Security} from "./libraries/SecurityLib.sol";
 import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
@@ -23,7 +23,7 @@ import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 /// @dev Deployed once and cloned by `FederationFactory`. Nothing is immutable but the name and version of the typed
 ///      data, which all clones share; the domain's address is that of the clone.
 contract Federation is IFederation, Membership, FactoryMade, EIP712 {
-    using RoundLib for Round;
+    using RoundLib for KeptRound;
     using RulesLib for Rules;
 
     /// What a batch adds to a round: read once, written once.
@@ -70,7 +70,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     Rules private _rules;
     Security private _security;
     address private _successor;
-    mapping(uint64 roundId => Round) private _rounds;
+    mapping(uint64 roundId => KeptRound) private _rounds;
+    LatestRound private _latest;
     /// Peaks over the updates of the latest round: the only one that can be disputed.
     bytes32[MAX_PEAKS] private _peaks;
 
@@ -137,7 +138,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function setRules(Rules memory next) external {
-        require(msg.sender == ruleBook, NotRuleBook(msg.sender));
+        _requireFrom(ruleBook);
         _requireBetweenRounds();
         emit RulesAdopted(_adopt(next), next);
     }
@@ -159,7 +160,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     function submit(uint64 roundId, Submission[] calldata submissions) external returns (Refusal last) {
         bool isDirect = msg.sender == directSubmissions;
         if (!isDirect) _requireCoordinator();
-        Round storage current = _rounds[roundId];
+        KeptRound storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Open);
         require(!current.rolledUp, RoundLib.RolledUp(roundId));
         Rules memory inForce = _rules;
@@ -182,7 +183,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function hold(uint64 roundId, address member, uint64 until) external {
-        Round storage current = _openForDirect(roundId);
+        KeptRound storage current = _openForDirect(roundId);
         require(!current.rolledUp, RoundLib.RolledUp(roundId));
         uint256 least = _security.stake;
         require(least > 0, NoStakes());
@@ -194,7 +195,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function forfeit(uint64 roundId, address member) external {
-        Round storage current = _openForDirect(roundId);
+        KeptRound storage current = _openForDirect(roundId);
         current.waiting -= 1;
         _burnStake(member, _security.stake);
     }
@@ -204,11 +205,11 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         external
         payable
     {
-        require(msg.sender == rollups, NotDisputes(msg.sender));
+        _requireFrom(rollups);
         // Who rests is kept for each member, which a roll-up does not write.
         require(_rules.restRounds == 0, RollupLib.InvalidRollup("restRounds"));
-        Round storage current = _rounds[roundId];
-        current.rollUp(roundId, accepted, totalWeight);
+        KeptRound storage current = _rounds[roundId];
+        current.rollUp(_latest, roundId, accepted, totalWeight);
         _requireOpened(current);
         RollupLib.keepPeaks(_peaks, accepted, peaks);
         _lockBond(coordinator, _security.bond);
@@ -220,9 +221,9 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         require(proposal.aggregateRoot != 0, InvalidParameter("aggregateRoot"));
         require(proposal.modelRoot != 0, InvalidParameter("modelRoot"));
         require(ContentId.isPlausible(proposal.cid), InvalidParameter("cid"));
-        Round storage current = _rounds[roundId];
+        KeptRound storage current = _rounds[roundId];
         uint64 until = _now() + _security.challengeSeconds;
-        current.propose(roundId, _rules.minClients, proposal, until);
+        current.propose(_latest, roundId, _rules.minClients, proposal, until);
         _requireOpened(current);
         require(
             proposal.range == CommitmentTree.rangeHash(_peaks, proposal.accepted),
@@ -237,7 +238,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
             proposal.aggregateRoot,
             current.attempt,
             proposal.aggregationRoot,
-            current.totalWeight,
+            proposal.totalWeight,
             until,
             proposal.cid
         );
@@ -245,7 +246,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function finalizeRound(uint64 roundId) external {
-        Round storage current = _rounds[roundId];
+        KeptRound storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Proposed);
         _requirePast(current.until);
         current.state = RoundState.Final;
@@ -256,8 +257,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         emit RoundFinal(
             roundId,
             newModelRoot,
-            current.aggregateRoot,
-            current.totalWeight,
+            _latest.aggregateRoot,
+            _latest.totalWeight,
             current.accepted,
             current.attempt
         );
@@ -266,8 +267,8 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// @inheritdoc IFederation
     function extendChallenge(uint64 roundId, uint64 until) external {
         bool isDirect = msg.sender == directSubmissions;
-        require(isDirect || msg.sender == disputes, NotDisputes(msg.sender));
-        Round storage current = _rounds[roundId];
+        if (!isDirect) _requireFrom(disputes);
+        KeptRound storage current = _rounds[roundId];
         current.requireState(roundId, isDirect ? RoundState.Open : RoundState.Proposed);
         if (!isDirect) current.asked = true;
         _extend(current, roundId, until);
@@ -275,20 +276,26 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function rejectProposal(uint64 roundId, address challenger, bool isLast) external {
-        require(msg.sender == disputes, NotDisputes(msg.sender));
-        Round storage current = _rounds[roundId];
+        _requireFrom(disputes);
+        KeptRound storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Proposed);
         emit ProposalRejected(roundId, challenger, current.attempt);
-        _slashBond(challenger, msg.sender);
+        _slashBond();
         if (current.reject(_now() + _rules.roundSeconds, isLast)) {
             emit RoundFailed(roundId, challenger, current.accepted);
         }
     }
 
     /// @inheritdoc IFederation
+    function payShare(address challenger, uint256 amount) external {
+        _requireFrom(disputes);
+        _credit(challenger, amount);
+    }
+
+    /// @inheritdoc IFederation
     // slither-disable-next-line timestamp
     function failRound(uint64 roundId) external {
-        Round storage current = _rounds[roundId];
+        KeptRound storage current = _rounds[roundId];
         RoundState state = current.state;
         require(
             state == RoundState.Open || state == RoundState.Submitted, RoundLib.WrongState(roundId, state)
@@ -329,7 +336,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function round(uint64 roundId) external view returns (Round memory) {
-        return _rounds[roundId];
+        return _rounds[roundId].shown(_latest, roundId == currentRound);
     }
 
     /// @inheritdoc IFederation
@@ -426,20 +433,23 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         return appointed ? Refusal.None : Refusal.BadSignature;
     }
 
-    function _loadTally(Round storage current) private view returns (Tally memory tally) {
-        tally.lastMember = current.lastMember;
+    function _loadTally(KeptRound storage current) private view returns (Tally memory tally) {
         tally.accepted = current.accepted;
-        tally.totalWeight = current.totalWeight;
+        // Before the first update there stand the last round's.
+        if (tally.accepted == 0) return tally;
+        tally.lastMember = _latest.lastMember;
+        tally.totalWeight = _latest.totalWeight;
         for (uint256 level = 0; (tally.accepted >> level) > 0; ++level) {
             if ((tally.accepted >> level) & 1 == 1) tally.peaks[level] = _peaks[level];
         }
     }
 
-    function _saveTally(Round storage current, Tally memory tally) private {
+    function _saveTally(KeptRound storage current, Tally memory tally) private {
         uint32 before = current.accepted;
-        current.lastMember = tally.lastMember;
+        if (tally.accepted == before) return;
         current.accepted = tally.accepted;
-        current.totalWeight = tally.totalWeight;
+        _latest.lastMember = tally.lastMember;
+        _latest.totalWeight = tally.totalWeight;
         for (uint256 level = 0; (tally.accepted >> level) > 0; ++level) {
             // A peak stands unchanged when the counts agree from its bit up.
             bool changed = before >> level != tally.accepted >> level;
@@ -454,14 +464,14 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     }
 
     /// @dev An open round, for `DirectSubmissions` alone.
-    function _openForDirect(uint64 roundId) private view returns (Round storage current) {
-        require(msg.sender == directSubmissions, NotDirectSubmissions(msg.sender));
+    function _openForDirect(uint64 roundId) private view returns (KeptRound storage current) {
+        _requireFrom(directSubmissions);
         current = _rounds[roundId];
         current.requireState(roundId, RoundState.Open);
     }
 
     /// @dev Puts off when a round's present state can be ended.
-    function _extend(Round storage current, uint64 roundId, uint64 until) private {
+    function _extend(KeptRound storage current, uint64 roundId, uint64 until) private {
         if (until <= current.until) return;
         current.last(until);
         emit ChallengeExtended(roundId, until);
@@ -511,8 +521,12 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     }
 
     /// @dev Members have had the time that they are promised to submit themselves, this second not included.
-    function _requireOpened(Round storage current) private view {
+    function _requireOpened(KeptRound storage current) private view {
         _requirePast(current.openedAt + _security.openSeconds - 1);
+    }
+
+    function _requireFrom(address sidecar) private view {
+        require(msg.sender == sidecar, NotSidecar(msg.sender));
     }
 
     function _requireCoordinator() private view {

@@ -5,12 +5,15 @@ import {Court} from "./Court.sol";
 import {PullPayments} from "./PullPayments.sol";
 import {Fraud} from "./interfaces/ICourt.sol";
 import {Hearing, IHearing} from "./interfaces/IHearing.sol";
+import {Round, RoundState} from "./libraries/RoundLib.sol";
 import {SecurityLib} from "./libraries/SecurityLib.sol";
 
 /// @title Hearings
 /// @notice Who challenges an attempt, what was committed to in it, and what comes of it; see `IHearing`.
 abstract contract Hearings is IHearing, PullPayments, Court {
     uint256 private constant BLOCK_BITS = 64;
+    /// Set in the commitment of who brought the attempt down. No block has so high a number.
+    uint256 private constant WON = 1 << 63;
 
     /// Seconds to answer the questions of a phase.
     uint32 public answerSeconds;
@@ -23,13 +26,8 @@ abstract contract Hearings is IHearing, PullPayments, Court {
     uint256 public burntFees;
 
     mapping(uint256 attempt => Hearing) internal _hearings;
-    /// @dev 192 bits of the digest, above 64 of the block's number. Not 0 for every challenger: that is who shares.
+    /// @dev 192 bits of the digest, above 64 of the block's number. Not 0 for every challenger: that is who shares, `WON` aside.
     mapping(uint256 attempt => mapping(address challenger => uint256)) private _commitments;
-
-    /// @notice Takes the shares of lost bonds, which the federation owes this contract.
-    receive() external payable {
-        require(msg.sender == address(federation), NotAuthorised(msg.sender));
-    }
 
     /// @inheritdoc IHearing
     function commit(uint64 roundId, bytes32 digest) external {
@@ -43,16 +41,16 @@ abstract contract Hearings is IHearing, PullPayments, Court {
 
     /// @inheritdoc IHearing
     function claimShare(uint64 roundId, uint16 attempt) external {
+        _requireFallen(roundId, attempt);
         uint256 key = _key(roundId, attempt);
-        Hearing storage heard = _hearings[key];
-        require(heard.fell, NotFallen(roundId, attempt));
-        require(_commitments[key][msg.sender] != 0, NoShare(msg.sender));
+        uint256 kept = _commitments[key][msg.sender];
+        require(kept != 0, NoShare(msg.sender));
         _commitments[key][msg.sender] = 0;
-        uint256 amount = SecurityLib.rewardOf(bond) / heard.challengers;
-        _credit(msg.sender, amount);
+        uint256 part = SecurityLib.rewardOf(bond);
+        uint256 amount = kept & WON == 0 ? 0 : part;
+        if (kept & ~WON != 0) amount += part / _hearings[key].challengers;
         emit ShareClaimed(roundId, msg.sender, attempt, amount);
-        // One withdrawal brings what all challengers of all attempts so far share.
-        if (federation.owed(address(this)) > 0) federation.withdraw();
+        federation.payShare(msg.sender, amount);
     }
 
     /// @inheritdoc IHearing
@@ -109,6 +107,14 @@ abstract contract Hearings is IHearing, PullPayments, Court {
         heard.challengers += 1;
     }
 
+    /// @dev Checks that an attempt fell: there is a later one, or the round stands at what comes after a fall.
+    function _requireFallen(uint64 roundId, uint16 attempt) internal view {
+        Round memory round = federation.round(roundId);
+        bool fell = attempt < round.attempt
+            || (round.state != RoundState.Proposed && round.state != RoundState.Final);
+        require(fell, NotFallen(roundId, attempt));
+    }
+
     /// @dev The caller has shown that the proposal is wrong. Over an update that is false none could be right.
     function _bringDown(uint64 roundId, uint16 attempt, Fraud fraud) internal {
         emit FraudProved(roundId, msg.sender, fraud, attempt);
@@ -120,7 +126,7 @@ abstract contract Hearings is IHearing, PullPayments, Court {
     }
 
     function _fall(uint64 roundId, uint16 attempt, address challenger, bool isLast) private {
-        _hearings[_key(roundId, attempt)].fell = true;
+        _commitments[_key(roundId, attempt)][challenger] |= WON;
         federation.rejectProposal(roundId, challenger, isLast);
     }
 

@@ -240,7 +240,7 @@ contract DirectSubmissionsTest is DisputeFixture {
     }
 
     function test_onlyTheSidecarSpeaksForIt() public {
-        bytes memory refused = abi.encodeWithSelector(IFederation.NotDirectSubmissions.selector, coordinator);
+        bytes memory refused = abi.encodeWithSelector(IFederation.NotSidecar.selector, coordinator);
         vm.expectRevert(refused);
         vm.prank(coordinator);
         federation.hold(roundId, members[0], type(uint64).max);
@@ -438,12 +438,12 @@ contract DirectSubmissionsTest is DisputeFixture {
         direct.forfeit(roundId, members[0]);
         vm.warp(due + 1);
         vm.expectEmit();
-        emit IEscrow.Slashed(members[0], address(0), 0, 0, STAKE);
+        emit IEscrow.StakeBurnt(members[0], STAKE);
         vm.expectEmit();
         emit IDirectSubmissions.VectorForfeited(roundId, members[0]);
         vm.prank(stranger);
         direct.forfeit(roundId, members[0]);
-        vm.assertEq(federation.burnt(), STAKE);
+        vm.assertEq(nobodys(address(0)), STAKE);
         vm.assertEq(federation.stakeOf(members[0]), 0);
         vm.assertEq(federation.owed(address(0)), 0);
         vm.assertEq(direct.owed(coordinator), FEE);

@@ -336,7 +336,7 @@ contract DisputesTest is DisputeFixture {
         emit IFederation.ProposalRejected(roundId, challenger, attempt);
     }
 
-    function assertRejected() private view {
+    function assertRejected() private {
         Round memory current = federation.round(roundId);
         vm.assertTrue(current.state == RoundState.Submitted);
         vm.assertEq(uint256(current.until), block.timestamp + defaultRules().roundSeconds);
@@ -344,10 +344,12 @@ contract DisputesTest is DisputeFixture {
         vm.assertEq(federation.stakeOf(members[0]), STAKE);
     }
 
-    function assertBondIsLost() private view {
-        vm.assertEq(federation.owed(challenger), BOND / 4);
-        vm.assertEq(federation.owed(address(disputes)), BOND / 4);
-        vm.assertEq(federation.burnt(), BOND - BOND / 2);
+    function assertBondIsLost() private {
+        uint16 attempt = federation.round(roundId).attempt;
+        vm.assertEq(nobodys(address(0)), attempt * BOND);
+        vm.prank(challenger);
+        disputes.claimShare(roundId, attempt);
+        vm.assertEq(federation.owed(challenger), BOND / 2);
         vm.assertEq(federation.lockedBond(), 0);
         vm.assertEq(federation.owed(coordinator), 0);
     }

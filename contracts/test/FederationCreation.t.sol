@@ -123,7 +123,7 @@ contract FederationCreationTest is FederationFixture {
     function test_takesEachSecurityAtItsLimit() public {
         uint256 longest = 30 days / (2 * Phases.count(type(uint32).max, defaultRules().elements));
         Security memory security = Security(
-            30 days, uint64(longest), type(uint96).max, 0, type(uint96).max, type(uint128).max, 30 days, 1800
+            30 days, uint64(longest), type(uint88).max, 0, type(uint96).max, type(uint128).max, 30 days, 1800
         );
         Federation created = createFederation(defaultRules(), security);
         vm.assertEq(abi.encode(created.security()), abi.encode(security));

@@ -54,7 +54,7 @@ contract RollupSubmissionTest is RollupFixture {
         vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger));
         vm.prank(stranger);
         court.submit(roundId, rollup);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.NotDisputes.selector, coordinator));
+        vm.expectRevert(abi.encodeWithSelector(IFederation.NotSidecar.selector, coordinator));
         vm.prank(coordinator);
         federation.rollUp(roundId, 3, 602, rollup.peaks);
     }

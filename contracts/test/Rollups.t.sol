@@ -453,9 +453,11 @@ contract RollupsTest is RollupFixture {
         emit IFederation.ProposalRejected(roundId, challenger, 1);
         show(call);
         vm.assertTrue(federation.round(roundId).state == RoundState.Failed);
-        vm.assertEq(federation.owed(challenger), BOND / 4);
-        vm.assertEq(federation.owed(federation.disputes()), BOND / 4);
-        vm.assertEq(federation.burnt(), BOND - BOND / 2);
+        IHearing hearing = IHearing(federation.disputes());
+        vm.prank(challenger);
+        hearing.claimShare(roundId, 1);
+        vm.assertEq(federation.owed(challenger), BOND / 2);
+        vm.assertEq(nobodys(address(0)), BOND - BOND / 2);
         vm.assertEq(federation.lockedBond(), 0);
         vm.assertEq(federation.stakeOf(members[0]), STAKE);
         vm.assertEq(uint256(openRound()), uint256(roundId) + 1);

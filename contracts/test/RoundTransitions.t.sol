@@ -77,7 +77,7 @@ contract RoundTransitionsTest is FederationFixture {
             RoundState before = federation.round(ROUND).state;
             bytes memory notCoordinator =
                 abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger);
-            bytes memory notDisputes = abi.encodeWithSelector(IFederation.NotDisputes.selector, stranger);
+            bytes memory notDisputes = abi.encodeWithSelector(IFederation.NotSidecar.selector, stranger);
             bool isLive = before != RoundState.None && before < RoundState.Final;
             refuses(
                 Call.Open,
@@ -86,8 +86,7 @@ contract RoundTransitionsTest is FederationFixture {
             refuses(Call.Submit, notCoordinator);
             refuses(Call.Propose, notCoordinator);
             refuses(Call.Extend, notDisputes);
-            bytes memory notDirect =
-                abi.encodeWithSelector(IFederation.NotDirectSubmissions.selector, stranger);
+            bytes memory notDirect = abi.encodeWithSelector(IFederation.NotSidecar.selector, stranger);
             refuses(Call.Hold, notDirect);
             refuses(Call.Forfeit, notDirect);
             refuses(Call.Include, notCoordinator);

@@ -217,7 +217,7 @@ contract RuleChangesTest is FederationFixture {
     }
 
     function test_onlyItsRuleBookChangesAFederation() public {
-        vm.expectRevert(abi.encodeWithSelector(IFederation.NotRuleBook.selector, owner));
+        vm.expectRevert(abi.encodeWithSelector(IFederation.NotSidecar.selector, owner));
         vm.prank(owner);
         federation.setRules(otherRules());
     }

@@ -43,7 +43,7 @@ def _play(court: Court, number: int) -> tuple[str, str]:
     )
     assert upheld is not None, f"{lie_about.__name__} ({mode}) was not caught"
     assert upheld.reward == SECURITY.bond // 2
-    assert court.contract.owed(court.challenger.address) == before + SECURITY.bond // 4
+    assert court.contract.owed(court.challenger.address) == before + SECURITY.bond // 2
     assert (upheld.fraud is Fraud.MISSING_DATA) == (mode == "withheld" and upheld.demands > 0)
     assert mode == "published" or upheld.demands > 0 or upheld.fraud is Fraud.WRONG_NODE
     assert court.contract.round(upheld.round).state is RoundState.SUBMITTED

@@ -40,8 +40,7 @@ def _liar(court: Court) -> str:
 def _assert_the_coordinator_pays(court: Court, liar: str) -> None:
     contract = court.contract
     assert contract.stake_of(liar) == STAKE
-    assert contract.owed(court.challenger.address) == SECURITY.bond // 4
-    assert court.disputes.owed(court.challenger.address) >= SECURITY.bond // 4
+    assert contract.owed(court.challenger.address) == SECURITY.bond // 2
     assert contract.owed(court.coordinator.address) == 0
     assert contract.round(1).state is RoundState.FAILED
     opened, _ = contract.open_round(court.coordinator)

@@ -51,7 +51,7 @@ def test_a_planted_wrong_sum_is_proved_from_what_was_published(
     upheld = json.loads(capsys.readouterr().out)["upheld"]
     assert upheld["fraud"] in ("WRONG_SUM", "WRONG_PRODUCT")
     assert (upheld["demands"], upheld["reward"]) == (0, SECURITY.bond // 2)
-    assert _owed(tmp_path) == SECURITY.bond // 4
+    assert _owed(tmp_path) == SECURITY.bond // 2
 
 
 def test_a_planted_wrong_model_without_data_falls_for_that(
@@ -61,7 +61,7 @@ def test_a_planted_wrong_model_without_data_falls_for_that(
     court.chain.close()
     assert fedvm(["challenge", "--run", str(tmp_path)]) == 1
     assert "missing data" in capsys.readouterr().out
-    assert _owed(tmp_path) == SECURITY.bond // 4
+    assert _owed(tmp_path) == SECURITY.bond // 2
 
 
 def test_a_coordinator_answers_what_is_demanded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,6 +120,6 @@ def test_what_the_store_lost_is_not_answered_and_brings_the_proposal_down(make_b
 
     _played(bench, "rollup", lose)
     assert (root, 1) in curious.asked and (root, 1) not in curious.answered
-    assert curious.contract.owed(account.address) == curious.contract.security().bond // 4
+    assert curious.disputes.claim_share(account, 1, 1) == curious.contract.security().bond // 2
     round_ = curious.contract.round(1)
     assert (round_.state, round_.attempt) == (RoundState.FINAL, 2)  # proposed again, and nobody asked

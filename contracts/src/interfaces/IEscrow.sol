@@ -4,9 +4,10 @@ pragma solidity 0.8.37;
 import {IPullPayments} from "./IPullPayments.sol";
 
 /// @title Bonds and stakes of a federation
-/// @notice The contract's balance is always the sum of what is owed, the bond of the pending proposal, the stakes, and
-///         what was burnt (which stays in the contract, out of everyone's reach). At least half of what is lost is
-///         burnt, so that proving oneself wrong does not pay.
+/// @notice The contract's balance is always the sum of what is owed, the bond of the pending proposal, the stakes, what
+///         challengers have not claimed yet of lost bonds, and what was burnt, which stays in the contract, out of everyone's
+///         reach, and which events tell of: half or more of the bond of every proposal that is rejected, and `StakeBurnt`. So
+///         proving oneself wrong does not pay.
 interface IEscrow is IPullPayments {
     /// @notice An account paid in, in wei: for bonds, or to withdraw again.
     event Deposited(address indexed account, uint256 amount);
@@ -16,11 +17,8 @@ interface IEscrow is IPullPayments {
     event Unstaked(address indexed member, uint256 amount);
     /// @notice A member wants its stake back once a round is over, and counts in no later one.
     event UnstakeAnnounced(address indexed member, uint64 indexed round);
-    /// @notice An account lost a bond or stake: `reward` is owed to the challenger, `shared` to all challengers together,
-    ///         `burnt` is gone.
-    event Slashed(
-        address indexed account, address indexed challenger, uint256 reward, uint256 shared, uint256 burnt
-    );
+    /// @notice A member lost so much of its stake, which is gone.
+    event StakeBurnt(address indexed member, uint256 amount);
 
     /// @notice The deposit and what was sent along do not cover the bond.
     error BondNotCovered(uint256 available, uint256 bond);
@@ -49,7 +47,4 @@ interface IEscrow is IPullPayments {
 
     /// @return Wei that stand behind the pending proposal.
     function lockedBond() external view returns (uint256);
-
-    /// @return Wei burnt so far.
-    function burnt() external view returns (uint256);
 }

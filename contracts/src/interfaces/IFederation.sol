@@ -121,12 +121,8 @@ interface IFederation is IMembership {
 
     /// @notice Only the coordinator may do this.
     error NotCoordinator(address caller);
-    /// @notice Only the contract that hears disputes may do this.
-    error NotDisputes(address caller);
-    /// @notice Only the contract that changes the rules may do this.
-    error NotRuleBook(address caller);
-    /// @notice Only the contract that takes direct submissions may do this.
-    error NotDirectSubmissions(address caller);
+    /// @notice Only one of the contracts that work for the federation may do this.
+    error NotSidecar(address caller);
     /// @notice Members of this federation have no stake: updates come through the coordinator alone.
     error NoStakes();
     /// @notice An update of the member counts already, or waits to.
@@ -206,11 +202,16 @@ interface IFederation is IMembership {
     /// @param until Unix time in seconds before which its state cannot be ended.
     function extendChallenge(uint64 roundId, uint64 until) external;
 
-    /// @notice Rejects the proposal and takes its bond. `Disputes` only, which is owed what all challengers share.
+    /// @notice Rejects the proposal and takes its bond. `Disputes` only, which says later what of it the challengers have.
     /// @param roundId Number of the proposed round.
     /// @param challenger Who proved it wrong.
     /// @param isLast Whether nothing true can be proposed over what was accepted: then the round has failed.
     function rejectProposal(uint64 roundId, address challenger, bool isLast) external;
+
+    /// @notice Owes a challenger what it has of a lost bond. `Disputes` only.
+    /// @param challenger Who claimed it.
+    /// @param amount Wei.
+    function payShare(address challenger, uint256 amount) external;
 
     /// @notice Gives a round up: by the coordinator while it has no quorum, by anyone after its deadline or, if a
     ///         proposal was rejected, a round's length after that.
@@ -260,7 +261,8 @@ interface IFederation is IMembership {
     function currentRound() external view returns (uint64);
 
     /// @param roundId Number of a round.
-    /// @return The round; state `None` if it was never opened.
+    /// @return The round; state `None` if it was never opened. Of the latest alone `lastMember`, `totalWeight` and
+    ///         `aggregateRoot` are kept, and 0 of others: `RoundFinal` tells of those.
     function round(uint64 roundId) external view returns (Round memory);
 
     /// @param update Statement to sign.

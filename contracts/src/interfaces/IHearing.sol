@@ -28,8 +28,6 @@ struct Hearing {
     uint24 challengers;
     /// Phases so far.
     uint8 phase;
-    /// Whether the proposal fell.
-    bool fell;
 }
 
 /// @notice A question. One slot.
@@ -81,7 +79,7 @@ interface IHearing is ICourt, IPullPayments {
     event FeesSettled(
         uint64 indexed round, uint16 attempt, address indexed holder, uint256 paid, uint256 burnt
     );
-    /// @notice A challenger took its share of a lost bond.
+    /// @notice A challenger took what it has of a lost bond: its share, and the reward if it brought the proposal down.
     event ShareClaimed(uint64 indexed round, address indexed challenger, uint16 attempt, uint256 amount);
 
     /// @notice A question costs more than was sent.
@@ -139,7 +137,8 @@ interface IHearing is ICourt, IPullPayments {
     /// @param levels Levels that were asked for.
     function reclaim(uint64 roundId, uint16 attempt, bytes32 hash, uint8 levels) external;
 
-    /// @notice Takes the caller's share of the bond of a proposal that fell. It is owed afterwards.
+    /// @notice Takes what the caller has of the bond of a proposal that fell: its share as a challenger, and the reward if it
+    ///         brought the proposal down. The federation owes it afterwards.
     /// @param roundId Number of the round.
     /// @param attempt Number of the proposal.
     function claimShare(uint64 roundId, uint16 attempt) external;

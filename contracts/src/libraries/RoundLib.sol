@@ -14,7 +14,7 @@ enum RoundState {
     Failed
 }
 
-/// @notice A round of federated training.
+/// @notice A round of federated training, as it is shown; see `KeptRound` and `LatestRound` for what is kept.
 struct Round {
     RoundState state;
     /// Unix time in seconds of the opening.
@@ -46,6 +46,30 @@ struct Round {
     bytes32 aggregateRoot;
     /// Top of the aggregation tree proposed last.
     bytes32 aggregationRoot;
+}
+
+/// @notice What is kept of each round; the fields are those of `Round`. Three slots. Times in 40 bits last for 34,000 years.
+struct KeptRound {
+    RoundState state;
+    uint40 openedAt;
+    uint40 deadline;
+    uint40 until;
+    uint48 openedIn;
+    uint8 attempt;
+    bool asked;
+    uint16 waiting;
+    bool rolledUp;
+    uint32 accepted;
+    bytes32 modelRoot;
+    bytes32 aggregationRoot;
+}
+
+/// @notice What is kept of the latest round alone, in slots that all rounds share: only that one goes on. Of a round with no
+///         accepted update, or no proposal, what stands here is another's.
+struct LatestRound {
+    address lastMember;
+    uint64 totalWeight;
+    bytes32 aggregateRoot;
 }
 
 /// @notice What the coordinator states that the updates of a round come to.
@@ -128,25 +152,25 @@ library RoundLib {
     /// @param openedAt Unix time in seconds.
     /// @param roundSeconds Seconds until the deadline.
     /// @return deadline Unix time in seconds.
-    // Times fit 48 bits for eight million years; `RulesLib` bounds what is added to them.
+    // `RulesLib` bounds what is added to a time.
     // forge-lint: disable-start(unsafe-typecast)
-    function open(Round storage self, uint64 openedAt, uint64 roundSeconds)
+    function open(KeptRound storage self, uint64 openedAt, uint64 roundSeconds)
         internal
         returns (uint64 deadline)
     {
         deadline = openedAt + roundSeconds;
         self.state = RoundState.Open;
-        self.openedAt = uint48(openedAt);
-        self.deadline = uint48(deadline);
-        self.until = uint48(deadline);
-        self.openedIn = uint64(block.number);
+        self.openedAt = uint40(openedAt);
+        self.deadline = uint40(deadline);
+        self.until = uint40(deadline);
+        self.openedIn = uint48(block.number);
     }
 
     /// @notice Sets when the present state can be ended.
     /// @param self Round.
     /// @param until Unix time in seconds.
-    function last(Round storage self, uint64 until) internal {
-        self.until = uint48(until);
+    function last(KeptRound storage self, uint64 until) internal {
+        self.until = uint40(until);
     }
 
     // forge-lint: disable-end(unsafe-typecast)
@@ -155,40 +179,50 @@ library RoundLib {
     /// @param self Round.
     /// @param roundId Its number, for the error.
     /// @param wanted State it must be in.
-    function requireState(Round storage self, uint64 roundId, RoundState wanted) internal view {
+    function requireState(KeptRound storage self, uint64 roundId, RoundState wanted) internal view {
         RoundState state = self.state;
         require(state == wanted, WrongState(roundId, state));
     }
 
     /// @notice Takes all updates of an open round at once.
     /// @param self Round.
+    /// @param latest What is kept of the latest round, which it is.
     /// @param roundId Its number, for the errors.
     /// @param accepted Updates that count.
     /// @param totalWeight Sum of their weights.
-    function rollUp(Round storage self, uint64 roundId, uint32 accepted, uint64 totalWeight) internal {
+    function rollUp(
+        KeptRound storage self,
+        LatestRound storage latest,
+        uint64 roundId,
+        uint32 accepted,
+        uint64 totalWeight
+    ) internal {
         requireState(self, roundId, RoundState.Open);
         require(!self.rolledUp, RolledUp(roundId));
         require(self.accepted == 0, NotEmpty(roundId));
         self.rolledUp = true;
         self.accepted = accepted;
-        self.totalWeight = totalWeight;
+        latest.lastMember = address(0);
+        latest.totalWeight = totalWeight;
     }
 
     /// @param self Round.
     /// @return True while the round is neither final nor failed.
-    function isLive(Round storage self) internal view returns (bool) {
+    function isLive(KeptRound storage self) internal view returns (bool) {
         RoundState state = self.state;
         return state == RoundState.Open || state == RoundState.Submitted || state == RoundState.Proposed;
     }
 
     /// @notice Open or Submitted → Proposed.
     /// @param self Round.
+    /// @param latest What is kept of the latest round, which it is.
     /// @param roundId Its number, for the errors.
     /// @param minClients Quorum.
     /// @param proposal What the updates come to.
     /// @param until Unix time in seconds, end of the challenge window.
     function propose(
-        Round storage self,
+        KeptRound storage self,
+        LatestRound storage latest,
         uint64 roundId,
         uint32 minClients,
         Proposal calldata proposal,
@@ -200,13 +234,13 @@ library RoundLib {
         require(self.waiting == 0 || self.rolledUp, UpdatesWaiting(roundId, self.waiting));
         require(self.accepted >= minClients, QuorumNotReached(self.accepted, minClients));
         require(proposal.accepted == self.accepted, OtherPremises("accepted"));
-        require(proposal.totalWeight == self.totalWeight, OtherPremises("totalWeight"));
+        require(proposal.totalWeight == latest.totalWeight, OtherPremises("totalWeight"));
         self.state = RoundState.Proposed;
         last(self, until);
         self.attempt += 1;
         self.asked = false;
         self.modelRoot = proposal.modelRoot;
-        self.aggregateRoot = proposal.aggregateRoot;
+        latest.aggregateRoot = proposal.aggregateRoot;
         self.aggregationRoot = proposal.aggregationRoot;
     }
 
@@ -215,10 +249,38 @@ library RoundLib {
     /// @param until Unix time in seconds after which anyone may fail the round.
     /// @param isLast Whether no other proposal may follow.
     /// @return True when the round failed.
-    function reject(Round storage self, uint64 until, bool isLast) internal returns (bool) {
+    function reject(KeptRound storage self, uint64 until, bool isLast) internal returns (bool) {
         bool over = isLast || self.attempt >= MAX_ATTEMPTS;
         self.state = over ? RoundState.Failed : RoundState.Submitted;
         last(self, until);
         return over;
+    }
+
+    /// @param self Round.
+    /// @param latest What is kept of the latest round.
+    /// @param isLatest Whether the round is the latest.
+    /// @return round The round as it is shown.
+    function shown(KeptRound storage self, LatestRound storage latest, bool isLatest)
+        internal
+        view
+        returns (Round memory round)
+    {
+        round.state = self.state;
+        round.openedAt = self.openedAt;
+        round.deadline = self.deadline;
+        round.until = self.until;
+        round.openedIn = self.openedIn;
+        round.attempt = self.attempt;
+        round.asked = self.asked;
+        round.waiting = self.waiting;
+        round.rolledUp = self.rolledUp;
+        round.accepted = self.accepted;
+        round.modelRoot = self.modelRoot;
+        round.aggregationRoot = self.aggregationRoot;
+        if (!isLatest) return round;
+        if (round.accepted > 0) {
+            (round.lastMember, round.totalWeight) = (latest.lastMember, latest.totalWeight);
+        }
+        if (round.attempt > 0) round.aggregateRoot = latest.aggregateRoot;
     }
 }

@@ -69,7 +69,7 @@ library SecurityLib {
         uint256 phases = Phases.count(type(uint32).max, elements);
         require(2 * phases * security.answerSeconds <= MAX_SECONDS, InvalidSecurity("answerSeconds"));
         // Without a bond a lie costs nothing, and finding it pays nothing.
-        require(security.bond > 0 && security.bond <= type(uint96).max, InvalidSecurity("bond"));
+        require(security.bond > 0 && security.bond <= type(uint88).max, InvalidSecurity("bond"));
         // Without a price questions have no bound; twice nothing is nothing.
         require(
             security.demandFee > 0 && security.demandFee <= type(uint96).max, InvalidSecurity("demandFee")

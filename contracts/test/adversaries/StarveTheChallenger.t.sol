@@ -28,11 +28,9 @@ contract StarveTheChallengerTest is DemandFixture {
         vm.prank(accomplice);
         (bool success,) = address(disputes).call(wrongMean());
         vm.assertTrue(success);
-        vm.assertEq(federation.owed(accomplice), BOND / 4);
-        vm.assertEq(federation.burnt(), BOND / 2);
         vm.assertEq(claim(challenger), BOND / 8);
-        vm.assertEq(claim(accomplice), BOND / 8);
-        vm.assertEq(address(disputes).balance, BOND / 4);
+        vm.assertEq(claim(accomplice), BOND / 4 + BOND / 8);
+        vm.assertEq(nobodys(accomplice), BOND / 2);
     }
 
     function test_whoWithholdsAndAsksItselfFirstLeavesOthersTheirShare() public {
@@ -44,14 +42,14 @@ contract StarveTheChallengerTest is DemandFixture {
         disputes.rejectUnanswered(roundId, proposal.modelRoot, 6);
         vm.assertEq(claim(challenger), BOND / 8);
         // The liar has lost more than half in any case.
-        vm.assertEq(federation.owed(coordinator) + claim(coordinator), BOND / 4 + BOND / 8);
-        vm.assertEq(federation.burnt(), BOND / 2);
+        vm.assertEq(claim(coordinator), BOND / 4 + BOND / 8);
+        vm.assertEq(nobodys(accomplice), BOND / 2);
     }
 
     function test_aloneTheChallengerHasBothQuarters() public {
         commitTo(challenger, wrongMean());
         show(wrongMean());
-        vm.assertEq(federation.owed(challenger) + claim(challenger), BOND / 2);
+        vm.assertEq(claim(challenger), BOND / 2);
     }
 
     /// @dev One more accomplice is worth R / ((s + 1)(s + 2)) to the liar, and costs it a registration.
@@ -67,13 +65,46 @@ contract StarveTheChallengerTest is DemandFixture {
         commitTo(challenger, wrongMean());
         show(wrongMean());
         uint256 share = BOND / 4 / (count + 1);
-        vm.assertEq(claim(challenger), share);
+        vm.assertEq(claim(challenger), BOND / 4 + share);
         uint256 taken = share;
         for (uint160 i = 0; i < count; ++i) {
             taken += claim(address(0xACC0 + i));
         }
         vm.assertTrue(taken <= BOND / 4 && BOND / 4 - taken <= count);
-        vm.assertEq(address(disputes).balance, BOND / 4);
+        vm.assertEq(address(federation).balance, CLIENTS * STAKE + BOND);
+    }
+
+    /// @dev Who only ends what others asked is paid for that alone, and takes nothing from their share.
+    function test_whoIsNoChallengerHasTheRewardAndNoShare() public {
+        ask(challenger, proposal.modelRoot, 1);
+        vm.warp(disputes.question(roundId, 1, proposal.modelRoot, 1).due + 1);
+        vm.prank(stranger);
+        disputes.rejectUnanswered(roundId, proposal.modelRoot, 1);
+        vm.assertEq(claim(stranger), BOND / 4);
+        vm.assertEq(claim(challenger), BOND / 4);
+        vm.expectRevert(abi.encodeWithSelector(IHearing.NoShare.selector, stranger));
+        vm.prank(stranger);
+        disputes.claimShare(roundId, 1);
+    }
+
+    /// @dev What others have of one attempt is not had from another, which stands or is final.
+    function test_nothingIsHadOfAnAttemptThatStands() public {
+        commitTo(challenger, wrongMean());
+        show(wrongMean());
+        Lie memory honest;
+        proposeWith(honest);
+        commitTo(challenger, "");
+        bytes memory refusal = abi.encodeWithSelector(IHearing.NotFallen.selector, roundId, 2);
+        vm.expectRevert(refusal);
+        vm.prank(challenger);
+        disputes.claimShare(roundId, 2);
+        vm.warp(federation.round(roundId).until + 1);
+        federation.finalizeRound(roundId);
+        vm.expectRevert(refusal);
+        vm.prank(challenger);
+        disputes.claimShare(roundId, 2);
+        vm.assertEq(claim(challenger), BOND / 2);
+        vm.assertEq(federation.owed(coordinator), BOND);
     }
 
     function test_aShareIsTakenOnceAndByChallengersAlone() public {
@@ -110,7 +141,7 @@ contract StarveTheChallengerTest is DemandFixture {
         vm.assertEq(claim(accomplice), BOND / 8);
         vm.prank(challenger);
         disputes.claimShare(roundId, 2);
-        vm.assertEq(claim(challenger), BOND / 4 + BOND / 8);
+        vm.assertEq(claim(challenger), BOND / 2 + BOND / 4 + BOND / 8);
     }
 
     /// @dev A commitment from before the proposal, or to another attempt, proves nothing.
@@ -187,7 +218,7 @@ contract StarveTheChallengerTest is DemandFixture {
             vm.prank(who);
             try disputes.claimShare(roundId, attempt) {} catch {}
         }
-        return disputes.owed(who);
+        return federation.owed(who);
     }
 
     function wrongMean() private view returns (bytes memory) {

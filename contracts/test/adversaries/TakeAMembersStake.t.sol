@@ -75,7 +75,7 @@ contract TakeAMembersStakeTest is RollupFixture {
             vm.assertEq(federation.owed(members[i]), STAKE);
         }
         vm.assertEq(federation.owed(coordinator), 0);
-        vm.assertEq(federation.owed(challenger), BOND / 4);
+        vm.assertEq(nobodys(address(0)), BOND);
     }
 
     /// @dev A member's update of a model of the other size, as `SumTree` builds it.

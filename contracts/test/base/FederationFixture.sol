@@ -188,6 +188,19 @@ abstract contract FederationFixture is TestBase {
         return abi.encodePacked(hex"01551b20", keccak256(content));
     }
 
+    /// @dev Wei of the federation that are burnt, or of a lost bond and not claimed.
+    /// @param accomplice Somebody beside the fixture's accounts who may be owed something.
+    function nobodys(address accomplice) internal view returns (uint256 amount) {
+        address[4] memory others = [coordinator, stranger, address(0xCA11), accomplice];
+        amount = address(federation).balance - federation.lockedBond();
+        for (uint256 i = 0; i < others.length; ++i) {
+            amount -= federation.owed(others[i]) + federation.stakeOf(others[i]);
+        }
+        for (uint256 i = 0; i < members.length; ++i) {
+            amount -= federation.owed(members[i]) + federation.stakeOf(members[i]);
+        }
+    }
+
     /// @dev Gives each of the first members something to stake, and stakes it.
     function stakeOfFirst(uint256 count, uint128 amount) internal {
         for (uint256 i = 0; i < count; ++i) {

@@ -93,6 +93,8 @@ contract DirectHandler is FederationHandler {
         try direct.forfeit(waitingIn, members[IGNORED]) {
             if (isPosted || block.timestamp <= due) ++wrongForfeits;
             isDemanded = false;
+            lost += knownDirectStake;
+            burnt += knownDirectStake;
             knownDirectStake = 0;
         } catch {}
     }

@@ -28,6 +28,8 @@ contract FederationHandler is DemandFixture {
     struct Fallen {
         uint64 round;
         uint16 attempt;
+        address by;
+        bool hasReward;
     }
 
     enum Falsehood {
@@ -56,8 +58,10 @@ contract FederationHandler is DemandFixture {
     uint256 public rejections;
     /// Fees of questions that are neither settled nor paid back.
     uint256 public openFees;
-    /// Quarters of bonds that challengers share, less what they have claimed.
-    uint256 public unclaimed;
+    /// Bonds and stakes lost, less what challengers have claimed of them.
+    uint256 public lost;
+    /// What of them nobody can claim.
+    uint256 public burnt;
     /// Seconds that a proposal stood longer than the phases allow.
     uint256 public delayed;
     /// Stakes as the members know them.
@@ -193,8 +197,9 @@ contract FederationHandler is DemandFixture {
         if (asked.length == 0) return;
         Asked memory one_ = asked[which % asked.length];
         uint16 attempt = _round().attempt;
+        vm.prank(stranger);
         try disputes.rejectUnanswered(roundId, one_.hash, one_.levels) {
-            _fell(attempt);
+            _fell(attempt, stranger);
             if (falsehood == Falsehood.None) ++honestRejections;
         } catch {}
     }
@@ -238,7 +243,7 @@ contract FederationHandler is DemandFixture {
 
     function balances() external view returns (uint256 held, uint256 explained) {
         held = address(federation).balance;
-        explained = federation.lockedBond() + federation.burnt() + federation.owed(address(disputes));
+        explained = federation.lockedBond() + lost;
         for (uint256 i = 0; i < actors.length; ++i) {
             explained += federation.owed(actors[i]) + federation.stakeOf(actors[i]);
         }
@@ -246,7 +251,7 @@ contract FederationHandler is DemandFixture {
 
     function disputeBalances() external view returns (uint256 held, uint256 explained) {
         held = address(disputes).balance;
-        explained = openFees + disputes.burntFees() + unclaimed - federation.owed(address(disputes));
+        explained = openFees + disputes.burntFees();
         for (uint256 i = 0; i < actors.length; ++i) {
             explained += disputes.owed(actors[i]);
         }
@@ -305,11 +310,7 @@ contract FederationHandler is DemandFixture {
     /// @return fromFederation Wei left in the federation that are not burnt.
     /// @return fromDisputes Wei left in its disputes.
     function leftBehind() external view returns (uint256 fromFederation, uint256 fromDisputes) {
-        return
-            (
-                address(federation).balance - federation.burnt(),
-                address(disputes).balance - disputes.burntFees()
-            );
+        return (address(federation).balance - burnt, address(disputes).balance - disputes.burntFees());
     }
 
     // --- parts ---
@@ -328,7 +329,7 @@ contract FederationHandler is DemandFixture {
             return _proveBadUpdate(1, true);
         }
         uint16 attempt = _round().attempt;
-        if (_show(_proofOf(falsehood))) _fell(attempt);
+        if (_show(_proofOf(falsehood))) _fell(attempt, challenger);
         else ++refusedProofs;
     }
 
@@ -406,7 +407,7 @@ contract FederationHandler is DemandFixture {
             abi.encodeCall(IDisputes.proveBadUpdate, (roundId, acceptedProof(index), node, bytes32(0)))
         );
         if (shown != isBad) isBad ? ++refusedProofs : ++falseProofs;
-        if (shown) _fell(attempt);
+        if (shown) _fell(attempt, challenger);
     }
 
     function _show(bytes memory call) private returns (bool success) {
@@ -450,8 +451,9 @@ contract FederationHandler is DemandFixture {
         for (uint256 i = 0; i < asked.length; ++i) {
             Asked memory one_ = asked[i];
             if (one_.round != roundId || one_.attempt != attempt || one_.answered) continue;
+            vm.prank(stranger);
             disputes.rejectUnanswered(roundId, one_.hash, one_.levels);
-            return _fell(attempt);
+            return _fell(attempt, stranger);
         }
     }
 
@@ -462,10 +464,11 @@ contract FederationHandler is DemandFixture {
         }
     }
 
-    function _fell(uint16 attempt) private {
+    function _fell(uint16 attempt, address by) private {
         ++rejections;
-        unclaimed += BOND / 4;
-        fallen.push(Fallen(roundId, attempt));
+        lost += BOND;
+        burnt += BOND - BOND / 2;
+        fallen.push(Fallen(roundId, attempt, by, true));
     }
 
     function _reclaim(uint256 index) private {
@@ -476,11 +479,17 @@ contract FederationHandler is DemandFixture {
     }
 
     function _claim(uint256 index, address who) private {
-        Fallen memory attempt = fallen[index];
+        Fallen storage attempt = fallen[index];
         uint256 challengers = disputes.hearing(attempt.round, attempt.attempt).challengers;
+        uint256 before = federation.owed(who);
         vm.prank(who);
         try disputes.claimShare(attempt.round, attempt.attempt) {
-            unclaimed -= BOND / 4 / challengers;
+            uint256 reward = attempt.hasReward && who == attempt.by ? BOND / 4 : 0;
+            if (reward > 0) attempt.hasReward = false;
+            uint256 share = federation.owed(who) - before - reward;
+            // Who ends what others asked has no share.
+            if (share != 0 || reward == 0) vm.assertEq(share, BOND / 4 / challengers);
+            lost -= reward + share;
         } catch {}
     }
 

@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 
 from fedvm.settings import OnResume, Setting, settings
 
-_UINT32, _UINT96 = 2**32, 2**96
+_UINT32, _UINT88, _UINT96 = 2**32, 2**88, 2**96
 _DAYS_30 = 30 * 86_400
 
 
@@ -440,7 +440,7 @@ class SecuritySettings:
         int, Setting("Time to answer the questions of a phase", unit="s", ge=60, le=_DAYS_30)
     ] = 600
     bond: Annotated[
-        int, Setting("What the coordinator loses for a wrong proposal", unit="wei", ge=1, lt=_UINT96)
+        int, Setting("What the coordinator loses for a wrong proposal", unit="wei", ge=1, lt=_UINT88)
     ] = 10**18
     stake: Annotated[int, Setting("What every member deposits", unit="wei", ge=0, lt=_UINT96)] = 0
     demand_fee: Annotated[

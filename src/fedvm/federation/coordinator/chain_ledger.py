@@ -16,7 +16,7 @@ from eth_typing import HexStr
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import Proposal, Round, RoundState
+from fedvm.chain.federation_types import Proposal, Round, RoundFinal, RoundState
 from fedvm.chain.history import FederationHistory, RoundHistory
 from fedvm.chain.patience import patiently
 from fedvm.chain.rollups import (
@@ -140,17 +140,19 @@ class ChainLedger:
         opened = told.opened or self._contract.opening(number)
         stated = stored.state in _WITH_PROPOSAL
         proposed = told.proposal
+        # Of earlier rounds the contract keeps no totals.
+        totals = told.ended if isinstance(told.ended, RoundFinal) else stored
         return LedgerRound(
             number=number,
             status=stored.state,
             seed=opened.seed,
             base_root=opened.base_root,
             model_root=stored.model_root if stated else _NO_ROOT,
-            aggregate_root=stored.aggregate_root if stated else _NO_ROOT,
+            aggregate_root=totals.aggregate_root if stated else _NO_ROOT,
             aggregation_root=stored.aggregation_root if stated else _NO_ROOT,
             deadline=stored.deadline,
             accepted=stored.accepted,
-            total_weight=stored.total_weight,
+            total_weight=totals.total_weight,
             model_cid=proposed.cid if stated and proposed else b"",
             rolled_up=stored.rolled_up,
         )
