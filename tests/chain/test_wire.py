@@ -69,7 +69,7 @@ def test_a_read_of_a_contract_is_one_request(gateway: Counting) -> None:
         model_cid=some_cid("model"),
     )
     assert gateway.methods.count("eth_chainId") == 1
-    for read in (contract.current_round, contract.members, contract.rules, contract.coordinator):
+    for read in (contract.current_round, contract.model_root, contract.rules, contract.coordinator):
         gateway.methods.clear()
         assert read() is not None
         assert gateway.methods == ["eth_call"]

@@ -116,7 +116,9 @@ def _propose(path: Path, w3: Web3) -> Proposed:
     tree = aggregation_tree([CountedUpdate(one.commitment, vectors[one.member]) for one in accepted])
     model = (base + tree.top.sums.vector // tree.top.weight).astype(np.int32)
     roots = (tree.root, tree.top.sums.root, model_root(model))
-    contract.propose(COORDINATOR, 1, Proposal(*roots, Cid.parse(store.put(to_bytes(model))).binary))
+    contract.propose(
+        COORDINATOR, 1, Proposal(contract.premises(), *roots, Cid.parse(store.put(to_bytes(model))).binary)
+    )
     ledger = ChainLedger(contract, COORDINATOR, first_block=receipt.block_number, store=store)
     made_from = ProposedRound(domain, ELEMENTS, ledger.history(1))
     preimages = {keccak(one): one for one in made_from.preimages(store)}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from eth_abi.abi import encode
 from federation_bench import MakeBench
 
+from fedvm.chain.errors import ChainError
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.rule_book import RuleBookContract
+from fedvm.evm.keccak import keccak
 from fedvm.federation import ChainLedger
 
 
@@ -45,11 +49,13 @@ def test_members_and_rules_are_those_of_the_contract(make_bench: MakeBench) -> N
 def test_a_seed_is_that_of_its_round(make_bench: MakeBench) -> None:
     bench = make_bench(3)
     contract = FederationContract(bench.chain.w3, bench.ledger.address)
-    seeds = []
     for number in (1, 2):
         assert bench.ledger.open_round().number == number
-        seeds.append(contract.round_seed(number))
         bench.chain.advance_time(2 * contract.rules().round_seconds)
         bench.ledger.fail(number)
-    assert seeds == [bench.ledger.round(1).seed, bench.ledger.round(2).seed]
-    assert seeds[0] != seeds[1]
+    for number in (1, 2):
+        facts = [bench.chain.chain_id, bench.ledger.address, number, contract.model_root()]
+        seed = keccak(encode(["uint256", "address", "uint64", "bytes32"], facts))
+        assert bench.ledger.round(number).seed == contract.opening(number).seed == seed
+    with pytest.raises(ChainError, match="round 3 of .* was never opened"):
+        contract.opening(3)

@@ -103,7 +103,9 @@ class Challenger:
         if shown is None:
             return None
         fraud, gas = shown
-        return Upheld(standing.number, standing.attempt, fraud, gas, len(standing.asked), self._collect(standing))
+        return Upheld(
+            standing.number, standing.attempt, fraud, gas, len(standing.asked), self._collect(standing)
+        )
 
     def _bring_down(self, standing: _Standing, case: RollupCase | None) -> tuple[Fraud, int] | None:
         """Ask and prove until the proposal falls; returns why, and the gas it took. None if nothing is wrong."""
@@ -121,7 +123,7 @@ class Challenger:
             return evidence.fraud, court.prove(self._account, standing.number, evidence).gas_used
 
     def _collect(self, standing: _Standing) -> int:
-        """Take what the challenger has of the bond, if it has anything, and its fees back; returns what it has of it, in wei."""
+        """Take what the challenger has of the bond, if it has anything, and its fees back; returns the former in wei."""
         number, attempt = standing.number, standing.attempt
         for one in standing.asked:
             self._disputes.reclaim(self._account, number, attempt, one.wanted, one.levels)

@@ -137,8 +137,8 @@ class DisputesContract(Court):
         return self._send(account, "reclaim", number, attempt, wanted, levels)
 
     def claim_share(self, account: LocalAccount, number: int, attempt: int) -> int:
-        """Take what the account has of the bond of a proposal that fell: its share as a challenger, and the reward if it
-        brought it down; returns wei, which the federation owes it now."""
+        """Take what the account has of the bond of a proposal that fell: its share as a challenger, and the reward if
+        it brought it down; returns wei, which the federation owes it now."""
         receipt = self._send(account, "claimShare", number, attempt)
         events = self.contract.events.ShareClaimed().process_receipt(receipt.raw, errors=DISCARD)
         return sum(int(event["args"]["amount"]) for event in events)
