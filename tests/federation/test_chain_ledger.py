@@ -57,5 +57,5 @@ def test_a_seed_is_that_of_its_round(make_bench: MakeBench) -> None:
         facts = [bench.chain.chain_id, bench.ledger.address, number, contract.model_root()]
         seed = keccak(encode(["uint256", "address", "uint64", "bytes32"], facts))
         assert bench.ledger.round(number).seed == contract.opening(number).seed == seed
-    with pytest.raises(ChainError, match="round 3 of .* was never opened"):
+    with pytest.raises(ChainError, match=r"round 3 of .* was never opened"):
         contract.opening(3)

@@ -123,7 +123,7 @@ class Challenger:
             return evidence.fraud, court.prove(self._account, standing.number, evidence).gas_used
 
     def _collect(self, standing: _Standing) -> int:
-        """Take what the challenger has of the bond, if it has anything, and its fees back; returns the former in wei."""
+        """Take what the challenger has of the bond, if it has any, and its fees back; returns the former in wei."""
         number, attempt = standing.number, standing.attempt
         for one in standing.asked:
             self._disputes.reclaim(self._account, number, attempt, one.wanted, one.levels)
