@@ -120,7 +120,7 @@ def _propose(path: Path, w3: Web3) -> Proposed:
         COORDINATOR, 1, Proposal(contract.premises(), *roots, Cid.parse(store.put(to_bytes(model))).binary)
     )
     ledger = ChainLedger(contract, COORDINATOR, first_block=receipt.block_number, store=store)
-    made_from = ProposedRound(domain, ELEMENTS, ledger.history(1))
+    made_from = ProposedRound(domain, ELEMENTS, ledger.history(1), lambda member: None)
     preimages = {keccak(one): one for one in made_from.preimages(store)}
     return Proposed(w3, contract, ledger, preimages, roots)
 

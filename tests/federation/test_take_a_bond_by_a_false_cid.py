@@ -1,5 +1,5 @@
-"""A member wants the bond of an honest coordinator: it signs a CID of nothing, posts its vector on demand, and asks for data
-that only this vector gives."""
+"""A member wants the bond of an honest coordinator: it signs a CID of nothing, posts its vector on demand, and asks for
+data that only this vector gives."""
 
 from __future__ import annotations
 

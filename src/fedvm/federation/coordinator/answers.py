@@ -14,20 +14,21 @@ from eth_account.signers.local import LocalAccount
 
 from fedvm.chain.disputes import Answer, DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RoundProposed
+from fedvm.chain.federation_types import RoundProposed, UpdateAccepted
 from fedvm.chain.history import RoundHistory
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import (
     CountedUpdate,
     Domain,
     aggregation_nodes,
+    int32_from_bytes,
     model_tree,
     update_tree,
 )
 from fedvm.protocol.preimages import children, of_aggregation, of_commitments, of_rollup, of_update, of_vector
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store, StoreError
-from fedvm.store.vectors import stored_vector
+from fedvm.store.vectors import stored_update, stored_vector
 
 _BATCH_GAS: Final = 10_000_000
 _ANSWER_GAS, _PREIMAGE_GAS, _BYTE_GAS = 40_000, 2_500, 32
@@ -54,11 +55,13 @@ Finder = Callable[[Collection[OpenQuestion]], Lookup]
 
 @dataclass(frozen=True)
 class ProposedRound:
-    """What the latest proposal of a round was made from. told: the round's history, with its verdicts."""
+    """What the latest proposal of a round was made from. told: the round's history, with its verdicts. posted: the
+    vector that a member posted on chain, as it is stored, None if it posted none."""
 
     domain: Domain
     elements: int
     told: RoundHistory
+    posted: Callable[[str], bytes | None]
 
     def preimages(self, store: Store) -> Iterator[bytes]:
         """The preimage of every hash that can be demanded, as far as the store has the data for it."""
@@ -70,7 +73,7 @@ class ProposedRound:
         if model is not None:
             yield from of_vector(model_tree(model))
         for update in self.told.accepted:
-            vector = self._vector(store, update.cid)
+            vector = self._signed(store, update)
             if vector is not None:
                 yield from of_update(update_tree(vector, self.domain.place(self.told.number, update.member)))
         with suppress(StoreError):  # the nodes above a lost update cannot be computed
@@ -80,10 +83,22 @@ class ProposedRound:
         """The updates in order, each read when it is needed, since a thousand vectors are large. Raises StoreError if
         one is lost."""
         for update in self.told.accepted:
-            vector = self._vector(store, update.cid)
+            vector = self._signed(store, update)
             if vector is None:
                 raise StoreError(f"the update of {update.member} is lost")
             yield CountedUpdate(update.commitment, vector)
+
+    def _signed(self, store: Store, update: UpdateAccepted) -> IntVector | None:
+        """The vector that was counted. Whoever submitted directly may have signed the CID of anything: then the vector
+        is the one that it posted."""
+        if update.member not in self.told.direct:
+            return self._vector(store, update.cid)
+        place = self.domain.place(self.told.number, update.member)
+        committed = update.update_root, update.sum_squares
+        with suppress(StoreError):
+            return stored_update(store, update.cid, self.elements, place, committed)
+        posted = self.posted(update.member)
+        return None if posted is None else int32_from_bytes(posted, self.elements)
 
     def _vector(self, store: Store, cid: bytes) -> IntVector | None:
         try:

@@ -375,7 +375,10 @@ class ChainLedger:
 
         def finder(questions: Collection[OpenQuestion]) -> Lookup:
             round_ = ProposedRound(
-                domain=self._domain, elements=self.rules().elements, told=self.history(number)
+                domain=self._domain,
+                elements=self.rules().elements,
+                told=self.history(number),
+                posted=partial(self.posted_vector, number),
             )
             return find(questions, round_.preimages(store))
 
