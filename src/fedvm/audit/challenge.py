@@ -17,7 +17,7 @@ from fedvm.audit.vector_walk import PreimagesMissing
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Court, Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DataGiven, DisputesContract, Question
-from fedvm.chain.errors import TransactionFailed
+from fedvm.chain.errors import TransactionFailed, unless_done
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState, SubmittedDirectly
 from fedvm.evm.keccak import keccak
@@ -126,7 +126,8 @@ class Challenger:
         """Take what the challenger has of the bond, if it has any, and its fees back; returns the former in wei."""
         number, attempt = standing.number, standing.attempt
         for one in standing.asked:
-            self._disputes.reclaim(self._account, number, attempt, one.wanted, one.levels)
+            with unless_done("NotDemanded"):
+                self._disputes.reclaim(self._account, number, attempt, one.wanted, one.levels)
         try:
             return self._disputes.claim_share(self._account, number, attempt)
         except TransactionFailed as failed:
@@ -178,8 +179,9 @@ class Challenger:
             if units > _MOST_UNITS and asked:
                 break  # what is left is asked for when these are answered
             if key not in asked:
-                self._disputes.demand(self._account, standing.number, one)
-                standing.asked.append(one)
+                with unless_done("AlreadyDemanded"):
+                    self._disputes.demand(self._account, standing.number, one)
+                    standing.asked.append(one)
                 asked[key] = 0
         while self._is_pending(standing):
             asked = self._asked(standing)

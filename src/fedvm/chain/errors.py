@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ChainError(Exception):
     """Base of every error of :mod:`fedvm.chain`."""
@@ -43,6 +46,17 @@ class TransactionFailed(ChainError):
         self.action, self.reason, self.data, self.tx_hash = action, reason, data, tx_hash
         where = f" (transaction {tx_hash})" if tx_hash else ""
         super().__init__(f"{action} failed: {reason}{where}")
+
+
+@contextmanager
+def unless_done(*errors: str) -> Iterator[None]:
+    """For what anyone may do: another's transaction in front of the one inside is as good. errors: names of the
+    contract's errors that say so. Other failures are raised."""
+    try:
+        yield
+    except TransactionFailed as failed:
+        if not failed.reason.startswith(tuple(f"{name}(" for name in errors)):
+            raise
 
 
 class CallFailed(ChainError):

@@ -14,7 +14,7 @@ from eth_account.signers.local import LocalAccount
 from eth_typing import HexStr
 
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
-from fedvm.chain.errors import TransactionFailed
+from fedvm.chain.errors import TransactionFailed, unless_done
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, Round, RoundFinal, RoundState
 from fedvm.chain.history import FederationHistory, RoundHistory
@@ -298,7 +298,7 @@ class ChainLedger:
                 standing[one] = self._direct.update_of(number, one)
         late = [one for one in lacking if standing[one].due < self.now()]
         for one in late:
-            with self._sender() as account:
+            with unless_done("NotWaiting", "NotDemanded"), self._sender() as account:
                 self._direct.forfeit(account, number, one)
         if lacking and not late:
             now, ends = self.now(), [standing[one].due for one in lacking]
@@ -356,10 +356,10 @@ class ChainLedger:
                 self._wait(missing)
         elif open_ := self.open_questions(number):
             # The store has lost data: the proposal cannot become final any more, but the round can go on.
-            with self._sender() as account:
+            with unless_done("NotProposed", "NotDemanded"), self._sender() as account:
                 reject_overdue(self._contract, account, number, open_[0])
         else:
-            with self._sender() as account:
+            with unless_done("WrongState"), self._sender() as account:
                 self._contract.finalize_round(account, number)
         return stored.state
 
@@ -392,7 +392,7 @@ class ChainLedger:
 
     def fail(self, number: int) -> None:
         """Close a round without result."""
-        with self._sender() as account:
+        with unless_done("WrongState"), self._sender() as account:
             self._contract.fail_round(account, number)
 
     @contextmanager
