@@ -151,7 +151,8 @@ interface IPromotionGate is IPullPayments {
     function draw(bytes calldata header) external;
 
     /// @notice Asks the pending trial's version, and the one that served, about the next samples. Anyone may who has them.
-    ///         The trial ends with the sample that decides it, which must be the last one given.
+    ///         The trial ends with the sample that decides it, which must be the last one given. The first ones may have been asked
+    ///         already: they are passed over, so that nobody stops a call by asking one of its samples in front of it.
     /// @param samples The samples, in the order of the draw.
     function runSamples(Sample[] calldata samples) external;
 

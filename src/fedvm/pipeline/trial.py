@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 
+from fedvm.chain.errors import TransactionFailed, unless_done
 from fedvm.chain.gate import (
     SEED_WINDOW,
     OpenedSample,
@@ -117,10 +118,12 @@ def pass_gate(
 def _draw(gate: PromotionGate, trial: Trial, account: LocalAccount, pass_block: Callable[[], None]) -> None:
     while not gate.can_draw(trial.seed_block, head := gate.w3.eth.block_number):
         if head >= trial.seed_block + SEED_WINDOW:
-            gate.lapse(account)
+            with unless_done("TrialNotLapsed"):
+                gate.lapse(account)
             return
         pass_block()
-    gate.draw(account)
+    with unless_done("NoSuchTrial"):
+        gate.draw(account)
 
 
 def _ask(
@@ -133,7 +136,8 @@ def _ask(
 ) -> None:
     """Run the next batch, up to the sample that decides; or end a trial whose time is over."""
     if gate.w3.eth.get_block("latest")["timestamp"] > trial.until:
-        gate.lapse(custodian.account)
+        with unless_done("TrialNotLapsed"):
+            gate.lapse(custodian.account)
         return
     terms, limits = gate.terms(), gate.thresholds()
     asked_of = [_Asked.of(service, number) for number in (registered.id, trial.rival) if number]
@@ -155,7 +159,11 @@ def _ask(
         asked += 1
     # An estimate would run all samples several times; on Filecoin nobody but the node knows what they take.
     gas = None if network.is_filecoin else _OVERHEAD_GAS + each * len(batch) + _BYTE_GAS * size
-    gate.run_samples(custodian.account, batch, gas=gas)
+    try:
+        gate.run_samples(custodian.account, batch, gas=gas)
+    except TransactionFailed:
+        if gate.trial(registered.id) == trial:  # else others have asked them meanwhile
+            raise
     progress(asked, terms.max_samples)
 
 
