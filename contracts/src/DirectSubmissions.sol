@@ -31,6 +31,8 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
     /// @inheritdoc IDirectSubmissions
     mapping(uint64 roundId => bytes32) public journal;
 
+    /// Vectors demanded in a round so far.
+    mapping(uint64 roundId => uint256) private _demands;
     mapping(uint64 roundId => mapping(address member => DirectUpdate)) private _updates;
     // Written through a storage reference.
     // slither-disable-next-line uninitialized-state
@@ -100,7 +102,7 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
         uint64 until = federation.round(roundId).deadline + answerSeconds;
         // forge-lint: disable-next-line(block-timestamp)
         require(block.timestamp <= until, TooLate(until));
-        uint64 due = _now() + answerSeconds;
+        uint64 due = _now() + _postingSeconds(roundId);
         waiting.due = due;
         waiting.demander = msg.sender;
         federation.extendChallenge(roundId, due + answerSeconds);
@@ -199,6 +201,17 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
             emit ChunkPosted(roundId, member, next, chunk);
             begin += length;
         }
+    }
+
+    /// @dev Seconds to post in: those that all vectors demanded in the round so far take, one after the other, if they are more
+    ///      than `answerSeconds`. Else a coordinator could demand more at once than fits the blocks.
+    function _postingSeconds(uint64 roundId) private returns (uint64) {
+        uint256 demands = _demands[roundId] + 1;
+        _demands[roundId] = demands;
+        uint256 needed = demands * PostingCost.secondsFor(MerkleSumTree.chunkCount(elements));
+        // Of at most 2^32 members, each within the thirty days that `answerSeconds` has.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return needed > answerSeconds ? uint64(needed) : answerSeconds;
     }
 
     /// @dev Closes a demand whose time is over, and pays its fee back.

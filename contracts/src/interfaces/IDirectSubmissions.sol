@@ -113,7 +113,9 @@ interface IDirectSubmissions is IPullPayments {
     function include(uint64 roundId, Submission calldata submission) external;
 
     /// @notice Demands the vector of a waiting update for `postingFee`, which also keeps its round from being failed
-    ///         meanwhile. Coordinator only, and no later than one `answerSeconds` after the round's deadline.
+    ///         meanwhile. Coordinator only, and no later than one `answerSeconds` after the round's deadline. The vector must be
+    ///         posted within `answerSeconds`, or within the time that all vectors demanded in the round so far take one after the
+    ///         other (`PostingCost.secondsFor`) if that is longer.
     /// @param roundId Number of the open round.
     /// @param member Who signed.
     function demandPosting(uint64 roundId, address member) external payable;
