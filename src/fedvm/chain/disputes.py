@@ -14,6 +14,7 @@ from web3.types import TxParams
 from fedvm.chain.artifacts import DISPUTES
 from fedvm.chain.call import read
 from fedvm.chain.court import Court, Fraud, FraudProved
+from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.sender import Receipt, Sender
 
@@ -105,11 +106,16 @@ class DisputesContract(Court):
 
     def demand(self, account: LocalAccount, number: int, question: Question) -> Receipt:
         """Ask for data. Twice the present price is sent, since others may make it dearer meanwhile; what is too much is
-        owed to the account.
+        owed to the account. Where that was not enough it is asked again, as long as the account has the money.
         """
-        price = self.demand_price(number, question.levels)
         arguments = (number, list(question.trail), question.wanted, question.levels)
-        return self._send(account, "demand", *arguments, value=2 * price)
+        while True:
+            price = self.demand_price(number, question.levels)
+            try:
+                return self._send(account, "demand", *arguments, value=2 * price)
+            except TransactionFailed as failed:
+                if not failed.reason.startswith("WrongFee("):
+                    raise
 
     def demand_price(self, number: int, levels: int) -> int:
         """Wei that a question for so many levels costs in the present block."""
