@@ -104,6 +104,10 @@ contract FederationCreationTest is FederationFixture {
         expectInvalidSecurity(security, "demandFee");
         security.demandFee = uint128(1) << 96;
         expectInvalidSecurity(security, "demandFee");
+        // 256 units must cost the bond.
+        security.demandFee = defaultSecurity().demandFee;
+        security.bond = 256 * security.demandFee + 1;
+        expectInvalidSecurity(security, "demandFee");
         security = defaultSecurity();
         security.openSeconds = defaultRules().roundSeconds / 2 + 1;
         expectInvalidSecurity(security, "openSeconds");

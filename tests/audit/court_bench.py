@@ -38,7 +38,7 @@ from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
 
 ROUND_SECONDS, MOST_MEMBERS = 3600, 8
-SECURITY = Security(challenge_seconds=600, answer_seconds=60, bond=10**18, demand_fee=10**12)
+SECURITY = Security(challenge_seconds=600, answer_seconds=60, bond=10**18, demand_fee=10**18 // 256)
 
 
 @dataclass

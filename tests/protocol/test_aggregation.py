@@ -93,7 +93,7 @@ def test_what_cannot_be_added_is_refused() -> None:
 
 
 def test_security_checks_its_widths() -> None:
-    assert Security().as_tuple() == (3600, 600, 10**18, 0, 2 * 10**15, 5 * 10**14, 86_400, 0)
+    assert Security().as_tuple() == (3600, 600, 10**18, 0, 4 * 10**15, 5 * 10**14, 86_400, 0)
     with pytest.raises(RangeError, match=r"security\.bond"):
         Security(bond=2**128)
 

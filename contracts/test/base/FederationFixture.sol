@@ -26,7 +26,7 @@ abstract contract FederationFixture is TestBase {
     bytes32 internal constant NEXT_ROOT = keccak256("next model");
     bytes32 internal constant AGGREGATE_ROOT = keccak256("aggregate");
     bytes32 internal constant AGGREGATION_ROOT = keccak256("aggregation");
-    uint128 internal constant BOND = 1 ether;
+    uint128 internal constant BOND = 256_000;
 
     address internal owner = address(0x0A11CE);
     address internal coordinator = address(0xC0FFEE);

@@ -446,13 +446,13 @@ class SecuritySettings:
     demand_fee: Annotated[
         int,
         Setting(
-            "What the first question costs; 600,000 gas at the network's price make a delay ten times as dear as the "
-            "answers",
+            "What the first question costs, at least a 256th of the bond; 600,000 gas at the network's price make a "
+            "delay ten times as dear as the answers",
             unit="wei",
             ge=1,
             lt=_UINT96,
         ),
-    ] = 2 * 10**15
+    ] = 4 * 10**15
     post_fee: Annotated[
         int,
         Setting(

@@ -10,6 +10,9 @@ from fedvm.protocol.checks import check_uint
 QUESTION_LEVELS: Final = 6
 """Most levels of a tree that one question about a proposal opens."""
 
+UNITS_A_DOUBLING: Final = 256
+"""Units of questions after which their price doubles in a phase; so many cost the bond at least."""
+
 _BITS = {
     "challenge_seconds": 64,
     "answer_seconds": 64,
@@ -41,8 +44,8 @@ class Security:
     """Wei that the coordinator loses for a proposal that is proved wrong."""
     stake: int = 0
     """Wei that a member must have at stake to sign; 0 asks for none."""
-    demand_fee: int = 2 * 10**15
-    """Wei that the first units asked in a phase cost."""
+    demand_fee: int = 4 * 10**15
+    """Wei that the first units asked in a phase cost; at least a 256th of the bond."""
     post_fee: int = 5 * 10**14
     """Wei a chunk that the demand for a directly submitted vector costs: the most that posting it is paid, and no more
     than posting cost; the rest comes back."""

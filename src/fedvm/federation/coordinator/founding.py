@@ -13,7 +13,7 @@ from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.membership import publish_model
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol import Rules, Security
-from fedvm.protocol.security import posting_seconds
+from fedvm.protocol.security import UNITS_A_DOUBLING, posting_seconds
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, Store
 
@@ -21,8 +21,8 @@ from fedvm.store import Cid, Store
 def first_model(initial: ArrayRecord, rules: Rules, security: Security | None = None) -> IntVector:
     """The model's state that round 1 starts from, named float tensors, in the rules' fixed point: int32 (elements,).
 
-    Raises SettingsError if the rules speak of another model, or if members, who have a stake by `security`, could not
-    post a vector of its size in time.
+    Raises SettingsError if the rules speak of another model, if members, who have a stake by `security`, could not
+    post a vector of its size in time, or if questions cost too little beside the bond.
     """
     security = security or Security()
     needed = posting_seconds(rules.elements)
@@ -31,6 +31,12 @@ def first_model(initial: ArrayRecord, rules: Rules, security: Security | None = 
             f"answer_seconds = {security.answer_seconds} is too short for {rules.elements:,} parameters: a member that "
             f"submits its update itself, and must post it on chain, needs {needed} s or loses its stake. Set "
             f"answer_seconds = {needed} or more, or stake = 0: then updates come through the coordinator alone"
+        )
+    if security.demand_fee < (least := -(-security.bond // UNITS_A_DOUBLING)):
+        raise SettingsError(
+            f"demand_fee = {security.demand_fee} wei is too low for a bond of {security.bond} wei: whoever asks so much "
+            "that the answers do not fit the time, or that nobody else can pay, must bring as much money. Set "
+            f"demand_fee = {least} or more"
         )
     arrays = named_arrays(initial)
     codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
