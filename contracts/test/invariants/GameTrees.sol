@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {AggregationNode, AggregationStep} from "../../src/libraries/AggregationTree.sol";
+import {Commitment} from "../../src/libraries/CommitmentTree.sol";
+import {MerkleSumTree, SumNode} from "../../src/libraries/MerkleSumTree.sol";
+import {Proposal} from "../../src/libraries/RoundLib.sol";
+import {VectorKind} from "../../src/libraries/VectorTree.sol";
+import {CommitmentLeaf} from "../base/CommitmentLeaf.sol";
+import {HashTree} from "../base/HashTree.sol";
+import {SumTree} from "../base/SumTree.sol";
+import {VectorForest} from "../base/VectorForest.sol";
+import {GameWorld} from "./GameWorld.sol";
+
+/// @notice What a coordinator states of the updates that count, true or false, built whole in memory; and the preimages
+///         below it.
+abstract contract GameTrees is GameWorld {
+    /// Element that lies change: that of the last chunk.
+    uint256 internal constant LAST = ELEMENTS - 1;
+
+    /// A node with everything below it added up.
+    struct Built {
+        uint64 weight;
+        int256[] sums;
+        bytes preimage;
+    }
+
+    struct Told {
+        Built[][] levels;
+        int256[] model;
+        Proposal proposal;
+    }
+
+    struct Known {
+        bytes32[] hashes;
+        bytes[] preimages;
+        uint256 length;
+    }
+
+    /// @dev All of a proposal over the updates that count, but for what it lies about.
+    function tell(Falsehood kind, uint256 seed) internal view returns (Told memory told) {
+        uint256 n = counted.length;
+        uint256 height = 0;
+        while ((1 << height) < n) ++height;
+        told.levels = new Built[][](height + 1);
+        told.levels[0] = new Built[](1 << height);
+        for (uint256 i = 0; i < n; ++i) {
+            if (kind == Falsehood.EmptyLeaf && i == n - 1) continue;
+            told.levels[0][i] = _leaf(i, i == seed % n ? kind : Falsehood.None, seed);
+        }
+        for (uint256 level = 1; level <= height; ++level) {
+            told.levels[level] = new Built[](told.levels[level - 1].length / 2);
+            for (uint256 p = 0; p < told.levels[level].length; ++p) {
+                Built memory left = told.levels[level - 1][2 * p];
+                Built memory right = told.levels[level - 1][2 * p + 1];
+                if (left.preimage.length == 0) continue;
+                told.levels[level][p] =
+                    _parent(left, right, level == 1 && p == 0 ? kind : Falsehood.None, seed);
+            }
+        }
+        _finish(told, kind, seed);
+    }
+
+    function _leaf(uint256 i, Falsehood kind, uint256 seed) private view returns (Built memory) {
+        int256[] memory sums = vectorOf(roundId, indexOf(counted[i].member));
+        uint64 weight = counted[i].weight;
+        for (uint256 j = 0; j < ELEMENTS; ++j) {
+            sums[j] *= int256(uint256(weight));
+        }
+        if (kind == Falsehood.LeafSums) sums[LAST] += off(seed);
+        bytes32 commitment = kind == Falsehood.WrongLeaf ? bytes32(seed) : CommitmentLeaf.hashOf(counted[i]);
+        return _node(8, weight, sums, abi.encodePacked(commitment));
+    }
+
+    function _parent(Built memory left, Built memory right, Falsehood kind, uint256 seed)
+        private
+        pure
+        returns (Built memory)
+    {
+        int256[] memory sums = new int256[](ELEMENTS);
+        bool isAlone = right.preimage.length == 0;
+        for (uint256 j = 0; j < ELEMENTS; ++j) {
+            sums[j] = left.sums[j] + (isAlone ? int256(0) : right.sums[j]);
+        }
+        if (kind == Falsehood.NodeSums) sums[LAST] -= off(seed);
+        uint64 weight = left.weight + right.weight;
+        if (kind == Falsehood.NodeWeight) weight += uint64(uint256(off(seed)));
+        return _node(9, weight, sums, abi.encodePacked(hashOf(left), hashOf(right)));
+    }
+
+    function _finish(Told memory told, Falsehood kind, uint256 seed) private view {
+        Built memory top = topOf(told);
+        int256 weight = int256(uint256(federation.round(roundId).totalWeight));
+        told.model = base;
+        for (uint256 j = 0; j < ELEMENTS; ++j) {
+            told.model[j] += _floorDivision(top.sums[j], weight);
+        }
+        if (kind == Falsehood.Model) told.model[LAST] += off(seed);
+        bytes32 modelRoot = VectorForest.rootOf(VectorKind.Model, told.model);
+        if (kind == Falsehood.MalformedRoot) modelRoot = keccak256(malformedRoot(told.model));
+        if (kind == Falsehood.MalformedVector) {
+            bytes32 first = keccak256(VectorForest.leafOf(VectorKind.Model, told.model, 0));
+            bytes32 inner =
+                keccak256(abi.encodePacked(uint8(3), first, keccak256(malformedChunk(told.model))));
+            modelRoot = keccak256(abi.encodePacked(uint8(4), ELEMENTS, inner));
+        }
+        bytes32 aggregation = kind == Falsehood.Hidden ? keccak256(abi.encode(seed)) : hashOf(top);
+        told.proposal = proposalOf(aggregation, VectorForest.rootOf(VectorKind.Sums, top.sums), modelRoot);
+    }
+
+    /// @dev States one element too many.
+    function malformedRoot(int256[] memory values) internal pure returns (bytes memory) {
+        bytes32[][] memory levels = VectorForest.build(VectorKind.Model, values);
+        return abi.encodePacked(uint8(4), ELEMENTS + 1, levels[1][0]);
+    }
+
+    /// @dev One byte too long.
+    function malformedChunk(int256[] memory values) internal pure returns (bytes memory) {
+        return bytes.concat(VectorForest.leafOf(VectorKind.Model, values, 1), hex"00");
+    }
+
+    function topOf(Told memory told) internal pure returns (Built memory) {
+        return told.levels[told.levels.length - 1][0];
+    }
+
+    function hashOf(Built memory built) internal pure returns (bytes32) {
+        return built.preimage.length == 0 ? bytes32(0) : keccak256(built.preimage);
+    }
+
+    /// @dev A node in its place, and the way up.
+    function placeOf(Told memory told, uint256 level, uint256 position)
+        internal
+        pure
+        returns (AggregationNode memory found)
+    {
+        uint256 height = told.levels.length - 1;
+        found.position = uint32(position);
+        found.preimage = told.levels[level][position].preimage;
+        found.path = new AggregationStep[](height - level);
+        for (uint256 k = 0; k < found.path.length; ++k) {
+            Built memory above = told.levels[level + k + 1][position >> (k + 1)];
+            found.path[k] = AggregationStep(
+                hashOf(told.levels[level + k][(position >> k) ^ 1]),
+                above.weight,
+                VectorForest.rootOf(VectorKind.Sums, above.sums)
+            );
+        }
+    }
+
+    // --- hash trees over what is received ---
+
+    function rangePath(uint256 index) internal view returns (bytes32[] memory) {
+        bytes32[][][] memory trees = rangeTrees();
+        for (uint256 i = 0; i < trees.length; ++i) {
+            uint256 width = trees[i][0].length;
+            if (index < width) return HashTree.path(trees[i], index);
+            index -= width;
+        }
+        revert("no such update");
+    }
+
+    function rangeTrees() internal view returns (bytes32[][][] memory) {
+        return rangeOf(counted);
+    }
+
+    function rangeOf(Commitment[] memory list) internal pure returns (bytes32[][][] memory) {
+        bytes32[] memory hashes = new bytes32[](list.length);
+        for (uint256 i = 0; i < hashes.length; ++i) {
+            hashes[i] = CommitmentLeaf.hashOf(list[i]);
+        }
+        return HashTree.mountains(0x0b, hashes);
+    }
+
+    // --- what a coordinator knows ---
+
+    /// @dev Every preimage that a proposal and its roll-up lead to, lies included.
+    function knownOf(Told memory told, bytes32[][] memory recordTree, bytes[] memory recordLeaves)
+        internal
+        view
+        returns (Known memory known)
+    {
+        known.hashes = new bytes32[](256);
+        known.preimages = new bytes[](256);
+        for (uint256 level = 0; level < told.levels.length; ++level) {
+            for (uint256 p = 0; p < told.levels[level].length; ++p) {
+                Built memory built = told.levels[level][p];
+                if (built.preimage.length == 0) continue;
+                _know(known, built.preimage);
+                _knowVector(known, VectorKind.Sums, built.sums);
+            }
+        }
+        _knowVector(known, VectorKind.Model, told.model);
+        _know(known, malformedRoot(told.model));
+        for (uint256 i = 0; i < counted.length; ++i) {
+            _knowUpdate(known, counted[i]);
+        }
+        bytes32[][][] memory trees = rangeTrees();
+        for (uint256 i = 0; i < trees.length; ++i) {
+            _knowTree(known, 0x0b, trees[i]);
+        }
+        for (uint256 i = 0; i < recordLeaves.length; ++i) {
+            _know(known, recordLeaves[i]);
+        }
+        if (recordLeaves.length > 0) _knowTree(known, 0x0d, recordTree);
+    }
+
+    function _knowVector(Known memory known, VectorKind kind, int256[] memory values) private pure {
+        bytes32[][] memory levels = VectorForest.build(kind, values);
+        uint8 first = VectorForest.first(kind);
+        _know(known, abi.encodePacked(first + 2, ELEMENTS, levels[1][0]));
+        _know(known, abi.encodePacked(first + 1, levels[0][0], levels[0][1]));
+        _know(known, VectorForest.leafOf(kind, values, 0));
+        _know(known, VectorForest.leafOf(kind, values, 1));
+    }
+
+    function _knowUpdate(Known memory known, Commitment memory commitment) private view {
+        _know(
+            known,
+            abi.encodePacked(
+                uint8(0x0a),
+                commitment.member,
+                commitment.weight,
+                commitment.updateRoot,
+                commitment.sumSquares
+            )
+        );
+        uint256 index = indexOf(commitment.member);
+        SumNode[][] memory levels = treeOf(index);
+        bytes32 context = federation.updateContext(roundId, commitment.member);
+        for (uint32 i = 0; i < 2; ++i) {
+            uint32 length = uint32(MerkleSumTree.chunkLength(ELEMENTS, i));
+            bytes memory head = abi.encodePacked(uint8(0), context, i, length, levels[0][i].sum);
+            _know(known, bytes.concat(head, SumTree.chunkOf(vectorOf(roundId, index), i)));
+        }
+        _know(known, updateTop(levels));
+    }
+
+    /// @dev Preimage of an update's root.
+    function updateTop(SumNode[][] memory levels) internal pure returns (bytes memory) {
+        return
+            abi.encodePacked(
+                uint8(1), levels[0][0].hash, levels[0][0].sum, levels[0][1].hash, levels[0][1].sum
+            );
+    }
+
+    function _knowTree(Known memory known, uint8 kind, bytes32[][] memory levels) private pure {
+        for (uint256 level = 1; level < levels.length; ++level) {
+            for (uint256 i = 0; i < levels[level].length; ++i) {
+                _know(known, abi.encodePacked(kind, levels[level - 1][2 * i], levels[level - 1][2 * i + 1]));
+            }
+        }
+    }
+
+    function _know(Known memory known, bytes memory preimage) private pure {
+        known.hashes[known.length] = keccak256(preimage);
+        known.preimages[known.length++] = preimage;
+    }
+
+    function preimageOf(Known memory known, bytes32 hash) internal pure returns (bytes memory) {
+        for (uint256 i = 0; i < known.length; ++i) {
+            if (known.hashes[i] == hash) return known.preimages[i];
+        }
+        return "";
+    }
+
+    /// @dev What lies below a preimage in its own tree, as docs/protocol.md has it.
+    function childrenOf(bytes memory preimage) internal pure returns (bytes32 left, bytes32 right) {
+        if (preimage.length == 0) return (0, 0);
+        uint8 kind = uint8(preimage[0]);
+        if (kind == 0x01 && preimage.length == 97) return (word(preimage, 1), word(preimage, 49));
+        if (kind == 0x03 || kind == 0x06 || kind == 0x0b || kind == 0x0d) {
+            return (word(preimage, 1), word(preimage, 33));
+        }
+        if (kind == 0x09) return (word(preimage, 41), word(preimage, 73));
+        if (kind == 0x04 || kind == 0x07) return (word(preimage, 9), 0);
+        if (kind == 0x0a) return (word(preimage, 25), 0);
+    }
+
+    function word(bytes memory data, uint256 begin) internal pure returns (bytes32 found) {
+        assembly ("memory-safe") {
+            found := mload(add(add(data, 32), begin))
+        }
+    }
+
+    function off(uint256 seed) internal pure returns (int256) {
+        return int256(seed % 1000) + 1;
+    }
+
+    function _node(uint8 kind, uint64 weight, int256[] memory sums, bytes memory rest)
+        private
+        pure
+        returns (Built memory)
+    {
+        bytes32 root = VectorForest.rootOf(VectorKind.Sums, sums);
+        return Built(weight, sums, abi.encodePacked(kind, weight, root, rest));
+    }
+
+    function _floorDivision(int256 value, int256 divisor) private pure returns (int256 quotient) {
+        quotient = value / divisor;
+        if (value % divisor < 0) quotient -= 1;
+    }
+}
