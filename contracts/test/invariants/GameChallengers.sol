@@ -18,7 +18,7 @@ abstract contract GameChallengers is GameCoordinators {
     /// @notice A challenger, or the liar's accomplice that wants the reward, proves what is false, or goes on asking.
     function challenge(uint8 who) external watched {
         if (!isProposed() || !isFalse()) return;
-        bringDown([challenger, second, stranger, members[HONEST]][who % 4]);
+        bringDown([challenger, second, stranger, members[HONEST], liar][who % 5]);
     }
 
     /// @dev Proves what is false, or asks for what is hidden, or rejects what was not answered.

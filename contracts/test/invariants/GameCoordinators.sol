@@ -31,6 +31,15 @@ abstract contract GameCoordinators is GameLedger {
 
     /// @notice The present coordinator does what may come next.
     function coordinate(uint8 kind, uint8 mask, uint64 seed) external watched {
+        _coordinate(kind, mask, seed);
+    }
+
+    /// @notice The same, so that rounds go on as often as everything else happens.
+    function proceed(uint8 kind, uint8 mask, uint64 seed) external watched {
+        _coordinate(kind, mask, seed);
+    }
+
+    function _coordinate(uint8 kind, uint8 mask, uint64 seed) private {
         Round memory round = round_();
         if (!isLive(round)) return openAny(seed);
         bool honest = isHonestRound();
@@ -48,7 +57,18 @@ abstract contract GameCoordinators is GameLedger {
         proposeAny(honest, kind, seed);
     }
 
+    /// @dev Between rounds rules are adopted, and most members that left come back.
     function openAny(uint64 seed) internal {
+        if (seed % 3 == 0) {
+            try book.adoptRules() {
+                happened("rules adopted");
+            } catch {}
+        }
+        for (uint256 i = 0; i < CLIENTS; ++i) {
+            if ((seed >> (8 + 2 * i)) % 4 == 0) continue;
+            if (!federation.isMember(members[i])) join(i, 0);
+            else if (federation.stakeOf(members[i]) < STAKE) stake(i, STAKE);
+        }
         address opener = seed % 2 == 0 ? coordinator : liar;
         for (uint256 i = 0; i < 2; ++i) {
             vm.prank(opener);
@@ -64,6 +84,9 @@ abstract contract GameCoordinators is GameLedger {
             }
         }
     }
+
+    function join(uint256 i, uint64 amount) internal virtual;
+    function stake(uint256 i, uint256 amount) internal virtual;
 
     function relay(bool honest, uint8 mask, uint64 seed) internal {
         for (uint256 i = 0; i < CLIENTS; ++i) {
@@ -96,7 +119,7 @@ abstract contract GameCoordinators is GameLedger {
     function proposeThis(Proposal memory proposal, Falsehood kind, uint64 seed) internal returns (bool) {
         Round memory round = round_();
         address by = federation.coordinator();
-        uint256 bond = round.rolledUp && round.attempt == 0 ? 0 : BOND;
+        uint256 bond = (round.rolledUp && round.attempt == 0) || federation.owed(by) >= BOND ? 0 : BOND;
         vm.prank(by);
         try federation.propose{value: bond}(roundId, proposal) {
             (lie, lieSeed, proposedAt) = (kind, seed, uint64(block.timestamp));

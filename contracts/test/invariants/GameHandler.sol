@@ -127,30 +127,30 @@ contract GameHandler is GameMembers {
     // --- the owner ---
 
     function own_(uint8 kind, uint8 who, uint64 seed) external watched {
-        vm.fee(0);
         kind = kind % 8;
-        address account = members[who % CLIENTS];
         if (kind < 3) {
             vm.prank(owner);
             return federation.replaceCoordinator(seed % 2 == 0 ? coordinator : liar);
         }
-        if (kind == 3) return _announce(seed);
-        if (kind == 4) {
-            try book.adoptRules() {
-                happened("rules adopted");
-            } catch {}
-            return;
-        }
-        if (kind == 5) {
-            vm.prank(owner);
-            try book.cancelRules() {} catch {}
-            return;
-        }
+        if (kind < 5) return _announce(seed);
+        if (kind == 5) return _passLong(seed);
+        _changeMembers(members[who % CLIENTS], kind == 6);
+        if (seed % 16 > 0) return;
+        vm.prank(owner);
+        try book.cancelRules() {
+            happened("rules cancelled");
+        } catch {}
+    }
+
+    function _changeMembers(address account, bool add) private {
         address[] memory list = new address[](1);
         list[0] = account;
         vm.prank(owner);
-        if (kind == 6) try federation.addMembers(list) {}
-            catch {} else try federation.removeMember(account) {} catch {}
+        if (add) {
+            try federation.addMembers(list) {} catch {}
+        } else {
+            try federation.removeMember(account) {} catch {}
+        }
     }
 
     function _announce(uint64 seed) private {
@@ -166,11 +166,11 @@ contract GameHandler is GameMembers {
     // --- time ---
 
     function pass(uint16 time) external watched {
-        _pass(uint64(block.timestamp) + time % 600);
+        _pass(uint64(block.timestamp) + time % 1000);
     }
 
-    /// @notice Days in which nobody opens a round, so that announcements expire.
-    function passLong(uint32 time) external watched {
+    /// @dev Days in which nobody opens a round, so that announcements expire.
+    function _passLong(uint64 time) private {
         if (isLive(round_()) || time % 4 > 0) return;
         vm.warp(block.timestamp + time % 20 days);
         vm.roll(block.number + 1);

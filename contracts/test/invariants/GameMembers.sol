@@ -73,7 +73,7 @@ abstract contract GameMembers is GameChallengers {
         } catch {}
     }
 
-    function join(uint256 i, uint64 amount) internal {
+    function join(uint256 i, uint64 amount) internal override {
         vm.prank(members[i]);
         try federation.join{value: STAKE + amount}() {
             leaving[members[i]] = 0;
@@ -81,7 +81,7 @@ abstract contract GameMembers is GameChallengers {
         } catch {}
     }
 
-    function stake(uint256 i, uint256 amount) internal {
+    function stake(uint256 i, uint256 amount) internal override {
         vm.prank(members[i]);
         federation.stake{value: amount}();
         leaving[members[i]] = 0;
