@@ -40,6 +40,7 @@ contract BurnManyStakesAtOnceTest is FederationFixture {
     function test_asManyAsMustPostCanPostInTime() public {
         uint256 each = PostingCost.secondsFor(MerkleSumTree.chunkCount(ELEMENTS));
         uint256 fee = direct.postingFee();
+        vm.deal(coordinator, MEMBERS * fee);
         for (uint256 i = 0; i < MEMBERS; ++i) {
             vm.prank(coordinator);
             direct.demandPosting{value: fee}(roundId, members[i]);

@@ -167,10 +167,12 @@ abstract contract GameCoordinators is GameLedger {
 
     function forfeit(uint256 i) internal {
         uint256 left = leaving[members[i]];
+        uint256 staked = stakeOf(members[i]);
         try direct.forfeit(roundId, members[i]) {
             settled(i);
             happened("forfeited");
             leaving[members[i]] = left < STAKE ? 0 : left - STAKE;
+            lost += staked - stakeOf(members[i]);
             // What is given up need not be in a roll-up.
             if (rollupLie == RollupLie.Omission && liedAt == i) rollupLie = RollupLie.None;
         } catch {}

@@ -72,8 +72,8 @@ abstract contract GameLedger is GameTrees {
     Asked[] internal asked;
     Posting[] internal postings;
     Fallen[] internal fallen;
-    /// Quarters of bonds that challengers share, less what they have claimed.
-    uint256 internal unclaimed;
+    /// Bonds and stakes lost, less what challengers have claimed of them.
+    uint256 internal lost;
     uint256 private _lyingSideAtFirst;
 
     /// @dev Counts the call, and compares what everyone owns with what it was.
@@ -117,8 +117,8 @@ abstract contract GameLedger is GameTrees {
 
     /// @return True when every wei of every contract belongs to somebody, or is burnt.
     function isSolvent() external view returns (bool) {
-        uint256 bonds = federation.lockedBond() + federation.burnt() + federation.owed(address(disputes));
-        uint256 fees = disputes.burntFees() + unclaimed - federation.owed(address(disputes));
+        uint256 bonds = federation.lockedBond() + lost;
+        uint256 fees = disputes.burntFees();
         uint256 posts = POST_FEE * postings.length;
         for (uint256 i = 0; i < asked.length; ++i) {
             fees += asked[i].price;
@@ -181,7 +181,7 @@ abstract contract GameLedger is GameTrees {
             happened(string.concat("fell: proposal ", vm.toString(uint256(lie))));
         }
         if (!isHonestRound()) ++falls;
-        unclaimed += BOND / 4;
+        lost += BOND;
         fallen.push(Fallen(roundId, attempt));
         // What is proposed next is another statement over the same updates.
         lie = Falsehood.None;
@@ -197,10 +197,10 @@ abstract contract GameLedger is GameTrees {
 
     function claimAt(uint256 index, address who) internal {
         Fallen memory attempt = fallen[index];
-        uint256 before = disputes.owed(who);
+        uint256 before = federation.owed(who);
         vm.prank(who);
         try disputes.claimShare(attempt.round, attempt.attempt) {
-            unclaimed -= disputes.owed(who) - before;
+            lost -= federation.owed(who) - before;
             happened("share claimed");
         } catch {}
     }

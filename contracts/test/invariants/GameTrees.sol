@@ -226,7 +226,7 @@ abstract contract GameTrees is GameWorld {
         );
         uint256 index = indexOf(commitment.member);
         SumNode[][] memory levels = treeOf(index);
-        bytes32 context = federation.updateContext(roundId, commitment.member);
+        bytes32 context = SumTree.contextOf(federation, roundId, commitment.member);
         for (uint32 i = 0; i < 2; ++i) {
             uint32 length = uint32(MerkleSumTree.chunkLength(ELEMENTS, i));
             bytes memory head = abi.encodePacked(uint8(0), context, i, length, levels[0][i].sum);

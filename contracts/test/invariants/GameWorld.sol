@@ -169,7 +169,7 @@ abstract contract GameWorld is FederationFixture {
     }
 
     function treeOf(uint256 index) internal view returns (SumNode[][] memory) {
-        return SumTree.build(federation.updateContext(roundId, members[index]), vectorOf(roundId, index));
+        return SumTree.build(SumTree.contextOf(federation, roundId, members[index]), vectorOf(roundId, index));
     }
 
     function indexOf(address member) internal view returns (uint256 index) {

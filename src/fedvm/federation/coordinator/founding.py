@@ -34,7 +34,7 @@ def first_model(initial: ArrayRecord, rules: Rules, security: Security | None = 
         )
     if security.demand_fee < (least := -(-security.bond // UNITS_A_DOUBLING)):
         raise SettingsError(
-            f"demand_fee = {security.demand_fee} wei is too low for a bond of {security.bond} wei: whoever asks so much "
+            f"demand_fee = {security.demand_fee} wei is too low for a bond of {security.bond} wei: who asks so much "
             "that the answers do not fit the time, or that nobody else can pay, must bring as much money. Set "
             f"demand_fee = {least} or more"
         )
