@@ -6,10 +6,11 @@ import {PullPayments} from "./PullPayments.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {Consent} from "./libraries/Consent.sol";
+import {Circumstances, JudgeLib} from "./libraries/JudgeLib.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerkleSumTree, SumNode, UpdatePlace} from "./libraries/MerkleSumTree.sol";
 import {PostingCost} from "./libraries/PostingCost.sol";
-import {Round, RoundState} from "./libraries/RoundLib.sol";
+import {RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {SubmissionCode} from "./libraries/SubmissionCode.sol";
 import {FRONTIER_LEVELS, SumFrontier} from "./libraries/SumFrontier.sol";
@@ -233,18 +234,26 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
         _credit(wanted.demander, fee - cost);
     }
 
-    /// @dev Why the update would not count; its stake aside, which the federation looks at.
-    // slither-disable-next-line timestamp
-    function _refusal(uint64 roundId, Submission calldata submission) private view returns (Refusal) {
-        if (!federation.isMember(submission.member)) return Refusal.NotMember;
-        if (!MemberSignature.isSigned(federation, roundId, submission)) return Refusal.BadSignature;
-        Round memory round = federation.round(roundId);
-        Expectation memory expected =
-            Expectation(roundId, federation.rulesHash(), federation.modelRoot(), round.deadline);
+    /// @dev Why the update would not count; its stake aside, which the federation has looked at.
+    // slither-disable-next-line timestamp,unused-return
+    function _refusal(uint64 roundId, Submission calldata submission) private view returns (Refusal reason) {
+        address member = submission.member;
         Rules memory rules = federation.rules();
-        Refusal reason = rules.refusal(submission.update, expected, block.timestamp);
-        if (reason != Refusal.None) return reason;
-        return _rests(submission.member, rules.restRounds, roundId) ? Refusal.TooSoon : Refusal.None;
+        Circumstances memory around = Circumstances({
+            rules: rules,
+            maxWeight: rules.maxWeight(),
+            expected: Expectation(
+                roundId, federation.rulesHash(), federation.modelRoot(), federation.round(roundId).deadline
+            ),
+            time: _now(),
+            isMember: federation.isMember(member),
+            // The federation has held its stake for this update, and would not have done so twice.
+            isDuplicate: false,
+            isSigned: MemberSignature.isSigned(federation, roundId, submission),
+            rests: _rests(member, rules.restRounds, roundId),
+            hasStake: true
+        });
+        (reason,) = JudgeLib.judge(submission.update, around);
     }
 
     /// @dev Whether a member must still sit out, as `Federation` sees it.

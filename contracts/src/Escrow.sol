@@ -156,12 +156,9 @@ abstract contract Escrow is IEscrow, PullPayments {
         return _stakes[member].lastRound == roundId;
     }
 
-    /// @dev Holds a member's stake until the round is over. False if the stake does not suffice.
-    function _holdStake(address member, uint256 least, uint64 roundId) internal returns (bool) {
-        Stake storage own = _stakes[member];
-        if (_counted(own) < least) return false;
-        own.lastRound = roundId;
-        return true;
+    /// @dev Holds a member's stake until the round is over.
+    function _holdStake(address member, uint64 roundId) internal {
+        _stakes[member].lastRound = roundId;
     }
 
     /// @dev Reverts when an account's stake stands for something beside the rounds it counts in.

@@ -12,6 +12,7 @@ import {IHearing} from "./interfaces/IHearing.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {ContentId} from "./libraries/ContentId.sol";
+import {Circumstances, JudgeLib} from "./libraries/JudgeLib.sol";
 import {RollupLib} from "./libraries/RollupLib.sol";
 import {KeptRound, LatestRound, Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
@@ -26,24 +27,16 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     using RoundLib for KeptRound;
     using RulesLib for Rules;
 
-    /// What a batch adds to a round: read once, written once.
+    /// What a batch adds to a round, read once and written once, and how it came.
     struct Tally {
         address lastMember;
         uint32 accepted;
         uint64 totalWeight;
         bytes32[MAX_PEAKS] peaks;
-    }
-
-    /// What every update of a batch is held against.
-    struct Measure {
-        Rules rules;
-        uint32 maxWeight;
-        Expectation expected;
+        /// Wei that a member must have at stake.
         uint256 stake;
         /// Submitted by the member itself: in time then, and in no order.
         bool isDirect;
-        /// Unix time in seconds that deadlines are held against.
-        uint64 time;
     }
 
     /// @inheritdoc IFederation
@@ -162,21 +155,26 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         if (!isDirect) _requireCoordinator();
         KeptRound storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Open);
-        require(!current.rolledUp, RoundLib.RolledUp(roundId));
+        current.requireRelayed(roundId);
         Rules memory inForce = _rules;
-        Measure memory measure = Measure(
+        Circumstances memory around = Circumstances(
             inForce,
             inForce.maxWeight(),
             Expectation(roundId, rulesHash, modelRoot, current.deadline),
-            _security.stake,
-            isDirect,
-            isDirect ? current.openedAt : _now()
+            isDirect ? current.openedAt : _now(),
+            false,
+            false,
+            false,
+            false,
+            false
         );
         // One at a time.
         if (isDirect) current.waiting -= 1;
         Tally memory tally = _loadTally(current);
+        tally.stake = _security.stake;
+        tally.isDirect = isDirect;
         for (uint256 i = 0; i < submissions.length; ++i) {
-            last = _consider(submissions[i], measure, tally);
+            last = _consider(submissions[i], around, tally);
         }
         _saveTally(current, tally);
     }
@@ -184,11 +182,12 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// @inheritdoc IFederation
     function hold(uint64 roundId, address member, uint64 until) external {
         KeptRound storage current = _openForDirect(roundId);
-        require(!current.rolledUp, RoundLib.RolledUp(roundId));
+        current.requireRelayed(roundId);
         uint256 least = _security.stake;
         require(least > 0, NoStakes());
         require(!_isHeld(member, roundId), AlreadySubmitted(roundId, member));
-        require(_holdStake(member, least, roundId), StakeTooLow(member));
+        require(stakeOf(member) >= least, StakeTooLow(member));
+        _holdStake(member, roundId);
         current.waiting += 1;
         _extend(current, roundId, until);
     }
@@ -282,7 +281,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         emit ProposalRejected(roundId, challenger, current.attempt);
         _slashBond();
         if (current.reject(_now() + _rules.roundSeconds, isLast)) {
-            emit RoundFailed(roundId, challenger, current.accepted);
+            _tellFailed(roundId, challenger, current.accepted);
         }
     }
 
@@ -311,7 +310,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         current.state = RoundState.Failed;
         // After a rejection there is none.
         if (current.rolledUp) _releaseBond();
-        emit RoundFailed(roundId, msg.sender, accepted);
+        _tellFailed(roundId, msg.sender, accepted);
     }
 
     /// @inheritdoc IFederation
@@ -336,7 +335,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function round(uint64 roundId) external view returns (Round memory) {
-        return _rounds[roundId].shown(_latest, roundId == currentRound);
+        return _rounds[roundId].shown(_latest);
     }
 
     /// @inheritdoc IFederation
@@ -353,37 +352,35 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @dev Accepts one submission into the tally, or refuses it. The time decides only what is past a deadline.
     // slither-disable-next-line timestamp,incorrect-equality
-    function _consider(Submission calldata submission, Measure memory measure, Tally memory tally)
+    function _consider(Submission calldata submission, Circumstances memory around, Tally memory tally)
         private
         returns (Refusal reason)
     {
         address member = submission.member;
         Update calldata update = submission.update;
-        uint64 roundId = measure.expected.round;
-        bool isTwice = false;
-        if (!measure.isDirect) {
+        uint64 roundId = around.expected.round;
+        uint32 rest = around.rules.restRounds;
+        around.isMember = isMember(member);
+        if (!tally.isDirect) {
             require(member >= tally.lastMember, RoundLib.MembersOutOfOrder(tally.lastMember, member));
-            isTwice = member == tally.lastMember || (measure.stake > 0 && _isHeld(member, roundId));
+            around.isDuplicate = member == tally.lastMember || (tally.stake > 0 && _isHeld(member, roundId));
         }
-        reason = _refusalOfSigner(submission, isTwice, roundId);
-        if (reason == Refusal.None) {
-            reason = measure.rules.refusal(update, measure.expected, measure.time);
-        }
-        uint32 rest = measure.rules.restRounds;
-        if (reason == Refusal.None && rest > 0 && _rests(member, rest, roundId)) reason = Refusal.TooSoon;
-        if (reason == Refusal.None && measure.stake > 0 && !_holdStake(member, measure.stake, roundId)) {
-            reason = Refusal.StakeTooLow;
-        }
+        // Of who is no member it does not matter what was signed.
+        around.isSigned = around.isMember && _isSigned(submission, roundId);
+        around.rests = rest > 0 && _rests(member, rest, roundId);
+        around.hasStake = tally.stake == 0 || stakeOf(member) >= tally.stake;
+        uint32 weight;
+        (reason, weight) = JudgeLib.judge(update, around);
         if (reason != Refusal.None) {
             emit UpdateRefused(roundId, member, reason, update.updateRoot, update.cid);
             return reason;
         }
 
-        uint32 weight = RulesLib.weight(update.examples, measure.maxWeight);
+        if (tally.stake > 0) _holdStake(member, roundId);
         Commitment memory commitment = Commitment(member, weight, update.updateRoot, update.sumSquares);
         CommitmentTree.append(tally.peaks, tally.accepted, CommitmentTree.leafHash(commitment));
         if (rest > 0) lastAccepted[member] = roundId;
-        if (!measure.isDirect) tally.lastMember = member;
+        if (!tally.isDirect) tally.lastMember = member;
         tally.accepted += 1;
         tally.totalWeight += weight;
         _emitAccepted(submission, weight);
@@ -413,24 +410,15 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         return last > 0 && roundId - last <= rest && _rounds[last].state != RoundState.Failed;
     }
 
-    /// @dev Whether the stated member may and did sign, itself or by its key, and for the first time. Of the loop over updates,
-    ///      those that members did not sign themselves ask the rule book, the factory's own code, which never reverts here. The
-    ///      number of a round is no time.
-    // slither-disable-next-line calls-loop,timestamp
-    function _refusalOfSigner(Submission calldata submission, bool isTwice, uint64 roundId)
-        private
-        view
-        returns (Refusal)
-    {
-        address member = submission.member;
-        if (!isMember(member)) return Refusal.NotMember;
-        if (isTwice) return Refusal.Duplicate;
+    /// @dev Whether the stated member signed, itself or by its key. Of the loop over updates, those that members did not sign
+    ///      themselves ask the rule book, the factory's own code, which never reverts here.
+    // slither-disable-next-line calls-loop
+    function _isSigned(Submission calldata submission, uint64 roundId) private view returns (bool) {
         // Why a recovery failed does not matter: it gives the zero address, which is never a member.
         // slither-disable-next-line unused-return
         (address signer,,) = ECDSA.tryRecoverCalldata(hashUpdate(submission.update), submission.signature);
-        if (signer == member) return Refusal.None;
-        bool appointed = signer != address(0) && IRuleBook(ruleBook).keyOf(member, roundId) == signer;
-        return appointed ? Refusal.None : Refusal.BadSignature;
+        if (signer == submission.member) return true;
+        return signer != address(0) && IRuleBook(ruleBook).keyOf(submission.member, roundId) == signer;
     }
 
     function _loadTally(KeptRound storage current) private view returns (Tally memory tally) {
@@ -468,6 +456,10 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         _requireFrom(directSubmissions);
         current = _rounds[roundId];
         current.requireState(roundId, RoundState.Open);
+    }
+
+    function _tellFailed(uint64 roundId, address by, uint32 accepted) private {
+        emit RoundFailed(roundId, by, accepted);
     }
 
     /// @dev Puts off when a round's present state can be ended.

@@ -9,6 +9,7 @@ import {IFederation} from "./interfaces/IFederation.sol";
 import {IHearing} from "./interfaces/IHearing.sol";
 import {IRollups, RollupNode} from "./interfaces/IRollups.sol";
 import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
+import {Circumstances, JudgeLib} from "./libraries/JudgeLib.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
 import {Record, RecordProof, RecordTree} from "./libraries/RecordTree.sol";
@@ -96,10 +97,8 @@ contract Rollups is IRollups, Court, FactoryMade {
         Record calldata record = proof.record;
         _requireRecord(rollup, proof);
         _requireSubmission(record, submission);
-        Rules memory rules = federation.rules();
-        Refusal reason = _refusal(roundId, round, rollup, rules, record, submission);
-        uint32 weight =
-            reason == Refusal.None ? RulesLib.weight(submission.update.examples, rules.maxWeight()) : 0;
+        (Refusal reason, uint32 weight) =
+            JudgeLib.judge(submission.update, _circumstances(roundId, round, rollup, record, submission));
         require(record.reason != uint8(reason) || record.weight != weight, NoFraud());
         _fail(roundId, round.attempt, Fraud.WrongRecord);
     }
@@ -256,26 +255,24 @@ contract Rollups is IRollups, Court, FactoryMade {
         );
     }
 
-    /// @dev Why the rules refuse an update. The rules stand still during a round; who leaves in it, or changes its stake, may
-    ///      have been seen as it was before or after: then the record is believed.
-    function _refusal(
+    /// @dev What an update is judged by. The rules stand still during a round; who leaves in it, or changes its stake, may have been
+    ///      seen as it was before or after: then the record is believed. Where rules ask members to rest nothing is rolled up.
+    function _circumstances(
         uint64 roundId,
         Round memory round,
         RollupSummary memory rollup,
-        Rules memory rules,
         Record calldata record,
         Submission calldata submission
-    ) private view returns (Refusal) {
-        if (!_wasMember(roundId, record.member)) return Refusal.NotMember;
-        if (record.reason == uint8(Refusal.NotMember) && !federation.isMember(record.member)) {
-            return Refusal.NotMember;
-        }
-        if (!MemberSignature.isSigned(federation, roundId, submission)) return Refusal.BadSignature;
-        Expectation memory expected =
-            Expectation(roundId, federation.rulesHash(), federation.modelRoot(), round.deadline);
-        Refusal reason = rules.refusal(submission.update, expected, rollup.judgedAt);
-        if (reason != Refusal.None || _hadStake(round, record)) return reason;
-        return Refusal.StakeTooLow;
+    ) private view returns (Circumstances memory around) {
+        Rules memory rules = federation.rules();
+        around.rules = rules;
+        around.maxWeight = rules.maxWeight();
+        around.expected = Expectation(roundId, federation.rulesHash(), federation.modelRoot(), round.deadline);
+        around.time = rollup.judgedAt;
+        bool hasLeft = record.reason == uint8(Refusal.NotMember) && !federation.isMember(record.member);
+        around.isMember = !hasLeft && _wasMember(roundId, record.member);
+        around.isSigned = MemberSignature.isSigned(federation, roundId, submission);
+        around.hasStake = _hadStake(round, record);
     }
 
     /// @dev Whether a member had the stake when its update was judged. Of a stake that changed within the round, nobody

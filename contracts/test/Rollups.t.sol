@@ -43,10 +43,11 @@ contract RollupsTest is RollupFixture {
     function test_anHonestRollupBecomesFinal() public {
         begin();
         rollUp();
+        vm.assertEq(uint256(federation.round(roundId).totalWeight), 100 + 102 + 400);
         conclude(roundId);
         vm.assertTrue(federation.round(roundId).state == RoundState.Final);
         vm.assertEq(uint256(federation.round(roundId).accepted), 3);
-        vm.assertEq(uint256(federation.round(roundId).totalWeight), 100 + 102 + 400);
+        vm.assertEq(uint256(federation.round(roundId).totalWeight), 0);
     }
 
     function test_provesThatARefusedUpdateCounts() public {

@@ -166,7 +166,10 @@ class Court:
         proposal = Proposal(
             self.contract.premises(), lie.aggregation_root, lie.aggregate_root, lie.model_root, cid
         )
-        self.contract.propose(self.coordinator, self.contract.current_round(), proposal)
+        number = self.contract.current_round()
+        standing = self.contract.round(number)
+        bonded = standing.rolled_up and standing.attempt == 0
+        self.contract.propose(self.coordinator, number, proposal, bonded=bonded)
 
     def challenge(self, *, published: Preimages, answered: Preimages) -> Upheld | None:
         """Challenge the proposal while the coordinator has published some preimages and answers with others."""

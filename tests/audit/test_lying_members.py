@@ -44,7 +44,7 @@ def _assert_the_coordinator_pays(court: Court, liar: str) -> None:
     assert contract.owed(court.coordinator.address) == 0
     assert contract.round(1).state is RoundState.FAILED
     opened, _ = contract.open_round(court.coordinator)
-    assert (opened.round, opened.base_root) == (2, contract.round(1).base_root)
+    assert (opened.round, opened.base_root) == (2, contract.opening(1).base_root)
 
 
 def test_a_norm_made_smaller_than_it_is_costs_the_bond(court: Court) -> None:

@@ -224,8 +224,21 @@ def test_membership_changes_between_rounds(setup: Setup, chain: EmbeddedChain) -
     assert setup.federation.is_member(newcomer)
     setup.federation.remove_member(newcomer).send(setup.owner)
     assert not setup.federation.is_member(newcomer)
+    assert setup.federation.successor() is None
     setup.federation.replace_coordinator(newcomer).send(setup.owner)
-    assert setup.federation.coordinator() == newcomer
+    assert (setup.federation.coordinator(), setup.federation.successor()) == (newcomer, None)
+
+
+def test_a_successor_waits_for_the_round_to_end(setup: Setup, chain: EmbeddedChain) -> None:
+    newcomer = chain.account("user")
+    setup.federation.open_round(setup.coordinator)
+    setup.federation.replace_coordinator(newcomer.address).send(setup.owner)
+    assert setup.federation.coordinator() == setup.coordinator.address
+    assert setup.federation.successor() == newcomer.address
+    setup.federation.fail_round(setup.coordinator, 1)
+    assert setup.federation.successor() == newcomer.address
+    setup.federation.open_round(newcomer)
+    assert (setup.federation.coordinator(), setup.federation.successor()) == (newcomer.address, None)
 
 
 def test_bad_rules_are_refused_at_creation(chain: EmbeddedChain) -> None:

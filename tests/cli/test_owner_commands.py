@@ -238,6 +238,7 @@ def test_a_coordinator_is_replaced_and_pays_in(run: Path, say: Say) -> None:
     status, out, _ = say("coordinator", "show", "--json")
     shown = json.loads(out)
     assert (shown["coordinator"], shown["owed"], shown["latest_round"]) == (new, 1000, 2)
+    assert shown["successor"] is None
     assert new in say("coordinator", "show")[1] and is_clean(say)
 
 

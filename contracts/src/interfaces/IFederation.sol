@@ -261,8 +261,8 @@ interface IFederation is IMembership {
     function currentRound() external view returns (uint64);
 
     /// @param roundId Number of a round.
-    /// @return The round; state `None` if it was never opened. Of the latest alone `lastMember`, `totalWeight` and
-    ///         `aggregateRoot` are kept, and 0 of others: `RoundFinal` tells of those.
+    /// @return The round; state `None` if it was never opened. `lastMember`, `totalWeight` and `aggregateRoot` are kept while it
+    ///         is neither final nor failed, and 0 afterwards: `RoundFinal` tells of the last two.
     function round(uint64 roundId) external view returns (Round memory);
 
     /// @param update Statement to sign.

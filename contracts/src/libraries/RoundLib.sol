@@ -184,6 +184,13 @@ library RoundLib {
         require(state == wanted, WrongState(roundId, state));
     }
 
+    /// @notice Reverts if the round was rolled up.
+    /// @param self Round.
+    /// @param roundId Its number, for the error.
+    function requireRelayed(KeptRound storage self, uint64 roundId) internal view {
+        require(!self.rolledUp, RolledUp(roundId));
+    }
+
     /// @notice Takes all updates of an open round at once.
     /// @param self Round.
     /// @param latest What is kept of the latest round, which it is.
@@ -198,7 +205,7 @@ library RoundLib {
         uint64 totalWeight
     ) internal {
         requireState(self, roundId, RoundState.Open);
-        require(!self.rolledUp, RolledUp(roundId));
+        requireRelayed(self, roundId);
         require(self.accepted == 0, NotEmpty(roundId));
         self.rolledUp = true;
         self.accepted = accepted;
@@ -257,10 +264,9 @@ library RoundLib {
     }
 
     /// @param self Round.
-    /// @param latest What is kept of the latest round.
-    /// @param isLatest Whether the round is the latest.
+    /// @param latest What is kept of the latest round: this one, if it is live.
     /// @return round The round as it is shown.
-    function shown(KeptRound storage self, LatestRound storage latest, bool isLatest)
+    function shown(KeptRound storage self, LatestRound storage latest)
         internal
         view
         returns (Round memory round)
@@ -277,7 +283,7 @@ library RoundLib {
         round.accepted = self.accepted;
         round.modelRoot = self.modelRoot;
         round.aggregationRoot = self.aggregationRoot;
-        if (!isLatest) return round;
+        if (!isLive(self)) return round;
         if (round.accepted > 0) {
             (round.lastMember, round.totalWeight) = (latest.lastMember, latest.totalWeight);
         }

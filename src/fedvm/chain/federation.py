@@ -19,6 +19,7 @@ from fedvm.chain.events import EventReader, RawEvent
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation_types import (
     EVENT_TYPES,
+    CoordinatorReplaced,
     FederationEvent,
     Included,
     Premises,
@@ -30,6 +31,7 @@ from fedvm.chain.federation_types import (
     RoundOpened,
     RoundProposed,
     SubmittedDirectly,
+    SuccessorNamed,
     UpdateAccepted,
     UpdateRefused,
     VectorForfeited,
@@ -237,6 +239,13 @@ class FederationContract:
 
     def coordinator(self) -> str:
         return str(self._read("coordinator"))
+
+    def successor(self) -> str | None:
+        """Address of who coordinates from the next round on, if the owner named somebody while a round goes on."""
+        named: str | None = None
+        for event in self.events([CoordinatorReplaced, SuccessorNamed]):
+            named = event.successor if isinstance(event, SuccessorNamed) else None
+        return named
 
     def rules(self) -> Rules:
         return rules_of(self._read("rules"))

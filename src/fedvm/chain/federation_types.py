@@ -62,8 +62,8 @@ class Round:
     ``until``: after this time anyone can end the present state. ``opened_in``: number of a block. ``asked``: whether
     data behind the latest proposal were asked for. ``waiting``: updates that members submitted themselves and that are
     neither included nor given up. The last three fields are those of the latest proposal, whether or not it was
-    rejected. ``last_member``, ``total_weight`` and ``aggregate_root`` are kept of the latest round alone, and zero of
-    others; their `RoundFinal` has the last two.
+    rejected. ``last_member``, ``total_weight`` and ``aggregate_root`` are kept while the round is neither final nor
+    failed, and zero afterwards; `RoundFinal` has the last two.
     """
 
     state: RoundState

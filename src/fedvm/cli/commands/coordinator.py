@@ -33,9 +33,11 @@ def show(
     with named_federation(run, rpc, federation, read_only=True) as contract:
         coordinator, owner = contract.coordinator(), contract.owner()
         owed, bond, latest = contract.owed(coordinator), contract.security().bond, contract.current_round()
+        successor = contract.successor()
     if as_json:
         facts = {
             "coordinator": coordinator,
+            "successor": successor,
             "owed": owed,
             "bond": bond,
             "latest_round": latest,
@@ -45,7 +47,7 @@ def show(
         return
     out().print(
         f"{coordinator} coordinates; {latest} rounds were opened so far.\nIt is owed {owed:,} wei; a proposal takes a "
-        f"bond of {bond:,} wei.\nOwner: {owner}",
+        f"bond of {bond:,} wei.\n{_next(successor)}Owner: {owner}",
         markup=False,
     )
 
@@ -85,3 +87,7 @@ def deposit(
 
     with sending.federation() as (contract, actor):
         sending.carry_out(actor, plans.deposit(contract, actor.address, amount))
+
+
+def _next(successor: str | None) -> str:
+    return f"From the next round on {successor} coordinates.\n" if successor else ""

@@ -140,7 +140,7 @@ class ChainLedger:
         opened = told.opened or self._contract.opening(number)
         stated = stored.state in _WITH_PROPOSAL
         proposed = told.proposal
-        # Of earlier rounds the contract keeps no totals.
+        # Of a round that is over the contract keeps no totals.
         totals = told.ended if isinstance(told.ended, RoundFinal) else stored
         return LedgerRound(
             number=number,
