@@ -120,8 +120,8 @@ def _propose(path: Path, w3: Web3) -> Proposed:
         COORDINATOR, 1, Proposal(contract.premises(), *roots, Cid.parse(store.put(to_bytes(model))).binary)
     )
     ledger = ChainLedger(contract, COORDINATOR, first_block=receipt.block_number, store=store)
-    made_from = ProposedRound(domain, ELEMENTS, ledger.history(1), lambda member: None)
-    preimages = {keccak(one): one for one in made_from.preimages(store)}
+    made_from = ProposedRound(ledger.vectors_in(store), ledger.history(1))
+    preimages = {keccak(one): one for one in made_from.preimages()}
     return Proposed(w3, contract, ledger, preimages, roots)
 
 

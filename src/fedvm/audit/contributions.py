@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedvm.audit.errors import AuditError
+from fedvm.audit.stored import update_vectors
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState, UpdateAccepted
 from fedvm.chain.fees import Contribution
@@ -10,7 +11,7 @@ from fedvm.chain.history import FederationHistory, RoundHistory
 from fedvm.chain.rollups import stated_rollup
 from fedvm.protocol import CountedUpdate, EncodingError, aggregation_tree
 from fedvm.store import Store, StoreError
-from fedvm.store.vectors import stored_vector
+from fedvm.store.vectors import UpdateVectors
 
 
 def contributions(
@@ -28,8 +29,8 @@ def contributions(
     told = FederationHistory(contract, first_block=first_block).read().round(number)
     if told.rollup is not None:
         _take_records(told, told.rollup, store)
-    elements = contract.rules().elements
-    updates = [_counted(store, update, elements) for update in told.accepted]
+    vectors = update_vectors(contract, store, first_block)
+    updates = [_counted(vectors, update) for update in told.accepted]
     tree = aggregation_tree(updates)
     if tree.root != round_.aggregation_root:
         raise AuditError(
@@ -46,8 +47,8 @@ def _take_records(told: RoundHistory, stated: RollupSubmitted, store: Store) -> 
         raise AuditError(f"the records of round {told.number}'s roll-up cannot be read: {error}") from error
 
 
-def _counted(store: Store, event: UpdateAccepted, elements: int) -> CountedUpdate:
+def _counted(vectors: UpdateVectors, event: UpdateAccepted) -> CountedUpdate:
     try:
-        return CountedUpdate(event.commitment, stored_vector(store, event.cid, elements))
+        return CountedUpdate(event.commitment, vectors.vector(event.round, event.member, event))
     except StoreError as error:
         raise AuditError(f"the update of {event.member} in round {event.round}: {error}") from error

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedvm.audit.errors import AuditError
+from fedvm.audit.stored import update_vectors
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RoundState
+from fedvm.chain.federation_types import RoundState, UpdateAccepted
 from fedvm.chain.history import FederationHistory
 from fedvm.protocol import (
     Commitment,
@@ -21,16 +22,16 @@ from fedvm.protocol import (
 )
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store, StoreError
-from fedvm.store.vectors import stored_vector
+from fedvm.store.vectors import UpdateVectors, stored_vector
 
 
 @dataclass(frozen=True)
 class PendingRound:
     """A proposal, and the data it must follow from. Roots are 32 bytes, until is in Unix seconds.
 
-    published: for each accepted update, by index, the tree over the data in the store (zeros if there are none), which
-    need not be the signed data. aggregator: that of the rules; the contract judges the model only if it is the weighted
-    mean.
+    published: for each accepted update, by index, the tree over the data in the store or on chain (zeros if there are
+    none), which need not be the signed data. aggregator: that of the rules; the contract judges the model only if it is
+    the weighted mean.
     """
 
     number: int
@@ -74,7 +75,7 @@ def pending_round(
         told.take_records(rollup)
     accepted = told.accepted
     rules = contract.rules()
-    domain, elements = Domain(int(contract.w3.eth.chain_id), contract.address), rules.elements
+    vectors = update_vectors(contract, store, first_block)
     return PendingRound(
         number=number,
         attempt=round_.attempt,
@@ -84,13 +85,10 @@ def pending_round(
         model_root=round_.model_root,
         total_weight=round_.total_weight,
         aggregator=rules.aggregator,
-        base=_base(store, history.model_cid or b"", elements, contract.model_root()),
+        base=_base(store, history.model_cid or b"", rules.elements, contract.model_root()),
         commitments=tuple(one.commitment for one in accepted),
-        published=tuple(
-            update_tree(_published(store, one.cid, elements), domain.place(number, one.member))
-            for one in accepted
-        ),
-        domain=domain,
+        published=tuple(_published(vectors, one) for one in accepted),
+        domain=vectors.domain,
     )
 
 
@@ -103,8 +101,9 @@ def _base(store: Store, cid: bytes, elements: int, root: bytes) -> PlainTree:
         ) from error
 
 
-def _published(store: Store, cid: bytes, elements: int) -> IntVector:
+def _published(vectors: UpdateVectors, update: UpdateAccepted) -> UpdateTree:
     try:
-        return stored_vector(store, cid, elements)
+        return vectors.claimed(update.round, update.member, update)
     except StoreError:
-        return np.zeros(elements, dtype=np.int32)
+        nothing = np.zeros(vectors.elements, dtype=np.int32)
+        return update_tree(nothing, vectors.domain.place(update.round, update.member))

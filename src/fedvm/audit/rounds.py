@@ -7,6 +7,7 @@ must not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from eth_abi.abi import encode
@@ -92,7 +93,10 @@ class FederationReplay:
         self._aggregates = AggregateReplay(ledger)
         self._notice = self._open_seconds = 0  # promised to members, in seconds
         self._first_block = 0
-        self._stored = StoredVectors(contract, store, ledger, self._domain)
+
+    @cached_property
+    def _stored(self) -> StoredVectors:
+        return StoredVectors(self._contract, self._store, self._ledger, self._first_block)
 
     @property
     def aggregation(self) -> str:
@@ -114,7 +118,7 @@ class FederationReplay:
 
         Raises AuditError if the contract's creation is not among the events.
         """
-        self._first_block = self._stored.first_block = first_block
+        self._first_block = first_block
         events = list(self._contract.events(first=first_block))
         for done, event in enumerate(events, start=1):
             self._handle(event)
@@ -255,7 +259,7 @@ class FederationReplay:
             self._last_accepted[member] = event.round
         opened.accepted += 1
         opened.total_weight += event.weight
-        vector = self._stored.update(self.rules, update, member, place, direct=member in opened.direct)
+        vector = self._stored.update(self.rules, update, member, place)
         if vector is None:
             opened.missing += 1
         else:

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fedvm.audit.findings import Ledger, Place
 from fedvm.chain.direct import DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
-from fedvm.protocol import Domain, EncodingError, Rules, Update, int32_from_bytes, model_root, update_tree
+from fedvm.protocol import Domain, Rules, Update, model_root
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store, StoreError
-from fedvm.store.vectors import stored_vector
+from fedvm.store.vectors import UpdateVectors, stored_vector
 
 
 class StoredVectors:
     """Reads vectors and records in the ledger what is wrong with them. first_block: at or before the contract's
     creation."""
 
-    def __init__(self, contract: FederationContract, store: Store, ledger: Ledger, domain: Domain) -> None:
-        self.first_block = 0
-        self._contract, self._store, self._ledger, self._domain = contract, store, ledger, domain
+    def __init__(self, contract: FederationContract, store: Store, ledger: Ledger, first_block: int) -> None:
+        self._store, self._ledger = store, ledger
+        self._vectors = update_vectors(contract, store, first_block)
 
-    def update(
-        self, rules: Rules, update: Update, member: str, place: Place, *, direct: bool
-    ) -> IntVector | None:
-        """The vector of an update, from the store; of one that its member submitted itself, what it posted on chain, if
-        it had to. None if it is missing or is not what was signed."""
+    def update(self, rules: Rules, update: Update, member: str, place: Place) -> IntVector | None:
+        """The vector of an update. None if it is missing or is not what was signed."""
         check = self._ledger.check
         try:
-            data = self._posted(update.round, member) if direct else None
-            vector = (
-                stored_vector(self._store, update.cid, rules.elements)
-                if data is None
-                else int32_from_bytes(data, rules.elements)
-            )
-        except (StoreError, EncodingError) as error:
+            tree = self._vectors.claimed(update.round, member, update)
+        except StoreError as error:
             check("update data", False, place, str(error))
             return None
         check("update data", True, place, "")
-        tree = update_tree(vector, self._domain.place(update.round, member))
         rooted = check(
             "update root",
             tree.root == update.update_root,
@@ -50,7 +43,7 @@ class StoredVectors:
             f"the stored update's sum of squares is {tree.sum_squares}, stated {update.sum_squares}, "
             f"bound {rules.max_sum_squares}",
         )
-        return vector if rooted else None
+        return tree.vector if rooted else None
 
     def model(self, rules: Rules, cid: bytes, root: bytes, place: Place) -> IntVector | None:
         """A model by its CID and its root on chain; None if it is missing or another."""
@@ -63,6 +56,11 @@ class StoredVectors:
         message = "the stored model has another root than the chain's"
         return model if check("model data", model_root(model) == root, place, message) else None
 
-    def _posted(self, number: int, member: str) -> bytes | None:
-        direct = DirectSubmissionsContract.of(self._contract)
-        return direct.posted_vector(number, member, first_block=self.first_block)
+
+def update_vectors(contract: FederationContract, store: Store, first_block: int) -> UpdateVectors:
+    """Finds the vectors of a federation's updates in a store, or among those posted on chain. first_block: at or before
+    the first round that is looked at."""
+    domain = Domain(int(contract.w3.eth.chain_id), contract.address)
+    direct = DirectSubmissionsContract.of(contract)
+    posted = partial(direct.posted_vector, first_block=first_block)
+    return UpdateVectors(store, domain, contract.rules().elements, posted)

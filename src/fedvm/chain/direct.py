@@ -138,11 +138,13 @@ class DirectSubmissionsContract:
         return DirectUpdate(DirectState(values[0]), *values[1:])
 
     def posted_vector(self, number: int, member: str, *, first_block: int = 0) -> bytes | None:
-        """The vector that a member posted, as stored bytes; None unless it was posted completely."""
+        """The vector that a member posted, as stored bytes; None unless it was posted completely. first_block: at or
+        before the round's opening."""
+        if not self.update_of(number, member).due:  # nobody asked for it, so no event need be read
+            return None
         chunks: dict[int, bytes] = {}
-        for event in self._events.fetch(["ChunkPosted", "VectorPosted"], first_block):
-            if (event.args["round"], event.args["member"]) != (number, member):
-                continue
+        words = (number.to_bytes(32), bytes.fromhex(member[2:]).rjust(32, b"\0"))
+        for event in self._events.fetch(["ChunkPosted", "VectorPosted"], first_block, indexed=words):
             if event.name == "VectorPosted":
                 return b"".join(chunks[index] for index in sorted(chunks))
             chunks[event.args["index"]] = event.args["values"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_typing import ABIEvent
+from eth_typing import ABIEvent, HexStr
 from eth_utils.abi import event_abi_to_log_topic
 from web3 import Web3
 from web3._utils.events import get_event_data
@@ -52,21 +52,32 @@ class EventReader:
         decoded = (self._decode_one(log) for log in logs if log["address"] == self._address)
         return [event for event in decoded if event is not None]
 
-    def fetch(self, names: Sequence[str] = (), first: int = 0, last: int | None = None) -> Iterator[RawEvent]:
-        """Events of the blocks ``first`` … ``last`` (the head if None), of the given names or of all."""
+    def fetch(
+        self,
+        names: Sequence[str] = (),
+        first: int = 0,
+        last: int | None = None,
+        *,
+        indexed: Sequence[bytes] = (),
+    ) -> Iterator[RawEvent]:
+        """Events of the blocks ``first`` … ``last`` (the head if None), of the given names or of all. indexed: words of
+        32 bytes that the first indexed values must be; then names must be given."""
         last = self._w3.eth.block_number if last is None else last
         for from_block, to_block in page(self._network, first, last):
-            yield from self._between(names, from_block, to_block)
+            yield from self._between(names, from_block, to_block, indexed)
 
     def fetch_back(self, names: Sequence[str]) -> Iterator[RawEvent]:
         """Events of the given names, the latest first; blocks are read as far back as the caller asks for more."""
         for from_block, to_block in reversed(list(page(self._network, 0, self._w3.eth.block_number))):
             yield from reversed(self._between(names, from_block, to_block))
 
-    def _between(self, names: Sequence[str], first: int, last: int) -> list[RawEvent]:
+    def _between(
+        self, names: Sequence[str], first: int, last: int, indexed: Sequence[bytes] = ()
+    ) -> list[RawEvent]:
         query: FilterParams = {"address": self._address, "fromBlock": first, "toBlock": last}
         if names:
-            query["topics"] = [["0x" + self._topics[name].hex() for name in names]]
+            words = [HexStr("0x" + word.hex()) for word in indexed]
+            query["topics"] = [[HexStr("0x" + self._topics[name].hex()) for name in names], *words]
         return self.decode(self._w3.eth.get_logs(query))
 
     def _decode_one(self, log: LogReceipt) -> RawEvent | None:

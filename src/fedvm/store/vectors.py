@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fedvm.protocol import EncodingError, int32_from_bytes, model_root, update_tree
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fedvm.protocol import Domain, EncodingError, UpdateTree, int32_from_bytes, model_root, update_tree
 from fedvm.protocol.place import Place
 from fedvm.protocol.vector import IntVector
 from fedvm.store.errors import StoreError
@@ -13,21 +17,87 @@ class WrongVector(StoreError):
     """The store holds something else under a CID than the vector that was committed to."""
 
 
+class SignedVector(Protocol):
+    """What a member signed of its update's vector: root (32 bytes), Σd², and a CID, which may be of anything."""
+
+    @property
+    def update_root(self) -> bytes: ...
+
+    @property
+    def sum_squares(self) -> int: ...
+
+    @property
+    def cid(self) -> bytes: ...
+
+
+Posted = Callable[[int, str], bytes | None]
+"""From round and member to the vector that the member posted on chain, as it is stored; None if it posted none."""
+
+
+@dataclass(frozen=True)
+class UpdateVectors:
+    """Finds the vectors, int32 (elements,), of a federation's updates by what was committed to, root and Σd²; whoever
+    reads one asks here. The CID says only where to look first: the contracts do not check it, and where it leads to
+    nothing the member may have posted the vector on chain.
+    """
+
+    store: Store
+    domain: Domain
+    elements: int
+    posted: Posted
+    _compared: set[tuple[Place, bytes, bytes, int]] = field(default_factory=set)
+
+    def tree(self, number: int, member: str, signed: SignedVector) -> UpdateTree:
+        """The tree of the update that a member signed in a round.
+
+        Raises:
+            StoreError: its vector is neither under the CID nor on chain. WrongVector, a subclass: another is there.
+        """
+        place, committed = self.domain.place(number, member), (signed.update_root, signed.sum_squares)
+        try:
+            tree = stored_update(self.store, signed.cid, self.elements, place, committed)
+        except StoreError:
+            if (posted := self.posted(number, member)) is None:
+                raise
+            tree = update_tree(_decoded(posted, self.elements, "was posted on chain"), place)
+            if (tree.root, tree.sum_squares) != committed:
+                raise
+        else:
+            self._compared.add((place, signed.cid, *committed))
+        return tree
+
+    def vector(self, number: int, member: str, signed: SignedVector) -> IntVector:
+        """As `tree`, without the tree: what was compared once is not hashed again."""
+        place = self.domain.place(number, member)
+        if (place, signed.cid, signed.update_root, signed.sum_squares) in self._compared:
+            return stored_vector(self.store, signed.cid, self.elements)
+        return self.tree(number, member, signed).vector
+
+    def claimed(self, number: int, member: str, signed: SignedVector) -> UpdateTree:
+        """As `tree`; if the vector that was signed is nowhere, the tree of another that is under its CID."""
+        try:
+            return self.tree(number, member, signed)
+        except WrongVector:
+            return update_tree(
+                stored_vector(self.store, signed.cid, self.elements), self.domain.place(number, member)
+            )
+
+
 def stored_update(
-    store: Store, cid: str | bytes, elements: int, place: Place, committed: tuple[bytes, int]
-) -> IntVector:
-    """The int32 vector (elements,) of an update under a CID. committed: root and Σd² that its tree in its place has.
+    store: Store, cid: bytes, elements: int, place: Place, committed: tuple[bytes, int]
+) -> UpdateTree:
+    """The tree of the vector (elements,) of an update under a CID that is its own. committed: root and Σd² that the
+    tree in its place has.
 
     Raises as `stored_vector`.
     """
-    vector = stored_vector(store, cid, elements)
-    tree = update_tree(vector, place)
+    tree = update_tree(stored_vector(store, cid, elements), place)
     if (tree.root, tree.sum_squares) != committed:
         root, squares = committed
         raise WrongVector(
             f"the vector stored as {_named(cid)} has another root or Σd² than 0x{root.hex()} and {squares}"
         )
-    return vector
+    return tree
 
 
 def stored_vector(store: Store, cid: str | bytes, elements: int, root: bytes = b"") -> IntVector:
@@ -37,13 +107,17 @@ def stored_vector(store: Store, cid: str | bytes, elements: int, root: bytes = b
         StoreError: the store lacks the vector. WrongVector, a subclass: the bytes are not such a vector, or not the
             one that was committed to.
     """
-    try:
-        vector = int32_from_bytes(store.get(cid), elements)
-        if root and model_root(vector) != root:
-            raise WrongVector(f"the vector stored as {_named(cid)} has another root than 0x{root.hex()}")
-    except EncodingError as error:
-        raise WrongVector(f"what is stored as {_named(cid)} is no vector of int32: {error}") from error
+    vector = _decoded(store.get(cid), elements, f"is stored as {_named(cid)}")
+    if root and model_root(vector) != root:
+        raise WrongVector(f"the vector stored as {_named(cid)} has another root than 0x{root.hex()}")
     return vector
+
+
+def _decoded(data: bytes, elements: int, where: str) -> IntVector:
+    try:
+        return int32_from_bytes(data, elements)
+    except EncodingError as error:
+        raise WrongVector(f"what {where} is no vector of int32: {error}") from error
 
 
 def _named(cid: str | bytes) -> str:

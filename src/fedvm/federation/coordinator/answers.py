@@ -1,6 +1,7 @@
 """The coordinator's side of questions: it shows the preimages of the hashes in its proposal and roll-up.
 
-Everything is computed again from the store, so a coordinator can answer after a restart, too.
+Everything is computed again from the store and from what members posted on chain, so a coordinator can answer after a
+restart, too.
 """
 
 from __future__ import annotations
@@ -14,21 +15,17 @@ from eth_account.signers.local import LocalAccount
 
 from fedvm.chain.disputes import Answer, DataAnswered, DataDemanded, DisputesContract
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RoundProposed, UpdateAccepted
+from fedvm.chain.federation_types import RoundProposed
 from fedvm.chain.history import RoundHistory
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import (
     CountedUpdate,
-    Domain,
     aggregation_nodes,
-    int32_from_bytes,
     model_tree,
-    update_tree,
 )
 from fedvm.protocol.preimages import children, of_aggregation, of_commitments, of_rollup, of_update, of_vector
-from fedvm.protocol.vector import IntVector
-from fedvm.store import Store, StoreError
-from fedvm.store.vectors import stored_update, stored_vector
+from fedvm.store import StoreError
+from fedvm.store.vectors import UpdateVectors, stored_vector
 
 _BATCH_GAS: Final = 10_000_000
 _ANSWER_GAS, _PREIMAGE_GAS, _BYTE_GAS = 40_000, 2_500, 32
@@ -55,56 +52,34 @@ Finder = Callable[[Collection[OpenQuestion]], Lookup]
 
 @dataclass(frozen=True)
 class ProposedRound:
-    """What the latest proposal of a round was made from. told: the round's history, with its verdicts. posted: the
-    vector that a member posted on chain, as it is stored, None if it posted none."""
+    """What the latest proposal of a round was made from. told: the round's history, with its verdicts."""
 
-    domain: Domain
-    elements: int
+    vectors: UpdateVectors
     told: RoundHistory
-    posted: Callable[[str], bytes | None]
 
-    def preimages(self, store: Store) -> Iterator[bytes]:
-        """The preimage of every hash that can be demanded, as far as the store has the data for it."""
+    def preimages(self) -> Iterator[bytes]:
+        """The preimage of every hash that can be demanded, as far as store and chain have the data for it."""
+        store, number = self.vectors.store, self.told.number
         yield from of_commitments([update.commitment for update in self.told.accepted])
         if self.told.rollup:
             with suppress(StoreError):  # the update is lost: demands for it stay open
                 yield from of_rollup(store.get(self.told.rollup.cid))
-        model = self._vector(store, self.told.proposal.cid) if self.told.proposal else None
-        if model is not None:
-            yield from of_vector(model_tree(model))
+        if self.told.proposal:
+            with suppress(StoreError):
+                model = stored_vector(store, self.told.proposal.cid, self.vectors.elements)
+                yield from of_vector(model_tree(model))
         for update in self.told.accepted:
-            vector = self._signed(store, update)
-            if vector is not None:
-                yield from of_update(update_tree(vector, self.domain.place(self.told.number, update.member)))
+            with suppress(StoreError):
+                yield from of_update(self.vectors.tree(number, update.member, update))
         with suppress(StoreError):  # the nodes above a lost update cannot be computed
-            yield from of_aggregation(aggregation_nodes(self._counted(store)))
+            yield from of_aggregation(aggregation_nodes(self._counted()))
 
-    def _counted(self, store: Store) -> Iterator[CountedUpdate]:
+    def _counted(self) -> Iterator[CountedUpdate]:
         """The updates in order, each read when it is needed, since a thousand vectors are large. Raises StoreError if
         one is lost."""
         for update in self.told.accepted:
-            vector = self._signed(store, update)
-            if vector is None:
-                raise StoreError(f"the update of {update.member} is lost")
+            vector = self.vectors.vector(self.told.number, update.member, update)
             yield CountedUpdate(update.commitment, vector)
-
-    def _signed(self, store: Store, update: UpdateAccepted) -> IntVector | None:
-        """The vector that was counted. Whoever submitted directly may have signed the CID of anything: then the vector
-        is the one that it posted."""
-        if update.member not in self.told.direct:
-            return self._vector(store, update.cid)
-        place = self.domain.place(self.told.number, update.member)
-        committed = update.update_root, update.sum_squares
-        with suppress(StoreError):
-            return stored_update(store, update.cid, self.elements, place, committed)
-        posted = self.posted(update.member)
-        return None if posted is None else int32_from_bytes(posted, self.elements)
-
-    def _vector(self, store: Store, cid: bytes) -> IntVector | None:
-        try:
-            return stored_vector(store, cid, self.elements)
-        except StoreError:
-            return None
 
 
 def find(questions: Collection[OpenQuestion], preimages: Iterable[bytes]) -> Lookup:

@@ -41,6 +41,7 @@ from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaitin
 from fedvm.protocol import Domain, EncodingError, Rules, Submission
 from fedvm.protocol.address import by_address
 from fedvm.store import Cid, Store, StoreError
+from fedvm.store.vectors import UpdateVectors
 
 Answer = TypeVar("Answer")
 
@@ -307,9 +308,15 @@ class ChainLedger:
             self._wait(min(ends) + 1 - now)
         return bool(lacking)
 
-    def posted_vector(self, number: int, member: str) -> bytes | None:
-        """The vector that a member posted on demand, as it is stored; None if it posted none."""
-        return self._direct.posted_vector(number, member, first_block=self._first_block)
+    def vectors_in(self, store: Store) -> UpdateVectors:
+        """Finds the vectors of updates in a store, or among those posted on chain."""
+
+        def posted(number: int, member: str) -> bytes | None:
+            opened = self._told().round(number).opened
+            first = opened.at.block_number if opened else self._first_block
+            return self._direct.posted_vector(number, member, first_block=first)
+
+        return UpdateVectors(store, self._domain, self.rules().elements, posted)
 
     @cached_property
     def _open_seconds(self) -> int:
@@ -374,13 +381,8 @@ class ChainLedger:
         store = self._store
 
         def finder(questions: Collection[OpenQuestion]) -> Lookup:
-            round_ = ProposedRound(
-                domain=self._domain,
-                elements=self.rules().elements,
-                told=self.history(number),
-                posted=partial(self.posted_vector, number),
-            )
-            return find(questions, round_.preimages(store))
+            round_ = ProposedRound(self.vectors_in(store), self.history(number))
+            return find(questions, round_.preimages())
 
         with self._sender() as account:
             return answer_questions(self._contract, account, proposed, finder)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.chain.history import RoundHistory
 from fedvm.federation.coordinator.membership import Federation
-from fedvm.protocol import Submission, Update
+from fedvm.protocol import Submission, Update, to_bytes
 from fedvm.store import Cid, StoreError
-from fedvm.store.vectors import stored_update
 
 
 def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
@@ -29,28 +28,25 @@ def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
 
 
 def with_posted_vectors(federation: Federation, told: RoundHistory) -> tuple[UpdateAccepted, ...]:
-    """The accepted updates of a round, with the vectors that were posted on chain in the store: the CID of such an
-    update is that of what its member posted, where it signed another."""
+    """The accepted updates of a round, each under the CID by which the store has its vector: where a member signed
+    another, what it posted on chain is put there."""
     return tuple(_with_posted(federation, one) if one.member in told.direct else one for one in told.accepted)
 
 
 def _with_posted(federation: Federation, update: UpdateAccepted) -> UpdateAccepted:
-    if _is_published(federation, update.round, update.member, update):
-        return update
-    posted = federation.ledger.posted_vector(update.round, update.member)
-    if posted is None:
-        return update
-    return replace(update, cid=Cid.parse(federation.store.put(posted)).binary)
+    try:
+        vector = federation.vectors.vector(update.round, update.member, update)
+    except StoreError:
+        return update  # whoever reads it is told what is missing
+    return replace(update, cid=Cid.parse(federation.store.put(to_bytes(vector))).binary)
 
 
 def _is_published(federation: Federation, number: int, member: str, signed: Update | UpdateAccepted) -> bool:
-    """Whether the store has a vector with the root and the Σd² that were signed; the CID may be of anything. Where an
-    update counts whose Σd² is wrong, the coordinator loses its bond.
+    """Whether there is a vector with the root and the Σd² that were signed. Where an update counts whose Σd² is wrong,
+    the coordinator loses its bond.
     """
-    ledger = federation.ledger
-    place, committed = ledger.domain.place(number, member), (signed.update_root, signed.sum_squares)
     try:
-        stored_update(federation.store, signed.cid, ledger.rules().elements, place, committed)
+        federation.vectors.tree(number, member, signed)
     except StoreError:
         return False
     return True

@@ -12,7 +12,7 @@ from fedvm.protocol import model_root, to_bytes
 from fedvm.protocol.address import to_address
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store
-from fedvm.store.vectors import WrongVector, stored_vector
+from fedvm.store.vectors import UpdateVectors, WrongVector, stored_vector
 
 Submission = Literal["auto", "commitments", "rollup"]
 
@@ -49,6 +49,11 @@ class Federation:
             raise SettingsError(
                 f"{strangers[0]} is no member of the federation {self.ledger.address}; the owner must add it"
             )
+
+    @property
+    def vectors(self) -> UpdateVectors:
+        """Finds the vectors of updates, in the store or on chain."""
+        return self.ledger.vectors_in(self.store)
 
     def load_model(self) -> IntVector:
         """The latest model, int32 (elements,), from the store. Raises as `model_of`."""

@@ -8,7 +8,6 @@ from fedvm.federation.errors import LedgerMismatch
 from fedvm.protocol import CountedUpdate, aggregate_root
 from fedvm.protocol.aggregators import Aggregator, ServerState
 from fedvm.protocol.mean import weighted_sums
-from fedvm.store.vectors import stored_vector
 
 
 def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
@@ -16,21 +15,21 @@ def recall_memory(federation: Federation, rule: Aggregator) -> ServerState:
 
     The state starts at zero where the rules last changed their aggregator.
 
-    Raises LedgerMismatch if the store's updates do not add up to a round's aggregate, StoreError if one is missing.
+    Raises LedgerMismatch if a round's updates do not add up to its aggregate, StoreError if one is missing.
     """
     state: ServerState = ()
     if not rule.is_stateful:
         return state
-    ledger, elements = federation.ledger, federation.ledger.rules().elements
+    ledger, vectors = federation.ledger, federation.vectors
     for number in range(ledger.aggregator_since(), ledger.current_round() + 1):
         round_ = ledger.round(number)
         if round_.status is not RoundState.FINAL:
             continue
         counted = [
-            CountedUpdate(one.commitment, stored_vector(federation.store, one.cid, elements))
+            CountedUpdate(one.commitment, vectors.vector(number, one.member, one))
             for one in ledger.history(number).accepted
         ]
-        sums = weighted_sums(counted, elements)
+        sums = weighted_sums(counted, vectors.elements)
         if aggregate_root(sums.sums) != round_.aggregate_root:
             raise LedgerMismatch(
                 f"the stored updates of round {number} do not add up to its aggregate on chain, from which "

@@ -26,7 +26,7 @@ _LEAST_BLOCK, _MOST_BLOCKS = 3, 5  # as powers of two: at least 8 updates a bloc
 
 @dataclass(frozen=True)
 class StoredUpdates:
-    """The updates of round `number`, in the order of their acceptance.
+    """The updates of round `number`, in the order of their acceptance, as `with_posted_vectors` gives them.
 
     checked: root and Σd² of updates whose stored vector is known to be the one committed to; the others are compared
     when they are loaded, which raises LedgerMismatch if the store contradicts the chain.
@@ -86,7 +86,7 @@ class _Block:
             return stored_vector(self.store, update.cid, self.elements)
         place = self.domain.place(update.round, update.member)
         try:
-            return stored_update(self.store, update.cid, self.elements, place, committed)
+            return stored_update(self.store, update.cid, self.elements, place, committed).vector
         except WrongVector as error:
             raise LedgerMismatch(
                 f"the stored update of {update.member} in round {update.round} is not the one accepted on chain"
