@@ -1,7 +1,8 @@
 """Gas of rounds and disputes, seconds of the trees, and the share of lies that the challenger catches.
 
-Run: python benchmarks/bench_contracts.py. Writes benchmarks/results/contracts.json. Everything is measured on an
-embedded chain, which charges exact gas, calldata and the 21,000 included; the liars are those of the tests.
+Run: python benchmarks/bench_contracts.py [--campaign]. Writes benchmarks/results/contracts.json. Everything is
+measured on an embedded chain, which charges exact gas, calldata and the 21,000 included; the liars are those of the
+tests.
 Beside today's gas stand the gas under the schedule of Ethereum's next fork and an estimate of Filecoin gas; see
 `contracts_bench/meter.py`. Only the figure for 2^20 clients comes from a test in Solidity
 (`contracts/snapshots/Disputes.json`), which states such a round in a roll-up without a million clients.
@@ -22,6 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "audit"))
 
+from contracts_bench import campaign  # noqa: E402
 from contracts_bench.meter import Meter, Work, metered  # noqa: E402
 from court_bench import SECURITY, create_court, random_updates, refuse_the_first  # noqa: E402
 from lies import LIES, Facts, Liar, honest, random_roots, tell  # noqa: E402
@@ -246,9 +248,15 @@ def _aggregate_lies_caught(directory: Path) -> int:
 
 
 def main() -> None:
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    parser.add_argument(
+        "--campaign",
+        action="store_true",
+        help="plays the long invariant campaign too, half an hour; else its rows stay as they are",
+    )
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with metered() as meter:
@@ -256,12 +264,21 @@ def main() -> None:
             rows += dispute_gas(directory / "dispute", meter)
         rows += [*delay_and_its_price(), tree_seconds()]
         rows.append(lies_caught(directory / "lies"))
+    rows += campaign.campaign() if arguments.campaign else _kept()
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     temporary = RESULTS.with_suffix(".tmp")
     temporary.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
     temporary.replace(RESULTS)
     for row in rows:
         print(f"{row['name']}: {row['value']} {row['unit']}{_elsewhere(row)}")
+
+
+def _kept() -> list[Row]:
+    """Rows of the last campaign."""
+    if not RESULTS.exists():
+        return []
+    rows: list[Row] = json.loads(RESULTS.read_text())["rows"]
+    return [row for row in rows if row["name"] in campaign.UNITS]
 
 
 def _elsewhere(row: Row) -> str:
