@@ -50,7 +50,7 @@ abstract contract GameCoordinators is GameLedger {
         }
         if (round.state == RoundState.Submitted) return proposeAny(honest, kind, seed);
         if (round.waiting > 0 && !round.rolledUp && kind % 4 < 2) return dealWithWaiting(honest, kind, seed);
-        if (!round.rolledUp && round.accepted == 0 && kind % 3 == 0) {
+        if (!round.rolledUp && round.accepted == 0 && kind % 2 == 0) {
             return rollUpAny(honest, mask | uint8(seed >> 8), seed);
         }
         if (!round.rolledUp && (kind % 3 == 1 || round.accepted < 2)) return relay(honest, mask, seed);
@@ -171,8 +171,10 @@ abstract contract GameCoordinators is GameLedger {
         try direct.forfeit(roundId, members[i]) {
             settled(i);
             happened("forfeited");
+            uint256 burnt = staked < STAKE ? staked : STAKE;
+            ownerless += burnt;
+            if (i >= HONEST) forgone += burnt;
             leaving[members[i]] = left < STAKE ? 0 : left - STAKE;
-            lost += staked - stakeOf(members[i]);
             // What is given up need not be in a roll-up.
             if (rollupLie == RollupLie.Omission && liedAt == i) rollupLie = RollupLie.None;
         } catch {}
@@ -181,14 +183,20 @@ abstract contract GameCoordinators is GameLedger {
     // --- roll-ups ---
 
     function rollUpAny(bool honest, uint8 mask, uint64 seed) internal {
-        for (uint256 i = HONEST; honest && i < CLIENTS; ++i) {
-            // It would have to count what it cannot check.
-            if (isWaiting(i) && !direct.directUpdate(roundId, members[i]).settled) return;
-        }
+        if (honest && !holdsAllVectors()) return;
         RollupLie kind = honest || seed % 3 == 0
             ? RollupLie.None
             : RollupLie((seed >> 16) % (uint256(type(RollupLie).max) + 1));
         rollUpThis(makeRollup(mask, honest ? 0 : uint8(seed >> 24), kind, seed));
+    }
+
+    /// @dev Whether the honest coordinator can check every update that a roll-up must hold: an accomplice shows its vector
+    ///      only when it posts it.
+    function holdsAllVectors() internal view returns (bool) {
+        for (uint256 i = HONEST; i < CLIENTS; ++i) {
+            if (isWaiting(i) && !direct.directUpdate(roundId, members[i]).settled) return false;
+        }
+        return true;
     }
 
     function rollUpThis(Made memory made) internal returns (bool) {

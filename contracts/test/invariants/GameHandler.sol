@@ -231,44 +231,47 @@ contract GameHandler is GameMembers {
 
     /// @notice The chain turns to another history, in which somebody plays the honest coordinator's call again.
     function reorganise(uint8 kind, uint64 seed, uint8 mask) external watched {
+        if (!isLive(round_())) openAny(seed);
         Round memory round = round_();
         bool isOpen = round.state == RoundState.Open && !round.rolledUp;
         if (!isOpen || !isHonestRound()) return;
         uint256 fork = block.number;
         uint256 snapshot = vm.snapshotState();
         // What it sends is computed before the fork, or on the branch that is lost.
+        bool rollsUp = kind % 3 == 0;
         bool isEarly = seed % 2 == 0;
         Made memory made;
-        if (kind % 3 == 0 && isEarly) made = _ownRollup(mask, seed);
-        _others(seed);
-        if (kind % 3 == 0 && round_().accepted == 0) {
+        if (rollsUp && isEarly) made = _ownRollup(mask, seed);
+        _others(seed, rollsUp);
+        if (rollsUp && round_().accepted == 0) {
             if (!isEarly) made = _ownRollup(mask, seed);
-            _turn(snapshot, fork, seed);
+            _turn(snapshot, fork, seed, rollsUp);
             return _replayRollup(made);
         }
         if (kind % 3 == 1 && round_().accepted >= 2 && badAt == 0) {
             Proposal memory proposal = tell(Falsehood.None, 0).proposal;
-            _turn(snapshot, fork, seed);
+            _turn(snapshot, fork, seed, rollsUp);
             return _replayProposal(proposal);
         }
         Submission memory submission = signedUpdate(mask % HONEST, false);
-        _turn(snapshot, fork, seed);
+        _turn(snapshot, fork, seed, rollsUp);
         happened("replayed: submission");
         if (mask % 2 == 0) relayOne(submission);
         else submitThis(mask % HONEST, submission, false);
     }
 
     function _ownRollup(uint8 mask, uint64 seed) private returns (Made memory made) {
+        if (!holdsAllVectors()) return made;
         bool misjudges = broken == Broken.RollupsMisjudge;
         made = makeRollup(mask, 0, misjudges ? RollupLie.Reason : RollupLie.None, seed);
         made.kind = RollupLie.None;
     }
 
     /// @dev Back to the fork, and on along another branch, whose blocks have other hashes.
-    function _turn(uint256 snapshot, uint256 fork, uint64 seed) private {
+    function _turn(uint256 snapshot, uint256 fork, uint64 seed, bool rollsUp) private {
         uint256 tip = block.number;
         vm.revertToState(snapshot);
-        _others(seed >> 24);
+        _others(seed >> 24, rollsUp);
         if (block.number <= tip) vm.roll(tip + 1);
         for (uint256 number = fork + 1; number <= tip; ++number) {
             vm.setBlockhash(number, keccak256(abi.encode(number, seed)));
@@ -276,14 +279,19 @@ contract GameHandler is GameMembers {
     }
 
     /// @dev Some moves of other parties, and some of the coordinator's own that the other branch may not hold.
-    function _others(uint64 seed) private {
+    function _others(uint64 seed, bool rollsUp) private {
         for (uint256 k = 0; k < 1 + seed % 3; ++k) {
             vm.roll(block.number + 1);
             uint64 part = uint64(uint256(keccak256(abi.encode(seed, k))));
-            if (part % 4 == 0) relay(true, uint8(part >> 8), part);
-            else if (part % 4 == 1) dealWithWaiting(true, uint8(part >> 8), part >> 16);
+            if (part % 6 == 0 && !rollsUp) relay(true, uint8(part >> 8), part);
+            else if (part % 6 == 1 && !rollsUp) dealWithWaiting(true, uint8(part >> 8), part >> 16);
+            else if (part % 6 < 4) _bringOwn((part >> 8) % CLIENTS, part % 6 == 2);
             else act((part >> 8) % CLIENTS, uint8(part >> 16), part >> 24);
         }
+    }
+
+    function _bringOwn(uint256 i, bool bad) private {
+        submitDirectly(i, false, bad && i >= HONEST);
     }
 
     function _replayRollup(Made memory made) private {

@@ -72,8 +72,11 @@ abstract contract GameLedger is GameTrees {
     Asked[] internal asked;
     Posting[] internal postings;
     Fallen[] internal fallen;
-    /// Bonds and stakes lost, less what challengers have claimed of them.
-    uint256 internal lost;
+    /// Wei of the federation that are burnt, or of lost bonds and not claimed yet.
+    uint256 internal ownerless;
+    /// What the lying side lost beside half of its bonds: stakes, fees, the gas of honest members that posted for it, and
+    /// what the honest claimed of its bonds.
+    uint256 internal forgone;
     uint256 private _lyingSideAtFirst;
 
     /// @dev Counts the call, and compares what everyone owns with what it was.
@@ -117,7 +120,7 @@ abstract contract GameLedger is GameTrees {
 
     /// @return True when every wei of every contract belongs to somebody, or is burnt.
     function isSolvent() external view returns (bool) {
-        uint256 bonds = federation.lockedBond() + lost;
+        uint256 bonds = federation.lockedBond() + ownerless;
         uint256 fees = disputes.burntFees();
         uint256 posts = POST_FEE * postings.length;
         for (uint256 i = 0; i < asked.length; ++i) {
@@ -135,7 +138,7 @@ abstract contract GameLedger is GameTrees {
     /// @return True when the lying side as a whole has lost half a bond for each of its lies that was proved, whatever
     ///         its accomplices got.
     function liesCostHalf() external view returns (bool) {
-        return _lyingSide() + falls * BOND / 2 <= _lyingSideAtFirst + gifts;
+        return _lyingSide() + falls * BOND / 2 + forgone <= _lyingSideAtFirst + gifts;
     }
 
     /// @return line All counters, as JSON.
@@ -158,11 +161,15 @@ abstract contract GameLedger is GameTrees {
     function concluded(Round memory round) internal {
         happened(isFalse() ? "false final" : isHonestRound() ? "honest final" : "liar's true final");
         if (isFalse()) ++falseFinals;
+        uint256 fees = 0;
         for (uint256 i = asked.length; i > 0; --i) {
             Asked memory question = asked[i - 1];
             if (question.round != roundId || question.attempt != round.attempt) continue;
+            fees += question.price;
+            if (!isHonest(question.asker)) forgone += question.price;
             _strike(i - 1);
         }
+        if (!isHonestRound()) forgone -= fees / 2;
         base = tell(lie, lieSeed).model;
     }
 
@@ -181,7 +188,7 @@ abstract contract GameLedger is GameTrees {
             happened(string.concat("fell: proposal ", vm.toString(uint256(lie))));
         }
         if (!isHonestRound()) ++falls;
-        lost += BOND;
+        ownerless += BOND;
         fallen.push(Fallen(roundId, attempt));
         // What is proposed next is another statement over the same updates.
         lie = Falsehood.None;
@@ -200,7 +207,9 @@ abstract contract GameLedger is GameTrees {
         uint256 before = federation.owed(who);
         vm.prank(who);
         try disputes.claimShare(attempt.round, attempt.attempt) {
-            lost -= federation.owed(who) - before;
+            uint256 amount = federation.owed(who) - before;
+            ownerless -= amount;
+            if (isHonest(who)) forgone += amount;
             happened("share claimed");
         } catch {}
     }
@@ -212,6 +221,13 @@ abstract contract GameLedger is GameTrees {
             postings.pop();
             return;
         }
+    }
+
+    function isHonest(address account) internal view returns (bool) {
+        for (uint256 i = 0; i < HONEST_ACTORS; ++i) {
+            if (actors[i] == account) return true;
+        }
+        return false;
     }
 
     function isProposed() internal view returns (bool) {

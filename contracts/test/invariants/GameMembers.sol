@@ -62,6 +62,7 @@ abstract contract GameMembers is GameChallengers {
                 spent[coordinator] += cost;
                 if (i >= HONEST) gifts += cost;
             }
+            if (demander == liar && i < HONEST) forgone += cost;
         } catch {}
         vm.fee(0);
     }

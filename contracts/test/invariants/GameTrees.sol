@@ -90,7 +90,13 @@ abstract contract GameTrees is GameWorld {
 
     function _finish(Told memory told, Falsehood kind, uint256 seed) private view {
         Built memory top = topOf(told);
-        int256 weight = int256(uint256(federation.round(roundId).totalWeight));
+        int256 weight = 0;
+        uint256 total = federation.round(roundId).totalWeight;
+        // A round that is over states none.
+        for (uint256 i = 0; total == 0 && i < counted.length; ++i) {
+            weight += int256(uint256(counted[i].weight));
+        }
+        if (total > 0) weight = int256(total);
         told.model = base;
         for (uint256 j = 0; j < ELEMENTS; ++j) {
             told.model[j] += _floorDivision(top.sums[j], weight);

@@ -25,7 +25,7 @@ abstract contract GameWorld is FederationFixture {
     uint64 internal constant ELEMENTS = 65;
     uint256 internal constant CLIENTS = 6;
     uint256 internal constant HONEST = 3;
-    uint128 internal constant STAKE = 0.5 ether;
+    uint128 internal constant STAKE = 128_000;
     uint64 internal constant WINDOW = 600;
     uint64 internal constant ANSWER = 120;
     uint64 internal constant NOTICE = 900;
