@@ -142,12 +142,14 @@ contract PromotionGate is IPromotionGate, PullPayments {
     }
 
     /// @inheritdoc IPromotionGate
-    function runSamples(Sample[] calldata samples) external {
+    function runSamples(uint32 first, Sample[] calldata samples) external {
         (uint256 versionId, Trial storage stored) = _pending(TrialState.Drawn);
         Trial memory current = stored;
+        require(first <= current.asked, SamplesMissing(first, current.asked));
         Asking memory asking = _asking(versionId, current.rival);
         TrialState outcome = TrialState.Drawn;
-        for (uint256 i = _firstNew(asking, current, samples); i < samples.length; ++i) {
+        // Whoever asks some of them in front of this call must not make it fail.
+        for (uint256 i = current.asked - first; i < samples.length; ++i) {
             require(outcome == TrialState.Drawn, SamplesLeftOver(samples.length - i));
             _askOne(asking, current, samples[i]);
             outcome = _outcome(current);
@@ -205,7 +207,7 @@ contract PromotionGate is IPromotionGate, PullPayments {
     }
 
     function _askOne(Asking memory asking, Trial memory current, Sample calldata sample) private {
-        uint32 index = _pool.draw(_random(current));
+        uint32 index = _pool.draw(uint256(keccak256(abi.encode(current.seed, current.asked))));
         require(SampleTree.rootOf(asking.samples, index, sample) == asking.samplesRoot, WrongSample(index));
         uint32 label = sample.label;
         uint32 answer = _answer(asking.version, asking.classes, sample.input);
@@ -274,24 +276,6 @@ contract PromotionGate is IPromotionGate, PullPayments {
             found = known != 0 && value != 0;
         }
         require(found, NoSeed(seedBlock));
-    }
-
-    /// @dev Position of the sample that is asked next; 0 if it is none of them. Whoever asks some of them in front of this call
-    ///      must not make it fail.
-    function _firstNew(Asking memory asking, Trial memory current, Sample[] calldata samples)
-        private
-        view
-        returns (uint256)
-    {
-        uint32 index = _pool.next(_random(current));
-        for (uint256 i = 0; i < samples.length; ++i) {
-            if (SampleTree.rootOf(asking.samples, index, samples[i]) == asking.samplesRoot) return i;
-        }
-        return 0;
-    }
-
-    function _random(Trial memory current) private pure returns (uint256) {
-        return uint256(keccak256(abi.encode(current.seed, current.asked)));
     }
 
     function _pending(TrialState wanted) private view returns (uint256 versionId, Trial storage current) {

@@ -67,12 +67,12 @@ contract GasTest is FederationFixture {
         vm.snapshotGasLastCall("PromotionGate", "draw");
         uint256[8] memory pool = [uint256(0), 1, 2, 3, 4, 5, 6, 7];
         Sample[] memory one = new Sample[](1);
-        for (uint256 asked = 0; asked < 8; ++asked) {
-            uint256 place = uint256(keccak256(abi.encode(gate.trial(1).seed, asked))) % (8 - asked);
+        for (uint32 asked = 0; asked < 8; ++asked) {
+            uint256 place = uint256(keccak256(abi.encode(gate.trial(1).seed, uint256(asked)))) % (8 - asked);
             one[0] = samples[pool[place]];
             one[0].siblings = HashTree.path(levels, pool[place]);
             pool[place] = pool[7 - asked];
-            gate.runSamples(one);
+            gate.runSamples(asked, one);
             if (asked == 1) vm.snapshotGasLastCall("PromotionGate", "runSamples, one of four bytes");
         }
         vm.snapshotGasLastCall("PromotionGate", "runSamples, the last one");

@@ -223,7 +223,7 @@ contract FickleProgramTest is GateFixture {
             emit IPromotionGate.SampleAsked(
                 id, uint8(drawn[0].input[1]), i, drawn[0].label, answers ? 0 : NONE, NONE
             );
-            gate.runSamples(drawn);
+            gate.runSamples(i, drawn);
             vm.assertEq(uint256(gate.trial(id).right), correct);
         }
         vm.assertTrue(gate.trial(id).asked > correct);

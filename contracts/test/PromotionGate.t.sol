@@ -34,7 +34,7 @@ contract PromotionGateTest is GateFixture {
         vm.expectEmit();
         emit IVersions.VersionServes(id, 0);
         vm.prank(stranger);
-        gate.runSamples(drawn);
+        gate.runSamples(0, drawn);
         vm.assertEq(service.currentVersion(), id);
         vm.assertEq(gate.pendingTrial(), 0);
         vm.assertEq(gate.owed(owner), GATE_BOND);
@@ -60,7 +60,7 @@ contract PromotionGateTest is GateFixture {
         }
         vm.expectEmit();
         emit IPromotionGate.SampleAsked(id, index, 0, drawn[0].label, drawn[0].label, NONE);
-        gate.runSamples(drawn);
+        gate.runSamples(0, drawn);
         vm.assertEq(gate.samplesRemaining(), SAMPLES - 1);
         Trial memory found = gate.trial(id);
         vm.assertEq(uint256(found.asked), 1);
@@ -95,7 +95,7 @@ contract PromotionGateTest is GateFixture {
         draw();
         for (uint256 i = 0; i < 8; ++i) {
             vm.assertEq(service.currentVersion(), 0);
-            gate.runSamples(next(1));
+            runNext(1);
         }
         vm.assertEq(service.currentVersion(), id);
         (uint32 asked0,) = gate.classCounts(id, 0);
@@ -250,7 +250,7 @@ contract PromotionGateTest is GateFixture {
             }
             register(version);
             draw();
-            gate.runSamples(next(8));
+            runNext(8);
         }
         revert();
     }
@@ -315,7 +315,7 @@ contract PromotionGateTest is GateFixture {
     function test_aTrialThatIsNotDecidedLapses() public {
         uint256 id = register(federatedVersion(address(right)));
         draw();
-        gate.runSamples(next(7));
+        runNext(7);
         vm.warp(gate.trial(id).until);
         vm.expectRevert(abi.encodeWithSelector(IPromotionGate.TrialNotLapsed.selector, id));
         gate.lapse();
@@ -330,14 +330,14 @@ contract PromotionGateTest is GateFixture {
     function test_asksOnlyInADrawnTrial() public {
         Sample[] memory none = new Sample[](0);
         vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NoSuchTrial.selector, 0, TrialState.None));
-        gate.runSamples(none);
+        gate.runSamples(0, none);
         vm.expectRevert(abi.encodeWithSelector(IPromotionGate.NoSuchTrial.selector, 0, TrialState.None));
         gate.draw("");
         uint256 id = register(federatedVersion(address(right)));
         vm.expectRevert(
             abi.encodeWithSelector(IPromotionGate.NoSuchTrial.selector, id, TrialState.Registered)
         );
-        gate.runSamples(none);
+        gate.runSamples(0, none);
     }
 
     function test_takesOnlyTheSamplesDrawn() public {
@@ -352,23 +352,23 @@ contract PromotionGateTest is GateFixture {
         Sample[] memory changed = copy(drawn);
         changed[0].label = 1 - changed[0].label;
         vm.expectRevert(refused);
-        gate.runSamples(changed);
+        gate.runSamples(0, changed);
         changed = copy(drawn);
         changed[0].salt = 0;
         vm.expectRevert(refused);
-        gate.runSamples(changed);
+        gate.runSamples(0, changed);
         changed = copy(drawn);
         changed[0].input = hex"01020304";
         vm.expectRevert(refused);
-        gate.runSamples(changed);
+        gate.runSamples(0, changed);
         changed = copy(drawn);
         changed[0].siblings = new bytes32[](5);
         vm.expectRevert(refused);
-        gate.runSamples(changed);
+        gate.runSamples(0, changed);
         changed[0].siblings = new bytes32[](7);
         vm.expectRevert(refused);
-        gate.runSamples(changed);
-        gate.runSamples(drawn);
+        gate.runSamples(0, changed);
+        gate.runSamples(0, drawn);
     }
 
     function test_revealsNoSampleAfterTheLast() public {
@@ -376,14 +376,14 @@ contract PromotionGateTest is GateFixture {
         draw();
         Sample[] memory drawn = next(10);
         vm.expectRevert(abi.encodeWithSelector(IPromotionGate.SamplesLeftOver.selector, 2));
-        gate.runSamples(drawn);
+        gate.runSamples(0, drawn);
     }
 
     function test_runningOutOfGasIsNoAnswer() public {
         uint256 id = register(federatedVersion(address(right)));
         draw();
         Sample[] memory drawn = next(1);
-        bytes memory call = abi.encodeCall(gate.runSamples, (drawn));
+        bytes memory call = abi.encodeCall(gate.runSamples, (0, drawn));
         uint256 most = 400_000;
         uint256 least = 30_000;
         // Whatever gas there is, the sample is answered rightly or not at all.
@@ -401,7 +401,7 @@ contract PromotionGateTest is GateFixture {
         register(federatedVersion(address(right)));
         draw();
         (bool success, bytes memory reason) =
-            address(gate).call{gas: 130_000}(abi.encodeCall(gate.runSamples, (next(1))));
+            address(gate).call{gas: 130_000}(abi.encodeCall(gate.runSamples, (0, next(1))));
         vm.assertFalse(success);
         vm.assertTrue(bytes4(reason) == BoundedCall.TooLittleGas.selector);
     }

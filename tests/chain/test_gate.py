@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_canonical_address
 from handmade import init_code
 from setup_federation import Setup, make_setup, some_cid
 from test_model_service import run_aggregated_round
 
+from fedvm.audit.chain_reader import ChainReader
+from fedvm.audit.findings import Ledger
+from fedvm.audit.gate import GateReplay
 from fedvm.chain.call import read
 from fedvm.chain.deploy import deploy_code
 from fedvm.chain.errors import DeploymentError, TransactionFailed
@@ -20,6 +25,7 @@ from fedvm.chain.gate import (
     ClassCount,
     GateFixed,
     GateTerms,
+    OpenedSample,
     PromotionGate,
     SampleAsked,
     TrialDrawn,
@@ -28,10 +34,11 @@ from fedvm.chain.gate import (
     TrialState,
 )
 from fedvm.chain.model_service import ModelService, ProgramPart, Version, pin_parts
-from fedvm.chain.sender import Sender
+from fedvm.chain.sender import Receipt, Sender
 from fedvm.compiler import CompileError
 from fedvm.compiler.scanner import scan
 from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.pipeline.trial import Custodian, pass_gate
 from fedvm.protocol import (
     AccuracyTest,
     Sample,
@@ -124,7 +131,8 @@ def run_trial(chain: EmbeddedChain, service: ModelService, version: Version, bat
             answer = index >> (1 if code.endswith(SHIFTED) else 0) & 1
             asked, right = asked + 1, right + (answer == index % 2)
             verdict = limits.verdict(asked, right, TERMS.max_samples)
-        receipt = gate.run_samples(custodian, [SAMPLES.opened(index) for index in indices])
+        first = asked - len(indices)
+        receipt = gate.run_samples(custodian, first, [SAMPLES.opened(index) for index in indices])
         *rows, last = gate.events_of(receipt)
         seen = [row.index for row in (*rows, last) if isinstance(row, SampleAsked)]
         assert seen == indices
@@ -229,13 +237,64 @@ def test_no_answer_is_told_as_such(chain: EmbeddedChain, service: ModelService) 
     assert isinstance(drawn, TrialDrawn)
     pool = SamplePool(50)
     indices = [pool.draw(drawn.seed, number) for number in range(3)]
-    *asked, ended = gate.events_of(gate.run_samples(owner, [SAMPLES.opened(index) for index in indices]))
+    *asked, ended = gate.events_of(gate.run_samples(owner, 0, [SAMPLES.opened(index) for index in indices]))
     assert [(row.index, row.answer) for row in asked if isinstance(row, SampleAsked)] == [
         (index, NO_ANSWER) for index in indices
     ]
     assert isinstance(ended, TrialEnded) and ended.outcome is TrialState.FAILED
     expected = [sum(index % 2 == label for index in indices) for label in (0, 1)]
     assert gate.class_counts(1, 2) == tuple(ClassCount(count, 0) for count in expected)
+
+
+def test_the_audit_follows_a_trial_that_others_ask_in(chain: EmbeddedChain, service: ModelService) -> None:
+    gate, owner = gate_of(service), chain.account("owner")
+    service.register(owner, version_of(chain, bytes.fromhex("5bfe")))
+    reach_draw(chain, gate)
+    (drawn,) = gate.events_of(gate.draw(owner))
+    assert isinstance(drawn, TrialDrawn)
+    pool = SamplePool(50)
+    opened = [SAMPLES.opened(pool.draw(drawn.seed, number)) for number in range(3)]
+    gate.run_samples(owner, 0, opened[:1])
+    gate.run_samples(owner, 0, opened[:2])
+    with pytest.raises(TransactionFailed, match=r"SamplesMissing\(3, 2\)"):
+        gate.run_samples(owner, 3, opened[:1])
+    assert gate.trial(1).asked == 2
+    gate.run_samples(owner, 1, opened[1:])
+    assert gate.trial(1).state is TrialState.FAILED
+    found = Ledger()
+    GateReplay(ChainReader(chain.w3), service, found, {}, {}).run(0)
+    assert not found.findings and found.passed["sample"] == found.passed["sample answer"] == 3
+
+
+@pytest.mark.parametrize("leaves", [0, 1, 5], ids=["nothing", "the last sample", "some"])
+def test_whoever_is_in_front_stops_no_trial(chain: EmbeddedChain, service: ModelService, leaves: int) -> None:
+    """A stranger draws, and asks samples, right before whoever brings the version through its trial."""
+    stranger, owner = chain.account("user"), chain.account("owner")
+
+    class Overtaken(PromotionGate):
+        def draw(self, account: LocalAccount) -> Receipt:
+            super().draw(stranger)
+            return super().draw(account)
+
+        def run_samples(
+            self,
+            account: LocalAccount,
+            first: int,
+            samples: Sequence[OpenedSample],
+            *,
+            gas: int | None = None,
+        ) -> Receipt:
+            super().run_samples(stranger, first, samples[: len(samples) - leaves], gas=gas)
+            return super().run_samples(account, first, samples, gas=gas)
+
+    gate = Overtaken(chain.w3, gate_of(service).address)
+    registered, _ = service.register(owner, version_of(chain, PARITY))
+    custodian = Custodian(owner, SAMPLES, 0)
+    passed = pass_gate(
+        service, gate, registered, custodian, lambda: chain.advance_time(0), lambda done, most: None
+    )
+    assert passed == registered and gate.trial(registered.id).state is TrialState.PASSED
+    assert gate.owed(owner.address) == TERMS.bond and gate.trials_lost() == 0
 
 
 def test_every_way_leads_to_the_root() -> None:

@@ -136,6 +136,8 @@ interface IPromotionGate is IPullPayments {
     error TrialNotLapsed(uint256 version);
     /// @notice Not the sample of this index in the validation set, or not with its way to the root.
     error WrongSample(uint32 index);
+    /// @notice The samples from number `asked` to before `first` were not asked yet.
+    error SamplesMissing(uint32 first, uint32 asked);
     /// @notice The trial is decided, and would reveal samples for nothing.
     error SamplesLeftOver(uint256 count);
 
@@ -151,10 +153,12 @@ interface IPromotionGate is IPullPayments {
     function draw(bytes calldata header) external;
 
     /// @notice Asks the pending trial's version, and the one that served, about the next samples. Anyone may who has them.
-    ///         The trial ends with the sample that decides it, which must be the last one given. The first ones may have been asked
-    ///         already: they are passed over, so that nobody stops a call by asking one of its samples in front of it.
+    ///         Those that were asked meanwhile are skipped, so nobody stops a call by asking in front of it; what is asked of
+    ///         a trial does not depend on who asks. The trial ends with the sample that decides it, which must be the last
+    ///         one given. Reverts when the trial has ended meanwhile (`NoSuchTrial`), which changes nothing.
+    /// @param first Number of the first of these samples in the trial, from 0: at most as many as were asked.
     /// @param samples The samples, in the order of the draw.
-    function runSamples(Sample[] calldata samples) external;
+    function runSamples(uint32 first, Sample[] calldata samples) external;
 
     /// @notice Ends the pending trial when its draw was missed, or its time is over. Its bond is burnt. Anyone may.
     function lapse() external;

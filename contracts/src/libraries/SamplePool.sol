@@ -26,15 +26,6 @@ library SamplePool {
         self.remaining = last;
     }
 
-    /// @param self Pool with something left in it.
-    /// @param random What it would be drawn with.
-    /// @return What `draw` would give.
-    function next(Pool storage self, uint256 random) internal view returns (uint32) {
-        // Below `remaining`.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return indexAt(self, uint32(random % self.remaining));
-    }
-
     /// @param self Pool.
     /// @param place Place below `remaining`.
     /// @return What lies there.

@@ -90,7 +90,7 @@ contract GuessUntilItPassesTest is GateFixture {
         vm.assertEq(uint256(gate.trialsLost()), 1);
         id = register(standaloneVersion(address(half)));
         draw();
-        gate.runSamples(next(1));
+        runNext(1);
         vm.warp(gate.trial(id).until + 1);
         gate.lapse();
         vm.assertEq(uint256(gate.trialsLost()), 2);

@@ -110,8 +110,13 @@ abstract contract GateFixture is ServiceFixture {
 
     function runUntilOver() internal {
         while (gate.pendingTrial() != 0) {
-            gate.runSamples(next(1));
+            runNext(1);
         }
+    }
+
+    function runNext(uint256 count) internal {
+        uint32 asked = gate.trial(gate.pendingTrial()).asked;
+        gate.runSamples(asked, next(count));
     }
 
     function draw() internal {

@@ -123,7 +123,7 @@ contract ServiceHandler is GateFixture {
         for (uint256 i = 0; i <= count % MAX_SAMPLES; ++i) {
             if (gate.trial(id).state != TrialState.Drawn) return;
             Sample[] memory drawn = next(1);
-            gate.runSamples(drawn);
+            gate.runSamples(gate.trial(id).asked, drawn);
             _ask(accounts[id], drawn[0]);
             TrialState expected = _verdict(accounts[id]);
             if (gate.trial(id).state != expected) ++surprises;
@@ -149,7 +149,7 @@ contract ServiceHandler is GateFixture {
         Sample[] memory other = new Sample[](1);
         other[0] = samples[index];
         other[0].siblings = HashTree.path(levels, index);
-        try gate.runSamples(other) {
+        try gate.runSamples(trial.asked, other) {
             ++surprises;
         } catch {}
     }

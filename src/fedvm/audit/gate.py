@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ class GateReplay:
     _trials: dict[int, _Trial] = field(default_factory=dict)
     _programs: dict[int, RevmProgram] = field(default_factory=dict)
     _passed: set[int] = field(default_factory=set)
-    _given: dict[str, Iterator[Any]] = field(default_factory=dict)
+    _given: dict[str, tuple[int, Sequence[Any]]] = field(default_factory=dict)
 
     def run(self, first_block: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Check everything from `first_block` on; `progress(done, events)`."""
@@ -160,10 +160,11 @@ class GateReplay:
         through another contract."""
         tx_hash = event.at.tx_hash
         if tx_hash not in self._given:
-            self._given[tx_hash] = iter(self._samples_in(tx_hash))
-        row = next(self._given[tx_hash], None)
-        if row is None or self._fixed is None:
+            self._given[tx_hash] = self._samples_in(tx_hash)
+        first, given = self._given[tx_hash]
+        if not first <= event.number < first + len(given) or self._fixed is None:
             return None
+        row = given[event.number - first]
         sample, terms = Sample(bytes(row["salt"]), row["label"], bytes(row["input"])), self._fixed.terms
         siblings = [bytes(sibling) for sibling in row["siblings"]]
         held = self.ledger.check(
@@ -174,12 +175,15 @@ class GateReplay:
         )
         return sample if held else None
 
-    def _samples_in(self, tx_hash: str) -> Sequence[Any]:
+    def _samples_in(self, tx_hash: str) -> tuple[int, Sequence[Any]]:
+        """The number of the first sample that a transaction gave, and the samples."""
         try:
             function, arguments = self._gate.contract.decode_function_input(self.reader.calldata(tx_hash))
         except ValueError:
-            return ()
-        return arguments["samples"] if function.fn_name == "runSamples" else ()
+            return 0, ()
+        if function.fn_name != "runSamples":
+            return 0, ()
+        return arguments["first"], arguments["samples"]
 
     def _answer(self, version_id: int, sample: Sample) -> int:
         version = self.served.get(version_id)

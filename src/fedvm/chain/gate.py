@@ -243,13 +243,14 @@ class PromotionGate:
         return self._send(account, "draw", header)
 
     def run_samples(
-        self, account: LocalAccount, samples: Sequence[OpenedSample], *, gas: int | None = None
+        self, account: LocalAccount, first: int, samples: Sequence[OpenedSample], *, gas: int | None = None
     ) -> Receipt:
         """Ask the pending trial's version about its next samples, in the order of the draw (anyone).
 
-        gas: limit for the transaction; without it the limit is estimated, which runs all samples several times.
+        first: number of the first of them in the trial; what others asked meanwhile is skipped. gas: limit for the
+        transaction; without it the limit is estimated, which runs all samples several times.
         """
-        return self._send(account, "runSamples", list(samples), gas=gas)
+        return self._send(account, "runSamples", first, list(samples), gas=gas)
 
     def lapse(self, account: LocalAccount) -> Receipt:
         """End the pending trial, whose draw or time is missed (anyone)."""

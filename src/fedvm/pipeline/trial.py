@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 
-from fedvm.chain.errors import TransactionFailed, unless_done
+from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.gate import (
     SEED_WINDOW,
     OpenedSample,
@@ -28,7 +28,7 @@ from fedvm.pipeline.serve import Served
 from fedvm.protocol import SamplePool, SampleTree, Verdict
 from fedvm.protocol.sequential import PPM
 
-_CALLDATA_BYTES, _SAMPLE_BYTES = 4 + 2 * 32, 7 * 32
+_CALLDATA_BYTES, _SAMPLE_BYTES = 4 + 3 * 32, 7 * 32
 """Bytes of the encoding around the samples, and around a sample's input and siblings."""
 _OVERHEAD_GAS, _SAMPLE_OVERHEAD_GAS, _BYTE_GAS = 1_000_000, 300_000, 100
 
@@ -109,21 +109,25 @@ def pass_gate(
             raise GateFailed(_failure(gate, registered.id, trial))
         if trial.state is TrialState.LAPSED:
             registered, _ = service.register(custodian.account, registered.version)
-        elif trial.state is TrialState.REGISTERED:
-            _draw(gate, trial, custodian.account, pass_block)
-        else:
-            _ask(service, gate, registered, trial, custodian, progress)
+            continue
+        try:
+            if trial.state is TrialState.REGISTERED:
+                _draw(gate, trial, custodian.account, pass_block)
+            else:
+                _ask(service, gate, registered, trial, custodian, progress)
+        except TransactionFailed:
+            # Anyone may draw, ask and end a trial; whoever was first did just the same.
+            if gate.trial(registered.id).state is trial.state:
+                raise
 
 
 def _draw(gate: PromotionGate, trial: Trial, account: LocalAccount, pass_block: Callable[[], None]) -> None:
     while not gate.can_draw(trial.seed_block, head := gate.w3.eth.block_number):
         if head >= trial.seed_block + SEED_WINDOW:
-            with unless_done("TrialNotLapsed"):
-                gate.lapse(account)
+            gate.lapse(account)
             return
         pass_block()
-    with unless_done("NoSuchTrial"):
-        gate.draw(account)
+    gate.draw(account)
 
 
 def _ask(
@@ -136,8 +140,7 @@ def _ask(
 ) -> None:
     """Run the next batch, up to the sample that decides; or end a trial whose time is over."""
     if gate.w3.eth.get_block("latest")["timestamp"] > trial.until:
-        with unless_done("TrialNotLapsed"):
-            gate.lapse(custodian.account)
+        gate.lapse(custodian.account)
         return
     terms, limits = gate.terms(), gate.thresholds()
     asked_of = [_Asked.of(service, number) for number in (registered.id, trial.rival) if number]
@@ -159,11 +162,7 @@ def _ask(
         asked += 1
     # An estimate would run all samples several times; on Filecoin nobody but the node knows what they take.
     gas = None if network.is_filecoin else _OVERHEAD_GAS + each * len(batch) + _BYTE_GAS * size
-    try:
-        gate.run_samples(custodian.account, batch, gas=gas)
-    except TransactionFailed:
-        if gate.trial(registered.id) == trial:  # else others have asked them meanwhile
-            raise
+    gate.run_samples(custodian.account, trial.asked, batch, gas=gas)
     progress(asked, terms.max_samples)
 
 
