@@ -75,9 +75,7 @@ library SecurityLib {
             security.demandFee > 0 && security.demandFee <= type(uint96).max, InvalidSecurity("demandFee")
         );
         // Whoever drives the price up, or asks more than can be answered, pays the bond before the price doubles once.
-        require(
-            security.bond <= security.demandFee * Phases.UNITS_A_DOUBLING, InvalidSecurity("demandFee")
-        );
+        require(security.bond <= security.demandFee * Phases.UNITS_A_DOUBLING, InvalidSecurity("demandFee"));
     }
 
     /// @notice How a lost bond is divided: a part to who brought the proposal down, as much for all challengers together,
