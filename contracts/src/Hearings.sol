@@ -72,6 +72,8 @@ abstract contract Hearings is IHearing, PullPayments, Court {
     }
 
     /// @inheritdoc IHearing
+    // What is compared is a digest.
+    // slither-disable-next-line incorrect-equality
     function isCommitted(uint64 roundId, uint16 attempt, address sender, bytes32 digest)
         public
         view

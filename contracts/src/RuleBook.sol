@@ -92,6 +92,8 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     }
 
     /// @inheritdoc IRuleBook
+    // Zero is what a slot holds when nothing is announced.
+    // slither-disable-next-line incorrect-equality,timestamp
     function announcedRules()
         external
         view

@@ -17,9 +17,13 @@ library PostingCost {
     uint256 private constant OTHER_BYTE_GAS = 16;
     /// First access to the code behind a clone, and the write of a slot that is read after this was computed.
     uint256 private constant UNSEEN_GAS = 2_600 + 5_000;
+    // The division has no rest.
+    // slither-disable-start divide-before-multiply
     /// 1 in each byte.
     uint256 private constant ONES = type(uint256).max / 255;
     uint256 private constant LOW_BITS = ONES * 0x7f;
+
+    // slither-disable-end divide-before-multiply
 
     /// @param executed Gas that the call has used so far.
     /// @return Gas of the transaction so far. Only where the call is all of it is that more than `executed`: a contract, or
