@@ -1,12 +1,12 @@
-"""Would the Solidity tests see a wrong library? Change one thing at a time in contracts/src/libraries and run them.
+"""Would the Solidity tests see a wrong contract? Change one thing at a time in contracts/src and run them.
 
 The mutants are those of slither's mutators (operators, constants, conditions, removed statements); `slither-mutate`
 runs all of them in place, for hours, and cannot go on where it stopped. This draws a seeded sample of them, tests each
-in a copy of the project, and keeps what it found; a library that changed is sampled anew, the others are not:
+in a copy of the project, and keeps what it found; a file that changed is sampled anew, the others are not:
 
     python contracts/tools/mutate.py                 # go on with the sample in contracts/mutation.json
     python contracts/tools/mutate.py --report        # print what is known
-    python contracts/tools/mutate.py --count 300 --seed 1
+    python contracts/tools/mutate.py --count 500 --seed 1
 
 A mutant meets the tests that import least of the project first, since compiling takes most of the time; what those
 let live meets all. It is killed if a test fails. `equivalent` are those that compile to the very same code; `invalid`
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 CONTRACTS = Path(__file__).resolve().parent.parent
-LIBRARIES = CONTRACTS / "src" / "libraries"
+SOURCES = CONTRACTS / "src"
 RESULTS = CONTRACTS / "mutation.json"
 SURVIVORS = CONTRACTS / "survivors.json"
 SLOW_OR_ABOUT_COST = "Gas|Invariant|Proofs"
@@ -46,9 +46,9 @@ GROWTH = 16
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of a library's text. start, end: bytes; before, after: what stands there and what shall."""
+    """One change of a source's text. start, end: bytes; before, after: what stands there and what shall."""
 
-    library: str
+    source: str  # path below src, without its suffix
     mutator: str
     line: int
     start: int
@@ -58,19 +58,24 @@ class Mutant:
 
     @property
     def id(self) -> str:
-        """Stable as long as the library's text is."""
-        text = (LIBRARIES / f"{self.library}.sol").read_bytes()
+        """Stable as long as the source's text is."""
+        text = (SOURCES / self.file).read_bytes()
         return hashlib.sha256(text + json.dumps(asdict(self)).encode()).hexdigest()[:12]
 
+    @property
+    def file(self) -> str:
+        """Path below src."""
+        return f"{self.source}.sol"
+
     def apply(self, project: Path) -> None:
-        """Write the changed library into a copy of the project."""
-        path = project / "src" / "libraries" / f"{self.library}.sol"
-        text = (LIBRARIES / f"{self.library}.sol").read_bytes()
+        """Write the changed source into a copy of the project."""
+        path = project / "src" / self.file
+        text = (SOURCES / self.file).read_bytes()
         path.write_bytes(text[: self.start] + self.after.encode() + text[self.end :])
 
 
 def all_mutants() -> Iterator[Mutant]:
-    """Every mutant that slither's mutators find in the libraries, without those that are the original."""
+    """Every mutant that slither's mutators find in the sources, without those that are the original."""
     from slither import Slither
     from slither.tools.mutator.mutators import all_mutators
     from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
@@ -84,8 +89,9 @@ def all_mutants() -> Iterator[Mutant]:
     for unit in slither.compilation_units:
         for contract in sorted(unit.contracts, key=lambda c: c.name):
             path = Path(contract.source_mapping.filename.absolute)
-            if path.parent != LIBRARIES or not contract.is_library:
+            if SOURCES not in path.parents or contract.is_interface:
                 continue
+            source = path.relative_to(SOURCES).with_suffix("").as_posix()
             text = path.read_bytes()
             for kind in sorted(kinds, key=lambda k: k.NAME):
                 mutator = kind(unit, 0, "", "", contract, None, False, path.parent, [])
@@ -94,7 +100,7 @@ def all_mutants() -> Iterator[Mutant]:
                     before, after = text[start:end].decode(), str(patch["new_string"])
                     if before != after and len(after) <= len(before) + GROWTH:
                         line = text[:start].count(b"\n") + 1
-                        yield Mutant(path.stem, kind.NAME, line, start, end, before, after)
+                        yield Mutant(source, kind.NAME, line, start, end, before, after)
 
 
 def _patches(mutator: Any, contract: Any) -> Iterator[dict[str, Any]]:
@@ -143,7 +149,7 @@ class Laboratory:
         """`killed`, `survived`, `equivalent` or `invalid`."""
         mutant.apply(self.project)
         try:
-            near = self.near.get(mutant.library, [])
+            near = self.near.get(mutant.source, [])
             if near:
                 if not self._forge("build", *near):
                     return "invalid"
@@ -155,7 +161,7 @@ class Laboratory:
                 return "equivalent"
             return "survived" if self._tests_pass() else "killed"
         finally:
-            shutil.copy(LIBRARIES / f"{mutant.library}.sol", self.project / "src" / "libraries")
+            shutil.copy(SOURCES / mutant.file, self.project / "src" / mutant.file)
 
     def _tests_pass(self, *which: str) -> bool:
         excluded = ["--no-match-contract", SLOW_OR_ABOUT_COST]
@@ -186,7 +192,7 @@ class Laboratory:
 
 
 def _nearest_tests(project: Path) -> dict[str, list[str]]:
-    """For each library the two files of tests that import it, itself or through others, and least besides."""
+    """For each source the two files of tests that import it, itself or through others, and least besides."""
     statement = re.compile(r'import\s+(?:\{[^}]*\}\s+from\s+)?"(\.[^"]+)"')
 
     def imported(path: Path, seen: set[Path]) -> set[Path]:
@@ -200,9 +206,11 @@ def _nearest_tests(project: Path) -> dict[str, list[str]]:
     tests = {path: files for path, files in tests.items() if not re.search(SLOW_OR_ABOUT_COST, path.name)}
     sizes = {path: sum(file.stat().st_size for file in files) for path, files in tests.items()}
     nearest = {}
-    for library in (project / "src" / "libraries").glob("*.sol"):
-        users = sorted((path for path, files in tests.items() if library in files), key=sizes.__getitem__)
-        nearest[library.stem] = [str(path.relative_to(project)) for path in users[:2]]
+    for source in (project / "src").rglob("*.sol"):
+        users = sorted((path for path, files in tests.items() if source in files), key=sizes.__getitem__)
+        nearest[source.relative_to(project / "src").with_suffix("").as_posix()] = [
+            str(path.relative_to(project)) for path in users[:2]
+        ]
     return nearest
 
 
@@ -233,7 +241,7 @@ def run(count: int, seed: int) -> None:
             verdicts[key] = {**asdict(mutant), "verdict": verdict}
             _save({"seed": seed, "count": count, "mutants": verdicts})
             print(
-                f"{valid + 1:4} of {count} {verdict:10} {mutant.library}:{mutant.line} {mutant.mutator}",
+                f"{valid + 1:4} of {count} {verdict:10} {mutant.source}:{mutant.line} {mutant.mutator}",
                 flush=True,
             )
 
@@ -255,7 +263,7 @@ def report() -> int:
             reason = explained.get(key, "NOT EXPLAINED")
             open_cases += key not in explained
             print(
-                f"{key} {found['library']}:{found['line']} {found['mutator']}: {found['before']!r} → {found['after']!r}"
+                f"{key} {found['source']}:{found['line']} {found['mutator']}: {found['before']!r} → {found['after']!r}"
             )
             print(f"    {reason}")
     return open_cases
@@ -279,7 +287,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=300, help="mutants with a verdict (default: 300)")
+    parser.add_argument("--count", type=int, default=500, help="mutants with a verdict (default: 500)")
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument(
         "--report", action="store_true", help="print what is known; fails on unexplained survivors"
