@@ -195,6 +195,8 @@ def metered() -> Iterator[Meter]:
         counter.work.gas = receipt.gas_used
         counter.work.filecoin += _MESSAGE + _MESSAGE_BYTE * len(included.transaction.data)
         meter.done.append(counter.work)
+        # What is only called or estimated until the next one is no transaction's.
+        counter.work = Work()
         return tx_hash
 
     FilecoinComputation.opcodes = {

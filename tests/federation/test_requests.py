@@ -50,4 +50,4 @@ def test_a_round_is_asked_for_once_a_step(make_bench: MakeBench) -> None:
     assert count["isMember"] == count["rules"] == count["currentRound"] == 0
     assert count["security"] == count["disputes"] == 1
     assert count["eth_getBlockByNumber"] <= 21 * rounds
-    assert 0 < count["eth_getLogs"] <= 15 * rounds
+    assert 0 < count["eth_getLogs"] <= 18 * rounds

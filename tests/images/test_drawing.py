@@ -108,6 +108,6 @@ def test_a_network_that_has_seen_mnist_reads_every_kind_of_drawing(mnist: ImageD
         images, labels = np.stack([pixels for pixels, _ in pairs]), np.array([digit for _, digit in pairs])
         shares[name] = evaluate(model, images, labels).accuracy
     # However it is drawn, it is read as well as the plainest drawing, give or take two of these 30.
-    assert len(shares) == 16 and min(shares.values()) >= max(0.78, shares["white ink, full size"] - 0.07), (
+    assert len(shares) == 16 and min(shares.values()) >= max(0.7, shares["white ink, full size"] - 0.07), (
         shares
     )
