@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from eth_utils.crypto import keccak
-
+from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import Address, to_address
 
 _BEFORE: Final = bytes.fromhex("363d3d373d3d3d363d73")

@@ -8,7 +8,6 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
-from web3.logs import DISCARD
 from web3.types import TxParams
 
 from fedvm.chain.artifacts import DISPUTES
@@ -146,8 +145,8 @@ class DisputesContract(Court):
         """Take what the account has of the bond of a proposal that fell: its share as a challenger, and the reward if
         it brought it down; returns wei, which the federation owes it now."""
         receipt = self._send(account, "claimShare", number, attempt)
-        events = self.contract.events.ShareClaimed().process_receipt(receipt.raw, errors=DISCARD)
-        return sum(int(event["args"]["amount"]) for event in events)
+        events = self._events.decode(receipt.raw["logs"])
+        return sum(int(event.args["amount"]) for event in events if event.name == ShareClaimed.__name__)
 
     def withdraw(self, account: LocalAccount) -> Receipt:
         """Send the account all it is owed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
-from eth_utils.crypto import keccak
 from web3 import Web3
 from web3.contract import Contract
 from web3.types import Nonce
@@ -25,6 +24,7 @@ from fedvm.chain.call import read
 from fedvm.chain.create2 import create2_address
 from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import Address
 
 IMPLEMENTATIONS: Final = (FEDERATION, DISPUTES, ROLLUPS, RULE_BOOK, DIRECT_SUBMISSIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from eth_account.signers.local import LocalAccount
@@ -41,10 +41,10 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
-from fedvm.evm.keccak import keccak
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol import Rules, Security, Submission
 from fedvm.protocol.address import Address, by_address
+from fedvm.protocol.commitments import range_hash
 
 Event = TypeVar("Event")
 _SUBMIT_BYTES = 4 + 3 * 32
@@ -174,9 +174,8 @@ class FederationContract:
     def premises(self) -> Premises:
         """What the chain holds of the latest round's updates. Who proposes states what it has computed from instead."""
         round_ = self.round(self.current_round())
-        heights = (height for height in reversed(range(32)) if round_.accepted >> height & 1)
-        peaks = b"".join(self._read("commitmentPeak", height) for height in heights)
-        return Premises(round_.accepted, round_.total_weight, keccak(round_.accepted.to_bytes(4) + peaks))
+        held = range_hash(round_.accepted, partial(self._read, "commitmentPeak"))
+        return Premises(round_.accepted, round_.total_weight, held)
 
     def finalize_round(self, account: LocalAccount, number: int) -> tuple[RoundFinal, Receipt]:
         """Make a proposal final after its challenge window (anyone may)."""

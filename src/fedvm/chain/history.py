@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from fedvm.chain.direct import DirectState
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     FederationCreated,
@@ -32,7 +33,6 @@ from fedvm.protocol import Refusal, Rollup, Rules
 from fedvm.protocol.address import Address
 from fedvm.protocol.journal import EMPTY_JOURNAL, journal_after
 
-_WAITING, _INCLUDED, _REFUSED, _FORFEITED = 1, 2, 3, 4  # as in the contract's `DirectState`
 Verdict = UpdateAccepted | UpdateRefused
 RoundEvent = Verdict | RoundOpened | RollupSubmitted | RoundProposed | RoundFinal | RoundFailed
 
@@ -162,12 +162,13 @@ class FederationHistory:
                 self._of(event.round).verdicts.append(event)
             case SubmittedDirectly():
                 self._of(event.round).direct[event.member] = event
-                self._enter(event.round, event.member, _WAITING)
+                self._enter(event.round, event.member, DirectState.WAITING)
             case Included():
-                state = _INCLUDED if event.reason is Refusal.NONE else _REFUSED
+                accepted = event.reason is Refusal.NONE
+                state = DirectState.INCLUDED if accepted else DirectState.REFUSED
                 self._enter(event.round, event.member, state)
             case VectorForfeited():
-                self._enter(event.round, event.member, _FORFEITED)
+                self._enter(event.round, event.member, DirectState.FORFEITED)
             case RollupSubmitted():
                 self._of(event.round).rollup = event
             case RoundProposed():
@@ -180,7 +181,7 @@ class FederationHistory:
             case _:  # the contract's own events say the rest
                 pass
 
-    def _enter(self, number: int, member: Address, state: int) -> None:
+    def _enter(self, number: int, member: Address, state: DirectState) -> None:
         told = self._of(number)
         # Without the submission's event, which a history from a later block lacks, there is no journal to continue.
         if member in told.direct:

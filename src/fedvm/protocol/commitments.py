@@ -5,7 +5,7 @@ Source: P. Todd, "Merkle Mountain Ranges", 2012; here the peaks are kept separat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fedvm.evm.keccak import keccak
@@ -68,8 +68,7 @@ class CommitmentTree:
 
     def digest(self) -> bytes:
         """Hash of the whole range, 32 bytes: keccak(count:u32 ‖ its peaks, the largest first)."""
-        peaks = (self.peak(height) for height in sorted(self.peaks, reverse=True))
-        return keccak(self.count.to_bytes(4) + b"".join(peaks))
+        return range_hash(self.count, self.peak)
 
     def nodes(self) -> Iterator[bytes]:
         """Preimages of all inner nodes, those of the largest peak first."""
@@ -78,6 +77,12 @@ class CommitmentTree:
                 below = iter(level)
                 for left, right in zip(below, below, strict=True):
                     yield COMMITMENT_NODE + left + right
+
+
+def range_hash(count: int, peak: Callable[[int], bytes]) -> bytes:
+    """Hash of a mountain range over ``count`` leaves, 32 bytes. peak: gives the peak, 32 bytes, of a height."""
+    heights = (height for height in reversed(range(count.bit_length())) if count >> height & 1)
+    return keccak(count.to_bytes(4) + b"".join(map(peak, heights)))
 
 
 def commitment_tree(commitments: Sequence[Commitment]) -> CommitmentTree:
