@@ -46,7 +46,7 @@ def _is_published(federation: Federation, number: int, member: str, signed: Upda
     the coordinator loses its bond.
     """
     try:
-        federation.vectors.tree(number, member, signed)
+        federation.vectors.vector(number, member, signed)
     except StoreError:
         return False
     return True

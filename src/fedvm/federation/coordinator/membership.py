@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
@@ -50,7 +51,7 @@ class Federation:
                 f"{strangers[0]} is no member of the federation {self.ledger.address}; the owner must add it"
             )
 
-    @property
+    @cached_property
     def vectors(self) -> UpdateVectors:
         """Finds the vectors of updates, in the store or on chain."""
         return self.ledger.vectors_in(self.store)
