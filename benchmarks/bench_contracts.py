@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "audit"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "audit")]
 
 from contracts_bench import campaign  # noqa: E402
 from contracts_bench.meter import Meter, Work, metered  # noqa: E402
@@ -33,6 +33,8 @@ from fedvm.chain.court import Fraud  # noqa: E402
 from fedvm.chain.federation_types import Proposal  # noqa: E402
 from fedvm.chain.rollups import submit_rollup  # noqa: E402
 from fedvm.evm.keccak import keccak  # noqa: E402
+from fedvm.federation.settings import SecuritySettings  # noqa: E402
+from fedvm.pipeline.rule_units import contract_security  # noqa: E402
 from fedvm.protocol import (  # noqa: E402
     Commitment,
     CountedUpdate,
@@ -42,9 +44,10 @@ from fedvm.protocol import (  # noqa: E402
     update_tree,
     weighted_mean,
 )
-from fedvm.protocol.security import Security, longest_delay  # noqa: E402
+from fedvm.protocol.security import longest_delay  # noqa: E402
 from fedvm.protocol.vector import IntVector  # noqa: E402
 from fedvm.store import Cid  # noqa: E402
+from premises import premises_of  # noqa: E402
 
 CLIENTS, ELEMENTS, LIE_COUNT, ROLLUP_LIE_COUNT = 16, 61_706, 200, 100
 ROLLUP_CLIENTS = 1000
@@ -107,7 +110,7 @@ def rollup_gas(directory: Path, meter: Meter) -> list[Row]:
         submit_rollup(court.contract, court.coordinator, number, rollup, judged_at=judged_at, cid=cid)
         submitted = meter.done[-1]
         roots = (keccak(b"aggregation"), keccak(b"aggregate"), keccak(b"model"))
-        court.contract.propose(court.coordinator, number, Proposal(court.contract.premises(), *roots, cid))
+        court.contract.propose(court.coordinator, number, Proposal(premises_of(court.contract), *roots, cid))
         court.chain.advance_time(SECURITY.challenge_seconds + 1)
         court.contract.finalize_round(court.coordinator, number)
     assert rollup.accepted == ROLLUP_CLIENTS
@@ -157,8 +160,8 @@ def dispute_gas(directory: Path, meter: Meter) -> list[Row]:
 
 def delay_and_its_price() -> list[Row]:
     """How long others can put a true proposal off, and what that costs them beside what it costs the coordinator, with
-    the defaults of `Security`."""
-    security, snapshot = Security(), json.loads(SNAPSHOT.read_text())
+    the defaults of a run."""
+    security, snapshot = contract_security(SecuritySettings()), json.loads(SNAPSHOT.read_text())
     asked, price = int(snapshot["demand, one level"]), GAS_PRICE
     narrow = (security.demand_fee + asked * price) / (int(snapshot["answerMany, one level"]) * price)
     # A question of six levels has 32 units.

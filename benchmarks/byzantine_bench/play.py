@@ -12,13 +12,15 @@ from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.flower_rules import rule_of
 from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
 from fedvm.federation.reproducible import derive_seed
+from fedvm.federation.settings import RulesSettings
 from fedvm.federation.simulated.adversaries import ADVERSARIES, Adversary
 from fedvm.federation.simulated.server import initial_arrays
 from fedvm.learning.data import Split
 from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import evaluate, train
-from fedvm.protocol import Commitment, CountedUpdate, Rules, max_sum_squares
+from fedvm.pipeline.rule_units import contract_rules
+from fedvm.protocol import WEIGHTED_MEAN, Commitment, CountedUpdate, Rules
 from fedvm.protocol.aggregators import RoundFacts, aggregate
 from fedvm.protocol.vector import IntVector
 
@@ -68,17 +70,10 @@ class Arena:
         arrays = named_arrays(initial_arrays(MODEL, SEED))
         self._codec = ModelCodec.for_arrays(arrays, FRACTION_BITS)
         self._start = self._codec.quantize(arrays)
-        self._rules = Rules(
-            min_clients=CLIENTS,
-            min_examples=1,
-            max_examples=1_000,
-            max_sum_squares=max_sum_squares(MAX_NORM, FRACTION_BITS),
-            elements=self._start.size,
-            fraction_bits=FRACTION_BITS,
-            round_seconds=1,
-            min_accuracy_ppm=0,
-            max_loss_micros=0,
+        settings = RulesSettings(
+            min_clients=CLIENTS, max_examples=1_000, max_norm=MAX_NORM, fraction_bits=FRACTION_BITS
         )
+        self._rules = Rules(elements=self._start.size, aggregator=WEIGHTED_MEAN, **contract_rules(settings))
         self._first: dict[
             tuple[int, str], Floats
         ] = {}  # what the first round teaches, the same in every game

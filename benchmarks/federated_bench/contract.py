@@ -12,7 +12,9 @@ from fedvm.federation import ChainLedger, Federation, publish_model
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.federation.engines.grid import FIRST_NODE_ID
-from fedvm.protocol import Rules, max_sum_squares
+from fedvm.federation.settings import RulesSettings, SecuritySettings
+from fedvm.pipeline.rule_units import contract_rules, contract_security
+from fedvm.protocol import WEIGHTED_MEAN, Rules
 from fedvm.store import Cid, ContentStore
 
 FRACTION_BITS, MAX_NORM = 20, 20.0
@@ -29,22 +31,17 @@ def recorded(
     store = ContentStore(directory / "store")
     root, cid = publish_model(store, codec.quantize(arrays))
     members = [chain.account("member", index) for index in range(clients)]
+    settings = RulesSettings(
+        min_clients=quorum, max_examples=10_000, max_norm=MAX_NORM, fraction_bits=FRACTION_BITS
+    )
+    stated = {**contract_rules(settings), "max_loss_micros": NOT_ATTESTED_LOSS}  # the app does not validate
     owner, coordinator = chain.account("owner"), chain.account("coordinator")
     contract, receipt = FederationContract.deploy(
         chain.w3,
         owner,
         coordinator=coordinator.address,
-        rules=Rules(
-            min_clients=quorum,
-            min_examples=1,
-            max_examples=10_000,
-            max_sum_squares=max_sum_squares(MAX_NORM, FRACTION_BITS),
-            elements=codec.spec.elements,
-            fraction_bits=FRACTION_BITS,
-            round_seconds=3600,
-            min_accuracy_ppm=0,
-            max_loss_micros=NOT_ATTESTED_LOSS,  # the app does not validate
-        ),
+        rules=Rules(elements=codec.spec.elements, aggregator=WEIGHTED_MEAN, **stated),
+        security=contract_security(SecuritySettings()),
         members=[member.address for member in members[:MEMBERS_AT_ONCE]],
         model_root=root,
         model_cid=Cid.parse(cid).binary,

@@ -12,6 +12,7 @@ from eth_account.signers.local import LocalAccount
 from lies import Facts, Lie
 from rollup_lies import RollupLie
 
+import conditions
 from fedvm.audit.challenge import Challenger, Upheld
 from fedvm.audit.preimages import Preimages
 from fedvm.chain.artifacts import ROLLUPS, contract_at
@@ -24,7 +25,6 @@ from fedvm.federation.coordinator.answers import Lookup, OpenQuestion, answer_qu
 from fedvm.protocol import (
     Domain,
     Rollup,
-    Rules,
     Security,
     Submission,
     Update,
@@ -36,9 +36,12 @@ from fedvm.protocol import (
 )
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
+from premises import premises_of
 
 ROUND_SECONDS, MOST_MEMBERS = 3600, 8
-SECURITY = Security(challenge_seconds=600, answer_seconds=60, bond=10**18, demand_fee=10**18 // 256)
+SECURITY = conditions.security(
+    challenge_seconds=600, answer_seconds=60, bond=10**18, demand_fee=10**18 // 256
+)
 
 
 @dataclass
@@ -164,7 +167,7 @@ class Court:
         """Propose these roots, under the CID of some model."""
         cid = Cid.of_block(0x55, lie.model_root).binary
         proposal = Proposal(
-            self.contract.premises(), lie.aggregation_root, lie.aggregate_root, lie.model_root, cid
+            premises_of(self.contract), lie.aggregation_root, lie.aggregate_root, lie.model_root, cid
         )
         number = self.contract.current_round()
         standing = self.contract.round(number)
@@ -209,7 +212,9 @@ def create_court(path: Path, *, elements: int, members: int, base: IntVector | N
         chain.w3,
         chain.account("owner"),
         coordinator=chain.account("coordinator").address,
-        rules=Rules(1, 1, 1000, 2**100, elements, 16, ROUND_SECONDS, 0, 2**63),
+        rules=conditions.rules(
+            elements=elements, min_clients=1, round_seconds=ROUND_SECONDS, max_loss_micros=2**63
+        ),
         security=security,
         members=[chain.account("member", index).address for index in range(members)],
         model_root=model_root(model),

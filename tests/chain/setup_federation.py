@@ -8,6 +8,7 @@ import numpy as np
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
+import conditions
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RoundOpened
 from fedvm.chain.sender import Receipt
@@ -15,7 +16,6 @@ from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.protocol import (
     Domain,
     Place,
-    Rules,
     Submission,
     Update,
     model_root,
@@ -25,14 +25,11 @@ from fedvm.protocol import (
 from fedvm.store import Cid
 
 ELEMENTS = 100
-RULES = Rules(
-    min_clients=2,
+RULES = conditions.rules(
+    elements=ELEMENTS,
     min_examples=10,
     max_examples=500,
     max_sum_squares=10**9,
-    elements=ELEMENTS,
-    fraction_bits=16,
-    round_seconds=3600,
     min_accuracy_ppm=100_000,
     max_loss_micros=5_000_000,
 )
@@ -91,6 +88,7 @@ def deploy_federation(
         owner,
         coordinator=coordinator.address,
         rules=RULES,
+        security=conditions.security(),
         members=[member.address for member in members],
         model_root=model_root(BASE),
         model_cid=some_cid("model 0"),

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from setup_federation import BASE, RULES, some_cid
 
+import conditions
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.sender import Sender
 from fedvm.devnet.embedded import EmbeddedChain
-from fedvm.protocol import Security, model_root
+from fedvm.protocol import model_root
 from fedvm.protocol.security import posting_seconds
 
 
@@ -22,6 +23,7 @@ def open_federation(
     parameters: dict[str, object] = {
         "coordinator": chain.account("coordinator").address,
         "rules": RULES,
+        "security": conditions.security(),
         "members": [chain.account("member", index).address for index in range(2)],
         "model_root": model_root(BASE),
         "model_cid": some_cid("model 0"),
@@ -87,18 +89,21 @@ def test_members_with_stakes_have_time_to_post_a_vector(chain: EmbeddedChain) ->
         needed, rules = posting_seconds(elements), replace(RULES, elements=elements)
         given = {"rules": rules, "salt": bytes([salt]) * 32}
         with pytest.raises(TransactionFailed, match=rf"AnswerSecondsTooShort\({needed - 1}, {needed}\)"):
-            security = Security(stake=1, answer_seconds=needed - 1)
+            security = conditions.security(stake=1, answer_seconds=needed - 1)
             open_federation(factory, chain, security=security, **given)
-        open_federation(factory, chain, security=Security(stake=1, answer_seconds=needed), **given)
+        open_federation(factory, chain, security=conditions.security(stake=1, answer_seconds=needed), **given)
     given = {"rules": rules, "salt": b"\2" * 32}
-    assert open_federation(factory, chain, security=Security(answer_seconds=60), **given).rules() == rules
+    assert (
+        open_federation(factory, chain, security=conditions.security(answer_seconds=60), **given).rules()
+        == rules
+    )
 
 
 def test_anyone_joins_an_open_federation_and_leaves_with_the_stake(chain: EmbeddedChain) -> None:
     factory = FederationFactory.deploy(chain.w3, chain.account("owner"))
     stake = 10**17
     federation = open_federation(
-        factory, chain, open_membership=True, members=[], security=Security(stake=stake)
+        factory, chain, open_membership=True, members=[], security=conditions.security(stake=stake)
     )
     member = chain.account("member")
     assert federation.open_membership() and federation.members() == []

@@ -14,6 +14,7 @@ from setup_federation import BASE, RULES, Setup, deploy_federation, some_cid
 from web3 import Web3
 from web3.contract import Contract
 
+import conditions
 from fedvm.audit.replay import audit
 from fedvm.chain.artifacts import (
     DIRECT_SUBMISSIONS,
@@ -36,7 +37,7 @@ from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.federation.client.chain_check import check_on_chain
 from fedvm.federation.errors import TermsError
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Domain, Security, model_root
+from fedvm.protocol import Domain, model_root
 from fedvm.protocol.address import to_address
 from fedvm.store import ContentStore
 
@@ -53,7 +54,7 @@ def parameters(chain: EmbeddedChain, elements: int = RULES.elements) -> tuple[An
     attacker = chain.account("user").address
     members = [chain.account("member", index).address for index in range(3)]
     rules = (*RULES.as_tuple()[:4], elements, *RULES.as_tuple()[5:])
-    security, cid = Security().as_tuple(), some_cid("model 0")
+    security, cid = conditions.security().as_tuple(), some_cid("model 0")
     return (attacker, attacker, rules, security, False, members, model_root(BASE), cid)
 
 
@@ -72,7 +73,7 @@ class Made:
         self._call(self.sidecars[RULE_BOOK], self.federation.address)
         self._call(self.federation, parameters(chain), tuple(given))
         elements = changes.get("elements", RULES.elements)
-        security = replace(Security(), **changes.get("security", {})).as_tuple()
+        security = conditions.security(**changes.get("security", {})).as_tuple()
         self._call(self.sidecars[DISPUTES], self.federation.address, elements, security)
         self._call(self.sidecars[ROLLUPS], self.federation.address, elements)
         if not changes.get("forgotten"):
@@ -80,7 +81,7 @@ class Made:
                 self.sidecars[DIRECT_SUBMISSIONS],
                 self.federation.address,
                 elements,
-                changes.get("answer", Security().answer_seconds),
+                changes.get("answer", conditions.security().answer_seconds),
             )
         return self.federation.address
 

@@ -10,6 +10,7 @@ from eth_account import Account
 from setup_federation import BASE, RULES, Setup, deploy_federation, make_setup, some_cid
 from web3 import Web3
 
+import conditions
 from fedvm.chain.artifacts import RULE_BOOK, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.errors import CallFailed, DeploymentError, TransactionFailed
@@ -26,9 +27,10 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.evm.keccak import keccak
-from fedvm.protocol import Domain, Refusal, Security, recover_signer, update_digest
+from fedvm.protocol import Domain, Refusal, recover_signer, update_digest
+from premises import premises_of
 
-SECURITY = Security()
+SECURITY = conditions.security()
 NEW_ROOT, AGGREGATE_ROOT = b"\x11" * 32, b"\x22" * 32
 PROPOSAL = Proposal(Premises(0, 0, bytes(32)), b"\x33" * 32, AGGREGATE_ROOT, NEW_ROOT, some_cid("model 1"))
 
@@ -37,7 +39,7 @@ def run_round(setup: Setup, chain: EmbeddedChain) -> tuple[RoundOpened, RoundFin
     opened, _ = setup.federation.open_round(setup.coordinator)
     submissions = [setup.submission(member, opened) for member in setup.members]
     assert len(setup.federation.submit(setup.coordinator, opened.round, submissions).accepted) == 3
-    proposal = replace(PROPOSAL, premises=setup.federation.premises())
+    proposal = replace(PROPOSAL, premises=premises_of(setup.federation))
     proposed, _ = setup.federation.propose(setup.coordinator, opened.round, proposal)
     assert (proposed.attempt, proposed.cid) == (1, PROPOSAL.cid)
     chain.advance_time(SECURITY.challenge_seconds + 1)
@@ -249,6 +251,7 @@ def test_bad_rules_are_refused_at_creation(chain: EmbeddedChain) -> None:
             chain.account("owner"),
             coordinator=chain.account("coordinator").address,
             rules=replace(RULES, min_clients=0),
+            security=SECURITY,
             members=[chain.account("member").address],
             model_root=NEW_ROOT,
             model_cid=some_cid("m"),

@@ -33,6 +33,7 @@ from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.evm.calls import PREDICT, encode_call
 from fedvm.evm.gas import intrinsic_gas
 from fedvm.protocol import AggregationTree, Commitment, CountedUpdate, aggregation_tree
+from premises import premises_of
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def run_aggregated_round(
     ]
     tree = aggregation_tree(counted)
     roots = {"aggregation_root": tree.root, "aggregate_root": tree.top.sums.root}
-    proposal = replace(PROPOSAL, premises=setup.federation.premises(), **roots)
+    proposal = replace(PROPOSAL, premises=premises_of(setup.federation), **roots)
     setup.federation.propose(setup.coordinator, 1, proposal)
     chain.advance_time(SECURITY.challenge_seconds + 1)
     final, _ = setup.federation.finalize_round(setup.coordinator, 1)

@@ -12,6 +12,7 @@ import pytest
 from eth_account import Account
 from setup_federation import BASE, RULES, some_cid
 
+import conditions
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.networks import connect
 from fedvm.protocol import model_root
@@ -64,6 +65,7 @@ def test_a_read_of_a_contract_is_one_request(gateway: Counting) -> None:
         OWNER,
         coordinator=OWNER.address,
         rules=RULES,
+        security=conditions.security(),
         members=[Account.create().address for _ in range(RULES.min_clients)],
         model_root=model_root(BASE),
         model_cid=some_cid("model"),

@@ -21,6 +21,7 @@ from eth_account import Account
 from web3 import Web3
 from web3.types import RPCEndpoint
 
+import conditions
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DisputesContract, Question
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal
@@ -30,21 +31,20 @@ from fedvm.federation.terms import RoundTerms
 from fedvm.protocol import (
     CountedUpdate,
     Domain,
-    Rules,
-    Security,
     aggregation_tree,
     model_root,
     to_bytes,
 )
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.store import Cid, ContentStore
+from premises import premises_of
 
 # Both are public: anvil's accounts 0 and 1.
 COORDINATOR = Account.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 CHALLENGER = Account.from_key("0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d")
 ELEMENTS = 130
-RULES = Rules(1, 1, 1000, 2**100, ELEMENTS, 16, 3600, 0, 2**64 - 1)
-SECURITY = Security(challenge_seconds=3600, answer_seconds=60)
+RULES = conditions.rules(elements=ELEMENTS, min_clients=1)
+SECURITY = conditions.security(challenge_seconds=3600, answer_seconds=60)
 SECONDS = 60
 """Longest wait for anything; a machine at work takes its time."""
 
@@ -159,7 +159,7 @@ def propose(path: Path, w3: Web3, gateway: Gateway) -> Proposed:
     model = (base + tree.top.sums.vector // tree.top.weight).astype(np.int32)
     roots = (tree.root, tree.top.sums.root, model_root(model))
     contract.propose(
-        COORDINATOR, 1, Proposal(contract.premises(), *roots, Cid.parse(store.put(to_bytes(model))).binary)
+        COORDINATOR, 1, Proposal(premises_of(contract), *roots, Cid.parse(store.put(to_bytes(model))).binary)
     )
     place = ChainRef("rpc", gateway.url)
     Deployment(place, w3.eth.chain_id, federation=contract.address, block=receipt.block_number).save(path)

@@ -15,6 +15,7 @@ from hexbytes import HexBytes
 from test_cli import call
 from web3.types import RPCEndpoint
 
+import conditions
 from fedvm.chain.federation import FederationContract, Submitted
 from fedvm.chain.keys import create_key_file, keep_key
 from fedvm.chain.networks import connect
@@ -22,13 +23,13 @@ from fedvm.devnet.embedded import open_chain
 from fedvm.federation.client.appointment import book_of
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Domain, Rules, Security, model_root, to_bytes
+from fedvm.protocol import Domain, model_root, to_bytes
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import Run, open_run
 from fedvm.store import Cid, ContentStore
 
 ELEMENTS, MEMBERS, ROUND_SECONDS = 20, 2, 60
-RULES = Rules(1, 1, 1000, 2**100, ELEMENTS, 16, ROUND_SECONDS, 0, 2**64 - 1)
+RULES = conditions.rules(elements=ELEMENTS, min_clients=1, round_seconds=ROUND_SECONDS)
 BASE = np.zeros(ELEMENTS, dtype=np.int32)
 ANVIL_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # public, of its account 0
 
@@ -43,7 +44,7 @@ def run(tmp_path: Path) -> Path:
             chain.account("owner"),
             coordinator=chain.account("coordinator").address,
             rules=RULES,
-            security=Security(),
+            security=conditions.security(),
             members=[member.address for member in members],
             model_root=model_root(BASE),
             model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,
@@ -230,6 +231,7 @@ def test_a_wallet_that_is_a_contract_appoints_a_key_on_a_network(
             owner,
             coordinator=owner.address,
             rules=RULES,
+            security=conditions.security(),
             members=[wallet],
             model_root=model_root(BASE),
             model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,

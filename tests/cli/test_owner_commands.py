@@ -15,13 +15,14 @@ from PIL import Image
 from test_cli import call
 from test_keys_appoint import ANVIL_KEY, BASE, RULES
 
+import conditions
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.keys import keep_key
 from fedvm.chain.networks import connect
 from fedvm.chain.rule_book import RuleBookContract
 from fedvm.devnet.embedded import open_chain
 from fedvm.pipeline.results import RunReport
-from fedvm.protocol import Security, model_root, to_bytes
+from fedvm.protocol import model_root, to_bytes
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import open_run
 from fedvm.store import Cid, ContentStore
@@ -52,7 +53,7 @@ def open_federation(tmp_path: Path) -> Path:
             chain.account("owner"),
             coordinator=chain.account("coordinator").address,
             rules=RULES,
-            security=Security(stake=STAKE),
+            security=conditions.security(stake=STAKE),
             members=[],
             open_membership=True,
             model_root=model_root(BASE),
@@ -126,7 +127,7 @@ def test_rules_are_announced_shown_and_adopted_after_their_notice(run: Path, say
 def test_an_announcement_is_taken_back(run: Path, say: Say) -> None:
     status, _, err = say("rules", "cancel")
     assert status == 2 and "fedvm rules announce" in err
-    assert say("rules", "announce", "--set", "rest_rounds=1")[0] == 0
+    assert say("rules", "announce", "--set", "min_labels=1")[0] == 0
     status, out, _ = say("rules", "cancel", "--dry-run")
     assert status == 0 and "takes the announced rules back" in out and announced(run) is not None
     assert say("rules", "cancel")[0] == 0 and announced(run) is None and is_clean(say)
@@ -349,7 +350,7 @@ def test_owner_and_members_act_on_a_network(
             owner,
             coordinator=owner.address,
             rules=RULES,
-            security=Security(stake=STAKE),
+            security=conditions.security(stake=STAKE),
             members=[poor.address],
             model_root=model_root(BASE),
             model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,

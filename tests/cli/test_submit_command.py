@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from eth_account import Account
 
+import conditions
 import fedvm.federation.client.direct as direct_module
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
@@ -21,12 +22,12 @@ from fedvm.federation.client.appointment import prove_key
 from fedvm.federation.client.kept import keep_update
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Domain, Rules, Security, model_root, to_bytes
+from fedvm.protocol import Domain, model_root, to_bytes
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import open_run
 from fedvm.store import Cid, ContentStore
 
-RULES = Rules(2, 1, 1000, 2**100, 150, 16, 3600, 0, 2**64 - 1)
+RULES = conditions.rules(elements=150)
 BASE = np.arange(150, dtype=np.int32)
 STAKE = 10**16
 
@@ -41,7 +42,7 @@ def kept(tmp_path: Path) -> Path:
             chain.account("owner"),
             coordinator=chain.account("coordinator").address,
             rules=RULES,
-            security=Security(stake=STAKE),
+            security=conditions.security(stake=STAKE),
             members=[member.address for member in members],
             model_root=model_root(BASE),
             model_cid=Cid.parse(ContentStore(tmp_path / "store").put(to_bytes(BASE))).binary,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord
 
+import conditions
 from fedvm.chain.federation import FederationContract
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.federation import (
@@ -58,17 +59,13 @@ def client_data(partition: int) -> ClientData:
 def rules(**changes: Any) -> Rules:
     elements = sum(array.size for array in named_arrays(initial_arrays(MODEL, SEED)).values())
     values: dict[str, Any] = {
-        "min_clients": 2,
-        "min_examples": 1,
         "max_examples": 200,
         "max_sum_squares": max_sum_squares(4.0, FRACTION_BITS),
         "elements": elements,
         "fraction_bits": FRACTION_BITS,
-        "round_seconds": 3600,
-        "min_accuracy_ppm": 0,
         "max_loss_micros": 100_000_000,
     }
-    return Rules(**{**values, **changes})
+    return conditions.rules(**{**values, **changes})
 
 
 @dataclass
@@ -124,6 +121,7 @@ def create_bench(path: Path, clients: int, **rule_changes: Any) -> Bench:
         chain.account("owner"),
         coordinator=chain.account("coordinator").address,
         rules=rules(**rule_changes),
+        security=conditions.security(),
         members=[account.address for account in accounts],
         model_root=root,
         model_cid=Cid.parse(cid).binary,

@@ -17,6 +17,7 @@ from federation_bench import MakeBench
 from web3 import Web3
 from web3.types import RPCEndpoint, TxParams
 
+import conditions
 from fedvm.chain.disputes import Answer, DataAnswered, DataDemanded, DisputesContract, Question
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
@@ -27,9 +28,10 @@ from fedvm.federation import ChainLedger, FederationSettings
 from fedvm.federation.commitment import Attestation, commit
 from fedvm.federation.coordinator.answers import ProposedRound, batches
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import CountedUpdate, Domain, Rules, Security, aggregation_tree, model_root, to_bytes
+from fedvm.protocol import CountedUpdate, Domain, aggregation_tree, model_root, to_bytes
 from fedvm.protocol.preimages import children
 from fedvm.store import Cid, ContentStore
+from premises import premises_of
 
 # Both are public: anvil's accounts 0 and 1.
 COORDINATOR: LocalAccount = Account.from_key(
@@ -38,7 +40,8 @@ COORDINATOR: LocalAccount = Account.from_key(
 GRIEFER: LocalAccount = Account.from_key("0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d")
 ELEMENTS, MEMBERS, BURST = 512, 3, 60
 WINDOW, ANSWER, BLOCK_SECONDS = 60, 60, 3
-RULES = Rules(1, 1, 1000, 2**100, ELEMENTS, 16, 3600, 0, 2**64 - 1)
+RULES = conditions.rules(elements=ELEMENTS, min_clients=1)
+SECURITY = conditions.security(challenge_seconds=WINDOW, answer_seconds=ANSWER)
 
 
 def phases(updates: int, elements: int) -> int:
@@ -98,7 +101,7 @@ def _propose(path: Path, w3: Web3) -> Proposed:
         COORDINATOR,
         coordinator=COORDINATOR.address,
         rules=RULES,
-        security=Security(challenge_seconds=WINDOW, answer_seconds=ANSWER),
+        security=SECURITY,
         members=[member.address for member in members],
         model_root=model_root(base),
         model_cid=Cid.parse(store.put(to_bytes(base))).binary,
@@ -117,7 +120,7 @@ def _propose(path: Path, w3: Web3) -> Proposed:
     model = (base + tree.top.sums.vector // tree.top.weight).astype(np.int32)
     roots = (tree.root, tree.top.sums.root, model_root(model))
     contract.propose(
-        COORDINATOR, 1, Proposal(contract.premises(), *roots, Cid.parse(store.put(to_bytes(model))).binary)
+        COORDINATOR, 1, Proposal(premises_of(contract), *roots, Cid.parse(store.put(to_bytes(model))).binary)
     )
     ledger = ChainLedger(contract, COORDINATOR, first_block=receipt.block_number, store=store)
     made_from = ProposedRound(ledger.vectors_in(store), ledger.history(1))
@@ -133,7 +136,7 @@ def _burst(proposed: Proposed, questions: list[Question]) -> int:
         arguments = [1, list(one.trail), one.wanted, one.levels]
         data = contract.encode_abi("demand", args=arguments)
         transactions.append(
-            {"to": contract.address, "data": data, "value": Security().demand_fee, "gas": 300_000}
+            {"to": contract.address, "data": data, "value": SECURITY.demand_fee, "gas": 300_000}
         )  # type: ignore[typeddict-item]
     proposed.tell("evm_setAutomine", False)
     nonce = proposed.w3.eth.get_transaction_count(GRIEFER.address)
@@ -172,8 +175,8 @@ def test_a_burst_of_questions_is_answered_within_twenty_blocks(proposed: Propose
     waiting.join(60)
     assert ended == [RoundState.FINAL]
     # The griefer paid for all of it, and half is the coordinator's.
-    assert proposed.disputes.owed(COORDINATOR.address) == BURST * Security().demand_fee // 2
-    assert proposed.contract.owed(COORDINATOR.address) == Security().bond
+    assert proposed.disputes.owed(COORDINATOR.address) == BURST * SECURITY.demand_fee // 2
+    assert proposed.contract.owed(COORDINATOR.address) == SECURITY.bond
 
 
 def test_answers_are_split_by_the_gas_they_take(proposed: Proposed) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+import conditions
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.challenge import Challenger
 from fedvm.audit.replay import audit
@@ -33,8 +34,6 @@ from fedvm.protocol import (
     CountedUpdate,
     Judged,
     Refusal,
-    Rules,
-    Security,
     Submission,
     model_root,
     roll_up,
@@ -45,9 +44,10 @@ from fedvm.protocol import (
 from fedvm.protocol.consent import DirectConsent
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, ContentStore
+from premises import premises_of
 
 ELEMENTS, MEMBERS, STAKE, POST_FEE = 150, 3, 10**16, 10**15
-RULES = Rules(2, 1, 1000, 2**100, ELEMENTS, 16, 3600, 0, 2**64 - 1)
+RULES = conditions.rules(elements=ELEMENTS)
 BASE = np.arange(ELEMENTS, dtype=np.int32)
 
 
@@ -132,7 +132,9 @@ def federation_of(tmp_path: Path, members: int, open_seconds: int = 0) -> Iterat
             chain.account("owner"),
             coordinator=chain.account("coordinator").address,
             rules=RULES,
-            security=Security(stake=STAKE, bond=10**15, post_fee=POST_FEE, open_seconds=open_seconds),
+            security=conditions.security(
+                stake=STAKE, bond=10**15, post_fee=POST_FEE, open_seconds=open_seconds
+            ),
             members=[chain.account("member", index).address for index in range(members)],
             model_root=model_root(BASE),
             model_cid=Cid.parse(store.put(to_bytes(BASE))).binary,
@@ -241,7 +243,7 @@ def test_events_that_an_outage_cut_off_are_read_once(
 def some_proposal(parties: Parties) -> Proposal:
     """Over what the round holds, of roots that are true of nothing."""
     cid = b"\1\x55\x12\x20" + bytes(32)
-    return Proposal(parties.contract.premises(), b"\1" * 32, b"\2" * 32, b"\3" * 32, cid)
+    return Proposal(premises_of(parties.contract), b"\1" * 32, b"\2" * 32, b"\3" * 32, cid)
 
 
 def open_for(seconds: int) -> pytest.MarkDecorator:

@@ -13,6 +13,7 @@ from flwr.app import Context, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from web3.types import RPCEndpoint
 
+import conditions
 from fedvm.audit.replay import audit
 from fedvm.chain.keys import create_key_file
 from fedvm.chain.networks import connect
@@ -30,7 +31,6 @@ from fedvm.federation import (
 from fedvm.federation.coordinator.directory import create_federation_on
 from fedvm.federation.errors import SettingsError, TermsError
 from fedvm.federation.keys import DIRECTORY, key_from_node_config
-from fedvm.protocol import Security
 from fedvm.rundir.run import open_run
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(
         rules=rules(),
         members=members,
         account=load_key(),
-        security=Security(challenge_seconds=60, answer_seconds=60),
+        security=conditions.security(challenge_seconds=60, answer_seconds=60),
     )
     assert not (directory / "keys").exists()
     training = FederationSettings(clients=2, rounds=1).training
@@ -100,19 +100,18 @@ def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(
 
 
 def test_a_directory_is_made_once_named_in_full_and_holds_the_simulated_clients_keys(tmp_path: Path) -> None:
-    directory = tmp_path / "federation"
+    directory, initial = tmp_path / "federation", initial_arrays(MODEL, SEED)
+    given = {"rules": rules(), "security": conditions.security(), "clients": 3, "seed": 4}
     with pytest.raises(SettingsError, match="the rules speak of 7 parameters"):
-        create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(elements=7), clients=3, seed=4)
-    hasty = Security(stake=1, answer_seconds=1)
+        create_federation(directory, initial, **{**given, "rules": rules(elements=7)})
+    hasty = conditions.security(stake=1, answer_seconds=1)
     with pytest.raises(
         SettingsError, match=r"answer_seconds = 1 is too short .* needs 3 s or loses its stake"
     ):
-        create_federation(
-            directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4, security=hasty
-        )
-    create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4)
+        create_federation(directory, initial, **{**given, "security": hasty})
+    create_federation(directory, initial, **given)
     with pytest.raises(SettingsError, match="not empty"):
-        create_federation(directory, initial_arrays(MODEL, SEED), rules=rules(), clients=3, seed=4)
+        create_federation(directory, initial, **given)
     with pytest.raises(SettingsError, match="absolute path"):
         open_federation(Context(1, 1, {}, RecordDict(), {DIRECTORY: "federation"}))
     federation = open_federation(directory)

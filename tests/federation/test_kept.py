@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from eth_account import Account
 
+import conditions
 from fedvm.federation.client.kept import keep_update, read_kept_update
 from fedvm.federation.commitment import Attestation, SignedUpdate, commit
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.terms import RoundTerms
-from fedvm.protocol import Domain, Rules
+from fedvm.protocol import Domain
 from fedvm.protocol.address import to_address
 
 DOMAIN = Domain(31_415_926, to_address("0x" + "ab" * 20))
@@ -20,7 +21,7 @@ KEY = "0x" + "42" * 32
 
 
 def signed_update() -> SignedUpdate:
-    rules = Rules(2, 1, 1000, 2**100, 150, 16, 3600, 0, 2**64 - 1)
+    rules = conditions.rules(elements=150)
     terms = RoundTerms(DOMAIN, 3, rules, b"\7" * 32, 2_000_000_000)
     return commit(np.arange(-75, 75, dtype=np.int32), terms, Attestation(10, 0.5, 1.0), KEY)
 

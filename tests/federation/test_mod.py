@@ -13,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg, FedMedian, FedProx
 
+import conditions
 from fedvm.chain.federation import FederationContract
 from fedvm.federation import (
     Accountable,
@@ -319,6 +320,7 @@ def test_two_lines_make_a_flower_app_accountable(make_bench: MakeBench, tmp_path
         chain.account("owner"),
         coordinator=chain.account("coordinator").address,
         rules=RULES,
+        security=conditions.security(),
         members=[account.address for account in accounts],
         model_root=root,
         model_cid=Cid.parse(cid).binary,

@@ -26,7 +26,7 @@ from fedvm.pipeline.config_file import (
     settings_by_key,
 )
 from fedvm.pipeline.errors import ConfigError
-from fedvm.protocol import Security, max_sum_squares
+from fedvm.protocol import max_sum_squares
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -257,12 +257,6 @@ def test_differences_ignore_what_cannot_change_results() -> None:
 def test_rounds_may_only_grow() -> None:
     config, more = load_config(None), load_config(None, {"federation.rounds": 8})
     assert differences(config, more) == [] and differences(more, config) == ["federation.rounds: 8 → 5"]
-
-
-def test_the_defaults_of_the_contract_s_security_are_those_of_a_run() -> None:
-    from dataclasses import asdict
-
-    assert Security(**asdict(load_config(None).security)) == Security()
 
 
 def test_bound_on_the_norm_is_exact_in_integers() -> None:

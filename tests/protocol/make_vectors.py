@@ -276,7 +276,7 @@ def rules_case() -> dict[str, Any]:
     rules = {name: str(value) for name, (_, value) in RULES.items()}
     rules["aggregator"] = hex0x(AGGREGATOR)
     # Others weigh at least (10 − 1) · 20 = 180; a quarter of the whole is then at most a third of that.
-    return {"rules": rules, "rulesHash": hex0x(keccak(encoded)), "maxWeight": 60}
+    return {"rules": rules, "encoded": hex0x(encoded), "rulesHash": hex0x(keccak(encoded)), "maxWeight": 60}
 
 
 def typed_case(rules_hash: str, update: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fedvm.protocol.security import Security, longest_delay, question_phases
+import conditions
+from fedvm.protocol.security import longest_delay, question_phases
 
 
 @pytest.mark.parametrize(
@@ -21,5 +22,5 @@ from fedvm.protocol.security import Security, longest_delay, question_phases
 )
 def test_phases_follow_from_the_sizes(leaves: int, elements: int, phases: int) -> None:
     assert question_phases(leaves, elements) == phases
-    security = Security(challenge_seconds=100, answer_seconds=60)
+    security = conditions.security(challenge_seconds=100, answer_seconds=60)
     assert longest_delay(security, leaves, elements) == 100 + 120 * phases

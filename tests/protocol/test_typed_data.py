@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make_vectors import TYPES
 
+import conditions
 from fedvm.protocol import (
     Domain,
     EncodingError,
@@ -127,7 +128,7 @@ def test_fields_are_checked(change: dict[str, object], error: type[Exception], m
 
 
 def test_rules_are_checked_and_every_one_is_hashed() -> None:
-    rules = Rules(1, 2, 3, 4, 5, 6, 7, 8, 9)
+    rules = conditions.rules(min_clients=1, min_examples=2, max_examples=3)
     hashes = {rules.digest()}
     for field in fields(Rules):
         other: object = b"\x01" * 32 if field.name == "aggregator" else 99
@@ -144,7 +145,7 @@ def test_rules_are_checked_and_every_one_is_hashed() -> None:
 def test_no_update_exceeds_its_share(data: st.DataObject, clients: int, least: int) -> None:
     lowest = -(-1_000_000 // clients)  # the share of each when all weigh the same
     share = data.draw(st.integers(lowest, 999_999))
-    rules = Rules(clients, least, 2**20, 1, 1, 16, 60, 0, 1, max_share_ppm=share)
+    rules = conditions.rules(min_clients=clients, min_examples=least, max_examples=2**20, max_share_ppm=share)
     assert rules.max_weight >= least
     assert replace(rules, max_share_ppm=lowest - 1).max_weight < least
     examples = data.draw(st.lists(st.integers(least, 2**32 - 1), min_size=clients, max_size=clients + 3))
@@ -156,7 +157,7 @@ def test_no_update_exceeds_its_share(data: st.DataObject, clients: int, least: i
 
 
 def test_without_a_share_the_cap_is_that_of_the_examples() -> None:
-    assert Rules(1, 1, 500, 1, 1, 16, 60, 0, 1).max_weight == 500
+    assert conditions.rules(max_examples=500).max_weight == 500
 
 
 def test_the_digest_has_the_eip_712_prefix() -> None:

@@ -7,13 +7,21 @@ from dataclasses import replace
 import pytest
 from eth_account import Account
 
-from fedvm.protocol import Domain, Refusal, Rules, Update, sign_update
+import conditions
+from fedvm.protocol import Domain, Refusal, Update, sign_update
 from fedvm.protocol.verdict import Circumstances, verdict
 
 KEY = "0x" + "11" * 32
 MEMBER = Account.from_key(KEY).address
 DOMAIN = Domain(31415926, "0x" + "22" * 20)
-RULES = Rules(2, 10, 100, 5_000, 64, 16, 60, 500_000, 2_000_000, min_labels=3, max_epsilon_micros=900)
+RULES = conditions.rules(
+    min_examples=10,
+    max_sum_squares=5_000,
+    min_accuracy_ppm=500_000,
+    max_loss_micros=2_000_000,
+    min_labels=3,
+    max_epsilon_micros=900,
+)
 GOOD = Update(
     3, RULES.digest(), b"b" * 32, b"u" * 32, 4_000, 64, 16, 50, 600_000, 1_000_000, 3, 900, 1_000, b"cid"
 )

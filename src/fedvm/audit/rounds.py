@@ -255,7 +255,7 @@ class FederationReplay:
             f"counts {event.weight}, but {event.examples} examples under the cap of {self.rules.max_weight} "
             f"make {weight}",
         )
-        if self.rules.rest_rounds:
+        if self.rules.make_rest:
             self._last_accepted[member] = event.round
         opened.accepted += 1
         opened.total_weight += event.weight
@@ -458,7 +458,7 @@ class FederationReplay:
     def _rests(self, member: str, number: int) -> bool:
         """Whether a member sits round `number` out (`Federation._rests`)."""
         last = self._last_accepted.get(member, 0)
-        return last > 0 and number - last <= self.rules.rest_rounds and last not in self._failed
+        return last in self.rules.rests_after(number) and last not in self._failed
 
 
 def _follows(rollup: Rollup) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar
 
 from eth_account.signers.local import LocalAccount
@@ -22,7 +22,6 @@ from fedvm.chain.federation_types import (
     CoordinatorReplaced,
     FederationEvent,
     Included,
-    Premises,
     Proposal,
     RollupSubmitted,
     Round,
@@ -44,7 +43,6 @@ from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol import Rules, Security, Submission
 from fedvm.protocol.address import Address, by_address
-from fedvm.protocol.commitments import range_hash
 
 Event = TypeVar("Event")
 _SUBMIT_BYTES = 4 + 3 * 32
@@ -95,8 +93,8 @@ class FederationContract:
         members: Sequence[str],
         model_root: bytes,
         model_cid: bytes,
+        security: Security,
         owner: str | None = None,
-        security: Security | None = None,
         open_membership: bool = False,
         salt: bytes = DEFAULT_SALT,
     ) -> tuple[FederationContract, Receipt]:
@@ -114,7 +112,7 @@ class FederationContract:
             owner or account.address,
             coordinator,
             rules.as_tuple(),
-            (security or Security()).as_tuple(),
+            security.as_tuple(),
             open_membership,
             list(members),
             model_root,
@@ -170,12 +168,6 @@ class FederationContract:
     def lacking_bond(self, coordinator: str) -> int:
         """Wei that a coordinator (hex address) must send along with a statement that takes the bond."""
         return max(0, self.security().bond - self.owed(coordinator))
-
-    def premises(self) -> Premises:
-        """What the chain holds of the latest round's updates. Who proposes states what it has computed from instead."""
-        round_ = self.round(self.current_round())
-        held = range_hash(round_.accepted, partial(self._read, "commitmentPeak"))
-        return Premises(round_.accepted, round_.total_weight, held)
 
     def finalize_round(self, account: LocalAccount, number: int) -> tuple[RoundFinal, Receipt]:
         """Make a proposal final after its challenge window (anyone may)."""

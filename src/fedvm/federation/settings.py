@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import StringConstraints
 
@@ -298,9 +298,13 @@ class PrivacySettings:
     ] = None
 
 
+RULE_CHANGE: Final = "min_labels=3"
+"""A change of a rule as an example, for help and errors."""
+
+
 @settings
 class RulesSettings:
-    """The rules written into the contract when the federation is created (docs/architecture.md)."""
+    """The rules written into the contract when the federation is created (docs/protocol.md, section 3)."""
 
     min_clients: Annotated[
         int, Setting("Quorum: fewer accepted updates fail the round", flag="--min-clients", ge=1)

@@ -56,7 +56,8 @@ class RunSettings:
     store: Annotated[
         str,
         Setting(
-            "Where models and updates are kept: a folder, in the run directory if relative, or the URL of a store"
+            "Where models and updates are kept: a folder, in the run directory if relative, or the URL of a store of "
+            "another kind, which a program that calls FedVM registers (`fedvm.store.BACKENDS`)"
         ),
     ] = DEFAULT_STORE
     out: Annotated[

@@ -18,7 +18,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedvm.federation.settings import RulesSettings
+from fedvm.federation.settings import RULE_CHANGE, RulesSettings
 from fedvm.files import write_atomically
 from fedvm.learning.recipes import default_preparation, default_recipe
 from fedvm.learning.settings import DataSettings
@@ -74,7 +74,7 @@ def load_rules(
         raise ConfigError(f"{path}: holds no [rules] table with the rules to change")
     for dotted, value in assignments.items():
         if not dotted.startswith("rules."):
-            raise ConfigError(f"--set {dotted}: only rules can change here, e.g. --set min_labels=3")
+            raise ConfigError(f"--set {dotted}: only rules can change here, e.g. --set {RULE_CHANGE}")
         _lay_over(tables, dotted, value)
     try:
         wanted = TypeAdapter(RulesSettings).validate_python({**present, **tables["rules"]})

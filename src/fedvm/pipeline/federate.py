@@ -39,8 +39,8 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
-from fedvm.pipeline.rule_units import contract_rules
-from fedvm.protocol import Rules, Security, VectorSpec
+from fedvm.pipeline.rule_units import contract_rules, contract_security
+from fedvm.protocol import Rules, VectorSpec
 from fedvm.protocol.rules import PPM
 from fedvm.protocol.vector import IntVector
 from fedvm.rundir.deployment import ChainRef, Deployment
@@ -261,7 +261,7 @@ def _contract(
     owner = chain.account("owner")
     elements = VectorSpec.from_arrays(named_arrays(initial)).elements
     rules = rules_for(config, max_examples=example_cap(config, data), elements=elements)
-    security = Security(**asdict(config.security))
+    security = contract_security(config.security)
     contract, _ = found(
         FederationFactory.deploy_first(chain.w3, owner),
         owner,

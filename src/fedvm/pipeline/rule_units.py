@@ -1,4 +1,5 @@
-"""The rules in two units: a configuration's real numbers, and the contract's integers."""
+"""A configuration's rules and security as the contract has them, and its rules as a configuration states them: real
+numbers there, integers here."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from fedvm.federation.settings import RulesSettings
+from fedvm.federation.settings import RULE_CHANGE, RulesSettings, SecuritySettings
 from fedvm.pipeline.errors import UsageError
-from fedvm.protocol import Rules, max_sum_squares
+from fedvm.protocol import Rules, Security, max_sum_squares
 from fedvm.protocol.rules import PPM
 
 _SCALED: Final = {
@@ -38,6 +39,11 @@ def contract_rules(settings: RulesSettings) -> dict[str, int]:
         elif value is not None:
             fields[key] = value
     return fields
+
+
+def contract_security(settings: SecuritySettings) -> Security:
+    """The settings as the contract's struct; both have the same units."""
+    return Security(**asdict(settings))
 
 
 def rules_in_settings(rules: Rules) -> dict[str, int | float]:
@@ -81,6 +87,6 @@ def changed_rules(present: Rules, wanted: RulesSettings, stated: Collection[str]
     rules = replace(present, **changes)
     if rules == present:
         raise UsageError(
-            "these are the rules in force already: state what is to change, e.g. --set min_labels=3"
+            f"these are the rules in force already: state what is to change, e.g. --set {RULE_CHANGE}"
         )
     return rules

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from flwr.app import ArrayRecord
@@ -17,6 +16,7 @@ from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.federate import rules_for
 from fedvm.pipeline.preflight import check_cap
+from fedvm.pipeline.rule_units import contract_security
 from fedvm.protocol import Rules, Security, VectorSpec
 
 
@@ -58,7 +58,13 @@ def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, see
     """
     rules, security = _terms(config, initial)
     return create_federation(
-        path, initial, rules=rules, clients=config.data.clients, seed=seed, security=security
+        path,
+        initial,
+        rules=rules,
+        security=security,
+        clients=config.data.clients,
+        seed=seed,
+        store=config.run.store,
     )
 
 
@@ -68,7 +74,14 @@ def create_for_model_on(
     """The same on a network, paid for by the account of `PRIVATE_KEY`, which becomes the coordinator."""
     rules, security = _terms(config, initial)
     return create_federation_on(
-        rpc, path, initial, rules=rules, members=members, account=load_key(), security=security
+        rpc,
+        path,
+        initial,
+        rules=rules,
+        security=security,
+        members=members,
+        account=load_key(),
+        store=config.run.store,
     )
 
 
@@ -80,4 +93,4 @@ def _terms(config: RunConfig, initial: ArrayRecord) -> tuple[Rules, Security]:
     check_cap(config.data.clients, config.rules.max_examples)
     spec = VectorSpec.from_arrays(named_arrays(initial))
     rules = rules_for(config, max_examples=config.rules.max_examples, elements=spec.elements)
-    return rules, Security(**asdict(config.security))
+    return rules, contract_security(config.security)

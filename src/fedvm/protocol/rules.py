@@ -36,8 +36,6 @@ _BITS = {
 class Rules:
     """The contract's ``Rules`` struct, field by field in its order. Construction checks every width.
 
-    The defaults of the fields that have one demand nothing.
-
     Raises:
         EncodingError: a field is not an integer (the aggregator: not 32 bytes), or does not fit its width
             (RangeError).
@@ -61,15 +59,15 @@ class Rules:
     """Least attested validation accuracy, parts per million."""
     max_loss_micros: int
     """Greatest attested validation loss, millionths."""
-    max_share_ppm: int = PPM
+    max_share_ppm: int
     """Greatest share of a round's total weight that one update may have, parts per million."""
-    min_labels: int = 0
+    min_labels: int
     """Least number of distinct labels attested of the training examples."""
-    rest_rounds: int = 0
+    rest_rounds: int
     """Rounds that a member sits out after one in which an update of its was accepted and that did not fail."""
-    max_epsilon_micros: int = 0
+    max_epsilon_micros: int
     """Privacy budget: greatest attested ε, millionths; 0 asks for none."""
-    aggregator: bytes = WEIGHTED_MEAN
+    aggregator: bytes
     """How the updates make the new model, 32 bytes; other than zero it is audit-only."""
 
     def __post_init__(self) -> None:
@@ -96,6 +94,16 @@ class Rules:
             return self.max_examples
         others = max(0, self.min_clients - 1) * self.min_examples
         return min(self.max_examples, self.max_share_ppm * others // (PPM - self.max_share_ppm))
+
+    @property
+    def make_rest(self) -> bool:
+        """Whether a member must sit rounds out. If so, the contract takes no roll-ups."""
+        return self.rest_rounds > 0
+
+    def rests_after(self, number: int) -> range:
+        """The rounds before round ``number`` that count for its rest: a member with an accepted update in one of them
+        that did not fail sits round ``number`` out."""
+        return range(max(1, number - self.rest_rounds), number)
 
     def weight(self, examples: int) -> int:
         """The weight the contract gives to ``examples`` attested examples: capped at ``max_weight``."""

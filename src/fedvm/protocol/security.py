@@ -29,29 +29,26 @@ _BITS = {
 class Security:
     """The contract's ``Security`` struct, field by field in its order. Construction checks every width.
 
-    The defaults suit a trial; on a real network the window must exceed finality and the time for which
-    transactions could be censored, and the bond what a lie could gain and the gas of disputing it.
-
     Raises:
         EncodingError: a field is not an integer, or does not fit its width (RangeError).
     """
 
-    challenge_seconds: int = 3600
+    challenge_seconds: int
     """Seconds in which a proposal can be challenged before it may become final."""
-    answer_seconds: int = 600
+    answer_seconds: int
     """Seconds to answer what is asked in a phase, and again to go on from the answers."""
-    bond: int = 10**18
+    bond: int
     """Wei that the coordinator loses for a proposal that is proved wrong."""
-    stake: int = 0
+    stake: int
     """Wei that a member must have at stake to sign; 0 asks for none."""
-    demand_fee: int = 4 * 10**15
+    demand_fee: int
     """Wei that the first units asked in a phase cost; at least a 256th of the bond."""
-    post_fee: int = 5 * 10**14
+    post_fee: int
     """Wei a chunk that the demand for a directly submitted vector costs: the most that posting it is paid, and no more
     than posting cost; the rest comes back."""
-    notice_seconds: int = 86_400
+    notice_seconds: int
     """Seconds from the announcement of other rules to when they can be adopted."""
-    open_seconds: int = 0
+    open_seconds: int
     """Seconds from a round's opening in which nothing can be proposed or rolled up, so that members whom the
     coordinator ignores can submit themselves; at most half of a round's ``round_seconds``."""
 

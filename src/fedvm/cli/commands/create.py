@@ -33,12 +33,18 @@ def create(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file whose [rules], [security], federation.strategy and [strategy] are taken."
+            help="A TOML file whose [rules], [security], federation.strategy, [strategy] and run.store are taken."
         ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any key of it, e.g. rules.max_norm=5.", metavar="KEY=VALUE"),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of models and updates, in DIRECTORY if relative; by default run.store of --config."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
     as_json: JsonOption = False,
@@ -58,6 +64,7 @@ def create(
     if (clients is None) == (rpc is None) or (rpc is None) != (not members):
         raise typer.BadParameter("give --clients to simulate, or --rpc with a --member for each client")
     overrides = {"data.clients": clients or len(members or ()), "rules.max_examples": max_examples}
+    overrides |= {} if store is None else {"run.store": store}
     overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
     wanted = load_config(config, overrides)
     initial = import_model(model, Path.cwd())

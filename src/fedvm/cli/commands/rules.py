@@ -22,7 +22,7 @@ GROUP = command_group("Look at a federation's rules, and change them after a not
 
 _ANNOUNCE_EPILOG = """Examples:
 
-- `fedvm rules announce --set min_labels=3 --set max_norm=5 --run runs/demo --dry-run` what would change
+- `fedvm rules announce --set max_norm=5 --set round_seconds=600 --run runs/demo --dry-run` what would change
 
 - `fedvm rules announce new-rules.toml --rpc https://… --federation 0x… --key-file owner.key`
 """
@@ -91,7 +91,11 @@ def announce(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A rule to change, e.g. min_labels=3; repeat it."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A rule to change, named as in [rules]; repeat it.",
+        ),
     ] = None,
 ) -> None:
     """Announce other rules; what is not named stays as it is. For the federation's owner.
@@ -100,12 +104,13 @@ def announce(
     present rules hold, members can quit, and the owner can take the announcement back (`fedvm rules cancel`). A second
     announcement replaces the first, and the notice starts again. The size of the model and fraction_bits cannot change.
     """
+    from fedvm.federation.settings import RULE_CHANGE
     from fedvm.pipeline import plans
     from fedvm.pipeline.config_file import load_rules, parse_assignment
     from fedvm.pipeline.rule_units import changed_rules, rules_in_settings
 
     if file is None and not assignments:
-        raise typer.BadParameter("name a TOML file with [rules], or a change: --set min_labels=3")
+        raise typer.BadParameter(f"name a TOML file with [rules], or a change: --set {RULE_CHANGE}")
     given = dict(parse_assignment(_dotted(one)) for one in assignments or [])
     with sending.federation() as (contract, actor):
         present = contract.rules()
@@ -143,7 +148,7 @@ def cancel(sending: Sending) -> None:
 
 
 def _dotted(assignment: str) -> str:
-    """`min_labels=3` stands for `rules.min_labels=3`."""
+    """`key=value` stands for `rules.key=value`."""
     return assignment if "." in assignment.partition("=")[0] else f"rules.{assignment}"
 
 

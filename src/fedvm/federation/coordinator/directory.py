@@ -35,31 +35,37 @@ def create_federation(
     initial: ArrayRecord,
     *,
     rules: Rules,
+    security: Security,
     clients: int,
     seed: int,
-    security: Security | None = None,
+    store: str = DEFAULT_STORE,
 ) -> str:
     """Make the directory with an embedded chain, create the federation on it, and return the contract's address.
 
     initial: the model's state that round 1 starts from, named float tensors. clients: the number of members; their
-    keys derive from `seed`, like all keys of the chain. Raises SettingsError if the directory is not empty, or the
-    rules are for a model of another size.
+    keys derive from `seed`, like all keys of the chain. store: where the artefacts go, a folder (a relative one lies
+    in the directory) or the URL of a store.
+
+    Raises:
+        SettingsError: the directory is not empty, or the rules are for a model of another size.
+        StoreError: no store is known for the URL.
     """
-    model, directory = first_model(initial, rules, security), _begin(path)
+    model, kept, directory = first_model(initial, rules, security), open_store(store, path), _begin(path)
     with open_chain(directory.chain, seed=seed, create=True) as chain:
         owner = chain.account("owner")
         members = [chain.account("member", index) for index in range(clients)]
         contract, block = found(
             FederationFactory.deploy_first(chain.w3, owner),
             owner,
-            open_store(DEFAULT_STORE, path),
+            kept,
             model,
             coordinator=chain.account("coordinator").address,
             rules=rules,
             members=[member.address for member in members],
             security=security,
         )
-        Deployment(ChainRef("embedded", CHAIN_FILE), chain.chain_id, contract.address, block=block).save(path)
+        at = ChainRef("embedded", CHAIN_FILE)
+        Deployment(at, chain.chain_id, contract.address, block=block, store=store).save(path)
     for index, member in enumerate(members):
         file = key_of_partition(path, index)
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -73,27 +79,29 @@ def create_federation_on(
     initial: ArrayRecord,
     *,
     rules: Rules,
+    security: Security,
     members: Sequence[str],
     account: LocalAccount,
-    security: Security | None = None,
+    store: str = DEFAULT_STORE,
 ) -> str:
     """Create the federation on a network, for members that keep their own keys; return the contract's address.
 
     rpc: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
-    becomes owner and coordinator. Raises what `create_federation` raises, and ChainError.
+    becomes owner and coordinator. store: as in `create_federation`. Raises what that raises, and ChainError.
     """
-    w3, model = connect(rpc), first_model(initial, rules, security)
+    w3, model, kept = connect(rpc), first_model(initial, rules, security), open_store(store, path)
     _begin(path)
     contract, block = found(
         FederationFactory.deploy(w3, account),
         account,
-        open_store(DEFAULT_STORE, path),
+        kept,
         model,
         rules=rules,
         members=members,
         security=security,
     )
-    Deployment(ChainRef("rpc", rpc), int(w3.eth.chain_id), contract.address, block=block).save(path)
+    at = ChainRef("rpc", rpc)
+    Deployment(at, int(w3.eth.chain_id), contract.address, block=block, store=store).save(path)
     return contract.address
 
 

@@ -18,13 +18,12 @@ from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, Store
 
 
-def first_model(initial: ArrayRecord, rules: Rules, security: Security | None = None) -> IntVector:
+def first_model(initial: ArrayRecord, rules: Rules, security: Security) -> IntVector:
     """The model's state that round 1 starts from, named float tensors, in the rules' fixed point: int32 (elements,).
 
     Raises SettingsError if the rules speak of another model, if members, who have a stake by `security`, could not
     post a vector of its size in time, or if questions cost too little beside the bond.
     """
-    security = security or Security()
     needed = posting_seconds(rules.elements)
     if security.stake and security.answer_seconds < needed:
         raise SettingsError(
@@ -55,8 +54,8 @@ def found(
     *,
     rules: Rules,
     members: Sequence[str],
+    security: Security,
     coordinator: str | None = None,
-    security: Security | None = None,
 ) -> tuple[FederationContract, int]:
     """The federation that `owner` opens in a factory with the default salt, and the block in which its events begin.
 

@@ -38,7 +38,7 @@ class Federation:
     submission: Submission = "auto"
 
     def __post_init__(self) -> None:
-        if self.submission == "rollup" and self.ledger.rules().rest_rounds:
+        if self.submission == "rollup" and self.ledger.rules().make_rest:
             raise SettingsError('rules with rest_rounds allow no roll-ups; use submission = "commitments"')
         if self.nodes is None:
             return

@@ -25,12 +25,10 @@ def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: 
 
 
 def resting_members(ledger: ChainLedger, number: int) -> frozenset[str]:
-    """Members that the rules make sit round `number` out: those with an accepted update in one of
-    the `rest_rounds` rounds before it that did not fail."""
-    earlier = range(max(1, number - ledger.rules().rest_rounds), number)
+    """Members that the rules make sit round `number` out (`Rules.rests_after`)."""
     return frozenset(
         update.member
-        for before in earlier
+        for before in ledger.rules().rests_after(number)
         if not isinstance(ledger.history(before).ended, RoundFailed)
         for update in ledger.history(before).accepted
     )

@@ -176,7 +176,7 @@ def _rolls_up(federation: Federation, round_: LedgerRound, updates: int) -> bool
         return False
     if form == "rollup":
         return True
-    return updates > ROLLUP_ABOVE and not ledger.rules().rest_rounds
+    return updates > ROLLUP_ABOVE and not ledger.rules().make_rest
 
 
 def recall(federation: Federation, number: int) -> Settlement:
