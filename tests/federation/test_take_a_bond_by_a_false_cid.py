@@ -181,6 +181,10 @@ def test_only_the_vector_that_was_signed_is_taken(parties: Parties, false: Signe
     vectors = UpdateVectors(parties.store, parties.ledger.domain, ELEMENTS, posted)
     assert (vectors.vector(1, false.member, false.update) == false.vector).all()
     assert asked == [(1, false.member)]
+    kept = vectors.cid(1, false.member, false.update)
+    assert kept != false.update.cid and parties.store.get(kept) == to_bytes(false.vector)
+    assert vectors.is_compared(1, false.member, replace(false.update, cid=kept))
+    assert not vectors.is_compared(1, false.member, false.update)
     other = replace(false.update, sum_squares=false.update.sum_squares + 1)
     with pytest.raises(StoreError):
         vectors.vector(1, false.member, other)
@@ -191,5 +195,6 @@ def test_only_the_vector_that_was_signed_is_taken(parties: Parties, false: Signe
     parties.store.put(to_bytes(honest.vector))
     for _ in range(2):
         assert (here.vector(1, honest.member, honest.update) == honest.vector).all()
+        assert here.cid(1, honest.member, honest.update) == honest.update.cid
     with pytest.raises(StoreError):
         here.vector(1, parties.members[1].address, honest.update)  # in another place it has another root

@@ -6,9 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fedvm.protocol import Domain, EncodingError, UpdateTree, int32_from_bytes, model_root, update_tree
+from fedvm.protocol import (
+    Domain,
+    EncodingError,
+    UpdateTree,
+    int32_from_bytes,
+    model_root,
+    to_bytes,
+    update_tree,
+)
 from fedvm.protocol.place import Place
 from fedvm.protocol.vector import IntVector
+from fedvm.store.cid import Cid
 from fedvm.store.errors import StoreError
 from fedvm.store.interface import Store
 
@@ -34,18 +43,23 @@ Posted = Callable[[int, str], bytes | None]
 """From round and member to the vector that the member posted on chain, as it is stored; None if it posted none."""
 
 
+_Compared = tuple[int, bytes, bytes, int]
+"""A round, and the CID under which the vector with a root and a Σd² is."""
+
+
 @dataclass(frozen=True)
 class UpdateVectors:
     """Finds the vectors, int32 (elements,), of a federation's updates by what was committed to, root and Σd²; whoever
     reads one asks here. The CID says only where to look first: the contracts do not check it, and where it leads to
-    nothing the member may have posted the vector on chain.
+    nothing the member may have posted the vector on chain. What was compared once is remembered.
     """
 
     store: Store
     domain: Domain
     elements: int
     posted: Posted
-    _compared: set[tuple[Place, bytes, bytes, int]] = field(default_factory=set)
+    _compared: dict[str, _Compared] = field(default_factory=dict)
+    """By member: what was compared last, so that a long run takes no more memory than its members do."""
 
     def tree(self, number: int, member: str, signed: SignedVector) -> UpdateTree:
         """The tree of the update that a member signed in a round.
@@ -63,15 +77,37 @@ class UpdateVectors:
             if (tree.root, tree.sum_squares) != committed:
                 raise
         else:
-            self._compared.add((place, signed.cid, *committed))
+            self.remember(number, member, signed)
         return tree
 
     def vector(self, number: int, member: str, signed: SignedVector) -> IntVector:
         """As `tree`, without the tree: what was compared once is not hashed again."""
-        place = self.domain.place(number, member)
-        if (place, signed.cid, signed.update_root, signed.sum_squares) in self._compared:
+        if self.is_compared(number, member, signed):
             return stored_vector(self.store, signed.cid, self.elements)
         return self.tree(number, member, signed).vector
+
+    def cid(self, number: int, member: str, signed: SignedVector) -> bytes:
+        """The binary CID under which the store has the vector. One that is only on chain is put into the store.
+
+        Raises as `tree`.
+        """
+        if self.is_compared(number, member, signed):
+            return signed.cid
+        tree = self.tree(number, member, signed)
+        if self.is_compared(number, member, signed):
+            return signed.cid
+        cid = Cid.parse(self.store.put(to_bytes(tree.vector))).binary
+        self._compared[member] = (number, cid, signed.update_root, signed.sum_squares)
+        return cid
+
+    def is_compared(self, number: int, member: str, signed: SignedVector) -> bool:
+        """Whether the store is known to have the vector under the CID that was signed."""
+        return self._compared.get(member) == (number, signed.cid, signed.update_root, signed.sum_squares)
+
+    def remember(self, number: int, member: str, signed: SignedVector) -> None:
+        """That the store has the vector under the CID that was signed. For whoever has compared it otherwise, as it was
+        received."""
+        self._compared[member] = (number, signed.cid, signed.update_root, signed.sum_squares)
 
     def claimed(self, number: int, member: str, signed: SignedVector) -> UpdateTree:
         """As `tree`; if the vector that was signed is nowhere, the tree of another that is under its CID."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.chain.history import RoundHistory
 from fedvm.federation.coordinator.membership import Federation
-from fedvm.protocol import Submission, Update, to_bytes
-from fedvm.store import Cid, StoreError
+from fedvm.protocol import Submission, Update
+from fedvm.store import StoreError
 
 
 def with_vectors(federation: Federation, number: int) -> tuple[Submission, ...]:
@@ -35,10 +35,9 @@ def with_posted_vectors(federation: Federation, told: RoundHistory) -> tuple[Upd
 
 def _with_posted(federation: Federation, update: UpdateAccepted) -> UpdateAccepted:
     try:
-        vector = federation.vectors.vector(update.round, update.member, update)
+        return replace(update, cid=federation.vectors.cid(update.round, update.member, update))
     except StoreError:
         return update  # whoever reads it is told what is missing
-    return replace(update, cid=Cid.parse(federation.store.put(to_bytes(vector))).binary)
 
 
 def _is_published(federation: Federation, number: int, member: str, signed: Update | UpdateAccepted) -> bool:

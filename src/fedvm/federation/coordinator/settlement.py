@@ -100,6 +100,8 @@ def settle(
     Raises LedgerMismatch if the store lacks or contradicts what was accepted, or if another result was
     proposed than follows.
     """
+    for one in submissions:
+        federation.vectors.remember(round_.number, one.member, one.update)
     while True:
         try:
             with federation.ledger.step():
@@ -135,8 +137,7 @@ def _settled(
         return Settlement(ledger.round(round_.number), accepted, refused, None, None, None, memory)
     facts = RoundFacts(round_.number, ledger.rules().fraction_bits)
     plan = _Plan(rule or WeightedMean(), base, memory, facts, spread)
-    checked = frozenset((one.update.update_root, one.update.sum_squares) for one in submissions)
-    updates = StoredUpdates(federation, round_.number, accepted, checked)
+    updates = StoredUpdates(federation, round_.number, accepted)
     concluded = _conclude(federation, plan, updates)
     ended = ledger.round(round_.number)
     if concluded is None:

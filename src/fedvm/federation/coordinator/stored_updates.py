@@ -28,14 +28,13 @@ _LEAST_BLOCK, _MOST_BLOCKS = 3, 5  # as powers of two: at least 8 updates a bloc
 class StoredUpdates:
     """The updates of round `number`, in the order of their acceptance, as `with_posted_vectors` gives them.
 
-    checked: root and Σd² of updates whose stored vector is known to be the one committed to; the others are compared
-    when they are loaded, which raises LedgerMismatch if the store contradicts the chain.
+    An update that the federation has not compared yet is compared when it is loaded, which raises LedgerMismatch if the
+    store contradicts the chain.
     """
 
     federation: Federation
     number: int
     updates: Sequence[UpdateAccepted]
-    checked: frozenset[tuple[bytes, int]]
 
     @property
     def premises(self) -> Premises:
@@ -59,21 +58,23 @@ class StoredUpdates:
         return fold(spread(_add_block, [self._block(part, low) for part in parts]), height - low)
 
     def _block(self, updates: Sequence[UpdateAccepted], height: int) -> _Block:
-        ledger, store = self.federation.ledger, self.federation.store
-        doubtful = frozenset(map(_committed, updates)) - self.checked
-        return _Block(store, ledger.domain, ledger.rules().elements, tuple(updates), doubtful, height)
+        ledger, vectors = self.federation.ledger, self.federation.vectors
+        doubtful = frozenset(
+            one.member for one in updates if not vectors.is_compared(one.round, one.member, one)
+        )
+        return _Block(vectors.store, ledger.domain, vectors.elements, tuple(updates), doubtful, height)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """At most 2^height neighbouring updates, by CID, so that a block can be sent to another process. doubtful: root
-    and Σd² of those that are still to be compared."""
+    """At most 2^height neighbouring updates, by CID, so that a block can be sent to another process. doubtful: members
+    whose updates are still to be compared."""
 
     store: Store
     domain: Domain
     elements: int
     updates: tuple[UpdateAccepted, ...]
-    doubtful: frozenset[tuple[bytes, int]]
+    doubtful: frozenset[str]
     height: int
 
     def load(self) -> Iterator[CountedUpdate]:
@@ -81,20 +82,16 @@ class _Block:
             yield CountedUpdate(update.commitment, self._vector(update))
 
     def _vector(self, update: UpdateAccepted) -> IntVector:
-        committed = _committed(update)
-        if committed not in self.doubtful:
+        if update.member not in self.doubtful:
             return stored_vector(self.store, update.cid, self.elements)
         place = self.domain.place(update.round, update.member)
+        committed = update.update_root, update.sum_squares
         try:
             return stored_update(self.store, update.cid, self.elements, place, committed).vector
         except WrongVector as error:
             raise LedgerMismatch(
                 f"the stored update of {update.member} in round {update.round} is not the one accepted on chain"
             ) from error
-
-
-def _committed(update: UpdateAccepted) -> tuple[bytes, int]:
-    return update.update_root, update.sum_squares
 
 
 def _add_block(block: _Block) -> Subtotal:
