@@ -24,10 +24,10 @@ def loaded_by(statement: str) -> list[str]:
 @pytest.mark.parametrize(
     ("statement", "most"),
     [
-        ("import fedvm.federation.client", 3),
-        ("from fedvm.federation import fedvm_mod", 52),
+        ("import fedvm.federation.client", 4),
+        ("from fedvm.federation import fedvm_mod", 53),
         ("from fedvm.federation import image_client_app", 22),
-        ("from fedvm.federation import fedvm_mod, image_client_app", 68),
+        ("from fedvm.federation import fedvm_mod, image_client_app", 69),
     ],
 )
 def test_a_client_loads_neither_a_chain_nor_a_coordinator(statement: str, most: int) -> None:

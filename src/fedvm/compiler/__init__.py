@@ -8,8 +8,9 @@ Names are imported when first used, so that reading `fedvm.compiler.defaults` lo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedvm.lazy import importing
 
 if TYPE_CHECKING:
     from fedvm.compiler.compile import CompileOptions, compile_integer, compile_model
@@ -52,31 +53,24 @@ if TYPE_CHECKING:
         "version_of",
     ]
 
-_HOME = {
-    "ABI": "compiled",
-    "COMPILER_VERSION": "version",
-    "CalibrationError": "errors",
-    "CompileError": "errors",
-    "CompileOptions": "compile",
-    "CompiledModel": "compiled",
-    "CompilerDefect": "errors",
-    "ExactnessError": "errors",
-    "FidelityError": "errors",
-    "ModelError": "errors",
-    "QualityError": "errors",
-    "RangeError": "errors",
-    "StageError": "errors",
-    "UnsupportedOperator": "errors",
-    "compile_integer": "compile",
-    "compile_model": "compile",
-    "known_faults": "version",
-    "quantize_input": "input_range",
-    "verdict_on": "version",
-    "version_of": "version",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = importing(
+    __name__,
+    {
+        "compile": ("CompileOptions", "compile_integer", "compile_model"),
+        "compiled": ("ABI", "CompiledModel"),
+        "errors": (
+            "CalibrationError",
+            "CompileError",
+            "CompilerDefect",
+            "ExactnessError",
+            "FidelityError",
+            "ModelError",
+            "QualityError",
+            "RangeError",
+            "StageError",
+            "UnsupportedOperator",
+        ),
+        "input_range": ("quantize_input",),
+        "version": ("COMPILER_VERSION", "known_faults", "verdict_on", "version_of"),
+    },
+)

@@ -11,8 +11,9 @@ Names are imported when first used, so that `import fedvm.federation` loads neit
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedvm.lazy import importing
 
 if TYPE_CHECKING:
     from fedvm.federation.client.app import ClientData, image_client_app
@@ -56,35 +57,21 @@ if TYPE_CHECKING:
         "submit_directly",
     ]
 
-_HOME = {
-    "Accountable": "coordinator.accountable",
-    "ChainLedger": "coordinator.chain_ledger",
-    "ClientData": "client.app",
-    "Federation": "coordinator.membership",
-    "FederationResult": "coordinator.rounds",
-    "FederationSettings": "simulated.settings",
-    "Finished": "engines.grid",
-    "InProcessGrid": "engines.grid",
-    "Node": "engines.grid",
-    "RoundJournal": "coordinator.journal",
-    "RoundRecord": "coordinator.records",
-    "Watch": "simulated.server",
-    "accountable_mod": "client.mod",
-    "create_federation": "coordinator.directory",
-    "fedvm_mod": "client.mod",
-    "image_client_app": "client.app",
-    "image_nodes": "simulated.server",
-    "initial_arrays": "simulated.server",
-    "make_nodes": "engines.grid",
-    "open_federation": "coordinator.directory",
-    "publish_model": "coordinator.membership",
-    "run_federation": "simulated.server",
-    "run_rounds": "coordinator.rounds",
-    "submit_directly": "client.direct",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = importing(
+    __name__,
+    {
+        "client.app": ("ClientData", "image_client_app"),
+        "client.direct": ("submit_directly",),
+        "client.mod": ("accountable_mod", "fedvm_mod"),
+        "coordinator.accountable": ("Accountable",),
+        "coordinator.chain_ledger": ("ChainLedger",),
+        "coordinator.directory": ("create_federation", "open_federation"),
+        "coordinator.journal": ("RoundJournal",),
+        "coordinator.membership": ("Federation", "publish_model"),
+        "coordinator.records": ("RoundRecord",),
+        "coordinator.rounds": ("FederationResult", "run_rounds"),
+        "engines.grid": ("Finished", "InProcessGrid", "Node", "make_nodes"),
+        "simulated.server": ("Watch", "image_nodes", "initial_arrays", "run_federation"),
+        "simulated.settings": ("FederationSettings",),
+    },
+)
