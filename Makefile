@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## What there is to make
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "FedVM needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
@@ -64,7 +64,7 @@ artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts t
 coverage-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Which lines and branches of the contracts the Solidity tests run; at least 98 %
 	cd contracts && $(CURDIR)/$(BIN)/python tools/coverage.py --least 98
 
-mutate-contracts: contracts/node_modules/.installed ## Would the Solidity tests see a wrong library? 300 seeded mutants, hours; goes on where it stopped
+mutate-contracts: contracts/node_modules/.installed ## Would the Solidity tests see a wrong library? 500 seeded mutants, hours; goes on where it stopped
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/python tools/mutate.py
 
 lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, vulture, forge fmt and lint, slither

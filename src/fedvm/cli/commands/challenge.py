@@ -18,7 +18,7 @@ def challenge(
     run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
     preimages: Annotated[
         Path | None,
-        typer.Option(help="Folder with what the coordinator published of its trees (RUN/preimages)."),
+        typer.Option(help="Folder with what the coordinator published of its trees. Default: RUN/preimages."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

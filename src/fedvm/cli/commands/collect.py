@@ -14,7 +14,7 @@ from fedvm.cli.commands.json_option import JsonOption, print_json
 def collect(
     run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
     version: Annotated[
-        int | None, typer.Option(min=1, help="Version whose fees to collect; the one that serves.")
+        int | None, typer.Option(min=1, help="Version whose fees to collect. Default: the one that serves.")
     ] = None,
     withdraw: Annotated[
         bool, typer.Option("--withdraw", help="Then fetch what the service owes to your own key.")

@@ -27,9 +27,11 @@ class Emit(StrEnum):
 @with_compiler_options
 def compile_(
     *,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory for the program.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory to write; without it nothing is.")
+    ] = None,
     compiler: CompilerOptions,
-    target: Annotated[Target, typer.Option(help="Whose gas limit holds.")] = TARGET,
+    target: Annotated[Target, typer.Option(help="The network whose gas limit holds.")] = TARGET,
     check: Annotated[
         bool,
         typer.Option(

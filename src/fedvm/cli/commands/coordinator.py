@@ -60,10 +60,10 @@ def replace(
     sending: Sending,
     coordinator: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of the new coordinator.")],
 ) -> None:
-    """Have another account open rounds and propose, from now on, also in an open round. For the owner.
+    """Have another account open rounds and propose, from the next round on. For the owner.
 
-    The previous coordinator keeps what it is owed. A proposal of its that is still open keeps its bond until it is
-    final or proved wrong.
+    A round that is open stays with the present coordinator, who brings it to its end, keeps what it is owed, and gets
+    the bond of its proposal back when that is final.
     """
     from fedvm.pipeline import plans
 
@@ -77,7 +77,7 @@ def replace(
 @sent_to_federation(by_owner=False)
 def deposit(
     sending: Sending,
-    amount: Annotated[int, typer.Argument(metavar="WEI", min=1, help="How much.")],
+    amount: Annotated[int, typer.Argument(metavar="WEI", min=1, help="How much, in wei.")],
 ) -> None:
     """Pay in for the bonds of your later proposals. `fedvm members withdraw` fetches what no bond holds.
 

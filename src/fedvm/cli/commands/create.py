@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,7 +43,7 @@ def create(
     store: Annotated[
         str | None,
         typer.Option(
-            help="Folder of models and updates, in DIRECTORY if relative; by default run.store of --config."
+            help="Folder of models and updates, in DIRECTORY if relative. Default: run.store of --config."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
@@ -63,7 +63,10 @@ def create(
 
     if (clients is None) == (rpc is None) or (rpc is None) != (not members):
         raise typer.BadParameter("give --clients to simulate, or --rpc with a --member for each client")
-    overrides = {"data.clients": clients or len(members or ()), "rules.max_examples": max_examples}
+    overrides: dict[str, Any] = {
+        "data.clients": clients or len(members or ()),
+        "rules.max_examples": max_examples,
+    }
     overrides |= {} if store is None else {"run.store": store}
     overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
     wanted = load_config(config, overrides)

@@ -19,11 +19,11 @@ def deploy(
     *,
     rpc: Annotated[str, rpc_option("The network to deploy on")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Directory to leave (runs/MODEL-NETWORK).")
+        Path | None, typer.Option("--out", "-o", help="Directory to write. Default: runs/MODEL-NETWORK.")
     ] = None,
     compiler: CompilerOptions,
     target: Annotated[
-        Target | None, typer.Option(help="Whose gas limit holds. Default: that of the chain.")
+        Target | None, typer.Option(help="The network whose gas limit holds. Default: that of --rpc.")
     ] = None,
     stages: Annotated[
         bool, typer.Option("--stages", help="Deploy a program too large for one transaction in stages, too.")

@@ -129,7 +129,8 @@ def quit_(sending: Sending) -> None:
 def stake(
     sending: Sending,
     amount: Annotated[
-        int | None, typer.Argument(metavar="WEI", min=1, help="How much; by default what your stake lacks.")
+        int | None,
+        typer.Argument(metavar="WEI", min=1, help="How much, in wei. Default: what your stake lacks."),
     ] = None,
 ) -> None:
     """Put money at stake. Where the federation requires a stake, only updates of members who have it count.

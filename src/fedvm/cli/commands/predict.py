@@ -39,7 +39,7 @@ def predict(
     ] = False,
     max_fee: Annotated[
         int | None,
-        typer.Option("--max-fee", min=0, help="With --record: most wei to pay for a decision (0)."),
+        typer.Option("--max-fee", min=0, help="With --record: most wei to pay for a decision. Default: 0."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line an input.")] = False,
 ) -> None:
