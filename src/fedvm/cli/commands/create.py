@@ -75,11 +75,14 @@ def create(
         address = create_for_model(directory, wanted, initial, seed=seed)
     else:
         address = create_for_model_on(rpc, directory, wanted, initial, members=members or [])
+    _tell(address, wanted.data.clients, directory, as_json)
+
+
+def _tell(federation: str, members: int, directory: Path, as_json: bool) -> None:
     if as_json:
-        facts = {"federation": address, "members": wanted.data.clients, "directory": str(directory.resolve())}
-        print_json(facts)
+        print_json({"federation": federation, "members": members, "directory": str(directory.resolve())})
         return
-    print(f"federation {address} with {wanted.data.clients} members in {directory}")
+    print(f"federation {federation} with {members} members in {directory}")
     print(f'run-config: fedvm-directory="{directory.resolve()}"')
 
 
