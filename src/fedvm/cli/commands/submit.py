@@ -32,8 +32,7 @@ def submit(
     ] = None,
     rpc: Annotated[str | None, rpc_option("The federation's network, instead of --run")] = None,
     store: Annotated[
-        str | None,
-        typer.Option(help="With --rpc: folder to publish the vector in. Default: `store` beside UPDATE."),
+        str | None, typer.Option(help="With --rpc: folder for the vector. Default: `store` beside UPDATE.")
     ] = None,
     key_file: Annotated[
         Path | None,
