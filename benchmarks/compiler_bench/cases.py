@@ -110,6 +110,8 @@ def mnist_cases(folder: Path, quick: bool) -> list[Case]:
     mlp = build_model(ModelSpec.for_data("mlp", whole), seed=0)
     cases.append(_trained("MNIST MLP 784-64-10", mlp, whole, 12, folder))
     cases.append(_trained("MNIST MLP 400-32-16-10", _published_mlp(), small, 20, folder))
+    cases.append(_trained("MNIST MLP 784-32-32-10, tanh", _tanh_mlp(), whole, 12, folder))
+    cases.append(_trained("MNIST CNN, SiLU", _silu_cnn(), whole, 6, folder))
     return cases
 
 
@@ -128,6 +130,22 @@ def _published_mlp() -> nn.Module:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             nn.init.zeros_(module.bias)
     return model
+
+
+def _tanh_mlp() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10)
+    )
+
+
+def _silu_cnn() -> nn.Module:
+    """Two strided convolutions, each followed by a table, and a dense layer."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 5, stride=2), nn.SiLU(), nn.Conv2d(8, 16, 3, stride=2), nn.SiLU(), nn.Flatten(),
+        nn.Linear(16 * 5 * 5, 10),
+    )  # fmt: skip
 
 
 def _trained(name: str, model: nn.Module, data: ImageData, epochs: int, folder: Path) -> Case:

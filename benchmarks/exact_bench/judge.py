@@ -51,6 +51,8 @@ inputs than these; agreement is allowed four standard deviations of its estimate
 OUTLIERS = 10
 """One held-back input in so many may lie outside what the calibration data shows. The compiler sees 40 inputs held back
 from it; what happens for fewer than one in ten may not be among them."""
+HEADS = ("Exp", "LogSoftmax", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh")
+"""What is left out at the end of a network."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +176,11 @@ def _likeness(question: Question, compiled: CompiledModel) -> tuple[dict[str, fl
     integers = _run(compiled.reference.SerializeToString(), bits).reshape(len(held), -1)
     output = compiled.manifest["output"]
     scores = integers * np.repeat(output["scale"], integers.shape[1] // len(output["scale"]))
-    floats = run_float(question, held, without_softmax=output["head"] == "softmax")
-    if output["head"] == "argmax":
-        agreement = float((scores.argmax(1) == floats.reshape(-1)).mean())
+    is_index = output["head"] == "argmax"
+    floats = run_float(question, held, without_head=bool(output["head"]) and not is_index)
+    if is_index:
+        classes = compiled.real_scores(integers).argmax(1 + output["axis"]).reshape(len(held), -1)
+        agreement = float((classes == floats).mean())
         return {"agreement": agreement}, False  # what was nearly a tie is not known
     if scores.shape != floats.shape:
         return {"agreement": 0.0, "correlation": 0.0}, True
@@ -213,25 +217,26 @@ def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
     return float((a * b).sum() / size) if size > 1e-9 else None
 
 
-def run_float(
-    question: Question, inputs: NDArray[Any], *, without_softmax: bool = False
-) -> NDArray[np.float64]:
-    """What the model that was given says of `inputs` `[N, …]` in ONNX Runtime: `[N, O]`. without_softmax: the scores
-    that a last (Log)Softmax is given, since probabilities near 0 and 1 no longer tell them."""
+def run_float(question: Question, inputs: NDArray[Any], *, without_head: bool = False) -> NDArray[np.float64]:
+    """What the model that was given says of `inputs` `[N, …]` in ONNX Runtime: `[N, O]`. without_head: the scores
+    that a last softmax or sigmoid is given, since probabilities near 0 and 1 no longer tell them."""
     scale, offset = question.options.get("preprocess", (1.0, 0.0))
-    session = _session(_before_softmax(question.model) if without_softmax else question.model)
+    session = _session(_before_head(question.model) if without_head else question.model)
     given = session.get_inputs()[0]
     if given.type != "tensor(uint8)":
         inputs = (inputs.astype(np.float64) * scale + offset).astype(np.float32)
     rows = [session.run(None, {given.name: inputs[i : i + 1]})[0].reshape(1, -1) for i in range(len(inputs))]
-    return np.concatenate(rows).astype(np.float64)
+    scores = np.concatenate(rows).astype(np.float64)
+    if without_head and scores.shape[1] == 1:  # of one sigmoid: the program's other score is 0
+        return np.concatenate([np.zeros_like(scores), scores], axis=1)
+    return scores
 
 
-def _before_softmax(model: bytes) -> bytes:
-    """The model without what follows the input of its last (Log)Softmax."""
+def _before_head(model: bytes) -> bytes:
+    """The model without what follows the input of the last node that ends it."""
     proto = onnx.load_model_from_string(model)
-    softmax = next(n for n in reversed(proto.graph.node) if n.op_type in ("Softmax", "LogSoftmax"))
-    output = onnx.helper.make_tensor_value_info(softmax.input[0], onnx.TensorProto.FLOAT, None)
+    head = next(n for n in reversed(proto.graph.node) if n.op_type in HEADS)
+    output = onnx.helper.make_tensor_value_info(head.input[0], onnx.TensorProto.FLOAT, None)
     del proto.graph.output[:]
     proto.graph.output.append(output)
     return bytes(proto.SerializeToString())

@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from test_cli import call
 from torch import nn
 
-from fedvm.compiler import CompiledModel
-from fedvm.pipeline.onnx_model import local_program
+from fedvm.audit.recipe import CompileRecipe, read_recipe, write_recipe
+from fedvm.compiler import CompiledModel, compile_model
+from fedvm.pipeline.onnx_model import Request, local_program, prepare
 
 
 @pytest.fixture
@@ -103,3 +105,62 @@ def test_numbers_are_asked_about_as_the_reference_is(
     for both in (["x.png", "--values=1,2,3"], []):
         status, _, err = call(capsys, "predict", *both, "--run", out)
         assert status == 2 and "give images or --values" in err
+
+
+def test_open_sizes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    path, axes = tmp_path / "open.onnx", {"x": {0: "N", 2: "H", 3: "W"}}
+    torch.onnx.export(network, (torch.zeros(1, 1, 8, 8),), str(path), dynamo=False, input_names=["x"],
+                      dynamic_axes=axes)  # fmt: skip
+    command = ["compile", str(path), "--emit", "manifest"]
+    status, printed, _ = call(capsys, *command, "--input-shape", "1,6,9")
+    assert status == 0 and json.loads(printed)["input"]["shape"] == [1, 6, 9]
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (30, 1, 5, 7), dtype=np.uint8))
+    status, printed, _ = call(
+        capsys, *command, "--calibration", str(tmp_path / "x.npy"), "--min-correlation", "0"
+    )
+    assert status == 0 and json.loads(printed)["input"]["shape"] == [1, 5, 7]
+    status, _, err = call(capsys, *command)
+    assert status == 2 and "axis 2 is H" in err
+    for text in ("1,H,W", "1,,2", "0,1,1", ""):
+        status, _, err = call(capsys, *command, f"--input-shape={text}")
+        assert status == 2 and "such as 3,64,64" in err, text
+
+
+@pytest.fixture
+def two_outputs(model: Path) -> str:
+    """The model with a second output "squashed"; the name of the first."""
+    proto = onnx.load(model)
+    (output,) = proto.graph.output
+    squashed = onnx.helper.make_tensor_value_info("squashed", onnx.TensorProto.FLOAT, [1, 2])
+    proto.graph.node.append(onnx.helper.make_node("Sin", [output.name], ["squashed"]))
+    proto.graph.output.append(squashed)
+    onnx.save(proto, model)
+    return output.name
+
+
+def test_an_output_is_chosen_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, table: Path, two_outputs: str
+) -> None:
+    out = tmp_path / "program"
+    compile_ = ["compile", str(model), "--calibration", str(table), "--min-agreement", "0", "--out", str(out)]
+    status, _, err = call(capsys, *compile_)
+    assert status == 2 and f"several outputs ({two_outputs}, squashed)" in " ".join(err.split())
+    status, _, err = call(capsys, *compile_, "--output", "scores")
+    assert status == 2 and "no output 'scores'" in err
+    status, _, err = call(capsys, *compile_, "--output", "squashed", "--check")
+    assert status == 0 and "0 unlike ONNX Runtime" in err
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["options"]["output"] == "squashed"
+    assert sum("table" in row["op"] for row in manifest["layers"]) == 1
+
+
+def test_a_recipe_names_the_output(model: Path, table: Path, two_outputs: str) -> None:
+    request = Request(model, table, output="squashed", min_agreement=0)
+    prepared = prepare(request)
+    recipe = CompileRecipe("", prepared.calibration.shape, None, (), 0, prepared.options)
+    held = read_recipe(write_recipe(prepared.onnx, recipe))
+    again = compile_model(
+        prepared.onnx, prepared.calibration, **held.arguments(), min_agreement=0, min_correlation=0
+    )
+    assert again.codes == prepared.compiled.codes

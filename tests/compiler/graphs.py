@@ -167,14 +167,17 @@ class _Draw:
             reach += np.abs(np.asarray(term.weight)).reshape(outputs, -1).sum(axis=1) * highs[term.source]
         size = max(1, int(reach.max()) // self.choice((1, 8, 64)))
         bias = self.rng.integers(-size, size + 1, outputs)
-        shift, high = np.zeros(outputs, np.int64), None
+        shift, high, table = np.zeros(outputs, np.int64), None, None
         if not last:
             high = self.choice(HIGHS)
-            fitting = max(0, int(reach.max()).bit_length() - high.bit_length())
+            if self.integer(0, 3) == 0:
+                table = self.rng.integers(0, high + 1, 1 << self.integer(1, 8))
+            clip = high if table is None else len(table) - 1
+            fitting = max(0, int(reach.max()).bit_length() - clip.bit_length())
             shift += int(np.clip(fitting + self.integer(-3, 1), 0, 20))
             if self.integer(0, 1):
                 shift = np.maximum(0, shift + self.rng.integers(-2, 3, outputs))
-        return IntegerLayer(name, tuple(terms), bias, shift, shape, np.ones(outputs), 0, high, pool)
+        return IntegerLayer(name, tuple(terms), bias, shift, shape, np.ones(outputs), 0, high, pool, table)
 
     # -- convolutions -----------------------------------------------------------------------------------------
 

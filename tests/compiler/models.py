@@ -172,6 +172,29 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(20, 16), nn.LeakyReLU(0.1), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
+def tanh_perceptron() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3), nn.Softmax(1)
+    )
+
+
+class SiluBlock(nn.Module):
+    """A residual sum of functions, pooled, and a depthwise convolution of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.deep = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.depth, self.norm = nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.BatchNorm2d(4)
+        self.head = nn.Linear(4 * 4 * 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        silu = nn.functional.silu
+        x = silu(self.stem(x / 64 - 2))
+        x = x + torch.tanh(self.deep(x))
+        x = silu(self.norm(self.depth(x)))
+        return self.head(nn.functional.max_pool2d(x, 2).flatten(1))
+
+
 def one_dimensional() -> nn.Module:
     return nn.Sequential(
         nn.Conv1d(2, 4, 5, padding=2), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(4, 3, 3, stride=2), nn.ReLU(),
@@ -183,6 +206,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lenet": (lenet, (3, 14, 14)),
     "perceptron": (perceptron, (20,)),
     "one_dimensional": (one_dimensional, (2, 17)),
+    "tanh_perceptron": (tanh_perceptron, (20,)),
+    "silu_block": (SiluBlock, (3, 8, 8)),
     "residual": (Residual, (3, 8, 8)),
     "pre_activation": (PreActivation, (3, 8, 8)),
     "densely_connected": (DenselyConnected, (3, 8, 8)),
@@ -279,7 +304,8 @@ def run_graph(graph: FloatGraph, inputs: NDArray[np.uint8]) -> NDArray[np.float6
     """Scores of the float graph with its head applied, `[N, O]` (or `[N, C, H, W]` flattened)."""
     tensors = evaluate(graph.layers, {INPUT: as_chw(graph.input, inputs).astype(np.float64)})
     scores = tensors[graph.layers[-1].name].reshape(len(inputs), -1)
-    if graph.head == "softmax":
+    if graph.head in ("softmax", "log_softmax"):
         shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+        shares = np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+        return shares if graph.head == "softmax" else np.log(shares)
     return np.asarray(scores.argmax(axis=1, keepdims=True) if graph.head == "argmax" else scores)

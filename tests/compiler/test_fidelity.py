@@ -15,7 +15,8 @@ from torch import nn
 from fedvm.compiler import FidelityError, ModelError, UnsupportedOperator, compile_model
 from fedvm.compiler.fidelity import check_fidelity, real_input
 from fedvm.compiler.frontend import load_lowered
-from fedvm.compiler.frontend.operators import OPERATORS
+from fedvm.compiler.frontend.lower import OPERATORS
+from fedvm.compiler.frontend.pointwise import FUNCTIONS
 
 node = helper.make_node
 
@@ -45,7 +46,7 @@ def test_the_first_node_that_differs_is_named(monkeypatch):
     ]
     model = graph_model(nodes, {"w": weights, "d": np.ones((72, 2), np.float32)})
     check_fidelity(load_lowered(model), random_bytes((3, 8, 8), 4))
-    monkeypatch.setitem(OPERATORS, "LeakyRelu", OPERATORS["Relu"])
+    monkeypatch.setitem(FUNCTIONS, "LeakyRelu", FUNCTIONS["Relu"])
     with pytest.raises(FidelityError, match=r"node leaky \(LeakyRelu\).*report"):
         compile_model(model, random_bytes((3, 8, 8), 30))
 

@@ -218,7 +218,6 @@ def test_every_flipped_byte_is_read_or_refused():
         (linear_model(weight=np.full((4, 2), np.inf, np.float32)), "NaN or infinity"),
         (graph_model([node("Relu", ["x"], ["y"])], {}, (1, 0)), "positive"),
         (linear_model(shape=("N", "F")), "positive"),
-        (linear_model(shape=(8, 4)), "batch"),
         (linear_model(opset=99), "opset"),
         (linear_model(dtype=TensorProto.STRING), "STRING|valid"),
         (linear_model(weight=np.ones((5, 2), np.float32)), "valid|fit"),
@@ -228,18 +227,6 @@ def test_every_flipped_byte_is_read_or_refused():
 def test_malformed_models(model, message):
     with pytest.raises(ModelError, match=message):
         load_graph(model)
-
-
-def test_external_data_is_refused(tmp_path):
-    model = linear_model(weight=np.ones((4, 2), np.float32))
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/hostname")
-    path = tmp_path / "m.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="another file"):
-        load_graph(path)
 
 
 def test_cycles_are_refused():
@@ -285,8 +272,8 @@ def test_constants_that_would_fill_the_memory(op):
 
 
 def test_unknown_operators_are_named():
-    model = graph_model([node("Erf", ["x"], ["y"], name="gelu_1")], {})
-    with pytest.raises(UnsupportedOperator, match=r"gelu_1.*Erf.*Supported:.*MaxPool"):
+    model = graph_model([node("Det", ["x"], ["y"], name="det_1")], {})
+    with pytest.raises(UnsupportedOperator, match=r"det_1.*Det.*Supported:.*MaxPool.*Tanh"):
         load_graph(model)
 
 
@@ -302,12 +289,16 @@ def test_unknown_operators_are_named():
          {"pads": np.array([0, 0, 0, 0, 0, 0, 0, 2]), "at": np.array([8]), "end": np.array([10]),
           "axis": np.array([3])}, "node .*padding alone"),
         ([node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2])], {}, "dilated"),
-        ([node("Conv", ["x", "w"], ["y"], dilations=[2, 2])], {"w": np.ones((1, 3, 3, 3), "f4")}, "dilated"),
-        ([node("Sigmoid", ["x"], ["g"]), node("Mul", ["x", "g"], ["y"])], {}, "Sigmoid"),
-        ([node("Relu", ["x"], ["g"]), node("Mul", ["x", "g"], ["y"])], {}, "product of two"),
-        ([node("Softmax", ["x"], ["y"], axis=1)], {}, "softmax over all"),
-        ([node("AveragePool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])], {}, "divisor varies"),
-        ([node("Add", ["x", "c"], ["y"])], {"c": np.ones((8, 8), "f4").cumsum(1)}, "varies over"),
+        ([node("Conv", ["x", "w"], ["c"]), node("Sigmoid", ["c"], ["g"]), node("Mul", ["x", "g"], ["y"])],
+         {"w": np.ones((3, 3, 1, 1), "f4")}, "product of two"),
+        ([node("Pow", ["x", "c"], ["y"])], {"c": np.arange(8, dtype="f4")}, "one number each"),
+        ([node("Softmax", ["x"], ["s"], axis=1), node("ArgMax", ["s"], ["a"], axis=3),
+          node("Cast", ["a"], ["y"], to=1)], {}, "another axis than"),
+        ([node("GlobalMaxPool", ["x"], ["m"]), node("Softmax", ["m"], ["y"], axis=3)], {}, "over one score"),
+        ([node("ArgMax", ["x"], ["a"], axis=1, select_last_index=1), node("Cast", ["a"], ["y"], to=1)], {},
+         "takes the first"),
+        ([node("LeakyRelu", ["x"], ["r"]), node("Add", ["r", "c"], ["y"])],
+         {"c": np.arange(192, dtype="f4").reshape(3, 8, 8)}, "192 different values"),
         ([node("Flatten", ["x"], ["f"]), node("Softmax", ["f"], ["s"]), node("Relu", ["s"], ["y"])], {},
          "follows"),
     ],
@@ -318,7 +309,7 @@ def test_unsupported_forms(nodes, constants, reason):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(ModelError, match="no file"):
+    with pytest.raises(ModelError, match="no such file"):
         load_graph(tmp_path / "absent.onnx")
 
 

@@ -218,7 +218,7 @@ def test_equal_inputs_judge_nothing():
     ("option", "values"),
     [
         ("weight_bits", (0, "8", 9)),
-        ("activation_bits", (None, "6", [4], {"dense1": "x"}, {1: 4})),
+        ("activation_bits", ("6", [4], {"dense1": "x"}, {1: 4})),
         ("input_bits", (None, 0)),
         ("lane_bits", ("a", 25)),
         ("optimize", ("fast", None)),

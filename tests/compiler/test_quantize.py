@@ -12,10 +12,10 @@ from onnx import helper
 
 from fedvm.compiler.calibration import evaluate, sample_positions
 from fedvm.compiler.errors import CalibrationError, CompileError, RangeError, UnsupportedOperator
+from fedvm.compiler.fitted_terms import is_uniform
 from fedvm.compiler.frontend import load_graph
 from fedvm.compiler.graph import INPUT, Conv, Dense
 from fedvm.compiler.interpreter import accumulator_bounds, as_chw, run, run_all
-from fedvm.compiler.layer_fit import is_uniform
 from fedvm.compiler.policy import lane_budget
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.rounding import compensated_round

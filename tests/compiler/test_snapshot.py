@@ -78,7 +78,9 @@ def test_integer_networks(name):
     check(name, compile_integer(make(), options=CompileOptions(optimize=optimize)))
 
 
-@pytest.mark.parametrize("name", ["lenet", "residual", "shuffle", "one_dimensional", "perceptron"])
+@pytest.mark.parametrize(
+    "name", ["lenet", "residual", "shuffle", "one_dimensional", "perceptron", "tanh_perceptron", "silu_block"]
+)
 def test_float_models(name):
     check(name, small(name), QUANTIZED)
 

@@ -166,15 +166,15 @@ def test_models_are_verified_too(monkeypatch):
 def test_every_kind_of_input_is_tried():
     spec = network().input
     calibration = random_bytes(spec.onnx_shape, 5, seed=9)
-    inputs = probe_inputs(spec, calibration, 7).reshape(-1, 240)
+    inputs = probe_inputs(spec.onnx_shape, calibration, 7).reshape(-1, 240)
     assert len(inputs) == 7 and inputs.dtype == np.uint8
     assert not inputs[0].any() and (inputs[1] == 255).all()
     assert len(np.unique(inputs[2])) > 50 and set(np.unique(inputs[3])) == {0, 255}
     assert (inputs[4] != 0).sum() == 1 and (inputs[5] != 255).sum() == 1
     assert np.array_equal(inputs[6], calibration[0].reshape(-1))
-    assert len(probe_inputs(spec, None, 7)) == 6
-    many = probe_inputs(spec, calibration, 27)
-    assert len(many) == 27 and np.array_equal(many, probe_inputs(spec, calibration, 27))
+    assert len(probe_inputs(spec.onnx_shape, None, 7)) == 6
+    many = probe_inputs(spec.onnx_shape, calibration, 27)
+    assert len(many) == 27 and np.array_equal(many, probe_inputs(spec.onnx_shape, calibration, 27))
 
 
 @pytest.mark.parametrize("optimize", ["run", "deploy"])

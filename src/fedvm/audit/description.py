@@ -30,7 +30,8 @@ BRIGHTNESS: Final = "brightness"
 class InputDescription:
     """shape: of one input, without a batch axis; layout: "CHW", "HWC", or "" if the input is not an image; preparation:
     of an image file; unit: what the bytes measure; low and high: the real numbers that the bytes 0 and 255 stand for,
-    one per channel or feature."""
+    one per channel or feature; row: of a tabular model, how a row of numbers and categories becomes the bytes
+    (`fedvm.compiler.encoding`), else None."""
 
     shape: tuple[int, ...]
     layout: str
@@ -38,6 +39,7 @@ class InputDescription:
     unit: str
     low: tuple[float, ...]
     high: tuple[float, ...]
+    row: dict[str, Any] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
@@ -52,12 +54,14 @@ class InputDescription:
 @dataclass(frozen=True)
 class Description:
     """title: what the model is, in words; classes: their names, in the order of the scores; score_scale: the real
-    number that a score of 1 stands for, one a class."""
+    number that a score of 1 stands for, one a class; head: what the model makes of the scores, as in the compiler's
+    manifest."""
 
     title: str
     classes: tuple[str, ...]
     input: InputDescription
     score_scale: tuple[float, ...]
+    head: str = ""
 
     def __post_init__(self) -> None:
         """Raise DescriptionError if names are missing, repeated, too long or not printable."""
@@ -85,8 +89,9 @@ class Description:
         spec, output = manifest["input"], manifest["output"]
         scale, offset = (np.asarray(spec[key], np.float64).reshape(-1) for key in ("scale", "offset"))
         shape = tuple(int(size) for size in spec["shape"])
-        scores = int(output["scores"])
-        worth = np.broadcast_to(np.asarray(output["scale"], np.float64).reshape(-1), scores)
+        worth = np.broadcast_to(np.reshape(output["scale"], (-1, 1, 1)), output["tensor"]).transpose(
+            output["order"]
+        )
         asked = InputDescription(
             shape=shape,
             layout=str(spec["layout"]),
@@ -94,8 +99,11 @@ class Description:
             unit=(BRIGHTNESS if len(shape) == 3 else "") if unit is None else unit,
             low=tuple(float(low) for low in offset),
             high=tuple(float(high) for high in 255 * scale + offset),
+            row=json.loads(json.dumps(spec.get("row"))),
         )
-        return cls(title, tuple(classes), asked, tuple(float(one) for one in worth))
+        return cls(
+            title, tuple(classes), asked, tuple(float(one) for one in worth.ravel()), str(output["head"])
+        )
 
     def agrees(self, manifest: Mapping[str, Any]) -> bool:
         """Whether shape, ranges and score scale are those of the compiled program."""
@@ -127,8 +135,10 @@ class Description:
                     unit=str(asked["unit"]),
                     low=tuple(float(low) for low in asked["low"]),
                     high=tuple(float(high) for high in asked["high"]),
+                    row=asked.get("row"),
                 ),
                 score_scale=tuple(float(one) for one in fields["score_scale"]),
+                head=str(fields.get("head", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, DescriptionError):

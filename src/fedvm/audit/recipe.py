@@ -19,7 +19,9 @@ from fedvm.audit.errors import RecipeError
 from fedvm.compiler import COMPILER_VERSION, version_of
 from fedvm.store import Store
 
-OPTIONS = frozenset({"weight_bits", "activation_bits", "input_bits", "lane_bits", "input_range", "optimize"})
+OPTIONS = frozenset(
+    {"weight_bits", "activation_bits", "input_bits", "lane_bits", "input_range", "optimize", "output"}
+)
 _KEY = "fedvm.recipe"
 
 

@@ -31,7 +31,19 @@ def print_model(prepared: Prepared) -> None:
         f"{manifest['code_bytes']:,} bytes."
     )
     err().print(_quality(manifest["quality"], real=bool(prepared.calibration_source)), markup=False)
+    if manifest["kept"]:
+        err().print(_kept(manifest["kept"]), markup=False)
     _print_limit(prepared)
+
+
+def _kept(kept: dict[str, float]) -> str:
+    """One line that says how exactly the integers of a quantized file are held."""
+    off = max(kept.values())
+    line = f"Integers of the file kept in {len(kept)} layers"
+    if not off:
+        return f"{line}, all exactly."
+    exact = sum(not error for error in kept.values())
+    return f"{line}, exactly in {exact}; elsewhere off by {off:.2g} of an output step at most (root mean square)."
 
 
 def _quality(quality: dict[str, Any], *, real: bool) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fedvm.lazy import importing
 
 if TYPE_CHECKING:
-    from fedvm.compiler.compile import CompileOptions, compile_integer, compile_model
+    from fedvm.compiler.compile import compile_integer, compile_model
     from fedvm.compiler.compiled import ABI, CompiledModel
     from fedvm.compiler.errors import (
         CalibrationError,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UnsupportedOperator,
     )
     from fedvm.compiler.input_range import quantize_input
+    from fedvm.compiler.options import CompileOptions
     from fedvm.compiler.version import COMPILER_VERSION, known_faults, verdict_on, version_of
 
     __all__ = [
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 __getattr__ = importing(
     __name__,
     {
-        "compile": ("CompileOptions", "compile_integer", "compile_model"),
+        "compile": ("compile_integer", "compile_model"),
         "compiled": ("ABI", "CompiledModel"),
         "errors": (
             "CalibrationError",
@@ -71,6 +72,7 @@ __getattr__ = importing(
             "UnsupportedOperator",
         ),
         "input_range": ("quantize_input",),
+        "options": ("CompileOptions",),
         "version": ("COMPILER_VERSION", "known_faults", "verdict_on", "version_of"),
     },
 )

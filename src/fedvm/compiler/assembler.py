@@ -62,6 +62,8 @@ class Section:
     code_bytes: int = 0
     instructions: int = 0
     executed_filecoin: float = 0.0
+    branch_gas: int = 0
+    """Gas of code in which the input chooses the way, and every way costs the same."""
 
     @property
     def filecoin(self) -> float:
@@ -72,9 +74,8 @@ class Section:
     @property
     def gas(self) -> int:
         """EVM gas of the opcodes, including copies, without memory and cold accounts."""
-        return (
-            sum(OPCODES[name].gas * n for name, n in self.counts.items()) + COPY_WORD_GAS * self.copied_words
-        )
+        opcodes = sum(OPCODES[name].gas * n for name, n in self.counts.items())
+        return opcodes + COPY_WORD_GAS * self.copied_words + self.branch_gas
 
 
 class Assembler:
@@ -167,6 +168,13 @@ class Assembler:
         section = self.sections[self._section]
         section.copied_words += words * self._times
         section.executed_filecoin += COPY_WORD_FILECOIN * words * self._times
+
+    def account(self, gas: int, filecoin: float) -> None:
+        """Account for code that was appended as `failure` because the input chooses the way through it: what every way
+        costs."""
+        section = self.sections[self._section]
+        section.branch_gas += gas * self._times
+        section.executed_filecoin += filecoin * self._times
 
     # -- structure ------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.compiler.graph import Conv, Dense, FloatArray, FloatLayer, IntegerLayer, MaxPool, Term
+from fedvm.compiler.graph import (
+    SIGNS,
+    Conv,
+    Dense,
+    FloatArray,
+    FloatLayer,
+    IntegerLayer,
+    MaxPool,
+    Pointwise,
+    Term,
+)
 from fedvm.compiler.interpreter import patches
 
 CHUNK = 1 << 22
@@ -88,12 +98,16 @@ def max_pool(pool: MaxPool | None, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def activate(layer: FloatLayer, x: FloatArray) -> FloatArray:
-    """The layer's activation function of `x`."""
-    if layer.activation == "linear":
-        return x
-    low, high = (0.0, np.inf) if layer.activation == "relu" else layer.activation[1:]
-    result: FloatArray = np.clip(x, low, high)
-    return result
+    """The layer's activation function of `x`, rounded if the file rounds."""
+    result: FloatArray = x
+    if layer.grid is SIGNS:
+        return np.asarray(x >= 0, np.float64)
+    if isinstance(layer.activation, Pointwise):
+        result = layer.activation.of(x)
+    elif layer.activation != "linear":
+        low, high = (0.0, np.inf) if layer.activation == "relu" else layer.activation[1:]
+        result = np.clip(x, low, high)
+    return result if layer.grid is None else layer.grid.rounded(result)
 
 
 def squash(layer: IntegerLayer, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,7 +115,8 @@ def squash(layer: IntegerLayer, pooled: NDArray[np.float32]) -> NDArray[np.float
     if layer.high is None:
         return pooled
     factor = (0.5 ** layer.shift.astype(np.float64)).astype(np.float32)[None, :, None, None]
-    return np.asarray(np.clip(np.floor(pooled * factor), 0, layer.high))
+    clipped = np.asarray(np.clip(np.floor(pooled * factor), 0, layer.clip))
+    return clipped if layer.table is None else layer.table.astype(np.float32)[clipped.astype(np.uint8)]
 
 
 def evaluate(graph_layers: tuple[FloatLayer, ...], tensors: dict[str, FloatArray]) -> dict[str, FloatArray]:

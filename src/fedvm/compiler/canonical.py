@@ -28,11 +28,11 @@ def canonical(graph: IntegerGraph) -> IntegerGraph:
 
 def _apart_from_pool(graph: IntegerGraph, layer: IntegerLayer) -> tuple[IntegerLayer, ...]:
     """Move a pool into a layer of its own: clip(max(acc) >> k) = max(clip(acc >> k)). The padding there can be 0, the
-    least value."""
+    least value. A table follows the pool."""
     pool, first = layer.pool, layer.terms[0]
     if pool is None:
         return (layer,)
-    if layer.high is None:
+    if layer.high is None or layer.clip is None:
         if any(pool.pads):
             raise UnsupportedOperator(
                 f"layer {layer.name!r}: a MaxPool with padding over the scores has no kernel"
@@ -40,16 +40,17 @@ def _apart_from_pool(graph: IntegerGraph, layer: IntegerLayer) -> tuple[IntegerL
         return (layer,)
     if not any(pool.pads) and not (isinstance(first, Conv) and is_wide(pool, first.stride[1])):
         return (layer,)
-    inner = replace(layer, name=f"{layer.name}/unpooled", shape=_sum_shape(graph, layer), pool=None)
+    shape = _sum_shape(graph, layer)
+    inner = replace(layer, name=f"{layer.name}/unpooled", shape=shape, pool=None, high=layer.clip, table=None)
     # a pool has no sums, so its lanes hold little more than its values
-    most = WORD_BITS // (layer.high.bit_length() + 1)
+    most = WORD_BITS // (layer.clip.bit_length() + 1)
     steps = _pool_steps(pool, inner.shape[2] + pool.pads[1] + pool.pads[3], most)
     layers = [inner]
     for number, (step, pads) in enumerate(
         zip(steps, [pool.pads, *[(0, 0, 0, 0)] * len(steps)], strict=False)
     ):
         layers.append(_pooled(layers[-1], step, pads, f"{layer.name}/pooled{number}"))
-    return *layers[:-1], replace(layers[-1], name=layer.name)
+    return *layers[:-1], replace(layers[-1], name=layer.name, high=layer.high, table=layer.table)
 
 
 def _pooled(source: IntegerLayer, pool: MaxPool, pads: tuple[int, int, int, int], name: str) -> IntegerLayer:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,26 +15,33 @@ from numpy.typing import NDArray
 
 from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, units_of
-from fedvm.compiler.contract import Contract
 from fedvm.compiler.defaults import (
     ACTIVATION_BITS,
     INPUT_BITS,
     OPTIMIZE,
+    TABULAR_ACTIVATION_BITS,
     TARGET,
     WEIGHT_BITS,
     Optimize,
     Target,
 )
-from fedvm.compiler.errors import CalibrationError, CompileError
+from fedvm.compiler.errors import CalibrationError
 from fedvm.compiler.fidelity import check_fidelity
+from fedvm.compiler.forest.compile import compile_forest
 from fedvm.compiler.frontend import load_lowered
+from fedvm.compiler.frontend.bundle import self_contained
+from fedvm.compiler.frontend.tabular.ensemble import Votes
+from fedvm.compiler.frontend.tabular.read import Tabular
 from fedvm.compiler.graph import Conv, FloatGraph, Input, IntegerGraph
 from fedvm.compiler.input_range import to_bytes
+from fedvm.compiler.interpreter import scores_shape
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layer_fit import EXACT_BITS
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link, measured_steps
+from fedvm.compiler.manifest import FORMAT, contract_rows, options_row, output_row, section_row
 from fedvm.compiler.moves import prove_moves
+from fedvm.compiler.options import CompileOptions, Numbers, Range
 from fedvm.compiler.policy import activation_budget, lane_budget
 from fedvm.compiler.quality import Bars, as_labels, check_quality
 from fedvm.compiler.quantize import QuantizeOptions, quantize
@@ -42,42 +49,11 @@ from fedvm.compiler.reference import build_reference
 from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.compiler.stages import Stage, link_stages
 from fedvm.compiler.steps import Measurer
+from fedvm.compiler.tabular import Model, describe_network, networked, tabular_model
 from fedvm.compiler.transactions import call_gas
 from fedvm.compiler.verify import verify
 from fedvm.compiler.version import COMPILER_VERSION
 from fedvm.evm.creation import creation_gas
-from fedvm.evm.keccak import keccak
-
-FORMAT = 1
-Numbers = float | Sequence[float]
-Range = tuple[Numbers, Numbers]
-
-
-@dataclass(frozen=True)
-class CompileOptions:
-    """How to compile; each field as `compile_model` takes it. bars: its min_agreement and min_correlation."""
-
-    weight_bits: int = WEIGHT_BITS[OPTIMIZE]
-    activation_bits: Mapping[str, int] | int = ACTIVATION_BITS
-    input_bits: int = INPUT_BITS
-    lane_bits: Mapping[str, int] | int | None = None
-    preprocess: tuple[Numbers, Numbers] | None = None
-    input_range: Range | None = None
-    optimize: Optimize = OPTIMIZE
-    max_gas: int | None = None
-    target: Target = TARGET
-    verify: bool = True
-    bars: Bars = field(default_factory=Bars)
-
-    def __post_init__(self) -> None:
-        for name, value, kind in (("optimize", self.optimize, Optimize), ("target", self.target, Target)):
-            if value not in get_args(kind):
-                raise CompileError(f"{name} is {value!r}; choose {' or '.join(get_args(kind))}")
-        gas = self.max_gas
-        if gas is not None and (not isinstance(gas, int) or isinstance(gas, bool) or gas < 1):
-            raise CompileError(
-                f"max_gas is {gas!r}: give the gas that a transaction may take, a whole number, or None for no limit"
-            )
 
 
 def compile_model(
@@ -87,21 +63,23 @@ def compile_model(
     preprocess: tuple[Numbers, Numbers] | None = None,
     input_range: Range | None = None,
     weight_bits: int | None = None,
-    activation_bits: Mapping[str, int] | int = ACTIVATION_BITS,
+    activation_bits: Mapping[str, int] | int | None = None,
     input_bits: int = INPUT_BITS,
     lane_bits: Mapping[str, int] | int | None = None,
     optimize: Optimize = OPTIMIZE,
     max_gas: int | None = None,
     target: Target = TARGET,
     verify: bool = True,
+    output: str | None = None,
     labels: Sequence[int] | NDArray[Any] | None = None,
     min_agreement: float = Bars.agreement,
     min_correlation: float = Bars.correlation,
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
-    model: the ONNX file, as a path, bytes or a parsed model.
-    calibration: typical inputs `[N, *input_shape]`, N ≥ 1. uint8: the bytes that the contract will take. Any other
+    model: the ONNX file as a path (weights beside it are read, too), bytes or a parsed model.
+    calibration: typical inputs `[N, *input_shape]`, N ≥ 1; of a tabular model rows `[N, features]`, an array of objects
+    if some features are text. uint8: the bytes that the contract will take. Any other
     real dtype without `preprocess`: the real numbers that the model takes; each byte then divides a range, see
     `input_range`. With `preprocess` the values must be whole numbers 0 … 255.
     preprocess: (scale, offset) if the model expects scale·q + offset for the byte q; each a number, or one number per
@@ -110,7 +88,7 @@ def compile_model(
     channel. By default the ranges come from the calibration data (`input_range.py`).
     weight_bits: bits of every weight, 2 … 8; None is 8, or 6 with `optimize="deploy"`.
     activation_bits: bits of layer outputs, one number or by layer name; 4 or 5 cost much less gas than 6 and little
-    accuracy.
+    accuracy. None is 6, or 8 for tabular models.
     input_bits: how many top bits of each input byte the network sees.
     lane_bits: upper bound on the bits of a layer's sums, one number or by layer name. None chooses the bound that is
     cheap for each layer's shape and activation bits.
@@ -120,7 +98,7 @@ def compile_model(
     call with the dearest input takes more, the program is also emitted as stages. Each stage fits into one transaction
     of InferenceSession.sol, which keeps the state in between. The scores are the same to the bit.
     verify: run the finished program against its reference (`verify.py`). Pass False only to compile the same file
-    again and compare the hashes of the code.
+    again and compare the hashes of the code. output: the name of the output to compile, where the file has several.
     labels: int `[N]`, the class of each calibration input, counted from 0; the manifest then holds the accuracy too.
     min_agreement, min_correlation: what the integers must reach in comparison with the network on calibration inputs
     that they were not fitted to (`quality.py`); 0 accepts any result.
@@ -132,6 +110,11 @@ def compile_model(
     """
     if weight_bits is None:
         weight_bits = WEIGHT_BITS.get(optimize, WEIGHT_BITS[OPTIMIZE])  # another aim is refused below
+    file = self_contained(model)
+    digest = hashlib.sha256(file).hexdigest()
+    data, tabular = _as_array(calibration), tabular_model(file, output)
+    if activation_bits is None:
+        activation_bits = ACTIVATION_BITS if tabular is None else TABULAR_ACTIVATION_BITS
     bars, classes = Bars(min_agreement, min_correlation), as_labels(labels)
     options = CompileOptions(
         weight_bits,
@@ -144,27 +127,48 @@ def compile_model(
         max_gas,
         target,
         verify,
+        output,
         bars,
     )
+    if tabular is not None and isinstance(tabular.model, Votes):
+        return compile_forest(tabular, tabular.model, data, options, classes, digest)
+    return _compile_network(file, tabular, data, options, classes, digest)
+
+
+def _compile_network(
+    file: bytes,
+    tabular: Tabular | None,
+    calibration: NDArray[Any],
+    options: CompileOptions,
+    labels: NDArray[np.int64] | None,
+    source: str,
+) -> CompiledModel:
+    """Compile a network, be it that of a tabular model or not."""
+    lane_bits = EXACT_BITS if options.lane_bits is None else options.lane_bits
     how = QuantizeOptions(
-        weight_bits, activation_bits, EXACT_BITS if lane_bits is None else lane_bits, input_bits=input_bits
+        options.weight_bits, options.activation_bits, lane_bits, input_bits=options.input_bits
     )
-    graph, data, options = _lowered(model, calibration, options)
+    network, data = networked(file, tabular, calibration)
+    graph, data, options = _lowered(network, data, options, options.output if tabular is None else None)
     options = _with_budgets(graph, options)
     assert options.lane_bits is not None, "every layer has lanes"
     how = replace(how, activation_bits=options.activation_bits, lane_bits=options.lane_bits)
     integer = quantize(graph, data, how)
-    quality = check_quality(graph, integer, data, how, bars, classes)
-    compiled = compile_integer(integer, source=_digest(model), options=options, calibration=data)
+    quality = check_quality(graph, integer, data, how, options.bars, labels)
+    compiled = compile_integer(integer, source=source, options=options, calibration=data)
     compiled.manifest["quality"] = quality.manifest()
+    if tabular is not None:
+        describe_network(compiled.manifest, tabular, calibration)
     return compiled
 
 
 def _lowered(
-    model: str | Path | bytes | onnx.ModelProto, calibration: NDArray[Any], options: CompileOptions
+    model: Model, data: NDArray[Any], options: CompileOptions, output: str | None
 ) -> tuple[FloatGraph, NDArray[np.uint8], CompileOptions]:
-    """The float layers, checked against the file; the calibration data as bytes; the options with the range found."""
-    data = _as_array(calibration)
+    """The float layers, checked against the file; the calibration data as bytes; the options with the range found.
+
+    output: the name of the model's output to take, where there are several.
+    """
     real = data.dtype != np.uint8 and options.preprocess is None
     if real:
         _check_numbers(data)
@@ -174,6 +178,8 @@ def _lowered(
         input_range=options.input_range,
         samples=data if real and options.input_range is None else None,
         input_bits=options.input_bits,
+        output=output,
+        input_shape=data.shape[1:] if data.ndim > 1 else None,
     )
     spec = lowered.graph.input
     if spec.float_input:  # the range that was found, for compiling the file again
@@ -204,7 +210,8 @@ def compile_integer(
     """Compile an integer graph as it stands.
 
     Of `options` only `optimize`, `max_gas` and `target` shape the program; the rest is recorded in the manifest.
-    source: sha256 of the ONNX file in hexadecimal, for the manifest. calibration: uint8 `[N, *input_shape]`.
+    source: sha256 of the ONNX file, weights included, in hexadecimal, for the manifest. calibration: uint8
+    `[N, *input_shape]`.
 
     Raises:
         CompileError, CompilerDefect: as `compile_model`.
@@ -273,16 +280,10 @@ def _as_bytes(spec: Input, data: NDArray[Any]) -> NDArray[np.uint8]:
     if spec.float_input:
         return to_bytes(data, spec.layout, spec.shape, spec.scale, spec.offset)
     if data.min() < 0 or data.max() > 255 or np.any(data != np.rint(data)):
-        raise CalibrationError("with preprocess the model takes bytes: give whole numbers 0..255")
+        raise CalibrationError(
+            "the model takes bytes (its input is uint8, or preprocess says so): give 0..255"
+        )
     return data.astype(np.uint8)
-
-
-def _digest(model: str | Path | bytes | onnx.ModelProto) -> str:
-    if isinstance(model, onnx.ModelProto):
-        data = model.SerializeToString(deterministic=True)
-    else:
-        data = model if isinstance(model, bytes) else Path(model).read_bytes()
-    return hashlib.sha256(data).hexdigest()
 
 
 # -- manifest ---------------------------------------------------------------------------------------------------------
@@ -296,12 +297,12 @@ def _manifest(
     layers = [_layer_row(p, program) for p in plan.layers]
     total_macs = sum(row["macs"] for row in layers)
     rows = [
-        _section_row("input", program),
+        section_row("input", program),
         *layers,
-        *(_section_row(n, program) for n in ("calls", "scores", "entry")),
+        *(section_row(n, program) for n in ("calls", "scores", "entry")),
     ]
     overhead = program.gas - sum(row["gas"] for row in rows)
-    rows.append({**_section_row("", program), "name": "memory and calls of parts", "gas": overhead})
+    rows.append({**section_row("", program), "name": "memory and calls of parts", "gas": overhead})
     for row in rows:
         row["share"] = row["gas"] / program.gas
     return {
@@ -312,17 +313,7 @@ def _manifest(
         if calibration is not None
         else "",
         "calibration_samples": len(calibration) if calibration is not None else 0,
-        "options": {
-            "weight_bits": options.weight_bits,
-            "activation_bits": _plain(options.activation_bits),
-            "input_bits": options.input_bits,
-            "lane_bits": _plain(options.lane_bits),
-            "preprocess": _plain(options.preprocess),
-            "input_range": _plain(options.input_range),
-            "optimize": options.optimize,
-            "min_agreement": options.bars.agreement,
-            "min_correlation": options.bars.correlation,
-        },
+        "options": options_row(options),
         "reference_sha256": hashlib.sha256(reference.SerializeToString(deterministic=True)).hexdigest(),
         "input": {
             "shape": list(spec.onnx_shape),
@@ -333,11 +324,14 @@ def _manifest(
             "offset": np.broadcast_to(spec.offset, spec.shape[:1]).tolist(),
             "tensor": list(spec.shape),
         },
-        "output": {
-            "scores": int(np.prod(last.shape)),
-            "scale": np.broadcast_to(last.scale, last.shape[:1]).tolist(),
-            "head": graph.head,
-        },
+        "output": output_row(
+            last.shape,
+            np.broadcast_to(last.scale, last.shape[:1]).tolist(),
+            graph.head,
+            graph.scores.order,
+            graph.scores.shape or scores_shape(graph),
+            graph.scores.axis,
+        ),
         "gas": {
             "evm": program.gas,
             "classify": program.classify_gas,
@@ -349,22 +343,10 @@ def _manifest(
         "macs": total_macs,
         "code_bytes": sum(len(c.code) for c in program.contracts),
         "layers": rows,
-        "contracts": _contract_rows(program.contracts),
+        "contracts": contract_rows(program.contracts),
+        "kept": {layer.name: layer.kept for layer in graph.layers if layer.kept is not None},
         "notes": list(graph.notes),
     }
-
-
-def _contract_rows(contracts: Sequence[Contract]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": c.name,
-            "bytes": len(c.code),
-            "code_hash": "0x" + keccak(c.code).hex(),
-            "links": {symbol: list(at) for symbol, at in c.symbols.items()},
-            "memory_bytes": c.memory_bytes,
-        }
-        for c in contracts
-    ]
 
 
 def _stage_row(stage: Stage) -> dict[str, Any]:
@@ -380,34 +362,7 @@ def _stage_row(stage: Stage) -> dict[str, Any]:
         "filecoin": linked.filecoin,
         "transaction": stage.transaction,
         "deploy": sum(creation_gas(c.code) for c in linked.contracts),
-        "contracts": _contract_rows(linked.contracts),
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list, np.ndarray)):
-        return [_plain(v) for v in value]
-    return float(value) if isinstance(value, np.floating) else value
-
-
-def _section_row(name: str, program: Program) -> dict[str, Any]:
-    """The cost of one section in all contracts."""
-    sections = [c.sections[name] for c in program.contracts if name in c.sections]
-    filecoin = sum(s.filecoin for s in sections)
-    return {
-        "name": name,
-        "op": "",
-        "shape": [],
-        "macs": 0,
-        "lanes": 0,
-        "L": 0,
-        "opcodes": sum(sum(s.counts.values()) for s in sections),
-        "gas": sum(s.gas for s in sections),
-        "filecoin": round(filecoin),
-        "bytes": sum(s.code_bytes for s in sections),
-        "share": 0.0,
+        "contracts": contract_rows(linked.contracts),
     }
 
 
@@ -419,8 +374,10 @@ def _layer_row(plan: LayerPlan, program: Program) -> dict[str, Any]:
         op = "depthwise"
     if plan.layer.pool is not None:
         op += "+pool"
+    if plan.layer.table is not None:
+        op += "+table"
     return {
-        **_section_row(plan.layer.name, program),
+        **section_row(plan.layer.name, program),
         "op": op,
         "shape": list(plan.layer.shape),
         "macs": macs,

@@ -111,6 +111,20 @@ class CompiledModel:
         """
         return quantize_input(self.manifest["input"], x)
 
+    def real_scores(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        """The real numbers that scores `[N, O]` stand for: what the ONNX file's output is before its head, in its shape
+        `[N, *output shape]`.
+
+        Raises:
+            ValueError: another number of scores.
+        """
+        output = self.manifest["output"]
+        tensor, order = output["tensor"], output["order"]
+        if np.ndim(scores) != 2 or np.shape(scores)[1] != output["scores"]:
+            raise ValueError(f"the scores are {list(np.shape(scores))}; give [N, {output['scores']}]")
+        scale = np.broadcast_to(np.reshape(output["scale"], (-1, 1, 1)), tensor).transpose(order)
+        return np.asarray(scores * scale.reshape(1, -1), np.float64).reshape(-1, *output["shape"])
+
     def link(self, parts: list[str] | tuple[str, ...]) -> tuple[bytes, ...]:
         """Runtime codes as they are on a chain where the parts have these addresses (hex), in the order of the units.
 

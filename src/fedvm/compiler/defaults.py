@@ -14,4 +14,6 @@ OPTIMIZE: Final[Optimize] = "run"
 TARGET: Final[Target] = "ethereum"
 WEIGHT_BITS: Final[dict[Optimize, int]] = {"run": 8, "deploy": 6}
 ACTIVATION_BITS: Final = 6
+TABULAR_ACTIVATION_BITS: Final = 8
+"""The same for tabular models, which are small, and whose features are seldom as smooth as images."""
 INPUT_BITS: Final = 8

@@ -18,9 +18,9 @@ PART_FAILED = selector("PartFailed()")
 UNKNOWN = selector("UnknownFunction()")
 
 
-def begin_program(a: Assembler, plan: Plan) -> None:
-    """Dispatch and validation. Leaves "class" on the stack: 1 for classify, 0 for predict."""
-    count = prod(plan.graph.input.shape)
+def begin_program(a: Assembler, count: int) -> None:
+    """Dispatch and validation of an input of `count` bytes. Leaves "class" on the stack: 1 for classify, 0 for
+    predict."""
     with a.section("entry"):
         a.push(0)
         a.op("CALLDATALOAD")
@@ -69,9 +69,15 @@ def begin_stage(a: Assembler, size: int) -> None:
 
 def end_program(a: Assembler, plan: Plan, source: Place, output: int) -> dict[str, int]:
     """Append the two ways to return the scores (predict and classify). Returns the gas of each way alone."""
-    count = prod(plan.layers[-1].layer.shape)
     with a.section("scores"):
-        emit_scores(a, plan.layers[-1], source, output + 64)
+        emit_scores(a, plan.layers[-1], plan.graph.scores.order, source, output + 64)
+    return return_scores(a, prod(plan.layers[-1].layer.shape), output)
+
+
+def return_scores(a: Assembler, count: int, output: int) -> dict[str, int]:
+    """Append the two ways to return `count` scores that lie as words from output + 64 on. Stack: class → . Returns the
+    gas of each way alone."""
+    with a.section("scores"):
         classify = a.new_label("classify", a.stack[:-1])
         a.jump_if(classify)
         a.stack = []
@@ -86,7 +92,7 @@ def end_program(a: Assembler, plan: Plan, source: Place, output: int) -> dict[st
 def end_last_stage(a: Assembler, plan: Plan, source: Place, output: int) -> None:
     """Return the scores as the ABI's int32[]."""
     with a.section("scores"):
-        emit_scores(a, plan.layers[-1], source, output + 64)
+        emit_scores(a, plan.layers[-1], plan.graph.scores.order, source, output + 64)
         emit_return_scores(a, prod(plan.layers[-1].layer.shape), output)
 
 

@@ -5,7 +5,7 @@ of earlier tensors and a bias, then pools, then squashes::
 
     acc[o, y, x] = bias[o] + Σ_terms term(source)[o, y, x]
     float:    out = activation(maxpool(acc))
-    integer:  out = clip(floor(maxpool(acc) / 2^shift[o]), 0, high)
+    integer:  out = clip(floor(maxpool(acc) / 2^shift[o]), 0, high), or an entry of a table at that index
 
 Everything else folds into that: a residual shortcut is a depthwise 1×1 convolution term, average pooling is a
 depthwise convolution with equal weights, concatenation splits the consumer's weights into one term a source,
@@ -17,6 +17,7 @@ the real value of integer q in channel c is `scale[c] · (q − zero)`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -93,29 +94,95 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The integers that the file itself gives for a tensor: q in low..high stands for `step · (q − zero)`."""
+
+    step: float
+    zero: int
+    low: int
+    high: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest real number."""
+        return self.step * (self.low - self.zero), self.step * (self.high - self.zero)
+
+    def level(self, value: float) -> int:
+        """The integer nearest to a real number between the ends; the end nearest to one beyond."""
+        low, high = self.ends
+        return round(min(max(value, low), high) / self.step) + self.zero
+
+    def holds(self, value: float) -> bool:
+        """Whether a real number is one of the grid's, or lies beyond its ends, up to float noise."""
+        low, high = self.ends
+        inside = low < value < high
+        return not inside or abs(value / self.step - round(value / self.step)) < 1e-6
+
+    def rounded(self, values: FloatArray) -> FloatArray:
+        """The nearest of the grid's numbers to each of `values`, halves to even."""
+        result: FloatArray = np.rint(np.clip(values, *self.ends) / self.step) * self.step
+        return result
+
+
+SIGNS = Grid(1.0, 0, 0, 1)
+"""What stands for signs: 1 for a number that is not negative, 0 for a negative one, however small."""
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """A real function of one number, which becomes a table. of: float64 array of any shape to one of that shape;
+    increasing: it never falls, so that the maximum may be taken before it; grid: to whose nearest number it rounds
+    what it takes, before anything else, None if it does not."""
+
+    name: str
+    of: Callable[[FloatArray], FloatArray]
+    increasing: bool = False
+    grid: Grid | None = None
+
+
+Activation: TypeAlias = Literal["linear", "relu"] | tuple[Literal["clip"], float, float] | Pointwise
+"""What follows a layer's sums; the bounds of a clip are real numbers."""
+
+
+@dataclass(frozen=True)
 class FloatLayer:
-    """One float layer. activation: "linear", "relu", or `("clip", low, high)` in real numbers."""
+    """One float layer. grid: to whose nearest number the file rounds each output after the activation (halves to
+    even), None if it does not; with `SIGNS` the output is the sign."""
 
     name: str
     terms: tuple[Term, ...]
     bias: FloatArray  # [O]
     shape: Shape  # of the output, after pooling
     pool: MaxPool | None = None
-    activation: Literal["linear", "relu"] | tuple[Literal["clip"], float, float] = "linear"
+    activation: Activation = "linear"
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """How the scores stand. order: the axes of the last layer's (C, H, W) in the order in which they are given; shape:
+    of the output in the ONNX file that they are, without its batch axis, () for that of the scores; axis: that of
+    `shape` along which they compete for being the largest, None if they do not."""
+
+    order: tuple[int, int, int] = (0, 1, 2)
+    shape: tuple[int, ...] = ()
+    axis: int | None = None
 
 
 @dataclass(frozen=True)
 class FloatGraph:
     """The normalised network in real arithmetic; `layers` in topological order, the last one gives the scores.
 
-    `head`: what followed the scores in the ONNX file and is left out on chain ("softmax", "argmax" or "").
+    `head`: what followed the scores in the ONNX file and is left out on chain, since it keeps their order ("softmax",
+    "log_softmax", "argmax", "sigmoid", "tanh", "exp", "softplus", "softsign" or "").
     The sources in `layers` are names of earlier layers or `INPUT`; `INPUT` here already means the real values that
     the first layer's folded weights expect for bytes 0..255, i.e. preprocessing is in weights and bias.
     """
 
     input: Input
     layers: tuple[FloatLayer, ...]
-    head: Literal["", "softmax", "argmax"] = ""
+    head: str = ""
+    scores: ScoreMap = ScoreMap()
 
 
 @dataclass(frozen=True)
@@ -124,7 +191,10 @@ class IntegerLayer:
 
     weight arrays of `terms`, `bias` `[O]` and `shift` `[O]` are int64. `high` bounds the output (0..high, high + 1
     a power of two); `None` in the last layer only: its accumulators are the scores (int32), unshifted.
-    `scale` `[O]` and `zero` give the output's real value, scale·(q − zero).
+    `scale` `[O]` and `zero` give the output's real value, scale·(q − zero). `table`: `[T]`, T a power of two of at most
+    256: the sums are then clipped to 0..T − 1, and the output is the entry at that index. kept: for a layer whose
+    integers the file gives, the root mean square error in steps of the output with which they are held, 0 if exactly;
+    None for others.
     """
 
     name: str
@@ -136,6 +206,13 @@ class IntegerLayer:
     zero: int = 0
     high: int | None = 255
     pool: MaxPool | None = None
+    table: IntArray | None = None
+    kept: float | None = None
+
+    @property
+    def clip(self) -> int | None:
+        """Largest value after the sums were clipped: the output's, or the table's last index."""
+        return self.high if self.table is None else len(self.table) - 1
 
 
 @dataclass(frozen=True)
@@ -145,9 +222,10 @@ class IntegerGraph:
 
     input: Input
     layers: tuple[IntegerLayer, ...]
-    head: Literal["", "softmax", "argmax"] = ""
+    head: str = ""
     input_high: int = 255
     notes: tuple[str, ...] = field(default=())
+    scores: ScoreMap = ScoreMap()
 
     @property
     def input_shift(self) -> int:

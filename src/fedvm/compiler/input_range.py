@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedvm.compiler.encoding import encode_rows
 from fedvm.compiler.errors import CalibrationError, ModelError
 from fedvm.compiler.graph import FloatArray, Shape
 
@@ -54,7 +55,8 @@ def to_bytes(
 
 
 def quantize_input(spec: Mapping[str, Any], x: NDArray[Any]) -> NDArray[np.uint8]:
-    """The bytes, uint8 `[N, *shape]`, that stand for real inputs `[N, *shape]` of a compiled model.
+    """The bytes, uint8 `[N, *shape]`, that stand for real inputs `[N, *shape]` of a compiled model; of a tabular model
+    for rows `[N, features]` of numbers and text.
 
     spec: `manifest["input"]`. uint8 inputs are returned unchanged.
 
@@ -62,6 +64,8 @@ def quantize_input(spec: Mapping[str, Any], x: NDArray[Any]) -> NDArray[np.uint8
         ValueError: another shape; values that are not numbers, NaN or infinite; or real numbers although the model
             takes bytes.
     """
+    if "row" in spec and x.dtype != np.uint8:
+        return encode_rows(spec["row"], x)
     shape = tuple(spec["shape"])
     if x.shape[1:] != shape:
         raise ValueError(

@@ -11,16 +11,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.compiler.graph import INPUT, Conv, Input, IntArray, IntegerGraph, IntegerLayer, MaxPool, Term
+from fedvm.compiler.graph import (
+    INPUT,
+    Conv,
+    Input,
+    IntArray,
+    IntegerGraph,
+    IntegerLayer,
+    MaxPool,
+    ScoreMap,
+    Term,
+)
 
 
 def run(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> IntArray:
-    """Scores of `inputs` (uint8 `[N, *onnx_shape]`): int64 `[N, O]`, or `[N, C, H, W]` if the scores are a
-    map.
+    """Scores of `inputs` (uint8 `[N, *onnx_shape]`): int64 `[N, O]`, or if the scores are a map, `[N, C, H, W]` with
+    its axes in their order.
 
     Raises ValueError if `inputs` have another shape or dtype.
     """
-    return run_all(graph, inputs)[graph.layers[-1].name].reshape(len(inputs), *scores_shape(graph))
+    scores = run_all(graph, inputs)[graph.layers[-1].name]
+    return in_order(graph.scores, scores).reshape(len(inputs), *scores_shape(graph))
+
+
+def in_order(scores: ScoreMap, values: NDArray[Any]) -> NDArray[Any]:
+    """The last layer's outputs `[N, C, H, W]` with the axes in the order of the scores."""
+    return values.transpose(0, *(axis + 1 for axis in scores.order))
 
 
 def run_all(graph: IntegerGraph, inputs: NDArray[np.uint8]) -> dict[str, IntArray]:
@@ -38,7 +54,8 @@ def run_layer(layer: IntegerLayer, tensors: dict[str, IntArray]) -> IntArray:
         total = _max_pool(layer.pool, total)
     if layer.high is None:
         return np.asarray(total, np.int64)
-    return np.asarray(np.clip(total >> layer.shift[None, :, None, None], 0, layer.high), np.int64)
+    clipped = np.clip(total >> layer.shift[None, :, None, None], 0, layer.clip)
+    return np.asarray(clipped if layer.table is None else layer.table[clipped], np.int64)
 
 
 def accumulator_bounds(graph: IntegerGraph) -> dict[str, tuple[IntArray, IntArray]]:
@@ -73,9 +90,11 @@ def as_chw(spec: Input, inputs: NDArray[Any]) -> NDArray[Any]:
 
 
 def scores_shape(graph: IntegerGraph) -> tuple[int, ...]:
-    """Shape of one input's scores: `(O,)` when they are a vector, else `(C, H, W)`."""
+    """Shape of one input's scores: `(O,)` when they are a vector, else `(C, H, W)` in the order of the scores."""
     channels, height, width = graph.layers[-1].shape
-    return (channels,) if height == width == 1 else (channels, height, width)
+    if height == width == 1:
+        return (channels,)
+    return tuple(graph.layers[-1].shape[axis] for axis in graph.scores.order)
 
 
 def patches(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.compiler.calibration import activate, grouped_weight, max_pool, sample_positions, term_rows
-from fedvm.compiler.errors import RangeError, UnsupportedOperator
-from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, IntegerLayer, Term
-from fedvm.compiler.rounding import compensated_round, nearest_round, refit
+from fedvm.compiler.calibration import activate, max_pool, sample_positions
+from fedvm.compiler.errors import RangeError
+from fedvm.compiler.fitted_terms import FittedTerm, Source, fit_terms, follow
+from fedvm.compiler.graph import INPUT, Dense, FloatArray, FloatLayer, IntegerLayer, Pointwise
+from fedvm.compiler.kept_grid import KEPT_BITS, keep, kept_bits
+from fedvm.compiler.rounding import compensated_round, nearest_round
 from fedvm.compiler.scales import Loss, Scales, scale_grid, scales_common_shift, scales_per_channel
+from fedvm.compiler.table_fit import INDEX_BITS, LAST, fit_table
 from fedvm.compiler.trained_grid import trained_grid
 
 ATTEMPTS = 40
@@ -21,8 +24,6 @@ EXACT_BITS = 24
 """Accumulators stay exact in the float32 reference."""
 BIT = 4.0
 """Squared error of one bit less."""
-MOST_READ = 1 << 14
-"""Inputs of one output whose second moments are kept: 2 GB."""
 NEGATIVE = 1e-9
 """What is negative by so little of the largest output is so by float noise alone."""
 LEAST = 1e-200
@@ -56,37 +57,6 @@ class Budget:
         return None if self.output_bits is None else (1 << self.output_bits) - 1
 
 
-@dataclass(frozen=True)
-class Source:
-    """A tensor the layer reads: its integers on the calibration data `[N, C, H, W]`, the real value of one
-    step in each channel, the integer that stands for zero (a fraction where dropped bits count half), and its
-    largest value."""
-
-    whole: NDArray[np.float32]
-    scale: FloatArray
-    zero: float
-    high: int
-
-
-@dataclass(frozen=True)
-class _Term:
-    """A term on integers with its calibration inputs: weight `[groups, O/groups, K]` real, mean `[groups, K]`
-    and centred second moments `[groups, K, K]` of the inputs (of a uniform term their sum alone, `[groups, 1, 1]`, for
-    an average may be over a whole image), rows `[R, groups, K]`."""
-
-    term: Term
-    weight: FloatArray
-    rows: FloatArray
-    mean: FloatArray
-    moments: FloatArray
-    uniform: bool
-
-    @property
-    def flat(self) -> FloatArray:
-        """The weight as `[O, K]`."""
-        return self.weight.reshape(-1, self.weight.shape[2])
-
-
 def fit_layer(
     layer: FloatLayer, total: FloatArray, sources: dict[str, Source], importance: FloatArray, budget: Budget
 ) -> IntegerLayer:
@@ -95,29 +65,16 @@ def fit_layer(
     """
     at = sample_positions((len(total), *total.shape[2:]), budget.samples)
     target = total[at.sample, :, at.row, at.column]  # [R, O]
-    terms = []
-    for term in layer.terms:
-        source = sources[term.source]
-        absorbed = _absorb(term, source)
-        rows = term_rows(absorbed, source.whole, at)
-        mean = rows.mean(axis=0)
-        centred, uniform = (rows - mean).transpose(1, 0, 2), is_uniform(absorbed)
-        if uniform:
-            moments = np.square(centred.sum(axis=2)).sum(axis=1)[:, None, None]
-        elif centred.shape[2] > MOST_READ:
-            raise UnsupportedOperator(
-                f"layer {layer.name}: each output is a sum of {centred.shape[2]:,} products, more than {MOST_READ:,}; "
-                "use smaller inputs, or pool before it"
-            )
-        else:
-            moments = centred.transpose(0, 2, 1) @ centred
-        terms.append(_Term(absorbed, grouped_weight(absorbed), rows, mean, moments, uniform))
+    terms = fit_terms(layer, sources, at)
+    pooled = max_pool(layer.pool, total)
+    kept = _kept(_Fit(layer, tuple(terms), sources, budget, target), pooled, importance)
+    if kept is not None:
+        return kept
     trained = _trained(layer, terms, sources, budget, target)
     if trained is not None:
         return trained
     if budget.refit is not None and any(term.source != INPUT for term in layer.terms):
-        terms = _follow(terms, target, budget.refit)
-    pooled = max_pool(layer.pool, total)
+        terms = follow(terms, target, budget.refit)
     while True:
         try:
             return _fit_to(_Fit(layer, tuple(terms), sources, budget, target), pooled, importance)
@@ -135,8 +92,29 @@ def fit_layer(
             budget = replace(budget, output_bits=budget.output_bits - 1)
 
 
+def _kept(fit: _Fit, pooled: FloatArray, importance: FloatArray) -> IntegerLayer | None:
+    """The layer with the integers that the file gives for its outputs, or for what its function takes; None if it gives
+    none, or its sums cannot be exact."""
+    layer, function = fit.layer, fit.layer.activation
+    budget = replace(
+        fit.budget, weight_bits=KEPT_BITS, lane_bits=EXACT_BITS, compensate=False, correct_bias=False
+    )
+    if not isinstance(function, Pointwise):
+        return (
+            None
+            if layer.grid is None
+            else keep(replace(fit, budget=replace(budget, output_bits=kept_bits(layer))))
+        )
+    if function.grid is None:
+        return None
+    steps = replace(function.grid, high=function.grid.low + LAST)
+    layer = replace(layer, activation=("clip", *steps.ends), grid=steps)
+    index = keep(replace(fit, layer=layer, budget=replace(budget, output_bits=INDEX_BITS)))
+    return None if index is None else _with_table(fit, function, pooled, importance, index)
+
+
 def _trained(
-    layer: FloatLayer, terms: list[_Term], sources: dict[str, Source], budget: Budget, target: FloatArray
+    layer: FloatLayer, terms: list[FittedTerm], sources: dict[str, Source], budget: Budget, target: FloatArray
 ) -> IntegerLayer | None:
     """Exactly the integer layer that was trained, if the weights are on a grid that fits the budget."""
     exact = replace(budget, compensate=False, correct_bias=False)
@@ -156,14 +134,48 @@ class _NoScale(Exception):
 def _fit_to(fit: _Fit, pooled: FloatArray, importance: FloatArray) -> IntegerLayer:
     """The integer layer within the budget; repeated while rounding makes some accumulator too wide."""
     fit.check_alive()
-    choose = _ScaleChoice(fit, pooled, importance)
+    if isinstance(fit.layer.activation, Pointwise):
+        return _with_table(fit, fit.layer.activation, pooled, importance)
+    return _narrow_enough(fit, _ScaleChoice(fit, pooled, importance).scales)[0]
+
+
+def _with_table(
+    fit: _Fit,
+    function: Pointwise,
+    pooled: FloatArray,
+    importance: FloatArray,
+    index: IntegerLayer | None = None,
+) -> IntegerLayer:
+    """The integer layer whose sums are cut into the steps of a table. index: the layer whose outputs are these steps,
+    if they are given."""
+    high, grid = fit.budget.high, fit.layer.grid
+    assert high is not None, "the scores are linear"
+    if grid is not None:
+        high = (1 << kept_bits(fit.layer)) - 1
+        function = replace(function, of=lambda x: activate(fit.layer, x))
+    table = fit_table(function, _sampled(pooled), importance, high)
+    if index is None:
+        common = any(isinstance(term, Dense) for term in fit.layer.terms)
+        wide = replace(fit, budget=replace(fit.budget, output_bits=INDEX_BITS))
+        index, scales = _narrow_enough(wide, lambda largest: table.scales(largest, common=common))
+    else:
+        scales = Scales(index.scale, index.shift, index.zero)
+    made = table.table(scales, grid)
+    scale = np.full(len(index.bias), made.scale)
+    error = table.error(scales, made) / made.scale if grid is not None else None
+    return replace(index, high=high, table=made.entries, scale=scale, zero=made.zero, kept=error)
+
+
+def _narrow_enough(fit: _Fit, scales_within: Callable[[FloatArray], Scales]) -> tuple[IntegerLayer, Scales]:
+    """The integer layer with the scales for the largest multipliers `[O]` whose accumulators fit their lanes."""
     tight = np.ones(len(fit.layer.bias))
     for _ in range(ATTEMPTS):
-        result = fit.rounded(choose.scales(fit.largest_multiplier() * tight))
+        scales = scales_within(fit.largest_multiplier() * tight)
+        result = fit.rounded(scales)
         wide = fit.too_wide(result)
         if not wide.any():
             fit.check_alive(result)
-            return result
+            return result, scales
         tight = np.where(wide, tight * 0.97, tight)
     raise RangeError(
         f"layer {fit.layer.name}: its accumulators do not fit {fit.budget.lane_bits} bits; "
@@ -171,57 +183,12 @@ def _fit_to(fit: _Fit, pooled: FloatArray, importance: FloatArray) -> IntegerLay
     )
 
 
-def is_uniform(term: Term) -> bool:
-    """Whether the term is a shortcut or an average: depthwise, with equal weights within each channel."""
-    return (
-        isinstance(term, Conv)
-        and term.groups == len(term.weight)
-        and term.weight.shape[1] == 1
-        and bool((term.weight == term.weight[:, :, :1, :1]).all())
-    )
-
-
-def _absorb(term: Term, source: Source) -> Term:
-    """The term on integers: the source's scales go into the weights, and padding holds its zero."""
-    weight = grouped_weight(term)
-    repeats = weight.shape[2] * len(weight) // len(source.scale)
-    scale = np.repeat(source.scale, repeats).reshape(len(weight), 1, -1)
-    scaled = (weight * scale).reshape(term.weight.shape)
-    if isinstance(term, Conv):
-        padding = (
-            int(source.zero)
-            if term.source != INPUT
-            # All channels of a term are padded with the same byte, the nearest to the value they need.
-            else int(np.rint(np.clip(np.ravel(term.pad_value)[0], 0, 255))) >> (8 - source.high.bit_length())
-        )
-        return replace(term, weight=scaled, pad_value=padding)
-    return replace(term, weight=scaled)
-
-
-def _follow(terms: list[_Term], target: FloatArray, strength: float) -> list[_Term]:
-    """Weights that compensate for the quantization errors of earlier layers. Only the first ordinary term is corrected;
-    two would correct the same error twice.
-    """
-    error = target - sum(_apply(term.weight, term.rows) for term in terms)
-    error = error - error.mean(axis=0)
-    for i, term in enumerate(terms):
-        if term.uniform or term.term.source == INPUT:
-            continue
-        weight = term.weight.copy()
-        outputs = weight.shape[1]
-        for g in range(len(weight)):
-            cross = error[:, g * outputs : (g + 1) * outputs].T @ (term.rows[:, g] - term.mean[g])
-            weight[g] = refit(weight[g], term.moments[g], cross, strength)
-        return [*terms[:i], replace(term, weight=weight), *terms[i + 1 :]]
-    return terms
-
-
 @dataclass(frozen=True)
 class _Fit:
     """A layer's real weights for integer inputs, and how they are rounded to integers."""
 
     layer: FloatLayer
-    terms: tuple[_Term, ...]
+    terms: tuple[FittedTerm, ...]
     sources: dict[str, Source]
     budget: Budget
     target: FloatArray  # [R, O]
@@ -328,6 +295,13 @@ class _Fit:
         return total
 
 
+def _sampled(pooled: FloatArray) -> FloatArray:
+    """Some of the positions `[N, O, H, W]` as `[M, O]`."""
+    at = sample_positions((len(pooled), *pooled.shape[2:]), OUTPUT_SAMPLES)
+    values: FloatArray = pooled[at.sample, :, at.row, at.column]
+    return values
+
+
 class _ScaleChoice:
     """Measures candidate scales once, then chooses for whatever multipliers fit."""
 
@@ -336,8 +310,7 @@ class _ScaleChoice:
         high = fit.budget.high
         if high is None:
             return
-        at = sample_positions((len(pooled), *pooled.shape[2:]), OUTPUT_SAMPLES)
-        values = pooled[at.sample, :, at.row, at.column]
+        values = _sampled(pooled)
         goal = activate(fit.layer, values)
         self._zero = _zero_point(fit, goal, high, importance)
         # An output that is always 0 on the calibration data keeps some range for other data.
@@ -445,9 +418,3 @@ def _squared_error(goal: FloatArray, scale: FloatArray, zero: int, high: int) ->
     steps = np.clip(np.floor(goal / scale + 0.5) + zero, 0, high) - zero
     error: FloatArray = np.square(steps * scale - goal).mean(axis=0)
     return error
-
-
-def _apply(weight: FloatArray, rows: FloatArray) -> FloatArray:
-    """Grouped product: weight `[g, O/g, K]`, rows `[R, g, K]` to `[R, O]`."""
-    parts: list[Any] = [rows[:, g] @ weight[g].T for g in range(len(weight))]
-    return np.concatenate(parts, axis=1)

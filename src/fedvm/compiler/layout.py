@@ -37,7 +37,8 @@ class Requant:
     """How one layer's accumulators are rescaled, proved for every input.
 
     Lanes start at bias[o] + offset[o]·2^shift[o], so they are never negative; after the shift they are raised by
-    lift[o] to the layer-wide `zero` (the value that means 0) and fit `bits` bits.
+    lift[o] to the layer-wide `zero` (the value that means 0) and fit `bits` bits. They are clipped to 0..clip; `table`:
+    what then stands for each of these values (None: they stand for themselves); high: the largest output.
     """
 
     shift: tuple[int, ...]
@@ -48,6 +49,8 @@ class Requant:
     zero: int
     bits: int
     high: int | None
+    clip: int | None
+    table: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -177,13 +180,13 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
 
     low, high: exact interval bounds of the accumulator of each output, bias included.
     """
-    if layer.high is None:
+    if layer.high is None or layer.clip is None:
         # the scores are neither shifted nor clipped, so every output keeps an offset of its own
         offsets = [max(0, -lo) for lo in low]
         bits = max(1, max((hi + m).bit_length() for hi, m in zip(high, offsets, strict=True)))
         still = (0,) * len(low)
         return Requant(
-            shift=still, offset=tuple(offsets), lift=still, zero=0, bits=bits, high=None,
+            shift=still, offset=tuple(offsets), lift=still, zero=0, bits=bits, high=None, clip=None,
             initial=tuple(int(b) + m for b, m in zip(layer.bias, offsets, strict=True)),
             need=bits + (layer.pool is not None),  # taking the maximum needs one free bit
         )  # fmt: skip
@@ -198,10 +201,11 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     bits = max(1, max((max(0, hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
     initial = [int(b) + (m << k) for b, m, k in zip(layer.bias, offset, shifts, strict=True)]
     # the comparisons of clip and max need one free bit; readers mask all bits of `high`
-    need = max(need, bits + 1, layer.high.bit_length())
+    need = max(need, bits + 1, layer.high.bit_length(), layer.clip.bit_length())
     return Requant(
         shift=tuple(shifts), offset=tuple(offset), lift=tuple(zero - m for m in offset), initial=tuple(initial),
-        need=need, zero=zero, bits=bits, high=layer.high,
+        need=need, zero=zero, bits=bits, high=layer.high, clip=layer.clip,
+        table=None if layer.table is None else tuple(int(entry) for entry in layer.table),
     )  # fmt: skip
 
 

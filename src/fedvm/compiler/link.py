@@ -25,7 +25,7 @@ from fedvm.compiler.dispatch import (
     end_stage,
     require,
 )
-from fedvm.compiler.grouping import Group, group_steps, returned
+from fedvm.compiler.grouping import PART_BYTES, Group, group_steps, returned
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.layout import Plan
 from fedvm.compiler.memory import Region, allocate, lives
@@ -33,6 +33,7 @@ from fedvm.compiler.state import State
 from fedvm.compiler.steps import Key, Measured, Measurer, PackedStep, Step, Written, steps_of
 from fedvm.compiler.view import WORD_BYTES, View
 from fedvm.evm.calls import INPUT_AT
+from fedvm.evm.limits import CODE_LIMIT
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,14 @@ def link_stage(plan: Plan, steps: Sequence[Measured], measure: Measurer, interfa
 
 
 def measured_steps(plan: Plan, measure: Measurer) -> list[Measured]:
-    """The whole network, unsplit, in order."""
-    return [measure(step) for step in steps_of(plan)]
+    """The whole network, unsplit, in order. A layer whose loop over packed weights does not fit a contract has them in
+    the code, which can be cut."""
+    measured = [measure(step) for step in steps_of(plan)]
+    most = CODE_LIMIT - PART_BYTES
+    return [
+        measure(m.step.unpacked()) if isinstance(m.step, PackedStep) and m.size > most else m
+        for m in measured
+    ]
 
 
 def _link(
@@ -253,7 +260,7 @@ def _written(steps: Sequence[Step]) -> set[Key]:
 
 def _begin(a: Assembler, plan: Plan, interface: Interface) -> None:
     if interface.is_program:
-        begin_program(a, plan)
+        begin_program(a, prod(plan.graph.input.shape))
     else:
         begin_stage(a, interface.takes.size)
 

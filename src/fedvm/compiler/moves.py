@@ -19,8 +19,10 @@ import numpy as np
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.graph import Conv, Input
 from fedvm.compiler.kernels.accumulate import Place
+from fedvm.compiler.kernels.dense import seats
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
 from fedvm.compiler.kernels.pack import pack_row
+from fedvm.compiler.kernels.scores import place_of, steps_of
 from fedvm.compiler.kernels.squash import (
     Spill,
     fit_the_stack,
@@ -30,6 +32,7 @@ from fedvm.compiler.kernels.squash import (
     store_views,
     valid_columns,
 )
+from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table
 from fedvm.compiler.layout import ConvPlan, ConvTerm, DensePlan, LayerPlan, Plan
 from fedvm.compiler.provenance import FIRST_LABEL, ONE, UNKNOWN, ZERO, Bits, Machine, bits_of, fields
 from fedvm.compiler.tiling import WORD_BITS
@@ -54,9 +57,10 @@ def prove_moves(plan: Plan) -> None:
                 prove_stores(layer)
             else:
                 prove_elements(layer, held)
+            prove_table(layer)
         if layer.requant.high is None:
             with _blame(layer.layer.name):
-                prove_scores(layer)
+                prove_scores(layer, plan.graph.scores.order)
         else:
             held |= {view: layer.requant.high.bit_length() for view in layer.outputs}
 
@@ -284,6 +288,68 @@ def prove_stores(plan: ConvPlan) -> None:
     _require(not written, "something is written outside the views")
 
 
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def prove_table(plan: LayerPlan) -> None:
+    """Every lane of every clipped word becomes the table's entry at its value, whatever that is, and all others zero.
+
+    Tables lie where memory is free, so both forms of the code are proved: with addresses that lanes can hold, and
+    beyond.
+    """
+    table, high, clip = plan.requant.table, plan.requant.high, plan.requant.clip
+    if table is None:
+        return
+    assert high is not None
+    _require(clip == len(table) - 1 and len(table) & clip == 0, f"a table of {len(table)} entries")
+    _require(all(0 <= entry <= high for entry in table), f"a table whose entries leave 0..{high}")
+    if isinstance(plan, ConvPlan):
+        words = {tuple(word.bits.values()) for word in packed_words(plan, plan.outputs)}
+    else:
+        words = {tuple(seats(plan, word)) for word in range(plan.words)}
+    for at in (len(table), aligned(1 << plan.lane_bits, len(table))):
+        _prove_entries(table, at)
+        for bits in words:
+            _prove_lookup(len(table), high.bit_length(), at, bits, plan.lane_bits)
+
+
+def _prove_entries(table: Sequence[int], at: int) -> None:
+    a = Assembler()
+    emit_table(a, table, at)
+    machine = Machine([], _no_load)
+    machine.run(a.instructions)
+    for i, entry in enumerate(table):
+        word = machine.stored.get(at + i // WORD_BYTES * WORD_BYTES)
+        first = 8 * (WORD_BYTES - 1 - i % WORD_BYTES)
+        found = None if word is None else word[first : first + 8]
+        _compare(found, bits_of(entry)[:8], 8, f"entry {i} of the table")
+
+
+def _prove_lookup(entries: int, width: int, at: int, bits: Sequence[int], lane_bits: int) -> None:
+    index = (entries - 1).bit_length()
+    value = {bit: labels(lane, index) for lane, bit in enumerate(bits)}
+    beyond = len(bits) * index  # labels of their own, beside those of the values
+    entry = {bit: [beyond + code for code in labels(lane, width)] for lane, bit in enumerate(bits)}
+    addresses = {bit: np.where(bits_of(at) == ONE, ONE, fields({0: value[bit]})) for bit in bits}
+
+    def look_up(address: Bits) -> Bits:
+        """A word whose first byte is the entry; the entries after it are unknown."""
+        for bit, expected in addresses.items():
+            if np.array_equal(address, expected):
+                word = np.full(WORD_BITS, UNKNOWN, np.int64)
+                word[WORD_BITS - 8 :] = fields({0: entry[bit]})[:8]
+                return word
+        raise AssemblyError("the table is read at an address that is no lane's")
+
+    a = Assembler()
+    a.push(0, name="v")
+    emit_lookup(a, entries, at, bits, lane_bits)
+    machine = Machine([fields(value)], _no_load, look_up)
+    machine.run(a.instructions[1:])
+    _require(len(machine.stack) == 1, "a look-up leaves the stack uneven")
+    _compare(bits_of(machine.pop()), fields(entry), WORD_BITS, "a word of entries")
+
+
 # -- the input --------------------------------------------------------------------------------------------------------
 
 
@@ -346,8 +412,8 @@ def prove_elements(plan: DensePlan, held: Mapping[View, int]) -> None:
         _require(len(seen) == count, f"two elements of {view.tensor!r} are read from one lane")
 
 
-def prove_scores(plan: LayerPlan) -> None:
-    """Every score is read from the lane that its layer leaves it in, and no two from one."""
+def prove_scores(plan: LayerPlan, order: tuple[int, int, int]) -> None:
+    """Every score is read from the lane that its layer leaves it in, no two from one, and written to its place."""
     view = plan.native
     channels, height, width = plan.layer.shape
     _require(
@@ -361,6 +427,12 @@ def prove_scores(plan: LayerPlan) -> None:
         lane = view.lanes - 1 - place * view.stride
         expected = (channel * view.rows + row) * view.row_bytes + WORD_BYTES * word, lane * view.lane_bits
         _require(lane >= 0 and view.locate(element) == expected, f"score {element} is read from another lane")
+    shape = plan.layer.shape
+    written = np.arange(channels * height * width).reshape([shape[axis] for axis in order])
+    places = written.transpose(np.argsort(order)).ravel()
+    for element, place in enumerate(places.tolist()):
+        found = place_of(element, shape, steps_of(shape, order))
+        _require(found == WORD_BYTES * place, f"score {element} is written to another place")
 
 
 # -- states -----------------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
+from fedvm.compiler.fitted_terms import is_uniform
 from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
-from fedvm.compiler.layer_fit import is_uniform
 from fedvm.compiler.layout import widest_lanes
 from fedvm.compiler.tiling import NO_POOL, is_wide
 
@@ -59,8 +59,12 @@ def lane_budget(
 
 def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]:
     """Output bits by layer name: the same for all, but 8 for layers without an activation. Such tensors (shortcuts,
-    averages) are read once, and their rounding error goes directly into a sum."""
-    return {layer.name: 8 if layer.activation == "linear" else activation_bits for layer in graph.layers[:-1]}
+    averages) are read once, and their rounding error goes directly into a sum. Layers whose integers the file gives
+    have up to 8 bits, too."""
+    return {
+        layer.name: 8 if layer.activation == "linear" or layer.grid is not None else activation_bits
+        for layer in graph.layers[:-1]
+    }
 
 
 def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:

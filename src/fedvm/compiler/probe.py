@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedvm.compiler.compiled import Unit
 from fedvm.compiler.errors import ExactnessError
-from fedvm.compiler.graph import Input, IntArray
+from fedvm.compiler.graph import IntArray
 from fedvm.evm.calls import CLASSIFY, PREDICT, encode_call
 from fedvm.evm.revm import Contracts, Outcome, decode_scores
 
@@ -19,11 +19,13 @@ BATCH = 256
 """Inputs that ONNX Runtime is given at a time."""
 
 
-def probe_inputs(spec: Input, calibration: NDArray[np.uint8] | None, count: int) -> NDArray[np.uint8]:
-    """At most `count` inputs, uint8 `[N, *onnx_shape]`, at least one of each kind: all low, all high, random, random
+def probe_inputs(
+    shape: tuple[int, ...], calibration: NDArray[np.uint8] | None, count: int
+) -> NDArray[np.uint8]:
+    """At most `count` inputs, uint8 `[N, *shape]`, at least one of each kind: all low, all high, random, random
     lows and highs, one byte high among lows and one low among highs, and, spread over them, calibration inputs."""
     rng = np.random.default_rng(SEED)
-    shape, size = spec.onnx_shape, int(np.prod(spec.onnx_shape))
+    size = int(np.prod(shape))
     low, high = np.zeros(size, np.uint8), np.full(size, 255, np.uint8)
     rows = [low, high]
     for number in range(max(1, (count - 2) // 5)):

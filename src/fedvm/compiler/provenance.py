@@ -123,6 +123,13 @@ def _shift(amount: Value, word: Value, sign: int) -> Value:
     return _shifted(word, sign * amount)
 
 
+def _byte(index: Value, word: Value) -> Value:
+    """One byte of a word, counted from the top."""
+    if not isinstance(index, int):
+        return np.full(WORD_BITS, UNKNOWN, np.int64)
+    return _and(0xFF, _shift(max(0, WORD_BITS - 8 - 8 * index), word, -1)) if index < 32 else 0
+
+
 def _differ(x: Value, y: Value) -> Value:
     if isinstance(x, int) and isinstance(y, int):
         return x ^ y
@@ -137,17 +144,24 @@ _BINARY: dict[str, Callable[[Value, Value], Value]] = {
     "MUL": _multiply,
     "SHL": lambda amount, word: _shift(amount, word, 1),
     "SHR": lambda amount, word: _shift(amount, word, -1),
+    "BYTE": _byte,
 }
 
 
 class Machine:
     """Interprets code that moves bits, loops included. stack: bottom first; stored: words by address."""
 
-    def __init__(self, stack: Sequence[Value], load: Callable[[str, int], Bits]) -> None:
-        """load(opcode, address): the word that MLOAD or CALLDATALOAD finds where nothing was stored yet."""
+    def __init__(
+        self,
+        stack: Sequence[Value],
+        load: Callable[[str, int], Bits],
+        look_up: Callable[[Bits], Bits] | None = None,
+    ) -> None:
+        """load(opcode, address): the word that MLOAD or CALLDATALOAD finds where nothing was stored yet;
+        look_up(address): the word that MLOAD finds at an address that depends on data."""
         self.stack: list[Value | Label] = list(stack)
         self.stored: dict[int, Bits] = {}
-        self._load = load
+        self._load, self._look_up = load, look_up
 
     def run(self, instructions: Sequence[Instruction]) -> None:
         """Run from the first instruction to the end. Raises AssemblyError for an opcode that moves of values do not
@@ -181,18 +195,21 @@ class Machine:
         elif name == "POP":
             stack.pop()
         elif name in _BINARY:
-            stack.append(_BINARY[name](self._value(), self._value()))
+            stack.append(_BINARY[name](self.pop(), self.pop()))
+        elif name == "MLOAD" and self._look_up is not None and isinstance(self.stack[-1], np.ndarray):
+            stack.append(self._look_up(bits_of(self.pop())))
         elif name in ("MLOAD", "CALLDATALOAD"):
             address = self._number()
             known = self.stored.get(address) if name == "MLOAD" else None
             stack.append(self._load(name, address) if known is None else known)
         elif name == "MSTORE":
             address = self._number()
-            self.stored[address] = bits_of(self._value())
+            self.stored[address] = bits_of(self.pop())
         elif name != "JUMPDEST":
             raise AssemblyError(f"{name} is no move")
 
-    def _value(self) -> Value:
+    def pop(self) -> Value:
+        """Take the top of the stack. Raises AssemblyError if it is a label."""
         value = self.stack.pop()
         if isinstance(value, Label):
             raise AssemblyError("a label is used as a number")

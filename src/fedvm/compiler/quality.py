@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fedvm.compiler.calibration import accumulate, activate, max_pool, squash
 from fedvm.compiler.errors import CalibrationError, CompileError, QualityError
 from fedvm.compiler.graph import INPUT, FloatArray, FloatGraph, IntegerGraph
-from fedvm.compiler.interpreter import as_chw
+from fedvm.compiler.interpreter import as_chw, in_order
 from fedvm.compiler.quantize import QuantizeOptions, macs, quantize, rows_used
 
 WORK = 200_000_000
@@ -69,7 +69,8 @@ class Measured:
     agreement: share of the inputs for which both have the same class, None where there are no classes; decided: for how
     many the network has decided; decided_agreement: the share among those, None without any; correlation: of the
     scores, None if the network's do not vary; layers: that of every layer's outputs; accuracy: of the network and of
-    the integers, None without labels; steady: the network's scores hardly depend on the input.
+    the integers, None without labels; steady: the network's scores hardly depend on the input; choices: how many
+    classes were compared, one an input unless there is one for each position.
     """
 
     inputs: int
@@ -80,13 +81,14 @@ class Measured:
     layers: dict[str, float | None]
     accuracy: tuple[float, float] | None = None
     steady: bool = False
+    choices: int = 0
 
     def falls_short(self, bars: Bars) -> bool:
         """Whether it misses a bar; on few inputs, by more than the standard error that they leave: of a share by the
         binomial distribution, of a correlation by Fisher's z (Fisher 1915, "Frequency distribution of the values of the
         correlation coefficient in samples from an indefinitely large population")."""
         few = self.inputs < ENOUGH
-        if self.decided_agreement is not None and self.decided >= DECIDED * self.inputs:
+        if self.decided_agreement is not None and self.decided >= DECIDED * self.choices:
             error = math.sqrt(bars.agreement * (1 - bars.agreement) / self.decided) if few else 0.0
             if self.decided_agreement < bars.agreement - error:
                 return True
@@ -136,7 +138,13 @@ def check_quality(
     measured in place of the first. labels: the class of each input, `[N]`. Raises QualityError if a figure is below its
     minimum, CalibrationError for labels that do not fit.
     """
-    _check_labels(graph, data, labels)
+    count, competing = math.prod(graph.layers[-1].shape), graph.scores
+    if labels is not None and competing.axis is not None and competing.shape[competing.axis] != count:
+        raise CalibrationError(
+            f"the model gives a class for each of {count // competing.shape[competing.axis]} positions of an input; "
+            "labels, one for each input, do not fit: leave them out"
+        )
+    check_labels(count, len(data), labels)
     if len(data) > 1 and (bars.agreement or bars.correlation) and (data == data[0]).all():
         raise CalibrationError(
             f"all {len(data)} calibration inputs are the same, by which nothing can be judged; give typical inputs, "
@@ -182,12 +190,31 @@ def measure(
             got[layer.name] = squash(fit, max_pool(fit.pool, steps))
             held = (got[layer.name].astype(np.float64) - fit.zero) * fit.scale[None, :, None, None]
             sums[layer.name].add(wanted[layer.name], held)
-        real.append(wanted[graph.layers[-1].name].reshape(len(x), -1))
-        whole.append(held.reshape(len(x), -1))
-    scores, integers = np.concatenate(real), np.concatenate(whole)
+        real.append(_rivals(graph, wanted[graph.layers[-1].name]))
+        whole.append(_rivals(graph, held))
     layers = {name: moments.concordance() for name, moments in sums.items()}
-    result = Measured(len(rows), None, 0, None, layers[graph.layers[-1].name], layers)
-    if not _has_classes(graph, labels):
+    scores, integers = np.concatenate(real), np.concatenate(whole)
+    known: NDArray[np.int64] | Literal[False] | None = False
+    if _has_classes(graph, labels):
+        known = None if labels is None else labels[rows]
+    result = compare(scores, integers, layers, layers[graph.layers[-1].name], known)
+    return replace(result, inputs=len(rows))
+
+
+def compare(
+    scores: FloatArray,
+    integers: FloatArray,
+    layers: dict[str, float | None],
+    correlation: float | None,
+    labels: NDArray[np.int64] | Literal[False] | None,
+) -> Measured:
+    """Compare scores of the network and of the integers, both as real numbers: `[R, K]`, a row for each choice.
+
+    layers, correlation: of the outputs of layers and of the scores; labels: the class of each row, `[R]`, None if it
+    is not known, False if the largest score names no class.
+    """
+    result = Measured(len(scores), None, 0, None, correlation, layers)
+    if labels is False:
         return result
     same = scores.argmax(axis=1) == integers.argmax(axis=1)
     best = np.sort(scores, axis=1)
@@ -195,22 +222,38 @@ def measure(
     decided = best[:, -1] - best[:, -2] > TIE * _usual(scores, spread)
     accuracy = None
     if labels is not None:
-        right = [float((s.argmax(axis=1) == labels[rows]).mean()) for s in (scores, integers)]
+        right = [float((s.argmax(axis=1) == labels).mean()) for s in (scores, integers)]
         accuracy = right[0], right[1]
     beside, held = (s - s.mean(axis=1, keepdims=True) for s in (scores, integers))
     steady = spread < STEADY * float(beside.std())
     if steady:
-        moments = _Moments()
-        moments.add(beside.reshape(-1, 1, 1, 1), held.reshape(-1, 1, 1, 1))
-        result = replace(result, correlation=moments.concordance())
+        result = replace(result, correlation=concordance(beside.reshape(-1, 1), held.reshape(-1, 1)))
     return replace(
         result,
         steady=steady,
+        choices=len(scores),
         agreement=float(same.mean()),
         decided=int(decided.sum()),
         decided_agreement=float(same[decided].mean()) if decided.any() else None,
         accuracy=accuracy,
     )
+
+
+def _rivals(graph: FloatGraph, scores: FloatArray) -> FloatArray:
+    """Scores `[N, C, H, W]` as `[R, K]`, a row for each choice between K classes; an input's in one row, if none is
+    stated."""
+    given = in_order(graph.scores, scores)
+    if graph.scores.axis is None:
+        return given.reshape(len(scores), -1)
+    moved = np.moveaxis(given.reshape(len(scores), *graph.scores.shape), graph.scores.axis + 1, -1)
+    return moved.reshape(-1, moved.shape[-1])
+
+
+def concordance(x: FloatArray, y: FloatArray) -> float | None:
+    """Lin's coefficient of two tables `[N, O]`, pooled over the columns; None if the first does not vary."""
+    moments = _Moments()
+    moments.add(x[:, :, None, None], y[:, :, None, None])
+    return moments.concordance()
 
 
 class _Moments:
@@ -248,30 +291,30 @@ def _usual(scores: FloatArray, spread: float) -> float:
 
 
 def _has_classes(graph: FloatGraph, labels: NDArray[np.int64] | None) -> bool:
-    """Whether the largest score names a class. Labels or a softmax say so. Otherwise as many scores as inputs, or a
-    map, are taken for a reconstruction."""
+    """Whether the largest score names a class. Labels, a softmax or an argmax say so. Otherwise as many scores as
+    inputs, or a map, are taken for a reconstruction, and a head such as a tanh for a regression's."""
     shape = graph.layers[-1].shape
     count = math.prod(shape)
     if count < 2:
         return False
     return (
-        bool(graph.head)
+        graph.scores.axis is not None
         or labels is not None
-        or (shape[1:] == (1, 1) and count < math.prod(graph.input.shape))
+        or (graph.head in ("", "sigmoid") and shape[1:] == (1, 1) and count < math.prod(graph.input.shape))
     )
 
 
-def _check_labels(graph: FloatGraph, data: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> None:
+def check_labels(scores: int, inputs: int, labels: NDArray[np.int64] | None) -> None:
+    """Raise CalibrationError unless labels are classes of `scores` scores, one for each of `inputs` inputs."""
     if labels is None:
         return
-    count = math.prod(graph.layers[-1].shape)
-    if labels.shape != (len(data),) or labels.dtype.kind not in "iu":
+    if labels.shape != (inputs,) or labels.dtype.kind not in "iu":
         raise CalibrationError(
-            f"labels are {labels.dtype} {list(labels.shape)}; give one whole number for each of {len(data)} inputs"
+            f"labels are {labels.dtype} {list(labels.shape)}; give one whole number for each of {inputs} inputs"
         )
-    if count < 2 or labels.min() < 0 or labels.max() >= count:
+    if scores < 2 or labels.min() < 0 or labels.max() >= scores:
         raise CalibrationError(
-            f"labels reach from {labels.min()} to {labels.max()}; the model has {count} scores, counted from 0"
+            f"labels reach from {labels.min()} to {labels.max()}; the model has {scores} scores, counted from 0"
         )
 
 

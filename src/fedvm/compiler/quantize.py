@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from fedvm.compiler.calibration import accumulate, activate, grouped_weight, max_pool, squash
 from fedvm.compiler.errors import CalibrationError, CompileError
+from fedvm.compiler.fitted_terms import Source
 from fedvm.compiler.graph import INPUT, FloatArray, FloatGraph, FloatLayer, IntegerGraph, IntegerLayer
 from fedvm.compiler.interpreter import as_chw
-from fedvm.compiler.layer_fit import EXACT_BITS, Budget, Source, fit_layer
+from fedvm.compiler.layer_fit import EXACT_BITS, Budget, fit_layer
 
 WORK = 4_000_000_000
 """Multiply-accumulates spent on running the calibration data; large networks use fewer samples."""
@@ -109,7 +110,7 @@ def quantize(
         for name in [name for name in real if last_use.get(name, -1) <= position and name != layer.name]:
             del real[name], sources[name]
     notes = (f"calibrated on {len(data)} samples",)
-    return IntegerGraph(graph.input, tuple(layers), graph.head, 255 >> dropped, notes)
+    return IntegerGraph(graph.input, tuple(layers), graph.head, 255 >> dropped, notes, graph.scores)
 
 
 def _importance(graph: FloatGraph, layer: FloatLayer) -> FloatArray:

@@ -37,6 +37,8 @@ def build_reference(graph: IntegerGraph) -> onnx.ModelProto:
         tensors[layer.name] = _layer(writer, layer, tensors)
     shape = scores_shape(graph)
     scores = tensors[graph.layers[-1].name]
+    if graph.scores.order != (0, 1, 2):
+        scores = writer.add("Transpose", [scores], perm=[0, *(axis + 1 for axis in graph.scores.order)])
     if len(shape) == 1:
         scores = writer.add("Flatten", [scores], axis=1)
     writer.add("Cast", [scores], output="scores", to=TensorProto.INT32)
@@ -133,7 +135,12 @@ def _layer(writer: _Writer, layer: IntegerLayer, tensors: dict[str, str]) -> str
         factor = 0.5 ** layer.shift.astype(np.float64)
         total = writer.add("Mul", [total, writer.floats(factor[None, :, None, None])])
         total = writer.add("Floor", [total])
-    return writer.add("Clip", [total, writer.floats(0), writer.floats(layer.high)])
+    clipped = writer.add("Clip", [total, writer.floats(0), writer.floats(layer.clip)])
+    if layer.table is None:
+        return clipped
+    return writer.add(
+        "Gather", [writer.floats(layer.table), writer.add("Cast", [clipped], to=TensorProto.INT64)]
+    )
 
 
 def _conv(writer: _Writer, term: Conv, bias: NDArray[np.int64], source: str) -> str:

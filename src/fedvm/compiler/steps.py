@@ -14,6 +14,7 @@ from fedvm.compiler.kernels.conv import Scratch, emit_conv
 from fedvm.compiler.kernels.dense import elements, emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
 from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
+from fedvm.compiler.kernels.table import room
 from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan
 from fedvm.compiler.view import View
 
@@ -34,11 +35,12 @@ class Written:
 
 @dataclass(frozen=True)
 class PackStep:
-    """Spread the raw input bytes into the words of one view."""
+    """Spread the raw input bytes into the words of one view, or those of some of its channels."""
 
     raw: Input
     bits: int
     view: View
+    channels: range
 
     @property
     def name(self) -> str:
@@ -50,7 +52,8 @@ class PackStep:
 
     @property
     def writes(self) -> tuple[Written, ...]:
-        return (Written(self.view, 0, self.view.bytes),)
+        own = self.view.channel_bytes
+        return (Written(self.view, self.channels.start * own, len(self.channels) * own),)
 
     @property
     def scratch_bytes(self) -> int:
@@ -59,10 +62,12 @@ class PackStep:
     def emit(
         self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
     ) -> None:
-        emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view])
+        emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view], self.channels)
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
-        return None
+        """A step with as many channels as cost at most `budget`, and one with the rest."""
+        cut = _cut(self.channels, whole, budget, lambda part: cost(replace(self, channels=part)))
+        return None if cut is None else (replace(self, channels=cut[0]), replace(self, channels=cut[1]))
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,20 @@ class ConvStep:
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         """A step with about as many channels as cost at most `budget`, and one with the rest; together they cost
         `whole`."""
-        count = len(self.outputs)
-        if count < 2:
-            return None
-        take = min(count - 1, budget * count // whole)
-        take = _most(take, budget, lambda n: cost(replace(self, outputs=self.outputs[:n])))
-        if take < 1:
-            return None
-        return replace(self, outputs=self.outputs[:take]), replace(self, outputs=self.outputs[take:])
+        cut = _cut(self.outputs, whole, budget, lambda part: cost(replace(self, outputs=part)))
+        return None if cut is None else (replace(self, outputs=cut[0]), replace(self, outputs=cut[1]))
+
+
+def _cut(
+    channels: range, whole: int, budget: int, cost: Callable[[range], int]
+) -> tuple[range, range] | None:
+    """About as many channels as cost at most `budget`, and the rest; together they cost `whole`. None if one is too
+    many."""
+    count = len(channels)
+    if count < 2:
+        return None
+    take = _most(min(count - 1, budget * count // whole), budget, lambda n: cost(channels[:n]))
+    return (channels[:take], channels[take:]) if take > 0 else None
 
 
 def _most(take: int, budget: int, cost: Callable[[int], int]) -> int:
@@ -133,11 +144,12 @@ def _most(take: int, budget: int, cost: Callable[[int], int]) -> int:
 
 @dataclass(frozen=True)
 class DenseStep:
-    """A dense layer, or the products of some of its activations."""
+    """A dense layer, or the products of some of its activations. finishes: whether it makes the outputs of the sums."""
 
     plan: DensePlan
     raw: Input
     span: range
+    finishes: bool = True
 
     @property
     def name(self) -> str:
@@ -156,25 +168,34 @@ class DenseStep:
 
     @property
     def scratch_bytes(self) -> int:
-        return 0
+        return _table_room(self.plan)
 
     def emit(
         self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
     ) -> None:
         native = self.plan.native
         partial = places[native] if self.span.start else None
-        emit_dense(a, self.plan, self.raw, places, partial, targets[native], self.span)
+        emit_dense(
+            a, self.plan, self.raw, places, partial, targets[native], self.span, self.finishes, scratch
+        )
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
-        """A step with as many whole blocks of activations as cost at most `budget`, and one with the rest."""
+        """A step with as many whole blocks of activations as cost at most `budget`, and one with the rest; the products
+        and what is made of the sums, if one block is all there is."""
         block = self.plan.block
         starts = range(0, len(self.span), block)
-        costs = [cost(replace(self, span=self.span[i : i + block])) for i in starts]
+        blocks = [self.span[i : i + block] for i in starts]
+        costs = [
+            cost(replace(self, span=b, finishes=self.finishes and b.stop == self.span.stop)) for b in blocks
+        ]
         fits = [i for i, total in enumerate(accumulate(costs), start=1) if total <= budget]
         cut = (fits[-1] if fits else 0) * block
-        if not 0 < cut < len(self.span):
-            return None
-        return replace(self, span=self.span[:cut]), replace(self, span=self.span[cut:])
+        if 0 < cut < len(self.span):
+            return replace(self, span=self.span[:cut], finishes=False), replace(self, span=self.span[cut:])
+        products = replace(self, finishes=False)
+        if self.finishes and 0 < len(self.span) <= block and cost(products) <= budget:
+            return products, replace(self, span=range(self.span.stop, self.span.stop))
+        return None
 
 
 @dataclass(frozen=True)
@@ -183,6 +204,7 @@ class PackedStep:
 
     plan: DensePlan
     layout: Layout
+    raw: Input
 
     @property
     def name(self) -> str:
@@ -198,7 +220,7 @@ class PackedStep:
 
     @property
     def scratch_bytes(self) -> int:
-        return self.layout.scratch_bytes
+        return self.layout.scratch_bytes + _table_room(self.plan)
 
     @property
     def symbols(self) -> list[str]:
@@ -214,9 +236,17 @@ class PackedStep:
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         return None
 
+    def unpacked(self) -> DenseStep:
+        """The same layer with its weights in the code."""
+        return DenseStep(self.plan, self.raw, range(len(elements(self.plan))))
+
     def data(self) -> list[bytes]:
         """The contents of the data contracts."""
         return data_of(self.plan, self.layout)
+
+
+def _table_room(plan: DensePlan) -> int:
+    return 0 if plan.requant.table is None else room(len(plan.requant.table))
 
 
 Step: TypeAlias = PackStep | ConvStep | DenseStep | PackedStep
@@ -224,14 +254,16 @@ Step: TypeAlias = PackStep | ConvStep | DenseStep | PackedStep
 
 def steps_of(plan: Plan) -> list[Step]:
     """The whole network, unsplit, in order."""
+    spec = plan.graph.input
     steps: list[Step] = [
-        PackStep(plan.graph.input, plan.graph.input_high.bit_length(), view) for view in plan.input_views
+        PackStep(spec, plan.graph.input_high.bit_length(), view, range(spec.shape[0]))
+        for view in plan.input_views
     ]
     for layer in plan.layers:
         if isinstance(layer, ConvPlan):
             steps.append(ConvStep(layer, range(layer.layer.shape[0])))
         elif layer.packed:
-            steps.append(PackedStep(layer, layout_of(layer, plan.graph.input)))
+            steps.append(PackedStep(layer, layout_of(layer, spec), spec))
         else:
             steps.append(DenseStep(layer, plan.graph.input, range(len(elements(layer)))))
     return steps
@@ -254,13 +286,17 @@ class Measurer:
     def __init__(self, plan: Plan) -> None:
         views = [*plan.input_views, *(view for layer in plan.layers for view in layer.outputs)]
         self._far = 0x8000 if sum(view.bytes for view in views) < 0x8000 else 0x10000
-        self._pieces: dict[tuple[int, range], tuple[LayerPlan, Measured]] = {}
+        self._pieces: dict[tuple[int, range] | tuple[int, range, bool], tuple[LayerPlan, Measured]] = {}
 
     def __call__(self, step: Step) -> Measured:
         if not isinstance(step, ConvStep | DenseStep):
             return self._measured(step)
         # plans hold arrays, so they are known by identity; keeping the plan keeps its id from being used again
-        piece = (id(step.plan), step.outputs if isinstance(step, ConvStep) else step.span)
+        piece = (
+            (id(step.plan), step.outputs)
+            if isinstance(step, ConvStep)
+            else (id(step.plan), step.span, step.finishes)
+        )
         if piece not in self._pieces:
             self._pieces[piece] = (step.plan, self._measured(step))
         return self._pieces[piece][1]

@@ -9,7 +9,9 @@ names.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +32,19 @@ GAS = 60_000_000
 """Gas that the predictions may take in all before there are fewer inputs."""
 
 
+Culprit: TypeAlias = Callable[[NDArray[np.uint8]], str]
+"""Finds the first wrong layer on inputs for which the scores are wrong; "" if there is none."""
+
+
 @dataclass(frozen=True)
 class _Check:
-    """A program, its network and layout, and the inputs to run."""
+    """A program and the inputs to run, with the scores by its definition."""
 
     compiled: CompiledModel
-    graph: IntegerGraph
-    plan: Plan
     inputs: NDArray[np.uint8]
     expected: IntArray
+    in_reference: Culprit
+    in_program: Culprit
 
 
 def verify(
@@ -51,14 +57,39 @@ def verify(
     Raises ExactnessError that names the first wrong layer if contract, ONNX Runtime and the integer network do not
     agree on every score, if `classify` is not the first largest of them, or if a call takes other gas than predicted.
     """
-    gas = compiled.manifest["gas"]["evm"]
-    inputs = probe_inputs(graph.input, calibration, max(LEAST, min(MOST, GAS // max(1, gas))))
-    expected = interpreter.run(graph, inputs).reshape(len(inputs), -1)
-    check = _Check(compiled, graph, plan, inputs, expected)
+    inputs = probe_inputs(graph.input.onnx_shape, calibration, probes(compiled))
+    check_scores(
+        compiled,
+        inputs,
+        interpreter.run(graph, inputs).reshape(len(inputs), -1),
+        in_reference=lambda wrong: wrong_layer_of_reference(graph, wrong),
+        in_program=lambda wrong: wrong_layer_of_program(plan, graph, wrong),
+    )
+    return len(inputs)
+
+
+def probes(compiled: CompiledModel) -> int:
+    """How many inputs to try."""
+    gas: int = compiled.manifest["gas"]["evm"]
+    return max(LEAST, min(MOST, GAS // max(1, gas)))
+
+
+def check_scores(
+    compiled: CompiledModel,
+    inputs: NDArray[np.uint8],
+    expected: IntArray,
+    *,
+    in_reference: Culprit,
+    in_program: Culprit,
+) -> None:
+    """Run the program and its reference on inputs, uint8 `[N, *shape]`, of which `expected` are the scores `[N, O]`.
+
+    in_reference, in_program: find the layer that is wrong in either. Raises ExactnessError as `verify`.
+    """
+    check = _Check(compiled, inputs, expected, in_reference, in_program)
     _check_reference(check)
     _check_program(check)
     _check_stages(check)
-    return len(inputs)
 
 
 def _check_reference(check: _Check) -> None:
@@ -66,7 +97,7 @@ def _check_reference(check: _Check) -> None:
     differs = (reference_scores(reference, check.inputs) != check.expected).any(axis=1)
     if differs.any():
         wrong = check.inputs[differs]
-        raise _defect("ONNX Runtime on the reference", differs, wrong_layer_of_reference(check.graph, wrong))
+        raise _defect("ONNX Runtime on the reference", differs, check.in_reference(wrong))
 
 
 def _check_program(check: _Check) -> None:
@@ -83,7 +114,7 @@ def _check_program(check: _Check) -> None:
                 f"{gas['classify']:,} predicted. {_REPORT}"
             )
     if differs.any():
-        layer = wrong_layer_of_program(check.plan, check.graph, check.inputs[differs])
+        layer = check.in_program(check.inputs[differs])
         raise _defect("the program's predict(bytes)", differs, layer)
     if classes.any():
         raise _defect("the program's classify(bytes)", classes, "")
@@ -97,7 +128,7 @@ def _check_stages(check: _Check) -> None:
     found = np.stack([run_stages(stages, row.tobytes()) for row in asked])
     differs = (found != check.expected[: len(asked)]).any(axis=1)
     if differs.any():
-        layer = wrong_layer_of_program(check.plan, check.graph, asked[differs])
+        layer = check.in_program(asked[differs])
         raise _defect("the program in stages", differs, layer)
 
 

@@ -45,7 +45,8 @@ class Answer:
     """What the contract said of one image, or row of numbers.
 
     image: its path, or what names the row. title: what the model is, in its owner's words. label: index of the
-    highest score, as the contract computes it. shares: for each class the softmax of scores · `score_scale`, 0 … 1.
+    highest score, as the contract computes it. values: the real numbers that the scores
+    stand for. shares: for each class the softmax of scores · `score_scale`, 0 … 1.
     doubt: why the answer should not be relied on, "" if nothing speaks against it. gas: of a transaction that calls
     `predict`; of a recorded decision, its share of the transaction. version: 0 for a program that was asked without a
     chain. notes: conversions made to the input. seen: uint8 `[C, H, W]`, the picture that the model was given, None
@@ -57,6 +58,7 @@ class Answer:
     label: int
     class_names: tuple[str, ...]
     scores: tuple[int, ...]
+    values: tuple[float, ...]
     shares: tuple[float, ...]
     doubt: str
     gas: int
@@ -188,13 +190,14 @@ def _answer(
     gas: int,
     version: int,
 ) -> Answer:
-    shares = shares_of(scores, description.score_scale)
+    shares = shares_of(scores, description.score_scale, description.head)
     return Answer(
         image=question.name,
         title=description.title,
         label=label,
         class_names=description.classes,
         scores=scores,
+        values=tuple(s * scale for s, scale in zip(scores, description.score_scale, strict=True)),
         shares=shares,
         doubt=doubt_of(shares, description.classes, blank=question.blank),
         gas=gas,

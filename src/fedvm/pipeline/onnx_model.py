@@ -18,9 +18,7 @@ from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, w
 from fedvm.chain.program import Progress
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel, StageError, compile_model
-from fedvm.compiler.compile import Range
 from fedvm.compiler.defaults import (
-    ACTIVATION_BITS,
     INPUT_BITS,
     OPTIMIZE,
     TARGET,
@@ -29,15 +27,19 @@ from fedvm.compiler.defaults import (
     Target,
 )
 from fedvm.compiler.frontend import load_graph
+from fedvm.compiler.frontend.bundle import self_contained
+from fedvm.compiler.frontend.tabular.read import Tabular
+from fedvm.compiler.options import Range
 from fedvm.compiler.probe import reference_scores
 from fedvm.compiler.quality import Bars
+from fedvm.compiler.tabular import tabular_model
 from fedvm.compiler.transactions import LIMITS
 from fedvm.images.prepare import Preparation
-from fedvm.pipeline.calibration import load_calibration
+from fedvm.pipeline.calibration import MAX_ROWS, load_calibration
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.publish import publish
 from fedvm.pipeline.serve import Served, serve
-from fedvm.pipeline.table import read_labels
+from fedvm.pipeline.table import read_labels, read_rows, shape_of_inputs
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import DEFAULT_STORE, StoreError, open_store
@@ -50,16 +52,18 @@ class Request:
     """What to compile and how. calibration None: the file's own recipe if its store lies beside it, else
     synthetic images. preprocess: (scale, offset) of the ONNX input over bytes, None if it takes bytes; input_range:
     (low, high) of real inputs, each a number or one a feature; labels: a file of classes, or the name of a column or
-    array of the calibration. The rest as in `compile_model`; max_gas None: what a transaction may take on the target;
-    min_agreement and min_correlation None: the compiler's bars. title, classes, preparation: of the description
-    (`fedvm.audit.description`); None: what the file says itself, else its name, numbers, and `photo` for images."""
+    array of the calibration; output: which of the file's, None for its own recipe's or its only one; input_shape: of
+    one input, which sets axes that the file leaves open, None: the calibration's. The rest as in `compile_model`;
+    max_gas None: what a transaction may take on the target; min_agreement and min_correlation None: the compiler's
+    bars. title, classes, preparation: of the description (`fedvm.audit.description`); None: what the file says itself,
+    else its name, numbers, and `photo` for images."""
 
     model: Path
     calibration: Path | None = None
     preprocess: tuple[float, float] | None = None
     input_range: Range | None = None
     weight_bits: int | None = None
-    activation_bits: int = ACTIVATION_BITS
+    activation_bits: int | None = None
     input_bits: int = INPUT_BITS
     optimize: Optimize = OPTIMIZE
     target: Target = TARGET
@@ -67,16 +71,19 @@ class Request:
     title: str | None = None
     classes: tuple[str, ...] | None = None
     preparation: Preparation | None = None
+    output: str | None = None
     labels: str | None = None
     min_agreement: float | None = None
     min_correlation: float | None = None
+    input_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A compiled file. calibration: as bytes; options: of `compile_model`, with what real inputs' bytes stand for;
-    calibration_source: where the calibration came from and what was done to it, for the user to read; unstaged: why a
-    program too large for one transaction has no stages, "" if it has or needs none."""
+    """A compiled file. onnx: with the weights that lay beside it; calibration: as bytes; options: of `compile_model`,
+    with what real inputs' bytes stand for; calibration_source: where the calibration came from and what was done to it,
+    for the user to read; unstaged: why a program too large for one transaction has no stages, "" if it has or needs
+    none."""
 
     onnx: bytes
     calibration: NDArray[np.uint8]
@@ -89,25 +96,31 @@ class Prepared:
 
 
 def prepare(request: Request) -> Prepared:
-    """Read and compile. Raises UsageError for files that cannot be used, CompileError for the model, DescriptionError
-    for names that do not fit.
+    """Read and compile. Raises UsageError for calibration that cannot be used, CompileError for the model,
+    DescriptionError for names that do not fit.
 
     If `max_gas` was given it must be met. If only the target's own limit cannot be met, the program still works by
     `eth_call`.
     """
-    try:
-        onnx = request.model.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{request.model}: cannot be read ({error.strerror}). Give an ONNX file.") from None
+    onnx = self_contained(request.model)
     own, said = _own_recipe(onnx), _own_description(onnx)
     preparation = request.preparation or (said.input.preparation if said else None)
     preprocess, bounds = request.preprocess, request.input_range
     if preprocess is None and bounds is None and own is not None:
         preprocess, bounds = own.preprocess, own.options.get("input_range")
-    spec = load_graph(onnx, preprocess=preprocess, input_range=bounds).input
-    if preparation is None:
-        preparation = Preparation.PHOTO if len(spec.onnx_shape) == 3 else Preparation.RAW
-    calibration, source = _calibration(request, own, spec.onnx_shape, preparation, spec.layout == "HWC")
+    output = request.output or (own.options.get("output") if own is not None else None)
+    tabular = tabular_model(onnx, output)
+    if tabular is not None:
+        preparation = Preparation.RAW
+        calibration, source = _rows(request, own, tabular)
+    else:
+        shape = _input_shape(request, own)
+        spec = load_graph(
+            onnx, preprocess=preprocess, input_range=bounds, output=output, input_shape=shape
+        ).input
+        if preparation is None:
+            preparation = Preparation.PHOTO if len(spec.onnx_shape) == 3 else Preparation.RAW
+        calibration, source = _calibration(request, own, spec.onnx_shape, preparation, spec.layout == "HWC")
     options: dict[str, Any] = {
         "weight_bits": request.weight_bits or WEIGHT_BITS[request.optimize],
         "activation_bits": request.activation_bits,
@@ -116,6 +129,8 @@ def prepare(request: Request) -> Prepared:
     }
     if bounds is not None:
         options["input_range"] = bounds
+    if output is not None:
+        options["output"] = output
     # Results on synthetic inputs say nothing about real ones.
     bars = Bars() if source else Bars(0, 0)
     judged: dict[str, Any] = {
@@ -228,7 +243,11 @@ def _described(
 ) -> Description:
     """The description from the request, else from the file; else numbers as class names and the file's name as
     title."""
-    numbers = tuple(f"class {index}" for index in range(compiled.manifest["output"]["scores"]))
+    output = compiled.manifest["output"]
+    named = tuple(str(name) for name in output.get("classes", ()))
+    numbers = tuple(f"class {index}" for index in range(output["scores"]))
+    if len(named) == len(numbers):
+        numbers = named
     return Description.of(
         compiled.manifest,
         title=request.title or (said.title if said else request.model.stem),
@@ -245,6 +264,27 @@ def _own_recipe(onnx: bytes) -> CompileRecipe | None:
         return None
 
 
+def _input_shape(request: Request, own: CompileRecipe | None) -> tuple[int, ...] | None:
+    """The shape of one input, as the request, the calibration or the file's own recipe has it."""
+    shape = request.input_shape or (shape_of_inputs(request.calibration) if request.calibration else None)
+    if shape is None and own is not None:
+        return own.calibration_shape[1:]
+    return shape
+
+
+def _rows(request: Request, own: CompileRecipe | None, tabular: Tabular) -> tuple[NDArray[Any], str]:
+    """Calibration rows of a tabular model, or their bytes from the file's own store."""
+    if request.calibration is not None:
+        names = [feature.name for feature in tabular.features]
+        rows = read_rows(request.calibration, names, labels=request.labels)[:MAX_ROWS]
+        return rows, f"{len(rows)} rows from {request.calibration}"
+    if (found := _own_inputs(request, own)) is not None:
+        return found
+    raise UsageError(
+        f"{request.model}: a tabular model needs typical rows: give a .csv, .npy or .npz file with --calibration"
+    )
+
+
 def _calibration(
     request: Request,
     own: CompileRecipe | None,
@@ -257,10 +297,15 @@ def _calibration(
             request.calibration, shape, preparation, channels_last=channels_last, labels=request.labels
         )
         return inputs, "; ".join([f"{len(inputs)} inputs from {request.calibration}", *notes])
-    if own is not None:
-        try:
-            images = calibration_images(open_store(DEFAULT_STORE, request.model.parent), own)
-            return images, f"{len(images)} inputs that the file names, from the store beside it"
-        except (RecipeError, StoreError):
-            pass
-    return synthetic_calibration(shape), ""
+    return _own_inputs(request, own) or (synthetic_calibration(shape), "")
+
+
+def _own_inputs(request: Request, own: CompileRecipe | None) -> tuple[NDArray[np.uint8], str] | None:
+    """The inputs that the file's own recipe names and where they are from, if the store beside it has them."""
+    if own is None:
+        return None
+    try:
+        inputs = calibration_images(open_store(DEFAULT_STORE, request.model.parent), own)
+    except (RecipeError, StoreError):
+        return None
+    return inputs, f"{len(inputs)} inputs that the file names, from the store beside it"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.audit.description import Description, InputDescription
+from fedvm.compiler.encoding import encode_rows
 from fedvm.compiler.input_range import to_bytes
 from fedvm.images.decode import SUFFIXES
 from fedvm.images.errors import ImageError
 from fedvm.images.prepare import load_image
 from fedvm.pipeline.errors import UsageError
-from fedvm.pipeline.table import read_inputs
+from fedvm.pipeline.table import as_rows, read_inputs, read_rows
 
 STDIN = Path("-")
 
@@ -70,6 +71,8 @@ def value_questions(values: str, description: Description) -> list[Question]:
     Raises UsageError for anything else.
     """
     asked, path = description.input, Path(values)
+    if asked.row is not None:
+        return _row_questions(values, asked)
     rows: NDArray[np.generic]
     if path.is_file():
         rows = read_inputs(path, asked.shape)
@@ -84,6 +87,49 @@ def value_questions(values: str, description: Description) -> list[Question]:
         Question(name, one.tobytes(), _cut(row, asked))
         for name, one, row in zip(names, coded, real, strict=True)
     ]
+
+
+def _row_questions(values: str, asked: InputDescription) -> list[Question]:
+    """Rows of a tabular model: numbers, and text where the model has categories of text."""
+    assert asked.row is not None
+    features, path = asked.row["features"], Path(values)
+    names = [str(feature["name"]) for feature in features]
+    if path.is_file():
+        rows = read_rows(path, names)
+        titles = [f"{values}, input {number}" for number in range(1, len(rows) + 1)]
+    else:
+        rows, titles = as_rows([values.split(",")]), [values]
+        if rows.shape[1] != len(names):
+            raise UsageError(
+                f"--values {values}: {rows.shape[1]} values, the model takes {len(names)}: {_list(names)}"
+            )
+    if rows.dtype == np.uint8:
+        return [Question(title, row.tobytes(), ()) for title, row in zip(titles, rows, strict=True)]
+    try:
+        coded = encode_rows(asked.row, rows)
+    except ValueError as error:
+        raise UsageError(f"--values {values}: {error}") from error
+    return [
+        Question(title, data.tobytes(), _unknown(row, features))
+        for title, data, row in zip(titles, coded, rows, strict=True)
+    ]
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+
+
+def _unknown(row: NDArray[np.generic], features: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A note on each category that the model does not know."""
+    return tuple(
+        f"{feature['name']}: the model does not know {cell!r}"
+        for cell, feature in zip(row.tolist(), features, strict=True)
+        if "categories" in feature and _name(cell) not in {_name(known) for known in feature["categories"]}
+    )
+
+
+def _name(cell: Any) -> str:
+    return f"{cell:g}" if isinstance(cell, (int, float)) else str(cell)
 
 
 def _written(values: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -12,10 +12,12 @@ LEAST_MARGIN: Final = 0.2
 """An answer with a smaller share, or a smaller lead over the next, is called unsure."""
 
 
-def shares_of(scores: Sequence[int], scale: Sequence[float]) -> tuple[float, ...]:
+def shares_of(scores: Sequence[int], scale: Sequence[float], head: str = "") -> tuple[float, ...]:
     """Softmax of scores · scale: a share (0 … 1) for each class; together they are 1. scale: the real number that a
-    score of 1 stands for, one a class."""
+    score of 1 stands for, one a class; head: "shares" if the scores are shares already, as votes of trees are."""
     real = np.asarray(scores, np.float64) * np.asarray(scale)
+    if head == "shares" and (total := float(np.maximum(real, 0).sum())) > 0:
+        return tuple(float(share) for share in np.maximum(real, 0) / total)
     raised = np.exp(real - real.max())
     return tuple(float(share) for share in raised / raised.sum())
 

@@ -6,8 +6,10 @@ import csv
 import io
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +96,54 @@ def read_inputs(
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise UsageError(f"{path}: input {row} holds NaN or infinity; fill it in or leave the row out")
     return array.astype(np.float32)
+
+
+def shape_of_inputs(path: Path) -> tuple[int, ...] | None:
+    """The shape of one input in a .npy or .npz file; None for other files. UsageError if it holds no inputs."""
+    if path.suffix.lower() not in (".npy", ".npz"):
+        return None
+    return tuple(read_array(path, INPUT_NAMES).shape[1:]) or None
+
+
+def read_rows(path: Path, names: Sequence[str], *, labels: str | None = None) -> NDArray[Any]:
+    """Rows `[N, features]` of a tabular model from a CSV, .npy or .npz file: float32 if all cells are numbers (NaN
+    where one is empty), an array of objects if some are text, uint8 for bytes.
+
+    names: of the features, by which the columns of a CSV file are chosen if its header has them all; labels: a column
+    that is none. Raises UsageError if the file holds something else.
+    """
+    if path.suffix.lower() not in _TEXT:
+        array = read_array(path, INPUT_NAMES)
+        if array.ndim != 2 or (array.shape[1] != len(names) and array.dtype != np.uint8) or not len(array):
+            raise UsageError(f"{path}: holds shape {array.shape}, the model takes (N, {len(names)})")
+        return array
+    table = read_table(path)
+    if labels is not None:
+        table = table.without(labels)
+    if set(names) <= set(table.names):
+        chosen = [table.names.index(name) for name in names]
+        return as_rows([[row[at] for at in chosen] for row in table.cells])
+    if len(table.cells[0]) != len(names):
+        raise UsageError(
+            f"{path}: holds {len(table.cells[0])} columns, the model takes {len(names)}; leave out what is no input, "
+            "or name the column of the classes with --labels"
+        )
+    return as_rows(table.cells)
+
+
+def as_rows(cells: Sequence[Sequence[str]]) -> NDArray[Any]:
+    """Cells of text as rows: numbers where they are numbers, NaN where they are empty."""
+    rows = [[_cell(cell) for cell in row] for row in cells]
+    if all(isinstance(cell, float) for row in rows for cell in row):
+        return np.array(rows, np.float32)
+    return np.array(rows, object)
+
+
+def _cell(cell: str) -> float | str:
+    if not cell.strip():
+        return math.nan
+    number = _number(cell)
+    return cell.strip() if number is None else number
 
 
 def read_labels(labels: str, inputs: Path | None) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter
@@ -12,11 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from fedvm.cli.commands.shared import option, parameters_of, with_options
-from fedvm.compiler.defaults import ACTIVATION_BITS, INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize, Target
+from fedvm.compiler.defaults import (
+    ACTIVATION_BITS,
+    INPUT_BITS,
+    OPTIMIZE,
+    TABULAR_ACTIVATION_BITS,
+    WEIGHT_BITS,
+    Optimize,
+    Target,
+)
 from fedvm.images.preparation import Preparation
 
 if TYPE_CHECKING:
-    from fedvm.compiler.compile import Range
+    from fedvm.compiler.options import Range
     from fedvm.pipeline.onnx_model import Request
 
 
@@ -43,6 +52,13 @@ class CompilerOptions:
             help="Range of real inputs, or one for each feature, e.g. 0:1,-40:85. Default: the calibration's.",
         ),
     ] = None
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZES",
+            help="Shape of one input, e.g. 3,64,64, where the file leaves sizes open. Default: the calibration's.",
+        ),
+    ] = None
     weight_bits: Annotated[
         int | None,
         typer.Option(
@@ -52,15 +68,16 @@ class CompilerOptions:
         ),
     ] = None
     activation_bits: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--bits",
             "--activation-bits",
             min=2,
             max=8,
-            help="Bits of layer outputs; 4 or 5 cost much less gas and little accuracy.",
+            help="Bits of layer outputs; 4 or 5 cost much less gas and little accuracy. "
+            f"Default {ACTIVATION_BITS}; {TABULAR_ACTIVATION_BITS} for tabular models.",
         ),
-    ] = ACTIVATION_BITS
+    ] = None
     input_bits: Annotated[
         int, typer.Option(min=1, max=8, help="Top bits of the input bytes that the network sees.")
     ] = INPUT_BITS
@@ -69,6 +86,9 @@ class CompilerOptions:
     )
     max_gas: Annotated[
         int | None, typer.Option(min=1, help="Gas of a transaction. Default: the target's limit.")
+    ] = None
+    output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which output of the file, if it has several.")
     ] = None
     labels: Annotated[
         str | None,
@@ -135,10 +155,23 @@ class CompilerOptions:
             title=self.title,
             classes=None if self.classes is None else _names(self.classes),
             preparation=self.preparation,
+            output=self.output,
             labels=self.labels,
+            input_shape=None if self.input_shape is None else _sizes(self.input_shape),
             min_agreement=self.min_agreement,
             min_correlation=self.min_correlation,
         )
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    from fedvm.pipeline.errors import UsageError
+
+    sizes = text.split(",")
+    if not all(re.fullmatch(r" *[1-9][0-9]{0,7} *", size) for size in sizes):
+        raise UsageError(
+            f"--input-shape {text}: give the sizes of one input with commas between, such as 3,64,64"
+        )
+    return tuple(int(size) for size in sizes)
 
 
 def with_compiler_options(function: Callable[..., None]) -> Callable[..., None]:

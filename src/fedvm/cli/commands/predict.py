@@ -83,6 +83,8 @@ def _show(answer: Answer) -> None:
     for note in answer.notes:
         messages.print(f"Note: {note}", style="dim", markup=False)
     name = answer.class_names[answer.label]
+    if len(answer.scores) == 1:
+        name = f"{answer.values[0]:.6g}"
     console.print(Text(name, "bold yellow" if answer.doubt else "bold green"), end="")
     console.print(f"  not sure: {answer.doubt}" if answer.doubt else "", style="yellow", markup=False)
     table = Table(box=None, pad_edge=False)

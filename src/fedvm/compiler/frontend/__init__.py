@@ -11,18 +11,24 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from fedvm.compiler import input_range as ranges
 from fedvm.compiler.errors import CalibrationError, ModelError, UnsupportedOperator
-from fedvm.compiler.frontend.builder import PaddingLevel
-from fedvm.compiler.frontend.load import load_model, model_input
+from fedvm.compiler.frontend.builder import InputGrid, PaddingLevel
+from fedvm.compiler.frontend.choice import chosen
+from fedvm.compiler.frontend.inputs import model_input, with_plain_input
+from fedvm.compiler.frontend.load import load_model
 from fedvm.compiler.frontend.lower import Lowered, lower
-from fedvm.compiler.frontend.operators import Relayout
+from fedvm.compiler.frontend.quantized import with_functions_apart
+from fedvm.compiler.frontend.varying import Relayout
 from fedvm.compiler.graph import FloatArray, FloatGraph, Input, Shape
 
 Channels: TypeAlias = float | Sequence[float] | FloatArray
 """One number, or one a channel."""
 
+INT8 = (-128.0, 127.0)
+"""What bytes stand for where the file's input is int8."""
 MOST_VALUES = 1 << 22
 """Values of a tensor: in words of a dozen lanes they take 10 MB of memory, which alone costs some 180 M gas."""
 
@@ -36,6 +42,8 @@ def load_graph(
     input_range: tuple[Channels, Channels] | None = None,
     samples: NDArray[Any] | None = None,
     input_bits: int = 8,
+    output: str | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> FloatGraph:
     """Loads an ONNX classifier as a graph over bytes.
 
@@ -44,7 +52,9 @@ def load_graph(
     which clients then quantize to bytes; samples: real inputs `[N, *input shape]` from which the ranges are measured if
     neither of the former is given. Without all three the model takes the bytes 0..255 themselves. If the network pads
     with zeros, a range is widened so that zero is exactly one of its levels, counting only the top `input_bits` of each
-    byte, which the network sees. The batch axis must be dynamic or 1.
+    byte, which the network sees. output: the name of the output to take, where there are several. input_shape: of one
+    input, `samples`' by default: it sets axes that the file leaves open, and a file without a batch axis is known by
+    it.
 
     Raises:
         ModelError: the file is damaged or unsafe.
@@ -52,7 +62,13 @@ def load_graph(
         CalibrationError: the samples have no range.
     """
     return load_lowered(
-        model, preprocess=preprocess, input_range=input_range, samples=samples, input_bits=input_bits
+        model,
+        preprocess=preprocess,
+        input_range=input_range,
+        samples=samples,
+        input_bits=input_bits,
+        output=output,
+        input_shape=input_shape,
     ).graph
 
 
@@ -63,35 +79,56 @@ def load_lowered(
     input_range: tuple[Channels, Channels] | None = None,
     samples: NDArray[Any] | None = None,
     input_bits: int = 8,
+    output: str | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> Lowered:
     """Like `load_graph`, and also returns the layers' values for every node of the file."""
-    proto = load_model(model)
-    _, onnx_shape, is_float = model_input(proto)
+    if input_shape is None and samples is not None:
+        input_shape = samples.shape[1:]
+    proto = with_plain_input(chosen(load_model(model), output), input_shape)
+    apart = with_functions_apart(proto)
+    _, onnx_shape, kind = model_input(proto)
     if preprocess is not None and input_range is not None:
         raise ModelError("give preprocess or input_range, not both")
     for name, pair in (("preprocess", preprocess), ("input_range", input_range)):
         if pair is not None and (not isinstance(pair, Sequence) or len(pair) != 2):
             raise ModelError(f"{name} must be two values, each a number or one number a channel")
+    if kind == TensorProto.UINT8 and input_range is None:
+        samples = None  # the model says itself what its bytes mean
     meaning = _Meaning(preprocess, input_range, samples, 8 - input_bits)
     if samples is not None and (samples.shape[1:] != onnx_shape or not len(samples)):
         raise CalibrationError(
             f"calibration data has shape {list(samples.shape)}; give at least one sample as "
             f"[N, {', '.join(map(str, onnx_shape))}]"
         )
-    if not is_float and (preprocess is not None or meaning.real):
+    if kind == TensorProto.UINT8 and (preprocess is not None or meaning.real):
         raise ModelError("the model takes bytes already; leave preprocess and input_range out")
+    if kind == TensorProto.INT8:
+        if preprocess is not None or not _is_range(input_range, *INT8):
+            raise ModelError("the model takes the integers -128..127; leave preprocess and input_range out")
+        meaning.own, meaning.given = (1.0, INT8[0]), True
 
     layout, shape = _first_guess(onnx_shape, meaning)
-    fixed = False
+    fixed, varies = False, ""
     while True:
         spec = meaning.input(onnx_shape, layout, shape)
         try:
-            lowered = lower(proto, spec, fixed, adjustable=meaning.adjustable)
+            lowered = lower(apart, spec, fixed, adjustable=meaning.adjustable, measured=meaning.measured)
             _check_sizes(lowered)
-            return lowered
+            return lowered.seen_in(proto)
+        except UnsupportedOperator as error:
+            if varies:
+                raise UnsupportedOperator(
+                    f"{error}. Constants that vary over positions ({varies}) fold into dense layers alone: take them "
+                    "out of the model, and compile it for inputs to which they have been applied"
+                ) from error
+            raise
         except Relayout as other:
+            varies = other.reason
             layout, shape, fixed = ("HWC" if other.layout == "HWC" else "CHW"), other.shape, True
-            meaning.level = None
+            meaning.level, meaning.own = None, meaning.own if meaning.given else None
+        except InputGrid as found:
+            meaning.own = found.scale, found.offset
         except PaddingLevel as wanted:
             meaning.level = spec.scale * wanted.q + spec.offset
 
@@ -110,13 +147,16 @@ def _check_sizes(lowered: Lowered) -> None:
 
 @dataclass
 class _Meaning:
-    """What the input bytes stand for. level: real numbers `[C]` that must be levels, for padding (NaN: none)."""
+    """What the input bytes stand for. level: real numbers `[C]` that must be levels, for padding (NaN: none); own:
+    scale and offset, numbers or `[C]`, with which the file quantizes its input; given: whether its type says so."""
 
     preprocess: tuple[Channels, Channels] | None
     input_range: tuple[Channels, Channels] | None
     samples: NDArray[Any] | None
     dropped: int
     level: FloatArray | None = field(default=None)
+    own: tuple[float | FloatArray, float | FloatArray] | None = field(default=None)
+    given: bool = False
 
     @property
     def real(self) -> bool:
@@ -126,7 +166,12 @@ class _Meaning:
     @property
     def adjustable(self) -> bool:
         """Whether the ranges may still be moved."""
-        return self.real and self.level is None
+        return self.real and self.level is None and self.own is None
+
+    @property
+    def measured(self) -> bool:
+        """Whether the ranges come from samples alone."""
+        return self.real and self.input_range is None and self.own is None
 
     @property
     def channels(self) -> int:
@@ -135,6 +180,10 @@ class _Meaning:
 
     def input(self, onnx_shape: tuple[int, ...], layout: Literal["CHW", "HWC"], shape: Shape) -> Input:
         """The input in this layout. ModelError if the numbers given do not fit it."""
+        if self.own is not None:
+            step, low = (np.broadcast_to(np.asarray(v, np.float64), shape[:1]).copy() for v in self.own)
+            scale = ranges.scale_of(low, low + ranges.STEPS * step)
+            return Input(onnx_shape, layout, shape, scale, low, float_input=True)
         if not self.real:
             scale, offset = _preprocess(self.preprocess or (1.0, 0.0), shape[0])
             return Input(onnx_shape, layout, shape, scale, offset)
@@ -147,6 +196,11 @@ class _Meaning:
             if np.isfinite(value):
                 low[c], high[c] = ranges.with_level(low[c], high[c], float(value), self.dropped)
         return Input(onnx_shape, layout, shape, ranges.scale_of(low, high), low, float_input=True)
+
+
+def _is_range(given: tuple[Channels, Channels] | None, low: float, high: float) -> bool:
+    """Whether the range given, if any, is this one."""
+    return given is None or bool(np.all(np.equal(given[0], low)) and np.all(np.equal(given[1], high)))
 
 
 def _first_guess(onnx_shape: tuple[int, ...], meaning: _Meaning) -> tuple[Literal["CHW", "HWC"], Shape]:

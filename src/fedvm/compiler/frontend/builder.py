@@ -5,19 +5,28 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from fedvm.compiler.errors import UnsupportedOperator
 from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor, planes
-from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, FloatLayer, Input, Term
+from fedvm.compiler.graph import (
+    INPUT,
+    Activation,
+    Conv,
+    Dense,
+    FloatArray,
+    FloatLayer,
+    Grid,
+    Input,
+    Pointwise,
+    Term,
+)
 
 LEVEL_ERROR = 1e-4
 """Steps by which a byte may be off and still count as exact: floats scale and shift it."""
 SELECTED = 1024
 """Largest tensor whose elements a dense layer puts in order where nothing cheaper does."""
-Activation: TypeAlias = Literal["linear", "relu"] | tuple[Literal["clip"], float, float]
 
 
 class PaddingLevel(Exception):
@@ -32,13 +41,25 @@ class PaddingLevel(Exception):
         self.q = q
 
 
+class InputGrid(Exception):
+    """The file quantizes its input itself; lowering starts over with that as the meaning of the bytes.
+
+    scale, offset: of the network's real input over bytes, each `[C]`.
+    """
+
+    def __init__(self, scale: FloatArray, offset: FloatArray) -> None:
+        super().__init__(scale, offset)
+        self.scale, self.offset = scale, offset
+
+
 @dataclass
 class Builder:
     """The layers finished so far, in topological order. spec: the input's layout and meaning; adjustable: whether its
-    range may still be moved to make padding exact."""
+    range may still be moved to make padding exact; measured: whether it comes from the calibration data alone."""
 
     spec: Input
     adjustable: bool = False
+    measured: bool = False
     layers: list[FloatLayer] = field(default_factory=list)
     _settled: dict[int, tuple[Part, Ref]] = field(default_factory=dict)
     _names: Counter[str] = field(default_factory=Counter)
@@ -50,16 +71,37 @@ class Builder:
         known = self._settled.get(id(part))
         if known is not None:
             return known[1]
-        part, shift = _zero_inside(part)
+        low, high = part.ends
+        if part.grid is not None and not low <= 0 <= high:
+            part = replace(part, grid=None)  # integers that cannot hold zero: they are chosen anew
+        wide, narrow = _in_two(part)
+        ref = self._finish(wide)
+        if narrow is not None:
+            ref = self._finish(replace(narrow, terms=pending(ref).terms))
+        self._settled[id(part)] = part, ref  # keeps the part alive, so that no other object gets its id
+        return ref
+
+    def _finish(self, part: Pending) -> Ref:
+        """The part as a layer at the end of the list."""
+        part, shift = _zero_inside(part) if part.grid is None else (part, 0.0)
         self._names[kind := _kind(part)] += 1
         layer = FloatLayer(
-            f"{kind}{self._names[kind]}", part.terms, part.bias, part.shape, part.pool, _activation(part)
+            f"{kind}{self._names[kind]}",
+            part.terms,
+            part.bias,
+            part.shape,
+            part.pool,
+            activation_of(part),
+            part.grid,
         )
         self.layers.append(layer)
         channels = part.shape[0]
-        ref = Ref(layer.name, part.shape, np.ones(channels), np.full(channels, shift))
-        self._settled[id(part)] = part, ref  # keeps the part alive, so that no other object gets its id
-        return ref
+        return Ref(layer.name, part.shape, np.ones(channels), np.full(channels, shift))
+
+    def grid_of(self, ref: Ref) -> Grid | None:
+        """The integers that the file gives for the tensor, if it does."""
+        found = next((layer for layer in self.layers if layer.name == ref.source), None)
+        return found.grid if found is not None and ref.plain else None
 
     def settle_plain(self, part: Part) -> Ref:
         """Like `settle`, and a scaled or shifted tensor becomes a layer of its own."""
@@ -170,7 +212,7 @@ def dense(tensor: Tensor, weight: FloatArray) -> Pending:
     outputs = len(weight)
     index = tensor.index.ravel()
     bias = weight[:, index < 0].sum(axis=1) * tensor.fill
-    terms: list[Term] = []
+    sums: dict[str, FloatArray] = {}
     starts = tensor.starts
     for number, part in enumerate(tensor.parts):
         columns = np.flatnonzero((index >= starts[number]) & (index < starts[number + 1]))
@@ -180,13 +222,13 @@ def dense(tensor: Tensor, weight: FloatArray) -> Pending:
         assert ref is not None, "dense needs finished parts"
         local = index[columns] - starts[number]
         channel = local // (ref.shape[1] * ref.shape[2])
-        scaled = np.zeros((outputs, math.prod(ref.shape)))
+        scaled = sums.setdefault(ref.source, np.zeros((outputs, math.prod(ref.shape))))
         np.add.at(scaled.T, local, (weight[:, columns] * ref.scale[channel]).T)
         bias = bias + weight[:, columns] @ ref.offset[channel]
-        terms.append(Dense(ref.source, scaled))
+    terms: tuple[Term, ...] = tuple(Dense(source, scaled) for source, scaled in sums.items())
     if not terms:
         raise UnsupportedOperator("nothing of the input is left in the tensor: it holds padding alone")
-    return Pending(tuple(terms), bias, (outputs, 1, 1))
+    return Pending(terms, bias, (outputs, 1, 1))
 
 
 def ungrouped(weight: FloatArray, groups: int) -> FloatArray:
@@ -247,7 +289,59 @@ def _zero_inside(part: Pending) -> tuple[Pending, float]:
     return replace(part, bias=part.bias - shift, low=part.low - shift, high=part.high - shift), shift
 
 
-def _activation(part: Pending) -> Activation:
+def applied(part: Part, function: Pointwise, grid: Grid | None = None) -> Pending:
+    """The function of the part. A part that is clipped, rounded or a function already becomes a function of both.
+
+    grid: the integers that the file gives for a finished part, if it does; a part that is a function has none.
+    """
+    if isinstance(part, Ref):
+        part = pending(part)
+    elif part.grid is not None:
+        grid = replace(part.grid, low=part.grid.level(part.low), high=part.grid.level(part.high))
+    if grid is not None:
+        function = _after(Pointwise("round", grid.rounded, increasing=True, grid=grid), function)
+    elif part.function is not None:
+        function = _after(part.function, function)
+    elif part.clipped:
+        low, high = part.low, part.high
+        function = _after(Pointwise("clip", lambda x: np.clip(x, low, high), increasing=True), function)
+    return replace(part, low=-math.inf, high=math.inf, function=function, grid=None)
+
+
+def bounded(part: Pending, low: float, high: float) -> Pending:
+    """The part, already a function, clipped to a range."""
+    assert part.function is not None
+    clip = Pointwise("clip", lambda x: np.clip(x, low, high), increasing=True)
+    return replace(part, function=_after(part.function, clip))
+
+
+def _after(first: Pointwise, second: Pointwise) -> Pointwise:
+    name, rises = f"{first.name}, {second.name}", first.increasing and second.increasing
+    return Pointwise(name, lambda x: second.of(first.of(x)), rises, first.grid)
+
+
+def _in_two(part: Pending) -> tuple[Pending, Pending | None]:
+    """The part, and the layer after it that clips its lower end, if its integers are not a power of two of values.
+
+    A layer clips to a power of two of values. The first has the right upper end, the second the right lower one.
+    """
+    grid = part.grid
+    if grid is None or part.function is not None:  # a table gives any of its layer's values
+        return part, None
+    low, high = grid.level(part.low), grid.level(part.high)
+    count = 1 << (high - low).bit_length()
+    if high - low + 1 == count:
+        return part, None
+    below, above = replace(grid, low=high - count + 1), replace(grid, low=low, high=low + count - 1)
+    first = replace(part, low=below.ends[0], grid=replace(below, high=high))
+    bias = np.zeros(part.shape[0])
+    return first, Pending((), bias, part.shape, None, above.ends[0], above.ends[1], grid=above)
+
+
+def activation_of(part: Pending) -> Activation:
+    """The part's activation as a finished layer has it."""
+    if part.function is not None:
+        return part.function
     if not part.clipped:
         return "linear"
     return "relu" if part.low == 0 and part.high == math.inf else ("clip", part.low, part.high)

@@ -13,6 +13,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from fedvm.compiler.errors import ModelError
+from fedvm.compiler.frontend.attributes import attributes_of
 from fedvm.compiler.frontend.load import MAX_ELEMENTS, constant_array
 
 Array = NDArray[Any]
@@ -20,7 +21,7 @@ Array = NDArray[Any]
 ELEMENTWISE = {
     "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Div", "Equal", "Exp", "Floor", "Greater", "Less", "Log",
     "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Sqrt", "Sub", "Where",
-    "DequantizeLinear",
+    "DequantizeLinear", "QuantizeLinear",
 }  # fmt: skip
 RESHAPING = {
     "Concat", "Flatten", "Gather", "Identity", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
@@ -39,6 +40,8 @@ def fold(node: onnx.NodeProto, inputs: list[Array | None], opset: int) -> list[A
         return [_constant(node)]
     if _result_size(node, inputs) > MAX_ELEMENTS:
         raise ModelError(f"node {node.name or node.op_type} makes a constant of over {MAX_ELEMENTS} elements")
+    if node.op_type == "QuantizeLinear":
+        return [_quantized(node, inputs)]
     if node.op_type == "DequantizeLinear":
         return [_checked(node, _dequantized(node, inputs))]
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(inputs)]
@@ -83,7 +86,7 @@ def _dequantized(node: onnx.NodeProto, inputs: list[Array | None]) -> Array:
     if x is None or scale is None:
         raise ModelError(f"node {node.name or node.op_type} lacks an input")
     zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale)
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = attributes_of(node)
     if attributes.get("block_size", 0):
         raise ModelError(f"node {node.name or node.op_type}: blocked quantization is not supported")
     if scale.size > 1:
@@ -94,6 +97,38 @@ def _dequantized(node: onnx.NodeProto, inputs: list[Array | None]) -> Array:
         shape[axis] = -1
         scale, zero = scale.reshape(shape), zero.reshape(shape)
     return np.asarray((x.astype(np.float64) - zero.astype(np.float64)) * scale.astype(np.float64))
+
+
+def _quantized(node: onnx.NodeProto, inputs: list[Array | None]) -> Array:
+    """`x / scale + zero` in float32, as ONNX Runtime computes it, to the nearest integer (halves to even)."""
+    x, scale = inputs[0], inputs[1]
+    zero = inputs[2] if len(inputs) > 2 else None
+    attributes = attributes_of(node)
+    if x is None or scale is None or attributes.get("block_size", 0):
+        raise ModelError(f"node {node.name or node.op_type}: this form of quantization is not supported")
+    stated = attributes.get("output_dtype", 0)
+    dtype = (
+        zero.dtype
+        if zero is not None
+        else helper.tensor_dtype_to_np_dtype(stated)
+        if stated
+        else np.dtype(np.uint8)
+    )
+    if dtype.kind not in "iu":
+        raise ModelError(f"node {node.name or node.op_type} quantizes to {dtype}; use 8-bit integers")
+    zero = np.zeros_like(scale) if zero is None else zero
+    shape = [1] * x.ndim
+    if scale.size > 1:
+        axis = attributes.get("axis", 1)
+        if scale.ndim != 1 or not -x.ndim <= axis < x.ndim or x.shape[axis] != scale.size:
+            raise ModelError(f"node {node.name or node.op_type}: the scale does not fit the tensor")
+        shape[axis] = -1
+    scale = scale.astype(np.float32).reshape(shape)
+    whole = np.rint(x.astype(np.float32) / scale) + zero.astype(np.float32).reshape(
+        shape if zero.size > 1 else ()
+    )
+    bounds = np.iinfo(dtype)
+    return np.asarray(np.clip(whole, bounds.min, bounds.max), dtype)
 
 
 def _checked(node: onnx.NodeProto, value: Array) -> Array:

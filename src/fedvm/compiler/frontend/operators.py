@@ -18,19 +18,11 @@ from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend.builder import Builder, PaddingLevel
 from fedvm.compiler.frontend.load import FLOATS, MAX_ELEMENTS
 from fedvm.compiler.frontend.values import PADDING, Part, Pending, Ref, Tensor, planes, tensor_of
-from fedvm.compiler.graph import INPUT, Conv, Dense, FloatArray, MaxPool, Shape, Term
+from fedvm.compiler.frontend.varying import Relayout, by_position, divisors, layout_for
+from fedvm.compiler.graph import INPUT, SIGNS, Conv, Dense, FloatArray, MaxPool, Pointwise, Term
 
 Array: TypeAlias = NDArray[Any]
 Value: TypeAlias = Tensor | Array
-
-
-class Relayout(Exception):
-    """The input turned out to be an image in another layout than assumed; lowering starts over with this
-    one."""
-
-    def __init__(self, layout: str, shape: Shape) -> None:
-        super().__init__(layout, shape)
-        self.layout, self.shape = layout, shape
 
 
 @dataclass(frozen=True)
@@ -72,10 +64,13 @@ class Node:
         value = self.attribute(name)
         return None if value is None else [int(n) for n in value]
 
+    @property
+    def label(self) -> str:
+        """The node in an error."""
+        return f"node {self.proto.name or self.proto.output[0]} ({self.proto.op_type})"
+
     def refuse(self, reason: str) -> UnsupportedOperator:
-        return UnsupportedOperator(
-            f"node {self.proto.name or self.proto.output[0]} ({self.proto.op_type}): {reason}"
-        )
+        return UnsupportedOperator(f"{self.label}: {reason}")
 
 
 # --- rearrangements ---------------------------------------------------------------------------
@@ -249,11 +244,24 @@ def _scale_shift(node: Node, tensor: Tensor, scale: Array | float, offset: Array
         own = slice(tensor.starts[number], tensor.starts[number + 1])
         a, b = scales[own].reshape(part.shape[0], -1), offsets[own].reshape(part.shape[0], -1)
         if (a != a[:, :1]).any() or (b != b[:, :1]).any():
-            raise node.refuse("the constant varies over positions; only per-channel constants are supported")
+            return _vary(node, tensor, flat, scales, offsets)
         if isinstance(part, Pending) and not part.linear:
             part = node.builder.settle(part)
         parts.append(build.affine(part, a[:, 0], b[:, 0]))
     return replace(tensor, parts=tuple(parts), index=index)
+
+
+def _vary(node: Node, tensor: Tensor, order: Array, scales: Array, offsets: Array) -> Tensor:
+    """`scale · tensor + offset` with constants that vary over positions, given in the order of the parts' elements."""
+    if node.relayout:
+        other = layout_for(node.builder, tensor, scales, offsets, node.label)
+        if other is not None:
+            raise other
+    tensor = node.builder.settle_all(tensor)
+    shape = tensor.index.shape
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return by_position(tensor, scales[back].reshape(shape), offsets[back].reshape(shape))
 
 
 def tensor_of_single(node: Node, tensor: Tensor) -> Tensor:
@@ -375,6 +383,20 @@ def _merge(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     return tuple(merged.values())
 
 
+def applied(node: Node, tensor: Tensor, function: Pointwise) -> Tensor:
+    """The function of every element."""
+    parts = []
+    for part in tensor.parts:
+        if isinstance(part, Pending) and part.grid is not None and (part.function or part.grid is SIGNS):
+            part = node.builder.settle(part)
+        grid = node.builder.grid_of(part) if isinstance(part, Ref) else None
+        parts.append(build.applied(part, function, None if grid is SIGNS else grid))
+    fill = tensor.fill
+    if (tensor.index == PADDING).any():
+        fill = float(function.of(np.array([fill]))[0])
+    return replace(tensor, parts=tuple(parts), fill=fill)
+
+
 def _clip_to(node: Node, tensor: Tensor, low: float, high: float) -> Tensor:
     if not low < high:
         raise node.refuse(f"clips to the empty range {low}..{high}")
@@ -385,6 +407,11 @@ def _clip_to(node: Node, tensor: Tensor, low: float, high: float) -> Tensor:
                 parts.append(part)
                 continue
             part = build.pending(part)
+        elif part.grid is not None and not (part.grid.holds(low) and part.grid.holds(high)):
+            part = build.pending(node.builder.settle(part))
+        if part.function is not None:
+            parts.append(build.bounded(part, low, high))
+            continue
         new_low, new_high = min(max(part.low, low), high), max(min(part.high, high), low)
         if not new_low < new_high:
             raise node.refuse("the activation is constant")
@@ -420,9 +447,9 @@ def _tensor_and_number(node: Node) -> tuple[Tensor, float]:
     return node.tensor(position), float(bound[0])
 
 
-def _leaky_relu(node: Node) -> list[Tensor]:
-    """`αx + (1 − α)·relu(x)`: a sum of the linear tensor and its positive part."""
-    alpha = float(node.attribute("alpha", 0.01))
+def _prelu(node: Node) -> list[Tensor]:
+    """`αx + (1 − α)·relu(x)`, α varying by channel: a sum of the linear tensor and its positive part."""
+    alpha = node.array(1)
     tensor = node.builder.settle_all(node.tensor())
     positive = _clip_to(node, tensor, 0.0, math.inf)
     return [_sum(node, _scale_shift(node, tensor, alpha, 0.0), _scale_shift(node, positive, 1 - alpha, 0.0))]
@@ -453,8 +480,7 @@ def _convolution(node: Node) -> list[Tensor]:
     spatial = weight.ndim - 2
     if spatial not in (1, 2) or tensor.index.ndim != weight.ndim:
         raise node.refuse("only 1-D and 2-D convolutions are supported")
-    if any(d != 1 for d in node.attribute("dilations", [1])):
-        raise node.refuse("dilated convolutions have no kernel")
+    weight = _dilated(node, weight)
     if spatial == 1:
         tensor, weight = replace(tensor, index=tensor.index[:, :, None, :]), weight[:, :, None, :]
     groups = int(node.attribute("group", 1))
@@ -473,6 +499,20 @@ def _convolution(node: Node) -> list[Tensor]:
         result = replace(result, bias=result.bias + np.tile(bias, frames))
     output = _apart(tensor_of(result), frames)
     return [replace(output, index=output.index[:, :, 0]) if spatial == 1 else output]
+
+
+def _dilated(node: Node, weight: FloatArray) -> FloatArray:
+    """The kernel with zeros between its taps."""
+    steps = [int(d) for d in node.attribute("dilations", [])] or [1] * (weight.ndim - 2)
+    if len(steps) != weight.ndim - 2 or min(steps) < 1:
+        raise ModelError(f"{node.label} has bad dilations: {steps}")
+    kernel = [(n - 1) * step + 1 for n, step in zip(weight.shape[2:], steps, strict=True)]
+    if math.prod(weight.shape[:2]) * math.prod(kernel) > MAX_ELEMENTS:
+        raise node.refuse(f"dilations {steps} make the kernel too large")
+    wide = np.zeros((*weight.shape[:2], *kernel))
+    taps: tuple[Any, ...] = (..., *(slice(None, None, step) for step in steps))
+    wide[taps] = weight
+    return wide
 
 
 def _side_by_side(tensor: Tensor) -> tuple[Tensor, int]:
@@ -498,7 +538,9 @@ def _apply_conv(
     found = planes(tensor)
     if found is None:
         raise node.refuse(
-            "the input is not in channel, height, width order, or reshaped before the convolution"
+            "the input is not in channel, height, width order, or reshaped before the convolution, or a constant "
+            "before it varies over positions (an average without count_include_pad at the border, a mean image), or it "
+            "was resized"
         )
     if any(pads) and any(found.pads) and tensor.fill:
         raise node.refuse("padding of zeros around another padding")
@@ -656,7 +698,11 @@ def _apply_max_pool(
     shapes = []
     parts: list[Part] = []
     for part in tensor.parts:
-        if isinstance(part, Ref) or part.pool is not None:
+        if (
+            isinstance(part, Ref)
+            or part.pool is not None
+            or not (part.function is None or part.function.increasing)
+        ):
             part = build.pending(node.builder.settle(part))
         height, width = part.shape[1:]
         shapes.append(
@@ -680,16 +726,27 @@ def _average_pool(node: Node) -> list[Tensor]:
     if any(d != 1 for d in node.attribute("dilations", [1])):
         raise node.refuse("dilated pooling has no kernel")
     tensor, kernel, stride, pads = _pooling(node)
-    if any(pads) and not node.attribute("count_include_pad", 0):
-        raise node.refuse("the divisor varies at the borders; use count_include_pad=1 or no padding")
-    if any(pads) and node.attribute("ceil_mode", 0):
-        raise node.refuse("ceil_mode with padding is not supported; use ceil_mode=0")
-    return [_squeezed(node, _depthwise(node, tensor, kernel, stride, pads, 1 / math.prod(kernel)))]
+    size, spatial = tensor.index.shape[2:], node.tensor().index.ndim - 2
+    included = node.attribute("count_include_pad", 0)
+    counted = _pads(node, size, kernel, stride, spatial) if included else (0, 0, 0, 0)
+    counts = divisors(size, kernel, stride, pads, counted)
+    least = int(counts.min())
+    if least < 1:
+        raise node.refuse("a window holds nothing but padding; use smaller pads")
+    result = _depthwise(node, tensor, kernel, stride, pads, 1 / least)
+    if int(counts.max()) > least:
+        factor = np.broadcast_to(least / counts, result.index.shape)
+        result = by_position(node.builder.settle_all(result), factor, np.zeros(factor.shape))
+    return [_squeezed(node, result)]
 
 
 def _global_average_pool(node: Node) -> list[Tensor]:
     tensor = _image(node)
     size = (int(tensor.index.shape[2]), int(tensor.index.shape[3]))
+    tensor = _channels_first(node, tensor)
+    if planes(tensor) is None:
+        result = _summed(node, tensor, [2, 3], 1 / math.prod(size), (1, tensor.index.shape[1], 1, 1))
+        return [_squeezed(node, result)]
     return [_squeezed(node, _depthwise(node, tensor, size, (1, 1), (0, 0, 0, 0), 1 / math.prod(size)))]
 
 
@@ -771,6 +828,12 @@ def _reduce(node: Node, mean: bool) -> Tensor:
             size = (int(image.index.shape[2]), int(image.index.shape[3]))
             result = _depthwise(node, image, size, (1, 1), (0, 0, 0, 0), value)
             return replace(result, index=result.index.reshape(shape))
+    return _summed(node, tensor, axes, value, shape)
+
+
+def _summed(node: Node, tensor: Tensor, axes: list[int], value: float, shape: tuple[int, ...]) -> Tensor:
+    """`value` times the sum over some axes, in the shape given, as a matrix product."""
+    count = math.prod(tensor.index.shape[axis] for axis in axes)
     kept = [axis for axis in range(tensor.index.ndim) if axis not in axes]
     rows = tensor.index.transpose(*kept, *axes).reshape(-1)
     outputs = len(rows) // count
@@ -839,8 +902,6 @@ def _pooling(node: Node) -> tuple[Tensor, tuple[int, int], tuple[int, int], tupl
             if steps * stride[axis] >= size[axis] + begin[axis]:
                 steps -= 1  # the last window must not start in the padding
             end[axis] += max(0, steps * stride[axis] + kernel[axis] - length)
-        if tuple(end) != pads[2:] and node.proto.op_type == "AveragePool":
-            raise node.refuse("ceil_mode makes windows with another divisor; use ceil_mode=0")
         pads = (*begin, end[0], end[1])
     _check_positions(node, size, kernel, pads)
     return tensor, kernel, stride, pads
@@ -888,27 +949,8 @@ def _check_positions(
             )
 
 
-# --- heads ------------------------------------------------------------------------------------
-
-
-def _softmax(node: Node) -> list[Tensor]:
-    tensor = node.tensor()
-    axis = node.attribute("axis", 1 if node.opset < 13 else -1)
-    if tensor.index.shape[axis] != tensor.index.size:
-        raise node.refuse("only a softmax over all scores at the end is supported")
-    return [replace(tensor, head="softmax")]
-
-
-def _arg_max(node: Node) -> list[Tensor]:
-    tensor = node.tensor()
-    if tensor.index.shape[node.attribute("axis", 0)] != tensor.index.size:
-        raise node.refuse("only an argmax over all scores at the end is supported")
-    return [replace(tensor, head="argmax")]
-
-
 OPERATORS: dict[str, Callable[[Node], list[Tensor]]] = {
     "Add": _add,
-    "ArgMax": _arg_max,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,
@@ -924,14 +966,13 @@ OPERATORS: dict[str, Callable[[Node], list[Tensor]]] = {
     "GlobalMaxPool": _global_max_pool,
     "HardSigmoid": _hard_sigmoid,
     "Identity": _identity,
-    "LeakyRelu": _leaky_relu,
-    "LogSoftmax": _softmax,
     "MatMul": _matmul,
     "Max": _maximum,
     "MaxPool": _max_pool,
     "Min": _minimum,
     "Mul": _multiply,
     "Neg": _negate,
+    "PRelu": _prelu,
     "Pad": _pad,
     "ReduceMax": _reduce_max,
     "ReduceMean": _reduce_mean,
@@ -939,7 +980,6 @@ OPERATORS: dict[str, Callable[[Node], list[Tensor]]] = {
     "Relu": _relu,
     "Reshape": _view(_reshape),
     "Slice": _view(_slice),
-    "Softmax": _softmax,
     "Split": _split,
     "Squeeze": _view(_squeeze),
     "Sub": _subtract,
@@ -947,5 +987,3 @@ OPERATORS: dict[str, Callable[[Node], list[Tensor]]] = {
     "Transpose": _view(_transpose),
     "Unsqueeze": _view(_unsqueeze),
 }
-HEAD_OPERATORS = {"ArgMax", "Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
-"""What may still follow a softmax or an argmax."""

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fedvm.compiler.graph import FloatArray, IntArray, MaxPool, Shape, Term
+from fedvm.compiler.graph import FloatArray, Grid, IntArray, MaxPool, Pointwise, Shape, Term
 
 PADDING = -1
 """Index of an element that an explicit Pad added."""
@@ -37,8 +37,8 @@ class Ref:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A layer under construction: sum of terms and bias, pooled, then clipped to `low..high` (may be
-    infinite)."""
+    """A layer under construction: sum of terms and bias, pooled, then clipped to `low..high` (may be infinite) or put
+    through `function`, then rounded to `grid` if there is one."""
 
     terms: tuple[Term, ...]
     bias: FloatArray
@@ -46,16 +46,25 @@ class Pending:
     pool: MaxPool | None = None
     low: float = -math.inf
     high: float = math.inf
+    function: Pointwise | None = None
+    grid: Grid | None = None
 
     @property
     def linear(self) -> bool:
         """Whether it is still a sum of terms, so that more may be added or scaled."""
-        return self.pool is None and not self.clipped
+        return self.pool is None and not self.clipped and self.grid is None
 
     @property
     def clipped(self) -> bool:
         """Whether an activation has been applied."""
-        return self.low > -math.inf or self.high < math.inf
+        return self.low > -math.inf or self.high < math.inf or self.function is not None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """What the outputs lie between: a function's are bounded by the integers to which it is rounded."""
+        return (
+            self.grid.ends if self.function is not None and self.grid is not None else (self.low, self.high)
+        )
 
 
 Part: TypeAlias = Ref | Pending
@@ -67,13 +76,17 @@ class Tensor:
     parts' elements, one part after the other, each in (C, H, W) order; `PADDING` stands for the constant
     `fill`.
 
-    head: the function of the scores that this is ("softmax", "argmax"), "" for ordinary tensors.
+    head: the function of the scores that this is ("softmax", "argmax", …), "" for ordinary tensors; rivals: elements
+    that it compares with each other, `[G, K]`, if it does. grid: if the ONNX tensor holds integers that stand for the
+    real numbers of the parts, which.
     """
 
     parts: tuple[Part, ...]
     index: IntArray
     fill: float = 0.0
     head: str = ""
+    rivals: IntArray | None = None
+    grid: Grid | None = None
 
     @property
     def starts(self) -> tuple[int, ...]:

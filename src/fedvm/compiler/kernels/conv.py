@@ -18,6 +18,7 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
 from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
+from fedvm.compiler.kernels.table import aligned, emit_table, room
 from fedvm.compiler.layout import ConvPlan
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -89,21 +90,28 @@ def _join_single(phases: list[Phase]) -> list[Phase]:
 
 @dataclass(frozen=True)
 class Scratch:
-    """Memory that a convolution needs besides its views: one word per output, and the words of all positions under a
-    pool row."""
+    """Memory that a convolution needs besides its views: one word per output, the words of all positions under a
+    pool row, and the table, if the layer has one."""
 
     accumulators: int
     stage: int
+    table: int
 
     @classmethod
     def bytes(cls, plan: ConvPlan, outputs: int) -> int:
-        positions = plan.pool.kernel[0] * plan.chunks
-        return WORD_BYTES * outputs * (1 + (positions if positions > 1 else 0))
+        table = plan.requant.table
+        return cls._sums(plan, outputs) + (0 if table is None else room(len(table)))
 
     @classmethod
     def allocate(cls, plan: ConvPlan, outputs: int, base: int) -> Scratch:
+        positions, table = plan.pool.kernel[0] * plan.chunks, plan.requant.table
+        stage = base + WORD_BYTES * outputs if positions > 1 else base
+        return cls(base, stage, aligned(base + cls._sums(plan, outputs), 1 if table is None else len(table)))
+
+    @classmethod
+    def _sums(cls, plan: ConvPlan, outputs: int) -> int:
         positions = plan.pool.kernel[0] * plan.chunks
-        return cls(base, base + WORD_BYTES * outputs if positions > 1 else base)
+        return WORD_BYTES * outputs * (1 + (positions if positions > 1 else 0))
 
 
 def emit_conv(
@@ -116,6 +124,8 @@ def emit_conv(
     """
     for view, base in targets.items():
         fill_padding(a, view, base, len(outputs))
+    if plan.requant.table is not None:
+        emit_table(a, plan.requant.table, scratch.table)
     pool, stride = plan.pool, plan.stride
     for i, (view, base) in enumerate(targets.items()):
         a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
@@ -128,7 +138,7 @@ def emit_conv(
             with _positions(a, plan, scratch, len(outputs)):
                 _accumulate(a, plan, sources, scratch, outputs)
         straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
-        squash_row(a, plan, views, scratch.stage, len(outputs), unrolled=straight)
+        squash_row(a, plan, views, scratch.stage, scratch.table, len(outputs), unrolled=straight)
         advance(a, [view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
@@ -140,7 +150,7 @@ def _squash_bytes(plan: ConvPlan, views: list[View], outputs: int) -> int:
     for i in range(len(views)):
         a.push(0, name=f"to_row{i}")
     a.push(0, name="row")
-    squash_row(a, plan, views, 0, 1, unrolled=True)
+    squash_row(a, plan, views, 0, 0, 1, unrolled=True)
     return a.size * outputs
 
 

@@ -12,6 +12,7 @@ from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at
+from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table
 from fedvm.compiler.layout import DensePlan
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -37,16 +38,17 @@ def input_offset(source: Input, element: int) -> int:
 
 def emit_dense(
     a: Assembler, plan: DensePlan, raw: Input, places: Mapping[View | str, Place], partial: Place | None, target: int,
-    span: range,
+    span: range, finishes: bool, scratch: int,
 ) -> None:  # fmt: skip
     """Append the products of the activations `span` of `elements(plan)`.
 
     places: where the sources lie ("input": raw bytes); partial: where earlier partial sums lie (None: begin with
-    the bias); target: memory address of the sums, and after the last activation of the output view.
+    the bias); target: memory address of the sums, and of the output view if the step `finishes` it; scratch: memory for
+    the table.
     """
     everything, weights = elements(plan), plan.weight_words
     chosen = [everything[i] for i in span]
-    last = span.stop == len(everything)
+    table = place_table(a, plan, scratch) if finishes else 0
     blocks = [chosen[i : i + plan.block] for i in range(0, len(chosen), plan.block)] or [[]]
     for number, block in enumerate(blocks):
         for i, (term, element) in enumerate(block):
@@ -64,8 +66,8 @@ def emit_dense(
                     a.dup(f"x{i}")
                     a.push(words[word])
                     a.op("MUL", "ADD", result="acc")
-            if last and number == len(blocks) - 1:
-                finish(a, plan, word)
+            if finishes and number == len(blocks) - 1:
+                finish(a, plan, word, table)
             a.push(target + WORD_BYTES * word)
             a.op("MSTORE")
         for _ in block:
@@ -99,13 +101,29 @@ def _load_element(
     a.op("AND", result=name)
 
 
-def finish(a: Assembler, plan: DensePlan, word: int) -> None:
-    """Requantize and clip one output word. Stack: acc → v."""
+def seats(plan: DensePlan, word: int) -> list[int]:
+    """The bits at which the outputs of a word lie."""
+    view = plan.native
+    return [view.bit(word, o) for o in view.columns(word) if o < view.width]
+
+
+def place_table(a: Assembler, plan: DensePlan, scratch: int) -> int:
+    """Append the code that writes the layer's table, if it has one, to `scratch`; its address."""
+    table = plan.requant.table
+    if table is None:
+        return 0
+    at = aligned(scratch, len(table))
+    emit_table(a, table, at)
+    return at
+
+
+def finish(a: Assembler, plan: DensePlan, word: int, table: int) -> None:
+    """Requantize and clip one output word, and look its lanes up in the table at `table`. Stack: acc → v."""
     requant, view = plan.requant, plan.native
-    if requant.high is None:
+    if requant.clip is None:
         return
     shape = lanes.Shape(plan.lane_bits, plan.lanes, requant.bits)
-    columns = [o for o in view.columns(word) if o < view.width]
+    columns, bits = [o for o in view.columns(word) if o < view.width], seats(plan, word)
     by_shift: dict[int, list[int]] = {}
     for output in columns:
         by_shift.setdefault(requant.shift[output], []).append(output)
@@ -125,9 +143,9 @@ def finish(a: Assembler, plan: DensePlan, word: int) -> None:
     if lift:
         a.push(lift)
         a.op("ADD", result="u")
-    lanes.clamp(
-        a, shape, requant.zero, requant.high, lanes.at(requant.high, [view.bit(word, o) for o in columns])
-    )
+    lanes.clamp(a, shape, requant.zero, requant.clip, lanes.at(requant.clip, bits))
+    if requant.table is not None:
+        emit_lookup(a, len(requant.table), table, bits, plan.lane_bits)
 
 
 def macs(plan: DensePlan) -> int:

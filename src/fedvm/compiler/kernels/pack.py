@@ -11,25 +11,28 @@ from fedvm.compiler.restride import plan_restride, restride
 from fedvm.compiler.view import WORD_BYTES, View
 
 
-def emit_pack(a: Assembler, raw: Input, bits: int, view: View, source: Place, target: int) -> None:
-    """Append the code that writes one view of the input: the top `bits` of each byte.
+def emit_pack(
+    a: Assembler, raw: Input, bits: int, view: View, source: Place, target: int, part: range
+) -> None:
+    """Append the code that writes some channels of one view of the input: the top `bits` of each byte.
 
-    source: the raw bytes; target: memory of the view.
+    source: the raw bytes; target: memory of the view at channel part.start.
     """
     channels, height, width = raw.shape
-    fill_padding(a, view, target, channels)
+    base = source.base if raw.layout == "HWC" else source.base + part.start * height * width
+    fill_padding(a, view, target, len(part))
     a.push(target + view.top * view.row_bytes, name="to")
     if raw.layout == "HWC":
         with a.loop("from", source.base, width * channels, height):
-            for channel in range(channels):
-                pack_row(a, bits, view, source, channel, channels, channel * view.channel_bytes)
+            for number, channel in enumerate(part):
+                pack_row(a, bits, view, source, channel, channels, number * view.channel_bytes)
             _step(a, 1, view.row_bytes)
     elif view.rows == height:
-        with a.loop("from", source.base, width, channels * height):
+        with a.loop("from", base, width, len(part) * height):
             pack_row(a, bits, view, source, 0, 1, 0)
             _step(a, 1, view.row_bytes)
     else:
-        with a.loop("plane", source.base, height * width, channels):
+        with a.loop("plane", base, height * width, len(part)):
             with a.loop("row", 0, width, height):
                 a.dup("plane")
                 a.dup("row")

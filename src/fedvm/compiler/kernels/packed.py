@@ -18,7 +18,7 @@ from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
-from fedvm.compiler.kernels.dense import finish, initial, input_offset
+from fedvm.compiler.kernels.dense import finish, initial, input_offset, place_table
 from fedvm.compiler.layout import DensePlan
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
@@ -191,19 +191,20 @@ def emit_packed(
     # one loop serves all words whose lanes are finished in the same way
     alike = len(set(plan.requant.shift)) == 1 and not any(plan.requant.lift)
     full = plan.layer.shape[0] // plan.lanes if alike else 0
+    table = place_table(a, plan, scratch + layout.scratch_bytes)
     if full:
         with a.loop("word", target, WORD_BYTES, full):
             a.dup("raised")
             load_from(a, "word", Place("MLOAD", 0), 0, "acc")
             a.op("SUB", result="acc")
-            finish(a, plan, 0)
+            finish(a, plan, 0, table)
             a.dup("word")
             a.op("MSTORE")
     for word in range(full, plan.words):
         a.dup("raised")
         load_at(a, Place("MLOAD", target), WORD_BYTES * word, "acc")
         a.op("SUB", result="acc")
-        finish(a, plan, word)
+        finish(a, plan, word, table)
         a.push(target + WORD_BYTES * word)
         a.op("MSTORE")
     a.op("POP")

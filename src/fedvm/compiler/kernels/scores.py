@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
+from fedvm.compiler.graph import Shape
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
 from fedvm.compiler.kernels.squash import store_word
 from fedvm.compiler.layout import LayerPlan
@@ -13,11 +16,15 @@ MANY = 64
 """More scores than this are written row by row in loops, if they form a map."""
 
 
-def emit_scores(a: Assembler, plan: LayerPlan, source: Place, target: int) -> None:
-    """Append the code that writes every accumulator, in (C, H, W) order, as a signed word from `target` on."""
+def emit_scores(
+    a: Assembler, plan: LayerPlan, order: tuple[int, int, int], source: Place, target: int
+) -> None:
+    """Append the code that writes every accumulator as a signed word from `target` on, (C, H, W) in the given order of
+    these axes."""
     channels, height, width = plan.layer.shape
+    steps = steps_of(plan.layer.shape, order)
     if height > 1 and channels * height * width > MANY:
-        _emit_rows(a, plan, source, target)
+        _emit_rows(a, plan, steps, source, target)
         return
     view = plan.native
     loaded = -1
@@ -29,18 +36,31 @@ def emit_scores(a: Assembler, plan: LayerPlan, source: Place, target: int) -> No
             load_at(a, source, offset, "lanes")
             loaded = offset
         _emit_score(a, view, plan.requant.offset[element // (height * width)], bit)
-        a.push(target + WORD_BYTES * element)
+        a.push(target + place_of(element, plan.layer.shape, steps))
         a.op("MSTORE")
     a.op("POP")
 
 
-def _emit_rows(a: Assembler, plan: LayerPlan, source: Place, target: int) -> None:
-    """A loop over the rows of each channel."""
+def steps_of(shape: Shape, order: tuple[int, int, int]) -> Shape:
+    """Bytes from one score to the next along C, H and W, where these axes are written in another order."""
+    steps = {axis: WORD_BYTES * prod(shape[a] for a in order[i + 1 :]) for i, axis in enumerate(order)}
+    return steps[0], steps[1], steps[2]
+
+
+def place_of(element: int, shape: Shape, steps: Shape) -> int:
+    """Byte at which the score of an element, counted in (C, H, W) order, is written."""
+    channel, pixel = divmod(element, shape[1] * shape[2])
+    row, column = divmod(pixel, shape[2])
+    return channel * steps[0] + row * steps[1] + column * steps[2]
+
+
+def _emit_rows(a: Assembler, plan: LayerPlan, steps: Shape, source: Place, target: int) -> None:
+    """A loop over the rows of each channel. steps: bytes from one score to the next along C, H and W."""
     channels, height, width = plan.layer.shape
     view = plan.native
     for channel in range(channels):
         first = channel * height * width
-        a.push(target + WORD_BYTES * first, name="to")
+        a.push(target + channel * steps[0], name="to")
         with a.loop("from", source.base + view.locate(first)[0], view.row_bytes, height):
             loaded = -1
             for column in range(width):
@@ -51,10 +71,10 @@ def _emit_rows(a: Assembler, plan: LayerPlan, source: Place, target: int) -> Non
                     load_from(a, "from", Place(source.load, 0), offset, "lanes")
                     loaded = offset
                 _emit_score(a, view, plan.requant.offset[channel], bit)
-                store_word(a, "to", WORD_BYTES * column)
+                store_word(a, "to", steps[2] * column)
             a.op("POP")
             a.swap(1)
-            a.push(WORD_BYTES * width)
+            a.push(steps[1])
             a.op("ADD", result="to")
             a.swap(1)
         a.op("POP")

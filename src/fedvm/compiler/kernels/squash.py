@@ -13,6 +13,7 @@ from functools import partial
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
+from fedvm.compiler.kernels.table import emit_lookup
 from fedvm.compiler.layout import ConvPlan
 from fedvm.compiler.restride import plan_restride, restride
 from fedvm.compiler.view import WORD_BYTES, View
@@ -32,22 +33,29 @@ class Packed:
 
 
 def squash_row(
-    a: Assembler, plan: ConvPlan, views: Sequence[View], stage: int, outputs: int, *, unrolled: bool
+    a: Assembler,
+    plan: ConvPlan,
+    views: Sequence[View],
+    stage: int,
+    table: int,
+    outputs: int,
+    *,
+    unrolled: bool,
 ) -> None:
     """Pool, clip and store one output row of `outputs` channels.
 
-    stage: memory address of the staged words, `[position][channel]`. The stack holds a pointer "to_row<i>" to the
-    row of the first channel in each of the `views`.
+    stage: memory address of the staged words, `[position][channel]`; table: of the layer's table, if it has one. The
+    stack holds a pointer "to_row<i>" to the row of the first channel in each of the `views`.
     """
     if unrolled:
         for channel in range(outputs):
-            _squash_channel(a, plan, views, None, stage + WORD_BYTES * channel, outputs, channel)
+            _squash_channel(a, plan, views, None, stage + WORD_BYTES * channel, table, outputs, channel)
         return
     for i in range(len(views)):
         a.dup(f"to_row{i}")
         a.rename(f"to{i}")
     with a.loop("from", stage, WORD_BYTES, outputs):
-        _squash_channel(a, plan, views, "from", 0, outputs, 0)
+        _squash_channel(a, plan, views, "from", 0, table, outputs, 0)
         advance(a, [view.channel_bytes for view in views])
     for _ in views:
         a.op("POP")
@@ -70,6 +78,7 @@ def _squash_channel(
     views: Sequence[View],
     pointer: str | None,
     base: int,
+    table: int,
     outputs: int,
     channel: int,
 ) -> None:
@@ -79,7 +88,7 @@ def _squash_channel(
         for chunk in word.chunks:
             _row_maximum(a, plan, pointer, base, outputs, chunk)
             a.rename(f"u{chunk}")
-        _pool_and_clip(a, plan, word)
+        _pool_and_clip(a, plan, word, table)
         if spill:
             spill.store(a, word.chunks[0])
     pointers = [("to_row" if pointer is None else "to") + str(i) for i in range(len(views))]
@@ -163,8 +172,9 @@ def valid_columns(plan: ConvPlan, chunk: int) -> range:
     return range(first, min(first + plan.columns, plan.layer.shape[2]))
 
 
-def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed) -> None:
-    """Interleave the chunks' words, take the maximum along the row, clip. Stack: u<first> … u<last> → v."""
+def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed, table: int) -> None:
+    """Interleave the chunks' words, take the maximum along the row, clip, look up in the table at `table`. Stack:
+    u<first> … u<last> → v."""
     if len(word.chunks) == 1:
         _column_maximum(a, plan)
     else:
@@ -175,9 +185,12 @@ def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed) -> None:
         a.swap(len(word.chunks))
         for _ in word.chunks:
             a.op("POP")
-    if plan.requant.high is not None:
-        keep = lanes.at(plan.requant.high, word.bits.values())
-        lanes.clamp(a, _shape(plan), plan.requant.zero, plan.requant.high, keep)
+    requant = plan.requant
+    if requant.clip is not None:
+        keep = lanes.at(requant.clip, word.bits.values())
+        lanes.clamp(a, _shape(plan), requant.zero, requant.clip, keep)
+    if requant.table is not None:
+        emit_lookup(a, len(requant.table), table, word.bits.values(), plan.lane_bits)
     a.rename(word.name)
 
 
