@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact bench-tabular contracts artifacts clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact bench-sealed bench-tabular contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -82,6 +82,7 @@ format: $(VENV)/.dev contracts/node_modules/.installed ## Format all sources
 
 bench: bench-compiler bench-contracts ## All benchmarks
 	$(BIN)/python benchmarks/bench_trees.py
+	$(BIN)/python benchmarks/bench_sealed.py
 
 bench-compiler: $(VENV)/.dev contracts/node_modules/.installed ## Gas, accuracy and compile time of the compiler
 	$(BIN)/python benchmarks/bench_compiler.py $(if $(DATA),--data $(DATA))
@@ -103,6 +104,9 @@ bench-drawings: $(VENV)/.dev ## How many digits drawn with fonts, on paper, smal
 
 bench-exact: $(VENV)/.dev ## Is the contract the model? Thousands of random networks and ONNX's backend tests, with PROGRAMS=number; half an hour, goes on when stopped
 	$(BIN)/python benchmarks/bench_exact.py $(if $(PROGRAMS),--programs $(PROGRAMS))
+
+bench-sealed: $(VENV)/.dev ## Seconds, bytes and gas of sealed rounds beside open ones; some five minutes
+	$(BIN)/python benchmarks/bench_sealed.py
 
 bench-tabular: $(VENV)/.dev ## Accuracy and gas of scikit-learn's models as programs; goes on when stopped
 	$(BIN)/python benchmarks/bench_tabular.py

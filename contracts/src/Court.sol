@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {CommitmentProof, ICourt} from "./interfaces/ICourt.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
+import {AggregationTree} from "./libraries/AggregationTree.sol";
 import {CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {UpdatePlace} from "./libraries/MerkleSumTree.sol";
 import {Round, RoundState} from "./libraries/RoundLib.sol";
@@ -13,6 +14,7 @@ abstract contract Court is ICourt {
     /// Federation whose proposals are disputed here.
     IFederation public federation;
     /// Length of the model's vector; here, since it fits into the same slot.
+    // slither-disable-next-line uninitialized-state,constable-states
     uint64 public elements;
 
     /// @dev Checks that this very call was committed to, and returns the round, which must be proposed.
@@ -54,5 +56,16 @@ abstract contract Court is ICourt {
 
     function _placeOf(uint64 roundId, address member) internal view returns (UpdatePlace memory) {
         return UpdatePlace(block.chainid, address(federation), roundId, member, elements);
+    }
+
+    /// @dev Checks that these are the children of an inner node of an aggregation tree.
+    function _requireChildren(bytes calldata node, bytes calldata left, bytes calldata right) internal pure {
+        (bytes32 leftHash, bytes32 rightHash) = AggregationTree.childrenOf(node);
+        require(AggregationTree.hashOf(left) == leftHash, NotPartOf("left child"));
+        require(AggregationTree.hashOf(right) == rightHash, NotPartOf("right child"));
+        // Shorter ones state no weight and no sums: they are malformed themselves, which `proveWrongNode` shows. So is a left
+        // child that is empty; a right one may be.
+        require(left.length >= AggregationTree.HEAD_BYTES, NotPartOf("left child"));
+        require(right.length == 0 || right.length >= AggregationTree.HEAD_BYTES, NotPartOf("right child"));
     }
 }

@@ -13,8 +13,8 @@ import {Round} from "./libraries/RoundLib.sol";
 /// @notice A proposal states three hashes, a roll-up some more. Whoever knows what they should be the hash of can walk down from them to
 ///         the place where the coordinator's tree differs; see `IHearing`.
 abstract contract DataDemands is Hearings {
-    /// Longest preimage of any well-formed node or leaf: an update's leaf has 313 bytes, an aggregate's 521.
-    uint256 internal constant MAX_PREIMAGE_BYTES = 521;
+    /// Longest preimage of any well-formed node or leaf: an update's leaf has 313 bytes, an aggregate's 521, one of squares 553.
+    uint256 internal constant MAX_PREIMAGE_BYTES = 553;
 
     mapping(bytes32 place => Question) private _questions;
 
@@ -23,29 +23,8 @@ abstract contract DataDemands is Hearings {
     // slither-disable-next-line timestamp,reentrancy-no-eth,reentrancy-benign,reentrancy-events
     function demand(uint64 roundId, bytes[] calldata path, bytes32 hash, uint8 levels) external payable {
         Round memory round = _proposed(roundId);
-        _requireLinked(round, path, hash);
-        uint256 key = _key(roundId, round.attempt);
-        Question storage asked = _questions[_place(key, hash, levels)];
-        require(asked.asker == address(0), AlreadyDemanded(hash, levels));
-
-        Hearing memory heard = _hearings[key];
-        _enterPhase(roundId, round, heard);
-        uint256 exponent = heard.units / Phases.UNITS_A_DOUBLING;
-        uint256 price = _price(levels, exponent);
-        require(msg.value >= price, WrongFee(msg.value, price));
-        uint64 due = heard.closes + answerSeconds;
-        // Nobody can pay the price of an exponent above 255, nor 2^104 wei, which is more than there is.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        (asked.asker, asked.due, asked.exponent) = (msg.sender, due, uint8(exponent));
-        // forge-lint: disable-next-line(unsafe-typecast)
-        heard.fees += uint104(price);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        heard.units += uint16(Phases.units(levels));
-        heard.open += 1;
-        _register(key, heard);
-        _hearings[key] = heard;
-        if (msg.value > price) _credit(msg.sender, msg.value - price);
-        emit DataDemanded(roundId, hash, msg.sender, round.attempt, levels, due);
+        _requireLinked(round, path, hash, levels);
+        _ask(roundId, round, hash, levels);
     }
 
     /// @inheritdoc IHearing
@@ -114,6 +93,33 @@ abstract contract DataDemands is Hearings {
         return _price(levels, begins ? 0 : heard.units / Phases.UNITS_A_DOUBLING);
     }
 
+    /// @dev Takes a question for what was shown to belong to the statement.
+    // slither-disable-next-line timestamp,reentrancy-no-eth,reentrancy-benign,reentrancy-events
+    function _ask(uint64 roundId, Round memory round, bytes32 hash, uint8 levels) internal {
+        uint256 key = _key(roundId, round.attempt);
+        Question storage asked = _questions[_place(key, hash, levels)];
+        require(asked.asker == address(0), AlreadyDemanded(hash, levels));
+
+        Hearing memory heard = _hearings[key];
+        _enterPhase(roundId, round, heard);
+        uint256 exponent = heard.units / Phases.UNITS_A_DOUBLING;
+        uint256 price = _price(levels, exponent);
+        require(msg.value >= price, WrongFee(msg.value, price));
+        uint64 due = heard.closes + answerSeconds;
+        // Nobody can pay the price of an exponent above 255, nor 2^104 wei, which is more than there is.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        (asked.asker, asked.due, asked.exponent) = (msg.sender, due, uint8(exponent));
+        // forge-lint: disable-next-line(unsafe-typecast)
+        heard.fees += uint104(price);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        heard.units += uint16(Phases.units(levels));
+        heard.open += 1;
+        _register(key, heard);
+        _hearings[key] = heard;
+        if (msg.value > price) _credit(msg.sender, msg.value - price);
+        emit DataDemanded(roundId, hash, msg.sender, round.attempt, levels, due);
+    }
+
     /// @dev Begins a phase with its first question: all that are asked until the window's present end belong to it.
     // slither-disable-next-line timestamp
     function _enterPhase(uint64 roundId, Round memory round, Hearing memory heard) private {
@@ -129,8 +135,12 @@ abstract contract DataDemands is Hearings {
         federation.extendChallenge(roundId, round.until + 2 * uint64(answerSeconds));
     }
 
-    /// @dev Checks that preimages lead from a stated root down to a hash.
-    function _requireLinked(Round memory round, bytes[] calldata path, bytes32 hash) private view {
+    /// @dev Checks that preimages lead from a stated root down to a hash, of which so many levels may be asked for.
+    function _requireLinked(Round memory round, bytes[] calldata path, bytes32 hash, uint8)
+        internal
+        view
+        virtual
+    {
         bytes32 root = path.length == 0 ? hash : keccak256(path[0]);
         require(
             root == round.aggregationRoot || root == round.aggregateRoot || root == round.modelRoot

@@ -5,6 +5,7 @@ import {FactoryMade} from "./FactoryMade.sol";
 import {PullPayments} from "./PullPayments.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
+import {IRuleLimits} from "./interfaces/IRuleLimits.sol";
 import {Consent} from "./libraries/Consent.sol";
 import {Circumstances, JudgeLib} from "./libraries/JudgeLib.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
@@ -163,6 +164,9 @@ contract DirectSubmissions is IDirectSubmissions, PullPayments, FactoryMade {
         _overdue(roundId, member);
         emit PostingReclaimed(roundId, member);
     }
+
+    /// @inheritdoc IRuleLimits
+    function requireAllowed(Rules calldata) external pure {}
 
     /// @inheritdoc IDirectSubmissions
     function directUpdate(uint64 roundId, address member) external view returns (DirectUpdate memory) {

@@ -7,6 +7,7 @@ import {FactoryMade} from "./FactoryMade.sol";
 import {SigningKeys} from "./SigningKeys.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
+import {IRuleLimits} from "./interfaces/IRuleLimits.sol";
 import {Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
 
@@ -55,6 +56,8 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
         if (!federation.openMembership()) next.validateQuorum(federation.memberCount());
         Security memory security = federation.security();
         require(_leavesTime(security.openSeconds, next.roundSeconds), RulesLib.InvalidRule("roundSeconds"));
+        // What it holds them against never changes.
+        IRuleLimits(federation.directSubmissions()).requireAllowed(next);
         // Unix time fits 64 bits for longer than there will be blocks.
         // forge-lint: disable-next-line(unsafe-typecast)
         uint64 adoptableAt = uint64(block.timestamp) + security.noticeSeconds;

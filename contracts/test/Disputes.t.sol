@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAggregationCourt, VectorNode, VectorPlace} from "../src/interfaces/IAggregationCourt.sol";
 import {CommitmentProof, Fraud, ICourt, UpdateNode} from "../src/interfaces/ICourt.sol";
-import {IDisputes, VectorNode, VectorPlace} from "../src/interfaces/IDisputes.sol";
+import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {AggregationNode, AggregationStep} from "../src/libraries/AggregationTree.sol";
 import {SumNode} from "../src/libraries/MerkleSumTree.sol";
@@ -31,7 +32,7 @@ contract DisputesTest is DisputeFixture {
         proposeWith(lie);
         bytes memory call = wrongMean(1);
         commitTo(challenger, call);
-        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(IDisputes.AuditOnly.selector));
+        vm.assertEq(failureOf(challenger, call), abi.encodeWithSelector(IAggregationCourt.AuditOnly.selector));
         // The sums can be disputed all the same.
         rejects(Fraud.WrongSum, wrongSum(1));
     }

@@ -14,6 +14,8 @@ import {FederationFixture} from "./base/FederationFixture.sol";
 /// @notice Federations as clones: where they are, and that they share nothing but code.
 contract FederationFactoryTest is FederationFixture {
     bytes32 private constant SALT = keccak256("salt");
+    /// Implementations that an open federation needs.
+    uint256 private constant OPEN = 5;
 
     function test_anyoneOpensOneAtAKnownAddress() public {
         address expected = factory.addressOf(stranger, SALT);
@@ -42,33 +44,50 @@ contract FederationFactoryTest is FederationFixture {
     }
 
     function test_installsEachImplementationOnceAtTheAddressOfItsCode() public {
-        bytes[5] memory initCodes = implementationCodes();
-        bytes32[5] memory hashes;
+        bytes[9] memory initCodes = implementationCodes();
+        bytes32[9] memory hashes;
         for (uint256 i = 0; i < hashes.length; ++i) {
             hashes[i] = keccak256(initCodes[i]);
         }
         FederationFactory fresh = new FederationFactory(hashes);
         Implementations memory foreseen = fresh.implementations();
-        address[5] memory addresses = [
+        address[9] memory addresses = [
             foreseen.federation,
             foreseen.disputes,
             foreseen.rollups,
             foreseen.ruleBook,
-            foreseen.directSubmissions
+            foreseen.directSubmissions,
+            foreseen.sealedDisputes,
+            foreseen.sealedRounds,
+            foreseen.sealedCourt,
+            foreseen.epochs
         ];
-        string[5] memory names = ["federation", "disputes", "rollups", "ruleBook", "directSubmissions"];
+        string[9] memory names = [
+            "federation",
+            "disputes",
+            "rollups",
+            "ruleBook",
+            "directSubmissions",
+            // What a sealed federation has in the place of these; of two that are missing the first is named.
+            "disputes",
+            "rollups",
+            "directSubmissions",
+            "directSubmissions"
+        ];
         FederationParameters memory wanted = parameters();
-        for (uint256 i = 0; i < names.length; ++i) {
+        for (uint256 i = 0; i < addresses.length; ++i) {
+            if (i == OPEN) fresh.create(wanted, SALT);
             vm.expectRevert(
                 abi.encodeWithSelector(IFederationFactory.MissingImplementation.selector, names[i])
             );
-            fresh.create(wanted, SALT);
+            if (i < OPEN) fresh.create(wanted, SALT);
+            else fresh.createSealed(wanted, defaultSealedRules(), keccak256("sealed"));
             vm.prank(stranger);
             vm.assertEq(fresh.install(initCodes[i]), addresses[i]);
             vm.assertEq(IFactoryMade(addresses[i]).factory(), address(fresh));
             vm.assertEq(fresh.install(initCodes[i]), addresses[i]);
         }
-        fresh.create(wanted, SALT);
+        fresh.createSealed(wanted, defaultSealedRules(), keccak256("sealed"));
     }
 
     function test_installsNothingElse() public {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {VectorNode, VectorPlace} from "../src/interfaces/IAggregationCourt.sol";
 import {CommitmentProof, Fraud, ICourt, UpdateNode} from "../src/interfaces/ICourt.sol";
-import {VectorNode, VectorPlace} from "../src/interfaces/IDisputes.sol";
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {AggregationNode, AggregationStep} from "../src/libraries/AggregationTree.sol";
 import {Commitment} from "../src/libraries/CommitmentTree.sol";

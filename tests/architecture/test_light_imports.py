@@ -25,9 +25,9 @@ def loaded_by(statement: str) -> list[str]:
     ("statement", "most"),
     [
         ("import fedvm.federation.client", 4),
-        ("from fedvm.federation import fedvm_mod", 53),
+        ("from fedvm.federation import fedvm_mod", 54),
         ("from fedvm.federation import image_client_app", 22),
-        ("from fedvm.federation import fedvm_mod, image_client_app", 69),
+        ("from fedvm.federation import fedvm_mod, image_client_app", 70),
     ],
 )
 def test_a_client_loads_neither_a_chain_nor_a_coordinator(statement: str, most: int) -> None:

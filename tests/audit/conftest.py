@@ -1,8 +1,9 @@
-"""Borrows the small run of the pipeline's tests."""
+"""Borrows the small run of the pipeline's tests, and the sealed federation of the chain's."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "pipeline"))
+for other in ("pipeline", "chain"):
+    sys.path.insert(0, str(Path(__file__).parent.parent / other))

@@ -194,7 +194,7 @@ def test_a_client_with_an_rpc_signs_for_no_false_court(anvil: Web3, anvil_url: s
         opened.base_root,
         opened.deadline,
     )
-    check_on_chain(anvil_url, terms)
+    check_on_chain(anvil_url, terms, sealed=False)
     for changes, told in (
         ({"rules": replace(RULES, min_examples=11)}, "its rules differ"),
         ({"base_root": b"\1" * 32}, "its base differ"),
@@ -203,13 +203,13 @@ def test_a_client_with_an_rpc_signs_for_no_false_court(anvil: Web3, anvil_url: s
         ({"domain": replace(terms.domain, chain_id=1)}, "chain"),
     ):
         with pytest.raises(TermsError, match=told):
-            check_on_chain(anvil_url, replace(terms, **changes))  # type: ignore[arg-type]
+            check_on_chain(anvil_url, replace(terms, **changes), sealed=False)  # type: ignore[arg-type]
 
     code = false_federation_code(setup.federation, coordinator.address)
     made = deploy_code(Sender(anvil), coordinator, code, action="cloning").contract_address
     false = replace(terms, domain=Domain(31337, to_address(str(made))))
     with pytest.raises(TermsError, match="was not made by its factory"):
-        check_on_chain(anvil_url, false)
+        check_on_chain(anvil_url, false, sealed=False)
 
 
 def test_the_audit_names_a_service_that_was_written_into(chain: EmbeddedChain, tmp_path: Path) -> None:

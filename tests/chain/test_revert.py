@@ -6,7 +6,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from fedvm.chain.artifacts import load_artifact
+from fedvm.chain.artifacts import CONTRACT_NAMES, load_artifact
 from fedvm.chain.errors import ArtifactError
 from fedvm.chain.revert import decode_revert
 
@@ -37,7 +37,5 @@ def test_a_callers_own_errors() -> None:
 
 
 def test_an_unknown_artefact_lists_the_known() -> None:
-    with pytest.raises(
-        ArtifactError, match="Federation, Disputes, Rollups, DirectSubmissions, RuleBook, ModelService"
-    ):
+    with pytest.raises(ArtifactError, match=f"known are {', '.join(CONTRACT_NAMES)}"):
         load_artifact("Court")

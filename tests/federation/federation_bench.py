@@ -32,6 +32,7 @@ from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec
 from fedvm.learning.settings import TrainingSettings
 from fedvm.protocol import Rules, max_sum_squares
+from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.store import Cid, ContentStore
 
 SEED = 11
@@ -84,7 +85,8 @@ class Bench:
         return [self.chain.account("member", index).address for index in range(len(self.keys))]
 
     def nodes(self, settings: FederationSettings) -> list[Node]:
-        return image_nodes(settings, model=MODEL, data=client_data, keys=self.keys, seed=SEED)
+        home = self.path / "clients" if self.ledger.sealed else None
+        return image_nodes(settings, model=MODEL, data=client_data, keys=self.keys, seed=SEED, home=home)
 
     def run(self, settings: FederationSettings, **options: object) -> FederationResult:
         arguments: dict[str, object] = {
@@ -106,8 +108,9 @@ class Bench:
 MakeBench = Callable[..., Bench]
 
 
-def create_bench(path: Path, clients: int, **rule_changes: Any) -> Bench:
-    """Create chain, store and contract in a new directory. The caller closes the chain."""
+def create_bench(path: Path, clients: int, sealed: SealedRules | None = None, **rule_changes: Any) -> Bench:
+    """Create chain, store and contract in a new directory. The caller closes the chain. sealed: how rounds are
+    sealed."""
     path.mkdir()
     chain = open_chain(path, seed=SEED, create=True)
     store = ContentStore(path / "store")
@@ -125,6 +128,7 @@ def create_bench(path: Path, clients: int, **rule_changes: Any) -> Bench:
         members=[account.address for account in accounts],
         model_root=root,
         model_cid=Cid.parse(cid).binary,
+        sealed=sealed,
     )
     ledger = ChainLedger(
         contract,

@@ -236,6 +236,36 @@ def test_a_client_with_an_rpc_looks_before_it_trains() -> None:
         ask(never(), terms(), **{"fedvm-rpc": "http://127.0.0.1:1"})
 
 
+@pytest.mark.parametrize("asked", [terms(), None], ids=["open round", "no round"])
+def test_a_member_of_a_sealed_federation_trains_for_sealed_rounds_alone(asked: RoundTerms | None) -> None:
+    # Else the server would only have to leave the record away that asks for a masked update, and see a plain one.
+    with pytest.raises(TermsError, match="an update that is not sealed"):
+        ask(never(), asked, **{"fedvm-sealed": "keys"})
+
+
+def test_what_a_member_of_a_sealed_federation_evaluates_leaves_it_as_metrics_alone() -> None:
+    set_server_identity(1)
+    app = ClientApp(mods=[fedvm_mod])
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        metrics = {"metrics": MetricRecord({"num-examples": 10})}
+        return Message(RecordDict(metrics | leaking), reply_to=message)
+
+    def evaluated() -> Message:
+        content = RecordDict({"arrays": CODEC.wire(BASE), "config": ConfigRecord({"server-round": 3})})
+        content[RECORD] = Briefing(CODEC.spec, CODEC.order, FRACTION_BITS, None).to_record()
+        message = Message(content, dst_node_id=1000, message_type="evaluate")
+        config = {"fedvm-key": KEY, "fedvm-sealed": "keys"}
+        return app(message, Context(1, 1000, config, RecordDict(), {}))
+
+    leaking: dict[str, ArrayRecord] = {}
+    assert evaluated().content.metric_records["metrics"]["num-examples"] == 10
+    leaking["arrays"] = CODEC.floats(BASE)
+    with pytest.raises(TermsError, match="nothing leaves but metrics"):
+        evaluated()
+
+
 def test_messages_of_another_strategy_are_refused() -> None:
     set_server_identity(1)
     content = RecordDict({"arrays": CODEC.floats(BASE)})

@@ -14,7 +14,7 @@ import pytest
 from federation_bench import SEED, Bench, MakeBench
 from flwr.app import Message, RecordDict
 
-from fedvm.federation import FederationSettings, Finished, InProcessGrid, Watch
+from fedvm.federation import FederationSettings, Finished, InProcessGrid, Node, Watch
 from fedvm.federation.engines.flower_task import current_identity, set_server_identity
 from fedvm.federation.engines.relay import Relay, RelayGrid, carry, own_identity
 from fedvm.federation.errors import EngineError
@@ -22,16 +22,18 @@ from fedvm.federation.errors import EngineError
 SETTINGS = FederationSettings(clients=3, rounds=2)
 
 
-def serve(bench: Bench, socket: str) -> None:
+def serve(nodes: list[Node], socket: str) -> None:
     """What Flower's ServerApp process does, with clients beside it."""
-    with InProcessGrid(bench.nodes(SETTINGS), seed=SEED, run_id=77) as grid:
+    with InProcessGrid(nodes, seed=SEED, run_id=77) as grid:
         carry(grid, socket)
 
 
 @contextmanager
 def relayed(bench: Bench) -> Iterator[tuple[RelayGrid, BaseProcess]]:
     with own_identity(), Relay() as relay:
-        process = multiprocessing.get_context("fork").Process(target=serve, args=(bench, relay.socket))
+        # Made here: the embedded chain cannot be read beyond the fork.
+        nodes = bench.nodes(SETTINGS)
+        process = multiprocessing.get_context("fork").Process(target=serve, args=(nodes, relay.socket))
         process.start()
         grid = relay.accept(alive=lambda: None, seconds=30)
         try:

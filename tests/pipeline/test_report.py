@@ -22,6 +22,7 @@ from fedvm.pipeline.results import (
     EvaluationFacts,
     FairnessFacts,
     GasFacts,
+    GroupRow,
     LayerFacts,
     MemberRow,
     ModelFacts,
@@ -29,6 +30,8 @@ from fedvm.pipeline.results import (
     ProgramPart,
     RoundRow,
     RunReport,
+    SealedFacts,
+    SealedRoundRow,
     Spread,
 )
 
@@ -115,6 +118,26 @@ def test_page_is_well_formed_and_needs_nothing_from_outside(baseline: bool) -> N
     sources = [value for _, name, value in tags.attributes if name in {"src", "href"}]
     assert len(sources) == 20 + 12 and all(value.startswith("data:image/png") for value in sources)
     assert "url(" not in page and "@import" not in page
+
+
+def test_page_says_what_sealed_rounds_hid() -> None:
+    report, images = make_report()
+    assert "What stayed hidden" not in render_report(report, images)
+    groups = (GroupRow(0, 8, 7, 5, 1_680, 0.25, 10.0), GroupRow(1, 9, 9, 6, 2_160, 0.5, 10.0))
+    sealed = SealedFacts(8, 1, (SealedRoundRow(1, groups),))
+    tags = _Tags()
+    tags.feed(render_report(replace(report, sealed=sealed), images))
+    assert tags.open == []
+    text = re.sub(r"\s+", " ", tags.text)
+    for words in (
+        "with at least 8 members",
+        "holds the updates of 7",
+        "at least 5 of 8",
+        "Nobody can read:",
+        "0.250",
+        "2\u202f160",
+    ):
+        assert words in text or words.replace("\u202f", " ") in text
 
 
 def test_page_says_what_the_report_holds() -> None:

@@ -5,6 +5,7 @@ import {Refusal} from "../libraries/RulesLib.sol";
 import {Submission} from "../libraries/UpdateTypes.sol";
 import {IFederation} from "./IFederation.sol";
 import {IPullPayments} from "./IPullPayments.sol";
+import {IRuleLimits} from "./IRuleLimits.sol";
 
 /// @notice Where an update stands that its member submitted itself.
 enum DirectState {
@@ -48,7 +49,7 @@ struct DirectUpdate {
 ///         Only where members have a stake, because the data of such an update may be missing. The coordinator can demand
 ///         that the member post the vector here, at the coordinator's cost; one that does not in time loses the stake that the
 ///         federation asks for, and need not be taken in. So nobody can stall a round for free, and nobody has to be trusted to publish.
-interface IDirectSubmissions is IPullPayments {
+interface IDirectSubmissions is IPullPayments, IRuleLimits {
     /// @notice An update waits to be taken in.
     event SubmittedDirectly(uint64 indexed round, address indexed member, Submission submission);
     /// @notice The coordinator took an update in; `reason` says why it does not count, if it does not.

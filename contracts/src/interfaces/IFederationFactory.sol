@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {SealedRules} from "../libraries/SealedRulesLib.sol";
 import {FederationParameters} from "./IFederation.sol";
 
 /// @notice Contracts that a federation's clones run: each at the address that its init code gives it.
@@ -10,6 +11,11 @@ struct Implementations {
     address rollups;
     address ruleBook;
     address directSubmissions;
+    /// What a sealed federation has in the place of `disputes`, `rollups` and `directSubmissions`.
+    address sealedDisputes;
+    address sealedRounds;
+    address sealedCourt;
+    address epochs;
 }
 
 /// @title Where anyone opens a federation
@@ -45,6 +51,17 @@ interface IFederationFactory {
     function create(FederationParameters calldata parameters, bytes32 salt)
         external
         returns (address federation);
+
+    /// @notice Opens a federation whose rounds are sealed, for ever: nobody sees an update; see `ISealedRounds`.
+    /// @param parameters What it is created with.
+    /// @param sealedRules How its rounds are sealed.
+    /// @param salt Any that the sender did not use before; with the sender it decides the address.
+    /// @return federation Its address.
+    function createSealed(
+        FederationParameters calldata parameters,
+        SealedRules calldata sealedRules,
+        bytes32 salt
+    ) external returns (address federation);
 
     /// @param creator Account that opens the federation.
     /// @param salt Its salt.

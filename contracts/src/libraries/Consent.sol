@@ -34,7 +34,7 @@ library Consent {
         bytes32 hash = keccak256(
             abi.encode(DIRECT_TYPEHASH, member, update.round, UpdateTypes.structHash(update))
         );
-        return _signer(federation, hash, signature);
+        return signerOf(federation, hash, signature);
     }
 
     /// @param federation Federation that the key is to sign in.
@@ -47,11 +47,15 @@ library Consent {
         view
         returns (address)
     {
-        return _signer(federation, keccak256(abi.encode(KEY_TYPEHASH, member, nonce)), signature);
+        return signerOf(federation, keccak256(abi.encode(KEY_TYPEHASH, member, nonce)), signature);
     }
 
-    function _signer(IFederation federation, bytes32 structHash, bytes calldata signature)
-        private
+    /// @param federation Federation that a statement is for.
+    /// @param structHash `hashStruct` of the statement.
+    /// @param signature Over it, in the federation's domain.
+    /// @return signer Who signed; zero for a signature of nobody.
+    function signerOf(IFederation federation, bytes32 structHash, bytes calldata signature)
+        internal
         view
         returns (address signer)
     {

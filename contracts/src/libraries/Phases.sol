@@ -19,7 +19,13 @@ library Phases {
     /// @return ⌈(height of the tree over the leaves + 1) / 6⌉ + ⌈(height of a vector's tree + 2) / 6⌉: leaf and root
     ///         have a level of their own.
     function count(uint256 leaves, uint64 elements) internal pure returns (uint256) {
-        return _phases(MerklePath.height(leaves) + 1) + _phases(MerkleSumTree.height(elements) + 2);
+        return ofLevels(MerklePath.height(leaves) + 1) + ofVector(elements);
+    }
+
+    /// @param elements Length of a vector.
+    /// @return Phases of the walk down its tree, from its root on.
+    function ofVector(uint64 elements) internal pure returns (uint256) {
+        return ofLevels(MerkleSumTree.height(elements) + 2);
     }
 
     /// @param levels Levels that a question opens, 1 to `LEVELS`.
@@ -28,7 +34,9 @@ library Phases {
         return uint256(1) << (levels - 1);
     }
 
-    function _phases(uint256 levels) private pure returns (uint256) {
+    /// @param levels Levels of a walk.
+    /// @return Phases that it takes.
+    function ofLevels(uint256 levels) internal pure returns (uint256) {
         return (levels + LEVELS - 1) / LEVELS;
     }
 }

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {ContentId} from "./ContentId.sol";
-import {Update} from "./UpdateTypes.sol";
+import {Attestation, Update} from "./UpdateTypes.sol";
 
 /// @notice What a federation demands of a round and of each update.
 struct Rules {
@@ -188,6 +188,26 @@ library RulesLib {
         if (
             rules.maxEpsilonMicros > 0
                 && (update.epsilonMicros == 0 || update.epsilonMicros > rules.maxEpsilonMicros)
+        ) return Refusal.BudgetSpent;
+        return Refusal.None;
+    }
+
+    /// @notice Measures what nobody proves of a statement against the rules, in the order of `refusal`.
+    /// @dev That function holds the norm against its bound between the first of these and the next, and says so again since
+    ///      what is compiled into `Federation` has no room for the call. A test holds the two to each other.
+    /// @param rules Rules in force.
+    /// @param stated What the client says.
+    /// @return First reason to refuse it, or `Refusal.None`.
+    function attestedRefusal(Rules memory rules, Attestation memory stated) internal pure returns (Refusal) {
+        if (stated.examples < rules.minExamples) return Refusal.TooFewExamples;
+        if (stated.accuracyPpm < rules.minAccuracyPpm || stated.accuracyPpm > PPM) {
+            return Refusal.AccuracyTooLow;
+        }
+        if (stated.lossMicros > rules.maxLossMicros) return Refusal.LossTooHigh;
+        if (stated.labels < rules.minLabels) return Refusal.TooFewLabels;
+        if (
+            rules.maxEpsilonMicros > 0
+                && (stated.epsilonMicros == 0 || stated.epsilonMicros > rules.maxEpsilonMicros)
         ) return Refusal.BudgetSpent;
         return Refusal.None;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {VectorNode} from "../interfaces/IDisputes.sol";
+import {VectorNode} from "../interfaces/IAggregationCourt.sol";
 import {MerkleSumTree} from "./MerkleSumTree.sol";
 import {VectorKind, VectorTree} from "./VectorTree.sol";
 

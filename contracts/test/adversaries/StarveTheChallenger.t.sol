@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAggregationCourt} from "../../src/interfaces/IAggregationCourt.sol";
 import {ICourt} from "../../src/interfaces/ICourt.sol";
 import {IDisputes} from "../../src/interfaces/IDisputes.sol";
 import {IHearing} from "../../src/interfaces/IHearing.sol";
@@ -223,7 +224,7 @@ contract StarveTheChallengerTest is DemandFixture {
 
     function wrongMean() private view returns (bytes memory) {
         return abi.encodeCall(
-            IDisputes.proveWrongMean,
+            IAggregationCourt.proveWrongMean,
             (roundId, 1, modelChunk(base, 1), sumsChunk(top, 1), modelChunk(model, 1), bytes32(0))
         );
     }

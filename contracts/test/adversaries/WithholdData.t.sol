@@ -97,7 +97,7 @@ contract WithholdDataTest is DemandFixture {
 
     function test_noPreimageIsLongerThanThoseOfWellFormedNodes() public {
         fall();
-        bytes memory long = new bytes(522);
+        bytes memory long = new bytes(554);
         proposal.modelRoot = keccak256(long);
         makeProposal();
         ask(challenger, proposal.modelRoot, 1);

@@ -3,14 +3,19 @@ pragma solidity 0.8.37;
 
 import {DirectSubmissions} from "../../src/DirectSubmissions.sol";
 import {Disputes} from "../../src/Disputes.sol";
+import {Epochs} from "../../src/Epochs.sol";
 import {Federation} from "../../src/Federation.sol";
 import {FederationFactory} from "../../src/FederationFactory.sol";
 import {Rollups} from "../../src/Rollups.sol";
 import {RuleBook} from "../../src/RuleBook.sol";
+import {SealedCourt} from "../../src/SealedCourt.sol";
+import {SealedDisputes} from "../../src/SealedDisputes.sol";
+import {SealedRounds} from "../../src/SealedRounds.sol";
 import {FederationParameters, IFederation} from "../../src/interfaces/IFederation.sol";
 import {GateTerms} from "../../src/interfaces/IPromotionGate.sol";
 import {Proposal, Round} from "../../src/libraries/RoundLib.sol";
 import {Refusal, Rules} from "../../src/libraries/RulesLib.sol";
+import {SealedRules} from "../../src/libraries/SealedRulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
 import {Consents} from "./Consents.sol";
@@ -47,8 +52,8 @@ abstract contract FederationFixture is TestBase {
 
     /// @dev A factory with its implementations.
     function newFactory() internal returns (FederationFactory made) {
-        bytes[5] memory initCodes = implementationCodes();
-        bytes32[5] memory hashes;
+        bytes[9] memory initCodes = implementationCodes();
+        bytes32[9] memory hashes;
         for (uint256 i = 0; i < hashes.length; ++i) {
             hashes[i] = keccak256(initCodes[i]);
         }
@@ -58,13 +63,17 @@ abstract contract FederationFixture is TestBase {
         }
     }
 
-    function implementationCodes() internal pure returns (bytes[5] memory) {
+    function implementationCodes() internal pure returns (bytes[9] memory) {
         return [
             type(Federation).creationCode,
             type(Disputes).creationCode,
             type(Rollups).creationCode,
             type(RuleBook).creationCode,
-            type(DirectSubmissions).creationCode
+            type(DirectSubmissions).creationCode,
+            type(SealedDisputes).creationCode,
+            type(SealedRounds).creationCode,
+            type(SealedCourt).creationCode,
+            type(Epochs).creationCode
         ];
     }
 
@@ -179,6 +188,20 @@ abstract contract FederationFixture is TestBase {
             restRounds: 0,
             maxEpsilonMicros: 0,
             aggregator: 0
+        });
+    }
+
+    function defaultSealedRules() internal pure returns (SealedRules memory) {
+        return SealedRules({
+            groupSize: 8,
+            epochRounds: 4,
+            minRoster: 8,
+            minGroups: 1,
+            groupNormPpm: 1_000_000,
+            noiseSquares: 0,
+            enrolSeconds: 600,
+            keySeconds: 600,
+            unmaskSeconds: 600
         });
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAggregationCourt} from "../../src/interfaces/IAggregationCourt.sol";
 import {IDisputes, UpdateNode} from "../../src/interfaces/IDisputes.sol";
 import {Answer} from "../../src/interfaces/IHearing.sol";
 import {SumNode} from "../../src/libraries/MerkleSumTree.sol";
@@ -338,7 +339,7 @@ contract FederationHandler is DemandFixture {
         if (kind == Falsehood.LeafSums) return _wrongProduct(_lieLeaf);
         if (kind == Falsehood.NodeSums) {
             return abi.encodeCall(
-                IDisputes.proveWrongSum,
+                IAggregationCourt.proveWrongSum,
                 (
                     roundId,
                     pairNode(),
@@ -368,7 +369,7 @@ contract FederationHandler is DemandFixture {
             );
         }
         return abi.encodeCall(
-            IDisputes.proveWrongMean,
+            IAggregationCourt.proveWrongMean,
             (roundId, 1, modelChunk(base, 1), sumsChunk(top, 1), modelChunk(model, 1), bytes32(0))
         );
     }

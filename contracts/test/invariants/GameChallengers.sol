@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAggregationCourt, VectorNode, VectorPlace} from "../../src/interfaces/IAggregationCourt.sol";
 import {CommitmentProof, UpdateNode} from "../../src/interfaces/ICourt.sol";
-import {IDisputes, VectorNode, VectorPlace} from "../../src/interfaces/IDisputes.sol";
+import {IDisputes} from "../../src/interfaces/IDisputes.sol";
 import {IRollups, RollupNode} from "../../src/interfaces/IRollups.sol";
 import {MerkleSumTree, SumNode} from "../../src/libraries/MerkleSumTree.sol";
 import {RecordProof} from "../../src/libraries/RecordTree.sol";
@@ -111,7 +112,7 @@ abstract contract GameChallengers is GameCoordinators {
         if (kind == Falsehood.EmptyLeaf) return _emptyNode(told);
         if (kind == Falsehood.Model) {
             return abi.encodeCall(
-                IDisputes.proveWrongMean,
+                IAggregationCourt.proveWrongMean,
                 (
                     roundId,
                     1,
@@ -146,7 +147,7 @@ abstract contract GameChallengers is GameCoordinators {
         Built memory left = told.levels[0][0];
         Built memory right = told.levels[0][1];
         return abi.encodeCall(
-            IDisputes.proveWrongSum,
+            IAggregationCourt.proveWrongSum,
             (
                 roundId,
                 placeOf(told, 1, 0),
@@ -179,12 +180,12 @@ abstract contract GameChallengers is GameCoordinators {
         VectorPlace memory place = VectorPlace(true, placeOf(told, told.levels.length - 1, 0));
         if (kind == Falsehood.MalformedRoot) {
             return abi.encodeCall(
-                IDisputes.proveMalformedRoot, (roundId, place, malformedRoot(told.model), bytes32(0))
+                IAggregationCourt.proveMalformedRoot, (roundId, place, malformedRoot(told.model), bytes32(0))
             );
         }
         VectorNode memory node = VectorNode(1, malformedChunk(told.model), 0, new bytes32[](1));
         node.siblings[0] = keccak256(VectorForest.leafOf(VectorKind.Model, told.model, 0));
-        return abi.encodeCall(IDisputes.proveMalformedVector, (roundId, place, node, bytes32(0)));
+        return abi.encodeCall(IAggregationCourt.proveMalformedVector, (roundId, place, node, bytes32(0)));
     }
 
     function badUpdate(uint256 spot) internal view returns (bytes memory) {

@@ -26,6 +26,10 @@ class ChainReader:
             self._times[block] = int(self.w3.eth.get_block(block)["timestamp"])
         return self._times[block]
 
+    def block_hash(self, block: int) -> bytes:
+        """The hash of a block, 32 bytes."""
+        return bytes(self.w3.eth.get_block(block)["hash"])
+
     def calldata(self, tx_hash: str) -> bytes:
         """The input of a transaction."""
         return bytes(self.w3.eth.get_transaction(HexBytes(tx_hash))["input"])

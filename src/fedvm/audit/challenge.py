@@ -13,13 +13,19 @@ from fedvm.audit.pending_round import PendingRound, pending_round
 from fedvm.audit.preimages import Preimages, first_known
 from fedvm.audit.proposal_fraud import find_fraud
 from fedvm.audit.rollup_fraud import RollupCase
-from fedvm.audit.vector_walk import PreimagesMissing
+from fedvm.audit.sealed_case import sealed_case
+from fedvm.audit.sealed_fraud import SealedFraud
+from fedvm.audit.vector_walk import Asked, PreimagesMissing
 from fedvm.chain.artifacts import ROLLUPS
 from fedvm.chain.court import Court, Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DataGiven, DisputesContract, Question
 from fedvm.chain.errors import TransactionFailed, unless_done
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, RoundState, SubmittedDirectly
+from fedvm.chain.genuine import is_sealed
+from fedvm.chain.sealed_disputes import SealedDisputesContract
+from fedvm.chain.sealed_proofs import not_sealed
+from fedvm.chain.sealed_rounds import SealedRoundsContract
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.preimages import by_hash, of_rollup
 from fedvm.store import Store, StoreError
@@ -53,7 +59,8 @@ class _Standing:
     number: int
     attempt: int
     round: PendingRound | None = None
-    asked: list[Question] = field(default_factory=list)
+    sealed: SealedFraud | None = None
+    asked: list[Asked] = field(default_factory=list)
 
 
 class Challenger:
@@ -74,10 +81,13 @@ class Challenger:
         first_block: int = 0,
     ) -> None:
         self._contract, self._store, self._account = contract, store, account
-        self._disputes = DisputesContract(contract.w3, contract.disputes(), sender=contract.sender)
-        hearing = self._disputes.address
-        rollups = Court(contract.w3, ROLLUPS, contract.rollups(), hearing=hearing, sender=contract.sender)
-        self._courts = {court.name: court for court in (self._disputes, rollups)}
+        self._is_sealed = is_sealed(contract.w3, contract.address)
+        self._disputes = (
+            SealedDisputesContract.of(contract)
+            if self._is_sealed
+            else DisputesContract(contract.w3, contract.disputes(), sender=contract.sender)
+        )
+        self._courts = {court.name: court for court in (self._disputes, *self._other_courts())}
         self._answers: dict[bytes, bytes] = {}
         self._source = first_known(source, self._answers.get)
         self._pass_time = pass_time or _sleep
@@ -106,6 +116,14 @@ class Challenger:
         return Upheld(
             standing.number, standing.attempt, fraud, gas, len(standing.asked), self._collect(standing)
         )
+
+    def _other_courts(self) -> Sequence[Court]:
+        """The contracts that judge proofs besides that of the disputes."""
+        contract, hearing = self._contract, self._disputes.address
+        if self._is_sealed:
+            rounds = SealedRoundsContract.of(contract)
+            return rounds, rounds.court()
+        return (Court(contract.w3, ROLLUPS, contract.rollups(), hearing=hearing, sender=contract.sender),)
 
     def _bring_down(self, standing: _Standing, case: RollupCase | None) -> tuple[Fraud, int] | None:
         """Ask and prove until the proposal falls; returns why, and the gas it took. None if nothing is wrong."""
@@ -141,7 +159,9 @@ class Challenger:
         return _Standing(number, round_.attempt) if round_.state is RoundState.PROPOSED else None
 
     def _rollup_case(self, number: int) -> RollupCase | None:
-        """The roll-up of the round, None if its updates were relayed one by one."""
+        """The roll-up of the round, None if its updates were relayed one by one, or sealed."""
+        if self._is_sealed:
+            return None
         submitted: list[SubmittedDirectly] = []
         for event in self._contract.events([RollupSubmitted, SubmittedDirectly], first=self._first_block):
             if isinstance(event, SubmittedDirectly) and event.round == number:
@@ -160,6 +180,8 @@ class Challenger:
 
     def _find_fraud(self, standing: _Standing, case: RollupCase | None) -> Evidence | None:
         """What is wrong, in the roll-up or else in the proposal over it. Raises PreimagesMissing."""
+        if self._is_sealed:
+            return self._find_sealed_fraud(standing)
         if standing.round is None:
             rollup = None if case is None else case.examine(self._source)
             if isinstance(rollup, Evidence):
@@ -169,7 +191,22 @@ class Challenger:
             )
         return None if standing.round is None else find_fraud(standing.round, self._source)
 
-    def _ask(self, standing: _Standing, questions: Sequence[Question]) -> int | None:
+    def _find_sealed_fraud(self, standing: _Standing) -> Evidence | None:
+        if not self._contract.round(standing.number).rolled_up:
+            return not_sealed()
+        if standing.sealed is None:
+            case = sealed_case(self._contract, self._store, standing.number, self._first_block)
+            standing.sealed = SealedFraud(case, self._store)
+        return standing.sealed.find(self._source)
+
+    def _put(self, number: int, one: Asked) -> None:
+        if isinstance(one, Question):
+            self._disputes.demand(self._account, number, one)
+        else:
+            assert isinstance(self._disputes, SealedDisputesContract)  # nobody else reveals seeds
+            self._disputes.demand_seed(self._account, number, one)
+
+    def _ask(self, standing: _Standing, questions: Sequence[Asked]) -> int | None:
         """Ask for data and wait. Returns None once they are there, or the gas of the rejection if they did not come."""
         asked, units = self._asked(standing), 0
         wanted = dict.fromkeys((one.wanted, one.levels) for one in questions)
@@ -180,7 +217,7 @@ class Challenger:
                 break  # what is left is asked for when these are answered
             if key not in asked:
                 with unless_done("AlreadyDemanded"):
-                    self._disputes.demand(self._account, standing.number, one)
+                    self._put(standing.number, one)
                     standing.asked.append(one)
                 asked[key] = 0
         while self._is_pending(standing):

@@ -13,7 +13,7 @@ from fedvm.store import Cid, InvalidCid
 @dataclass(frozen=True)
 class Place:
     """Where a finding was made; fields that do not apply are empty. tx: the transaction's hash, cid: the
-    artefact."""
+    artefact; epoch, group: of sealed rounds."""
 
     round: int | None = None
     member: str = ""
@@ -21,6 +21,8 @@ class Place:
     decision: int | None = None
     tx: str = ""
     cid: str = ""
+    epoch: int | None = None
+    group: int | None = None
 
     def __str__(self) -> str:
         parts = [f"{name} {value}" for name, value in asdict(self).items() if value not in (None, "")]
@@ -90,6 +92,23 @@ def cid_text(cid: bytes) -> str:
         return "0x" + cid.hex()
 
 
+SEALED_CHECKS = (
+    "sealed rules",
+    "epoch",
+    "enrolment",
+    "roster",
+    "group draw",
+    "ready",
+    "close",
+    "counting groups",
+    "round file",
+    "record",
+    "submission",
+    "seed",
+    "group norm",
+)
+"""Checks that only a federation of sealed rounds has."""
+
 CHECKS: dict[str, str] = {
     "contracts": "the federation, its sidecars and the service are this package's contracts, made as it makes them",
     "rules": "the rules' hash is that of the rules the contract was created with, their aggregator is known",
@@ -104,6 +123,19 @@ CHECKS: dict[str, str] = {
     "update data": "the store holds the update, unaltered",
     "update root": "the update's tree has the signed root",
     "norm": "the update's sum of squares is the stated one and within the bound",
+    "sealed rules": "the rules of sealed rounds are those that members sign, and fit the others",
+    "epoch": "an epoch follows the one before, and fails only for want of members or in default",
+    "enrolment": "the contract's verdict on every enrolment is the one its rules give, its signature's included",
+    "roster": "the roster is of the members who enrolled, once each and in time, with the stated root",
+    "group draw": "groups follow from the hash of a block after the roster was complete",
+    "ready": "who is ready was stated once and in time; who adds itself stands at that place",
+    "close": "a sealed round was closed once, in its epoch, over ready members",
+    "counting groups": "groups that count have enough members, and are as many as the rules ask for",
+    "round file": "the store holds a sealed round's file, unaltered, with the records on the chain",
+    "record": "a record's place and weight follow from the submission of the member at that place",
+    "submission": "what a member signed for a sealed round keeps the rules",
+    "seed": "the revealed seeds are those that the members committed to",
+    "group norm": "the norm of a group's sum is within the bound",
     "total weight": "a final round's total weight and count are those of its accepted updates",
     "quorum": "a final round has its quorum, a failed one has not or is past its deadline",
     "proposal": "a final round is what was proposed last, after its challenge window",

@@ -85,14 +85,15 @@ def pending_round(
         model_root=round_.model_root,
         total_weight=round_.total_weight,
         aggregator=rules.aggregator,
-        base=_base(store, history.model_cid or b"", rules.elements, contract.model_root()),
+        base=base_model(store, history.model_cid or b"", rules.elements, contract.model_root()),
         commitments=tuple(one.commitment for one in accepted),
         published=tuple(_published(vectors, one) for one in accepted),
         domain=vectors.domain,
     )
 
 
-def _base(store: Store, cid: bytes, elements: int, root: bytes) -> PlainTree:
+def base_model(store: Store, cid: bytes, elements: int, root: bytes) -> PlainTree:
+    """The model that a round trains from. Raises AuditError when the store lacks it."""
     try:
         return model_tree(stored_vector(store, cid, elements, root))
     except StoreError as error:

@@ -22,9 +22,8 @@ from fedvm.audit.aggregation_walk import (
 from fedvm.audit.pending_round import PendingRound
 from fedvm.audit.preimages import Preimages
 from fedvm.audit.update_walk import BadNode, signed_update
-from fedvm.audit.vector_walk import PreimagesMissing, StatedChunk, Trail, differing_chunk
+from fedvm.audit.vector_walk import Asked, PreimagesMissing, StatedChunk, Trail, differing_chunk
 from fedvm.chain.court import Evidence, Fraud
-from fedvm.chain.disputes import Question
 from fedvm.protocol import (
     CHUNK,
     WEIGHTED_MEAN,
@@ -93,7 +92,7 @@ def _signed_updates(
     pending: PendingRound, trail: Trail, peaks: CommitmentTree
 ) -> list[UpdateTree] | Evidence:
     """All updates as they were signed. What is missing of them is missing together, so that one phase opens all."""
-    updates, missing = list[UpdateTree](), list[Question]()
+    updates, missing = list[UpdateTree](), list[Asked]()
     for index, tree in enumerate(pending.published):
         commitment = pending.commitments[index]
         if (tree.root, tree.sum_squares) == (commitment.update_root, commitment.sum_squares):

@@ -6,9 +6,8 @@ must not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 from eth_abi.abi import encode
 
@@ -17,13 +16,15 @@ from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.errors import AuditError
 from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.audit.open_round import FinalRound, OpenRound
+from fedvm.audit.relayed import follows, judge
+from fedvm.audit.sealed_epochs import Now
+from fedvm.audit.sealed_rounds import EPOCH_KINDS, ReplayedEvent, SealedReplay
 from fedvm.audit.stored import StoredVectors
 from fedvm.chain.direct import DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
     ChallengeExtended,
     FederationCreated,
-    FederationEvent,
     MemberAdded,
     MemberRemoved,
     ProposalRejected,
@@ -39,8 +40,10 @@ from fedvm.chain.federation_types import (
     UpdateRefused,
     VectorForfeited,
 )
+from fedvm.chain.genuine import is_sealed
 from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, keys_in_round
+from fedvm.chain.sealed_rounds import RoundClosed, SealedRollupSubmitted
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import (
     CountedUpdate,
@@ -50,8 +53,6 @@ from fedvm.protocol import (
     Refusal,
     Rollup,
     Rules,
-    Update,
-    roll_up,
 )
 from fedvm.protocol.address import by_address
 from fedvm.protocol.vector import IntVector
@@ -69,6 +70,8 @@ _RoundEvent = (
     | ProposalRejected
     | RoundFinal
     | RoundFailed
+    | RoundClosed
+    | SealedRollupSubmitted
 )
 
 
@@ -93,6 +96,8 @@ class FederationReplay:
         self._aggregates = AggregateReplay(ledger)
         self._notice = self._open_seconds = 0  # promised to members, in seconds
         self._first_block = 0
+        sealed = is_sealed(reader.w3, contract.address)
+        self._sealed = SealedReplay(reader, contract, store, ledger) if sealed else None
 
     @cached_property
     def _stored(self) -> StoredVectors:
@@ -119,14 +124,17 @@ class FederationReplay:
         Raises AuditError if the contract's creation is not among the events.
         """
         self._first_block = first_block
-        events = list(self._contract.events(first=first_block))
+        told = self._contract.events(first=first_block)
+        events = list(self._sealed.merged(told, first_block) if self._sealed else told)
         for done, event in enumerate(events, start=1):
             self._handle(event)
             if progress:
                 progress(done, len(events))
         assert self.rules
 
-    def _handle(self, event: FederationEvent) -> None:
+    def _handle(self, event: ReplayedEvent) -> None:
+        if self._sealed is not None:
+            self._on_sealed(event, self._sealed)
         match event:
             case FederationCreated():
                 self._on_created(event)
@@ -161,6 +169,20 @@ class FederationReplay:
                 self._on_final(event)
             case RoundFailed():
                 self._on_failed(event)
+
+    def _on_sealed(self, event: ReplayedEvent, sealed: SealedReplay) -> None:
+        """Hand on what only a sealed federation tells of."""
+        match event:
+            case RoundClosed():
+                self._check_open_time(event, self._opened(event))
+                sealed.on_closed(event, self._opened(event))
+            case SealedRollupSubmitted():
+                sealed.on_rolled_up(event, self._opened(event), self.rules)
+            case RulesAdopted():
+                sealed.check_rules(event.rules, self._open_seconds, Place(tx=event.at.tx_hash))
+            case _ if isinstance(event, EPOCH_KINDS):
+                now = Now(self.rules, frozenset(self._members), self._latest, self._round is None)
+                sealed.on_epoch(event, now)
 
     def _on_created(self, event: FederationCreated) -> None:
         self._rules = event.rules
@@ -283,7 +305,9 @@ class FederationReplay:
             message = "was submitted by its member, and neither included nor given up"
             self._ledger.check("direct", member in opened.dealt_with, place, message)
 
-    def _check_open_time(self, event: RoundProposed | RollupSubmitted, opened: OpenRound) -> None:
+    def _check_open_time(
+        self, event: RoundProposed | RollupSubmitted | RoundClosed, opened: OpenRound
+    ) -> None:
         """Check that the round stayed open for the time in which members may submit themselves."""
         open_for = self._reader.time(event.at.block_number) - opened.opened_at
         place = Place(round=event.round, tx=event.at.tx_hash)
@@ -305,8 +329,8 @@ class FederationReplay:
             opened.accepted, opened.total_weight = event.accepted, event.total_weight
             opened.missing = event.accepted
             return
-        follows = _follows(rollup)
-        self._ledger.check("roll-up", follows, place, "its records' order or running totals do not follow")
+        right = follows(rollup)
+        self._ledger.check("roll-up", right, place, "its records' order or running totals do not follow")
         opened.expected[event.at.tx_hash] = iter(
             [self._verdict_on(one, opened, event) for one in rollup.judged]
         )
@@ -364,8 +388,11 @@ class FederationReplay:
             place,
             f"{opened.accepted} accepted updates are fewer than the quorum of {self.rules.min_clients}",
         )
-        updates = RoundUpdates(opened.number, opened.updates, opened.missing, self._model)
-        self._aggregates.check(updates, self.rules, proposal, place)
+        if self._sealed is not None:
+            self._sealed.check_final(opened, self.rules, self._model, proposal, place)
+        else:
+            updates = RoundUpdates(opened.number, opened.updates, opened.missing, self._model)
+            self._aggregates.check(updates, self.rules, proposal, place)
         self._model_root = event.model_root
         self._model = self._stored.model(self.rules, proposal.cid, event.model_root, place)
         self.finals[event.round] = FinalRound(event.model_root, self._model)
@@ -422,7 +449,7 @@ class FederationReplay:
                 rests=self._rests(submission["member"], opened.number),
                 held=frozenset(opened.direct),
             )
-            reasons.append(_judge(submission, around))
+            reasons.append(judge(submission, around))
             last = submission["member"] if reasons[-1] is Refusal.NONE else last
         return reasons
 
@@ -438,7 +465,7 @@ class FederationReplay:
             return []
         submission = arguments["submission"]
         rests = self._rests(submission["member"], opened.number)
-        return [_judge(submission, self._around(opened, frozenset(self._members), 0, rests=rests))]
+        return [judge(submission, self._around(opened, frozenset(self._members), 0, rests=rests))]
 
     def _around(
         self,
@@ -459,20 +486,3 @@ class FederationReplay:
         """Whether a member sits round `number` out (`Federation._rests`)."""
         last = self._last_accepted.get(member, 0)
         return last in self.rules.rests_after(number) and last not in self._failed
-
-
-def _follows(rollup: Rollup) -> bool:
-    try:
-        return roll_up(rollup.judged) == rollup
-    except EncodingError:  # members out of order, a weight of a refused update
-        return False
-
-
-def _judge(submission: Mapping[str, Any], around: Circumstances) -> Refusal:
-    statement = submission["update"]
-    values = statement.values() if isinstance(statement, Mapping) else statement
-    try:
-        update = Update(*values)
-    except EncodingError:  # a CID of a length that the contract refuses for its shape, too
-        return Refusal.WRONG_SHAPE
-    return verdict(submission["member"], update, submission["signature"], around)

@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fedvm.audit.vector_walk import PreimagesMissing, Trail
-from fedvm.chain.disputes import Question
+from fedvm.audit.vector_walk import Asked, PreimagesMissing, Trail
 from fedvm.protocol import CHUNK, UpdateTree, int32_from_bytes, sum_squares
 from fedvm.protocol.hashing import EMPTY, UPDATE_LEAF, UPDATE_NODE, chunk_count, chunk_length
 from fedvm.protocol.vector import IntVector
@@ -46,7 +45,7 @@ def signed_update(trail: Trail, root: bytes, total: int, guess: UpdateTree) -> I
     guess: the tree over the data that are at hand; what it shares with the signed tree is not opened.
     Raises PreimagesMissing with all that is missing, if nothing that is known is wrong.
     """
-    vector, missing = guess.vector.copy(), list[Question]()
+    vector, missing = guess.vector.copy(), list[Asked]()
     pending = [(_Place(len(guess.hashes) - 1, 0, root, total, ()), trail)]
     while pending:
         place, above = pending.pop()

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 
 from fedvm.audit.preimages import Preimages
 from fedvm.chain.disputes import Question
+from fedvm.chain.sealed_disputes import SeedQuestion
 from fedvm.protocol import PlainTree
 from fedvm.protocol.hashing import EMPTY, chunk_count, chunk_length
 from fedvm.protocol.security import QUESTION_LEVELS
+
+Asked = Question | SeedQuestion
 
 
 class PreimagesMissing(Exception):
     """Preimages of hashes in the proposal are not known: the questions that would open them."""
 
-    def __init__(self, questions: Sequence[Question]) -> None:
+    def __init__(self, questions: Sequence[Asked]) -> None:
         self.questions = tuple(questions)
         super().__init__(f"the preimage of 0x{self.questions[0].wanted.hex()} is withheld")
 

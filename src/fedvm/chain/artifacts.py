@@ -20,6 +20,10 @@ DISPUTES: Final = "Disputes"
 ROLLUPS: Final = "Rollups"
 DIRECT_SUBMISSIONS: Final = "DirectSubmissions"
 RULE_BOOK: Final = "RuleBook"
+SEALED_DISPUTES: Final = "SealedDisputes"
+SEALED_ROUNDS: Final = "SealedRounds"
+SEALED_COURT: Final = "SealedCourt"
+EPOCHS: Final = "Epochs"
 MODEL_SERVICE: Final = "ModelService"
 PROMOTION_GATE: Final = "PromotionGate"
 INFERENCE_SESSION: Final = "InferenceSession"
@@ -30,6 +34,10 @@ CONTRACT_NAMES: Final = (
     ROLLUPS,
     DIRECT_SUBMISSIONS,
     RULE_BOOK,
+    SEALED_DISPUTES,
+    SEALED_ROUNDS,
+    SEALED_COURT,
+    EPOCHS,
     MODEL_SERVICE,
     PROMOTION_GATE,
     INFERENCE_SESSION,

@@ -39,7 +39,7 @@ class Fraud(IntEnum):
 @dataclass(frozen=True)
 class Evidence:
     """A proof: the contract's function, its arguments between the round and the salt, and the name of the contract that
-    judges it, `DISPUTES` or `ROLLUPS`."""
+    judges it: `DISPUTES` or `ROLLUPS`; in a sealed federation `SEALED_DISPUTES`, `SEALED_ROUNDS` or `SEALED_COURT`."""
 
     fraud: Fraud
     function: str
@@ -57,8 +57,8 @@ class FraudProved:
 
 
 class Court:
-    """The contract ``name`` of a federation, `DISPUTES` or `ROLLUPS`. hearing: address of `DISPUTES`, where proofs for
-    either are committed to; its own unless given.
+    """The contract ``name`` of a federation that judges proofs. hearing: address of its `DISPUTES` (or
+    `SEALED_DISPUTES`), where proofs for all are committed to; its own unless given.
 
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
@@ -66,11 +66,12 @@ class Court:
     def __init__(
         self, w3: Web3, name: str, address: str, *, hearing: str | None = None, sender: Sender | None = None
     ) -> None:
+        self.w3 = w3
         self.name = name
         self.contract: Contract = contract_at(w3, name, address)
         self.address: str = self.contract.address
         self.sender = sender or Sender(w3)
-        self._hearing = contract_at(w3, DISPUTES, hearing or address)
+        self.hearing: Contract = contract_at(w3, DISPUTES, hearing or address)
 
     def prove(self, account: LocalAccount, number: int, evidence: Evidence) -> Receipt:
         """Commit to a proof, then show it in a later block; returns the receipt of the proof.
@@ -83,7 +84,7 @@ class Court:
         data = self.contract.encode_abi(evidence.function, args=arguments)
         types = ["address", "bytes32"]
         digest = keccak(encode(types, [account.address, keccak(bytes.fromhex(data.removeprefix("0x")))]))
-        self.sender.transact(account, self._hearing, f"{DISPUTES}.commit", number, digest)
+        self.sender.transact(account, self.hearing, f"{DISPUTES}.commit", number, digest)
         return self._send(account, evidence.function, *arguments)
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:

@@ -16,3 +16,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(plain(item) for item in value)
     return value
+
+
+def snake_case(name: str) -> str:
+    """A Solidity name as Python writes it: ``rosterRoot`` becomes ``roster_root``."""
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)

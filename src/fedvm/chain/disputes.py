@@ -99,22 +99,16 @@ class DisputesContract(Court):
     Reverts surface as :class:`~fedvm.chain.errors.TransactionFailed` with the contract's error decoded.
     """
 
-    def __init__(self, w3: Web3, address: str, *, sender: Sender | None = None) -> None:
-        super().__init__(w3, DISPUTES, address, sender=sender)
+    def __init__(self, w3: Web3, address: str, *, name: str = DISPUTES, sender: Sender | None = None) -> None:
+        super().__init__(w3, name, address, sender=sender)
         self._events = EventReader(w3, self.contract, self.sender.network)
 
     def demand(self, account: LocalAccount, number: int, question: Question) -> Receipt:
         """Ask for data. Twice the present price is sent, since others may make it dearer meanwhile; what is too much is
         owed to the account. Where that was not enough it is asked again, as long as the account has the money.
         """
-        arguments = (number, list(question.trail), question.wanted, question.levels)
-        while True:
-            price = self.demand_price(number, question.levels)
-            try:
-                return self._send(account, "demand", *arguments, value=2 * price)
-            except TransactionFailed as failed:
-                if not failed.reason.startswith("WrongFee("):
-                    raise
+        arguments = (list(question.trail), question.wanted, question.levels)
+        return self._ask(account, "demand", number, question.levels, *arguments)
 
     def demand_price(self, number: int, levels: int) -> int:
         """Wei that a question for so many levels costs in the present block."""
@@ -129,7 +123,7 @@ class DisputesContract(Court):
             answers = [one.as_tuple() for one in batch]
             data = self.contract.encode_abi("answerMany", args=[number, answers])
             transactions.append({"to": self.contract.address, "data": data})
-        return self.sender.send_all(account, transactions, action=f"{DISPUTES}.answerMany")
+        return self.sender.send_all(account, transactions, action=f"{self.name}.answerMany")
 
     def reject_unanswered(self, account: LocalAccount, number: int, wanted: bytes, levels: int) -> Receipt:
         """Bring the proposal down for a question whose answer is overdue (anyone)."""
@@ -164,6 +158,17 @@ class DisputesContract(Court):
         names = [kind.__name__ for kind in kinds] or list(_KINDS)
         for event in self._events.fetch(names, first, last):
             yield _typed(event)
+
+    def _ask(
+        self, account: LocalAccount, function: str, number: int, levels: int, *arguments: Any
+    ) -> Receipt:
+        while True:
+            price = self.demand_price(number, levels)
+            try:
+                return self._send(account, function, number, *arguments, value=2 * price)
+            except TransactionFailed as failed:
+                if not failed.reason.startswith("WrongFee("):
+                    raise
 
 
 def _typed(event: RawEvent) -> DisputeEvent:

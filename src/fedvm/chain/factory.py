@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
@@ -13,10 +14,14 @@ from web3.utils import get_create_address
 from fedvm.chain.artifacts import (
     DIRECT_SUBMISSIONS,
     DISPUTES,
+    EPOCHS,
     FEDERATION,
     FEDERATION_FACTORY,
     ROLLUPS,
     RULE_BOOK,
+    SEALED_COURT,
+    SEALED_DISPUTES,
+    SEALED_ROUNDS,
     contract_at,
     load_artifact,
 )
@@ -26,9 +31,16 @@ from fedvm.chain.deploy import deploy_contract
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import Address
+from fedvm.protocol.sealed.rules import SealedRules
 
-IMPLEMENTATIONS: Final = (FEDERATION, DISPUTES, ROLLUPS, RULE_BOOK, DIRECT_SUBMISSIONS)
-"""Contracts that the clones run, in the order of the factory's constructor."""
+OPEN_IMPLEMENTATIONS: Final = (FEDERATION, DISPUTES, ROLLUPS, RULE_BOOK, DIRECT_SUBMISSIONS)
+"""Contracts that the clones of an open federation run; installed with the factory."""
+
+SEALED_IMPLEMENTATIONS: Final = (SEALED_DISPUTES, SEALED_ROUNDS, SEALED_COURT, EPOCHS)
+"""What a sealed federation has beside its `FEDERATION` and `RULE_BOOK`; installed before the first one is opened."""
+
+IMPLEMENTATIONS: Final = OPEN_IMPLEMENTATIONS + SEALED_IMPLEMENTATIONS
+"""Contracts that clones run, in the order of the factory's constructor."""
 
 DEFAULT_SALT: Final = bytes(32)
 
@@ -49,9 +61,9 @@ class FederationFactory:
 
     @classmethod
     def deploy(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
-        """Deploy the factory and its implementations: one transaction each."""
+        """Deploy the factory and the implementations of open federations: one transaction each."""
         sender = Sender(w3)
-        return cls(w3, _deployed(sender, account), sender=sender)._installed(account)
+        return cls(w3, _deployed(sender, account), sender=sender)._installed(account, OPEN_IMPLEMENTATIONS)
 
     @classmethod
     def deploy_first(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
@@ -64,7 +76,7 @@ class FederationFactory:
         address: str = get_create_address(account.address, Nonce(0))
         if not w3.eth.get_code(w3.to_checksum_address(address)):
             address = _deployed(sender, account)
-        return cls(w3, address, sender=sender)._installed(account)
+        return cls(w3, address, sender=sender)._installed(account, OPEN_IMPLEMENTATIONS)
 
     def create(self, account: LocalAccount, parameters: tuple[Any, ...], salt: bytes) -> Receipt:
         """Open a federation. ``parameters``: the fields of Solidity's ``FederationParameters``."""
@@ -72,12 +84,21 @@ class FederationFactory:
         transaction: Any = {"to": self.address, "data": data}
         return self.sender.send(account, transaction, action="creating Federation")
 
+    def create_sealed(
+        self, account: LocalAccount, parameters: tuple[Any, ...], sealed: SealedRules, salt: bytes
+    ) -> Receipt:
+        """Open a federation whose rounds are sealed. What such federations run is installed before, where missing."""
+        self._installed(account, SEALED_IMPLEMENTATIONS)
+        data = self.contract.encode_abi("createSealed", args=[parameters, sealed.as_tuple(), salt])
+        transaction: Any = {"to": self.address, "data": data}
+        return self.sender.send(account, transaction, action="creating sealed Federation")
+
     def address_of(self, creator: str, salt: bytes = DEFAULT_SALT) -> str:
         """The address of the federation that ``creator`` creates, or has created, with this salt (32 bytes)."""
         return str(read(self.contract, "addressOf", creator, salt))
 
-    def _installed(self, account: LocalAccount) -> FederationFactory:
-        for name in IMPLEMENTATIONS:
+    def _installed(self, account: LocalAccount, names: Iterable[str]) -> FederationFactory:
+        for name in names:
             if not self.w3.eth.get_code(
                 self.w3.to_checksum_address(implementation_address(self.address, name))
             ):

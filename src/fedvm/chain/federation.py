@@ -43,6 +43,7 @@ from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol import Rules, Security, Submission
 from fedvm.protocol.address import Address, by_address
+from fedvm.protocol.sealed.rules import SealedRules
 
 Event = TypeVar("Event")
 _SUBMIT_BYTES = 4 + 3 * 32
@@ -96,14 +97,15 @@ class FederationContract:
         security: Security,
         owner: str | None = None,
         open_membership: bool = False,
+        sealed: SealedRules | None = None,
         salt: bytes = DEFAULT_SALT,
     ) -> tuple[FederationContract, Receipt]:
         """Open a federation over the model of ``model_root`` (32 bytes) and ``model_cid`` (binary CIDv1).
 
         ``account`` pays, and owns the federation unless ``owner`` is given. ``security`` fixes the bond, stake, fees
         and times. With ``open_membership`` anyone may :meth:`join` with ``security.stake``, which must then be
-        positive, and ``members`` may be empty. Account and ``salt`` decide the address:
-        :meth:`FederationFactory.address_of`.
+        positive, and ``members`` may be empty. With ``sealed`` its rounds are sealed by these rules, for ever. Account
+        and ``salt`` decide the address: :meth:`FederationFactory.address_of`.
 
         Raises :class:`~fedvm.chain.errors.TransactionFailed`: a parameter is refused, or the account opened a
         federation with this salt before.
@@ -118,7 +120,10 @@ class FederationContract:
             model_root,
             model_cid,
         )
-        receipt = factory.create(account, parameters, salt)
+        if sealed is None:
+            receipt = factory.create(account, parameters, salt)
+        else:
+            receipt = factory.create_sealed(account, parameters, sealed, salt)
         return cls(factory.w3, factory.address_of(account.address, salt), sender=factory.sender), receipt
 
     @classmethod
@@ -266,7 +271,8 @@ class FederationContract:
         return str(self._read("ruleBook"))
 
     def rollups(self) -> str:
-        """Address of the contract that takes roll-ups and judges disputes about them."""
+        """Address of the contract that takes roll-ups and judges disputes about them; in a sealed federation that of
+        `fedvm.chain.sealed_rounds.SealedRoundsContract`."""
         return self._rollups
 
     @cached_property
@@ -275,7 +281,8 @@ class FederationContract:
 
     def direct_submissions(self) -> str:
         """Address of the contract that takes updates which members submit themselves
-        (`fedvm.chain.direct.DirectSubmissionsContract`)."""
+        (`fedvm.chain.direct.DirectSubmissionsContract`); in a sealed federation that of
+        `fedvm.chain.epochs.EpochsContract`."""
         return self._direct_submissions
 
     @cached_property

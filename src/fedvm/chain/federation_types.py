@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from fedvm.chain.decoding import snake_case
 from fedvm.chain.events import Place, RawEvent
 from fedvm.protocol import Commitment, Refusal, Rules, Security, Submission, Update
 from fedvm.protocol.address import Address
@@ -379,13 +380,13 @@ EVENT_TYPES: dict[str, type[Any]] = {
 
 def typed_event(event: RawEvent) -> FederationEvent:
     """The dataclass of a decoded event whose name is in ``EVENT_TYPES``."""
-    fields = {_snake(name): value for name, value in event.args.items()}
+    fields = {snake_case(name): value for name, value in event.args.items()}
     if event.name in ("FederationCreated", "RulesAdopted"):
         fields["rules"] = rules_of(fields["rules"])
     elif event.name == "SecuritySet":
         fields["security"] = security_of(fields["security"])
     elif event.name == "UpdateAccepted":
-        fields |= {_snake(name): value for name, value in fields.pop("attested").items()}
+        fields |= {snake_case(name): value for name, value in fields.pop("attested").items()}
     elif event.name == "SubmittedDirectly":
         fields["submission"] = submission_of(fields["submission"])
     elif event.name == "UpdateRefused":
@@ -410,7 +411,3 @@ def submission_of(value: Any) -> Submission:
 def security_of(value: Any) -> Security:
     """The contract's ``Security`` struct, as web3 decodes it (tuple, or mapping within events)."""
     return Security(*(value.values() if hasattr(value, "values") else value))
-
-
-def _snake(name: str) -> str:
-    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)

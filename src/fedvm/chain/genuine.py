@@ -11,7 +11,7 @@ A model service is created by a transaction of its own, which holds the init cod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from hexbytes import HexBytes
@@ -20,10 +20,14 @@ from web3 import Web3
 from fedvm.chain.artifacts import (
     DIRECT_SUBMISSIONS,
     DISPUTES,
+    EPOCHS,
     FEDERATION,
     MODEL_SERVICE,
     ROLLUPS,
     RULE_BOOK,
+    SEALED_COURT,
+    SEALED_DISPUTES,
+    SEALED_ROUNDS,
     contract_at,
     load_artifact,
 )
@@ -34,15 +38,24 @@ from fedvm.chain.events import EventReader
 from fedvm.chain.factory import implementation_address
 from fedvm.chain.federation_types import rules_of, security_of
 from fedvm.chain.networks import network_of
+from fedvm.protocol import EncodingError, Rules, Security
 from fedvm.protocol.address import Address, to_address
+from fedvm.protocol.sealed.rules import SealedRules
 
-_SIDECARS: Final = {
+_OPEN_SIDECARS: Final = {
     DISPUTES: "disputes",
     ROLLUPS: "rollups",
     RULE_BOOK: "ruleBook",
     DIRECT_SUBMISSIONS: "directSubmissions",
 }
 """The view of the federation that tells where its sidecar is."""
+_SEALED_SIDECARS: Final = {
+    SEALED_DISPUTES: "disputes",
+    SEALED_ROUNDS: "rollups",
+    RULE_BOOK: "ruleBook",
+    EPOCHS: "directSubmissions",
+}
+"""The same of a federation whose rounds are sealed."""
 
 
 def require_genuine(w3: Web3, federation: str) -> None:
@@ -54,7 +67,7 @@ def require_genuine(w3: Web3, federation: str) -> None:
 def deviations(w3: Web3, federation: str) -> Iterator[str]:
     """What is not as this package's factory makes it, a sentence each without its full stop; none if it is genuine.
 
-    federation: its address (hex). It asks the chain some 20 times.
+    federation: its address (hex), of an open or a sealed one. It asks the chain some 20 times.
     """
     address = to_address(federation)
     clone = cloned_by(bytes(w3.eth.get_code(w3.to_checksum_address(address))))
@@ -73,6 +86,15 @@ def deviations(w3: Web3, federation: str) -> Iterator[str]:
             yield from _sidecar_deviations(w3, address, factory)
     except (CallFailed, DeploymentError) as error:
         yield f"{address} does not answer as a federation does: {error}"
+
+
+def is_sealed(w3: Web3, federation: str) -> bool:
+    """Whether the rounds of a federation are sealed, which never changes. It says so of a genuine one alone."""
+    address = to_address(federation)
+    contract = contract_at(w3, FEDERATION, address)
+    factory = to_address(str(read(contract, "factory")))
+    expected = clone_address(factory, _salt(address), implementation_address(factory, SEALED_ROUNDS))
+    return to_address(str(read(contract, "rollups"))) == expected
 
 
 def service_deviations(w3: Web3, service: str, *, first_block: int = 0) -> Iterator[str]:
@@ -109,19 +131,54 @@ def _sidecar_deviations(w3: Web3, federation: Address, factory: Address) -> Iter
         "demandFee": security.demand_fee,
         "bond": security.bond,
     }
-    salt = bytes(12) + bytes.fromhex(federation[2:])
-    for name, view in _SIDECARS.items():
-        found = to_address(str(read(contract, view)))
-        if found != clone_address(factory, salt, implementation_address(factory, name)):
-            yield f"the {name} of {federation} is {found}, which its factory {factory} did not make for it"
-            continue
-        sidecar = contract_at(w3, name, found)
-        for parameter in _initialised_with(name):
-            value = read(sidecar, parameter)
-            if value != given[parameter]:
-                yield (
-                    f"the {name} of {federation} was initialised with {parameter} = {value}, not {given[parameter]}"
-                )
+    sealed = is_sealed(w3, federation)
+    found = {
+        name: to_address(str(read(contract, view)))
+        for name, view in (_SEALED_SIDECARS if sealed else _OPEN_SIDECARS).items()
+    }
+    if sealed:
+        # The federation has no view of it; its roll-ups have.
+        court = clone_address(factory, _salt(federation), implementation_address(factory, SEALED_COURT))
+        found[SEALED_COURT] = given["court"] = court
+    wrong = False
+    for name, address in found.items():
+        for deviation in _clone_deviations(w3, name, address, factory, given):
+            wrong = True
+            yield deviation
+    if sealed and not wrong:
+        yield from _sealed_rules_deviations(w3, found[EPOCHS], rules, security)
+
+
+def _clone_deviations(
+    w3: Web3, name: str, found: Address, factory: Address, given: Mapping[str, Any]
+) -> Iterator[str]:
+    """What is wrong with a federation's contract ``name`` at ``found``. given: what it is initialised with."""
+    federation = given["federation"]
+    if found != clone_address(factory, _salt(federation), implementation_address(factory, name)):
+        yield f"the {name} of {federation} is {found}, which its factory {factory} did not make for it"
+        return
+    clone = contract_at(w3, name, found)
+    for parameter in _initialised_with(name):
+        value = read(clone, parameter)
+        if value != given[parameter]:
+            yield f"the {name} of {federation} was initialised with {parameter} = {value}, not {given[parameter]}"
+
+
+def _sealed_rules_deviations(w3: Web3, epochs: Address, rules: Rules, security: Security) -> Iterator[str]:
+    """Whether sealed rounds are possible under the rules: a false factory could show others to the contract."""
+    contract = contract_at(w3, EPOCHS, epochs)
+    try:
+        sealed = SealedRules(*read(contract, "sealedRules"))
+        sealed.check_with(rules, security.open_seconds)
+    except EncodingError as error:
+        yield f"the {EPOCHS} at {epochs} was initialised with rules that no sealed federation can have: {error}"
+        return
+    if read(contract, "sealedHash") != sealed.digest():
+        yield f"the {EPOCHS} at {epochs} states another hash of its rules than theirs"
+
+
+def _salt(federation: Address) -> bytes:
+    return bytes(12) + bytes.fromhex(federation[2:])
 
 
 def _initialised_with(name: str) -> list[str]:

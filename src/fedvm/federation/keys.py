@@ -28,8 +28,23 @@ KEEP = "fedvm-keep"
 """The folder where this client keeps the updates that it signs (`fedvm.federation.client.kept`)."""
 RPC = "fedvm-rpc"
 """JSON-RPC of the chain, for a client that looks at the contract before it signs (`client.chain_check`)."""
+SEALED = "fedvm-sealed"
+"""The folder where this client keeps keys and updates of sealed rounds (`fedvm.federation.client.sealed_state`)."""
 NODE_KEYS = frozenset(
-    {KEY, KEY_FILE, MEMBER, DATA, FEDERATION, RULES, MAX_EPSILON, MIN_EXAMPLES, MIN_CLIENTS, KEEP, RPC}
+    {
+        KEY,
+        KEY_FILE,
+        MEMBER,
+        DATA,
+        FEDERATION,
+        RULES,
+        MAX_EPSILON,
+        MIN_EXAMPLES,
+        MIN_CLIENTS,
+        KEEP,
+        RPC,
+        SEALED,
+    }
 )
 """All keys of FedVM's in a node config."""
 DIRECTORY = "fedvm-directory"
@@ -83,6 +98,21 @@ def member_from_node_config(context: Context, private_key: str) -> str:
     if not is_address(str(member)):
         raise TermsError(f"{MEMBER} is {member}, not the address of a member")
     return str(to_checksum_address(str(member)))
+
+
+def sealed_folder(context: Context) -> Path:
+    """Where a client keeps what it must remember of sealed rounds: `fedvm-sealed`, or, for a node that Flower
+    simulates, a folder of its own in the federation's directory. Raises TermsError if there is neither."""
+    folder = context.node_config.get(SEALED)
+    if folder:
+        return Path(str(folder))
+    directory, partition = context.run_config.get(DIRECTORY), context.node_config.get("partition-id")
+    if not directory or partition is None:
+        raise TermsError(
+            f"this federation is sealed, and this client has no place to keep its keys: set {SEALED} in its node "
+            "config to a folder of its own"
+        )
+    return Path(str(directory)) / "clients" / f"{int(str(partition)):03}"
 
 
 def _simulated_key_file(context: Context) -> str | None:

@@ -12,6 +12,10 @@ from fedvm.federation.errors import TermsError
 from fedvm.protocol import Domain, EncodingError, Rules, TensorSpec, VectorSpec
 from fedvm.protocol.address import to_address
 
+SEALED_STEP = "fedvm.sealed"
+"""Key of the record that asks a member of a sealed federation for a step of an epoch or round, and of its answer."""
+SEALED_ROUND = "fedvm.sealed-round"
+"""Key of the record in a train message that says in which epoch its update is to be sealed."""
 RECORD = "fedvm"
 """Key of FedVM's ConfigRecord in train and evaluate messages and in train replies."""
 

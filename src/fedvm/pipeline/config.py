@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from fedvm.compiler.defaults import ACTIVATION_BITS, INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
+from fedvm.federation.sealed.settings import SealedSettings
 from fedvm.federation.settings import (
     STRATEGY_KEYS,
     AdversaryKind,
@@ -250,6 +251,7 @@ class RunConfig:
     rules: RulesSettings = RulesSettings()
     consent: ConsentSettings = ConsentSettings()
     security: SecuritySettings = SecuritySettings()
+    sealed: SealedSettings = SealedSettings()
     adversaries: Annotated[
         dict[int, AdversaryKind],
         Setting("Which clients (numbered from 0) misbehave on purpose, and how (docs/robustness.md)"),
@@ -270,6 +272,7 @@ class RunConfig:
         _deployment_is_possible(self)
         _adversaries_exist(self)
         _strategy_is_whole(self)
+        _rounds_can_be_sealed(self)
 
 
 def _clients_suffice(config: RunConfig) -> None:
@@ -289,6 +292,8 @@ def _clients_suffice(config: RunConfig) -> None:
 
 def _rounds_have_time_and_people(config: RunConfig) -> None:
     clients, rules = config.data.clients, config.rules
+    if config.sealed.group_size and rules.rest_rounds:
+        raise ValueError("in sealed rounds nobody rests: set rules.rest_rounds = 0")
     train = max(int(clients * config.federation.fraction_train), config.federation.min_train_nodes)
     awake = clients - min(rules.rest_rounds, config.federation.rounds - 1) * train
     if awake < rules.min_clients:
@@ -368,3 +373,38 @@ def _strategy_is_whole(config: RunConfig) -> None:
             f"strategy.num_malicious_nodes = {given.get('num_malicious_nodes', 0)} can be borne among {needed} "
             f"updates or more, but rules.min_clients = {config.rules.min_clients}: raise it, or expect fewer"
         )
+
+
+def _rounds_can_be_sealed(config: RunConfig) -> None:
+    sealed, clients = config.sealed, config.data.clients
+    if not sealed.group_size:
+        return
+    if sealed.group_size < 8:
+        raise ValueError(f"sealed.group_size = {sealed.group_size} hides nobody: give 8 to 128")
+    roster = sealed.min_roster or sealed.group_size * sealed.min_groups
+    for wrong, problem in (
+        (
+            roster > clients,
+            f"sealed rounds need {roster} enrolled members, and data.clients = {clients}: lower sealed.group_size or "
+            "min_groups, or raise data.clients",
+        ),
+        (
+            roster < sealed.group_size * sealed.min_groups,
+            "sealed.min_roster is below group_size · min_groups: raise it or leave it out",
+        ),
+        (
+            config.federation.fraction_train < 1,
+            "a sealed round asks whole groups: set federation.fraction_train = 1.0",
+        ),
+        (
+            config.security.open_seconds + sealed.unmask_seconds > config.rules.round_seconds,
+            "rules.round_seconds must hold security.open_seconds and sealed.unmask_seconds: raise it",
+        ),
+        (bool(config.adversaries), "adversaries are not simulated in sealed rounds yet: leave them out"),
+        (
+            bool(config.privacy.noise_multiplier),
+            "privacy.noise_multiplier adds noise to each update; in sealed rounds it is not supported yet: set 0",
+        ),
+    ):
+        if wrong:
+            raise ValueError(problem)

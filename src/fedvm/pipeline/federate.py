@@ -39,7 +39,7 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
-from fedvm.pipeline.rule_units import contract_rules, contract_security
+from fedvm.pipeline.rule_units import contract_rules, contract_security, sealed_rules
 from fedvm.protocol import Rules, VectorSpec
 from fedvm.protocol.rules import PPM
 from fedvm.protocol.vector import IntVector
@@ -123,6 +123,7 @@ def federate(
             keys=keys,
             seed=config.run.seed,
             normalisation=data.images.normalisation,
+            home=directory.path / "clients" if config.sealed.group_size else None,
         )
         limit = config.federation.client_timeout
         result = run(nodes=nodes, keys=keys, workers=_workers(config), client_timeout=limit)
@@ -271,6 +272,7 @@ def _contract(
         rules=rules,
         members=members,
         security=security,
+        sealed=sealed_rules(config.sealed),
     )
     return contract
 

@@ -11,7 +11,7 @@ from web3 import Web3
 from web3.types import Nonce
 from web3.utils import get_create_address
 
-from fedvm.chain.factory import IMPLEMENTATIONS, FederationFactory
+from fedvm.chain.factory import OPEN_IMPLEMENTATIONS, FederationFactory
 from fedvm.chain.gate import GateTerms
 from fedvm.chain.model_service import ModelService
 from fedvm.files import write_atomically
@@ -82,7 +82,7 @@ def gated_service(w3: Web3, owner: LocalAccount, terms: GateTerms) -> ModelServi
     Raises ConfigError when the service there has another gate.
     """
     FederationFactory.deploy_first(w3, owner)
-    address = get_create_address(owner.address, Nonce(len(IMPLEMENTATIONS) + 1))
+    address = get_create_address(owner.address, Nonce(len(OPEN_IMPLEMENTATIONS) + 1))
     if not w3.eth.get_code(address):
         return ModelService.deploy(w3, owner, gate=terms)[0]
     service = ModelService(w3, address)

@@ -148,6 +148,49 @@ class PrivacyFacts:
 
 
 @dataclass(frozen=True)
+class GroupRow:
+    """A group that counted in a sealed round. members: that were drawn into it; included: whose updates are in its sum;
+    conspirators: how many of them, with the coordinator, could take one update apart from the sum. length: norm of its
+    mean update, in units of the model's parameters; longest: what the rules allow."""
+
+    number: int
+    members: int
+    included: int
+    conspirators: int
+    weight: int
+    length: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class SealedRoundRow:
+    """The groups that counted in a final round."""
+
+    round: int
+    groups: tuple[GroupRow, ...]
+
+
+@dataclass(frozen=True)
+class SealedFacts:
+    """A run whose rounds were sealed. group_size: the fewest members of a group; min_groups: that must count."""
+
+    group_size: int
+    min_groups: int
+    rounds: tuple[SealedRoundRow, ...]
+
+    @property
+    def weakest(self) -> GroupRow | None:
+        """The group in which the smallest part of the members could conspire; None without a final round."""
+        groups = [group for row in self.rounds for group in row.groups]
+        return min(groups, key=lambda group: group.conspirators / group.members, default=None)
+
+    @property
+    def fewest(self) -> int | None:
+        """The fewest updates in a sum that became known; None without a final round."""
+        return min((group.included for row in self.rounds for group in row.groups), default=None)
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """The data set: shape (C, H, W), numbers of images, and examples each client trains on.
 
@@ -342,7 +385,7 @@ class RunReport:
     """Everything that one run computed. seconds: by step; aggregation: how
     updates became models, and whether that can be disputed on chain or is audit-only; stopped: why the run ended
     before its last round, None if it did not; gate: the trial that the served version passed, None if there is no
-    gate."""
+    gate; sealed: the groups of sealed rounds, None if rounds were open."""
 
     fedvm: str
     name: str
@@ -361,6 +404,7 @@ class RunReport:
     privacy: PrivacyFacts | None = None
     stopped: str | None = None
     gate: GateFacts | None = None
+    sealed: SealedFacts | None = None
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, whole or not at all."""

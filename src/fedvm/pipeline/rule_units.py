@@ -9,10 +9,13 @@ from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from fedvm.federation.sealed.settings import SealedSettings
 from fedvm.federation.settings import RULE_CHANGE, RulesSettings, SecuritySettings
 from fedvm.pipeline.errors import UsageError
 from fedvm.protocol import Rules, Security, max_sum_squares
 from fedvm.protocol.rules import PPM
+from fedvm.protocol.sealed.odds import chance_of_an_open_group
+from fedvm.protocol.sealed.rules import SealedRules
 
 _SCALED: Final = {
     "min_accuracy": "min_accuracy_ppm",
@@ -41,9 +44,42 @@ def contract_rules(settings: RulesSettings) -> dict[str, int]:
     return fields
 
 
+def sealed_rules(settings: SealedSettings) -> SealedRules | None:
+    """How rounds are sealed, in the contract's units; None if they are open.
+
+    Raises:
+        EncodingError: a value is out of its range.
+    """
+    if not settings.group_size:
+        return None
+    return SealedRules(
+        group_size=settings.group_size,
+        epoch_rounds=settings.epoch_rounds,
+        min_roster=settings.min_roster or settings.group_size * settings.min_groups,
+        min_groups=settings.min_groups,
+        group_norm_ppm=round(settings.group_norm * PPM),
+        noise_squares=0,
+        enrol_seconds=settings.enrol_seconds,
+        key_seconds=settings.key_seconds,
+        unmask_seconds=settings.unmask_seconds,
+    )
+
+
 def contract_security(settings: SecuritySettings) -> Security:
     """The settings as the contract's struct; both have the same units."""
     return Security(**asdict(settings))
+
+
+def described_sealing(settings: SealedSettings, clients: int) -> str:
+    """A line that says what becomes known in sealed rounds, and what would break that; "" where rounds are open."""
+    sealed = sealed_rules(settings)
+    if sealed is None:
+        return ""
+    chance = chance_of_an_open_group(clients, clients // 10, sealed.group_size)
+    return (
+        f"sealed rounds: nobody sees an update, only sums of groups of {sealed.group_size} or more; with "
+        f"{clients // 10} of {clients} members corrupt they open a group with a chance of at most {chance:.1g}"
+    )
 
 
 def rules_in_settings(rules: Rules) -> dict[str, int | float]:

@@ -47,14 +47,17 @@ from fedvm.pipeline.results import (
     PrivacyFacts,
     ProgramPart,
     RunReport,
+    SealedFacts,
 )
 from fedvm.pipeline.resume import keep_growth
+from fedvm.pipeline.rule_units import described_sealing
+from fedvm.pipeline.sealed_facts import sealed_facts
 from fedvm.pipeline.serve import Lineage, Served, serve, served_before
 from fedvm.pipeline.trial import Custodian, try_version
 from fedvm.protocol import SampleTree
 from fedvm.protocol.aggregators import aggregator_named
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import Cid, open_store
+from fedvm.store import Cid, Store, open_store
 
 _PICTURES_PER_CLASS = 2
 
@@ -101,6 +104,8 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
                 f"{size.macs:,} multiplications a prediction"
             )
             watcher.note(f"aggregation: {aggregation_rule(config).describe()}")
+            if sealing := described_sealing(config.sealed, config.data.clients):
+                watcher.note(sealing)
         if config.compiler.forecast and not resume:
             with steps.step("forecast", "Compiling the network as it begins, to say what it will cost"):
                 with heartbeat(watcher, "compiling"):
@@ -172,10 +177,16 @@ def _run(
         privacy=_privacy_facts(config, trained),
         stopped=trained.stopped,
         gate=trial,
+        sealed=_sealed_facts(trained, store),
     )
     with steps.step("report", "Writing the report"):
         _write_report(report, data, checked, directory)
     return report
+
+
+def _sealed_facts(trained: Trained, store: Store) -> SealedFacts | None:
+    final = {row.round for row in trained.rounds if row.final}
+    return sealed_facts(trained.contract, store, final)
 
 
 def _promote(

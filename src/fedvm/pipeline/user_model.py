@@ -16,7 +16,7 @@ from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.federate import rules_for
 from fedvm.pipeline.preflight import check_cap
-from fedvm.pipeline.rule_units import contract_security
+from fedvm.pipeline.rule_units import contract_security, sealed_rules
 from fedvm.protocol import Rules, Security, VectorSpec
 
 
@@ -65,6 +65,7 @@ def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, see
         clients=config.data.clients,
         seed=seed,
         store=config.run.store,
+        sealed=sealed_rules(config.sealed),
     )
 
 
@@ -82,6 +83,7 @@ def create_for_model_on(
         members=members,
         account=load_key(),
         store=config.run.store,
+        sealed=sealed_rules(config.sealed),
     )
 
 

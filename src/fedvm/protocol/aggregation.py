@@ -132,7 +132,7 @@ def aggregation_tree(updates: Sequence[CountedUpdate]) -> AggregationTree:
     levels: list[tuple[AggregationNode | None, ...]] = [(*leaves, *[None] * (width - len(leaves)))]
     while len(levels[-1]) > 1:
         below = iter(levels[-1])
-        levels.append(tuple(_parent(left, right) for left, right in zip(below, below, strict=True)))
+        levels.append(tuple(parent_node(left, right) for left, right in zip(below, below, strict=True)))
     return AggregationTree(tuple(levels))
 
 
@@ -146,9 +146,9 @@ def aggregation_nodes(updates: Iterable[CountedUpdate]) -> Iterator[AggregationN
 def _made(updates: Iterable[CountedUpdate]) -> Iterator[AggregationNode | None]:
     pending: list[tuple[int, AggregationNode | None]] = []
     for update in updates:
-        yield from push(pending, 0, _leaf(update), _parent)
+        yield from push(pending, 0, _leaf(update), parent_node)
     while len(pending) > 1:
-        yield from push(pending, pending[-1][0], None, _parent)
+        yield from push(pending, pending[-1][0], None, parent_node)
 
 
 def push(
@@ -173,11 +173,18 @@ def push(
 
 def _leaf(update: CountedUpdate) -> AggregationNode:
     weight = update.commitment.weight
-    sums = aggregate_tree(np.int64(weight) * update.vector.astype(np.int64))
-    return AggregationNode(weight, sums, AGGREGATION_LEAF + _head(weight, sums) + update.commitment.digest())
+    return leaf_node(weight, np.int64(weight) * update.vector.astype(np.int64), update.commitment.digest())
 
 
-def _parent(left: AggregationNode | None, right: AggregationNode | None) -> AggregationNode | None:
+def leaf_node(weight: int, values: SumVector, digest: bytes) -> AggregationNode:
+    """The leaf of one update. values: what it adds, int64 (n,). digest: hash of what the round's range holds of it, 32
+    bytes."""
+    sums = aggregate_tree(values)
+    return AggregationNode(weight, sums, AGGREGATION_LEAF + node_head(weight, sums) + digest)
+
+
+def parent_node(left: AggregationNode | None, right: AggregationNode | None) -> AggregationNode | None:
+    """The node above two neighbours; None stands for an empty node."""
     children = [child for child in (left, right) if child is not None]
     if not children:
         return None
@@ -185,7 +192,7 @@ def _parent(left: AggregationNode | None, right: AggregationNode | None) -> Aggr
     # An only child's vector is its parent's, too.
     sums = children[0].sums if len(children) == 1 else aggregate_tree(_added(children))
     hashes = b"".join(EMPTY if child is None else child.hash for child in (left, right))
-    return AggregationNode(weight, sums, AGGREGATION_NODE + _head(weight, sums) + hashes)
+    return AggregationNode(weight, sums, AGGREGATION_NODE + node_head(weight, sums) + hashes)
 
 
 def _added(children: Sequence[AggregationNode]) -> SumVector:
@@ -193,7 +200,8 @@ def _added(children: Sequence[AggregationNode]) -> SumVector:
     return added
 
 
-def _head(weight: int, sums: PlainTree) -> bytes:
+def node_head(weight: int, sums: PlainTree) -> bytes:
+    """What every node states: weight:u64 ‖ root of its sums:32, 40 bytes."""
     return weight.to_bytes(8) + sums.root
 
 

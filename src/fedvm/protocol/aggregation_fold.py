@@ -43,6 +43,14 @@ def fold(nodes: Iterable[Subtotal], height: int) -> Subtotal:
         ShapeError: two vectors differ in length.
         RangeError: more nodes than that; or a weight W with W · 2^31 ≥ 2^63, so that a sum could overflow.
     """
+    top = join(nodes, height)
+    if top.weight << 31 >= 1 << 63:
+        raise RangeError(f"the total weight {top.weight} lets sums leave int64; it must stay below 2^32")
+    return top
+
+
+def join(nodes: Iterable[Subtotal], height: int) -> Subtotal:
+    """The same where another bound than their weight keeps sums within int64: any weight will do."""
     pending: list[tuple[int, Subtotal | None]] = []
     for node in nodes:
         _push(pending, 0, node)
@@ -65,8 +73,14 @@ def _leaf(update: CountedUpdate) -> Subtotal:
     check_vector(f"update of {member}", update.vector, np.int32)
     if weight == 0:
         raise EncodingError(f"the weight of {member} is zero; leave it out")
-    sums = np.int64(weight) * update.vector.astype(np.int64)
-    return _node(weight, sums, AGGREGATION_LEAF, update.commitment.digest())
+    return leaf_subtotal(
+        weight, np.int64(weight) * update.vector.astype(np.int64), update.commitment.digest()
+    )
+
+
+def leaf_subtotal(weight: int, values: SumVector, digest: bytes) -> Subtotal:
+    """The leaf of one update, as ``aggregation.leaf_node`` makes it."""
+    return _node(weight, values, AGGREGATION_LEAF, digest)
 
 
 def _parent(left: Subtotal | None, right: Subtotal | None) -> Subtotal | None:
@@ -81,10 +95,7 @@ def _parent(left: Subtotal | None, right: Subtotal | None) -> Subtotal | None:
     one, other = children
     if one.sums.shape != other.sums.shape:
         raise ShapeError(f"updates of {one.sums.size} and of {other.sums.size} elements do not add up")
-    weight = one.weight + other.weight
-    if weight << 31 >= 1 << 63:
-        raise RangeError(f"the total weight {weight} lets sums leave int64; it must stay below 2^32")
-    return _node(weight, one.sums + other.sums, AGGREGATION_NODE, hashes)
+    return _node(one.weight + other.weight, one.sums + other.sums, AGGREGATION_NODE, hashes)
 
 
 def _node(weight: int, sums: SumVector, domain: bytes, below: bytes) -> Subtotal:

@@ -87,7 +87,11 @@ def range_hash(count: int, peak: Callable[[int], bytes]) -> bytes:
 
 def commitment_tree(commitments: Sequence[Commitment]) -> CommitmentTree:
     """The mountain range over accepted updates in the order of their acceptance."""
-    leaves = [commitment.digest() for commitment in commitments]
+    return mountain_range([commitment.digest() for commitment in commitments])
+
+
+def mountain_range(leaves: Sequence[bytes]) -> CommitmentTree:
+    """The mountain range over these hashes of leaves, 32 bytes each, in their order."""
     peaks = {}
     start = 0
     for height in reversed(range(len(leaves).bit_length())):
@@ -97,7 +101,7 @@ def commitment_tree(commitments: Sequence[Commitment]) -> CommitmentTree:
     return CommitmentTree(len(leaves), peaks)
 
 
-def _perfect(leaves: list[bytes]) -> tuple[tuple[bytes, ...], ...]:
+def _perfect(leaves: Sequence[bytes]) -> tuple[tuple[bytes, ...], ...]:
     levels = [tuple(leaves)]
     while len(levels[-1]) > 1:
         below = iter(levels[-1])

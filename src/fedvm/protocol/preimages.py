@@ -85,6 +85,12 @@ _IN_TREE: Final = {
     0x0A: (73, (25,)),
     0x0B: (65, (1, 33)),
     0x0D: (65, (1, 33)),
+    0x34: (65, (1, 33)),
+    0x39: (65, (1, 33)),
+    0x3A: (41, (9,)),
+    0x3C: (105, (41, 73)),
+    0x3E: (129, (1, 65)),
+    0x3F: (65, (33,)),
 }
 """By the first byte: the length of a preimage, and where it holds the hashes of what lies below it in its tree."""
 

@@ -32,8 +32,9 @@ from fedvm.protocol.hashing import (
     tree_height,
 )
 from fedvm.protocol.place import Place
-from fedvm.protocol.sums import Sums, chunk_sums, pair_sums, to_bytes, to_integers
-from fedvm.protocol.vector import IntVector, SumVector, check_vector
+from fedvm.protocol.sums import Sums, chunk_sums, pair_sums, to_integers
+from fedvm.protocol.sums import to_bytes as sum_rows
+from fedvm.protocol.vector import IntVector, SumVector, check_vector, to_bytes
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -118,13 +119,13 @@ def update_tree(update: IntVector, place: Place) -> UpdateTree:
     _check_size("update", update, np.int32)
     context = place.context(update.size)
     level_sums = chunk_sums(update)
-    leaves = _leaves(update, UPDATE_LEAF + context, level_sums)
+    leaves = leaf_hashes(to_bytes(update), 4, UPDATE_LEAF + context, sum_rows(level_sums))
     width = 1 << tree_height(update.size)
-    levels = [_padded(leaves, width)]
-    sums = [_padded(level_sums, width)]
+    levels = [padded(leaves, width)]
+    sums = [padded(level_sums, width)]
     while len(levels[-1]) > 1:
-        children = np.concatenate([levels[-1], to_bytes(sums[-1])], axis=1)
-        levels.append(_parents(UPDATE_NODE, children))
+        children = np.concatenate([levels[-1], sum_rows(sums[-1])], axis=1)
+        levels.append(parent_hashes(UPDATE_NODE, children))
         sums.append(pair_sums(sums[-1]))
     return UpdateTree(context, update, tuple(levels), tuple(sums))
 
@@ -156,47 +157,50 @@ def aggregate_root(sums: SumVector) -> bytes:
 
 def _plain_tree(kind: PlainKind, vector: IntVector | SumVector) -> PlainTree:
     _check_size(kind.name, vector, kind.dtype)
-    leaves = _leaves(vector, kind.leaf)
-    levels = [_padded(leaves, 1 << tree_height(vector.size))]
+    leaves = leaf_hashes(to_bytes(vector), kind.width, kind.leaf)
+    levels = [padded(leaves, 1 << tree_height(vector.size))]
     while len(levels[-1]) > 1:
-        levels.append(_parents(kind.node, levels[-1]))
+        levels.append(parent_hashes(kind.node, levels[-1]))
     return PlainTree(kind, vector, tuple(levels))
 
 
-def _leaves(vector: IntVector | SumVector, prefix: bytes, sums: Sums | None = None) -> Rows:
-    """Hash of each chunk behind ``prefix ‖ index ‖ count``, and its sum if there are ``sums``."""
-    chunks, rest = chunk_count(vector.size), chunk_length(vector.size, chunk_count(vector.size) - 1)
-    payload = len(prefix) + 8 + (0 if sums is None else 16)
-    width = vector.dtype.itemsize
-    data = np.frombuffer(vector.astype(vector.dtype.newbyteorder(">")).tobytes(), dtype=np.uint8)
+def leaf_hashes(data: bytes, width: int, prefix: bytes, extra: Rows | None = None) -> Rows:
+    """Hash of each chunk of a vector, uint8 (chunks, 32): of ``prefix ‖ index ‖ count ‖ extra ‖ elements``.
+
+    data: the elements, big-endian, ``width`` bytes each. extra: what stands before the elements, uint8 (chunks, bytes).
+    """
+    elements = len(data) // width
+    chunks, rest = chunk_count(elements), chunk_length(elements, chunk_count(elements) - 1)
+    payload = len(prefix) + 8 + (0 if extra is None else extra.shape[1])
+    values = np.frombuffer(data, dtype=np.uint8)
     # All messages as rows of one array, since putting each together in Python costs more than its hash.
     rows = np.empty((chunks, payload + CHUNK * width), dtype=np.uint8)
     rows[:, : len(prefix)] = np.frombuffer(prefix, dtype=np.uint8)
     rows[:, len(prefix) : len(prefix) + 4] = np.arange(chunks, dtype=">u4").view(np.uint8).reshape(-1, 4)
     rows[:, len(prefix) + 4 : len(prefix) + 8] = np.frombuffer(CHUNK.to_bytes(4), dtype=np.uint8)
     rows[-1, len(prefix) + 4 : len(prefix) + 8] = np.frombuffer(rest.to_bytes(4), dtype=np.uint8)
-    if sums is not None:
-        rows[:, payload - 16 : payload] = to_bytes(sums)
-    rows[:-1, payload:] = data[: (chunks - 1) * CHUNK * width].reshape(-1, CHUNK * width)
-    rows[-1, payload : payload + rest * width] = data[(chunks - 1) * CHUNK * width :]
+    if extra is not None:
+        rows[:, len(prefix) + 8 : payload] = extra
+    rows[:-1, payload:] = values[: (chunks - 1) * CHUNK * width].reshape(-1, CHUNK * width)
+    rows[-1, payload : payload + rest * width] = values[(chunks - 1) * CHUNK * width :]
     if rest == CHUNK:
         return keccak_rows(rows)
     return np.concatenate([keccak_rows(rows[:-1]), keccak_rows(rows[-1:, : payload + rest * width])])
 
 
-def _parents(domain: bytes, children: Rows) -> Rows:
-    """The level above: each two neighbours behind the domain's byte."""
+def parent_hashes(domain: bytes, children: Rows) -> Rows:
+    """The level above, uint8 (nodes / 2, 32): each two neighbours behind the domain's byte."""
     rows = np.empty((len(children) // 2, 1 + 2 * children.shape[1]), dtype=np.uint8)
     rows[:, 0] = domain[0]
     rows[:, 1:] = children.reshape(len(rows), -1)
     return keccak_rows(rows)
 
 
-def _padded(level: NDArray[Number], width: int) -> NDArray[Number]:
-    """With zeros (hash 0, sum 0) behind its rows."""
-    padded = np.zeros((width, level.shape[1]), dtype=level.dtype)
-    padded[: len(level)] = level
-    return padded
+def padded(level: NDArray[Number], width: int) -> NDArray[Number]:
+    """A level with rows of zeros (hash 0, sum 0) behind its own, ``width`` rows in all."""
+    rows = np.zeros((width, level.shape[1]), dtype=level.dtype)
+    rows[: len(level)] = level
+    return rows
 
 
 def _one_by_one(levels: tuple[Rows, ...]) -> tuple[list[bytes], ...]:

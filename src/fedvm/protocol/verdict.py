@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from fedvm.protocol.errors import SignatureError
 from fedvm.protocol.refusal import Refusal
-from fedvm.protocol.rules import Rules
+from fedvm.protocol.rules import PPM, Rules
 from fedvm.protocol.typed_data import Domain, Update, recover_signer
 
-_PPM = 1_000_000
+
+class Attested(Protocol):
+    """What a signed update of any kind attests of its training."""
+
+    @property
+    def accuracy_ppm(self) -> int: ...
+    @property
+    def loss_micros(self) -> int: ...
+    @property
+    def labels(self) -> int: ...
+    @property
+    def epsilon_micros(self) -> int: ...
 
 
 def no_key(member: str) -> str:
@@ -78,13 +90,18 @@ def _by_rules(update: Update, around: Circumstances) -> Refusal:
         (around.time <= min(update.deadline, around.deadline), Refusal.EXPIRED),
         (update.examples >= rules.min_examples, Refusal.TOO_FEW_EXAMPLES),
         (update.sum_squares <= rules.max_sum_squares, Refusal.NORM_TOO_LARGE),
-        (rules.min_accuracy_ppm <= update.accuracy_ppm <= _PPM, Refusal.ACCURACY_TOO_LOW),
-        (update.loss_micros <= rules.max_loss_micros, Refusal.LOSS_TOO_HIGH),
-        (update.labels >= rules.min_labels, Refusal.TOO_FEW_LABELS),
-        (
-            not rules.max_epsilon_micros or 0 < update.epsilon_micros <= rules.max_epsilon_micros,
-            Refusal.BUDGET_SPENT,
-        ),
+        *attested_checks(update, rules),
         (not around.rests, Refusal.TOO_SOON),
     )
     return next((reason for holds, reason in checks if not holds), Refusal.NONE)
+
+
+def attested_checks(update: Attested, rules: Rules) -> tuple[tuple[bool, Refusal], ...]:
+    """For what a member attests, whether it keeps the rules, and the refusal if not; in the contract's order."""
+    budget = rules.max_epsilon_micros
+    return (
+        (rules.min_accuracy_ppm <= update.accuracy_ppm <= PPM, Refusal.ACCURACY_TOO_LOW),
+        (update.loss_micros <= rules.max_loss_micros, Refusal.LOSS_TOO_HIGH),
+        (update.labels >= rules.min_labels, Refusal.TOO_FEW_LABELS),
+        (not budget or 0 < update.epsilon_micros <= budget, Refusal.BUDGET_SPENT),
+    )

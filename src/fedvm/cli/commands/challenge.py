@@ -25,7 +25,8 @@ def challenge(
     """Recompute the pending proposal of the run's federation, and have it rejected if it is wrong.
 
     The challenger proves a wrong product, sum, weight, leaf, division or tree, and in a round that was rolled up a
-    wrong record, order, total or tree. Data that the coordinator did not publish are asked for on the chain, for a
+    wrong record, order, total or tree; in a sealed round a wrong record, a group's sum that is not that of the masked
+    updates, or one beyond its bound. Data that the coordinator did not publish are asked for on the chain, for a
     fee that comes back if the proposal falls; if the answer does not come in time, the proposal is rejected for that.
     Who brings it down wins a quarter of the bond and shares another with all challengers; half is burnt. Exit status 1
     when a proposal was rejected. Example counts are attested: no challenge can prove them.

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Context, Message, RecordDict
+from flwr.app.message_type import MessageType
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
-from fedvm.federation.arrays import VECTOR, ModelCodec, named_arrays, vector_of
+from fedvm.federation.arrays import named_arrays
+from fedvm.federation.client.briefed import attestation, check_terms, only_arrays, receive
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.kept import keep_update
-from fedvm.federation.commitment import Attestation, Quantizer, SignedUpdate, clip_and_quantize, commit
-from fedvm.federation.errors import CommitmentError, TermsError
+from fedvm.federation.commitment import Quantizer, SignedUpdate, clip_and_quantize, commit
+from fedvm.federation.errors import TermsError
 from fedvm.federation.identity import QUESTION, Question, answer
-from fedvm.federation.keys import KEEP, RPC, KeyProvider, key_from_node_config, member_from_node_config
+from fedvm.federation.keys import KEEP, SEALED, KeyProvider, key_from_node_config, member_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
-from fedvm.federation.terms import RECORD, Briefing, RoundTerms
-from fedvm.protocol import dequantize, int32_from_bytes, model_root, to_bytes
+from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP, Briefing, RoundTerms
+from fedvm.protocol import dequantize
 from fedvm.protocol.vector import IntVector
 
 
@@ -56,11 +57,19 @@ def accountable_mod(
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if QUESTION in message.content.config_records:
             return _say_who(message, context, key)
-        briefing, vector = _receive(message)
+        records = message.content.config_records
+        if SEALED_STEP in records or SEALED_ROUND in records:
+            # Only members of sealed federations load it.
+            from fedvm.federation.client.sealed_mod import sealed_reply
+
+            return sealed_reply(message, context, call_next, key, metric_names, quantizer)
+        if context.node_config.get(SEALED):
+            return _evaluate_only(message, context, call_next)
+        briefing, vector = receive(message)
         terms = briefing.terms
         if terms is None:  # evaluation: nothing to sign
             return call_next(message, context)
-        _check_terms(terms, briefing, vector, context)
+        check_terms(terms, briefing, vector, context, sealed=False)
         reply = call_next(message, context)
         if not reply.has_error():
             private_key = key(context)
@@ -85,54 +94,29 @@ def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) 
     return accountable_mod()(message, context, call_next)
 
 
+def _evaluate_only(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """What a member of a sealed federation does beside its sealed rounds. Which kind of update is asked for is the
+    server's word alone: whoever wants to see an update would ask for an open one."""
+    if message.metadata.message_type.partition(".")[0] != MessageType.EVALUATE:
+        raise TermsError(
+            "the server asks for an update that is not sealed, and this client is a member of a sealed federation; to "
+            f"take part in an open one, run a client of its own for it, without {SEALED} in its node config"
+        )
+    receive(message)
+    reply = call_next(message, context)
+    if not reply.has_error() and reply.content.array_records:
+        raise TermsError(
+            "the app replies to an evaluation with arrays; of a sealed client's nothing leaves but metrics"
+        )
+    return reply
+
+
 def _say_who(message: Message, context: Context, key: KeyProvider) -> Message:
     question = Question.from_record(message.content.config_records[QUESTION])
     Consent.from_node_config(context.node_config).check_federation(question.domain.federation)
     private_key = key(context)
     member = member_from_node_config(context, private_key)
     return Message(answer(question, context.node_id, private_key, member), reply_to=message)
-
-
-def _receive(message: Message) -> tuple[Briefing, IntVector]:
-    """Take FedVM's parts out of the message and put the float model in, as the app expects it."""
-    record = message.content.config_records.get(RECORD)
-    if record is None:
-        raise TermsError("the message carries no FedVM terms; wrap the server's strategy: Accountable(...)")
-    briefing = Briefing.from_record(record)
-    arrays_key, arrays = _only_arrays(message.content)
-    vector = vector_of(arrays, briefing.spec.elements)
-    others = {name: array for name, array in named_arrays(arrays).items() if name != VECTOR}
-    if set(briefing.order) != {tensor.name for tensor in briefing.spec.tensors} | set(others):
-        raise TermsError("the server's tensors are not those its fedvm record names")
-    codec = ModelCodec(briefing.spec, others, briefing.order, briefing.fraction_bits)
-    del message.content[RECORD]
-    message.content[arrays_key] = codec.floats(vector)
-    return briefing, vector
-
-
-def _check_terms(terms: RoundTerms, briefing: Briefing, vector: IntVector, context: Context) -> None:
-    # A signature under rules of another size could be shown to be a bad update, and cost the member its stake.
-    shape = (briefing.spec.elements, briefing.fraction_bits)
-    if (terms.rules.elements, terms.rules.fraction_bits) != shape:
-        raise TermsError(
-            f"the rules speak of {terms.rules.elements} parameters in units of 2^-{terms.rules.fraction_bits}, the "
-            f"model sent has {shape[0]} in units of 2^-{shape[1]}"
-        )
-    if _root_of(to_bytes(vector)) != terms.base_root:
-        raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
-    consent = Consent.from_node_config(context.node_config)
-    consent.check_federation(terms.domain.federation)
-    consent.check_rules(terms.rules)
-    if rpc := context.node_config.get(RPC):
-        from fedvm.federation.client.chain_check import check_on_chain  # web3; a phone has no RPC
-
-        check_on_chain(str(rpc), terms)
-
-
-@lru_cache(maxsize=1)
-def _root_of(model: bytes) -> bytes:
-    """Root of a model's bytes; a process that simulates many clients computes it once a round."""
-    return model_root(int32_from_bytes(model, len(model) // 4))
 
 
 def _commit_reply(
@@ -144,45 +128,11 @@ def _commit_reply(
     names: MetricNames,
     quantizer: Quantizer,
 ) -> SignedUpdate:
-    arrays_key, arrays = _only_arrays(content)
+    arrays_key, arrays = only_arrays(content)
     trained = briefing.spec.flatten(named_arrays(arrays))
     update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
     signed: SignedUpdate = commit(
-        update, terms, _attestation(content, names), signer.private_key, signer.member
+        update, terms, attestation(content, names), signer.private_key, signer.member
     )
     write_reply(content, signed, arrays_key=arrays_key)
     return signed
-
-
-def _only_arrays(content: RecordDict) -> tuple[str, ArrayRecord]:
-    records = list(content.array_records.items())
-    if len(records) != 1:
-        raise CommitmentError(f"exactly one ArrayRecord is expected, not {len(records)}")
-    return records[0]
-
-
-def _attestation(content: RecordDict, names: MetricNames) -> Attestation:
-    records = list(content.metric_records.values())
-    if len(records) != 1:
-        raise CommitmentError(f"the app must reply with exactly one MetricRecord, not {len(records)}")
-    metrics = records[0]
-    return Attestation(
-        examples=_count(names.examples, metrics.get(names.examples)),
-        accuracy=_number(metrics, names.attested_accuracy),
-        loss=_number(metrics, names.attested_loss),
-        labels=_count(names.labels, metrics.get(names.labels, 0)),
-        epsilon=_number(metrics, names.epsilon),
-    )
-
-
-def _count(name: str, value: object) -> int:
-    if not isinstance(value, int | float) or value != int(value) or value < 0:
-        raise CommitmentError(f"the app must report a whole number of {name!r}, not {value!r}")
-    return int(value)
-
-
-def _number(metrics: MetricRecord, name: str) -> float | None:
-    value = metrics.get(name)
-    if value is not None and not isinstance(value, int | float):
-        raise CommitmentError(f"the app reports a list as {name!r}; give a number")
-    return None if value is None else float(value)

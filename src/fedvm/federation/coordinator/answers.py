@@ -30,7 +30,9 @@ from fedvm.store.vectors import UpdateVectors, stored_vector
 _BATCH_GAS: Final = 10_000_000
 _ANSWER_GAS, _PREIMAGE_GAS, _BYTE_GAS = 40_000, 2_500, 32
 """A little more than an answer takes (contracts/snapshots/Disputes.json): calldata, hashing and the event."""
-_SMALL: Final = frozenset(bytes((kind,)) for kind in (0x04, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E))
+_SMALL: Final = frozenset(
+    bytes((kind,)) for kind in (0x04, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x3A, 0x3B, 0x3C, 0x3F)
+)
 
 Lookup = Callable[[bytes], bytes | None]
 """From a hash of 32 bytes to its preimage, None if it is not known."""

@@ -17,6 +17,7 @@ from fedvm.chain.direct import DirectState, DirectSubmissionsContract
 from fedvm.chain.errors import TransactionFailed, unless_done
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, Round, RoundFinal, RoundState
+from fedvm.chain.genuine import is_sealed
 from fedvm.chain.history import FederationHistory, RoundHistory
 from fedvm.chain.patience import patiently
 from fedvm.chain.rollups import (
@@ -37,6 +38,7 @@ from fedvm.federation.coordinator.answers import (
     reject_overdue,
 )
 from fedvm.federation.coordinator.ledger import LedgerRound, RoundGas
+from fedvm.federation.coordinator.sealed.ledger import SealedLedger
 from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaiting
 from fedvm.protocol import Domain, EncodingError, Rules, Submission
 from fedvm.protocol.address import by_address
@@ -127,6 +129,17 @@ class ChainLedger:
     def key_of(self, member: str) -> str:
         """Checksummed address of the key that a member appointed for the round to come, "" if none."""
         return keys_in_round(self._contract, self.current_round() + 1)(member)
+
+    def key_in(self, number: int) -> Callable[[str], str]:
+        """From a member to the key (checksummed) that it had appointed for a round, "" if none."""
+        return keys_in_round(self._contract, number)
+
+    @cached_property
+    def sealed(self) -> SealedLedger | None:
+        """Epochs and sealed rounds; None if the federation's rounds are open."""
+        if not is_sealed(self._contract.w3, self._contract.address):
+            return None
+        return SealedLedger(self._contract, self._sender, self._wait, self.now, self._first_block)
 
     def current_round(self) -> int:
         """Number of the latest round, 0 before the first."""
@@ -381,6 +394,11 @@ class ChainLedger:
         store = self._store
 
         def finder(questions: Collection[OpenQuestion]) -> Lookup:
+            if self.sealed is not None:
+                return find(
+                    questions,
+                    self.sealed.preimages(number, store, self.rules(), self.model_cid(), proposed.cid),
+                )
             round_ = ProposedRound(self.vectors_in(store), self.history(number))
             return find(questions, round_.preimages())
 

@@ -24,6 +24,7 @@ from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.keys import DIRECTORY, key_of_partition
 from fedvm.protocol import Rules, Security
+from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
@@ -39,12 +40,13 @@ def create_federation(
     clients: int,
     seed: int,
     store: str = DEFAULT_STORE,
+    sealed: SealedRules | None = None,
 ) -> str:
     """Make the directory with an embedded chain, create the federation on it, and return the contract's address.
 
     initial: the model's state that round 1 starts from, named float tensors. clients: the number of members; their
     keys derive from `seed`, like all keys of the chain. store: where the artefacts go, a folder (a relative one lies
-    in the directory) or the URL of a store.
+    in the directory) or the URL of a store. sealed: how rounds are sealed, None if they are open.
 
     Raises:
         SettingsError: the directory is not empty, or the rules are for a model of another size.
@@ -63,6 +65,7 @@ def create_federation(
             rules=rules,
             members=[member.address for member in members],
             security=security,
+            sealed=sealed,
         )
         at = ChainRef("embedded", CHAIN_FILE)
         Deployment(at, chain.chain_id, contract.address, block=block, store=store).save(path)
@@ -83,6 +86,7 @@ def create_federation_on(
     members: Sequence[str],
     account: LocalAccount,
     store: str = DEFAULT_STORE,
+    sealed: SealedRules | None = None,
 ) -> str:
     """Create the federation on a network, for members that keep their own keys; return the contract's address.
 
@@ -99,6 +103,7 @@ def create_federation_on(
         rules=rules,
         members=members,
         security=security,
+        sealed=sealed,
     )
     at = ChainRef("rpc", rpc)
     Deployment(at, int(w3.eth.chain_id), contract.address, block=block, store=store).save(path)

@@ -13,6 +13,7 @@ from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.membership import publish_model
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol import Rules, Security
+from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.protocol.security import UNITS_A_DOUBLING, posting_seconds
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, Store
@@ -56,6 +57,7 @@ def found(
     members: Sequence[str],
     security: Security,
     coordinator: str | None = None,
+    sealed: SealedRules | None = None,
 ) -> tuple[FederationContract, int]:
     """The federation that `owner` opens in a factory with the default salt, and the block in which its events begin.
 
@@ -63,7 +65,8 @@ def found(
     again. Another contract would have another address, and with it other seeds and other samples.
 
     model: the first one, `first_model`; goes into the store. members: their addresses (hex). coordinator: its address,
-    the owner's unless given. Raises TransactionFailed if the contract refuses a parameter.
+    the owner's unless given. sealed: how its rounds are sealed, None if they are open. Raises TransactionFailed if the
+    contract refuses a parameter.
     """
     w3, address = factory.w3, factory.address_of(owner.address, DEFAULT_SALT)
     if w3.eth.get_code(w3.to_checksum_address(address)):
@@ -76,6 +79,7 @@ def found(
         rules=rules,
         members=members,
         security=security,
+        sealed=sealed,
         model_root=root,
         model_cid=Cid.parse(cid).binary,
     )

@@ -18,6 +18,7 @@ from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.replies import read_reply
 from fedvm.protocol import Domain, Submission, to_bytes
+from fedvm.protocol.sealed.records import SealedSubmission
 from fedvm.store import Store
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -35,7 +36,7 @@ class Received:
 
     node_id: int
     metrics: RecordDict
-    submission: Submission | None = None
+    submission: Submission | SealedSubmission | None = None
     failure: str | None = None
     withheld: str | None = None
 
@@ -68,7 +69,7 @@ class Intake:
 
 
 def gather(
-    grid: Grid, messages: Iterable[Message], intake: Intake, *, timeout: float | None
+    grid: Grid, messages: Iterable[Message], intake: Callable[[Message], Received], *, timeout: float | None
 ) -> Iterator[Received]:
     """Send messages over any grid and take in the replies, in the order in which they come."""
     if isinstance(grid, InProcessGrid):

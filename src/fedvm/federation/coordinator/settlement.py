@@ -17,6 +17,7 @@ from fedvm.federation.coordinator.direct import with_posted_vectors, with_vector
 from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.reception import Spread
+from fedvm.federation.coordinator.sealed.accepted import accepted_of
 from fedvm.federation.coordinator.stored_updates import StoredUpdates
 from fedvm.federation.errors import LedgerMismatch, UpdatesWaiting
 from fedvm.protocol import Submission, Subtotal, model_root, to_bytes
@@ -187,9 +188,13 @@ def recall(federation: Federation, number: int) -> Settlement:
     round_ = ledger.round(number)
     if not round_.status.is_over:
         raise LedgerMismatch(f"round {number} is still open; settle it first")
+    accepted = told.accepted
+    if ledger.sealed is not None and round_.rolled_up:
+        _, file = ledger.sealed.stated(number, federation.store)
+        accepted = accepted_of(number, file)
     return Settlement(
         round_,
-        told.accepted,
+        accepted,
         _refused(told),
         model=None,
         model_cid=str(Cid.from_binary(round_.model_cid)) if round_.model_cid else None,

@@ -20,13 +20,20 @@ from fedvm.federation.coordinator.outcome import Failure, TrainOutcome
 from fedvm.federation.coordinator.reception import Intake, Received, Spread
 from fedvm.federation.coordinator.roster import MemberGrid, Roster
 from fedvm.federation.coordinator.sampling import choose_members, resting_members
+from fedvm.federation.coordinator.sealed.epochs import EpochKeeper
+from fedvm.federation.coordinator.sealed.intake import SealedIntake
+from fedvm.federation.coordinator.sealed.settlement import SealedRound, settle_sealed
 from fedvm.federation.coordinator.server_memory import recall_memory
 from fedvm.federation.coordinator.settlement import Refused, Settlement, settle, still_wanted
 from fedvm.federation.errors import LedgerMismatch, SettingsError
-from fedvm.federation.terms import RECORD, Briefing, RoundTerms
+from fedvm.federation.sealed.messages import round_record
+from fedvm.federation.terms import RECORD, SEALED_ROUND, Briefing, RoundTerms
 from fedvm.protocol import Rules, Submission
 from fedvm.protocol.address import by_address
 from fedvm.protocol.aggregators import ServerState
+from fedvm.protocol.sealed.epoch import Epoch
+from fedvm.protocol.sealed.records import SealedSubmission
+from fedvm.protocol.sealed.rules import lane_bytes
 from fedvm.protocol.vector import IntVector
 
 
@@ -41,10 +48,18 @@ class _OpenRound:
 class _Answers:
     """A round's replies: submissions, failures and withheld updates, ascending by member; metrics by member."""
 
-    submissions: tuple[Submission, ...]
+    submissions: tuple[Submission | SealedSubmission, ...]
     withheld: tuple[Refused, ...]
     metrics: dict[str, RecordDict]
     failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class _Sealing:
+    """The epoch that the configured round is sealed in, and where its members are."""
+
+    grid: Grid
+    epoch: Epoch
 
 
 class RoundStrategy(Strategy):
@@ -70,8 +85,11 @@ class RoundStrategy(Strategy):
         self._codec: ModelCodec | None = None
         self._vector: IntVector | None = None
         self._roster = Roster(federation.ledger, federation.nodes)
+        sealed = federation.ledger.sealed
+        self._keeper = EpochKeeper(federation, sealed, self._roster) if sealed else None
         self._open: _OpenRound | None = None
         self._outcome: TrainOutcome | None = None
+        self._sealing: _Sealing | None = None
 
     @property
     def rules(self) -> Rules:
@@ -127,6 +145,9 @@ class RoundStrategy(Strategy):
         check_rule(self.inner, self.rule, self.rules.aggregator)
         drafts = self._drafts(self.inner.configure_train, server_round, config, grid)  # waits for nodes
         ledger = self.federation.ledger
+        epoch = (
+            self._keeper.current(grid, left_open=self._is_left_open(server_round)) if self._keeper else None
+        )
         with ledger.step():
             opened = self._open_or_reopen(server_round)
             check_rule(self.inner, self.rule, self.rules.aggregator)  # nobody can change them now
@@ -134,12 +155,18 @@ class RoundStrategy(Strategy):
                 self._memory = ()
         nodes = self._roster.present(grid)
         with ledger.step():
-            resting = resting_members(ledger, server_round)
-            ready = [member for member in nodes.values() if member not in resting]
-            sampled = choose_members(opened.seed, ready, min(len(drafts), len(ready)), purpose="train")
+            if epoch is not None:
+                sampled = _whole_groups(epoch, nodes.values(), len(drafts))
+                self._sealing = _Sealing(grid, epoch)
+            else:
+                resting = resting_members(ledger, server_round)
+                ready = [member for member in nodes.values() if member not in resting]
+                sampled = choose_members(opened.seed, ready, min(len(drafts), len(ready)), purpose="train")
             asked = still_wanted(ledger, opened, sampled)
             self._open = _OpenRound(opened, sampled, asked)
             terms = RoundTerms(ledger.domain, server_round, self.rules, opened.base_root, opened.deadline)
+        if epoch is not None and drafts:
+            drafts[0].content[SEALED_ROUND] = round_record(epoch.draw.number)
         return self._address(drafts, asked, nodes, terms)
 
     def aggregate_train(
@@ -149,9 +176,12 @@ class RoundStrategy(Strategy):
         return self.conclude_train(server_round, map(self.intake, replies))
 
     @property
-    def intake(self) -> Intake:
+    def intake(self) -> Intake | SealedIntake:
         """What takes in the train replies, here or in a client's worker process."""
         ledger = self.federation.ledger
+        if self._keeper and self._sealing:
+            width = lane_bytes(self.rules, self._keeper.ledger.rules)
+            return SealedIntake(self.federation.store, self._sealing.epoch, self.rules.elements, width)
         return Intake(self.federation.store, ledger.domain)
 
     def seconds_to_answer(self) -> float:
@@ -160,6 +190,8 @@ class RoundStrategy(Strategy):
         if self._open is None:
             raise SettingsError("no round has been configured")
         left = self._open.ledger_round.deadline - self.federation.ledger.now()
+        if self._keeper:
+            left -= self._keeper.ledger.rules.unmask_seconds
         return max(0.0, 0.9 * left)
 
     def conclude_train(
@@ -171,16 +203,28 @@ class RoundStrategy(Strategy):
         if opened is None or opened.ledger_round.number != server_round:
             raise SettingsError(f"round {server_round} was not configured by this strategy")
         answers = self._sort_out(opened.asked, received)
-        settlement = settle(
-            self.federation,
-            opened.ledger_round,
-            self.vector,
-            answers.submissions,
-            withheld=answers.withheld,
-            rule=self.rule,
-            memory=self._memory,
-            spread=spread,
-        )
+        if self._keeper and self._sealing:
+            sealed = SealedRound(
+                self.federation,
+                self._keeper,
+                self._sealing.grid,
+                self._sealing.epoch,
+                opened.ledger_round,
+                self.vector,
+            )
+            masked = [one for one in answers.submissions if isinstance(one, SealedSubmission)]
+            settlement = settle_sealed(sealed, masked, answers.withheld)
+        else:
+            settlement = settle(
+                self.federation,
+                opened.ledger_round,
+                self.vector,
+                [one for one in answers.submissions if isinstance(one, Submission)],
+                withheld=answers.withheld,
+                rule=self.rule,
+                memory=self._memory,
+                spread=spread,
+            )
         metrics = self._train_metrics(settlement, answers.metrics)
         self._open, self._outcome = None, TrainOutcome(opened.sampled, settlement, answers.failures, metrics)
         if settlement.model is None:
@@ -241,10 +285,14 @@ class RoundStrategy(Strategy):
 
     # --- parts ---
 
+    def _is_left_open(self, number: int) -> bool:
+        ledger = self.federation.ledger
+        return ledger.current_round() == number and not ledger.round(number).status.is_over
+
     def _open_or_reopen(self, number: int) -> LedgerRound:
         ledger = self.federation.ledger
         current = ledger.current_round()
-        if current == number and not ledger.round(number).status.is_over:
+        if self._is_left_open(number):
             return ledger.round(number)
         if current != number - 1:
             raise LedgerMismatch(
@@ -290,7 +338,7 @@ class RoundStrategy(Strategy):
         return addressed
 
     def _sort_out(self, asked: tuple[str, ...], received: Iterable[Received]) -> _Answers:
-        submissions: list[Submission] = []
+        submissions: list[Submission | SealedSubmission] = []
         withheld: list[Refused] = []
         metrics: dict[str, RecordDict] = {}
         reasons = dict.fromkeys(asked, "no answer in time")
@@ -331,3 +379,22 @@ class RoundStrategy(Strategy):
         if not weighted:
             return None
         return self.inner.train_metrics_aggr_fn(weighted, self.inner.weighted_by_key)
+
+
+def _whole_groups(epoch: Epoch, present: Iterable[str], asked: int) -> tuple[str, ...]:
+    """The ready members of groups that can take part, ascending by address. Raises SettingsError if the inner strategy
+    asks fewer nodes: a sealed round asks whole groups."""
+    there = frozenset(present)
+    members = [
+        group.members[rank]
+        for group in epoch.groups
+        if group.is_fit
+        for rank in group.ready
+        if group.members[rank] in there
+    ]
+    if len(members) > asked:
+        raise SettingsError(
+            f"the strategy asks {asked} nodes, {len(members)} members are ready: a sealed round asks whole groups, so "
+            "set fraction_train = 1.0"
+        )
+    return tuple(sorted(members, key=by_address))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from eth_account import Account
 from flwr.app import ArrayRecord, Context, RecordDict
@@ -25,7 +26,7 @@ from fedvm.federation.coordinator.rounds import EvaluateFn, FederationResult, ru
 from fedvm.federation.engines.flower_task import SERVER_NODE_ID
 from fedvm.federation.engines.grid import Finished, InProcessGrid, Node, UserConfig, make_nodes
 from fedvm.federation.errors import FederationError, SettingsError
-from fedvm.federation.keys import KEY
+from fedvm.federation.keys import KEY, SEALED
 from fedvm.federation.reproducible import derive_seed
 from fedvm.federation.simulated.adversaries import ADVERSARIES
 from fedvm.federation.simulated.settings import FederationSettings
@@ -65,13 +66,20 @@ def image_nodes(
     keys: Sequence[str],
     seed: int,
     normalisation: Normalisation | None = None,
+    home: Path | None = None,
 ) -> list[Node]:
-    """A node a client, each with its own key (hex), running the image app or an adversary's version."""
+    """A node a client, each with its own key (hex), running the image app or an adversary's version.
+
+    home: in a sealed federation, where each keeps what it must remember, in a folder of its own.
+    """
     if len(keys) != settings.clients:
         raise SettingsError(f"{settings.clients} clients need as many keys, not {len(keys)}")
     common = {"model": model, "data": data, "seed": seed, "normalisation": normalisation}
     honest = image_app(settings, None, **common)  # type: ignore[arg-type]
-    configs: list[UserConfig] = [{KEY: key, **settings.consent.node_config()} for key in keys]
+    configs: list[UserConfig] = [
+        {KEY: key, **({SEALED: str(home / f"{index:03}")} if home else {}), **settings.consent.node_config()}
+        for index, key in enumerate(keys)
+    ]
     nodes = make_nodes(honest, configs)
     for index in settings.adversaries:
         app = image_app(settings, index, **common)  # type: ignore[arg-type]

@@ -1,0 +1,42 @@
+"""What sealed rounds cost beside open ones: seconds, bytes, gas; and each step of them by itself.
+
+Run: python benchmarks/bench_sealed.py [--parts]. Writes benchmarks/results/sealed.json. Some five minutes on two cores;
+whole federations run in this process, sealed and open in turns. --parts measures the steps alone, and keeps the rows of
+rounds. Gas also under the next fork's schedule and as an estimate of Filecoin's, see `contracts_bench/meter.py`. The
+gas of an epoch stands by itself: divide it by the rounds of an epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from sealed_bench.parts import parts
+from sealed_bench.runs import runs
+
+RESULTS = Path(__file__).parent / "results" / "sealed.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", action="store_true", help="only the steps by themselves")
+    arguments = parser.parse_args()
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    rows = known.get("rows", []) if arguments.parts else runs()
+    measured = {"rows": rows, "parts": parts()}
+    temporary = RESULTS.with_suffix(".tmp")
+    temporary.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+    temporary.replace(RESULTS)
+    for row in rows:
+        print(f"{row['name']}: {row['value']} {row['unit']}")
+    for name, case in measured["parts"].items():
+        print(name)
+        for what, value in case.items():
+            print(f"  {what:<48} {value:>12,}")
+
+
+if __name__ == "__main__":
+    main()

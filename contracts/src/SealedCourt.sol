@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Court} from "./Court.sol";
+import {FactoryMade} from "./FactoryMade.sol";
+import {Fraud} from "./interfaces/ICourt.sol";
+import {IEpochs} from "./interfaces/IEpochs.sol";
+import {IFederation} from "./interfaces/IFederation.sol";
+import {IHearing} from "./interfaces/IHearing.sol";
+import {ISealedCourt, LaneProof, Reading, SeedOpening, SubmittedNode} from "./interfaces/ISealedCourt.sol";
+import {ISealedRounds, Seat} from "./interfaces/ISealedRounds.sol";
+import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
+import {GroupNode} from "./libraries/GroupNode.sol";
+import {Division, Groups} from "./libraries/Groups.sol";
+import {MerkleSumTree} from "./libraries/MerkleSumTree.sol";
+import {NormProof, NormRoot, NormTree} from "./libraries/NormTree.sol";
+import {Round} from "./libraries/RoundLib.sol";
+import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.sol";
+import {SealedRules, SealedRulesLib} from "./libraries/SealedRulesLib.sol";
+import {GroupShape, SealedShape, SeatPlace} from "./libraries/SealedShape.sol";
+import {SealedTrees} from "./libraries/SealedTrees.sol";
+import {SealedTypes} from "./libraries/SealedTypes.sol";
+import {SubmittedNodes} from "./libraries/SubmittedNodes.sol";
+import {LaneBlock, PairSeed, Unmasking} from "./libraries/Unmasking.sol";
+import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
+
+/// @title SealedCourt
+/// @notice Fraud proofs about how masked updates become the sums of groups; see `ISealedCourt`.
+/// @dev Deployed once and cloned by `FederationFactory`.
+contract SealedCourt is ISealedCourt, Court, FactoryMade {
+    using SealedAggregation for SealedHeights;
+    using SealedRulesLib for SealedRules;
+    using SealedShape for GroupShape;
+
+    /// @inheritdoc ISealedCourt
+    // slither-disable-next-line events-maths
+    function initialize(IFederation federation_, uint64 elements_) external {
+        _requireNew(address(federation));
+        federation = federation_;
+        elements = elements_;
+    }
+
+    /// @inheritdoc ISealedCourt
+    function proveMalformedSubmission(
+        uint64 roundId,
+        GroupShape calldata shape,
+        Seat calldata seat,
+        SubmittedNode calldata node,
+        bytes32
+    ) external {
+        Round memory round = _beginSealed(roundId, shape);
+        _requireSeat(round, seat);
+        _requireSubmission(seat);
+        bytes32 context = _contextOf(roundId, seat);
+        bool wellFormed =
+            node.isOfSeeds ? _isSeedNode(shape, seat, node, context) : _isMaskedNode(seat, node, context);
+        require(!wellFormed, NoFraud());
+        _fail(roundId, round.attempt, Fraud.BadUpdate);
+    }
+
+    /// @inheritdoc ISealedCourt
+    function proveWrongLane(
+        uint64 roundId,
+        GroupShape calldata shape,
+        Seat calldata seat,
+        LaneProof calldata proof,
+        bytes32
+    ) external {
+        Round memory round = _beginSealed(roundId, shape);
+        _requireSeat(round, seat);
+        _requireSubmission(seat);
+        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
+        bytes32 context = _contextOf(roundId, seat);
+        _requireLeaf(round, proof.leaf, spot);
+        LaneBlock memory lanes = LaneBlock(proof.index, proof.blockNumber, _laneBytes());
+        require(
+            SealedTrees.maskedHolds(
+                seat.submission.update.maskedRoot,
+                context,
+                elements,
+                lanes.laneBytes,
+                proof.index,
+                proof.masked
+            ),
+            NotPartOf("masked")
+        );
+        require(
+            VectorTree.holds(
+                VectorKind.Sums,
+                elements,
+                proof.index,
+                proof.sums,
+                AggregationTree.sumsOf(proof.leaf.preimage)
+            ),
+            NotPartOf("sums")
+        );
+        PairSeed[] memory pairs =
+            _openSeeds(shape, spot, context, seat.submission.update.seedsRoot, proof.seeds);
+        require(
+            !Unmasking.follows(lanes, proof.masked.values, proof.sums.values, proof.seeds[0].seed, pairs),
+            NoFraud()
+        );
+        _fail(roundId, round.attempt, Fraud.WrongProduct);
+    }
+
+    /// @inheritdoc ISealedCourt
+    function proveWrongReading(
+        uint64 roundId,
+        AggregationNode calldata group,
+        bytes calldata child,
+        bytes calldata norm,
+        Reading calldata reading,
+        bytes32
+    ) external {
+        Round memory round = _beginRound(roundId);
+        _requireGroup(round, group, norm);
+        require(keccak256(child) == GroupNode.childOf(group.preimage), NotPartOf("child"));
+        require(child.length >= AggregationTree.HEAD_BYTES, NotPartOf("child"));
+        _requireSums(reading.index, reading.sums, AggregationTree.sumsOf(child));
+        _requireSums(reading.index, reading.signed, AggregationTree.sumsOf(group.preimage));
+        require(
+            NormTree.holds(
+                NormRoot.read(norm), elements, reading.index, reading.squaresValues, reading.squaresSiblings
+            ),
+            NotPartOf("squares")
+        );
+        bool follows = Unmasking.reads(_laneBytes(), reading.sums.values, reading.signed.values)
+            && keccak256(reading.signed.values) == keccak256(reading.squaresValues);
+        require(!follows, NoFraud());
+        _fail(roundId, round.attempt, Fraud.WrongSum);
+    }
+
+    /// @inheritdoc ISealedCourt
+    function proveWrongNorm(
+        uint64 roundId,
+        GroupShape calldata shape,
+        AggregationNode calldata group,
+        bytes calldata norm,
+        bytes32
+    ) external {
+        Round memory round = _beginSealed(roundId, shape);
+        _requireGroup(round, group, norm);
+        // slither-disable-next-line unused-return
+        (uint256 included,) = shape.groupAt(_division(), group.position);
+        bool within = NormRoot.isRoot(norm)
+            && _epochs().sealedRules()
+                .isWithinNorm(
+                    federation.rules().maxSumSquares,
+                    NormRoot.read(norm).squares,
+                    AggregationTree.weightOf(group.preimage),
+                    included
+                );
+        require(!within, NoFraud());
+        _fail(roundId, round.attempt, Fraud.WrongNode);
+    }
+
+    /// @inheritdoc ISealedCourt
+    function proveWrongSquares(
+        uint64 roundId,
+        AggregationNode calldata group,
+        bytes calldata norm,
+        NormProof calldata node,
+        bytes32
+    ) external {
+        Round memory round = _beginRound(roundId);
+        _requireGroup(round, group, norm);
+        require(NormTree.leadsTo(NormRoot.read(norm), elements, node), NotPartOf("squares"));
+        require(!NormTree.isWellFormed(elements, node), NoFraud());
+        _fail(roundId, round.attempt, Fraud.MalformedVector);
+    }
+
+    /// @inheritdoc ISealedCourt
+    function proveWrongNode(
+        uint64 roundId,
+        GroupShape calldata shape,
+        AggregationNode calldata node,
+        bytes calldata left,
+        bytes calldata right,
+        bytes32
+    ) external {
+        Round memory round = _beginSealed(roundId, shape);
+        uint256 level = _requireNode(round, node);
+        bool isEmpty = node.preimage.length == 0;
+        bool wrong = isEmpty == _isTaken(shape, level, node.position);
+        require(wrong || !isEmpty && _isWrong(round, node, level, left, right), NoFraud());
+        _fail(roundId, round.attempt, Fraud.WrongNode);
+    }
+
+    /// @inheritdoc ISealedCourt
+    function proveWrongLeaf(
+        uint64 roundId,
+        GroupShape calldata shape,
+        AggregationNode calldata leaf,
+        Seat calldata seat,
+        bytes32
+    ) external {
+        Round memory round = _beginSealed(roundId, shape);
+        _requireLeaf(round, leaf, shape.seatOf(_division(), seat.index));
+        _requireSeat(round, seat);
+        require(
+            AggregationTree.commitmentOf(leaf.preimage) != SealedTrees.recordLeaf(seat.record)
+                || AggregationTree.weightOf(leaf.preimage) != seat.record.weight,
+            NoFraud()
+        );
+        _fail(roundId, round.attempt, Fraud.WrongLeaf);
+    }
+
+    function _isSeedNode(
+        GroupShape calldata shape,
+        Seat calldata seat,
+        SubmittedNode calldata node,
+        bytes32 context
+    ) private view returns (bool) {
+        uint256 height = _rounds().heights().group;
+        require(
+            SubmittedNodes.leadsTo(SealedTrees.SEED_NODE, height, node, seat.submission.update.seedsRoot),
+            NotPartOf("seeds")
+        );
+        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
+        bool revealed = shape.isRevealed(spot, spot.first + node.position);
+        return SubmittedNodes.isSeedNode(height, node, context, revealed);
+    }
+
+    function _isMaskedNode(Seat calldata seat, SubmittedNode calldata node, bytes32 context)
+        private
+        view
+        returns (bool)
+    {
+        uint256 height = MerkleSumTree.height(elements);
+        require(
+            SubmittedNodes.leadsTo(SealedTrees.MASKED_NODE, height, node, seat.submission.update.maskedRoot),
+            NotPartOf("masked")
+        );
+        return SubmittedNodes.isMaskedNode(elements, _laneBytes(), node, context);
+    }
+
+    /// @dev Checks that a leaf of the aggregation stands at a seat's place. That it names the seat's record is for
+    ///      `proveWrongLeaf`.
+    function _requireLeaf(Round memory round, AggregationNode calldata leaf, SeatPlace memory spot)
+        private
+        view
+    {
+        uint256 position = (spot.groupRank << _rounds().heights().group) + spot.rank;
+        require(
+            _requireNode(round, leaf) == 0 && leaf.position == position
+                && AggregationTree.isLeaf(leaf.preimage),
+            NotPartOf("leaf")
+        );
+    }
+
+    function _requireGroup(Round memory round, AggregationNode calldata group, bytes calldata norm)
+        private
+        view
+    {
+        require(
+            _requireNode(round, group) == _rounds().heights().groupLevel()
+                && GroupNode.isGroup(group.preimage),
+            NotPartOf("group")
+        );
+        require(keccak256(norm) == GroupNode.normOf(group.preimage), NotPartOf("norm"));
+    }
+
+    function _requireSums(uint32 index, Chunk calldata chunk, bytes32 root) private view {
+        require(VectorTree.holds(VectorKind.Sums, elements, index, chunk, root), NotPartOf("sums"));
+    }
+
+    /// @dev Opens the seeds that were revealed of a member: its own, and those it shares with ready members that are not included.
+    function _openSeeds(
+        GroupShape calldata shape,
+        SeatPlace memory spot,
+        bytes32 context,
+        bytes32 root,
+        SeedOpening[] calldata seeds
+    ) private view returns (PairSeed[] memory pairs) {
+        uint256 height = _rounds().heights().group;
+        require(seeds.length > 0, NotPartOf("seeds"));
+        _requireSeed(root, height, context, spot.place - spot.first, seeds[0]);
+        pairs = new PairSeed[](seeds.length - 1);
+        uint256 next = 1;
+        for (uint256 place = spot.first; place < spot.end; ++place) {
+            if (place == spot.place || !shape.isRevealed(spot, place)) continue;
+            require(next < seeds.length, NotPartOf("seeds"));
+            _requireSeed(root, height, context, place - spot.first, seeds[next]);
+            pairs[next - 1] = PairSeed(seeds[next].seed, place > spot.place);
+            ++next;
+        }
+        require(next == seeds.length, NotPartOf("seeds"));
+    }
+
+    function _requireSeed(
+        bytes32 root,
+        uint256 height,
+        bytes32 context,
+        uint256 rank,
+        SeedOpening calldata opening
+    ) private pure {
+        require(
+            // A group has at most 255 members.
+            // forge-lint: disable-next-line(unsafe-typecast)
+            SealedTrees.seedHolds(root, height, context, uint8(rank), opening.seed, opening.siblings),
+            NotPartOf("seeds")
+        );
+    }
+
+    function _contextOf(uint64 roundId, Seat calldata seat) private view returns (bytes32) {
+        return MerkleSumTree.context(_placeOf(roundId, seat.submission.member));
+    }
+
+    function _laneBytes() private view returns (uint8) {
+        // At most 6.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint8(_epochs().sealedRules().laneBytes(federation.rules()));
+    }
+
+    /// @dev Whether a member that counts lies at or below a place of the aggregation.
+    function _isTaken(GroupShape calldata shape, uint256 level, uint256 position)
+        private
+        view
+        returns (bool)
+    {
+        SealedHeights memory tall = _rounds().heights();
+        uint256 group = tall.group;
+        uint256 rank = 0;
+        if (level > group) {
+            // The first group below a node.
+            position <<= level - group - 1;
+        } else {
+            position <<= level;
+            rank = position & ((uint256(1) << group) - 1);
+            position >>= group;
+        }
+        // slither-disable-next-line unused-return
+        (uint256 included,) = shape.groupAt(_division(), position);
+        return rank < included;
+    }
+
+    /// @dev Whether a node is wrong by itself or against its children that stands where one must.
+    function _isWrong(
+        Round memory round,
+        AggregationNode calldata node,
+        uint256 level,
+        bytes calldata left,
+        bytes calldata right
+    ) private view returns (bool) {
+        bytes calldata preimage = node.preimage;
+        bool isGroup = level == _rounds().heights().groupLevel();
+        if (isGroup) {
+            if (!GroupNode.isGroup(preimage)) return true;
+        } else if (!(level == 0 ? AggregationTree.isLeaf(preimage) : AggregationTree.isNode(preimage))) {
+            return true;
+        }
+        // No vector has the root 0, and nobody could demand to see one.
+        if (AggregationTree.sumsOf(preimage) == 0) return true;
+        uint64 weight = AggregationTree.weightOf(preimage);
+        if (
+            node.path.length == 0
+                && (weight != round.totalWeight || AggregationTree.sumsOf(preimage) != round.aggregateRoot)
+        ) return true;
+        if (level == 0) return false;
+        if (isGroup) {
+            // The same of the root of its squares.
+            if (GroupNode.normOf(preimage) == 0) return true;
+            require(keccak256(left) == GroupNode.childOf(preimage), NotPartOf("child"));
+            require(left.length >= AggregationTree.HEAD_BYTES, NotPartOf("child"));
+            return weight != AggregationTree.weightOf(left);
+        }
+        _requireChildren(preimage, left, right);
+        return weight != uint256(AggregationTree.weightOf(left)) + AggregationTree.weightOf(right);
+    }
+
+    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed over a roll-up.
+    function _beginRound(uint64 roundId) private view returns (Round memory round) {
+        round = _begin(roundId);
+        require(round.rolledUp, NotPartOf("roll-up"));
+    }
+
+    function _beginSealed(uint64 roundId, GroupShape calldata shape)
+        private
+        view
+        returns (Round memory round)
+    {
+        round = _beginRound(roundId);
+        _rounds().requireShape(shape);
+    }
+
+    function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
+        emit FraudProved(roundId, msg.sender, fraud, attempt);
+        _rounds().reject(roundId, attempt, msg.sender);
+    }
+
+    /// @dev Commitments to all proofs are kept in one place, so that a challenger is counted once.
+    function _isCommitted(uint64 roundId, uint16 attempt, bytes32 digest)
+        internal
+        view
+        override
+        returns (bool)
+    {
+        return IHearing(federation.disputes()).isCommitted(roundId, attempt, msg.sender, digest);
+    }
+
+    /// @dev Checks that a node stands in the proposal's aggregation tree, and returns its level.
+    function _requireNode(Round memory round, AggregationNode calldata node)
+        private
+        view
+        returns (uint256 level)
+    {
+        bytes32 top;
+        (level, top) = _rounds().heights().climb(node);
+        require(top == round.aggregationRoot, NotPartOf("aggregation"));
+    }
+
+    function _requireSeat(Round memory round, Seat calldata seat) private view {
+        _requireAt(round.accepted, seat.index, SealedTrees.recordLeaf(seat.record), seat.siblings);
+    }
+
+    function _requireSubmission(Seat calldata seat) private pure {
+        require(SealedTypes.isNamedBy(seat.submission, seat.record.submission), NotPartOf("submission"));
+    }
+
+    function _division() private view returns (Division memory) {
+        IEpochs epochs = _epochs();
+        return Groups.divide(epochs.epoch().members, epochs.sealedRules().groupSize);
+    }
+
+    /// @dev What a sealed federation has in the place of direct submissions.
+    function _epochs() private view returns (IEpochs) {
+        return IEpochs(federation.directSubmissions());
+    }
+
+    /// @dev What a sealed federation has in the place of roll-ups.
+    function _rounds() private view returns (ISealedRounds) {
+        return ISealedRounds(federation.rollups());
+    }
+}

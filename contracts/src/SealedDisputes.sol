@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {AggregationCourt} from "./AggregationCourt.sol";
+import {Fraud} from "./interfaces/ICourt.sol";
+import {IEpochs} from "./interfaces/IEpochs.sol";
+import {ISealedDisputes} from "./interfaces/ISealedDisputes.sol";
+import {ISealedRounds, Seat} from "./interfaces/ISealedRounds.sol";
+import {AggregationNode} from "./libraries/AggregationTree.sol";
+import {Division, Groups} from "./libraries/Groups.sol";
+import {MerklePath} from "./libraries/MerklePath.sol";
+import {Round} from "./libraries/RoundLib.sol";
+import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.sol";
+import {GroupShape, SealedShape, SeatPlace} from "./libraries/SealedShape.sol";
+import {SealedTrees} from "./libraries/SealedTrees.sol";
+import {SealedTypes} from "./libraries/SealedTypes.sol";
+
+/// @title SealedDisputes
+/// @notice Questions and fraud proofs about the proposals of one sealed federation; see `ISealedDisputes`.
+/// @dev Deployed once and cloned by `FederationFactory`.
+contract SealedDisputes is ISealedDisputes, AggregationCourt {
+    using SealedAggregation for SealedHeights;
+    using SealedShape for GroupShape;
+
+    /// @inheritdoc ISealedDisputes
+    function demandSeed(
+        uint64 roundId,
+        GroupShape calldata shape,
+        Seat calldata seat,
+        uint32 place,
+        bytes32 commitment,
+        bytes32[] calldata siblings
+    ) external payable {
+        Round memory round = _proposed(roundId);
+        _rounds().requireShape(shape);
+        _requireAt(round.accepted, seat.index, SealedTrees.recordLeaf(seat.record), seat.siblings);
+        require(SealedTypes.isNamedBy(seat.submission, seat.record.submission), NotPartOf("submission"));
+        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
+        require(shape.isRevealed(spot, place), NotRevealed(place));
+        require(
+            siblings.length == _rounds().heights().group && commitment != 0
+                && MerklePath.climb(SealedTrees.SEED_NODE, commitment, place - spot.first, siblings)
+                    == seat.submission.update.seedsRoot,
+            NotPartOf("seeds")
+        );
+        _ask(roundId, round, commitment, 1);
+    }
+
+    /// @inheritdoc ISealedDisputes
+    function proveNotSealed(uint64 roundId, bytes32) external {
+        Round memory round = _begin(roundId);
+        require(!round.rolledUp, NoFraud());
+        // No other proposal over such updates could be true.
+        _bringDown(roundId, round.attempt, Fraud.BadUpdate);
+    }
+
+    /// @dev Which members share what is not revealed nobody can tell: of the tree of a member's commitments only the nodes may be
+    ///      asked for in general.
+    function _requireLinked(Round memory round, bytes[] calldata path, bytes32 hash, uint8 levels)
+        internal
+        view
+        override
+    {
+        super._requireLinked(round, path, hash, levels);
+        for (uint256 i = 0; i < path.length; ++i) {
+            if (uint8(path[i][0]) != SealedTypes.KIND) continue;
+            bytes32 next = i + 1 < path.length ? keccak256(path[i + 1]) : hash;
+            if (next != SealedTypes.seedsRootOf(path[i])) continue;
+            uint256 depth = path.length - i - 1;
+            // slither-disable-next-line calls-loop
+            require(depth + levels <= _rounds().heights().group, TooManyLevels(levels));
+        }
+    }
+
+    function _requireNode(AggregationNode calldata node, Round memory round)
+        internal
+        view
+        override
+        returns (uint256 level)
+    {
+        bytes32 top;
+        (level, top) = _rounds().heights().climb(node);
+        require(round.rolledUp && top == round.aggregationRoot, NotPartOf("aggregation"));
+    }
+
+    function _division() private view returns (Division memory) {
+        IEpochs epochs = IEpochs(federation.directSubmissions());
+        return Groups.divide(epochs.epoch().members, epochs.sealedRules().groupSize);
+    }
+
+    /// @dev What a sealed federation has in the place of roll-ups.
+    // slither-disable-next-line calls-loop
+    function _rounds() private view returns (ISealedRounds) {
+        return ISealedRounds(federation.rollups());
+    }
+}

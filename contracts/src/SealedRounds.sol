@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Court} from "./Court.sol";
+import {FactoryMade} from "./FactoryMade.sol";
+import {Fraud} from "./interfaces/ICourt.sol";
+import {Epoch, IEpochs, RosterProof} from "./interfaces/IEpochs.sol";
+import {IFederation} from "./interfaces/IFederation.sol";
+import {IHearing} from "./interfaces/IHearing.sol";
+import {ISealedRounds, RangeNode, SealedRollup, SealedSummary, Seat} from "./interfaces/ISealedRounds.sol";
+import {Bitmaps} from "./libraries/Bitmaps.sol";
+import {CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
+import {Consent} from "./libraries/Consent.sol";
+import {ContentId} from "./libraries/ContentId.sol";
+import {Division, Groups} from "./libraries/Groups.sol";
+import {MemberSignature} from "./libraries/MemberSignature.sol";
+import {MerklePath} from "./libraries/MerklePath.sol";
+import {MerkleSumTree} from "./libraries/MerkleSumTree.sol";
+import {Phases} from "./libraries/Phases.sol";
+import {Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
+import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
+import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.sol";
+import {SealedRules, SealedRulesLib} from "./libraries/SealedRulesLib.sol";
+import {GroupShape, SealedShape, SeatPlace} from "./libraries/SealedShape.sol";
+import {SealedTrees} from "./libraries/SealedTrees.sol";
+import {MaskedSubmission, SealedTypes} from "./libraries/SealedTypes.sol";
+import {SubmittedNodes} from "./libraries/SubmittedNodes.sol";
+
+/// @title SealedRounds
+/// @notice Closing and rolling up of the rounds of one sealed federation, and fraud proofs about what was submitted in them;
+///         see `ISealedRounds`.
+/// @dev Deployed once and cloned by `FederationFactory`. A lie shown here ends the round: what it was proposed over is false.
+contract SealedRounds is ISealedRounds, Court, FactoryMade {
+    using Bitmaps for bytes;
+    using Groups for Division;
+    using RulesLib for Rules;
+    using SealedAggregation for SealedHeights;
+    using SealedRulesLib for SealedRules;
+    using SealedShape for GroupShape;
+
+    /// @inheritdoc ISealedRounds
+    address public court;
+
+    SealedSummary private _latest;
+
+    modifier onlyCoordinator() {
+        require(msg.sender == federation.coordinator(), IFederation.NotCoordinator(msg.sender));
+        _;
+    }
+
+    /// @inheritdoc ISealedRounds
+    // slither-disable-next-line missing-zero-check
+    function initialize(IFederation federation_, address court_) external {
+        _requireNew(address(federation));
+        federation = federation_;
+        court = court_;
+    }
+
+    /// @inheritdoc ISealedRounds
+    function reject(uint64 roundId, uint16 attempt, address challenger) external {
+        require(msg.sender == court, IFederation.NotSidecar(msg.sender));
+        IHearing(federation.disputes()).rejectRollup(roundId, attempt, challenger);
+    }
+
+    /// @inheritdoc ISealedRounds
+    // What is called is the factory's own code, which calls nobody.
+    // slither-disable-next-line reentrancy-no-eth,reentrancy-benign,reentrancy-events,timestamp
+    function close(uint64 roundId, bytes32 epochRoot, bytes calldata ready, bytes calldata included)
+        external
+        onlyCoordinator
+    {
+        Round memory round = _openRound(roundId);
+        require(_latest.round != roundId, AlreadyClosed(roundId));
+        uint64 from = round.openedAt + federation.security().openSeconds;
+        // The seconds that a block producer can shift do not matter.
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp >= from && block.timestamp <= round.deadline, OutOfTime(from, round.deadline));
+        IEpochs epochs = _epochs();
+        Epoch memory epoch = epochs.epochOf(roundId, round.openedAt);
+        // A reorganised chain may have drawn anew since: the same places would be those of others.
+        require(epochs.epochRoot() == epochRoot, InvalidSealedRollup("epochRoot"));
+        require(keccak256(ready) == epoch.readyHash, InvalidSealedRollup("ready"));
+        require(included.isSetOf(epoch.members) && included.isWithin(ready), InvalidSealedRollup("included"));
+        delete _latest;
+        _latest.round = roundId;
+        // Unix time fits 64 bits for longer than there will be blocks.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _latest.closedAt = uint64(block.timestamp);
+        _latest.readyHash = epoch.readyHash;
+        _latest.includedHash = keccak256(included);
+        emit RoundClosed(
+            roundId, epoch.number, SealedTrees.closedHash(roundId, epochRoot, included), included
+        );
+    }
+
+    /// @inheritdoc ISealedRounds
+    // slither-disable-next-line reentrancy-no-eth,reentrancy-benign,reentrancy-events,timestamp
+    function submit(uint64 roundId, SealedRollup calldata rollup) external payable onlyCoordinator {
+        Round memory round = _openRound(roundId);
+        SealedSummary storage closed = _latest;
+        require(closed.round == roundId, NotClosed(roundId));
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp <= round.until, OutOfTime(closed.closedAt, round.until));
+        require(keccak256(rollup.ready) == closed.readyHash, InvalidSealedRollup("ready"));
+        require(keccak256(rollup.included) == closed.includedHash, InvalidSealedRollup("included"));
+        require(ContentId.isPlausible(rollup.cid), InvalidSealedRollup("cid"));
+        closed.heights = _requireCounting(rollup);
+        // The coordinator could give up a smaller one at once, and have it counted.
+        require(rollup.accepted >= federation.rules().minClients, InvalidSealedRollup("accepted"));
+        closed.accepted = rollup.accepted;
+        closed.countingHash = keccak256(rollup.counting);
+        _epochs().countRound();
+        federation.rollUp{value: msg.value}(roundId, rollup.accepted, rollup.totalWeight, rollup.peaks);
+        emit SealedRollupSubmitted(
+            roundId, rollup.accepted, rollup.totalWeight, rollup.counting, rollup.peaks, rollup.cid
+        );
+    }
+
+    /// @inheritdoc ISealedRounds
+    function latest() external view returns (SealedSummary memory) {
+        return _latest;
+    }
+
+    /// @inheritdoc ISealedRounds
+    function heights() external view returns (SealedHeights memory) {
+        return _latest.heights;
+    }
+
+    /// @inheritdoc ISealedRounds
+    // slither-disable-next-line timestamp
+    function recordCount() external view returns (uint32) {
+        SealedHeights memory tall = _latest.heights;
+        // In the aggregation the groups' nodes take a level more, in the range the records' submissions.
+        uint256 levels = uint256(tall.group) + tall.upper + 1;
+        // From a submission a walk goes on down a vector; or down the commitments to seeds, and then to a seed, one by one.
+        uint256 seeds = Phases.ofLevels(tall.group) + 1;
+        uint256 vector = Phases.ofVector(federation.rules().elements);
+        if (seeds > vector) levels += (seeds - vector) * Phases.LEVELS;
+        // A roster has 2^16 members at most, a group 2^8: so there are 30 levels at most.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint32(uint256(1) << levels);
+    }
+
+    /// @inheritdoc ISealedRounds
+    // At most 32 peaks are asked for, of the federation alone.
+    // slither-disable-next-line calls-loop,timestamp,incorrect-equality
+    function isStated(bytes32 hash) external view returns (bool) {
+        uint32 accepted = _latest.accepted;
+        for (uint256 level = 0; level < MAX_PEAKS; ++level) {
+            if ((accepted >> level) & 1 == 1 && hash == federation.commitmentPeak(level)) return true;
+        }
+        return false;
+    }
+
+    /// @inheritdoc ISealedRounds
+    // slither-disable-next-line timestamp
+    function requireShape(GroupShape calldata shape) public view {
+        SealedSummary storage stated = _latest;
+        require(keccak256(shape.ready) == stated.readyHash, NotPartOf("ready"));
+        require(keccak256(shape.included) == stated.includedHash, NotPartOf("included"));
+        require(keccak256(shape.counting) == stated.countingHash, NotPartOf("counting"));
+    }
+
+    /// @inheritdoc ISealedRounds
+    function proveWrongRecord(
+        uint64 roundId,
+        GroupShape calldata shape,
+        Seat calldata seat,
+        RosterProof calldata roster,
+        bytes32
+    ) external {
+        Round memory round = _beginSealed(roundId, shape);
+        _requireSeat(round, seat);
+        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
+        if (seat.record.place == spot.place) {
+            require(_epochs().requireEnrolled(roster) == spot.place, NotPartOf("roster"));
+            _requireSubmission(seat);
+            require(!_isRight(roundId, round, seat, roster.entry.member), NoFraud());
+        }
+        _fail(roundId, round.attempt, Fraud.WrongRecord);
+    }
+
+    /// @inheritdoc ISealedRounds
+    function proveMalformedRange(uint64 roundId, RangeNode calldata node, bytes calldata submission, bytes32)
+        external
+    {
+        Round memory round = _beginRound(roundId);
+        uint256 depth = node.siblings.length;
+        // Of 0 nobody knows the preimage, and nobody can demand it; where it stands for what was submitted, that is missing.
+        bytes32 hash = node.preimage.length == 0 ? bytes32(0) : keccak256(node.preimage);
+        require(
+            (round.accepted >> node.peak) & 1 == 1 && depth <= node.peak
+                && uint256(node.position) >> depth == 0
+                && CommitmentTree.climb(hash, node.position, node.siblings)
+                    == federation.commitmentPeak(node.peak),
+            NotPartOf("range")
+        );
+        if (depth < node.peak) {
+            require(!SubmittedNodes.isNode(CommitmentTree.NODE, node.preimage), NoFraud());
+        } else if (SealedTrees.isRecord(node.preimage)) {
+            bytes32 named = SealedTrees.submissionOf(node.preimage);
+            if (named != 0) {
+                require(keccak256(submission) == named, NotPartOf("submission"));
+                require(!SealedTypes.isSubmission(submission), NoFraud());
+            }
+        }
+        _fail(roundId, round.attempt, Fraud.MalformedRollup);
+    }
+
+    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed over a roll-up.
+    function _beginRound(uint64 roundId) private view returns (Round memory round) {
+        round = _begin(roundId);
+        require(round.rolledUp, NotPartOf("roll-up"));
+    }
+
+    function _beginSealed(uint64 roundId, GroupShape calldata shape)
+        private
+        view
+        returns (Round memory round)
+    {
+        round = _beginRound(roundId);
+        requireShape(shape);
+    }
+
+    function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
+        emit FraudProved(roundId, msg.sender, fraud, attempt);
+        IHearing(federation.disputes()).rejectRollup(roundId, attempt, msg.sender);
+    }
+
+    /// @dev Commitments to all proofs are kept in one place, so that a challenger is counted once.
+    function _isCommitted(uint64 roundId, uint16 attempt, bytes32 digest)
+        internal
+        view
+        override
+        returns (bool)
+    {
+        return IHearing(federation.disputes()).isCommitted(roundId, attempt, msg.sender, digest);
+    }
+
+    function _openRound(uint64 roundId) private view returns (Round memory round) {
+        round = federation.round(roundId);
+        require(round.state == RoundState.Open, RoundLib.WrongState(roundId, round.state));
+    }
+
+    /// @dev Checks which groups count, and how many members they have; the weights are a claim, which has proofs.
+    function _requireCounting(SealedRollup calldata rollup) private view returns (SealedHeights memory tall) {
+        Division memory division = _division();
+        require(rollup.counting.isSetOf(division.groups), InvalidSealedRollup("counting"));
+        (uint256 groups, uint256 members) = division.tally(rollup.ready, rollup.included, rollup.counting);
+        require(members == rollup.accepted, InvalidSealedRollup("accepted"));
+        uint256 least = _epochs().sealedRules().minGroups;
+        require(groups >= least, TooFewGroups(groups, least));
+        // A roster has at most 2^16 members.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return SealedHeights(uint8(division.height()), uint8(MerklePath.height(groups)));
+    }
+
+    function _requireSeat(Round memory round, Seat calldata seat) private view {
+        _requireAt(round.accepted, seat.index, SealedTrees.recordLeaf(seat.record), seat.siblings);
+    }
+
+    function _requireSubmission(Seat calldata seat) private pure {
+        require(SealedTypes.isNamedBy(seat.submission, seat.record.submission), NotPartOf("submission"));
+    }
+
+    /// @dev Whether the member at a record's place signed its submission, the rules take it, and the weight is what they give.
+    // slither-disable-next-line timestamp
+    function _isRight(uint64 roundId, Round memory round, Seat calldata seat, address member)
+        private
+        view
+        returns (bool)
+    {
+        MaskedSubmission calldata submission = seat.submission;
+        if (submission.member != member) return false;
+        address signer =
+            Consent.signerOf(federation, SealedTypes.structHash(submission.update), submission.signature);
+        if (!MemberSignature.speaksFor(federation, roundId, signer, member)) return false;
+        Rules memory rules = federation.rules();
+        Expectation memory expected =
+            Expectation(roundId, federation.rulesHash(), federation.modelRoot(), round.deadline);
+        Refusal reason = SealedRulesLib.refusal(
+            rules, submission.update, expected, _epochs().epochRoot(), _latest.closedAt
+        );
+        if (reason != Refusal.None) return false;
+        return seat.record.weight == RulesLib.weight(submission.update.examples, rules.maxWeight());
+    }
+
+    function _division() private view returns (Division memory) {
+        IEpochs epochs = _epochs();
+        return Groups.divide(epochs.epoch().members, epochs.sealedRules().groupSize);
+    }
+
+    /// @dev What a sealed federation has in the place of direct submissions.
+    function _epochs() private view returns (IEpochs) {
+        return IEpochs(federation.directSubmissions());
+    }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {CommitmentTree} from "./CommitmentTree.sol";
+import {MerklePath} from "./MerklePath.sol";
+import {MerkleSumTree} from "./MerkleSumTree.sol";
+import {Chunk} from "./VectorTree.sol";
+
+/// @notice A member as it enrolled for an epoch.
+struct RosterEntry {
+    address member;
+    /// X25519 public key.
+    bytes32 x25519;
+    /// keccak-256 of the ML-KEM-768 public key.
+    bytes32 mlkem;
+}
+
+/// @notice What the contract keeps of an included member of a counting group.
+struct SealedRecord {
+    /// Place of the member.
+    uint32 place;
+    /// Weight of its update.
+    uint32 weight;
+    /// Hash of its submission; see `SealedTypes.submissionHash`.
+    bytes32 submission;
+}
+
+/// @notice Where a leaf lies in a mountain range; see `CommitmentTree`.
+struct RangeProof {
+    /// Leaves in all.
+    uint32 count;
+    /// Index of the leaf.
+    uint32 index;
+    /// Peaks, the largest first.
+    bytes32[] peaks;
+    /// Hashes beside the path, from the leaf up to its peak.
+    bytes32[] siblings;
+}
+
+/// @title Trees and hashes of sealed rounds
+/// @notice roster leaf = keccak(0x30 ‖ member:20 ‖ x25519:32 ‖ mlkem:32) and record leaf =
+///         keccak(0x3a ‖ place:u32 ‖ weight:u32 ‖ submission:32), both in mountain ranges (`CommitmentTree`);
+///         masked leaf = keccak(0x33 ‖ context:32 ‖ index:u32 ‖ count:u32 ‖ k:u8 ‖ count · k bytes), masked node =
+///         keccak(0x34 ‖ left ‖ right), no root above the top since the context binds the number of elements;
+///         seed commitment = keccak(0x38 ‖ context:32 ‖ rank:u8 ‖ seed:32), seed node = keccak(0x39 ‖ left ‖ right). Missing
+///         leaves are 0.
+library SealedTrees {
+    /// First byte of a masked node.
+    uint8 internal constant MASKED_NODE = 0x34;
+    /// First byte of a node over the commitments to seeds.
+    uint8 internal constant SEED_NODE = 0x39;
+
+    uint256 private constant RECORD_BYTES = 41;
+    uint256 private constant SEED_BYTES = 66;
+
+    uint8 private constant ROSTER_LEAF = 0x30;
+    uint8 private constant DRAW = 0x32;
+    uint8 private constant MASKED_LEAF = 0x33;
+    uint8 private constant EPOCH = 0x35;
+    uint8 private constant CLOSE = 0x36;
+    uint8 private constant SEED = 0x38;
+    uint8 private constant RECORD_LEAF = 0x3a;
+
+    /// @param entry Enrolled member.
+    /// @return Hash of its leaf.
+    function rosterLeaf(RosterEntry memory entry) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(ROSTER_LEAF, entry.member, entry.x25519, entry.mlkem));
+    }
+
+    /// @param self Record.
+    /// @return Hash of its leaf.
+    function recordLeaf(SealedRecord memory self) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(RECORD_LEAF, self.place, self.weight, self.submission));
+    }
+
+    /// @param preimage Preimage as stated.
+    /// @return True for one of a record, whatever it states.
+    function isRecord(bytes calldata preimage) internal pure returns (bool) {
+        return preimage.length == RECORD_BYTES && uint8(preimage[0]) == RECORD_LEAF;
+    }
+
+    /// @param record Preimage of a record.
+    /// @return Hash of the submission that it names.
+    function submissionOf(bytes calldata record) internal pure returns (bytes32) {
+        return bytes32(record[9:41]);
+    }
+
+    /// @notice Whether a leaf is in a mountain range of which the hash alone is known.
+    /// @param root keccak(count:u32 ‖ peaks, the largest first), as `CommitmentTree.rangeHash` gives it.
+    /// @param leaf Hash of the leaf.
+    /// @param proof Where it lies.
+    /// @return True when it is there.
+    function rangeHolds(bytes32 root, bytes32 leaf, RangeProof calldata proof) internal pure returns (bool) {
+        uint32 count = proof.count;
+        if (proof.index >= count || keccak256(abi.encodePacked(count, proof.peaks)) != root) return false;
+        (uint256 level, uint256 position) = CommitmentTree.locate(count, proof.index);
+        if (proof.siblings.length != level) return false;
+        // One peak for each bit above.
+        uint256 peak = 0;
+        for (uint256 above = uint256(count) >> (level + 1); above > 0; above >>= 1) {
+            peak += above & 1;
+        }
+        return CommitmentTree.climb(leaf, position, proof.siblings) == proof.peaks[peak];
+    }
+
+    /// @param federation Federation of the draw.
+    /// @param epoch Number of the epoch.
+    /// @param rosterRoot Root of its roster.
+    /// @param blockHash Hash of the second block after the one in which enrolment was closed.
+    /// @return Seed of the draw.
+    function groupSeed(address federation, uint64 epoch, bytes32 rosterRoot, bytes32 blockHash)
+        internal
+        view
+        returns (bytes32)
+    {
+        return keccak256(abi.encodePacked(DRAW, block.chainid, federation, epoch, rosterRoot, blockHash));
+    }
+
+    /// @param rosterRoot Root of the roster.
+    /// @param seed Seed of the draw.
+    /// @param readyHash keccak-256 of the set of ready members.
+    /// @return Root of the epoch, which masked updates state.
+    function epochRoot(bytes32 rosterRoot, bytes32 seed, bytes32 readyHash) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(EPOCH, rosterRoot, seed, readyHash));
+    }
+
+    /// @param round Number of the round.
+    /// @param epochRoot_ Root of its epoch.
+    /// @param included Set of included members.
+    /// @return Hash of the close.
+    function closedHash(uint64 round, bytes32 epochRoot_, bytes calldata included)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encodePacked(CLOSE, round, epochRoot_, keccak256(included)));
+    }
+
+    /// @param context Context of the update.
+    /// @param elements Length of the vector.
+    /// @param laneBytes Bytes of a lane.
+    /// @param index Index of a chunk that the vector has.
+    /// @return The bytes that a masked leaf's preimage must begin with.
+    function maskedHeader(bytes32 context, uint64 elements, uint8 laneBytes, uint32 index)
+        internal
+        pure
+        returns (bytes memory)
+    {
+        // At most 64.
+        // forge-lint: disable-next-line(unsafe-typecast)
+        uint32 count = uint32(MerkleSumTree.chunkLength(elements, index));
+        return abi.encodePacked(MASKED_LEAF, context, index, count, laneBytes);
+    }
+
+    /// @notice Whether a well-formed chunk belongs to a masked vector.
+    /// @param root Top of the masked tree.
+    /// @param context Context of the update.
+    /// @param elements Length of the vector.
+    /// @param laneBytes Bytes of a lane.
+    /// @param index Index of the chunk.
+    /// @param chunk Its big-endian lanes, packed, and the way to the top.
+    /// @return True when the chunk has the right length and leads to the top.
+    function maskedHolds(
+        bytes32 root,
+        bytes32 context,
+        uint64 elements,
+        uint8 laneBytes,
+        uint32 index,
+        Chunk calldata chunk
+    ) internal pure returns (bool) {
+        uint256 length = MerkleSumTree.chunkLength(elements, index);
+        if (length == 0 || chunk.values.length != length * laneBytes) return false;
+        if (chunk.siblings.length != MerkleSumTree.height(elements)) return false;
+        bytes32 leaf =
+            keccak256(bytes.concat(maskedHeader(context, elements, laneBytes, index), chunk.values));
+        return MerklePath.climb(MASKED_NODE, leaf, index, chunk.siblings) == root;
+    }
+
+    /// @param context Context of the update.
+    /// @param rank Rank in the group of the member that shares the seed: the own one for the seed of the self mask.
+    /// @param seed Seed.
+    /// @return Commitment to it.
+    function seedCommitment(bytes32 context, uint8 rank, bytes32 seed) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(SEED, context, rank, seed));
+    }
+
+    /// @param preimage Preimage of a commitment as stated.
+    /// @param context Context of the update.
+    /// @param rank Rank at which it stands.
+    /// @return True when it commits to some seed of this update at this rank.
+    function isSeed(bytes calldata preimage, bytes32 context, uint256 rank) internal pure returns (bool) {
+        return preimage.length == SEED_BYTES && uint8(preimage[0]) == SEED
+            && bytes32(preimage[1:33]) == context && uint8(preimage[33]) == rank;
+    }
+
+    /// @notice Whether a member committed to a seed.
+    /// @param root Top of the tree over its commitments.
+    /// @param height Levels of this tree; see `Groups.height`.
+    /// @param context Context of the update.
+    /// @param rank Rank at which the seed is committed to.
+    /// @param seed Seed.
+    /// @param siblings Hashes beside the path, from the commitment up.
+    /// @return True when it did.
+    function seedHolds(
+        bytes32 root,
+        uint256 height,
+        bytes32 context,
+        uint8 rank,
+        bytes32 seed,
+        bytes32[] calldata siblings
+    ) internal pure returns (bool) {
+        if (siblings.length != height || uint256(rank) >> height != 0) return false;
+        return MerklePath.climb(SEED_NODE, seedCommitment(context, rank, seed), rank, siblings) == root;
+    }
+}

@@ -1,0 +1,55 @@
+"""The mod's part in a sealed federation: steps of an epoch are answered, updates leave the client masked."""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message
+from flwr.clientapp.typing import ClientAppCallable
+
+from fedvm.federation.arrays import named_arrays
+from fedvm.federation.client.briefed import attestation, check_terms, only_arrays, receive
+from fedvm.federation.client.consent import Consent
+from fedvm.federation.client.sealed import SealedMember, epoch_of, masked_content
+from fedvm.federation.commitment import Quantizer
+from fedvm.federation.errors import TermsError
+from fedvm.federation.keys import KeyProvider, member_from_node_config
+from fedvm.federation.metrics import MetricNames
+from fedvm.federation.terms import SEALED_STEP
+from fedvm.protocol import dequantize
+
+
+def sealed_reply(
+    message: Message,
+    context: Context,
+    call_next: ClientAppCallable,
+    key: KeyProvider,
+    names: MetricNames,
+    quantizer: Quantizer,
+) -> Message:
+    """Answer a step of an epoch, or train and mask. Who has sealed the round already answers with the same bytes, and
+    trains no more. The arguments are those of `accountable_mod` and its mod.
+
+    Raises:
+        TermsError, CommitmentError: as the mod of `accountable_mod`.
+    """
+    private_key = key(context)
+    member = SealedMember.of(context, private_key, member_from_node_config(context, private_key))
+    if SEALED_STEP in message.content.config_records:
+        return member.step(message, Consent.from_node_config(context.node_config))
+    epoch = epoch_of(message.content)
+    briefing, base = receive(message)
+    terms = briefing.terms
+    if terms is None:
+        raise TermsError("the message asks for a sealed update, and names no terms of a round")
+    check_terms(terms, briefing, base, context, sealed=True)
+    kept = member.sealed_before(epoch, terms)
+    if kept is None:
+        reply = call_next(message, context)
+        if reply.has_error():
+            return reply
+        _, arrays = only_arrays(reply.content)
+        trained = briefing.spec.flatten(named_arrays(arrays))
+        update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
+        said = attestation(reply.content, names)
+        metrics = dict(next(iter(reply.content.metric_records.values())))
+        kept = member.seal(epoch, terms, update, said, metrics)
+    return Message(masked_content(kept), reply_to=message)

@@ -1,0 +1,273 @@
+"""What a member of a sealed federation keeps on its own disk: keys of the epoch, edges, updates sealed, answers given.
+
+Two rules of the protocol are about memory: a member seals a round once, and answers over one base for one included set
+only. So everything is written down before it leaves the machine, by one process at a time, and what was answered over
+the present base outlasts the epoch. The folder is readable by its owner alone; whoever has it can open what this member
+sealed in the present round, and nothing of rounds before: their edges are deleted, and so is all that edges are made
+from once they are agreed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fedvm.federation.errors import TermsError
+from fedvm.files import write_atomically
+from fedvm.protocol import Domain, EncodingError
+from fedvm.protocol.address import Address, to_address
+from fedvm.protocol.sealed.deposit import Held
+from fedvm.protocol.sealed.edges import Edges
+from fedvm.protocol.sealed.epoch import Draw, Epoch
+from fedvm.protocol.sealed.keys import EpochKeys
+from fedvm.protocol.sealed.member import Answered, KeyFile
+from fedvm.protocol.sealed.records import SealedSubmission
+from fedvm.protocol.sealed.roster import Enrolment
+from fedvm.protocol.sealed.rules import SealedRules
+
+_STATE = "epoch.json"
+_LOCK = ".lock"
+MOST_TURNS = 1 << 16
+"""Rounds that a member goes on at once: as many as an epoch can have. Each takes a hash an edge, and none can be taken
+back."""
+
+
+@dataclass(frozen=True)
+class KeptUpdate:
+    """An update as this member sealed it. own: its own shares of its seeds. metrics: what the app reported with it."""
+
+    submission: SealedSubmission
+    file: bytes
+    own: Held
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EpochState:
+    """A member's memory of an epoch; what comes later in it is None before. keys: its private keys, None once edges are
+    agreed. public: what the roster says of it; mlkem: its raw public key. own: its key file and, until edges are
+    agreed, the secrets in it. sealed: the latest round that it sealed an update in, 0 for none."""
+
+    domain: Domain
+    member: Address
+    number: int
+    keys: EpochKeys | None
+    public: Enrolment
+    mlkem: bytes
+    sealed_rules: SealedRules
+    draw: Draw | None = None
+    own: KeyFile | None = None
+    epoch: Epoch | None = None
+    edges: Edges | None = None
+    answered: tuple[Answered, ...] = ()
+    update: KeptUpdate | None = None
+
+    @classmethod
+    def begun(
+        cls, domain: Domain, member: Address, number: int, sealed_rules: SealedRules, last: EpochState | None
+    ) -> EpochState:
+        """A new epoch, with fresh keys. last: the epoch before it, None if this member knows none. What it answered
+        over the base of its last answer stays known: after rounds that fail, the same base is trained from again."""
+        answered: tuple[Answered, ...] = ()
+        if last and last.answered:
+            base = last.answered[-1].base_root
+            answered = tuple(one for one in last.answered if one.base_root == base)
+        keys = EpochKeys.generate()
+        public, mlkem = keys.enrolment(member), keys.mlkem_public
+        return cls(domain, member, number, keys, public, mlkem, sealed_rules, answered=answered)
+
+    def agreed(self, epoch: Epoch, edges: Edges) -> EpochState:
+        """The state once the edges of an epoch are agreed. What they are made from is gone with it: it would give the
+        edges of all rounds again, those that are over among them."""
+        assert self.own is not None
+        return replace(self, epoch=epoch, edges=edges, keys=None, own=replace(self.own, kem={}))
+
+    @property
+    def sealed(self) -> int:
+        """The round of the latest update, 0 if there is none."""
+        return self.update.submission.masked.round if self.update else 0
+
+    def in_round(self, number: int) -> EpochState:
+        """The state with the edges of a round; those before are gone for good.
+
+        Raises:
+            TermsError: keys have not been agreed, or the round is over for this member.
+        """
+        if self.edges is None:
+            raise TermsError(f"no keys were agreed in epoch {self.number}; this client sits it out")
+        if number - self.edges.round > MOST_TURNS:
+            raise TermsError(
+                f"the server asks for round {number}, and this client is in round {self.edges.round}: no epoch has as "
+                "many rounds"
+            )
+        try:
+            return replace(self, edges=self.edges.advanced(number))
+        except EncodingError as error:
+            raise TermsError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class SealedFolder:
+    """Where a member keeps its epochs: one folder a federation and member below `path`."""
+
+    path: Path
+    domain: Domain
+    member: Address
+    _folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        folder = self.path / f"{self.domain.chain_id}-{self.domain.federation}" / self.member
+        object.__setattr__(self, "_folder", folder)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the folder for one message: of two at once each would know nothing of what the other gives away.
+
+        Raises:
+            TermsError: the folder cannot be written.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held = (self._folder / _LOCK).open("a")
+        except OSError as error:
+            raise TermsError(f"this client cannot keep its state of sealed rounds: {error}") from error
+        with held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+    def save(self, state: EpochState) -> None:
+        """Write a state down, whole or not at all; the epoch before is forgotten with it.
+
+        Raises:
+            TermsError: the folder cannot be written; then nothing must leave the client.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.chmod(0o700)
+            if state.update:
+                write_atomically(self._folder / _name(state.sealed), state.update.file)
+            write_atomically(self._folder / _STATE, json.dumps(_plain(state)))
+            for old in self._folder.glob("round-*.masked"):
+                if not state.update or old.name != _name(state.sealed):
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            raise TermsError(f"this client cannot keep its state of sealed rounds: {error}") from error
+
+    def load(self, number: int) -> EpochState:
+        """The state of an epoch.
+
+        Raises:
+            TermsError: there is none, or it cannot be read; the client then takes no part in the epoch.
+        """
+        state = self.latest()
+        if state is None:
+            raise TermsError(f"this client has no keys of epoch {number}; it did not enrol")
+        if state.number != number:
+            raise TermsError(f"this client keeps epoch {state.number}, and has no keys of epoch {number}")
+        return state
+
+    def latest(self) -> EpochState | None:
+        """The state of the latest epoch that this member knows, None if it knows none.
+
+        Raises:
+            TermsError: it cannot be read. What it says of answers given is not to be lost, so nothing replaces it.
+        """
+        path = self._folder / _STATE
+        try:
+            return self._state(json.loads(path.read_text()))
+        except FileNotFoundError as error:
+            if path.exists():
+                raise TermsError(f"{error.filename} is missing beside {path}; restore it") from error
+            return None
+        except (OSError, KeyError, TypeError, ValueError, EncodingError) as error:
+            raise TermsError(f"{path} cannot be read: {error}") from error
+
+    def _state(self, fields: dict[str, Any]) -> EpochState:
+        draw = _draw(self.domain, fields["number"], fields["draw"]) if fields["draw"] else None
+        epoch = None
+        if draw and fields["ready"] is not None:
+            epoch = Epoch(draw, fields["first_round"], bytes.fromhex(fields["ready"]))
+        own = edges = update = None
+        if fields["own"]:
+            kem = {int(rank): bytes.fromhex(one) for rank, one in fields["own"]["kem"].items()}
+            own = KeyFile(bytes.fromhex(fields["own"]["data"]), kem)
+        if fields["edges"]:
+            by_rank = {int(rank): bytes.fromhex(one) for rank, one in fields["edges"]["keys"].items()}
+            edges = Edges(fields["edges"]["round"], by_rank)
+        if stated := fields["update"]:
+            submission = SealedSubmission.parse(bytes.fromhex(stated["submission"]))
+            held = {int(rank): bytes.fromhex(one) for rank, one in stated["own"].items()}
+            file = (self._folder / _name(submission.masked.round)).read_bytes()
+            update = KeptUpdate(submission, file, Held(held), stated["metrics"])
+        answered = tuple(
+            Answered(one[0], bytes.fromhex(one[1]), bytes.fromhex(one[2]), tuple(map(to_address, one[3])))
+            for one in fields["answered"]
+        )
+        keys = EpochKeys.from_bytes(bytes.fromhex(fields["keys"])) if fields["keys"] else None
+        x25519, mlkem_hash, mlkem = (bytes.fromhex(one) for one in fields["public"])
+        return EpochState(
+            self.domain,
+            self.member,
+            fields["number"],
+            keys,
+            Enrolment(self.member, x25519, mlkem_hash),
+            mlkem,
+            SealedRules(*fields["sealed_rules"]),
+            draw,
+            own,
+            epoch,
+            edges,
+            answered,
+            update,
+        )
+
+
+def _plain(state: EpochState) -> dict[str, Any]:
+    update, own, edges = state.update, state.own, state.edges
+    return {
+        "number": state.number,
+        "keys": state.keys and state.keys.to_bytes().hex(),
+        "public": [one.hex() for one in (state.public.x25519, state.public.mlkem, state.mlkem)],
+        "sealed_rules": state.sealed_rules.as_tuple(),
+        "draw": state.draw and _plain_draw(state.draw),
+        "own": own and {"data": own.data.hex(), "kem": _hex_by_rank(own.kem)},
+        "ready": state.epoch and state.epoch.ready.hex(),
+        "first_round": state.epoch and state.epoch.first_round,
+        "edges": edges and {"round": edges.round, "keys": _hex_by_rank(edges.keys)},
+        "answered": [
+            [one.round, one.base_root.hex(), one.closed_hash.hex(), list(one.included)]
+            for one in state.answered
+        ],
+        "update": update
+        and {
+            "submission": update.submission.to_bytes().hex(),
+            "own": _hex_by_rank(update.own.shares),
+            "metrics": update.metrics,
+        },
+    }
+
+
+def _hex_by_rank(values: Any) -> dict[str, str]:
+    return {str(rank): one.hex() for rank, one in values.items()}
+
+
+def _plain_draw(draw: Draw) -> dict[str, Any]:
+    roster: Sequence[list[str]] = [[one.member, one.x25519.hex(), one.mlkem.hex()] for one in draw.roster]
+    return {"group_size": draw.group_size, "seed": draw.seed.hex(), "roster": roster}
+
+
+def _draw(domain: Domain, number: int, fields: dict[str, Any]) -> Draw:
+    roster = tuple(
+        Enrolment(to_address(member), bytes.fromhex(x25519), bytes.fromhex(mlkem))
+        for member, x25519, mlkem in fields["roster"]
+    )
+    return Draw(domain, number, fields["group_size"], roster, bytes.fromhex(fields["seed"]))
+
+
+def _name(number: int) -> str:
+    return f"round-{number}.masked"

@@ -1,0 +1,51 @@
+"""The settings of sealed rounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fedvm.settings import Setting, settings
+
+DAYS_30: Final = 30 * 86_400
+
+
+@settings
+class SealedSettings:
+    """Sealed rounds: nobody sees an update, everybody can check the sums of groups (docs/sealed.md).
+
+    Off while `group_size` is 0. Fixed when the federation is created.
+    """
+
+    group_size: Annotated[
+        int,
+        Setting(
+            "Least members of a group, whose sum is what becomes known; 8 to 128, 0: rounds are open",
+            ge=0,
+            le=128,
+        ),
+    ] = 0
+    epoch_rounds: Annotated[
+        int, Setting("Rounds for which groups and keys stay", unit="rounds", ge=1, lt=2**16)
+    ] = 20
+    min_roster: Annotated[
+        int | None,
+        Setting("Fewer enrolled members fail an epoch", unset="`group_size` · `min_groups`", ge=8, lt=2**16),
+    ] = None
+    min_groups: Annotated[
+        int, Setting("Fewer groups that count fail the round", unit="groups", ge=1, lt=2**16)
+    ] = 1
+    group_norm: Annotated[
+        float,
+        Setting(
+            "Bound on the norm of a group's sum, as a share of the sum of its members' bounds", gt=0, le=1
+        ),
+    ] = 1.0
+    enrol_seconds: Annotated[
+        int, Setting("Time in which members enrol for an epoch", unit="s", ge=60, le=DAYS_30)
+    ] = 300
+    key_seconds: Annotated[
+        int, Setting("Time after the draw in which keys are exchanged", unit="s", ge=60, le=DAYS_30)
+    ] = 300
+    unmask_seconds: Annotated[
+        int, Setting("Time of a round that is kept for opening groups' sums", unit="s", ge=60, le=DAYS_30)
+    ] = 120

@@ -1,0 +1,184 @@
+"""The aggregation tree of a sealed round: below, each counting group adds masked vectors; above, their sums are added.
+
+A leaf commits to a vector that is still masked towards the other included members of its group, a node below to a plain
+sum, and a group's node to that sum modulo 2^(8k) read as signed, in which the masks have cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedvm.protocol.aggregation import AggregationNode, AggregationStep, leaf_node, node_head, parent_node
+from fedvm.protocol.errors import EncodingError, RangeError, ShapeError
+from fedvm.protocol.hashing import EMPTY
+from fedvm.protocol.mean import Aggregate, moved
+from fedvm.protocol.sealed.masks import read_signed
+from fedvm.protocol.sealed.trees import NormTree, norm_tree
+from fedvm.protocol.trees import aggregate_tree
+from fedvm.protocol.vector import IntVector, SumVector, check_vector
+
+GROUP_NODE, GROUP_NODE_BYTES = b"\x3c", 105
+
+
+@dataclass(frozen=True)
+class UnmaskedUpdate:
+    """An included update of a counting group: its weight, its vector without the revealed masks, int64 (n,) with each
+    lane in [0, 2^(8k)), and the hash of its record, 32 bytes."""
+
+    weight: int
+    values: SumVector
+    record: bytes
+
+
+@dataclass(frozen=True)
+class GroupNode(AggregationNode):
+    """The node of a counting group: 0x3c ‖ weight:u64 ‖ sums:32 ‖ child:32 ‖ norm:32. sums: of the signed reading;
+    norm: the tree with its Σ S²; included: how many members it adds."""
+
+    norm: NormTree
+    included: int
+
+
+@dataclass(frozen=True)
+class SealedTree:
+    """lower: per counting group the levels of its tree, leaves first, None for an empty node. upper: levels above, the
+    groups' nodes first, padded to a power of two."""
+
+    lower: tuple[tuple[tuple[AggregationNode | None, ...], ...], ...]
+    upper: tuple[tuple[AggregationNode | None, ...], ...]
+
+    @property
+    def top(self) -> AggregationNode:
+        """The node that states W and S."""
+        top = self.upper[-1][0]
+        assert top is not None
+        return top
+
+    @property
+    def root(self) -> bytes:
+        """Its hash, 32 bytes: the ``aggregationRoot`` of a proposal."""
+        return self.top.hash
+
+    @property
+    def group_nodes(self) -> tuple[GroupNode, ...]:
+        """The nodes of the counting groups, in their order."""
+        return tuple(node for node in self.upper[0] if isinstance(node, GroupNode))
+
+    def path(self, group: int) -> tuple[AggregationStep, ...]:
+        """The Merkle path from a group's node to the top. group: among counting groups.
+
+        Raises:
+            RangeError: there is no such group.
+        """
+        if not 0 <= group < len(self.lower):
+            raise RangeError(f"there is no counting group {group}; there are {len(self.lower)}")
+        return _path(self.upper, group)
+
+    def leaf_path(self, group: int, rank: int) -> tuple[AggregationStep, ...]:
+        """The Merkle path from a leaf to the child of its group's node. rank: among the group's included members.
+
+        Raises:
+            RangeError: there is no such leaf.
+        """
+        if not 0 <= group < len(self.lower) or not 0 <= rank < len(self.lower[group][0]):
+            raise RangeError(f"there is no leaf {rank} in counting group {group}")
+        if self.lower[group][0][rank] is None:
+            raise RangeError(f"no update lies at rank {rank} of counting group {group}")
+        return _path(self.lower[group], rank)
+
+    def nodes(self) -> Iterator[AggregationNode]:
+        """All nodes that are not empty, leaves first."""
+        levels = [level for group in self.lower for level in group] + list(self.upper)
+        return (node for level in levels for node in level if node is not None)
+
+
+def sealed_tree(groups: Sequence[Sequence[UnmaskedUpdate]], height: int, lane_bytes: int) -> SealedTree:
+    """Add up the counting groups in their order, the updates of each in the order of their places. height: of groups.
+
+    Raises:
+        EncodingError: there are no groups or one is empty, or an update has weight zero.
+        ShapeError: a vector is not int64 of shape (n,), the same n for all.
+        RangeError: a lane is outside [0, 2^(8k)), or a group has more than 2^height members.
+    """
+    if not groups:
+        raise EncodingError("no group counts; fail the round instead")
+    lower = []
+    for updates in groups:
+        check_updates(updates, height, lane_bytes)
+        leaves = [leaf_node(one.weight, one.values, one.record) for one in updates]
+        lower.append(_levels(leaves, height))
+    if len({updates[0].values.size for updates in groups}) > 1:
+        raise ShapeError("the groups' updates have different numbers of elements")
+    nodes = [
+        group_node(_only(levels), lane_bytes, len(updates))
+        for levels, updates in zip(lower, groups, strict=True)
+    ]
+    return SealedTree(tuple(lower), _levels(nodes, (len(nodes) - 1).bit_length()))
+
+
+def group_node(child: AggregationNode, lane_bytes: int, included: int) -> GroupNode:
+    """The node of a group over the top of its tree."""
+    values = read_signed(child.sums.vector.astype(np.int64), lane_bytes)
+    sums, norm = aggregate_tree(values), norm_tree(values)
+    preimage = GROUP_NODE + node_head(child.weight, sums) + child.hash + norm.root
+    return GroupNode(child.weight, sums, preimage, norm, included)
+
+
+def sealed_mean(base: IntVector, sums: SumVector, weight: int) -> Aggregate:
+    """base + floor(S / W); base: int32 (n,), sums: int64 (n,).
+
+    Raises:
+        ShapeError: the base has another length.
+        RangeError: an element of the new model leaves int32.
+    """
+    if base.shape != sums.shape:
+        raise ShapeError(f"the base has {base.size} elements, the sums {sums.size}")
+    return Aggregate(sums, weight, moved(base, sums // np.int64(weight)))
+
+
+def _levels(nodes: Iterable[AggregationNode], height: int) -> tuple[tuple[AggregationNode | None, ...], ...]:
+    first: list[AggregationNode | None] = list(nodes)
+    first += [None] * ((1 << height) - len(first))
+    levels = [tuple(first)]
+    while len(levels[-1]) > 1:
+        below = iter(levels[-1])
+        levels.append(tuple(parent_node(left, right) for left, right in zip(below, below, strict=True)))
+    return tuple(levels)
+
+
+def _path(
+    levels: tuple[tuple[AggregationNode | None, ...], ...], position: int
+) -> tuple[AggregationStep, ...]:
+    steps = []
+    for level, above in enumerate(levels[1:]):
+        beside, node = levels[level][(position >> level) ^ 1], above[position >> (level + 1)]
+        assert node is not None  # it stands above one that is not empty
+        steps.append(AggregationStep(EMPTY if beside is None else beside.hash, node.weight, node.sums.root))
+    return tuple(steps)
+
+
+def _only(levels: tuple[tuple[AggregationNode | None, ...], ...]) -> AggregationNode:
+    top = levels[-1][0]
+    assert top is not None
+    return top
+
+
+def check_updates(updates: Sequence[UnmaskedUpdate], height: int, lane_bytes: int) -> None:
+    """Check the updates of one counting group. Raises as :func:`sealed_tree`."""
+    if not updates:
+        raise EncodingError("a counting group has no included member; leave it out")
+    if len(updates) > 1 << height:
+        raise RangeError(f"a group has {len(updates)} included members; its tree holds {1 << height}")
+    for one in updates:
+        check_vector("update", one.values, np.int64)
+        if one.values.shape != updates[0].values.shape:
+            raise ShapeError(
+                f"updates of {updates[0].values.size} and of {one.values.size} elements do not add up"
+            )
+        if one.values.min() < 0 or int(one.values.max()) >> 8 * lane_bytes:
+            raise RangeError(f"a lane of an update lies outside 0 to 2^{8 * lane_bytes} − 1")
+        if one.weight == 0:
+            raise EncodingError("the weight of an update is zero; leave it out")

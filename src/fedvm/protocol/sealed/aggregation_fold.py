@@ -1,0 +1,43 @@
+"""The root of a sealed round's aggregation tree, group by group, with the vectors of one group in memory at a time.
+
+The hashes are those of ``sealed_tree``, which keeps all nodes for proofs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedvm.evm.keccak import keccak
+from fedvm.protocol.aggregation_fold import Subtotal, join, leaf_subtotal
+from fedvm.protocol.errors import EncodingError
+from fedvm.protocol.sealed.aggregation import GROUP_NODE, UnmaskedUpdate, check_updates
+from fedvm.protocol.sealed.masks import read_signed
+from fedvm.protocol.sealed.trees import norm_tree
+from fedvm.protocol.trees import aggregate_root
+
+
+@dataclass(frozen=True)
+class GroupSubtotal(Subtotal):
+    """A counting group's node by itself. squares: Σ S² of its sums. included: how many members it adds."""
+
+    squares: int
+    included: int
+
+
+def group_subtotal(updates: Sequence[UnmaskedUpdate], height: int, lane_bytes: int) -> GroupSubtotal:
+    """The node of a group over its updates, in the order of their places. Raises as ``sealed_tree``."""
+    check_updates(updates, height, lane_bytes)
+    leaves = (leaf_subtotal(one.weight, one.values, one.record) for one in updates)
+    child = join(leaves, height)
+    values = read_signed(child.sums, lane_bytes)
+    root, norm = aggregate_root(values), norm_tree(values)
+    digest = keccak(GROUP_NODE + child.weight.to_bytes(8) + root + child.hash + norm.root)
+    return GroupSubtotal(child.weight, values, root, digest, norm.squares, len(updates))
+
+
+def sealed_fold(groups: Sequence[GroupSubtotal]) -> Subtotal:
+    """The top over the nodes of the counting groups, in their order. Raises as ``sealed_tree``."""
+    if not groups:
+        raise EncodingError("no group counts; fail the round instead")
+    return join(groups, (len(groups) - 1).bit_length())
