@@ -49,8 +49,8 @@ test-all: lint contracts prove coverage-contracts ## All tests, the slow ones an
 	.venv-prove/bin/pip install --quiet --requirement $<
 	@touch $@
 
-prove: contracts/node_modules/.installed .venv-prove/.installed ## Prove the arithmetic and trees of the contracts for all inputs (Halmos)
-	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/.venv-prove/bin/halmos --match-contract 'Proofs$$' --loop 34 --solver-timeout-assertion 120000
+prove: contracts/node_modules/.installed .venv-prove/.installed ## Prove the rules of the contracts with Halmos, and that each of them can fail
+	$(PYTHON) contracts/tools/prove.py --halmos .venv-prove/bin/halmos
 
 contracts: contracts/node_modules/.installed ## Test the Solidity sources and compare their gas snapshot
 	cd contracts && node_modules/.bin/forge build

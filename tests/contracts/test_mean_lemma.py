@@ -44,3 +44,22 @@ def test_aggregates_fit_their_widths() -> None:
         )
     )
     assert solver.check() == z3.unsat
+
+
+def test_the_greatest_weight_keeps_its_share() -> None:
+    """`RulesLib.maxWeight`: w = floor(s·R / (10^6 − s)) has w / (w + R) ≤ s / 10^6, and w + 1 has not."""
+    share, others, weight = z3.Ints("share others weight")
+    solver = z3.Solver()
+    solver.set("timeout", 20_000)
+    rest = 1_000_000 - share
+    solver.add(share >= 0, rest > 0, others >= 0, weight >= 0)
+    solver.add(weight * rest <= share * others, (weight + 1) * rest > share * others)
+    solver.push()
+    solver.add(weight * 1_000_000 > share * (weight + others))
+    assert solver.check() == z3.unsat
+    solver.pop()
+    solver.push()
+    solver.add((weight + 1) * 1_000_000 <= share * (weight + 1 + others))
+    assert solver.check() == z3.unsat
+    solver.pop()
+    assert solver.check(share == 250_000, others == 30) == z3.sat  # the premises can be met

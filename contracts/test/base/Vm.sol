@@ -30,6 +30,8 @@ interface Vm {
     function snapshotState() external returns (uint256);
     function revertToState(uint256 snapshot) external returns (bool);
     function etch(address target, bytes calldata code) external;
+    function load(address account, bytes32 slot) external view returns (bytes32);
+    function store(address account, bytes32 slot, bytes32 word) external;
     function assume(bool condition) external pure;
     function expectRevert(bytes calldata data) external;
     function expectEmit() external;

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Federation} from "../../../src/Federation.sol";
+import {IFederation} from "../../../src/interfaces/IFederation.sol";
+import {RoundState} from "../../../src/libraries/RoundLib.sol";
+import {AnySidecar} from "./AnySidecar.sol";
+import {SymbolicBase} from "./SymbolicBase.sol";
+
+/// @notice A federation as a clone of it could be at any time: its code as it ships, any storage, any caller.
+/// @dev Assumed is only what is proved to be kept by every call (`RoundProofs`): rounds after the latest were never opened.
+abstract contract SymbolicFederation is SymbolicBase {
+    Federation internal constant federation = Federation(address(0xfed));
+    address internal constant COURT = address(0xc0);
+    address internal constant RULE_BOOK = address(0xb0);
+
+    uint256 internal constant OWED = 0;
+    uint256 internal constant BOND = 1;
+    uint256 internal constant STAKES = 2;
+    uint256 internal constant OWNER = 3;
+    uint256 internal constant MEMBERSHIP = 4;
+    uint256 internal constant MEMBERS = 5;
+    uint256 internal constant COORDINATOR = 8;
+    uint256 internal constant MODEL_ROOT = 9;
+    uint256 internal constant RULES_HASH = 10;
+    uint256 internal constant DISPUTES = 12;
+    uint256 internal constant ROLLUPS = 13;
+    uint256 internal constant RULE_BOOK_SLOT = 14;
+    uint256 internal constant DIRECT = 15;
+    uint256 internal constant RULES = 16;
+    uint256 internal constant SECURITY = 20;
+    uint256 internal constant ROUNDS = 24;
+    uint256 internal constant LATEST_ROUND = 25;
+
+    address internal caller;
+    uint256 internal sent;
+    bytes4 internal selector;
+
+    function setUp() public virtual {
+        _place(address(federation), address(new Federation()));
+        address sidecar = address(new AnySidecar());
+        _place(COURT, sidecar);
+        _place(RULE_BOOK, sidecar);
+        vm.store(address(federation), bytes32(DISPUTES), bytes32(uint256(uint160(COURT))));
+        vm.store(address(federation), bytes32(RULE_BOOK_SLOT), bytes32(uint256(uint160(RULE_BOOK))));
+    }
+
+    /// @dev Any time, any balances, and anybody about to call. The federation works, and never calls itself.
+    function _begin() internal {
+        _anyTime();
+        vm.assume(_coordinator() != address(0));
+        vm.assume(_currentRound() < 1 << 48);
+        vm.assume(_roundWord(_currentRound() + 1) == 0 && _roundWord(0) == 0);
+        caller = svm.createAddress("caller");
+        vm.assume(caller != address(federation) && caller != address(0));
+        sent = svm.createUint(96, "sent");
+        vm.deal(caller, sent);
+        vm.deal(address(federation), svm.createUint(96, "balance"));
+    }
+
+    /// @dev Any call that may write, but those of whole updates and roll-ups: they have rules of their own. Arrays hold one element,
+    ///      bytes are 36, as a CID's. A round that is proposed has at most three updates, since their range's hash goes through the
+    ///      bits of their number. What reverts leaves nothing to look at.
+    function _anyCall() internal returns (bool done) {
+        bytes memory data = svm.createCalldata("Federation");
+        selector = bytes4(data);
+        vm.assume(selector != IFederation.submit.selector && selector != IFederation.rollUp.selector);
+        if (selector == IFederation.propose.selector) {
+            vm.assume(_accepted(_roundWord(_firstArgument(data))) <= 3);
+        }
+        _assumeOthersOver(_firstArgument(data));
+        return _call(data);
+    }
+
+    /// @dev Rounds other than the latest are not live (`check_onlyTheLatestRoundIsLive`).
+    function _assumeOthersOver(uint64 roundId) internal view {
+        vm.assume(_or(roundId == _currentRound(), !_isLive(_roundWord(roundId))));
+    }
+
+    /// @dev The round that a call is about, if it is about one; else some number, or 0.
+    function _firstArgument(bytes memory data) private pure returns (uint64 argument) {
+        if (data.length < 36) return 0;
+        assembly ("memory-safe") {
+            argument := mload(add(data, 36))
+        }
+    }
+
+    /// @dev Whom a call can pay: who calls, who runs the rounds, and whose bond stands.
+    function _few() internal view returns (address[3] memory) {
+        return [caller, _coordinator(), _holder()];
+    }
+
+    /// @dev What is owed to three accounts or at stake, the same one counted once, and the bond, whoever has it.
+    function _liabilities(address[3] memory few) internal view returns (uint256 sum) {
+        sum = _bonded() + _due(few[0]);
+        sum += _where(few[1] != few[0], _due(few[1]));
+        sum += _where(_and(few[2] != few[0], few[2] != few[1]), _due(few[2]));
+    }
+
+    /// @dev There is less money than that in the world.
+    function _assumeCovered(address account) internal view {
+        vm.assume(_owedWord(account) < MOST_WEI && _staked(account) < MOST_WEI);
+    }
+
+    function _due(address account) internal view returns (uint256) {
+        return _owedWord(account) + _staked(account);
+    }
+
+    function _call(bytes memory data) internal returns (bool done) {
+        vm.prank(caller);
+        (done,) = address(federation).call{value: sent}(data);
+    }
+
+    function _coordinator() internal view returns (address) {
+        return address(uint160(_word(address(federation), COORDINATOR)));
+    }
+
+    function _currentRound() internal view returns (uint64) {
+        return uint64(_bits(_word(address(federation), COORDINATOR), 20, 64));
+    }
+
+    function _roundWord(uint64 roundId) internal view returns (uint256) {
+        return _entry(address(federation), ROUNDS, roundId);
+    }
+
+    function _stateOf(uint256 word) internal pure returns (uint256) {
+        return _bits(word, 0, 8);
+    }
+
+    /// @dev Open, Submitted and Proposed follow one another.
+    function _isLive(uint256 word) internal pure returns (bool) {
+        return _within(_stateOf(word), uint256(RoundState.Open), 3);
+    }
+
+    function _until(uint256 word) internal pure returns (uint256) {
+        return _bits(word, 11, 40);
+    }
+
+    function _attempt(uint256 word) internal pure returns (uint256) {
+        return _bits(word, 22, 8);
+    }
+
+    function _waiting(uint256 word) internal pure returns (uint256) {
+        return _bits(word, 24, 16);
+    }
+
+    function _isRolledUp(uint256 word) internal pure returns (bool) {
+        return _bits(word, 26, 8) != 0;
+    }
+
+    function _accepted(uint256 word) internal pure returns (uint256) {
+        return _bits(word, 27, 32);
+    }
+
+    /// @dev Model root that a round's last proposal stated.
+    function _stated(uint64 roundId) internal view returns (uint256) {
+        return
+            uint256(
+                vm.load(address(federation), bytes32(uint256(keccak256(abi.encode(roundId, ROUNDS))) + 1))
+            );
+    }
+
+    /// @dev What holds of the latest round's proposals after every call (`check_attemptsAreCounted`).
+    function _isSane(uint256 word) internal pure returns (bool sane) {
+        uint256 state = _stateOf(word);
+        uint256 attempt = _attempt(word);
+        sane = word == 0;
+        sane = _or(sane, _and(state == uint256(RoundState.Open), attempt == 0));
+        sane = _or(sane, _and(state == uint256(RoundState.Submitted), _within(attempt, 1, 7)));
+        // Proposed and Final follow one another.
+        sane = _or(sane, _and(_within(state, uint256(RoundState.Proposed), 2), _within(attempt, 1, 8)));
+        sane = _or(sane, _and(state == uint256(RoundState.Failed), attempt <= 8));
+    }
+
+    /// @dev Whether a bond must be locked for the latest round.
+    function _standsUnderBond(uint256 word) internal pure returns (bool) {
+        uint256 state = _stateOf(word);
+        bool rolledUp = _and(state == uint256(RoundState.Open), _isRolledUp(word));
+        return _or(state == uint256(RoundState.Proposed), rolledUp);
+    }
+
+    function _owner() internal view returns (address) {
+        return address(uint160(_word(address(federation), OWNER)));
+    }
+
+    function _owedWord(address account) internal view returns (uint256) {
+        return _entry(address(federation), OWED, uint160(account));
+    }
+
+    function _stakeWord(address account) internal view returns (uint256) {
+        return _entry(address(federation), STAKES, uint160(account));
+    }
+
+    function _staked(address account) internal view returns (uint256) {
+        return _bits(_stakeWord(account), 0, 120);
+    }
+
+    function _bondWord() internal view returns (uint256) {
+        return _word(address(federation), BOND);
+    }
+
+    function _holder() internal view returns (address) {
+        return address(uint160(_bondWord()));
+    }
+
+    function _bonded() internal view returns (uint256) {
+        return _bits(_bondWord(), 20, 88);
+    }
+
+    function _isLocked() internal view returns (bool) {
+        return _bits(_bondWord(), 31, 8) != 0;
+    }
+
+    function _sidecar(uint256 slot) internal view returns (address) {
+        return address(uint160(_word(address(federation), slot)));
+    }
+}
