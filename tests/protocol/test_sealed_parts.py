@@ -356,16 +356,16 @@ def test_tree_and_fold_agree(groups: list[list[list[int]]]) -> None:
             pair = step.sibling + digest if position & 1 else digest + step.sibling
             digest, position = keccak(b"\x09" + step.weight.to_bytes(8) + step.sums + pair), position >> 1
         assert digest == tree.root
-        assert len(tree.leaf_path(rank, 0)) == 2
+        assert len(tree.lower[rank].path(0)) == 2
     with pytest.raises(RangeError):
         tree.path(len(groups))
     with pytest.raises(RangeError):
-        tree.leaf_path(0, len(groups[0])) if len(groups[0]) < 4 else tree.leaf_path(0, 4)
+        tree.lower[0].path(len(groups[0]) if len(groups[0]) < 4 else 4)
 
 
 def test_a_group_of_one_level_less_still_has_its_node() -> None:
     tree = sealed_tree([[counted([200, 5, 0])]], 0, 1)
-    assert len(tree.lower[0]) == 1
+    assert len(tree.lower[0].levels) == 1
     assert tree.top.preimage[:1] == b"\x3c"
     assert tree.top.sums.vector.tolist() == [-56, 5, 0]
 

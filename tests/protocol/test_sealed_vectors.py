@@ -295,8 +295,8 @@ def test_the_aggregation_of_the_round() -> None:
         groups.append([UnmaskedUpdate(c["weight"], unmasked(c), unhex(c["recordHash"])) for c in inside])
     tree = sealed_tree(groups, ROUND["height"], K)
     levels = [
-        [node for group in tree.lower for node in group[level]] for level in range(ROUND["height"] + 1)
-    ] + [list(level) for level in tree.upper]
+        [node for group in tree.lower for node in group.levels[level]] for level in range(ROUND["height"] + 1)
+    ] + [list(level) for level in tree.upper.levels]
     for level, wanted in zip(levels, ROUND["levels"], strict=True):
         assert [node and node.preimage for node in level] == [
             case and unhex(case["preimage"]) for case in wanted

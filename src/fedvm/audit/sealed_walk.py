@@ -49,14 +49,14 @@ class TrueSums:
     @property
     def top_level(self) -> int:
         """Level of the top."""
-        return self.group_level + len(self.tree.upper) - 1
+        return self.group_level + self.tree.upper.height
 
     def at(self, level: int, position: int) -> AggregationNode | None:
         """The node at a place, None where none must be."""
         if level >= self.group_level:
-            return self.tree.upper[level - self.group_level][position]
+            return self.tree.upper.levels[level - self.group_level][position]
         group, within = divmod(position, 1 << (self.case.height - level))
-        return self.tree.lower[group][level][within] if group < len(self.tree.lower) else None
+        return self.tree.lower[group].levels[level][within] if group < len(self.tree.lower) else None
 
     def below(self, level: int, position: int) -> tuple[AggregationNode | None, ...]:
         """The children of a node above the leaves: two, or a group's only one."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from fedvm.chain.decoding import snake_case
 from fedvm.chain.errors import ChainError
 from fedvm.chain.events import Place, RawEvent
 from fedvm.protocol import Domain, Refusal
@@ -182,7 +181,7 @@ EPOCH_EVENTS: dict[str, type[Any]] = {
 
 def epoch_event(event: RawEvent) -> EpochEvent:
     """The dataclass of a decoded event whose name is in ``EPOCH_EVENTS``."""
-    values = {snake_case(name): value for name, value in event.args.items()}
+    values = event.fields
     if "member" in values:
         values["member"] = to_address(values["member"])
     if "reason" in values:

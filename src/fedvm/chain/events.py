@@ -13,7 +13,7 @@ from web3._utils.events import get_event_data
 from web3.contract import Contract
 from web3.types import FilterParams, LogReceipt
 
-from fedvm.chain.decoding import plain
+from fedvm.chain.decoding import plain, snake_case
 from fedvm.chain.networks import Network, page
 
 
@@ -33,6 +33,11 @@ class RawEvent:
     name: str
     args: dict[str, Any]
     at: Place
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The arguments by the names that Python gives them."""
+        return {snake_case(name): value for name, value in self.args.items()}
 
 
 class EventReader:

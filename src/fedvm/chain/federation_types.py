@@ -10,6 +10,7 @@ from fedvm.chain.decoding import snake_case
 from fedvm.chain.events import Place, RawEvent
 from fedvm.protocol import Commitment, Refusal, Rules, Security, Submission, Update
 from fedvm.protocol.address import Address
+from fedvm.protocol.commitments import peak_heights
 
 
 class RoundState(IntEnum):
@@ -279,8 +280,7 @@ class RollupSubmitted:
     @property
     def peaks_by_height(self) -> dict[int, bytes]:
         """Peaks of the mountain range, one for each bit of the number of updates that count."""
-        heights = [height for height in reversed(range(32)) if self.accepted >> height & 1]
-        return dict(zip(heights, self.peaks, strict=True))
+        return dict(zip(peak_heights(self.accepted), self.peaks, strict=True))
 
 
 @dataclass(frozen=True)
@@ -380,7 +380,7 @@ EVENT_TYPES: dict[str, type[Any]] = {
 
 def typed_event(event: RawEvent) -> FederationEvent:
     """The dataclass of a decoded event whose name is in ``EVENT_TYPES``."""
-    fields = {snake_case(name): value for name, value in event.args.items()}
+    fields = event.fields
     if event.name in ("FederationCreated", "RulesAdopted"):
         fields["rules"] = rules_of(fields["rules"])
     elif event.name == "SecuritySet":

@@ -140,7 +140,6 @@ def submit_rollup(
         latest = contract.w3.eth.get_block("latest")
         anchor = latest["number"], bytes(latest["hash"])
     rollups = contract_at(contract.w3, ROLLUPS, contract.rollups())
-    peaks = [rollup.range.peak(height) for height in sorted(rollup.range.peaks, reverse=True)]
     stated = (
         rollup.tree.root,
         len(rollup.records),
@@ -149,7 +148,7 @@ def submit_rollup(
         judged_at,
         journal,
         *anchor,
-        peaks,
+        list(rollup.range.peak_hashes),
         cid,
     )
     bond = contract.lacking_bond(account.address)

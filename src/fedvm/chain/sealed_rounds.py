@@ -12,12 +12,12 @@ from web3 import Web3
 from fedvm.chain.artifacts import SEALED_COURT, SEALED_ROUNDS
 from fedvm.chain.call import read
 from fedvm.chain.court import Court
-from fedvm.chain.decoding import snake_case
 from fedvm.chain.errors import ChainError
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.protocol.address import Address, to_address
+from fedvm.protocol.commitments import peak_heights
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close
 from fedvm.protocol.sealed.epoch import Epoch
@@ -49,10 +49,9 @@ class SealedRollup:
 
 def sealed_rollup(close: Close, counting: Sequence[int], file: SealedFile, cid: bytes) -> SealedRollup:
     """The roll-up of a round that its published file makes. counting: groups, ascending. cid: binary, of the file."""
-    peaks = tuple(file.range.peak(height) for height in sorted(file.range.peaks, reverse=True))
     groups = bitmap(close.epoch.draw.grouping.groups, counting)
     shape = close.epoch.ready, close.included, groups
-    return SealedRollup(*shape, len(file.records), file.total_weight, peaks, cid)
+    return SealedRollup(*shape, len(file.records), file.total_weight, file.range.peak_hashes, cid)
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ class SealedRollupSubmitted:
     @property
     def peaks_by_height(self) -> dict[int, bytes]:
         """Peaks of the range over the records, one for each bit of the number of updates that count."""
-        heights = [height for height in reversed(range(32)) if self.accepted >> height & 1]
-        return dict(zip(heights, self.peaks, strict=True))
+        return dict(zip(peak_heights(self.accepted), self.peaks, strict=True))
 
 
 SealedEvent = RoundClosed | SealedRollupSubmitted
@@ -198,6 +196,5 @@ class SealedRoundsContract(Court):
 
 
 def _typed(event: RawEvent) -> SealedEvent:
-    fields = {snake_case(name): value for name, value in event.args.items()}
-    typed: SealedEvent = _KINDS[event.name](**fields, at=event.at)
+    typed: SealedEvent = _KINDS[event.name](**event.fields, at=event.at)
     return typed

@@ -127,9 +127,12 @@ def aggregation_tree(updates: Sequence[CountedUpdate]) -> AggregationTree:
     if not updates:
         raise EncodingError("no accepted updates to aggregate; fail the round instead")
     _check(updates)
-    width = 1 << (len(updates) - 1).bit_length()
-    leaves = [_leaf(update) for update in updates]
-    levels: list[tuple[AggregationNode | None, ...]] = [(*leaves, *[None] * (width - len(leaves)))]
+    return tree_over([_leaf(update) for update in updates], (len(updates) - 1).bit_length())
+
+
+def tree_over(nodes: Sequence[AggregationNode], height: int) -> AggregationTree:
+    """The tree of a height whose lowest nodes are these, at most 2^height, and empty ones behind them."""
+    levels: list[tuple[AggregationNode | None, ...]] = [(*nodes, *[None] * ((1 << height) - len(nodes)))]
     while len(levels[-1]) > 1:
         below = iter(levels[-1])
         levels.append(tuple(parent_node(left, right) for left, right in zip(below, below, strict=True)))

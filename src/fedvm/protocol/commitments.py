@@ -66,6 +66,11 @@ class CommitmentTree:
         """Hash of the peak of a height whose bit is set in ``count``."""
         return self.peaks[height][-1][0]
 
+    @property
+    def peak_hashes(self) -> tuple[bytes, ...]:
+        """Hashes of all peaks, the largest first."""
+        return tuple(self.peak(height) for height in self.peaks)
+
     def digest(self) -> bytes:
         """Hash of the whole range, 32 bytes: keccak(count:u32 ‖ its peaks, the largest first)."""
         return range_hash(self.count, self.peak)
@@ -81,8 +86,12 @@ class CommitmentTree:
 
 def range_hash(count: int, peak: Callable[[int], bytes]) -> bytes:
     """Hash of a mountain range over ``count`` leaves, 32 bytes. peak: gives the peak, 32 bytes, of a height."""
-    heights = (height for height in reversed(range(count.bit_length())) if count >> height & 1)
-    return keccak(count.to_bytes(4) + b"".join(map(peak, heights)))
+    return keccak(count.to_bytes(4) + b"".join(map(peak, peak_heights(count))))
+
+
+def peak_heights(count: int) -> tuple[int, ...]:
+    """Heights of the peaks over ``count`` leaves, one for each bit that is set, the largest first."""
+    return tuple(height for height in reversed(range(count.bit_length())) if count >> height & 1)
 
 
 def commitment_tree(commitments: Sequence[Commitment]) -> CommitmentTree:
@@ -94,10 +103,9 @@ def mountain_range(leaves: Sequence[bytes]) -> CommitmentTree:
     """The mountain range over these hashes of leaves, 32 bytes each, in their order."""
     peaks = {}
     start = 0
-    for height in reversed(range(len(leaves).bit_length())):
-        if len(leaves) >> height & 1:
-            peaks[height] = _perfect(leaves[start : start + (1 << height)])
-            start += 1 << height
+    for height in peak_heights(len(leaves)):
+        peaks[height] = _perfect(leaves[start : start + (1 << height)])
+        start += 1 << height
     return CommitmentTree(len(leaves), peaks)
 
 
@@ -113,9 +121,8 @@ def _locate(count: int, index: int) -> tuple[int, int]:
     if not 0 <= index < count:
         raise RangeError(f"there is no update {index}; {count} were accepted")
     position = index
-    for height in reversed(range(count.bit_length())):
-        if count >> height & 1:
-            if position < 1 << height:
-                return height, position
-            position -= 1 << height
+    for height in peak_heights(count):
+        if position < 1 << height:
+            return height, position
+        position -= 1 << height
     raise AssertionError("every index below the count lies under a peak")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
+from fedvm.protocol.sealed.rules import LEAST_SECONDS, MOST_SECONDS
 from fedvm.settings import Setting, settings
-
-DAYS_30: Final = 30 * 86_400
 
 
 @settings
@@ -41,11 +40,20 @@ class SealedSettings:
         ),
     ] = 1.0
     enrol_seconds: Annotated[
-        int, Setting("Time in which members enrol for an epoch", unit="s", ge=60, le=DAYS_30)
+        int, Setting("Time in which members enrol for an epoch", unit="s", ge=LEAST_SECONDS, le=MOST_SECONDS)
     ] = 300
     key_seconds: Annotated[
-        int, Setting("Time after the draw in which keys are exchanged", unit="s", ge=60, le=DAYS_30)
+        int,
+        Setting(
+            "Time after the draw in which keys are exchanged", unit="s", ge=LEAST_SECONDS, le=MOST_SECONDS
+        ),
     ] = 300
     unmask_seconds: Annotated[
-        int, Setting("Time of a round that is kept for opening groups' sums", unit="s", ge=60, le=DAYS_30)
+        int,
+        Setting(
+            "Time of a round that is kept for opening groups' sums",
+            unit="s",
+            ge=LEAST_SECONDS,
+            le=MOST_SECONDS,
+        ),
     ] = 120

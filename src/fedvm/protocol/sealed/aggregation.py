@@ -6,14 +6,21 @@ sum, and a group's node to that sum modulo 2^(8k) read as signed, in which the m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
-from fedvm.protocol.aggregation import AggregationNode, AggregationStep, leaf_node, node_head, parent_node
+from fedvm.protocol.aggregation import (
+    AggregationNode,
+    AggregationStep,
+    AggregationTree,
+    leaf_node,
+    node_head,
+    tree_over,
+)
 from fedvm.protocol.errors import EncodingError, RangeError, ShapeError
-from fedvm.protocol.hashing import EMPTY
 from fedvm.protocol.mean import Aggregate, moved
 from fedvm.protocol.sealed.masks import read_signed
 from fedvm.protocol.sealed.trees import NormTree, norm_tree
@@ -44,28 +51,25 @@ class GroupNode(AggregationNode):
 
 @dataclass(frozen=True)
 class SealedTree:
-    """lower: per counting group the levels of its tree, leaves first, None for an empty node. upper: levels above, the
-    groups' nodes first, padded to a power of two."""
+    """lower: per counting group the tree over its updates. upper: the tree over the groups' nodes."""
 
-    lower: tuple[tuple[tuple[AggregationNode | None, ...], ...], ...]
-    upper: tuple[tuple[AggregationNode | None, ...], ...]
+    lower: tuple[AggregationTree, ...]
+    upper: AggregationTree
 
     @property
     def top(self) -> AggregationNode:
         """The node that states W and S."""
-        top = self.upper[-1][0]
-        assert top is not None
-        return top
+        return self.upper.top
 
     @property
     def root(self) -> bytes:
         """Its hash, 32 bytes: the ``aggregationRoot`` of a proposal."""
-        return self.top.hash
+        return self.upper.root
 
     @property
     def group_nodes(self) -> tuple[GroupNode, ...]:
         """The nodes of the counting groups, in their order."""
-        return tuple(node for node in self.upper[0] if isinstance(node, GroupNode))
+        return tuple(node for node in self.upper.levels[0] if isinstance(node, GroupNode))
 
     def path(self, group: int) -> tuple[AggregationStep, ...]:
         """The Merkle path from a group's node to the top. group: among counting groups.
@@ -75,24 +79,11 @@ class SealedTree:
         """
         if not 0 <= group < len(self.lower):
             raise RangeError(f"there is no counting group {group}; there are {len(self.lower)}")
-        return _path(self.upper, group)
-
-    def leaf_path(self, group: int, rank: int) -> tuple[AggregationStep, ...]:
-        """The Merkle path from a leaf to the child of its group's node. rank: among the group's included members.
-
-        Raises:
-            RangeError: there is no such leaf.
-        """
-        if not 0 <= group < len(self.lower) or not 0 <= rank < len(self.lower[group][0]):
-            raise RangeError(f"there is no leaf {rank} in counting group {group}")
-        if self.lower[group][0][rank] is None:
-            raise RangeError(f"no update lies at rank {rank} of counting group {group}")
-        return _path(self.lower[group], rank)
+        return self.upper.path(group)
 
     def nodes(self) -> Iterator[AggregationNode]:
         """All nodes that are not empty, leaves first."""
-        levels = [level for group in self.lower for level in group] + list(self.upper)
-        return (node for level in levels for node in level if node is not None)
+        return chain(*(tree.nodes() for tree in self.lower), self.upper.nodes())
 
 
 def sealed_tree(groups: Sequence[Sequence[UnmaskedUpdate]], height: int, lane_bytes: int) -> SealedTree:
@@ -109,14 +100,13 @@ def sealed_tree(groups: Sequence[Sequence[UnmaskedUpdate]], height: int, lane_by
     for updates in groups:
         check_updates(updates, height, lane_bytes)
         leaves = [leaf_node(one.weight, one.values, one.record) for one in updates]
-        lower.append(_levels(leaves, height))
+        lower.append(tree_over(leaves, height))
     if len({updates[0].values.size for updates in groups}) > 1:
         raise ShapeError("the groups' updates have different numbers of elements")
     nodes = [
-        group_node(_only(levels), lane_bytes, len(updates))
-        for levels, updates in zip(lower, groups, strict=True)
+        group_node(tree.top, lane_bytes, len(updates)) for tree, updates in zip(lower, groups, strict=True)
     ]
-    return SealedTree(tuple(lower), _levels(nodes, (len(nodes) - 1).bit_length()))
+    return SealedTree(tuple(lower), tree_over(nodes, (len(nodes) - 1).bit_length()))
 
 
 def group_node(child: AggregationNode, lane_bytes: int, included: int) -> GroupNode:
@@ -137,33 +127,6 @@ def sealed_mean(base: IntVector, sums: SumVector, weight: int) -> Aggregate:
     if base.shape != sums.shape:
         raise ShapeError(f"the base has {base.size} elements, the sums {sums.size}")
     return Aggregate(sums, weight, moved(base, sums // np.int64(weight)))
-
-
-def _levels(nodes: Iterable[AggregationNode], height: int) -> tuple[tuple[AggregationNode | None, ...], ...]:
-    first: list[AggregationNode | None] = list(nodes)
-    first += [None] * ((1 << height) - len(first))
-    levels = [tuple(first)]
-    while len(levels[-1]) > 1:
-        below = iter(levels[-1])
-        levels.append(tuple(parent_node(left, right) for left, right in zip(below, below, strict=True)))
-    return tuple(levels)
-
-
-def _path(
-    levels: tuple[tuple[AggregationNode | None, ...], ...], position: int
-) -> tuple[AggregationStep, ...]:
-    steps = []
-    for level, above in enumerate(levels[1:]):
-        beside, node = levels[level][(position >> level) ^ 1], above[position >> (level + 1)]
-        assert node is not None  # it stands above one that is not empty
-        steps.append(AggregationStep(EMPTY if beside is None else beside.hash, node.weight, node.sums.root))
-    return tuple(steps)
-
-
-def _only(levels: tuple[tuple[AggregationNode | None, ...], ...]) -> AggregationNode:
-    top = levels[-1][0]
-    assert top is not None
-    return top
 
 
 def check_updates(updates: Sequence[UnmaskedUpdate], height: int, lane_bytes: int) -> None:
