@@ -17,7 +17,7 @@ from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sealed_proofs import GroupShape, Seat
 from fedvm.chain.sealed_rounds import SealedRollupSubmitted, SealedRoundsContract
 from fedvm.protocol import Refusal
-from fedvm.protocol.sealed.bitmaps import bits
+from fedvm.protocol.sealed.bitmaps import set_bits
 from fedvm.protocol.sealed.close import Close, GroupClose
 from fedvm.protocol.sealed.recomputation import Terms, make_record
 from fedvm.protocol.sealed.records import SealedRecord, SealedSubmission
@@ -82,8 +82,8 @@ class SealedCase:
     @cached_property
     def counting(self) -> tuple[GroupClose, ...]:
         """The groups that count, in their order; the contract let no other be stated."""
-        flags = bits("counting", self.stated.counting, self.close.epoch.draw.grouping.groups)
-        return tuple(self.close.groups[int(number)] for number in flags.nonzero()[0])
+        groups = self.close.groups
+        return tuple(groups[number] for number in set_bits("counting", self.stated.counting, len(groups)))
 
     @cached_property
     def spots(self) -> tuple[Spot, ...]:

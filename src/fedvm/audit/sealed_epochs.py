@@ -29,7 +29,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.protocol import EncodingError, Refusal, Rules, SignatureError
 from fedvm.protocol.address import Address, to_address
-from fedvm.protocol.sealed.bitmaps import bitmap, bits
+from fedvm.protocol.sealed.bitmaps import bitmap, bits, set_bits
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.roster import Enrolment, roster_range
 from fedvm.protocol.sealed.shuffle import group_seed
@@ -297,7 +297,7 @@ class EpochReplay:
         message = "a member that adds itself has another place, is not enrolled, or is late"
         if self._ledger.check("ready", follows, place, message):
             size = len(one.roster)
-            standing = bits("ready", one.ready, size).nonzero()[0].tolist()
+            standing = set_bits("ready", one.ready, size)
             one.ready = bitmap(size, [*standing, event.place])
 
     def _on_failed(self, event: EpochFailed) -> None:

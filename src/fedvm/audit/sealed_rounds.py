@@ -27,10 +27,9 @@ from fedvm.protocol import EncodingError, ProofError, Rules, SignatureError, mod
 from fedvm.protocol.refusal import Refusal
 from fedvm.protocol.sealed.aggregation import sealed_mean
 from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal, sealed_fold
-from fedvm.protocol.sealed.bitmaps import bits
+from fedvm.protocol.sealed.bitmaps import set_bits
 from fedvm.protocol.sealed.close import Close, GroupClose
 from fedvm.protocol.sealed.coordinator import check_file
-from fedvm.protocol.sealed.masked_file import MaskedFile
 from fedvm.protocol.sealed.recomputation import Terms, counted_updates, make_record
 from fedvm.protocol.sealed.records import SealedFile, SealedRecord, SealedSubmission
 from fedvm.protocol.sealed.rules import lane_bytes
@@ -39,6 +38,7 @@ from fedvm.protocol.trees import aggregate_root
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import signs_for
 from fedvm.store import Store, StoreError
+from fedvm.store.masked import StoredMasked
 
 _Commitments = Mapping[int, bytes]
 
@@ -161,7 +161,7 @@ class SealedReplay:
         check, height = self._ledger.check, close.epoch.draw.grouping.height
         groups: list[GroupSubtotal] = []
         try:
-            vectors = _Vectors(self._store, close, file, terms)
+            vectors = StoredMasked(self._store, close, file, terms.base.size, terms.lane_bytes)
             counted = counted_updates(close, one.counting, file, vectors, terms)
             for number, updates in zip(one.counting, counted, strict=True):
                 node = group_subtotal(updates, height, terms.lane_bytes)
@@ -191,11 +191,11 @@ class SealedReplay:
     def _counting(self, event: SealedRollupSubmitted, close: Close, place: Place) -> list[GroupClose] | None:
         check = self._ledger.check
         try:
-            flags = bits("counting", event.counting, close.epoch.draw.grouping.groups)
+            numbers = set_bits("counting", event.counting, close.epoch.draw.grouping.groups)
         except EncodingError as error:
             check("counting groups", False, place, str(error))
             return None
-        groups = [close.groups[int(number)] for number in flags.nonzero()[0]]
+        groups = [close.groups[number] for number in numbers]
         closed = [group.group.number for group in groups if not group.is_open]
         accepted, least = sum(len(group.included) for group in groups), self._epochs.rules.min_groups
         parts = {
@@ -301,25 +301,6 @@ class SealedReplay:
 
 ReplayedEvent = FederationEvent | EpochEvent | SealedEvent
 EPOCH_KINDS = tuple(EPOCH_EVENTS.values())
-
-
-class _Vectors(Mapping[int, MaskedFile]):
-    """The masked updates of a file by place, read from the store when they are asked for."""
-
-    def __init__(self, store: Store, close: Close, file: SealedFile, terms: Terms) -> None:
-        self._store, self._close, self._terms = store, close, terms
-        self._by_place = {record.place: one for record, one in zip(file.records, file.parsed, strict=True)}
-
-    def __getitem__(self, place: int) -> MaskedFile:
-        group = self._close.groups[self._close.epoch.draw.grouping.group_of(place)].group
-        data = self._store.get(self._by_place[place].masked.cid)
-        return MaskedFile.parse(data, group, self._terms.base.size, self._terms.lane_bytes)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._by_place)
-
-    def __len__(self) -> int:
-        return len(self._by_place)
 
 
 def _order(at: At) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from fedvm.chain.errors import ChainError
 from fedvm.chain.events import Place, RawEvent
 from fedvm.protocol import Domain, Refusal
 from fedvm.protocol.address import Address, to_address
-from fedvm.protocol.sealed.bitmaps import bitmap, bits
+from fedvm.protocol.sealed.bitmaps import bitmap, set_bits
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.roster import Enrolment
 from fedvm.protocol.sealed.typed_data import Enrol
@@ -57,6 +57,12 @@ class EpochStanding:
     def is_stated(self) -> bool:
         """Whether the coordinator has stated who is ready."""
         return self.first_round > 0
+
+    def is_of(self, epoch: Epoch) -> bool:
+        """Whether this is the standing of an epoch with these members, groups and ready places."""
+        draw = epoch.draw
+        mine = self.number, self.roster_root, self.group_seed, self.first_round, self.ready_hash
+        return mine == (draw.number, draw.roster_root, draw.seed, epoch.first_round, epoch.ready_hash)
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,7 @@ class EpochHistory:
         if self.stated is None:
             return None
         size = len(self.roster)
-        stated = bits("ready", self.stated.ready, size).nonzero()[0].tolist()
+        stated = set_bits("ready", self.stated.ready, size)
         return bitmap(size, [*stated, *(event.place for event in self.added)])
 
     def draw(self, domain: Domain, group_size: int) -> Draw:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 
 import numpy as np
 
 from fedvm.chain.epochs import EpochsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.genuine import is_sealed
-from fedvm.chain.sealed_rounds import SealedRollupSubmitted, SealedRoundsContract
+from fedvm.chain.sealed_rounds import RoundClosed, SealedRollupSubmitted, SealedRoundsContract
 from fedvm.pipeline.results import GroupRow, SealedFacts, SealedRoundRow
 from fedvm.protocol import Rules
-from fedvm.protocol.sealed.bitmaps import bits
+from fedvm.protocol.sealed.bitmaps import set_bits
 from fedvm.protocol.sealed.close import Close, GroupClose
 from fedvm.protocol.sealed.masked_file import MaskedFile
 from fedvm.protocol.sealed.masks import read_signed
@@ -31,10 +32,14 @@ def sealed_facts(
         return None
     epochs, rounds = EpochsContract.of(contract), SealedRoundsContract.of(contract)
     rules, sealed, found = contract.rules(), epochs.sealed_rules(), list[SealedRoundRow]()
-    for event in rounds.events(kinds=[SealedRollupSubmitted], first=first_block):
-        if isinstance(event, SealedRollupSubmitted) and event.round in final:
-            closed = rounds.closed_event(event.round, first_block)
-            close = Close(epochs.agreed(closed.epoch, first_block), event.round, closed.included)
+    agreed = cache(lambda number: epochs.agreed(number, first_block))
+    closed: dict[int, RoundClosed] = {}
+    for event in rounds.events(first=first_block):
+        if isinstance(event, RoundClosed):
+            closed[event.round] = event
+        elif event.round in final:
+            one = closed[event.round]
+            close = Close(agreed(one.epoch), event.round, one.included)
             found.append(SealedRoundRow(event.round, _groups(event, close, store, rules, sealed)))
     return SealedFacts(sealed.group_size, sealed.min_groups, tuple(found))
 
@@ -45,15 +50,13 @@ def _groups(
     file = SealedFile.parse(store.get(event.cid))
     by_place = {record.place: one for record, one in zip(file.records, file.parsed, strict=True)}
     weights = {record.place: record.weight for record in file.records}
-    left, rows = iter(file.seeds), list[GroupRow]()
-    for number in bits("counting", event.counting, close.epoch.draw.grouping.groups).nonzero()[0].tolist():
+    left, rows, width = iter(file.seeds), list[GroupRow](), lane_bytes(rules, sealed)
+    for number in set_bits("counting", event.counting, close.epoch.draw.grouping.groups):
         group = close.groups[number]
         seeds = {name: next(left) for name in group.wanted}
         places = [group.group.first + rank for rank in group.included]
         weight = sum(weights[place] for place in places)
-        sums = _sum(
-            group, [by_place[place] for place in places], seeds, store, rules, lane_bytes(rules, sealed)
-        )
+        sums = _sum(group, [by_place[place] for place in places], seeds, store, rules, width)
         unit = float(weight << rules.fraction_bits)
         share = sealed.group_norm_ppm / 1_000_000
         bound = (weight * share) ** 2 * rules.max_sum_squares + sealed.noise_squares * len(places)

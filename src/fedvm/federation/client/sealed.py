@@ -33,6 +33,7 @@ from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP, RoundTerms
 from fedvm.protocol import Domain, EncodingError
 from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.sealed.close import Close
+from fedvm.protocol.sealed.edges import published
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.member import (
     Masking,
@@ -215,7 +216,7 @@ class SealedMember:
             state = replace(state, draw=request.draw, own=own)
             folder.save(state)
         assert state.own is not None
-        ready = Ready(state.number, request.draw.roster_root, cid_of(_published(state.own.data)).binary)
+        ready = Ready(state.number, request.draw.roster_root, cid_of(published(state.own.data)).binary)
         return KeysReply(state.own.data, ready.sign(request.draw.domain, self.private_key)).to_record()
 
     def _agree(self, record: ConfigRecord, consent: Consent) -> ConfigRecord:
@@ -306,8 +307,3 @@ def _check_size(draw: Draw, rules: SealedRules) -> None:
             f"the roster sent has {len(draw.roster)} members; the sealed rules that this client signed ask for "
             f"{rules.min_roster}"
         )
-
-
-def _published(data: bytes) -> bytes:
-    # The member at the highest place of a group has nothing to send; no store keeps nothing.
-    return data or b"\0"

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from web3 import Web3
@@ -50,6 +52,27 @@ Found = dict[str, tuple[object, object]]
 """By name what the chain says, and what the server says."""
 
 
+@dataclass(frozen=True)
+class _Chain:
+    """A genuine sealed federation on the client's own chain. Its contracts are looked up once a check."""
+
+    federation: FederationContract
+
+    @cached_property
+    def epochs(self) -> EpochsContract:
+        return EpochsContract.of(self.federation)
+
+    @cached_property
+    def rounds(self) -> SealedRoundsContract:
+        return SealedRoundsContract.of(self.federation)
+
+    def standing(self, block: BlockIdentifier) -> EpochStanding:
+        return EpochStanding.of(read(self.epochs.contract, "epoch", block=block))
+
+    def latest(self, block: BlockIdentifier) -> SealedSummary:
+        return SealedSummary.of(read(self.rounds.contract, "latest", block=block))
+
+
 def check_enrolment(rpc: str, domain: Domain, number: int, rules: SealedRules) -> None:
     """Raise TermsError unless members enrol now in the epoch of this number, under these sealed rules. With the keys of
     a new epoch a member forgets those of the one before.
@@ -57,9 +80,9 @@ def check_enrolment(rpc: str, domain: Domain, number: int, rules: SealedRules) -
     rpc: as of :func:`check_draw`.
     """
     try:
-        contract = _sealed(rpc, domain)
-        standing = _standing(contract, "latest")
-        digest = EpochsContract.of(contract).sealed_hash()
+        chain = _sealed(rpc, domain)
+        standing = chain.standing("latest")
+        digest = chain.epochs.sealed_hash()
     except ChainError as error:
         raise _unsaid(error) from error
     found: Found = {
@@ -76,7 +99,8 @@ def check_draw(rpc: str, draw: Draw) -> None:
     rpc: the client's own address of the chain's JSON-RPC, not the server's.
     """
     try:
-        found = _of_draw(_sealed(rpc, draw.domain), draw, "latest")
+        chain = _sealed(rpc, draw.domain)
+        found = _of_draw(chain, draw, chain.standing("latest"))
     except ChainError as error:
         raise _unsaid(error) from error
     _require_equal(found, f"the draw of epoch {draw.number}")
@@ -88,10 +112,10 @@ def check_ready(rpc: str, epoch: Epoch) -> None:
     rpc: as of :func:`check_draw`.
     """
     try:
-        contract = _sealed(rpc, epoch.draw.domain)
-        found = _of_epoch(contract, epoch, "latest")
-        until = _standing(contract, "latest").until
-        now = int(contract.w3.eth.get_block("latest")["timestamp"])
+        chain = _sealed(rpc, epoch.draw.domain)
+        standing = chain.standing("latest")
+        found, until = _of_epoch(chain, epoch, standing), standing.until
+        now = int(chain.federation.w3.eth.get_block("latest")["timestamp"])
     except ChainError as error:
         raise _unsaid(error) from error
     _require_equal(found, f"who is ready in epoch {epoch.draw.number}")
@@ -112,11 +136,11 @@ def check_key_files(
     group, draw = epoch.group_of(member), epoch.draw
     below = {group.members[rank] for rank in group.ready if rank < group.rank_of(member)}
     try:
-        contract = _sealed(rpc, draw.domain)
-        key_of = keys_in_round(contract, epoch.first_round)
+        chain = _sealed(rpc, draw.domain)
+        key_of = keys_in_round(chain.federation, epoch.first_round)
         added: set[tuple[Address, bytes]] = set()
         if any(mate not in signatures for mate in below & files.keys()):
-            added = _added(contract, draw.number)
+            added = _added(chain, draw.number)
         for mate in below & files.keys():
             cid = cid_of(files[mate]).binary
             stated = Ready(draw.number, draw.roster_root, cid)
@@ -141,17 +165,17 @@ def check_close(rpc: str, close: Close, base_root: bytes) -> None:
     rpc: as of :func:`check_draw`. base_root: of the model that the round starts from, 32 bytes.
     """
     try:
-        contract = _sealed(rpc, close.epoch.draw.domain)
-        block = _final_with(contract, close)
-        found = _of_epoch(contract, close.epoch, block) | _of_close(contract, close, base_root, block)
+        chain = _sealed(rpc, close.epoch.draw.domain)
+        block = _final_with(chain, close)
+        found = _of_epoch(chain, close.epoch, chain.standing(block))
+        found |= _of_close(chain, close, base_root, block)
     except ChainError as error:
         raise _unsaid(error) from error
     _require_equal(found, f"the close of round {close.round}")
 
 
-def _of_draw(contract: FederationContract, draw: Draw, block: BlockIdentifier) -> Found:
-    standing = _standing(contract, block)
-    size = EpochsContract.of(contract).sealed_rules().group_size
+def _of_draw(chain: _Chain, draw: Draw, standing: EpochStanding) -> Found:
+    size = chain.epochs.sealed_rules().group_size
     return {
         "number": (standing.number, draw.number),
         "state": (standing.state, EpochState.DRAWN),
@@ -161,49 +185,47 @@ def _of_draw(contract: FederationContract, draw: Draw, block: BlockIdentifier) -
     }
 
 
-def _of_epoch(contract: FederationContract, epoch: Epoch, block: BlockIdentifier) -> Found:
-    standing = _standing(contract, block)
-    return _of_draw(contract, epoch.draw, block) | {
+def _of_epoch(chain: _Chain, epoch: Epoch, standing: EpochStanding) -> Found:
+    return _of_draw(chain, epoch.draw, standing) | {
         "ready members": (standing.ready_hash, epoch.ready_hash),
         "first round": (standing.first_round, epoch.first_round),
     }
 
 
-def _of_close(contract: FederationContract, close: Close, base_root: bytes, block: BlockIdentifier) -> Found:
-    latest = _latest(contract, block)
-    standing = Round.of(read(contract.contract, "round", close.round, block=block))
+def _of_close(chain: _Chain, close: Close, base_root: bytes, block: BlockIdentifier) -> Found:
+    latest, federation = chain.latest(block), chain.federation.contract
+    standing = Round.of(read(federation, "round", close.round, block=block))
     return {
         "round": (latest.round, close.round),
         "ready members of the round": (latest.ready_hash, close.epoch.ready_hash),
         "included members": (latest.included_hash, close.included_hash),
         "state of the round": ((standing.state, standing.rolled_up), (RoundState.OPEN, False)),
-        "base": (read(contract.contract, "modelRoot", block=block), base_root),
+        "base": (read(federation, "modelRoot", block=block), base_root),
     }
 
 
-def _added(contract: FederationContract, number: int) -> set[tuple[Address, bytes]]:
+def _added(chain: _Chain, number: int) -> set[tuple[Address, bytes]]:
     """Who added itself to those ready in the latest epoch, with the binary CID of its key file."""
-    first = _standing(contract, "latest").closed_in
-    told = EpochsContract.of(contract).events(number, first)
+    told = chain.epochs.events(number, chain.standing("latest").closed_in)
     return {(event.member, event.cid) for event in told if isinstance(event, ReadyAdded)}
 
 
-def _final_with(contract: FederationContract, close: Close) -> int:
+def _final_with(chain: _Chain, close: Close) -> int:
     """Number of a final block in which the round is closed. Raises TermsError if there is none in time."""
-    seconds = EpochsContract.of(contract).sealed_rules().unmask_seconds
+    seconds, w3 = chain.epochs.sealed_rules().unmask_seconds, chain.federation.w3
     until = time.monotonic() + seconds
     while True:
-        number = _final(contract.w3)
-        if _latest(contract, number).round == close.round:
+        number = _final(w3)
+        if chain.latest(number).round == close.round:
             return number
-        if _latest(contract, "latest").round != close.round:
+        if chain.latest("latest").round != close.round:
             raise TermsError(f"round {close.round} is not closed on the chain; this client gives no shares")
         if time.monotonic() > until:
             raise TermsError(
                 f"the close of round {close.round} was not final after {seconds} s, which is what the sealed rules "
                 "leave for answers; on this chain unmask_seconds must be more than the time to finality"
             )
-        time.sleep(network_of(contract.w3).poll_seconds)
+        time.sleep(network_of(w3).poll_seconds)
 
 
 def _final(w3: Web3) -> int:
@@ -215,16 +237,8 @@ def _final(w3: Web3) -> int:
         ) from error
 
 
-def _standing(contract: FederationContract, block: BlockIdentifier) -> EpochStanding:
-    return EpochStanding.of(read(EpochsContract.of(contract).contract, "epoch", block=block))
-
-
-def _latest(contract: FederationContract, block: BlockIdentifier) -> SealedSummary:
-    return SealedSummary.of(read(SealedRoundsContract.of(contract).contract, "latest", block=block))
-
-
-def _sealed(rpc: str, domain: Domain) -> FederationContract:
-    return genuine_federation(rpc, domain, sealed=True)
+def _sealed(rpc: str, domain: Domain) -> _Chain:
+    return _Chain(genuine_federation(rpc, domain, sealed=True))
 
 
 def _require_equal(found: Found, what: str) -> None:

@@ -190,8 +190,7 @@ def recall(federation: Federation, number: int) -> Settlement:
         raise LedgerMismatch(f"round {number} is still open; settle it first")
     accepted = told.accepted
     if ledger.sealed is not None and round_.rolled_up:
-        _, file = ledger.sealed.stated(number, federation.store)
-        accepted = accepted_of(number, file)
+        accepted = accepted_of(number, ledger.sealed.file(number, federation.store))
     return Settlement(
         round_,
         accepted,

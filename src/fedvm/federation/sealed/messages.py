@@ -114,7 +114,7 @@ class KeysRequest:
             draw.domain,
             epoch=draw.number,
             group_size=draw.group_size,
-            roster=b"".join(_packed(one) for one in draw.roster),
+            roster=draw.roster_bytes,
             seed=draw.seed,
             mates=[str(member) for member in self.mlkem],
             keys=list(self.mlkem.values()),
@@ -318,10 +318,6 @@ def rules_from_json(text: str) -> Rules:
 
 
 _ENTRY = 84
-
-
-def _packed(one: Enrolment) -> bytes:
-    return one.preimage()[1:]
 
 
 def _unpacked(entry: bytes) -> Enrolment:

@@ -34,3 +34,8 @@ def bits(name: str, data: bytes, size: int) -> Flags:
     if every[size:].any():
         raise EncodingError(f"the {name} bitmap has a bit set behind its {size}; spare bits are 0")
     return every[:size]
+
+
+def set_bits(name: str, data: bytes, size: int) -> tuple[int, ...]:
+    """Which bits of a bitmap are set, ascending: the inverse of :func:`bitmap`. Raises as :func:`bits`."""
+    return tuple(bits(name, data, size).nonzero()[0].tolist())

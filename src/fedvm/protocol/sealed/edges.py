@@ -92,5 +92,11 @@ def ciphertexts(name: str, data: bytes, count: int) -> tuple[bytes, ...]:
     return tuple(data[at : at + CIPHERTEXT_BYTES] for at in range(0, len(data), CIPHERTEXT_BYTES))
 
 
+def published(data: bytes) -> bytes:
+    """A key file as its member publishes it: a zero byte for that of the member at the highest place of a group, who
+    has nothing to send, since no store keeps nothing."""
+    return data or b"\0"
+
+
 def _derive(secret: bytes, info: bytes, salt: bytes = b"") -> bytes:
     return HKDF(SHA256(), 32, salt, info).derive(secret)

@@ -43,6 +43,11 @@ class Draw:
         return roster_range(self.roster).digest()
 
     @cached_property
+    def roster_bytes(self) -> bytes:
+        """The enrolments, each of 84 bytes, in their order: the preimages of their leaves without the kind."""
+        return b"".join(one.preimage()[1:] for one in self.roster)
+
+    @cached_property
     def grouping(self) -> Grouping:
         """How the places make groups."""
         return Grouping(len(self.roster), self.group_size)

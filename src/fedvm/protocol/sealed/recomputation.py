@@ -174,9 +174,10 @@ def _unmasked(
     seeds: Mapping[SeedName, bytes],
     terms: Terms,
 ) -> UnmaskedUpdate:
-    if record.place not in vectors:
+    file = vectors.get(record.place)
+    if file is None:
         raise ProofError(f"the masked update of place {record.place} is missing; fetch it")
-    rank, file = record.place - group.group.first, vectors[record.place]
+    rank = record.place - group.group.first
     context = close.epoch.draw.domain.place(close.round, group.group.members[rank]).context(terms.base.size)
     for other in (rank, *group.absent):
         check_seed((rank, other), seeds[rank, other], file.commitments[other], context)

@@ -30,7 +30,7 @@ from fedvm.federation.sealed.messages import (
 from fedvm.protocol import EncodingError, SignatureError
 from fedvm.protocol.address import Address
 from fedvm.protocol.sealed.bitmaps import bitmap
-from fedvm.protocol.sealed.edges import ciphertexts
+from fedvm.protocol.sealed.edges import ciphertexts, published
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.typed_data import Enrol, Ready
 from fedvm.protocol.verdict import signs_for
@@ -72,7 +72,7 @@ class EpochKeeper:
                 standing = self._brought_about(grid, standing)
             if standing.state is EpochState.FAILED:
                 continue
-            epoch = self.ledger.agreed(standing)
+            epoch = self.ledger.agreed(standing, self._agreed)
             if self._agreed != epoch:
                 self._agree(grid, epoch)
                 self._agreed = epoch
@@ -147,13 +147,15 @@ class EpochKeeper:
             place = draw.place_of(member)
             above = len(draw.mates(grouping.group_of(place))) - grouping.rank_of(place) - 1
             ciphertexts(member, reply.file, above)
-            cid = self.federation.store.put(reply.file or b"\0")
-            statement = Ready(draw.number, draw.roster_root, cid_of(reply.file or b"\0").binary)
+            file = published(reply.file)
+            cid = self.federation.store.stage(file)
+            statement = Ready(draw.number, draw.roster_root, cid_of(file).binary)
             if not signs_for(statement.signer(ledger.domain, reply.signature), member, ledger.key_of):
                 raise CommitmentError(f"its key file {cid} is signed by another key")
             self._files[member], self._signatures[member] = reply.file, reply.signature
 
         self.ask(grid, requests, take)
+        self.federation.store.sync()
         return [draw.place_of(member) for member in self._files]
 
     def _agree(self, grid: Grid, epoch: Epoch) -> None:

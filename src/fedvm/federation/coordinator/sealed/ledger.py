@@ -18,7 +18,7 @@ from fedvm.chain.sealed_rounds import SealedRollup, SealedRoundsContract
 from fedvm.federation.coordinator.sealed.preimages import sealed_preimages
 from fedvm.federation.errors import FederationStalled
 from fedvm.protocol import Rules
-from fedvm.protocol.sealed.bitmaps import bits
+from fedvm.protocol.sealed.bitmaps import set_bits
 from fedvm.protocol.sealed.close import Close
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.recomputation import Terms
@@ -105,9 +105,12 @@ class SealedLedger:
         with unless_done("WrongEpochState"), self.sender() as account:
             self._epochs.fail_epoch(account, standing.number)
 
-    def agreed(self, standing: EpochStanding) -> Epoch:
-        """The epoch, once members whom the coordinator left out have had their time to add themselves."""
+    def agreed(self, standing: EpochStanding, known: Epoch | None = None) -> Epoch:
+        """The epoch, once members whom the coordinator left out have had their time to add themselves. known: what it
+        was when it was last read, which is read again only where the chain has another by now."""
         self._wait_until(standing.until)
+        if known is not None and self.standing().is_of(known):
+            return known
         return self._epochs.agreed(standing.number, self.first_block)
 
     def closed(self, number: int) -> bytes | None:
@@ -131,13 +134,14 @@ class SealedLedger:
         stated = self._rounds.submitted_event(number, self.first_block)
         return stated.counting, stated.cid
 
-    def stated(self, number: int, store: Store) -> tuple[tuple[int, ...], SealedFile]:
+    def file(self, number: int, store: Store) -> SealedFile:
+        """The published file of a round that is rolled up. Raises as the store."""
+        return SealedFile.parse(store.get(self.counting(number)[1]))
+
+    def stated(self, close: Close, store: Store) -> tuple[tuple[int, ...], SealedFile]:
         """The groups that count of a round that is rolled up, and its published file. Raises as the store."""
-        counting, cid = self.counting(number)
-        epoch = self._rounds.closed_event(number, self.first_block).epoch
-        groups = self._epochs.drawn(epoch, self.first_block).grouping.groups
-        flags = bits("counting", counting, groups)
-        return tuple(int(group) for group in flags.nonzero()[0]), SealedFile.parse(store.get(cid))
+        counting, cid = self.counting(close.round)
+        return set_bits("counting", counting, len(close.groups)), SealedFile.parse(store.get(cid))
 
     def preimages(
         self, number: int, store: Store, rules: Rules, base_cid: bytes, model_cid: bytes
@@ -146,8 +150,8 @@ class SealedLedger:
         included = self.closed(number)
         if included is None:
             return
-        counting, file = self.stated(number, store)
         close = Close(self.agreed(self.standing()), number, included)
+        counting, file = self.stated(close, store)
         base = stored_vector(store, base_cid, rules.elements)
         terms = Terms(rules, self.rules, base, keys_in_round(self.contract, number))
         yield from sealed_preimages(close, counting, file, store, terms, model_cid)

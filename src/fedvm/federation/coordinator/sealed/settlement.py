@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
@@ -40,6 +41,7 @@ from fedvm.protocol.trees import aggregate_root
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import signs_for
 from fedvm.store import Cid
+from fedvm.store.masked import StoredMasked
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class SealedRound:
     round: LedgerRound
     base: IntVector
 
-    @property
+    @cached_property
     def terms(self) -> Terms:
-        """What the round goes by."""
+        """What the round goes by, which nobody can change while it stands."""
         ledger = self.federation.ledger
         return Terms(ledger.rules(), self.keeper.ledger.rules, self.base, ledger.key_in(self.round.number))
 
@@ -102,8 +104,7 @@ def settle_sealed(
     ledger.close(number, sealed.epoch, close.included)
     opened = _open_groups(sealed, close, by_place)
     counted = sum(len(group.included) for group in opened.groups)
-    rules = sealed.federation.ledger.rules()
-    if len(opened.groups) < ledger.rules.min_groups or counted < rules.min_clients:
+    if len(opened.groups) < ledger.rules.min_groups or counted < sealed.terms.rules.min_clients:
         return _given_up(sealed, refused)
     file = _file(sealed, opened, by_place)
     cid = sealed.federation.store.put(file.to_bytes())
@@ -216,7 +217,7 @@ def _record(
     sealed: SealedRound, group: GroupClose, rank: int, by_place: Mapping[int, SealedSubmission]
 ) -> SealedRecord:
     place = group.group.first + rank
-    return make_record(by_place[place], place, sealed.federation.ledger.rules())
+    return make_record(by_place[place], place, sealed.terms.rules)
 
 
 def _file(sealed: SealedRound, opened: _Opened, by_place: Mapping[int, SealedSubmission]) -> SealedFile:
@@ -228,29 +229,13 @@ def _file(sealed: SealedRound, opened: _Opened, by_place: Mapping[int, SealedSub
     return SealedFile(tuple(records), submissions, tuple(seeds))
 
 
-class _Vectors(Mapping[int, MaskedFile]):
-    """The masked updates of a published file by place, read when they are asked for."""
-
-    def __init__(self, sealed: SealedRound, close: Close, file: SealedFile) -> None:
-        self._sealed, self._close = sealed, close
-        self._by_place = {record.place: one for record, one in zip(file.records, file.parsed, strict=True)}
-
-    def __getitem__(self, place: int) -> MaskedFile:
-        group = self._close.groups[self._close.epoch.draw.grouping.group_of(place)]
-        return self._sealed.file_of(group, self._by_place[place])
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self._by_place)
-
-    def __len__(self) -> int:
-        return len(self._by_place)
-
-
 def _proposed_again(sealed: SealedRound, close: Close) -> Settlement:
     """Go on with a round that a run before this one rolled up."""
-    counting, file = sealed.keeper.ledger.stated(sealed.round.number, sealed.federation.store)
+    store, terms = sealed.federation.store, sealed.terms
+    counting, file = sealed.keeper.ledger.stated(close, store)
+    vectors = StoredMasked(store, close, file, sealed.base.size, terms.lane_bytes)
     try:
-        made = recompute(close, counting, file, _Vectors(sealed, close, file), sealed.terms)
+        made = recompute(close, counting, file, vectors, terms)
     except (EncodingError, ProofError, SignatureError) as error:
         raise LedgerMismatch(
             f"the roll-up of round {sealed.round.number} does not follow: {error}; let the round run out and fail it"
