@@ -39,7 +39,7 @@ from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layer_fit import EXACT_BITS
 from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
 from fedvm.compiler.link import Program, link, measured_steps
-from fedvm.compiler.manifest import FORMAT, contract_rows, options_row, output_row, section_row
+from fedvm.compiler.manifest import FORMAT, contract_rows, options_row, output_row, section_row, section_rows
 from fedvm.compiler.moves import prove_moves
 from fedvm.compiler.options import CompileOptions, Numbers, Range
 from fedvm.compiler.policy import activation_budget, lane_budget
@@ -296,15 +296,7 @@ def _manifest(
     spec, last = graph.input, graph.layers[-1]
     layers = [_layer_row(p, program) for p in plan.layers]
     total_macs = sum(row["macs"] for row in layers)
-    rows = [
-        section_row("input", program),
-        *layers,
-        *(section_row(n, program) for n in ("calls", "scores", "entry")),
-    ]
-    overhead = program.gas - sum(row["gas"] for row in rows)
-    rows.append({**section_row("", program), "name": "memory and calls of parts", "gas": overhead})
-    for row in rows:
-        row["share"] = row["gas"] / program.gas
+    rows = section_rows(layers, program)
     return {
         "format": FORMAT,
         "compiler": COMPILER_VERSION,

@@ -94,3 +94,14 @@ def section_row(name: str, program: Program) -> dict[str, Any]:
         "bytes": sum(s.code_bytes for s in sections),
         "share": 0.0,
     }
+
+
+def section_rows(layers: Sequence[dict[str, Any]], program: Program) -> list[dict[str, Any]]:
+    """Where a program's gas goes, with shares of it. layers: the rows between the input's and the calls'."""
+    rows = [section_row("input", program), *layers]
+    rows += [section_row(name, program) for name in ("calls", "scores", "entry")]
+    overhead = program.gas - sum(row["gas"] for row in rows)
+    rows.append({**section_row("", program), "name": "memory and calls of parts", "gas": overhead})
+    for row in rows:
+        row["share"] = row["gas"] / program.gas
+    return rows

@@ -24,7 +24,7 @@ from fedvm.compiler.frontend.tabular.read import Tabular
 from fedvm.compiler.frontend.tabular.run import precision_of
 from fedvm.compiler.graph import FloatArray
 from fedvm.compiler.link import Program
-from fedvm.compiler.manifest import FORMAT, contract_rows, options_row, output_row, section_row
+from fedvm.compiler.manifest import FORMAT, contract_rows, options_row, output_row, section_row, section_rows
 from fedvm.compiler.options import CompileOptions
 from fedvm.compiler.probe import probe_inputs
 from fedvm.compiler.quality import Bars, Measured, Quality, check_labels, compare, concordance
@@ -210,12 +210,7 @@ def _manifest(
     options: CompileOptions, meaning: dict[str, Any], data: NDArray[np.uint8],
 ) -> dict[str, Any]:  # fmt: skip
     trees = section_row("trees", program) | {"op": "trees", "shape": [len(forest.trees)]}
-    rows = [section_row("input", program), trees]
-    rows += [section_row(name, program) for name in ("calls", "scores", "entry")]
-    overhead = program.gas - sum(row["gas"] for row in rows)
-    rows.append({**section_row("", program), "name": "memory and calls of parts", "gas": overhead})
-    for row in rows:
-        row["share"] = row["gas"] / program.gas
+    rows = section_rows([trees], program)
     count = len(forest.scores)
     axis = 0 if tabular.outputs.classes and count > 1 else None
     settings = options_row(options)

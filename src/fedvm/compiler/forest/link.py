@@ -77,10 +77,6 @@ class _Layout:
             for tree in trees:
                 emit_tree(a, tree, sources, self.lane_bits)
 
-    def size_of(self, tree: Tree) -> int:
-        """Bytes of code of a tree."""
-        return tree_bytes(tree, self.sources("CALLDATALOAD"), self.lane_bits)
-
 
 def link_forest(forest: IntegerForest) -> Program:
     """Place and assemble the ensemble. Raises CompileError if something does not fit."""
@@ -89,10 +85,15 @@ def link_forest(forest: IntegerForest) -> Program:
             f"the trees compare {len(forest.slots):,} features; at most {MOST_SLOTS:,} fit: use fewer features"
         )
     layout = _Layout.of(forest)
-    sized = fitting(forest.trees, layout.size_of, (CODE_LIMIT - PART_BYTES) // 2)
-    parts = 0
+    sources = layout.sources("CALLDATALOAD")
+
+    def size_of(tree: Tree) -> int:
+        return tree_bytes(tree, sources, layout.lane_bits)
+
+    sized = fitting(forest.trees, size_of, (CODE_LIMIT - PART_BYTES) // 2)
+    overhead, parts = _overhead(layout), 0
     while True:
-        room = CODE_LIMIT - _overhead(layout) - CALL_BYTES * parts
+        room = CODE_LIMIT - overhead - CALL_BYTES * parts
         groups = grouped(sized, room, CODE_LIMIT - PART_BYTES)
         if len(groups) - 1 <= parts:
             break

@@ -57,35 +57,17 @@ def _halves(tree: Tree) -> tuple[Tree, Tree] | None:
     chosen = min(inner, key=lambda p: abs(2 * sizes[p] - len(tree)))
     outputs = next(len(node.values) for node in tree if isinstance(node, Leaf))
     nothing = Leaf((0,) * outputs)
-    above = _ancestors(tree, chosen)
+
+    def kept(position: int) -> bool:
+        # Nodes stand in depth-first order: a subtree is a run of them.
+        below = chosen <= position < chosen + sizes[chosen]
+        return below or position <= chosen < position + sizes[position]
+
     rest = _rebuilt(tree, lambda p: nothing if p == chosen else tree[p])
-    part = _rebuilt(tree, lambda p: tree[p] if p in above or _within(tree, chosen, p) else nothing)
+    part = _rebuilt(tree, lambda p: tree[p] if kept(p) else nothing)
     if max(len(rest), len(part)) >= len(tree):
         return None
     return rest, part
-
-
-def _ancestors(tree: Tree, of: int) -> set[int]:
-    found, below = {of}, of
-    for position in range(of - 1, -1, -1):
-        node = tree[position]
-        if isinstance(node, Branch) and below in (node.yes, node.no):
-            found.add(position)
-            below = position
-    return found
-
-
-def _within(tree: Tree, root: int, position: int) -> bool:
-    """Whether a node lies in the subtree; nodes stand in depth-first order."""
-    end = root
-    stack = [root]
-    while stack:
-        here = stack.pop()
-        end = max(end, here)
-        node = tree[here]
-        if isinstance(node, Branch):
-            stack += [node.yes, node.no]
-    return root <= position <= end
 
 
 def _rebuilt(tree: Tree, node_at: Callable[[int], Branch | Leaf]) -> Tree:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from fedvm.compiler.errors import CompileError
+from fedvm.compiler.frontend.choice import inputs_of
 from fedvm.compiler.frontend.fold import FOLDABLE, fold
 from fedvm.compiler.frontend.load import constant_array
 from fedvm.compiler.frontend.pointwise import (
@@ -59,8 +60,7 @@ class _Finder:
         self._constants: dict[str, Any] = {
             t.name: constant_array(t) for t in graph.initializer if 0 < np.prod(t.dims) <= SMALL
         }
-        stored = {t.name for t in graph.initializer}
-        self._varying = {value.name for value in graph.input if value.name not in stored}
+        self._varying = {value.name for value in inputs_of(graph)}
         self._readers: dict[str, set[int]] = defaultdict(set)
         self._writer: dict[str, int] = {}
         for position, node in enumerate(self._nodes):

@@ -9,6 +9,21 @@ import onnx
 from fedvm.compiler.errors import ModelError
 
 
+def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """What a caller gives: the inputs of a graph that are no weights stored in it, in the file's order."""
+    stored = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in stored]
+
+
+def constant_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """The numbers that a graph holds, by name: stored ones and those of Constant nodes."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            found[node.output[0]] = node.attribute[0].t
+    return found
+
+
 def needed_nodes(proto: onnx.ModelProto, names: Sequence[str]) -> list[onnx.NodeProto]:
     """The nodes on which the values called `names` depend, in the file's order."""
     wanted, chosen = set(names), []

@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fedvm.compiler.errors import ModelError
+from fedvm.compiler.frontend.choice import constant_tensors, inputs_of
 from fedvm.compiler.frontend.load import INPUT_TYPES, MAX_ELEMENTS, type_name
 from fedvm.compiler.frontend.runner import run_rows
 
@@ -90,8 +91,7 @@ def model_input(proto: onnx.ModelProto) -> tuple[str, tuple[int, ...], int]:
 
 
 def _only_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
-    stored = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in stored]
+    inputs = inputs_of(proto.graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(f"the model has {len(inputs)} inputs ({names}); exactly one is supported")
@@ -174,10 +174,7 @@ def _add_batch(proto: onnx.ModelProto, value: onnx.ValueInfoProto, sizes: Sequen
 
 def _unbatch(proto: onnx.ModelProto, name: str, batch: int) -> None:
     """Divide the leading size of every reshape of activations by the batch."""
-    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-    for node in proto.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    constants = constant_tensors(proto.graph)
     names = {given for node in proto.graph.node for given in (*node.input, *node.output)} | set(constants)
     follows = {name}
     for node in proto.graph.node:

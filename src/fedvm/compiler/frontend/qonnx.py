@@ -19,6 +19,7 @@ from onnx import TensorProto, numpy_helper
 from fedvm.compiler.errors import ModelError
 from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend.attributes import attributes_of
+from fedvm.compiler.frontend.choice import constant_tensors
 from fedvm.compiler.frontend.operators import Node
 from fedvm.compiler.frontend.quantized import Operator, affine, on_grid
 from fedvm.compiler.frontend.replaced import Replacement, with_nodes_replaced
@@ -116,10 +117,7 @@ def quantized_constant(proto: onnx.NodeProto, inputs: list[Array | None]) -> lis
 
 def with_standard_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model with standard operators in place of these, so that ONNX Runtime can run it; itself without them."""
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    for node in proto.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    constants = constant_tensors(proto.graph)
 
     def standard(node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         return _Standard(node, constants).nodes if (node.domain, node.op_type) in QONNX else None
@@ -130,7 +128,7 @@ def with_standard_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
 class _Standard(Replacement):
     """A node as standard ones. constants: the file's, by name."""
 
-    def __init__(self, node: onnx.NodeProto, constants: dict[str, Array]) -> None:
+    def __init__(self, node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:
         super().__init__(node)
         x, scale = node.input[:2]
         if node.op_type == "BipolarQuant":
@@ -142,7 +140,7 @@ class _Standard(Replacement):
         zero, bits = node.input[2:4]
         if bits not in constants:
             raise ModelError(f"node {node.name or node.op_type}: its bits must be a constant")
-        low, high = _bounds(node, float(constants[bits].ravel()[0]))
+        low, high = _bounds(node, float(numpy_helper.to_array(constants[bits]).ravel()[0]))
         given = attributes_of(node)
         mode = str(given.get("rounding_mode", "ROUND")).upper()
         scaled = self.add("Add", [self.add("Div", [x, scale]), zero])

@@ -15,7 +15,7 @@ from fedvm.compiler.errors import ModelError
 from fedvm.compiler.frontend.choice import with_outputs
 from fedvm.compiler.frontend.qonnx import with_standard_nodes
 
-TYPES = {
+TYPES: dict[int, type[np.generic]] = {
     TensorProto.DOUBLE: np.float64, TensorProto.FLOAT16: np.float16, TensorProto.UINT8: np.uint8,
     TensorProto.INT8: np.int8, TensorProto.INT16: np.int16, TensorProto.UINT16: np.uint16,
     TensorProto.INT32: np.int32, TensorProto.UINT32: np.uint32, TensorProto.INT64: np.int64,

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fedvm.compiler.columns import Column, Feature, Row, encode
 from fedvm.compiler.errors import ModelError, UnsupportedOperator
+from fedvm.compiler.frontend.choice import inputs_of
 from fedvm.compiler.frontend.load import INPUT_TYPES
 from fedvm.compiler.frontend.opset import NEUTRAL
 from fedvm.compiler.frontend.tabular import linear
@@ -55,8 +56,7 @@ class Tabular:
 
 def is_tabular(proto: onnx.ModelProto) -> bool:
     """Whether a file is a tabular model: it has operators of ai.onnx.ml, or text, or several columns as inputs."""
-    stored = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in stored]
+    inputs = inputs_of(proto.graph)
     kinds = [value.type.tensor_type for value in inputs]
     columns = len(inputs) > 1 and all(len(kind.shape.dim) == 2 for kind in kinds)
     text = any(kind.elem_type == TensorProto.STRING for kind in kinds)
@@ -81,12 +81,9 @@ def read_tabular(proto: onnx.ModelProto) -> Tabular:
 
 def _inputs(proto: onnx.ModelProto) -> tuple[Row, dict[str, Value]]:
     """The features of a row, and the file's inputs as values."""
-    stored = {tensor.name for tensor in proto.graph.initializer}
     features: list[Feature] = []
     spans: list[tuple[str, bool, range]] = []
-    for value in proto.graph.input:
-        if value.name in stored:
-            continue
+    for value in inputs_of(proto.graph):
         kind = value.type.tensor_type
         text = kind.elem_type == TensorProto.STRING
         if not text and kind.elem_type not in NUMBERS:

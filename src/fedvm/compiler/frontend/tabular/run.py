@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from fedvm.compiler.frontend.choice import with_outputs
+from fedvm.compiler.frontend.choice import inputs_of, with_outputs
 from fedvm.compiler.frontend.runner import TYPES, refusal, session_of
 
 
@@ -43,17 +43,13 @@ def run_rows(proto: onnx.ModelProto, names: list[str], rows: NDArray[Any]) -> li
 
 def precision_of(proto: onnx.ModelProto) -> type[np.float32] | type[np.float64]:
     """The floating-point type in which the file's input holds numbers exactly."""
-    stored = {tensor.name for tensor in proto.graph.initializer}
-    kinds = {v.type.tensor_type.elem_type for v in proto.graph.input if v.name not in stored}
+    kinds = {value.type.tensor_type.elem_type for value in inputs_of(proto.graph)}
     return np.float32 if kinds <= {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.STRING} else np.float64
 
 
 def _feeds(proto: onnx.ModelProto, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    stored = {tensor.name for tensor in proto.graph.initializer}
     feeds, start = {}, 0
-    for value in proto.graph.input:
-        if value.name in stored:
-            continue
+    for value in inputs_of(proto.graph):
         kind = value.type.tensor_type
         width = kind.shape.dim[1].dim_value
         part = rows[:, start : start + width]
