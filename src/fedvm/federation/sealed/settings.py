@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fedvm.protocol.sealed.rules import LEAST_SECONDS, MOST_SECONDS
+from fedvm.protocol.sealed.bounds import LEAST_SECONDS, MOST_SECONDS
 from fedvm.settings import Setting, settings
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedvm.protocol.checks import check_bytes
 from fedvm.protocol.errors import EncodingError, ShapeError
-from fedvm.protocol.sealed.rules import LARGEST_LANE
+from fedvm.protocol.sealed.bounds import LARGEST_LANE
 
 Lanes = NDArray[np.uint64]
 """Shape (n,), each below 2^(8k)."""

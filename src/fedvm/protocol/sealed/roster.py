@@ -10,7 +10,7 @@ from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.checks import address_bytes, check_bytes
 from fedvm.protocol.commitments import CommitmentTree, mountain_range
 from fedvm.protocol.errors import EncodingError
-from fedvm.protocol.sealed.rules import LARGEST_ROSTER
+from fedvm.protocol.sealed.bounds import LARGEST_ROSTER
 
 ROSTER_LEAF = b"\x30"
 

@@ -11,12 +11,14 @@ from fedvm.evm.keccak import keccak
 from fedvm.protocol.checks import check_uint
 from fedvm.protocol.errors import EncodingError, RangeError
 from fedvm.protocol.rules import PPM, WEIGHTED_MEAN, Rules
-
-LEAST_GROUP, LARGEST_GROUP = 8, 128
-LARGEST_ROSTER = 65_535
-LARGEST_LANE = 6
-"""Bytes: 255 lanes of 48 bits add up to less than 2^56, so a group's plain sum fits int64."""
-LEAST_SECONDS, MOST_SECONDS = 60, 30 * 86_400
+from fedvm.protocol.sealed.bounds import (
+    LARGEST_GROUP,
+    LARGEST_LANE,
+    LARGEST_ROSTER,
+    LEAST_GROUP,
+    LEAST_SECONDS,
+    MOST_SECONDS,
+)
 
 _BITS = (16, 16, 32, 16, 32, 128, 32, 32, 32)
 
