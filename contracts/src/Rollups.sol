@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Court} from "./Court.sol";
 import {FactoryMade} from "./FactoryMade.sol";
+import {RolledUpCourt} from "./RolledUpCourt.sol";
 import {Fraud} from "./interfaces/ICourt.sol";
 import {DirectState, DirectUpdate, IDirectSubmissions} from "./interfaces/IDirectSubmissions.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IHearing} from "./interfaces/IHearing.sol";
 import {IRollups, RollupNode} from "./interfaces/IRollups.sol";
-import {Commitment, CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
+import {Commitment, CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {Circumstances, JudgeLib} from "./libraries/JudgeLib.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
@@ -22,7 +22,7 @@ import {Submission} from "./libraries/UpdateTypes.sol";
 /// @title Rollups
 /// @notice The roll-ups of one federation, and fraud proofs about them; see `IRollups`.
 /// @dev Deployed once and cloned by `FederationFactory`.
-contract Rollups is IRollups, Court, FactoryMade {
+contract Rollups is IRollups, RolledUpCourt, FactoryMade {
     using RollupLib for Rollup;
     using RulesLib for Rules;
 
@@ -75,15 +75,8 @@ contract Rollups is IRollups, Court, FactoryMade {
     }
 
     /// @inheritdoc IRollups
-    // At most 32 peaks are asked for, of the federation alone.
-    // slither-disable-next-line calls-loop
     function isStated(bytes32 hash) external view returns (bool) {
-        if (hash == _latest.recordsRoot) return true;
-        uint32 accepted = _latest.accepted;
-        for (uint256 level = 0; level < MAX_PEAKS; ++level) {
-            if ((accepted >> level) & 1 == 1 && hash == federation.commitmentPeak(level)) return true;
-        }
-        return false;
+        return hash == _latest.recordsRoot || _isPeak(_latest.accepted, hash);
     }
 
     /// @inheritdoc IRollups
@@ -231,16 +224,6 @@ contract Rollups is IRollups, Court, FactoryMade {
     function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
         emit FraudProved(roundId, msg.sender, fraud, attempt);
         IHearing(federation.disputes()).rejectRollup(roundId, attempt, msg.sender);
-    }
-
-    /// @dev Commitments to all proofs are kept in one place, so that a challenger is counted once.
-    function _isCommitted(uint64 roundId, uint16 attempt, bytes32 digest)
-        internal
-        view
-        override
-        returns (bool)
-    {
-        return IHearing(federation.disputes()).isCommitted(roundId, attempt, msg.sender, digest);
     }
 
     function _requireRecord(RollupSummary memory rollup, RecordProof calldata proof) private pure {

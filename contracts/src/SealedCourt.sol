@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Court} from "./Court.sol";
 import {FactoryMade} from "./FactoryMade.sol";
+import {RolledUpCourt} from "./RolledUpCourt.sol";
+import {SealedSeats} from "./SealedSeats.sol";
 import {Fraud} from "./interfaces/ICourt.sol";
-import {IEpochs} from "./interfaces/IEpochs.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
-import {IHearing} from "./interfaces/IHearing.sol";
 import {ISealedCourt, LaneProof, Reading, SeedOpening, SubmittedNode} from "./interfaces/ISealedCourt.sol";
-import {ISealedRounds, Seat} from "./interfaces/ISealedRounds.sol";
+import {Seat} from "./interfaces/ISealedRounds.sol";
 import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
 import {GroupNode} from "./libraries/GroupNode.sol";
-import {Division, Groups} from "./libraries/Groups.sol";
 import {MerkleSumTree} from "./libraries/MerkleSumTree.sol";
 import {NormProof, NormRoot, NormTree} from "./libraries/NormTree.sol";
 import {Round} from "./libraries/RoundLib.sol";
@@ -19,7 +17,6 @@ import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.so
 import {SealedRules, SealedRulesLib} from "./libraries/SealedRulesLib.sol";
 import {GroupShape, SealedShape, SeatPlace} from "./libraries/SealedShape.sol";
 import {SealedTrees} from "./libraries/SealedTrees.sol";
-import {SealedTypes} from "./libraries/SealedTypes.sol";
 import {SubmittedNodes} from "./libraries/SubmittedNodes.sol";
 import {LaneBlock, PairSeed, Unmasking} from "./libraries/Unmasking.sol";
 import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
@@ -27,7 +24,7 @@ import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
 /// @title SealedCourt
 /// @notice Fraud proofs about how masked updates become the sums of groups; see `ISealedCourt`.
 /// @dev Deployed once and cloned by `FederationFactory`.
-contract SealedCourt is ISealedCourt, Court, FactoryMade {
+contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
     using SealedAggregation for SealedHeights;
     using SealedRulesLib for SealedRules;
     using SealedShape for GroupShape;
@@ -84,16 +81,7 @@ contract SealedCourt is ISealedCourt, Court, FactoryMade {
             ),
             NotPartOf("masked")
         );
-        require(
-            VectorTree.holds(
-                VectorKind.Sums,
-                elements,
-                proof.index,
-                proof.sums,
-                AggregationTree.sumsOf(proof.leaf.preimage)
-            ),
-            NotPartOf("sums")
-        );
+        _requireSums(proof.index, proof.sums, AggregationTree.sumsOf(proof.leaf.preimage));
         PairSeed[] memory pairs =
             _openSeeds(shape, spot, context, seat.submission.update.seedsRoot, proof.seeds);
         require(
@@ -140,8 +128,7 @@ contract SealedCourt is ISealedCourt, Court, FactoryMade {
     ) external {
         Round memory round = _beginSealed(roundId, shape);
         _requireGroup(round, group, norm);
-        // slither-disable-next-line unused-return
-        (uint256 included,) = shape.groupAt(_division(), group.position);
+        uint256 included = shape.includedAt(_division(), group.position);
         bool within = NormRoot.isRoot(norm)
             && _epochs().sealedRules()
                 .isWithinNorm(
@@ -329,8 +316,7 @@ contract SealedCourt is ISealedCourt, Court, FactoryMade {
             rank = position & ((uint256(1) << group) - 1);
             position >>= group;
         }
-        // slither-disable-next-line unused-return
-        (uint256 included,) = shape.groupAt(_division(), position);
+        uint256 included = shape.includedAt(_division(), position);
         return rank < included;
     }
 
@@ -368,12 +354,6 @@ contract SealedCourt is ISealedCourt, Court, FactoryMade {
         return weight != uint256(AggregationTree.weightOf(left)) + AggregationTree.weightOf(right);
     }
 
-    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed over a roll-up.
-    function _beginRound(uint64 roundId) private view returns (Round memory round) {
-        round = _begin(roundId);
-        require(round.rolledUp, NotPartOf("roll-up"));
-    }
-
     function _beginSealed(uint64 roundId, GroupShape calldata shape)
         private
         view
@@ -388,16 +368,6 @@ contract SealedCourt is ISealedCourt, Court, FactoryMade {
         _rounds().reject(roundId, attempt, msg.sender);
     }
 
-    /// @dev Commitments to all proofs are kept in one place, so that a challenger is counted once.
-    function _isCommitted(uint64 roundId, uint16 attempt, bytes32 digest)
-        internal
-        view
-        override
-        returns (bool)
-    {
-        return IHearing(federation.disputes()).isCommitted(roundId, attempt, msg.sender, digest);
-    }
-
     /// @dev Checks that a node stands in the proposal's aggregation tree, and returns its level.
     function _requireNode(Round memory round, AggregationNode calldata node)
         private
@@ -407,28 +377,5 @@ contract SealedCourt is ISealedCourt, Court, FactoryMade {
         bytes32 top;
         (level, top) = _rounds().heights().climb(node);
         require(top == round.aggregationRoot, NotPartOf("aggregation"));
-    }
-
-    function _requireSeat(Round memory round, Seat calldata seat) private view {
-        _requireAt(round.accepted, seat.index, SealedTrees.recordLeaf(seat.record), seat.siblings);
-    }
-
-    function _requireSubmission(Seat calldata seat) private pure {
-        require(SealedTypes.isNamedBy(seat.submission, seat.record.submission), NotPartOf("submission"));
-    }
-
-    function _division() private view returns (Division memory) {
-        IEpochs epochs = _epochs();
-        return Groups.divide(epochs.epoch().members, epochs.sealedRules().groupSize);
-    }
-
-    /// @dev What a sealed federation has in the place of direct submissions.
-    function _epochs() private view returns (IEpochs) {
-        return IEpochs(federation.directSubmissions());
-    }
-
-    /// @dev What a sealed federation has in the place of roll-ups.
-    function _rounds() private view returns (ISealedRounds) {
-        return ISealedRounds(federation.rollups());
     }
 }

@@ -2,12 +2,11 @@
 pragma solidity 0.8.37;
 
 import {AggregationCourt} from "./AggregationCourt.sol";
+import {SealedSeats} from "./SealedSeats.sol";
 import {Fraud} from "./interfaces/ICourt.sol";
-import {IEpochs} from "./interfaces/IEpochs.sol";
 import {ISealedDisputes} from "./interfaces/ISealedDisputes.sol";
-import {ISealedRounds, Seat} from "./interfaces/ISealedRounds.sol";
+import {Seat} from "./interfaces/ISealedRounds.sol";
 import {AggregationNode} from "./libraries/AggregationTree.sol";
-import {Division, Groups} from "./libraries/Groups.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
 import {Round} from "./libraries/RoundLib.sol";
 import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.sol";
@@ -18,7 +17,7 @@ import {SealedTypes} from "./libraries/SealedTypes.sol";
 /// @title SealedDisputes
 /// @notice Questions and fraud proofs about the proposals of one sealed federation; see `ISealedDisputes`.
 /// @dev Deployed once and cloned by `FederationFactory`.
-contract SealedDisputes is ISealedDisputes, AggregationCourt {
+contract SealedDisputes is ISealedDisputes, AggregationCourt, SealedSeats {
     using SealedAggregation for SealedHeights;
     using SealedShape for GroupShape;
 
@@ -33,8 +32,8 @@ contract SealedDisputes is ISealedDisputes, AggregationCourt {
     ) external payable {
         Round memory round = _proposed(roundId);
         _rounds().requireShape(shape);
-        _requireAt(round.accepted, seat.index, SealedTrees.recordLeaf(seat.record), seat.siblings);
-        require(SealedTypes.isNamedBy(seat.submission, seat.record.submission), NotPartOf("submission"));
+        _requireSeat(round, seat);
+        _requireSubmission(seat);
         SeatPlace memory spot = shape.seatOf(_division(), seat.index);
         require(shape.isRevealed(spot, place), NotRevealed(place));
         require(
@@ -81,16 +80,5 @@ contract SealedDisputes is ISealedDisputes, AggregationCourt {
         bytes32 top;
         (level, top) = _rounds().heights().climb(node);
         require(round.rolledUp && top == round.aggregationRoot, NotPartOf("aggregation"));
-    }
-
-    function _division() private view returns (Division memory) {
-        IEpochs epochs = IEpochs(federation.directSubmissions());
-        return Groups.divide(epochs.epoch().members, epochs.sealedRules().groupSize);
-    }
-
-    /// @dev What a sealed federation has in the place of roll-ups.
-    // slither-disable-next-line calls-loop
-    function _rounds() private view returns (ISealedRounds) {
-        return ISealedRounds(federation.rollups());
     }
 }

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Court} from "./Court.sol";
 import {FactoryMade} from "./FactoryMade.sol";
+import {RolledUpCourt} from "./RolledUpCourt.sol";
+import {SealedSeats} from "./SealedSeats.sol";
 import {Fraud} from "./interfaces/ICourt.sol";
 import {Epoch, IEpochs, RosterProof} from "./interfaces/IEpochs.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IHearing} from "./interfaces/IHearing.sol";
 import {ISealedRounds, RangeNode, SealedRollup, SealedSummary, Seat} from "./interfaces/ISealedRounds.sol";
 import {Bitmaps} from "./libraries/Bitmaps.sol";
-import {CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
+import {CommitmentTree} from "./libraries/CommitmentTree.sol";
 import {Consent} from "./libraries/Consent.sol";
 import {ContentId} from "./libraries/ContentId.sol";
 import {Division, Groups} from "./libraries/Groups.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
-import {MerkleSumTree} from "./libraries/MerkleSumTree.sol";
 import {Phases} from "./libraries/Phases.sol";
 import {Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
@@ -30,7 +30,7 @@ import {SubmittedNodes} from "./libraries/SubmittedNodes.sol";
 /// @notice Closing and rolling up of the rounds of one sealed federation, and fraud proofs about what was submitted in them;
 ///         see `ISealedRounds`.
 /// @dev Deployed once and cloned by `FederationFactory`. A lie shown here ends the round: what it was proposed over is false.
-contract SealedRounds is ISealedRounds, Court, FactoryMade {
+contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade {
     using Bitmaps for bytes;
     using Groups for Division;
     using RulesLib for Rules;
@@ -142,14 +142,8 @@ contract SealedRounds is ISealedRounds, Court, FactoryMade {
     }
 
     /// @inheritdoc ISealedRounds
-    // At most 32 peaks are asked for, of the federation alone.
-    // slither-disable-next-line calls-loop,timestamp,incorrect-equality
     function isStated(bytes32 hash) external view returns (bool) {
-        uint32 accepted = _latest.accepted;
-        for (uint256 level = 0; level < MAX_PEAKS; ++level) {
-            if ((accepted >> level) & 1 == 1 && hash == federation.commitmentPeak(level)) return true;
-        }
-        return false;
+        return _isPeak(_latest.accepted, hash);
     }
 
     /// @inheritdoc ISealedRounds
@@ -207,12 +201,6 @@ contract SealedRounds is ISealedRounds, Court, FactoryMade {
         _fail(roundId, round.attempt, Fraud.MalformedRollup);
     }
 
-    /// @dev Checks that this very call was committed to, and returns the round, which must be proposed over a roll-up.
-    function _beginRound(uint64 roundId) private view returns (Round memory round) {
-        round = _begin(roundId);
-        require(round.rolledUp, NotPartOf("roll-up"));
-    }
-
     function _beginSealed(uint64 roundId, GroupShape calldata shape)
         private
         view
@@ -227,16 +215,6 @@ contract SealedRounds is ISealedRounds, Court, FactoryMade {
         IHearing(federation.disputes()).rejectRollup(roundId, attempt, msg.sender);
     }
 
-    /// @dev Commitments to all proofs are kept in one place, so that a challenger is counted once.
-    function _isCommitted(uint64 roundId, uint16 attempt, bytes32 digest)
-        internal
-        view
-        override
-        returns (bool)
-    {
-        return IHearing(federation.disputes()).isCommitted(roundId, attempt, msg.sender, digest);
-    }
-
     function _openRound(uint64 roundId) private view returns (Round memory round) {
         round = federation.round(roundId);
         require(round.state == RoundState.Open, RoundLib.WrongState(roundId, round.state));
@@ -244,23 +222,16 @@ contract SealedRounds is ISealedRounds, Court, FactoryMade {
 
     /// @dev Checks which groups count, and how many members they have; the weights are a claim, which has proofs.
     function _requireCounting(SealedRollup calldata rollup) private view returns (SealedHeights memory tall) {
-        Division memory division = _division();
+        IEpochs epochs = _epochs();
+        SealedRules memory rules = epochs.sealedRules();
+        Division memory division = Groups.divide(epochs.epoch().members, rules.groupSize);
         require(rollup.counting.isSetOf(division.groups), InvalidSealedRollup("counting"));
         (uint256 groups, uint256 members) = division.tally(rollup.ready, rollup.included, rollup.counting);
         require(members == rollup.accepted, InvalidSealedRollup("accepted"));
-        uint256 least = _epochs().sealedRules().minGroups;
-        require(groups >= least, TooFewGroups(groups, least));
+        require(groups >= rules.minGroups, TooFewGroups(groups, rules.minGroups));
         // A roster has at most 2^16 members.
         // forge-lint: disable-next-line(unsafe-typecast)
         return SealedHeights(uint8(division.height()), uint8(MerklePath.height(groups)));
-    }
-
-    function _requireSeat(Round memory round, Seat calldata seat) private view {
-        _requireAt(round.accepted, seat.index, SealedTrees.recordLeaf(seat.record), seat.siblings);
-    }
-
-    function _requireSubmission(Seat calldata seat) private pure {
-        require(SealedTypes.isNamedBy(seat.submission, seat.record.submission), NotPartOf("submission"));
     }
 
     /// @dev Whether the member at a record's place signed its submission, the rules take it, and the weight is what they give.
@@ -283,15 +254,5 @@ contract SealedRounds is ISealedRounds, Court, FactoryMade {
         );
         if (reason != Refusal.None) return false;
         return seat.record.weight == RulesLib.weight(submission.update.examples, rules.maxWeight());
-    }
-
-    function _division() private view returns (Division memory) {
-        IEpochs epochs = _epochs();
-        return Groups.divide(epochs.epoch().members, epochs.sealedRules().groupSize);
-    }
-
-    /// @dev What a sealed federation has in the place of direct submissions.
-    function _epochs() private view returns (IEpochs) {
-        return IEpochs(federation.directSubmissions());
     }
 }

@@ -63,20 +63,20 @@ library SealedShape {
     /// @param shape Bitmaps.
     /// @param division How the roster is divided.
     /// @param groupRank Which of the counting groups.
-    /// @return included Its included members; 0 if there is no such group.
-    /// @return before Those of the counting groups before it; if there is no such group, of all.
-    function groupAt(GroupShape calldata shape, Division memory division, uint256 groupRank)
+    /// @return Its included members; 0 if there is no such group.
+    function includedAt(GroupShape calldata shape, Division memory division, uint256 groupRank)
         internal
         pure
-        returns (uint256 included, uint256 before)
+        returns (uint256)
     {
         for (uint256 group = 0; group < division.groups; ++group) {
             if (!shape.counting.has(group)) continue;
-            uint256 here = shape.included.count(division.firstOf(group), division.firstOf(group + 1));
-            if (groupRank == 0) return (here, before);
+            if (groupRank == 0) {
+                return shape.included.count(division.firstOf(group), division.firstOf(group + 1));
+            }
             --groupRank;
-            before += here;
         }
+        return 0;
     }
 
     /// @notice Whether the seed that a member shares with a place is revealed: with its own, or with one that is ready and not
