@@ -17,6 +17,7 @@ import {RollupLib} from "./libraries/RollupLib.sol";
 import {KeptRound, LatestRound, Proposal, Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
 import {Security} from "./libraries/SecurityLib.sol";
+import {Tally, TallyLib} from "./libraries/TallyLib.sol";
 import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 
 /// @title Federation
@@ -26,18 +27,7 @@ import {Submission, Update, UpdateTypes} from "./libraries/UpdateTypes.sol";
 contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     using RoundLib for KeptRound;
     using RulesLib for Rules;
-
-    /// What a batch adds to a round, read once and written once, and how it came.
-    struct Tally {
-        address lastMember;
-        uint32 accepted;
-        uint64 totalWeight;
-        bytes32[MAX_PEAKS] peaks;
-        /// Wei that a member must have at stake.
-        uint256 stake;
-        /// Submitted by the member itself: in time then, and in no order.
-        bool isDirect;
-    }
+    using TallyLib for Tally;
 
     /// @inheritdoc IFederation
     address public coordinator;
@@ -170,13 +160,13 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         );
         // One at a time.
         if (isDirect) current.waiting -= 1;
-        Tally memory tally = _loadTally(current);
+        Tally memory tally = TallyLib.load(current, _latest, _peaks);
         tally.stake = _security.stake;
         tally.isDirect = isDirect;
         for (uint256 i = 0; i < submissions.length; ++i) {
             last = _consider(submissions[i], around, tally);
         }
-        _saveTally(current, tally);
+        tally.save(current, _latest, _peaks);
     }
 
     /// @inheritdoc IFederation
@@ -422,30 +412,6 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         (address signer,,) = ECDSA.tryRecoverCalldata(hashUpdate(submission.update), submission.signature);
         if (signer == submission.member) return true;
         return signer != address(0) && IRuleBook(ruleBook).keyOf(submission.member, roundId) == signer;
-    }
-
-    function _loadTally(KeptRound storage current) private view returns (Tally memory tally) {
-        tally.accepted = current.accepted;
-        // Before the first update there stand the last round's.
-        if (tally.accepted == 0) return tally;
-        tally.lastMember = _latest.lastMember;
-        tally.totalWeight = _latest.totalWeight;
-        for (uint256 level = 0; (tally.accepted >> level) > 0; ++level) {
-            if ((tally.accepted >> level) & 1 == 1) tally.peaks[level] = _peaks[level];
-        }
-    }
-
-    function _saveTally(KeptRound storage current, Tally memory tally) private {
-        uint32 before = current.accepted;
-        if (tally.accepted == before) return;
-        current.accepted = tally.accepted;
-        _latest.lastMember = tally.lastMember;
-        _latest.totalWeight = tally.totalWeight;
-        for (uint256 level = 0; (tally.accepted >> level) > 0; ++level) {
-            // A peak stands unchanged when the counts agree from its bit up.
-            bool changed = before >> level != tally.accepted >> level;
-            if (changed && (tally.accepted >> level) & 1 == 1) _peaks[level] = tally.peaks[level];
-        }
     }
 
     function _install(address next) private {

@@ -9,40 +9,13 @@ import {Phases} from "../../src/libraries/Phases.sol";
 import {Proposal, Round, RoundState} from "../../src/libraries/RoundLib.sol";
 import {DemandFixture} from "../base/DemandFixture.sol";
 import {SumTree} from "../base/SumTree.sol";
+import {Asked, Fallen, Falsehood} from "./FederationTypes.sol";
 
 /// @notice Everything that members, coordinator and challengers can do to a federation, true and false, in any order
 ///         that forge's fuzzer picks. What it knows beside the contract is in `…Stake`, `isLie`, `wrongFinals` and so on.
 /// @dev Rounds of the three members of `DisputeFixture`. Member 1 may sign a wrong sum of squares, which the coordinator
 ///      relays all the same; members 0 and 2 are honest. A lie that nobody looks at can become final: here somebody always looks before that.
 contract FederationHandler is DemandFixture {
-    /// What the challenger asked.
-    struct Asked {
-        uint64 round;
-        uint16 attempt;
-        bytes32 hash;
-        uint8 levels;
-        uint256 price;
-        bool answered;
-    }
-
-    /// Attempts that fell.
-    struct Fallen {
-        uint64 round;
-        uint16 attempt;
-        address by;
-        bool hasReward;
-    }
-
-    enum Falsehood {
-        None,
-        LeafSums,
-        NodeSums,
-        NodeWeight,
-        Commitment,
-        EmptyLeaf,
-        Model
-    }
-
     /// What the proposal that stands lies about.
     Falsehood public falsehood;
     /// Finals whose model is not what the updates come to.
