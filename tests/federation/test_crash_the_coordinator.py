@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from direct_parties import Parties, federation_of
 from eth_account.signers.local import LocalAccount
-from test_direct import Parties, federation_of
 
 from fedvm.chain.direct import DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract

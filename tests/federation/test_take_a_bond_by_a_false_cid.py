@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from test_direct import BASE, ELEMENTS, Parties, federation_of
+from direct_parties import BASE, ELEMENTS, Parties, federation_of
 
 from fedvm.audit.challenge import Challenger
 from fedvm.audit.contributions import contributions

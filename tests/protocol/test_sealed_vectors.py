@@ -9,6 +9,7 @@ from typing import Any
 import make_sealed_vectors
 import numpy as np
 import pytest
+import sealed_encodings
 from sealed_reference import block_of
 
 from fedvm.protocol import Domain, Rules, model_root
@@ -205,9 +206,7 @@ def round_edges(case: dict[str, Any]) -> Edges:
         if rank == case["rank"]:
             continue
         low, high = sorted((case["rank"], rank))
-        made = make_sealed_vectors.edge_case(
-            group.members[low], group.members[high], epoch().draw.roster_root
-        )
+        made = sealed_encodings.edge_case(group.members[low], group.members[high], epoch().draw.roster_root)
         keys[rank] = unhex(made["edges"][-1])
     return Edges(PLACE["round"], keys)
 
