@@ -2,18 +2,15 @@
 
 The promise covers all of a client's data: whatever the data are, the updates that the client sent would have been
 nearly as likely with any other data. Two clipped updates differ by at most 2 · clip and the noise has the standard
-deviation noise_multiplier · clip, so a round is a Gaussian mechanism with σ/Δ = noise_multiplier / 2. Rounds compose by
-Rényi differential privacy (I. Mironov, arXiv:1702.07476), computed with Opacus. Clipping to the rules' norm and
-rounding to integers come after the noise and spend no more ε. docs/privacy.md says what is not covered.
+deviation noise_multiplier · clip, so a round is a Gaussian mechanism with σ/Δ = noise_multiplier / 2. Clipping to the
+rules' norm and rounding to integers come after the noise and spend no more ε. docs/privacy.md says what is not covered.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,47 +19,19 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from fedvm.federation.arrays import named_arrays
-from fedvm.federation.errors import BUDGET_SPENT, PrivacyBudgetSpent, SettingsError
+from fedvm.federation.client.accountant import PrivacyBudget
+from fedvm.federation.errors import SettingsError
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.reproducible import derive_seed
-from fedvm.federation.settings import PrivacySettings
 
 Normal = Callable[[int], NDArray[np.float64]]
 """From a count to so many independent standard normal numbers."""
-_ORDERS = [1 + step / 100 for step in range(1, 1000)] + list(range(11, 257))
-"""Rényi orders; the low ones are the best where there is little noise."""
 _STATE, _RELEASES, _ROUND = "fedvm.privacy", "releases", "round"
 
 
 @dataclass(frozen=True)
-class LocalPrivacy:
-    """clip: bound on an update's L2 norm; noise_multiplier: standard deviation of the noise over `clip`; delta: the
-    δ of (ε, δ); max_epsilon: the budget, None for no limit.
-
-    Raises:
-        SettingsError: a value is out of range, or the budget does not allow a single update.
-    """
-
-    clip: float
-    noise_multiplier: float
-    delta: float = PrivacySettings.delta
-    max_epsilon: float | None = PrivacySettings.max_epsilon
-
-    def __post_init__(self) -> None:
-        for name in ("clip", "noise_multiplier"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SettingsError(f"privacy needs a positive {name}, got {getattr(self, name)}")
-        if not 0 < self.delta < 1:
-            raise SettingsError(f"delta must be between 0 and 1, got {self.delta}")
-        if self.max_epsilon is not None and self.epsilon(1) > self.max_epsilon:
-            raise SettingsError(
-                f"a single update costs ε = {self.epsilon(1):.3g}, more than the budget of {self.max_epsilon:g}: "
-                "raise noise_multiplier or max_epsilon"
-            )
-
-    def epsilon(self, releases: int) -> float:
-        """The ε that a client has spent after this many updates; 0 if there were none."""
-        return _epsilon(self.noise_multiplier / 2, releases, self.delta)
+class LocalPrivacy(PrivacyBudget):
+    """Local differential privacy of an update; clip: bound on its L2 norm."""
 
     def privatise(self, difference: NDArray[np.float64], normal: Normal) -> NDArray[np.float64]:
         """Clip a vector (elements,) to the L2 norm `clip` and add the noise."""
@@ -98,12 +67,7 @@ def dp_mod(privacy: LocalPrivacy, *, seed: int | None = None, names: MetricNames
             return call_next(message, context)
         round_ = _round_of(message)
         releases = _releases_before(context, round_) + 1
-        spent = privacy.epsilon(releases)
-        if privacy.max_epsilon is not None and spent > privacy.max_epsilon:
-            raise PrivacyBudgetSpent(
-                f"this client's {BUDGET_SPENT}: update {releases} would bring ε to {spent:.4g}, "
-                f"the budget is {privacy.max_epsilon:g}"
-            )
+        spent = privacy.spend(releases)
         base = named_arrays(next(iter(message.content.array_records.values())))
         reply = call_next(message, context)
         if reply.has_error():
@@ -152,16 +116,3 @@ def _seeded(seed: int, round_: int, context: Context) -> Normal:
     partition = context.node_config.get("partition-id")
     generator = np.random.default_rng(derive_seed(seed, "privacy", round_, partition))
     return lambda count: generator.standard_normal(count)
-
-
-@lru_cache(maxsize=4096)
-def _epsilon(noise_over_sensitivity: float, releases: int, delta: float) -> float:
-    if releases == 0:
-        return 0.0
-    from opacus.accountants import RDPAccountant  # takes seconds to import, and only privacy needs it
-
-    accountant = RDPAccountant()
-    accountant.history = [
-        (noise_over_sensitivity, 1.0, releases)
-    ]  # the whole data in every round: no subsampling
-    return float(accountant.get_epsilon(delta, alphas=_ORDERS))
