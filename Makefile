@@ -111,7 +111,7 @@ bench-sealed: $(VENV)/.dev ## Seconds, bytes and gas of sealed rounds beside ope
 bench-tabular: $(VENV)/.dev ## Accuracy and gas of scikit-learn's models as programs; goes on when stopped
 	$(BIN)/python benchmarks/bench_tabular.py
 
-bench-privacy: $(VENV)/.dev ## Accuracy against ε of local differential privacy
+bench-privacy: $(VENV)/.dev ## Accuracy against ε of differential privacy: local, in sealed sums, by a trusted curator; some five minutes
 	$(BIN)/python benchmarks/bench_privacy.py
 
 clean: ## Remove what was built, not the runs

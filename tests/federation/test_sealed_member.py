@@ -16,6 +16,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 import conditions
 from fedvm.evm.keccak import keccak
 from fedvm.federation.client.consent import Consent
+from fedvm.federation.client.distributed_privacy import SealedNoise
 from fedvm.federation.client.sealed import SealedMember
 from fedvm.federation.client.sealed_state import MOST_TURNS, EpochState, KeptUpdate, SealedFolder
 from fedvm.federation.commitment import Attestation
@@ -32,7 +33,7 @@ from fedvm.federation.sealed.messages import (
     step_content,
 )
 from fedvm.federation.terms import SEALED_STEP, RoundTerms
-from fedvm.protocol import Domain
+from fedvm.protocol import Domain, Rules
 from fedvm.protocol.address import to_address
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.deposit import part_for
@@ -50,13 +51,22 @@ Request = EnrolRequest | KeysRequest | EdgesRequest | SharesRequest
 
 
 class Epochs:
-    """Ten members, and a coordinator that leads them through epochs."""
+    """Ten members, and a coordinator that leads them through epochs. noise: what they all add to their updates."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        noise: SealedNoise | None = None,
+        rules: Rules = RULES,
+        sealed: SealedRules = SEALED,
+    ) -> None:
         set_server_identity(1)
+        self.rules, self.sealed = rules, sealed
         accounts = [Account.from_key(keccak(b"member" + bytes([index]))) for index in range(COUNT)]
         self.members = {
-            to_address(one.address): SealedMember(to_address(one.address), one.key.hex(), path / one.address)
+            to_address(one.address): SealedMember(
+                to_address(one.address), one.key.hex(), path / one.address, noise=noise
+            )
             for one in accounts
         }
 
@@ -66,7 +76,7 @@ class Epochs:
         return reply.content.config_records[SEALED_STEP]
 
     def enrolled(self, number: int) -> tuple[list[Enrolment], dict[str, bytes]]:
-        request = EnrolRequest(DOMAIN, number, RULES, SEALED, 2**40)
+        request = EnrolRequest(DOMAIN, number, self.rules, self.sealed, 2**40)
         replies = [EnrolReply.from_record(self.ask(member, request)) for member in self.members]
         roster = [Enrolment(one.member, one.x25519, keccak(one.mlkem)) for one in replies]
         return roster, {one.member: one.mlkem for one in replies}
@@ -94,8 +104,8 @@ class Epochs:
         return SealedFolder(self.members[address].folder, DOMAIN, address)
 
     def seal(self, member: str, epoch: Epoch, number: int, base: bytes = BASE) -> KeptUpdate:
-        terms = RoundTerms(DOMAIN, number, RULES, base, 2**40)
-        update = np.full(RULES.elements, len(member), dtype=np.int32)
+        terms = RoundTerms(DOMAIN, number, self.rules, base, 2**40)
+        update = np.full(self.rules.elements, len(member), dtype=np.int32)
         return self.members[to_address(member)].seal(epoch.draw.number, terms, update, SAID, {})
 
     def shares(

@@ -12,8 +12,9 @@ from federation_bench import MODEL, SEED, TRAINING, Bench, MakeBench, client_dat
 from flwr.app import ConfigRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
-from fedvm.federation import FederationResult, FederationSettings, Node, fedvm_mod
+from fedvm.federation import FederationResult, FederationSettings, Node, accountable_mod
 from fedvm.federation.client.app import image_client_app
+from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 from fedvm.federation.client.sealed_state import SealedFolder
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.engines.grid import make_nodes
@@ -47,9 +48,13 @@ def sealed_bench(make_bench: MakeBench, name: str = "sealed", **changes: Any) ->
 
 
 def nodes_with(
-    bench: Bench, before: Callable[[Message, int], None] | None = None, after: Fault | None = None
+    bench: Bench,
+    before: Callable[[Message, int], None] | None = None,
+    after: Fault | None = None,
+    privacy: DistributedPrivacy | None = None,
 ) -> list[Node]:
-    """Nodes of the bench that raise before a message reaches FedVM, or change what leaves them."""
+    """Nodes of the bench that raise before a message reaches FedVM, or change what leaves them. privacy: the noise that
+    they add."""
 
     def faulty(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         partition = int(context.node_config["partition-id"])
@@ -58,7 +63,7 @@ def nodes_with(
         reply = call_next(message, context)
         return (after(reply, partition) if after else None) or reply
 
-    mods: list[Mod] = [faulty, fedvm_mod]
+    mods: list[Mod] = [faulty, accountable_mod(privacy=privacy)]
     app = image_client_app(model=MODEL, data=client_data, training=TRAINING, seed=SEED, mods=mods)
     home = bench.path / "clients"
     return make_nodes(app, [{KEY: key, SEALED: str(home / f"{at:03}")} for at, key in enumerate(bench.keys)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from fedvm.pipeline.config_file import (
     save_config,
     settings_by_key,
 )
-from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.errors import ConfigError, UsageError
 from fedvm.protocol import max_sum_squares
 
 
@@ -292,3 +293,51 @@ def test_privacy_is_a_table_and_its_budget_becomes_a_rule(tmp_path: Path) -> Non
         _write(tmp_path, text), {"federation.engine": "deployment", "rules.max_examples": 300}
     )
     assert not federation_settings(deployed).seeded_noise, "real clients never take noise from a shared seed"
+
+
+SEALED_NOISE = (
+    "[sealed]\ngroup_size = 8\n[privacy]\nclip = 1.0\nnoise_multiplier = 2.0\nmax_epsilon = 40.0\n"
+    "[federation]\nfraction_train = 1.0\nfraction_evaluate = 0.0\n[evaluation]\nclients = false\n"
+)
+
+
+def test_noise_of_sealed_rounds_is_in_their_sums(tmp_path: Path) -> None:
+    from fedvm.federation.client.distributed_privacy import DistributedPrivacy
+    from fedvm.federation.commitment import NOT_ATTESTED_LOSS
+    from fedvm.pipeline.federate import federation_settings, rules_for, sealing
+    from fedvm.pipeline.rule_units import described_noise
+
+    config = load_config(_write(tmp_path, SEALED_NOISE))
+    privacy = DistributedPrivacy(1.0, 2.0, max_epsilon=40.0, assumed_corrupt=2)
+    assert federation_settings(config).privacy == privacy
+    rules = rules_for(config, max_examples=300, elements=500)
+    assert (rules.max_loss_micros, rules.max_epsilon_micros) == (NOT_ATTESTED_LOSS, 40_000_000)
+    sealed = sealing(config, rules)
+    assert sealed is not None and sealed.noise_squares == privacy.room(rules, 8, 1_000_000) > 0
+    plain = load_config(None, {"sealed.group_size": 8, "federation.fraction_train": 1.0})
+    without = sealing(plain, rules_for(plain, max_examples=300, elements=500))
+    assert without is not None and without.noise_squares == 0
+    with pytest.raises(UsageError, match=r"too wide to be sealed .* lower privacy\.noise_multiplier"):
+        sealing(config, rules_for(config, max_examples=300, elements=10**9))
+    # The smallest group has eight ready, six of them in its sum, less two: each adds 2 / √4 of the longest update.
+    told = described_noise(privacy, rules, 8, 5)
+    assert f"after 5 rounds ε = {privacy.epsilon(5):.4g}" in told and "more than 2 of its group" in told
+    assert f"norm {math.sqrt(500 / 8):.3g} or less, the longest update has 1" in told
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"federation.fraction_evaluate": 0.5}, r"set federation\.fraction_evaluate = 0$"),
+        ({"evaluation.clients": True, "rules.max_loss": 20.0}, r"clients = false, no rules\.max_loss$"),
+        ({"rules.min_accuracy": 0.1}, r"set no rules\.min_accuracy$"),
+        ({"federation.keep": "best", "stopping.patience": 2}, r'keep = "last", no \[stopping\]$'),
+        ({"personal.epochs": 1}, r"personal\.epochs = 0$"),
+        ({"sealed.assumed_corrupt": 6}, r"may hold 6 updates only; assume at most 5"),
+    ],
+)
+def test_with_noise_in_sums_nothing_else_of_the_data_may_leave(
+    tmp_path: Path, overrides: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(_write(tmp_path, SEALED_NOISE), overrides)

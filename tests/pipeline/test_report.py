@@ -27,6 +27,7 @@ from fedvm.pipeline.results import (
     MemberRow,
     ModelFacts,
     Prediction,
+    PrivacyFacts,
     ProgramPart,
     RoundRow,
     RunReport,
@@ -138,6 +139,31 @@ def test_page_says_what_sealed_rounds_hid() -> None:
         "2\u202f160",
     ):
         assert words in text or words.replace("\u202f", " ") in text
+
+
+def test_page_says_what_epsilon_is_for() -> None:
+    report, images = make_report()
+    local = PrivacyFacts(0.5, 4.0, 1e-5, 9.0, False, {0: 3.25})
+    sealed = SealedFacts(8, 1, (SealedRoundRow(1, (GroupRow(0, 8, 7, 5, 1_680, 0.25, 10.0),)),))
+    for facts, words, others in (
+        (local, ("Privacy of the updates", "deviation 2.0 before it left"), ("Privacy of the sums",)),
+        (
+            replace(local, in_sums=True, assumed_corrupt=2),
+            (
+                "Privacy of the sums",
+                "2.0 times the greatest weight",
+                "to up to 2 members",
+                "limited by noise",
+            ),
+            ("losses and accuracies", "how well it says", "that would need noise"),
+        ),
+    ):
+        tags = _Tags()
+        tags.feed(render_report(replace(report, sealed=sealed, privacy=facts), images))
+        assert tags.open == []
+        text = re.sub(r"\s+", " ", tags.text)
+        assert "the budget is 9.0" in text and "3.250" in text
+        assert all(word in text for word in words) and not any(word in text for word in others)
 
 
 def test_page_says_what_the_report_holds() -> None:

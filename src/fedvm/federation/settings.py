@@ -279,11 +279,19 @@ class PersonalSettings:
 
 @settings
 class PrivacySettings:
-    """Local differential privacy of the updates (docs/privacy.md); off while `noise_multiplier` is 0."""
+    """Differential privacy (docs/privacy.md), of every update in open rounds, of the sums of groups in sealed ones.
+
+    Off while `noise_multiplier` is 0.
+    """
 
     clip: Annotated[float, Setting("Bound on an update's L2 norm before the noise", gt=0)] = 1.0
     noise_multiplier: Annotated[
-        float, Setting("Standard deviation of the noise, as a multiple of `clip`; 0: no noise", ge=0)
+        float,
+        Setting(
+            "Standard deviation of the noise, as a multiple of `clip`, or in sealed rounds of `clip` · the greatest "
+            "weight of an update; 0: no noise",
+            ge=0,
+        ),
     ] = 0.0
     delta: Annotated[float, Setting("The δ of (ε, δ)", gt=0, lt=1)] = 1e-5
     max_epsilon: Annotated[
@@ -373,6 +381,12 @@ class RulesSettings:
             lt=2**40,
         ),
     ] = 0.0
+
+    @property
+    def on_measurements(self) -> list[str]:
+        """The settings that demand something of what a client measures on its data, other than by default."""
+        names, default = ("min_accuracy", "max_loss", "min_labels"), RulesSettings()
+        return [name for name in names if getattr(self, name) != getattr(default, name)]
 
     @property
     def max_sum_squares(self) -> int:

@@ -22,6 +22,7 @@ from fedvm.federation.settings import (
     ConsentSettings,
     DeploymentSettings,
     Engine,
+    Keep,
     PersonalSettings,
     PrivacySettings,
     RulesSettings,
@@ -32,6 +33,7 @@ from fedvm.federation.settings import (
     StrategyParameters,
 )
 from fedvm.learning.settings import BaselineSettings, DataSettings, ModelSettings, TrainingSettings
+from fedvm.protocol.sealed.grouping import least_included, least_ready
 from fedvm.settings import OnResume, Setting, settings
 from fedvm.store import DEFAULT_STORE
 
@@ -273,6 +275,12 @@ class RunConfig:
         _adversaries_exist(self)
         _strategy_is_whole(self)
         _rounds_can_be_sealed(self)
+        _noise_hides_everything(self)
+
+    @property
+    def noise_in_sums(self) -> bool:
+        """Whether members of sealed groups add noise to their sums."""
+        return bool(self.sealed.group_size and self.privacy.noise_multiplier)
 
 
 def _clients_suffice(config: RunConfig) -> None:
@@ -401,10 +409,33 @@ def _rounds_can_be_sealed(config: RunConfig) -> None:
             "rules.round_seconds must hold security.open_seconds and sealed.unmask_seconds: raise it",
         ),
         (bool(config.adversaries), "adversaries are not simulated in sealed rounds yet: leave them out"),
-        (
-            bool(config.privacy.noise_multiplier),
-            "privacy.noise_multiplier adds noise to each update; in sealed rounds it is not supported yet: set 0",
-        ),
     ):
         if wrong:
             raise ValueError(problem)
+
+
+def _noise_hides_everything(config: RunConfig) -> None:
+    """ε of noise in sums is for all that leaves a client but its number of examples. So nothing else may be asked of
+    it."""
+    if not config.noise_in_sums:
+        return
+    least = least_included(least_ready(config.sealed.group_size))
+    if config.sealed.corrupt >= least:
+        raise ValueError(
+            f"sealed.assumed_corrupt = {config.sealed.corrupt}: a group whose sum becomes known may hold {least} "
+            f"updates only; assume at most {least - 1}, or raise sealed.group_size"
+        )
+    server = config.federation
+    asked = {
+        "federation.fraction_evaluate = 0": server.fraction_evaluate > 0,
+        "evaluation.clients = false": config.evaluation.clients,
+        "personal.epochs = 0": config.personal.epochs > 0,
+        'federation.keep = "last"': server.keep is not Keep.LAST,
+        "no [stopping]": config.stopping != StoppingSettings(),
+        **{f"no rules.{name}": True for name in config.rules.on_measurements},
+    }
+    if wrong := [setting for setting, is_asked in asked.items() if is_asked]:
+        raise ValueError(
+            "with noise in sealed rounds (privacy.noise_multiplier) clients report nothing that they measure on their "
+            f"data, since no noise would hide it: set {', '.join(wrong)}"
+        )

@@ -15,7 +15,9 @@ from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.federation.arrays import named_arrays
 from fedvm.federation.client.app import ClientData
 from fedvm.federation.client.consent import Consent
+from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 from fedvm.federation.client.privacy import LocalPrivacy
+from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion
 from fedvm.federation.coordinator.founding import first_model, found
@@ -39,9 +41,16 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
-from fedvm.pipeline.rule_units import contract_rules, contract_security, sealed_rules
+from fedvm.pipeline.rule_units import (
+    contract_rules,
+    contract_security,
+    described_noise,
+    described_sealing,
+    sealed_rules,
+)
 from fedvm.protocol import Rules, VectorSpec
 from fedvm.protocol.rules import PPM
+from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.protocol.vector import IntVector
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
@@ -164,10 +173,32 @@ def _workers(config: RunConfig) -> int:
 
 
 def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
-    """The contract's rules: `rules` of the configuration in the contract's units, with the given cap on examples."""
+    """The contract's rules: `rules` of the configuration in the contract's units, with the given cap on examples. With
+    noise in sealed rounds clients attest no loss, so the rules ask for none."""
     budget = round((config.rules.max_epsilon or config.privacy.max_epsilon or 0.0) * PPM)
     fields = contract_rules(config.rules) | {"max_examples": max_examples, "max_epsilon_micros": budget}
+    if config.noise_in_sums:
+        fields["max_loss_micros"] = NOT_ATTESTED_LOSS
     return Rules(elements=elements, aggregator=aggregation_rule(config).identifier, **fields)
+
+
+def _rules(config: RunConfig, data: PreparedData, initial: ArrayRecord) -> Rules:
+    elements = VectorSpec.from_arrays(named_arrays(initial)).elements
+    return rules_for(config, max_examples=example_cap(config, data), elements=elements)
+
+
+def sealing_notes(config: RunConfig, data: PreparedData) -> tuple[str, ...]:
+    """What sealed rounds and their noise promise, in lines for the console; none where rounds are open. Raises as
+    `sealing`."""
+    if not config.sealed.group_size:
+        return ()
+    initial = initial_arrays(model_spec(config, data.images), config.run.seed, data.calibration)
+    rules, privacy = _rules(config, data, initial), distributed_privacy(config)
+    sealing(config, rules)
+    notes = (described_sealing(config.sealed, config.data.clients),)
+    if privacy is None:
+        return notes
+    return (*notes, described_noise(privacy, rules, config.sealed.group_size, config.federation.rounds))
 
 
 def round_row(record: RoundRecord, clients: dict[str, int]) -> RoundRow:
@@ -224,7 +255,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         training=replace(config.training, device=device),
         stopping=Stopping(**asdict(config.stopping)),
         question=_question(config),
-        privacy=local_privacy(config),
+        privacy=distributed_privacy(config) or local_privacy(config),
         seeded_noise=config.federation.engine != "deployment",  # those clients are real
         adversaries=config.adversaries,
         consent=simulated_consent(config),
@@ -237,10 +268,23 @@ def simulated_consent(config: RunConfig) -> Consent:
 
 
 def local_privacy(config: RunConfig) -> LocalPrivacy | None:
-    """The privacy mechanism of the clients, None without one. Raises SettingsError if the budget does not allow a
-    single update."""
-    table = config.privacy
-    return LocalPrivacy(**asdict(table)) if table.noise_multiplier else None
+    """The noise that each client hides its own update with, None without it. Raises SettingsError if the budget does
+    not allow a single update."""
+    if not config.privacy.noise_multiplier or config.noise_in_sums:
+        return None
+    return LocalPrivacy(**asdict(config.privacy))
+
+
+def distributed_privacy(config: RunConfig) -> DistributedPrivacy | None:
+    """The noise that clients add to the sums of their sealed groups, None without it. Raises as `local_privacy`."""
+    if not config.noise_in_sums:
+        return None
+    return DistributedPrivacy(**asdict(config.privacy), assumed_corrupt=config.sealed.corrupt)
+
+
+def sealing(config: RunConfig, rules: Rules) -> SealedRules | None:
+    """How the rounds of this configuration are sealed, None if they are open. Raises as `sealed_rules`."""
+    return sealed_rules(config.sealed, rules, distributed_privacy(config))
 
 
 def _question(config: RunConfig) -> ScoreQuestion | None:
@@ -260,8 +304,7 @@ def _contract(
     """The federation of this run, created now or found on the chain. Its factory is the first thing that the owner
     deploys."""
     owner = chain.account("owner")
-    elements = VectorSpec.from_arrays(named_arrays(initial)).elements
-    rules = rules_for(config, max_examples=example_cap(config, data), elements=elements)
+    rules = _rules(config, data, initial)
     security = contract_security(config.security)
     contract, _ = found(
         FederationFactory.deploy_first(chain.w3, owner),
@@ -272,7 +315,7 @@ def _contract(
         rules=rules,
         members=members,
         security=security,
-        sealed=sealed_rules(config.sealed),
+        sealed=sealing(config, rules),
     )
     return contract
 

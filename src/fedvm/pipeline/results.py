@@ -133,10 +133,12 @@ class FairnessFacts:
 
 @dataclass(frozen=True)
 class PrivacyFacts:
-    """Local differential privacy: the settings, and the (ε, δ) each client says it has spent (client → ε).
+    """Differential privacy: the settings, and the (ε, δ) each client says it has spent (client → ε).
 
-    std of the noise = noise_multiplier · clip; max_epsilon: the budget, None without one; seeded: the noise can be
-    computed by whoever knows the run's seed, as in every simulation.
+    in_sums: whether the noise is in the sums of sealed groups, not in each update; assumed_corrupt: members of a group
+    whose noise is not counted then. std of the noise = noise_multiplier · clip, of a sum · the greatest weight of an
+    update; max_epsilon: the budget, None without one; seeded: the noise can be computed by whoever knows the run's
+    seed, as in every simulation.
     """
 
     clip: float
@@ -145,6 +147,8 @@ class PrivacyFacts:
     max_epsilon: float | None
     seeded: bool
     epsilon: Mapping[int, float]
+    in_sums: bool = False
+    assumed_corrupt: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,19 @@ import math
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fedvm.federation.sealed.settings import SealedSettings
 from fedvm.federation.settings import RULE_CHANGE, RulesSettings, SecuritySettings
 from fedvm.pipeline.errors import UsageError
-from fedvm.protocol import Rules, Security, max_sum_squares
+from fedvm.protocol import RangeError, Rules, Security, max_sum_squares
 from fedvm.protocol.rules import PPM
+from fedvm.protocol.sealed.noise import largest_scale
 from fedvm.protocol.sealed.odds import chance_of_an_open_group
-from fedvm.protocol.sealed.rules import SealedRules
+from fedvm.protocol.sealed.rules import SealedRules, lane_bytes
+
+if TYPE_CHECKING:
+    from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 
 _SCALED: Final = {
     "min_accuracy": "min_accuracy_ppm",
@@ -44,15 +48,19 @@ def contract_rules(settings: RulesSettings) -> dict[str, int]:
     return fields
 
 
-def sealed_rules(settings: SealedSettings) -> SealedRules | None:
-    """How rounds are sealed, in the contract's units; None if they are open.
+def sealed_rules(
+    settings: SealedSettings, rules: Rules, privacy: DistributedPrivacy | None
+) -> SealedRules | None:
+    """How rounds are sealed, in the contract's units; None if they are open. privacy: the noise in the sums of groups,
+    for which their norm bound has room: an honest group exceeds it by a chance of 2^−39 a round (`noise_squares`).
 
     Raises:
         EncodingError: a value is out of its range.
+        UsageError: sums with this noise would take lanes of more than six bytes.
     """
     if not settings.group_size:
         return None
-    return SealedRules(
+    plain = SealedRules(
         group_size=settings.group_size,
         epoch_rounds=settings.epoch_rounds,
         min_roster=settings.min_roster or settings.group_size * settings.min_groups,
@@ -63,6 +71,19 @@ def sealed_rules(settings: SealedSettings) -> SealedRules | None:
         key_seconds=settings.key_seconds,
         unmask_seconds=settings.unmask_seconds,
     )
+    if privacy is None:
+        return plain
+    try:
+        room = privacy.room(rules, plain.group_size, plain.group_norm_ppm)
+        noisy = replace(plain, noise_squares=room)
+        lane_bytes(rules, noisy)
+    except RangeError as error:
+        raise UsageError(
+            f"with this noise the sums of groups are too wide to be sealed ({error}): lower "
+            "privacy.noise_multiplier, privacy.clip, rules.max_norm, rules.max_examples, rules.fraction_bits or "
+            "sealed.assumed_corrupt"
+        ) from error
+    return noisy
 
 
 def contract_security(settings: SecuritySettings) -> Security:
@@ -72,13 +93,25 @@ def contract_security(settings: SecuritySettings) -> Security:
 
 def described_sealing(settings: SealedSettings, clients: int) -> str:
     """A line that says what becomes known in sealed rounds, and what would break that; "" where rounds are open."""
-    sealed = sealed_rules(settings)
-    if sealed is None:
+    if not settings.group_size:
         return ""
-    chance = chance_of_an_open_group(clients, clients // 10, sealed.group_size)
+    chance = chance_of_an_open_group(clients, clients // 10, settings.group_size)
     return (
-        f"sealed rounds: nobody sees an update, only sums of groups of {sealed.group_size} or more; with "
+        f"sealed rounds: nobody sees an update, only sums of groups of {settings.group_size} or more; with "
         f"{clients // 10} of {clients} members corrupt they open a group with a chance of at most {chance:.1g}"
+    )
+
+
+def described_noise(privacy: DistributedPrivacy, rules: Rules, group_size: int, rounds: int) -> str:
+    """A line that says what noise in the sums of groups promises after so many rounds, and what it costs."""
+    scale = largest_scale(privacy.total(rules), group_size, privacy.assumed_corrupt)
+    unit = float(rules.max_weight << rules.fraction_bits)
+    noise = scale * math.sqrt(rules.elements / group_size) / unit
+    bound = math.ldexp(math.sqrt(privacy.squares(rules)), -rules.fraction_bits)
+    return (
+        f"noise: after {rounds} rounds ε = {privacy.epsilon(rounds):.4g} (δ = {privacy.delta:g}) for a client's data "
+        f"in what becomes known, unless more than {privacy.assumed_corrupt} of its group conspire; in the mean of "
+        f"{group_size} full updates the noise has norm {noise:.3g} or less, the longest update has {bound:.3g}"
     )
 
 

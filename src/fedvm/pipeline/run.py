@@ -30,7 +30,7 @@ from fedvm.pipeline.config_file import save_config
 from fedvm.pipeline.cost import forecast, size_of
 from fedvm.pipeline.data import PreparedData, prepare_data
 from fedvm.pipeline.events import Observer
-from fedvm.pipeline.federate import Trained, federate, federation_settings
+from fedvm.pipeline.federate import Trained, federate, federation_settings, sealing_notes
 from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
 from fedvm.pipeline.heartbeat import heartbeat
@@ -50,7 +50,6 @@ from fedvm.pipeline.results import (
     SealedFacts,
 )
 from fedvm.pipeline.resume import keep_growth
-from fedvm.pipeline.rule_units import described_sealing
 from fedvm.pipeline.sealed_facts import sealed_facts
 from fedvm.pipeline.serve import Lineage, Served, serve, served_before
 from fedvm.pipeline.trial import Custodian, try_version
@@ -104,8 +103,8 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
                 f"{size.macs:,} multiplications a prediction"
             )
             watcher.note(f"aggregation: {aggregation_rule(config).describe()}")
-            if sealing := described_sealing(config.sealed, config.data.clients):
-                watcher.note(sealing)
+            for note in sealing_notes(config, data):
+                watcher.note(note)
         if config.compiler.forecast and not resume:
             with steps.step("forecast", "Compiling the network as it begins, to say what it will cost"):
                 with heartbeat(watcher, "compiling"):
@@ -270,7 +269,10 @@ def _privacy_facts(config: RunConfig, trained: Trained) -> PrivacyFacts | None:
         for member in row.accepted:
             epsilon[member.client] = max(member.epsilon, epsilon.get(member.client, 0.0))
     return PrivacyFacts(
-        **asdict(settings.privacy), seeded=settings.seeded_noise, epsilon=dict(sorted(epsilon.items()))
+        **asdict(settings.privacy),
+        in_sums=config.noise_in_sums,
+        seeded=settings.seeded_noise,
+        epsilon=dict(sorted(epsilon.items())),
     )
 
 

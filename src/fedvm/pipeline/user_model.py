@@ -14,9 +14,9 @@ from fedvm.federation.arrays import named_arrays
 from fedvm.federation.coordinator.directory import create_federation, create_federation_on
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
-from fedvm.pipeline.federate import rules_for
+from fedvm.pipeline.federate import rules_for, sealing
 from fedvm.pipeline.preflight import check_cap
-from fedvm.pipeline.rule_units import contract_security, sealed_rules
+from fedvm.pipeline.rule_units import contract_security
 from fedvm.protocol import Rules, Security, VectorSpec
 
 
@@ -65,7 +65,7 @@ def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, see
         clients=config.data.clients,
         seed=seed,
         store=config.run.store,
-        sealed=sealed_rules(config.sealed),
+        sealed=sealing(config, rules),
     )
 
 
@@ -83,7 +83,7 @@ def create_for_model_on(
         members=members,
         account=load_key(),
         store=config.run.store,
-        sealed=sealed_rules(config.sealed),
+        sealed=sealing(config, rules),
     )
 
 

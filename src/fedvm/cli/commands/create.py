@@ -33,8 +33,8 @@ def create(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file whose [rules], [security], [sealed], federation.strategy, [strategy] and run.store "
-            "are taken."
+            help="A TOML file whose [rules], [security], [sealed], [privacy], federation.strategy, [strategy] and "
+            "run.store are taken."
         ),
     ] = None,
     assignments: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flwr.app import Context, Message, RecordDict
 from flwr.app.message_type import MessageType
@@ -23,6 +24,9 @@ from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP, Briefing, RoundTer
 from fedvm.protocol import dequantize
 from fedvm.protocol.vector import IntVector
 
+if TYPE_CHECKING:
+    from fedvm.federation.client.distributed_privacy import DistributedPrivacy, SealedNoise
+
 
 @dataclass(frozen=True)
 class _Signer:
@@ -37,12 +41,16 @@ def accountable_mod(
     key: KeyProvider = key_from_node_config,
     names: MetricNames | None = None,
     quantizer: Quantizer = clip_and_quantize,
+    privacy: DistributedPrivacy | None = None,
+    noise_seed: int | None = None,
 ) -> Mod:
     """A mod that hands the app float tensors and turns the model it trained into a signed integer update.
 
     key: returns the client's signing key (hex) for a context. names: the metrics that the app reports (the number of
     examples, and what is attested). quantizer: how a float difference becomes integers; only simulated adversaries
-    pass another than the default.
+    pass another than the default. privacy: the noise that a member of a sealed federation adds to its updates; then it
+    answers for sealed rounds alone, and of what its app reports nothing but the number of examples leaves it.
+    noise_seed: makes the noise reproducible, **for simulations only**: whoever knows the seed can take it off.
 
     The app is an ordinary one: it reads one ArrayRecord and replies with one ArrayRecord and one MetricRecord. The
     server sees a client whose mod raises as failed.
@@ -51,6 +59,7 @@ def accountable_mod(
         TermsError: the message cannot be read, or asks for what the client does not agree to (`consent`), or the
             client has no usable key.
         CommitmentError: the app's reply cannot be turned into an update.
+        PrivacyBudgetSpent: an update would exceed the budget of `privacy`; raised before training.
     """
     metric_names = names or MetricNames()
 
@@ -62,7 +71,15 @@ def accountable_mod(
             # Only members of sealed federations load it.
             from fedvm.federation.client.sealed_mod import sealed_reply
 
-            return sealed_reply(message, context, call_next, key, metric_names, quantizer)
+            if privacy is None:
+                return sealed_reply(message, context, call_next, key, metric_names, quantizer)
+            noise = _noise(privacy, noise_seed, context)
+            return sealed_reply(message, context, call_next, key, metric_names, privacy.quantize, noise)
+        if privacy is not None:
+            raise TermsError(
+                "this client adds noise to sums of sealed rounds, and answers nothing else: what the server asks for "
+                "would tell of its data without any noise"
+            )
         if context.node_config.get(SEALED):
             return _evaluate_only(message, context, call_next)
         briefing, vector = receive(message)
@@ -92,6 +109,12 @@ def fedvm_mod(message: Message, context: Context, call_next: ClientAppCallable) 
         TermsError, CommitmentError: as the mod of `accountable_mod`.
     """
     return accountable_mod()(message, context, call_next)
+
+
+def _noise(privacy: DistributedPrivacy, seed: int | None, context: Context) -> SealedNoise:
+    from fedvm.federation.client.distributed_privacy import SealedNoise  # only members with noise load it
+
+    return SealedNoise.of(privacy, seed, context.node_config.get("partition-id"))
 
 
 def _evaluate_only(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

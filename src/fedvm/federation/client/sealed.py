@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, MetricRecordValues, RecordDict
@@ -30,7 +31,7 @@ from fedvm.federation.sealed.messages import (
     domain_of,
 )
 from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP, RoundTerms
-from fedvm.protocol import Domain, EncodingError
+from fedvm.protocol import Domain, EncodingError, Rules
 from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.sealed.close import Close
 from fedvm.protocol.sealed.edges import published
@@ -49,6 +50,9 @@ from fedvm.protocol.sealed.typed_data import Enrol, Masked, Ready, Shares
 from fedvm.protocol.vector import IntVector
 from fedvm.store.unixfs import cid_of
 
+if TYPE_CHECKING:
+    from fedvm.federation.client.distributed_privacy import SealedNoise
+
 METRICS = "metrics"
 
 
@@ -57,25 +61,27 @@ class SealedMember:
     """A member (checksummed address) with its signing key (hex), and where it keeps its epochs.
 
     rpc: the client's own JSON-RPC of the chain, None if it has none; then it believes what the coordinator says of
-    roster, draw and included members, which docs/privacy.md weighs.
+    roster, draw and included members, which docs/privacy.md weighs. noise: what it adds to its updates.
     """
 
     member: Address
     private_key: str
     folder: Path
     rpc: str | None = None
+    noise: SealedNoise | None = None
 
     @classmethod
-    def of(cls, context: Context, private_key: str, member: str) -> SealedMember:
+    def of(
+        cls, context: Context, private_key: str, member: str, noise: SealedNoise | None = None
+    ) -> SealedMember:
         """The member that a node is.
 
         Raises:
             TermsError: the node config names no folder for the state of sealed rounds.
         """
         rpc = context.node_config.get(RPC)
-        return cls(
-            to_address(member, "member"), private_key, sealed_folder(context), str(rpc) if rpc else None
-        )
+        own = str(rpc) if rpc else None
+        return cls(to_address(member, "member"), private_key, sealed_folder(context), own, noise)
 
     def step(self, message: Message, consent: Consent) -> Message:
         """The answer to a message that asks for a step of an epoch or round.
@@ -108,6 +114,26 @@ class SealedMember:
         state = self._folder(terms.domain).load(number)
         return state.update if state.sealed == terms.round else None
 
+    def check_noise(self, number: int, terms: RoundTerms) -> None:
+        """Before training: may this member seal another update? number: of the epoch.
+
+        Raises:
+            TermsError: the rules and this member's noise do not fit, or as for `seal`.
+            PrivacyBudgetSpent: the update would exceed its budget.
+        """
+        state = self._folder(terms.domain).load(number)
+        self._spend(state, terms)
+
+    def _spend(self, state: EpochState, terms: RoundTerms) -> float | None:
+        """The ε that this member has spent once it has sealed an update in the round; None if it adds no noise."""
+        _check_room(self.noise, terms.rules, state.sealed_rules)
+        if self.noise is None:
+            return None
+        if state.epoch is None:
+            raise _no_keys(state)
+        group = state.epoch.group_of(self.member)
+        return self.noise.spend(state.released_by(terms.round), terms.rules, group)
+
     def seal(
         self,
         number: int,
@@ -116,19 +142,23 @@ class SealedMember:
         said: Attestation,
         metrics: dict[str, MetricRecordValues],
     ) -> KeptUpdate:
-        """Mask and sign an update d, int32 (elements,), and write it down. number: of the epoch; metrics: what the app
-        reported.
+        """Mask and sign an update d, int32 (elements,), with this member's noise, and write it down. number: of the
+        epoch; metrics: what the app reported.
 
         Raises:
-            TermsError: this member has no keys of the epoch, or its group sits out.
+            TermsError: this member has no keys of the epoch, its group sits out, or the rules do not fit its noise.
+            PrivacyBudgetSpent: the update would exceed its budget.
         """
         folder = self._folder(terms.domain)
         with folder.alone():
             state = folder.load(number).in_round(terms.round)
             if state.update and state.sealed == terms.round:  # by another process, while this one trained
                 return state.update
+            spent = self._spend(state, terms)
+            if spent is not None:
+                said = replace(said, epsilon=spent)
             kept = self._sealed_in(state, terms, update, said, metrics)
-            folder.save(replace(state, update=kept))
+            folder.save(replace(state, update=kept, released=state.released_by(terms.round)))
         return kept
 
     def _sealed_in(
@@ -140,11 +170,15 @@ class SealedMember:
         metrics: dict[str, MetricRecordValues],
     ) -> KeptUpdate:
         if state.epoch is None or state.edges is None:
-            raise TermsError(f"no keys were agreed in epoch {state.number}; this client sits it out")
+            raise _no_keys(state)
         width = lane_bytes(terms.rules, state.sealed_rules)
         weight = terms.rules.weight(said.examples)
-        values = update.astype(np.int64) * np.int64(weight)
         group = state.epoch.group_of(self.member)
+        if self.noise is None:
+            values = update.astype(np.int64) * np.int64(weight)
+        else:
+            words, ready = self.noise.words(terms.round), len(group.ready)
+            values = self.noise.privacy.privatise(update, weight, terms.rules, ready, words)
         try:
             made = seal(state.epoch, self.member, state.edges, values, width, Masking.fresh(group))
         except EncodingError as error:
@@ -171,6 +205,7 @@ class SealedMember:
         request = EnrolRequest.from_record(record)
         consent.check_rules(request.rules)
         request.sealed.check_with(request.rules, 0)
+        _check_room(self.noise, request.rules, request.sealed)
         folder = self._folder(request.domain)
         state = folder.latest()
         if state and state.number > request.epoch:
@@ -252,7 +287,7 @@ class SealedMember:
         state = folder.load(request.epoch).in_round(request.round)
         epoch, edges = state.epoch, state.edges
         if epoch is None or edges is None:
-            raise TermsError(f"no keys were agreed in epoch {state.number}; this client sits it out")
+            raise _no_keys(state)
         close = Close(epoch, request.round, request.included)
         if self.rpc:
             from fedvm.federation.client.sealed_check import check_close  # web3; a phone has no RPC
@@ -293,6 +328,23 @@ def epoch_of(content: RecordDict) -> int:
     if not isinstance(value, int):
         raise TermsError("the message does not say in which epoch the update is to be sealed")
     return value
+
+
+def _no_keys(state: EpochState) -> TermsError:
+    return TermsError(f"no keys were agreed in epoch {state.number}; this client sits it out")
+
+
+def _check_room(noise: SealedNoise | None, rules: Rules, sealed: SealedRules) -> None:
+    """Raise TermsError unless a member adds noise where the rules have it, and no more than they leave room for. All
+    members count on each other's."""
+    if noise is not None:
+        noise.privacy.check_rules(rules, sealed)
+    elif sealed.noise_squares:
+        raise TermsError(
+            "in this federation every member adds noise to its group's sum (noiseSquares), and this client's app adds "
+            "none: give it the privacy settings that the federation was created with, "
+            "ClientApp(mods=[accountable_mod(privacy=DistributedPrivacy(…))])"
+        )
 
 
 def _check_size(draw: Draw, rules: SealedRules) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
@@ -16,6 +18,9 @@ from fedvm.federation.metrics import MetricNames
 from fedvm.federation.terms import SEALED_STEP
 from fedvm.protocol import dequantize
 
+if TYPE_CHECKING:
+    from fedvm.federation.client.distributed_privacy import SealedNoise
+
 
 def sealed_reply(
     message: Message,
@@ -24,15 +29,16 @@ def sealed_reply(
     key: KeyProvider,
     names: MetricNames,
     quantizer: Quantizer,
+    noise: SealedNoise | None = None,
 ) -> Message:
     """Answer a step of an epoch, or train and mask. Who has sealed the round already answers with the same bytes, and
-    trains no more. The arguments are those of `accountable_mod` and its mod.
+    trains no more. The arguments are those of `accountable_mod` and its mod; noise: what is added to the update.
 
     Raises:
-        TermsError, CommitmentError: as the mod of `accountable_mod`.
+        TermsError, CommitmentError, PrivacyBudgetSpent: as the mod of `accountable_mod`.
     """
     private_key = key(context)
-    member = SealedMember.of(context, private_key, member_from_node_config(context, private_key))
+    member = SealedMember.of(context, private_key, member_from_node_config(context, private_key), noise)
     if SEALED_STEP in message.content.config_records:
         return member.step(message, Consent.from_node_config(context.node_config))
     epoch = epoch_of(message.content)
@@ -43,6 +49,7 @@ def sealed_reply(
     check_terms(terms, briefing, base, context, sealed=True)
     kept = member.sealed_before(epoch, terms)
     if kept is None:
+        member.check_noise(epoch, terms)
         reply = call_next(message, context)
         if reply.has_error():
             return reply
@@ -51,5 +58,9 @@ def sealed_reply(
         update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
         said = attestation(reply.content, names)
         metrics = dict(next(iter(reply.content.metric_records.values())))
+        if noise is not None:
+            from fedvm.federation.client.distributed_privacy import nothing_but_examples
+
+            said, metrics = nothing_but_examples(said), {names.examples: said.examples}
         kept = member.seal(epoch, terms, update, said, metrics)
     return Message(masked_content(kept), reply_to=message)

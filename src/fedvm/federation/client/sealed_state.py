@@ -51,7 +51,8 @@ class KeptUpdate:
 class EpochState:
     """A member's memory of an epoch; what comes later in it is None before. keys: its private keys, None once edges are
     agreed. public: what the roster says of it; mlkem: its raw public key. own: its key file and, until edges are
-    agreed, the secrets in it. sealed: the latest round that it sealed an update in, 0 for none."""
+    agreed, the secrets in it. released: how many updates it has sealed in this federation, all epochs together; None if
+    it does not know, since it is new or has lost its folder."""
 
     domain: Domain
     member: Address
@@ -66,6 +67,7 @@ class EpochState:
     edges: Edges | None = None
     answered: tuple[Answered, ...] = ()
     update: KeptUpdate | None = None
+    released: int | None = None
 
     @classmethod
     def begun(
@@ -79,7 +81,8 @@ class EpochState:
             answered = tuple(one for one in last.answered if one.base_root == base)
         keys = EpochKeys.generate()
         public, mlkem = keys.enrolment(member), keys.mlkem_public
-        return cls(domain, member, number, keys, public, mlkem, sealed_rules, answered=answered)
+        state = cls(domain, member, number, keys, public, mlkem, sealed_rules, answered=answered)
+        return replace(state, released=last.released) if last else state
 
     def agreed(self, epoch: Epoch, edges: Edges) -> EpochState:
         """The state once the edges of an epoch are agreed. What they are made from is gone with it: it would give the
@@ -91,6 +94,11 @@ class EpochState:
     def sealed(self) -> int:
         """The round of the latest update, 0 if there is none."""
         return self.update.submission.masked.round if self.update else 0
+
+    def released_by(self, number: int) -> int:
+        """How many updates this member will have sealed with one in a round, in which it has sealed none. Where it does
+        not know, one in every round before."""
+        return number if self.released is None else self.released + 1
 
     def in_round(self, number: int) -> EpochState:
         """The state with the edges of a round; those before are gone for good.
@@ -224,6 +232,7 @@ class SealedFolder:
             edges,
             answered,
             update,
+            fields["released"],
         )
 
 
@@ -249,6 +258,7 @@ def _plain(state: EpochState) -> dict[str, Any]:
             "own": _hex_by_rank(update.own.shares),
             "metrics": update.metrics,
         },
+        "released": state.released,
     }
 
 

@@ -12,7 +12,8 @@ from fedvm.settings import Setting, settings
 class SealedSettings:
     """Sealed rounds: nobody sees an update, everybody can check the sums of groups (docs/sealed.md).
 
-    Off while `group_size` is 0. Fixed when the federation is created.
+    Off while `group_size` is 0. Fixed when the federation is created. With `privacy.noise_multiplier` every member adds
+    noise to its group's sum.
     """
 
     group_size: Annotated[
@@ -39,6 +40,16 @@ class SealedSettings:
             "Bound on the norm of a group's sum, as a share of the sum of its members' bounds", gt=0, le=1
         ),
     ] = 1.0
+    assumed_corrupt: Annotated[
+        int | None,
+        Setting(
+            "With `privacy.noise_multiplier`: members of a group that may act together with the coordinator; noise is "
+            "added so that a sum has enough without theirs",
+            unset="a quarter of `group_size`",
+            ge=0,
+            le=128,
+        ),
+    ] = None
     enrol_seconds: Annotated[
         int, Setting("Time in which members enrol for an epoch", unit="s", ge=LEAST_SECONDS, le=MOST_SECONDS)
     ] = 300
@@ -57,3 +68,8 @@ class SealedSettings:
             le=MOST_SECONDS,
         ),
     ] = 120
+
+    @property
+    def corrupt(self) -> int:
+        """`assumed_corrupt`, or what applies without it."""
+        return self.group_size // 4 if self.assumed_corrupt is None else self.assumed_corrupt

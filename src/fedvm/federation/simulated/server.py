@@ -14,7 +14,8 @@ from flwr.serverapp import Grid, ServerApp
 from torch import nn
 
 from fedvm.federation.client.app import LEARNING_RATE, ClientData, DataLoader, image_client_app
-from fedvm.federation.client.mod import fedvm_mod
+from fedvm.federation.client.distributed_privacy import DistributedPrivacy
+from fedvm.federation.client.mod import accountable_mod, fedvm_mod
 from fedvm.federation.client.privacy import dp_mod
 from fedvm.federation.coordinator.accountable import Accountable
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
@@ -100,8 +101,11 @@ def image_app(
     kind = None if index is None else settings.adversaries.get(index)
     accomplices = tuple(sorted(other for other, how in settings.adversaries.items() if how == kind))
     mods: list[Mod] = [fedvm_mod] if kind is None else ADVERSARIES[kind].mods(accomplices)
-    if settings.privacy is not None:
-        mods.append(dp_mod(settings.privacy, seed=seed if settings.seeded_noise else None))
+    noise_seed = seed if settings.seeded_noise else None
+    if isinstance(settings.privacy, DistributedPrivacy):
+        mods = [accountable_mod(privacy=settings.privacy, noise_seed=noise_seed)]
+    elif settings.privacy is not None:
+        mods.append(dp_mod(settings.privacy, seed=noise_seed))
     return image_client_app(
         model=model,
         data=data if kind is None else _spoilt(data, kind),

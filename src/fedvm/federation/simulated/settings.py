@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedvm.federation.client.consent import Consent
+from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 from fedvm.federation.client.privacy import LocalPrivacy
 from fedvm.federation.coordinator.client_scores import ScoreQuestion
 from fedvm.federation.coordinator.flower_strategies import StrategySettings
@@ -27,8 +28,9 @@ class FederationSettings:
     for `Federation`. adversaries: client index (0 …) → a name in `adversaries.ADVERSARIES`. max_failed_rounds: so many
     failed rounds in a row stop the run.
     stopping: when to end before the last round; keep: "last" or "best", whose round's model is the result;
-    question: what to ask every client about it. privacy: what clients add to their updates; seeded_noise: from
-    the run's seed, so that a simulation can be repeated (it protects nobody). consent: what simulated clients agree to
+    question: what to ask every client about it. privacy: the noise that clients add, each to hide its own update, or
+    together in a sealed federation; seeded_noise: from the run's seed, so that a simulation can be repeated (it
+    protects nobody). consent: what simulated clients agree to
     sign; real ones say it themselves.
 
     Raises:
@@ -50,7 +52,7 @@ class FederationSettings:
     stopping: Stopping = field(default_factory=Stopping)
     keep: str = ServerSettings.keep
     question: ScoreQuestion | None = None
-    privacy: LocalPrivacy | None = None
+    privacy: LocalPrivacy | DistributedPrivacy | None = None
     consent: Consent = field(default_factory=Consent)
     seeded_noise: bool = False
 

@@ -66,3 +66,8 @@ def least_included(ready: int) -> int:
 def is_fit(ready: int, size: int) -> bool:
     """Whether enough of a group's members are ready for it to take part in rounds: nine tenths."""
     return 10 * ready >= 9 * size
+
+
+def least_ready(size: int) -> int:
+    """The fewest ready members with which a group of ``size`` is fit."""
+    return -(-9 * size // 10)
