@@ -6,26 +6,27 @@ import {RolledUpCourt} from "./RolledUpCourt.sol";
 import {SealedSeats} from "./SealedSeats.sol";
 import {Fraud} from "./interfaces/ICourt.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
-import {ISealedCourt, LaneProof, Reading, SeedOpening, SubmittedNode} from "./interfaces/ISealedCourt.sol";
+import {ISealedCourt, LaneProof, Reading, SubmittedNode} from "./interfaces/ISealedCourt.sol";
 import {Seat} from "./interfaces/ISealedRounds.sol";
 import {AggregationNode, AggregationTree} from "./libraries/AggregationTree.sol";
 import {GroupNode} from "./libraries/GroupNode.sol";
 import {MerkleSumTree} from "./libraries/MerkleSumTree.sol";
 import {NormProof, NormRoot, NormTree} from "./libraries/NormTree.sol";
 import {Round} from "./libraries/RoundLib.sol";
-import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.sol";
+import {SealedAggregation, SealedPlan} from "./libraries/SealedAggregation.sol";
 import {SealedRules, SealedRulesLib} from "./libraries/SealedRulesLib.sol";
 import {GroupShape, SealedShape, SeatPlace} from "./libraries/SealedShape.sol";
 import {SealedTrees} from "./libraries/SealedTrees.sol";
+import {Masked} from "./libraries/SealedTypes.sol";
 import {SubmittedNodes} from "./libraries/SubmittedNodes.sol";
-import {LaneBlock, PairSeed, Unmasking} from "./libraries/Unmasking.sol";
+import {LaneBlock, Unmasking} from "./libraries/Unmasking.sol";
 import {Chunk, VectorKind, VectorTree} from "./libraries/VectorTree.sol";
 
 /// @title SealedCourt
 /// @notice Fraud proofs about how masked updates become the sums of groups; see `ISealedCourt`.
 /// @dev Deployed once and cloned by `FederationFactory`.
 contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
-    using SealedAggregation for SealedHeights;
+    using SealedAggregation for SealedPlan;
     using SealedRulesLib for SealedRules;
     using SealedShape for GroupShape;
 
@@ -45,12 +46,13 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         SubmittedNode calldata node,
         bytes32
     ) external {
-        Round memory round = _beginSealed(roundId, shape);
+        (Round memory round, SealedPlan memory plan) = _beginSealed(roundId, shape);
         _requireSeat(round, seat);
         _requireSubmission(seat);
         bytes32 context = _contextOf(roundId, seat);
-        bool wellFormed =
-            node.isOfSeeds ? _isSeedNode(shape, seat, node, context) : _isMaskedNode(seat, node, context);
+        bool wellFormed = node.isOfSeeds
+            ? _isSeedNode(plan, shape, seat, node, context)
+            : _isMaskedNode(plan, seat, node, context);
         require(!wellFormed, NoFraud());
         _fail(roundId, round.attempt, Fraud.BadUpdate);
     }
@@ -63,31 +65,14 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         LaneProof calldata proof,
         bytes32
     ) external {
-        Round memory round = _beginSealed(roundId, shape);
+        (Round memory round, SealedPlan memory plan) = _beginSealed(roundId, shape);
         _requireSeat(round, seat);
         _requireSubmission(seat);
-        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
-        bytes32 context = _contextOf(roundId, seat);
-        _requireLeaf(round, proof.leaf, spot);
-        LaneBlock memory lanes = LaneBlock(proof.index, proof.blockNumber, _laneBytes());
-        require(
-            SealedTrees.maskedHolds(
-                seat.submission.update.maskedRoot,
-                context,
-                elements,
-                lanes.laneBytes,
-                proof.index,
-                proof.masked
-            ),
-            NotPartOf("masked")
-        );
+        SeatPlace memory spot = shape.seatAt(plan.division(), seat.record.place);
+        _requireLeaf(round, plan, proof.leaf, spot);
         _requireSums(proof.index, proof.sums, AggregationTree.sumsOf(proof.leaf.preimage));
-        PairSeed[] memory pairs =
-            _openSeeds(shape, spot, context, seat.submission.update.seedsRoot, proof.seeds);
-        require(
-            !Unmasking.follows(lanes, proof.masked.values, proof.sums.values, proof.seeds[0].seed, pairs),
-            NoFraud()
-        );
+        bytes32 context = _contextOf(roundId, seat);
+        require(!_follows(plan, shape, spot, seat.submission.update, context, proof), NoFraud());
         _fail(roundId, round.attempt, Fraud.WrongProduct);
     }
 
@@ -101,7 +86,8 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         bytes32
     ) external {
         Round memory round = _beginRound(roundId);
-        _requireGroup(round, group, norm);
+        SealedPlan memory plan = _rounds().plan();
+        _requireGroup(round, plan, group, norm);
         require(keccak256(child) == GroupNode.childOf(group.preimage), NotPartOf("child"));
         require(child.length >= AggregationTree.HEAD_BYTES, NotPartOf("child"));
         _requireSums(reading.index, reading.sums, AggregationTree.sumsOf(child));
@@ -112,7 +98,7 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
             ),
             NotPartOf("squares")
         );
-        bool follows = Unmasking.reads(_laneBytes(), reading.sums.values, reading.signed.values)
+        bool follows = Unmasking.reads(plan.laneBytes, reading.sums.values, reading.signed.values)
             && keccak256(reading.signed.values) == keccak256(reading.squaresValues);
         require(!follows, NoFraud());
         _fail(roundId, round.attempt, Fraud.WrongSum);
@@ -126,9 +112,9 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         bytes calldata norm,
         bytes32
     ) external {
-        Round memory round = _beginSealed(roundId, shape);
-        _requireGroup(round, group, norm);
-        uint256 included = shape.includedAt(_division(), group.position);
+        (Round memory round, SealedPlan memory plan) = _beginSealed(roundId, shape);
+        _requireGroup(round, plan, group, norm);
+        uint256 included = shape.includedAt(plan.division(), group.position);
         bool within = NormRoot.isRoot(norm)
             && _epochs().sealedRules()
                 .isWithinNorm(
@@ -150,7 +136,7 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         bytes32
     ) external {
         Round memory round = _beginRound(roundId);
-        _requireGroup(round, group, norm);
+        _requireGroup(round, _rounds().plan(), group, norm);
         require(NormTree.leadsTo(NormRoot.read(norm), elements, node), NotPartOf("squares"));
         require(!NormTree.isWellFormed(elements, node), NoFraud());
         _fail(roundId, round.attempt, Fraud.MalformedVector);
@@ -165,11 +151,12 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         bytes calldata right,
         bytes32
     ) external {
-        Round memory round = _beginSealed(roundId, shape);
-        uint256 level = _requireNode(round, node);
+        (Round memory round, SealedPlan memory plan) = _beginSealed(roundId, shape);
+        uint256 level = _requireNode(round, plan, node);
         bool isEmpty = node.preimage.length == 0;
-        bool wrong = isEmpty == _isTaken(shape, level, node.position);
-        require(wrong || !isEmpty && _isWrong(round, node, level, left, right), NoFraud());
+        bool wrong = isEmpty == _isTaken(plan, shape, level, node.position);
+        bool isGroup = level == plan.groupLevel();
+        require(wrong || !isEmpty && _isWrong(round, node, level, isGroup, left, right), NoFraud());
         _fail(roundId, round.attempt, Fraud.WrongNode);
     }
 
@@ -181,9 +168,9 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         Seat calldata seat,
         bytes32
     ) external {
-        Round memory round = _beginSealed(roundId, shape);
-        _requireLeaf(round, leaf, shape.seatOf(_division(), seat.index));
+        (Round memory round, SealedPlan memory plan) = _beginSealed(roundId, shape);
         _requireSeat(round, seat);
+        _requireLeaf(round, plan, leaf, shape.seatAt(plan.division(), seat.record.place));
         require(
             AggregationTree.commitmentOf(leaf.preimage) != SealedTrees.recordLeaf(seat.record)
                 || AggregationTree.weightOf(leaf.preimage) != seat.record.weight,
@@ -192,56 +179,92 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         _fail(roundId, round.attempt, Fraud.WrongLeaf);
     }
 
+    /// @dev Whether a leaf's lanes follow from the masked ones and the seeds, all of which must be the member's.
+    function _follows(
+        SealedPlan memory plan,
+        GroupShape calldata shape,
+        SeatPlace memory spot,
+        Masked calldata update,
+        bytes32 context,
+        LaneProof calldata proof
+    ) private view returns (bool) {
+        LaneBlock memory lanes = LaneBlock(proof.index, proof.blockNumber, plan.laneBytes);
+        require(
+            SealedTrees.maskedHolds(
+                update.maskedRoot, context, elements, lanes.laneBytes, proof.index, proof.masked
+            ),
+            NotPartOf("masked")
+        );
+        require(
+            SealedTrees.seedsHold(
+                update.seedsRoot,
+                plan.groupHeight,
+                context,
+                shape.revealed(spot),
+                proof.seeds,
+                proof.seedSiblings
+            ),
+            NotPartOf("seeds")
+        );
+        uint256 own = shape.absentBefore(spot);
+        return Unmasking.follows(lanes, proof.masked.values, proof.sums.values, proof.seeds, own);
+    }
+
     function _isSeedNode(
+        SealedPlan memory plan,
         GroupShape calldata shape,
         Seat calldata seat,
         SubmittedNode calldata node,
         bytes32 context
-    ) private view returns (bool) {
-        uint256 height = _rounds().heights().group;
+    ) private pure returns (bool) {
+        uint256 height = plan.groupHeight;
         require(
             SubmittedNodes.leadsTo(SealedTrees.SEED_NODE, height, node, seat.submission.update.seedsRoot),
             NotPartOf("seeds")
         );
-        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
+        SeatPlace memory spot = shape.seatAt(plan.division(), seat.record.place);
         bool revealed = shape.isRevealed(spot, spot.first + node.position);
         return SubmittedNodes.isSeedNode(height, node, context, revealed);
     }
 
-    function _isMaskedNode(Seat calldata seat, SubmittedNode calldata node, bytes32 context)
-        private
-        view
-        returns (bool)
-    {
+    function _isMaskedNode(
+        SealedPlan memory plan,
+        Seat calldata seat,
+        SubmittedNode calldata node,
+        bytes32 context
+    ) private view returns (bool) {
         uint256 height = MerkleSumTree.height(elements);
         require(
             SubmittedNodes.leadsTo(SealedTrees.MASKED_NODE, height, node, seat.submission.update.maskedRoot),
             NotPartOf("masked")
         );
-        return SubmittedNodes.isMaskedNode(elements, _laneBytes(), node, context);
+        return SubmittedNodes.isMaskedNode(elements, plan.laneBytes, node, context);
     }
 
     /// @dev Checks that a leaf of the aggregation stands at a seat's place. That it names the seat's record is for
     ///      `proveWrongLeaf`.
-    function _requireLeaf(Round memory round, AggregationNode calldata leaf, SeatPlace memory spot)
-        private
-        view
-    {
-        uint256 position = (spot.groupRank << _rounds().heights().group) + spot.rank;
+    function _requireLeaf(
+        Round memory round,
+        SealedPlan memory plan,
+        AggregationNode calldata leaf,
+        SeatPlace memory spot
+    ) private pure {
+        uint256 position = (spot.groupRank << plan.groupHeight) + spot.rank;
         require(
-            _requireNode(round, leaf) == 0 && leaf.position == position
+            _requireNode(round, plan, leaf) == 0 && leaf.position == position
                 && AggregationTree.isLeaf(leaf.preimage),
             NotPartOf("leaf")
         );
     }
 
-    function _requireGroup(Round memory round, AggregationNode calldata group, bytes calldata norm)
-        private
-        view
-    {
+    function _requireGroup(
+        Round memory round,
+        SealedPlan memory plan,
+        AggregationNode calldata group,
+        bytes calldata norm
+    ) private pure {
         require(
-            _requireNode(round, group) == _rounds().heights().groupLevel()
-                && GroupNode.isGroup(group.preimage),
+            _requireNode(round, plan, group) == plan.groupLevel() && GroupNode.isGroup(group.preimage),
             NotPartOf("group")
         );
         require(keccak256(norm) == GroupNode.normOf(group.preimage), NotPartOf("norm"));
@@ -251,62 +274,17 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         require(VectorTree.holds(VectorKind.Sums, elements, index, chunk, root), NotPartOf("sums"));
     }
 
-    /// @dev Opens the seeds that were revealed of a member: its own, and those it shares with ready members that are not included.
-    function _openSeeds(
-        GroupShape calldata shape,
-        SeatPlace memory spot,
-        bytes32 context,
-        bytes32 root,
-        SeedOpening[] calldata seeds
-    ) private view returns (PairSeed[] memory pairs) {
-        uint256 height = _rounds().heights().group;
-        require(seeds.length > 0, NotPartOf("seeds"));
-        _requireSeed(root, height, context, spot.place - spot.first, seeds[0]);
-        pairs = new PairSeed[](seeds.length - 1);
-        uint256 next = 1;
-        for (uint256 place = spot.first; place < spot.end; ++place) {
-            if (place == spot.place || !shape.isRevealed(spot, place)) continue;
-            require(next < seeds.length, NotPartOf("seeds"));
-            _requireSeed(root, height, context, place - spot.first, seeds[next]);
-            pairs[next - 1] = PairSeed(seeds[next].seed, place > spot.place);
-            ++next;
-        }
-        require(next == seeds.length, NotPartOf("seeds"));
-    }
-
-    function _requireSeed(
-        bytes32 root,
-        uint256 height,
-        bytes32 context,
-        uint256 rank,
-        SeedOpening calldata opening
-    ) private pure {
-        require(
-            // A group has at most 255 members.
-            // forge-lint: disable-next-line(unsafe-typecast)
-            SealedTrees.seedHolds(root, height, context, uint8(rank), opening.seed, opening.siblings),
-            NotPartOf("seeds")
-        );
-    }
-
     function _contextOf(uint64 roundId, Seat calldata seat) private view returns (bytes32) {
         return MerkleSumTree.context(_placeOf(roundId, seat.submission.member));
     }
 
-    function _laneBytes() private view returns (uint8) {
-        // At most 6.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint8(_epochs().sealedRules().laneBytes(federation.rules()));
-    }
-
     /// @dev Whether a member that counts lies at or below a place of the aggregation.
-    function _isTaken(GroupShape calldata shape, uint256 level, uint256 position)
+    function _isTaken(SealedPlan memory plan, GroupShape calldata shape, uint256 level, uint256 position)
         private
-        view
+        pure
         returns (bool)
     {
-        SealedHeights memory tall = _rounds().heights();
-        uint256 group = tall.group;
+        uint256 group = plan.groupHeight;
         uint256 rank = 0;
         if (level > group) {
             // The first group below a node.
@@ -316,7 +294,7 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
             rank = position & ((uint256(1) << group) - 1);
             position >>= group;
         }
-        uint256 included = shape.includedAt(_division(), position);
+        uint256 included = shape.includedAt(plan.division(), position);
         return rank < included;
     }
 
@@ -325,11 +303,11 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
         Round memory round,
         AggregationNode calldata node,
         uint256 level,
+        bool isGroup,
         bytes calldata left,
         bytes calldata right
-    ) private view returns (bool) {
+    ) private pure returns (bool) {
         bytes calldata preimage = node.preimage;
-        bool isGroup = level == _rounds().heights().groupLevel();
         if (isGroup) {
             if (!GroupNode.isGroup(preimage)) return true;
         } else if (!(level == 0 ? AggregationTree.isLeaf(preimage) : AggregationTree.isNode(preimage))) {
@@ -357,10 +335,10 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
     function _beginSealed(uint64 roundId, GroupShape calldata shape)
         private
         view
-        returns (Round memory round)
+        returns (Round memory round, SealedPlan memory plan)
     {
         round = _beginRound(roundId);
-        _rounds().requireShape(shape);
+        plan = _rounds().requireShape(shape);
     }
 
     function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
@@ -369,13 +347,13 @@ contract SealedCourt is ISealedCourt, RolledUpCourt, SealedSeats, FactoryMade {
     }
 
     /// @dev Checks that a node stands in the proposal's aggregation tree, and returns its level.
-    function _requireNode(Round memory round, AggregationNode calldata node)
+    function _requireNode(Round memory round, SealedPlan memory plan, AggregationNode calldata node)
         private
-        view
+        pure
         returns (uint256 level)
     {
         bytes32 top;
-        (level, top) = _rounds().heights().climb(node);
+        (level, top) = plan.climb(node);
         require(top == round.aggregationRoot, NotPartOf("aggregation"));
     }
 }

@@ -9,7 +9,7 @@ import {Seat} from "./interfaces/ISealedRounds.sol";
 import {AggregationNode} from "./libraries/AggregationTree.sol";
 import {MerklePath} from "./libraries/MerklePath.sol";
 import {Round} from "./libraries/RoundLib.sol";
-import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.sol";
+import {SealedAggregation, SealedPlan} from "./libraries/SealedAggregation.sol";
 import {GroupShape, SealedShape, SeatPlace} from "./libraries/SealedShape.sol";
 import {SealedTrees} from "./libraries/SealedTrees.sol";
 import {SealedTypes} from "./libraries/SealedTypes.sol";
@@ -18,7 +18,7 @@ import {SealedTypes} from "./libraries/SealedTypes.sol";
 /// @notice Questions and fraud proofs about the proposals of one sealed federation; see `ISealedDisputes`.
 /// @dev Deployed once and cloned by `FederationFactory`.
 contract SealedDisputes is ISealedDisputes, AggregationCourt, SealedSeats {
-    using SealedAggregation for SealedHeights;
+    using SealedAggregation for SealedPlan;
     using SealedShape for GroupShape;
 
     /// @inheritdoc ISealedDisputes
@@ -31,13 +31,13 @@ contract SealedDisputes is ISealedDisputes, AggregationCourt, SealedSeats {
         bytes32[] calldata siblings
     ) external payable {
         Round memory round = _proposed(roundId);
-        _rounds().requireShape(shape);
+        SealedPlan memory plan = _rounds().requireShape(shape);
         _requireSeat(round, seat);
         _requireSubmission(seat);
-        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
+        SeatPlace memory spot = shape.seatAt(plan.division(), seat.record.place);
         require(shape.isRevealed(spot, place), NotRevealed(place));
         require(
-            siblings.length == _rounds().heights().group && commitment != 0
+            siblings.length == plan.groupHeight && commitment != 0
                 && MerklePath.climb(SealedTrees.SEED_NODE, commitment, place - spot.first, siblings)
                     == seat.submission.update.seedsRoot,
             NotPartOf("seeds")
@@ -67,7 +67,7 @@ contract SealedDisputes is ISealedDisputes, AggregationCourt, SealedSeats {
             if (next != SealedTypes.seedsRootOf(path[i])) continue;
             uint256 depth = path.length - i - 1;
             // slither-disable-next-line calls-loop
-            require(depth + levels <= _rounds().heights().group, TooManyLevels(levels));
+            require(depth + levels <= _rounds().plan().groupHeight, TooManyLevels(levels));
         }
     }
 
@@ -78,7 +78,7 @@ contract SealedDisputes is ISealedDisputes, AggregationCourt, SealedSeats {
         returns (uint256 level)
     {
         bytes32 top;
-        (level, top) = _rounds().heights().climb(node);
+        (level, top) = _rounds().plan().climb(node);
         require(round.rolledUp && top == round.aggregationRoot, NotPartOf("aggregation"));
     }
 }

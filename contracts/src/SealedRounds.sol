@@ -19,9 +19,9 @@ import {MerklePath} from "./libraries/MerklePath.sol";
 import {Phases} from "./libraries/Phases.sol";
 import {Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
-import {SealedAggregation, SealedHeights} from "./libraries/SealedAggregation.sol";
+import {SealedPlan} from "./libraries/SealedAggregation.sol";
 import {SealedRules, SealedRulesLib} from "./libraries/SealedRulesLib.sol";
-import {GroupShape, SealedShape, SeatPlace} from "./libraries/SealedShape.sol";
+import {GroupShape, SealedShape} from "./libraries/SealedShape.sol";
 import {SealedTrees} from "./libraries/SealedTrees.sol";
 import {MaskedSubmission, SealedTypes} from "./libraries/SealedTypes.sol";
 import {SubmittedNodes} from "./libraries/SubmittedNodes.sol";
@@ -34,7 +34,6 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
     using Bitmaps for bytes;
     using Groups for Division;
     using RulesLib for Rules;
-    using SealedAggregation for SealedHeights;
     using SealedRulesLib for SealedRules;
     using SealedShape for GroupShape;
 
@@ -104,11 +103,9 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
         require(keccak256(rollup.ready) == closed.readyHash, InvalidSealedRollup("ready"));
         require(keccak256(rollup.included) == closed.includedHash, InvalidSealedRollup("included"));
         require(ContentId.isPlausible(rollup.cid), InvalidSealedRollup("cid"));
-        closed.heights = _requireCounting(rollup);
-        // The coordinator could give up a smaller one at once, and have it counted.
-        require(rollup.accepted >= federation.rules().minClients, InvalidSealedRollup("accepted"));
+        closed.plan = _requireCounting(rollup, federation.rules());
         closed.accepted = rollup.accepted;
-        closed.countingHash = keccak256(rollup.counting);
+        closed.shapeHash = _shapeHash(closed.readyHash, closed.includedHash, rollup.counting);
         _epochs().countRound();
         federation.rollUp{value: msg.value}(roundId, rollup.accepted, rollup.totalWeight, rollup.peaks);
         emit SealedRollupSubmitted(
@@ -122,18 +119,18 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
     }
 
     /// @inheritdoc ISealedRounds
-    function heights() external view returns (SealedHeights memory) {
-        return _latest.heights;
+    function plan() external view returns (SealedPlan memory) {
+        return _latest.plan;
     }
 
     /// @inheritdoc ISealedRounds
     // slither-disable-next-line timestamp
     function recordCount() external view returns (uint32) {
-        SealedHeights memory tall = _latest.heights;
+        SealedPlan memory tall = _latest.plan;
         // In the aggregation the groups' nodes take a level more, in the range the records' submissions.
-        uint256 levels = uint256(tall.group) + tall.upper + 1;
+        uint256 levels = uint256(tall.groupHeight) + tall.upperHeight + 1;
         // From a submission a walk goes on down a vector; or down the commitments to seeds, and then to a seed, one by one.
-        uint256 seeds = Phases.ofLevels(tall.group) + 1;
+        uint256 seeds = Phases.ofLevels(tall.groupHeight) + 1;
         uint256 vector = Phases.ofVector(federation.rules().elements);
         if (seeds > vector) levels += (seeds - vector) * Phases.LEVELS;
         // A roster has 2^16 members at most, a group 2^8: so there are 30 levels at most.
@@ -148,11 +145,11 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
 
     /// @inheritdoc ISealedRounds
     // slither-disable-next-line timestamp
-    function requireShape(GroupShape calldata shape) public view {
+    function requireShape(GroupShape calldata shape) public view returns (SealedPlan memory) {
         SealedSummary storage stated = _latest;
-        require(keccak256(shape.ready) == stated.readyHash, NotPartOf("ready"));
-        require(keccak256(shape.included) == stated.includedHash, NotPartOf("included"));
-        require(keccak256(shape.counting) == stated.countingHash, NotPartOf("counting"));
+        bytes32 hash = _shapeHash(keccak256(shape.ready), keccak256(shape.included), shape.counting);
+        require(hash == stated.shapeHash, NotPartOf("shape"));
+        return stated.plan;
     }
 
     /// @inheritdoc ISealedRounds
@@ -163,11 +160,12 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
         RosterProof calldata roster,
         bytes32
     ) external {
-        Round memory round = _beginSealed(roundId, shape);
+        Round memory round = _beginRound(roundId);
+        SealedPlan memory tall = requireShape(shape);
         _requireSeat(round, seat);
-        SeatPlace memory spot = shape.seatOf(_division(), seat.index);
-        if (seat.record.place == spot.place) {
-            require(_epochs().requireEnrolled(roster) == spot.place, NotPartOf("roster"));
+        uint256 place = shape.placeOf(Division(tall.places, tall.groups), seat.index);
+        if (seat.record.place == place) {
+            require(_epochs().requireEnrolled(roster) == place, NotPartOf("roster"));
             _requireSubmission(seat);
             require(!_isRight(roundId, round, seat, roster.entry.member), NoFraud());
         }
@@ -201,18 +199,17 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
         _fail(roundId, round.attempt, Fraud.MalformedRollup);
     }
 
-    function _beginSealed(uint64 roundId, GroupShape calldata shape)
-        private
-        view
-        returns (Round memory round)
-    {
-        round = _beginRound(roundId);
-        requireShape(shape);
-    }
-
     function _fail(uint64 roundId, uint16 attempt, Fraud fraud) private {
         emit FraudProved(roundId, msg.sender, fraud, attempt);
         IHearing(federation.disputes()).rejectRollup(roundId, attempt, msg.sender);
+    }
+
+    function _shapeHash(bytes32 ready, bytes32 included, bytes calldata counting)
+        private
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(ready, included, keccak256(counting)));
     }
 
     function _openRound(uint64 roundId) private view returns (Round memory round) {
@@ -221,7 +218,13 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
     }
 
     /// @dev Checks which groups count, and how many members they have; the weights are a claim, which has proofs.
-    function _requireCounting(SealedRollup calldata rollup) private view returns (SealedHeights memory tall) {
+    function _requireCounting(SealedRollup calldata rollup, Rules memory inForce)
+        private
+        view
+        returns (SealedPlan memory)
+    {
+        // The coordinator could give up a smaller one at once, and have it counted.
+        require(rollup.accepted >= inForce.minClients, InvalidSealedRollup("accepted"));
         IEpochs epochs = _epochs();
         SealedRules memory rules = epochs.sealedRules();
         Division memory division = Groups.divide(epochs.epoch().members, rules.groupSize);
@@ -229,9 +232,18 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
         (uint256 groups, uint256 members) = division.tally(rollup.ready, rollup.included, rollup.counting);
         require(members == rollup.accepted, InvalidSealedRollup("accepted"));
         require(groups >= rules.minGroups, TooFewGroups(groups, rules.minGroups));
-        // A roster has at most 2^16 members.
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return SealedHeights(uint8(division.height()), uint8(MerklePath.height(groups)));
+        return SealedPlan(
+            division.places,
+            division.groups,
+            // A roster has at most 2^16 members.
+            // forge-lint: disable-next-line(unsafe-typecast)
+            uint8(division.height()),
+            // forge-lint: disable-next-line(unsafe-typecast)
+            uint8(MerklePath.height(groups)),
+            // At most 6.
+            // forge-lint: disable-next-line(unsafe-typecast)
+            uint8(rules.laneBytes(inForce))
+        );
     }
 
     /// @dev Whether the member at a record's place signed its submission, the rules take it, and the weight is what they give.

@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {Court} from "./Court.sol";
 import {IEpochs} from "./interfaces/IEpochs.sol";
 import {ISealedRounds, Seat} from "./interfaces/ISealedRounds.sol";
-import {Division, Groups} from "./libraries/Groups.sol";
 import {Round} from "./libraries/RoundLib.sol";
 import {SealedTrees} from "./libraries/SealedTrees.sol";
 import {SealedTypes} from "./libraries/SealedTypes.sol";
@@ -20,12 +19,6 @@ abstract contract SealedSeats is Court {
     /// @dev Checks that a submission is the one that its record names.
     function _requireSubmission(Seat calldata seat) internal pure {
         require(SealedTypes.isNamedBy(seat.submission, seat.record.submission), NotPartOf("submission"));
-    }
-
-    /// @dev How the epoch's roster is divided into groups.
-    function _division() internal view returns (Division memory) {
-        IEpochs epochs = _epochs();
-        return Groups.divide(epochs.epoch().members, epochs.sealedRules().groupSize);
     }
 
     /// @dev What a sealed federation has in the place of direct submissions.

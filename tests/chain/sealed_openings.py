@@ -18,7 +18,7 @@ from fedvm.chain.sealed_proofs import (
     NormNode,
     RangeNode,
     Reading,
-    SeedOpening,
+    RevealedSeeds,
     SubmittedNode,
     VectorNode,
 )
@@ -162,11 +162,10 @@ def lane(index: int, chunk: int, block: int) -> Prove:
         group, seeds = said.play.close.groups[number], said.play.seeds(number)
         file = said.play.files[said.play.order[index]]
         tree = seeds_tree(group.group, file.commitments)
-        opened = [SeedOpening(seeds[rank, other], tree.siblings(other)) for other in (rank, *group.absent)]
+        others = sorted((rank, *group.absent))
+        opened = RevealedSeeds(tuple(seeds[rank, other] for other in others), tree.siblings_of_all(others))
         sums = open_plain(said.tree.at(0, position).sums, chunk)
-        proof = LaneProof(
-            said.tree.node(0, position), block, masked(said, index).open(chunk), sums, tuple(opened)
-        )
+        proof = LaneProof(said.tree.node(0, position), block, masked(said, index).open(chunk), sums, opened)
         return proofs.wrong_lane(said.play.shape, said.play.seat(index), proof)
 
     return prove

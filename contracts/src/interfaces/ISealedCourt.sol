@@ -18,12 +18,6 @@ struct Reading {
     NormNode[] squaresSiblings;
 }
 
-/// @notice A seed, and the way from its commitment to the member's `seedsRoot`.
-struct SeedOpening {
-    bytes32 seed;
-    bytes32[] siblings;
-}
-
 /// @notice One block of eight lanes of a leaf, and all that it follows from.
 struct LaneProof {
     /// Leaf of the aggregation tree that belongs to the record.
@@ -35,8 +29,10 @@ struct LaneProof {
     Chunk masked;
     /// Chunk of the leaf's vector.
     Chunk sums;
-    /// The member's own seed, then those it shares with ready members that are not included, in the order of their places.
-    SeedOpening[] seeds;
+    /// The member's own seed and those it shares with ready members that are not included, in the order of their places.
+    bytes32[] seeds;
+    /// Hashes beside the paths from the commitments to them up to the member's `seedsRoot`; see `MerklePath.lead`.
+    bytes32[] seedSiblings;
 }
 
 /// @notice A node of one of a member's two trees as stated; its level follows from the number of siblings.

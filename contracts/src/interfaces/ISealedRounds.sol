@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {SealedHeights} from "../libraries/SealedAggregation.sol";
+import {SealedPlan} from "../libraries/SealedAggregation.sol";
 import {GroupShape} from "../libraries/SealedShape.sol";
 import {SealedRecord} from "../libraries/SealedTrees.sol";
 import {MaskedSubmission} from "../libraries/SealedTypes.sol";
@@ -35,12 +35,12 @@ struct SealedSummary {
     uint64 closedAt;
     /// Included members of counting groups; 0 before the roll-up.
     uint32 accepted;
-    /// Of the aggregation tree; 0 before the roll-up.
-    SealedHeights heights;
-    /// keccak-256 of the three bitmaps.
+    /// Of the aggregation; 0 before the roll-up.
+    SealedPlan plan;
+    /// keccak-256 of two of the bitmaps, and of the hashes of all three; the last is 0 before the roll-up.
     bytes32 readyHash;
     bytes32 includedHash;
-    bytes32 countingHash;
+    bytes32 shapeHash;
 }
 
 /// @notice One that counts: its record in the mountain range, and what it submitted.
@@ -124,12 +124,13 @@ interface ISealedRounds is ICourt {
     /// @return True when it is a peak of the latest roll-up.
     function isStated(bytes32 hash) external view returns (bool);
 
-    /// @return Heights of the aggregation tree of the latest roll-up.
-    function heights() external view returns (SealedHeights memory);
+    /// @return Plan of the aggregation of the latest roll-up.
+    function plan() external view returns (SealedPlan memory);
 
     /// @notice Reverts unless these are the bitmaps of the latest roll-up.
     /// @param shape Bitmaps.
-    function requireShape(GroupShape calldata shape) external view;
+    /// @return Its plan.
+    function requireShape(GroupShape calldata shape) external view returns (SealedPlan memory);
 
     /// @notice A record has another place or weight than the round's bitmaps and the rules say, its submission is not that of the
     ///         member at that place, or the rules refuse it.

@@ -57,8 +57,31 @@ library AggregationTree {
         for (uint256 i = 0; i < node.path.length; ++i) {
             AggregationStep calldata step = node.path[i];
             (bytes32 left, bytes32 right) = position & 1 == 0 ? (top, step.sibling) : (step.sibling, top);
-            top = keccak256(abi.encodePacked(NODE, step.weight, step.sums, left, right));
+            top = stepHash(NODE, step, left, right);
             position >>= 1;
+        }
+    }
+
+    /// @param kind First byte of the preimage.
+    /// @param step Step that ends at the node.
+    /// @param left Hash of its left child.
+    /// @param right Hash of its right child, or what stands in that place.
+    /// @return hash keccak(kind ‖ weight:u64 ‖ sums:32 ‖ left:32 ‖ right:32).
+    // slither-disable-next-line assembly
+    function stepHash(uint8 kind, AggregationStep calldata step, bytes32 left, bytes32 right)
+        internal
+        pure
+        returns (bytes32 hash)
+    {
+        (uint256 weight, bytes32 sums) = (step.weight, step.sums);
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            // The kind and the eight bytes of the weight are the first nine.
+            mstore(start, or(shl(248, kind), shl(184, weight)))
+            mstore(add(start, 9), sums)
+            mstore(add(start, 41), left)
+            mstore(add(start, 73), right)
+            hash := keccak256(start, 105)
         }
     }
 

@@ -21,6 +21,13 @@ library Bitmaps {
         return (_word(bitmap, place >> 3) >> (248 + (place & 7))) & 1 == 1;
     }
 
+    /// @param bitmap Set.
+    /// @param first First of eight places, a multiple of 8.
+    /// @return Which of them are in the set, the first the least significant bit.
+    function octet(bytes calldata bitmap, uint256 first) internal pure returns (uint256) {
+        return first >> 3 >= bitmap.length ? 0 : _word(bitmap, first >> 3) >> 248;
+    }
+
     /// @param bitmap Set of places.
     /// @param place One of these places.
     /// @return joined The set with it.

@@ -44,42 +44,46 @@ library ChaCha20 {
             )
 
             let low := 0x00000000ffffffff00000000ffffffff00000000ffffffff00000000ffffffff
-            let twice := 0x100000001
+            // Modulo 2^256 − 1 a product with 2^n is a rotation by n bits.
+            let all := not(0)
             // "expand 32-byte k"
             let a := 0x0000000061707865000000003320646e0000000079622d32000000006b206574
-            let b := spread(shr(128, key))
-            let c := spread(and(key, 0xffffffffffffffffffffffffffffffff))
+            let upper := spread(shr(128, key))
+            let lower := spread(and(key, 0xffffffffffffffffffffffffffffffff))
+            let b := upper
+            let c := lower
             let d := shl(192, counter)
             for { let rounds := 10 } rounds { rounds := sub(rounds, 1) } {
                 // The columns.
                 a := add(a, b)
-                d := and(shr(16, mul(and(xor(d, a), low), twice)), low)
+                d := and(shr(16, mul(and(xor(d, a), low), 0x100000001)), low)
                 c := add(c, d)
-                b := and(shr(20, mul(and(xor(b, c), low), twice)), low)
+                b := and(shr(20, mul(and(xor(b, c), low), 0x100000001)), low)
                 a := add(a, b)
-                d := and(shr(24, mul(and(xor(d, a), low), twice)), low)
+                d := and(shr(24, mul(and(xor(d, a), low), 0x100000001)), low)
                 c := add(c, d)
-                b := and(shr(25, mul(and(xor(b, c), low), twice)), low)
-                // The diagonals become columns.
-                b := or(shl(64, b), shr(192, b))
-                c := or(shl(128, c), shr(128, c))
-                d := or(shl(192, d), shr(64, d))
+                // The diagonals become columns: 64 − 25 bits for b, 128 for c, 192 for d.
+                b := and(mulmod(and(xor(b, c), low), 0x800000008000000000, all), low)
+                c := mulmod(c, 0x100000000000000000000000000000000, all)
+                d := mulmod(d, 0x1000000000000000000000000000000000000000000000000, all)
                 a := add(a, b)
-                d := and(shr(16, mul(and(xor(d, a), low), twice)), low)
+                d := and(shr(16, mul(and(xor(d, a), low), 0x100000001)), low)
                 c := add(c, d)
-                b := and(shr(20, mul(and(xor(b, c), low), twice)), low)
+                b := and(shr(20, mul(and(xor(b, c), low), 0x100000001)), low)
                 a := add(a, b)
-                d := and(shr(24, mul(and(xor(d, a), low), twice)), low)
+                d := and(shr(24, mul(and(xor(d, a), low), 0x100000001)), low)
                 c := add(c, d)
-                b := and(shr(25, mul(and(xor(b, c), low), twice)), low)
-                // And diagonals again.
-                b := or(shl(192, b), shr(64, b))
-                c := or(shl(128, c), shr(128, c))
-                d := or(shl(64, d), shr(192, d))
+                // And diagonals again: 192 − 25 bits for b, 128 for c, 64 for d.
+                b := and(
+                    mulmod(and(xor(b, c), low), 0x80000000800000000000000000000000000000000000000000, all),
+                    low
+                )
+                c := mulmod(c, 0x100000000000000000000000000000000, all)
+                d := mulmod(d, 0x10000000000000000, all)
             }
             a := and(add(a, 0x0000000061707865000000003320646e0000000079622d32000000006b206574), low)
-            b := and(add(b, spread(shr(128, key))), low)
-            c := and(add(c, spread(and(key, 0xffffffffffffffffffffffffffffffff))), low)
+            b := and(add(b, upper), low)
+            c := and(add(c, lower), low)
             d := and(add(d, shl(192, counter)), low)
             first := or(gather(a), shr(128, gather(b)))
             second := or(gather(c), shr(128, gather(d)))

@@ -38,26 +38,41 @@ library SealedShape {
     /// @param shape Bitmaps.
     /// @param division How the roster is divided.
     /// @param index Index among those that count.
-    /// @return seat Where it sits.
-    function seatOf(GroupShape calldata shape, Division memory division, uint256 index)
+    /// @return Its place.
+    function placeOf(GroupShape calldata shape, Division memory division, uint256 index)
         internal
         pure
-        returns (SeatPlace memory seat)
+        returns (uint256)
     {
         for (uint256 group = 0; group < division.groups; ++group) {
             if (!shape.counting.has(group)) continue;
             uint256 first = division.firstOf(group);
-            uint256 end = division.firstOf(group + 1);
-            uint256 included = shape.included.count(first, end);
-            if (index < included) {
-                (seat.first, seat.end, seat.rank) = (first, end, index);
-                seat.place = _nth(shape.included, first, index);
-                return seat;
-            }
+            uint256 included = shape.included.count(first, division.firstOf(group + 1));
+            if (index < included) return _nth(shape.included, first, index);
             index -= included;
-            seat.groupRank += 1;
         }
         revert NoSuchSeat();
+    }
+
+    /// @notice Where the one that counts at a place sits. Its record states this place: of one that states another,
+    ///         `proveWrongRecord` shows it.
+    /// @param shape Bitmaps.
+    /// @param division How the roster is divided.
+    /// @param place Its place.
+    /// @return seat Where it sits.
+    function seatAt(GroupShape calldata shape, Division memory division, uint256 place)
+        internal
+        pure
+        returns (SeatPlace memory seat)
+    {
+        require(place < division.places && shape.included.has(place), NoSuchSeat());
+        uint256 group = division.groupOf(place);
+        require(shape.counting.has(group), NoSuchSeat());
+        seat.place = place;
+        seat.first = division.firstOf(group);
+        seat.end = division.firstOf(group + 1);
+        seat.groupRank = shape.counting.count(0, group);
+        seat.rank = shape.included.count(seat.first, place);
     }
 
     /// @param shape Bitmaps.
@@ -92,6 +107,38 @@ library SealedShape {
     {
         if (place < seat.first || place >= seat.end) return false;
         return place == seat.place || (shape.ready.has(place) && !shape.included.has(place));
+    }
+
+    /// @param shape Bitmaps.
+    /// @param seat Where the member sits.
+    /// @return How many members of its group before it were ready and are not included.
+    function absentBefore(GroupShape calldata shape, SeatPlace memory seat) internal pure returns (uint256) {
+        // Who is included was ready.
+        return shape.ready.count(seat.first, seat.place) - seat.rank;
+    }
+
+    /// @notice The ranks of all places for which `isRevealed` holds.
+    /// @param shape Bitmaps.
+    /// @param seat Where the member sits.
+    /// @return ranks Ranks in the group, ascending.
+    function revealed(GroupShape calldata shape, SeatPlace memory seat)
+        internal
+        pure
+        returns (uint256[] memory ranks)
+    {
+        (uint256 first, uint256 end) = (seat.first, seat.end);
+        // The own one, and those that are ready and not included, who are ready and no others.
+        uint256 total = shape.ready.count(first, end) - shape.included.count(first, end) + 1;
+        ranks = new uint256[](total);
+        uint256 found = 0;
+        for (uint256 start = first & ~uint256(7); start < end; start += 8) {
+            uint256 bits = shape.ready.octet(start) & ~shape.included.octet(start);
+            if (seat.place & ~uint256(7) == start) bits |= uint256(1) << (seat.place & 7);
+            for (uint256 place = start; bits != 0; ++place) {
+                if (bits & 1 == 1 && place >= first && place < end) ranks[found++] = place - first;
+                bits >>= 1;
+            }
+        }
     }
 
     function _nth(bytes calldata bitmap, uint256 place, uint256 rank) private pure returns (uint256) {

@@ -193,23 +193,45 @@ library SealedTrees {
             && bytes32(preimage[1:33]) == context && uint8(preimage[33]) == rank;
     }
 
-    /// @notice Whether a member committed to a seed.
+    /// @notice Whether a member committed to some seeds.
     /// @param root Top of the tree over its commitments.
     /// @param height Levels of this tree; see `Groups.height`.
     /// @param context Context of the update.
-    /// @param rank Rank at which the seed is committed to.
-    /// @param seed Seed.
-    /// @param siblings Hashes beside the path, from the commitment up.
+    /// @param ranks Ranks at which they are committed to, ascending, below 256; overwritten.
+    /// @param seeds As many seeds, at least one.
+    /// @param siblings Hashes beside the paths from the commitments up; see `MerklePath.lead`.
     /// @return True when it did.
-    function seedHolds(
+    function seedsHold(
         bytes32 root,
         uint256 height,
         bytes32 context,
-        uint8 rank,
-        bytes32 seed,
+        uint256[] memory ranks,
+        bytes32[] calldata seeds,
         bytes32[] calldata siblings
     ) internal pure returns (bool) {
-        if (siblings.length != height || uint256(rank) >> height != 0) return false;
-        return MerklePath.climb(SEED_NODE, seedCommitment(context, rank, seed), rank, siblings) == root;
+        if (seeds.length != ranks.length) return false;
+        return
+            MerklePath.lead(SEED_NODE, height, _commitmentsTo(context, ranks, seeds), ranks, siblings, root);
+    }
+
+    /// @dev As `seedCommitment` for each, hashed in the same place behind the memory in use.
+    // slither-disable-next-line assembly
+    function _commitmentsTo(bytes32 context, uint256[] memory ranks, bytes32[] calldata seeds)
+        private
+        pure
+        returns (bytes32[] memory nodes)
+    {
+        nodes = new bytes32[](seeds.length);
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore8(start, SEED)
+            mstore(add(start, 1), context)
+            for { let i := 0 } lt(i, seeds.length) { i := add(i, 1) } {
+                let offset := add(shl(5, i), 32)
+                mstore8(add(start, 33), mload(add(ranks, offset)))
+                mstore(add(start, 34), calldataload(add(seeds.offset, shl(5, i))))
+                mstore(add(nodes, offset), keccak256(start, SEED_BYTES))
+            }
+        }
     }
 }

@@ -4,13 +4,6 @@ pragma solidity 0.8.37;
 import {ChaCha20} from "./ChaCha20.sol";
 import {VectorTree} from "./VectorTree.sol";
 
-/// @notice Seed of the mask that a member shares with another one of its group, which was ready and is not included.
-struct PairSeed {
-    bytes32 seed;
-    /// Whether the other has the higher place: then the mask was added, else subtracted.
-    bool isAbove;
-}
-
 /// @notice Eight lanes of a chunk: those of one block of every stream.
 struct LaneBlock {
     /// Index of the chunk in the vector.
@@ -37,22 +30,22 @@ library Unmasking {
     /// @param self Which lanes.
     /// @param masked y: the lanes of the whole chunk, k bytes each, as many as `unmasked` holds.
     /// @param unmasked u: int64.
-    /// @param own Seed of the member's own mask.
-    /// @param pairs Seeds of its masks with all ready members of its group that are not included.
+    /// @param seeds Seeds of all masks that do not cancel, in the order of the places that the member shares them with.
+    /// @param own Which of them is the member's own. That mask and those after it were added, those before it subtracted.
     /// @return True when every lane of the block follows.
     function follows(
         LaneBlock memory self,
         bytes calldata masked,
         bytes calldata unmasked,
-        bytes32 own,
-        PairSeed[] memory pairs
+        bytes32[] calldata seeds,
+        uint256 own
     ) internal pure returns (bool) {
         uint256 lane = self.number * BLOCK_LANES;
         // Nothing is there that could be wrong.
         if (lane >= unmasked.length / 8) return true;
         uint256 first = _lanesAt(masked, lane, self.laneBytes);
         uint256 second = _lanesAt(masked, lane + WORD_LANES, self.laneBytes);
-        (first, second) = _unmask(self, first, second, own, pairs);
+        (first, second) = _unmask(self, first, second, seeds, own);
         return _agree(unmasked, lane, first) && _agree(unmasked, lane + WORD_LANES, second);
     }
 
@@ -81,18 +74,15 @@ library Unmasking {
         LaneBlock memory self,
         uint256 first,
         uint256 second,
-        bytes32 own,
-        PairSeed[] memory pairs
+        bytes32[] calldata seeds,
+        uint256 own
     ) private pure returns (uint256, uint256) {
         unchecked {
             uint256 limit = ((uint256(1) << (8 * self.laneBytes)) - 1) * EVERY_LANE;
             uint256 counter = self.index * BLOCK_LANES + self.number;
-            (uint256 left, uint256 right) = ChaCha20.lanes(own, counter);
-            first += limit + EVERY_LANE - (left & limit);
-            second += limit + EVERY_LANE - (right & limit);
-            for (uint256 i = 0; i < pairs.length; ++i) {
-                (left, right) = ChaCha20.lanes(pairs[i].seed, counter);
-                if (pairs[i].isAbove) {
+            for (uint256 i = 0; i < seeds.length; ++i) {
+                (uint256 left, uint256 right) = ChaCha20.lanes(seeds[i], counter);
+                if (i >= own) {
                     first += limit + EVERY_LANE - (left & limit);
                     second += limit + EVERY_LANE - (right & limit);
                 } else {

@@ -37,6 +37,32 @@ library HashTree {
         }
     }
 
+    /// @return siblings Hashes beside the ways from some leaves to the root that lie on none of them, level by level.
+    function beside(bytes32[][] memory levels, uint256[] memory leaves)
+        internal
+        pure
+        returns (bytes32[] memory siblings)
+    {
+        siblings = new bytes32[](leaves.length * levels.length);
+        uint256 used = 0;
+        for (uint256 level = 0; level + 1 < levels.length; ++level) {
+            for (uint256 i = 0; i < levels[level].length; ++i) {
+                if (isOnWay(leaves, level, i) || !isOnWay(leaves, level, i ^ 1)) continue;
+                siblings[used++] = levels[level][i];
+            }
+        }
+        assembly ("memory-safe") {
+            mstore(siblings, used)
+        }
+    }
+
+    function isOnWay(uint256[] memory leaves, uint256 level, uint256 position) private pure returns (bool) {
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            if (leaves[i] >> level == position) return true;
+        }
+        return false;
+    }
+
     /// @notice The trees of a mountain range, the largest first.
     function mountains(uint8 kind, bytes32[] memory leaves)
         internal

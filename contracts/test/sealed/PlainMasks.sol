@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {LaneBlock, PairSeed} from "../../src/libraries/Unmasking.sol";
+import {LaneBlock} from "../../src/libraries/Unmasking.sol";
 import {Lanes} from "./Lanes.sol";
 import {PlainChaCha} from "./PlainChaCha.sol";
 
 /// @notice Removal of masks, written down a second time, a lane at a time.
 library PlainMasks {
     /// @dev The block's lanes unmasked one by one, the others 0.
-    function unmask(LaneBlock memory self, bytes memory masked, bytes32 own, PairSeed[] memory pairs)
+    function unmask(LaneBlock memory self, bytes memory masked, bytes32[] memory seeds, uint256 own)
         internal
         pure
         returns (bytes memory)
     {
         int256[] memory lanes = new int256[](masked.length / self.laneBytes);
-        subtract(self, lanes, own, true);
-        for (uint256 j = 0; j < pairs.length; ++j) {
-            subtract(self, lanes, pairs[j].seed, pairs[j].isAbove);
+        for (uint256 j = 0; j < seeds.length; ++j) {
+            subtract(self, lanes, seeds[j], j >= own);
         }
         int256 modulus = int256(1 << (8 * uint256(self.laneBytes)));
         for (uint256 i = first(self); i < first(self) + 8 && i < lanes.length; ++i) {

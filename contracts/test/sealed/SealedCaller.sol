@@ -5,14 +5,16 @@ import {Bitmaps} from "../../src/libraries/Bitmaps.sol";
 import {ChaCha20} from "../../src/libraries/ChaCha20.sol";
 import {GroupNode} from "../../src/libraries/GroupNode.sol";
 import {Division, Groups} from "../../src/libraries/Groups.sol";
+import {MerklePath} from "../../src/libraries/MerklePath.sol";
 import {NormNode, NormProof, NormRoot, NormTree} from "../../src/libraries/NormTree.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "../../src/libraries/RulesLib.sol";
 import {SealedRules, SealedRulesLib} from "../../src/libraries/SealedRulesLib.sol";
+import {GroupShape, SealedShape, SeatPlace} from "../../src/libraries/SealedShape.sol";
 import {RangeProof, SealedTrees} from "../../src/libraries/SealedTrees.sol";
 import {Enrol, Masked, MaskedSubmission, Ready, SealedTypes} from "../../src/libraries/SealedTypes.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Shuffle} from "../../src/libraries/Shuffle.sol";
-import {LaneBlock, PairSeed, Unmasking} from "../../src/libraries/Unmasking.sol";
+import {LaneBlock, Unmasking} from "../../src/libraries/Unmasking.sol";
 import {Update} from "../../src/libraries/UpdateTypes.sol";
 import {Chunk} from "../../src/libraries/VectorTree.sol";
 
@@ -162,25 +164,76 @@ contract SealedCaller {
         return SealedTrees.maskedHolds(root, context, elements, size, index, chunk);
     }
 
-    function seedHolds(
+    function seedsHold(
         bytes32 root,
         uint256 height,
         bytes32 context,
-        uint8 rank,
-        bytes32 seed,
+        uint256[] memory ranks,
+        bytes32[] calldata seeds,
         bytes32[] calldata siblings
     ) external pure returns (bool) {
-        return SealedTrees.seedHolds(root, height, context, rank, seed, siblings);
+        return SealedTrees.seedsHold(root, height, context, ranks, seeds, siblings);
+    }
+
+    function climb(uint8 kind, bytes32 node, uint256 position, bytes32[] calldata siblings)
+        external
+        pure
+        returns (bytes32)
+    {
+        return MerklePath.climb(kind, node, position, siblings);
+    }
+
+    function lead(
+        uint8 kind,
+        uint256 levels,
+        bytes32[] memory nodes,
+        uint256[] memory positions,
+        bytes32[] calldata siblings,
+        bytes32 top
+    ) external pure returns (bool) {
+        return MerklePath.lead(kind, levels, nodes, positions, siblings, top);
+    }
+
+    function placeOfIndex(GroupShape calldata shape, Division calldata division, uint256 index)
+        external
+        pure
+        returns (uint256)
+    {
+        return SealedShape.placeOf(shape, division, index);
+    }
+
+    function seatAt(GroupShape calldata shape, Division calldata division, uint256 place)
+        external
+        pure
+        returns (SeatPlace memory)
+    {
+        return SealedShape.seatAt(shape, division, place);
+    }
+
+    function absentBefore(GroupShape calldata shape, SeatPlace calldata seat)
+        external
+        pure
+        returns (uint256)
+    {
+        return SealedShape.absentBefore(shape, seat);
+    }
+
+    function revealed(GroupShape calldata shape, SeatPlace calldata seat)
+        external
+        pure
+        returns (uint256[] memory)
+    {
+        return SealedShape.revealed(shape, seat);
     }
 
     function follows(
         LaneBlock calldata self,
         bytes calldata masked,
         bytes calldata unmasked,
-        bytes32 own,
-        PairSeed[] calldata pairs
+        bytes32[] calldata seeds,
+        uint256 own
     ) external pure returns (bool) {
-        return Unmasking.follows(self, masked, unmasked, own, pairs);
+        return Unmasking.follows(self, masked, unmasked, seeds, own);
     }
 
     function reads(uint256 size, bytes calldata lanes_, bytes calldata sums) external pure returns (bool) {

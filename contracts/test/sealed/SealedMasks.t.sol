@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {LaneBlock, PairSeed} from "../../src/libraries/Unmasking.sol";
+import {LaneBlock} from "../../src/libraries/Unmasking.sol";
 import {TestBase} from "../base/TestBase.sol";
 import {Lanes} from "./Lanes.sol";
 import {PlainChaCha} from "./PlainChaCha.sol";
@@ -40,58 +40,53 @@ contract SealedMasksTest is TestBase {
         requireBlock(key, counter, PlainChaCha.blockOf(key, counter));
     }
 
-    function testFuzz_follows(uint256 seed, uint8 size, uint8 length, uint8 number, uint8 others)
+    function testFuzz_follows(uint256 seed, uint8 size, uint8 length, uint8 number, uint8 others, uint8 own)
         public
         view
     {
         LaneBlock memory self =
             LaneBlock(uint32(seed) >> 3, uint8(bound(number, 0, 7)), uint8(bound(size, 1, 6)));
-        PairSeed[] memory pairs = randomPairs(seed, bound(others, 0, 5));
-        requireFollows(self, bound(length, 1, 64), seed, pairs);
+        uint256 count = bound(others, 1, 6);
+        requireFollows(self, bound(length, 1, 64), seed, count, bound(own, 0, count - 1));
     }
 
     /// @dev The largest group: 255 lanes of six bytes.
     function test_followsInTheLargestGroup() public view {
         LaneBlock memory self = LaneBlock(type(uint32).max >> 3, 7, 6);
-        PairSeed[] memory pairs = randomPairs(1, 254);
-        requireFollows(self, 64, 1, pairs);
-        for (uint256 i = 0; i < pairs.length; ++i) {
-            pairs[i].isAbove = true;
-        }
-        requireFollows(self, 64, 1, pairs);
+        requireFollows(self, 64, 1, 255, 0);
+        requireFollows(self, 64, 1, 255, 100);
+        requireFollows(self, 64, 1, 255, 254);
     }
 
     function test_everySeedAndSideCounts() public view {
         LaneBlock memory self = LaneBlock(3, 2, 5);
-        PairSeed[] memory pairs = randomPairs(7, 4);
+        bytes32[] memory seeds = randomSeeds(7, 5);
         bytes memory masked = randomLanes(7, 64, 5);
-        bytes memory unmasked = PlainMasks.unmask(self, masked, "own", pairs);
-        vm.assertTrue(caller.follows(self, masked, unmasked, "own", pairs));
-        vm.assertFalse(caller.follows(self, masked, unmasked, "other", pairs));
-        for (uint256 i = 0; i < pairs.length; ++i) {
-            pairs[i].isAbove = !pairs[i].isAbove;
-            vm.assertFalse(caller.follows(self, masked, unmasked, "own", pairs));
-            pairs[i].isAbove = !pairs[i].isAbove;
-            pairs[i].seed ^= bytes32(uint256(1));
-            vm.assertFalse(caller.follows(self, masked, unmasked, "own", pairs));
-            pairs[i].seed ^= bytes32(uint256(1));
+        bytes memory unmasked = PlainMasks.unmask(self, masked, seeds, 2);
+        for (uint256 own = 0; own <= seeds.length; ++own) {
+            vm.assertTrue(caller.follows(self, masked, unmasked, seeds, own) == (own == 2));
         }
-        vm.assertFalse(caller.follows(self, masked, unmasked, "own", new PairSeed[](0)));
-        vm.assertFalse(caller.follows(LaneBlock(4, 2, 5), masked, unmasked, "own", pairs));
-        vm.assertFalse(caller.follows(LaneBlock(3, 1, 5), masked, unmasked, "own", pairs));
-        vm.assertFalse(caller.follows(LaneBlock(3, 2, 4), masked, unmasked, "own", pairs));
+        for (uint256 i = 0; i < seeds.length; ++i) {
+            seeds[i] ^= bytes32(uint256(1));
+            vm.assertFalse(caller.follows(self, masked, unmasked, seeds, 2));
+            seeds[i] ^= bytes32(uint256(1));
+        }
+        vm.assertFalse(caller.follows(self, masked, unmasked, new bytes32[](0), 2));
+        vm.assertFalse(caller.follows(LaneBlock(4, 2, 5), masked, unmasked, seeds, 2));
+        vm.assertFalse(caller.follows(LaneBlock(3, 1, 5), masked, unmasked, seeds, 2));
+        vm.assertFalse(caller.follows(LaneBlock(3, 2, 4), masked, unmasked, seeds, 2));
     }
 
     function test_aLaneLiesBelowItsModulus() public view {
         LaneBlock memory self = LaneBlock(0, 0, 2);
-        PairSeed[] memory pairs = new PairSeed[](0);
+        bytes32[] memory seeds = randomSeeds(9, 1);
         bytes memory masked = randomLanes(9, 8, 2);
-        bytes memory unmasked = PlainMasks.unmask(self, masked, "own", pairs);
+        bytes memory unmasked = PlainMasks.unmask(self, masked, seeds, 0);
         for (uint256 i = 0; i < 8; ++i) {
             // Equal mod 2^16, and yet another int64.
             for (uint256 j = 0; j < 6; ++j) {
                 unmasked[8 * i + j] = 0x01;
-                vm.assertFalse(caller.follows(self, masked, unmasked, "own", pairs));
+                vm.assertFalse(caller.follows(self, masked, unmasked, seeds, 0));
                 unmasked[8 * i + j] = 0x00;
             }
         }
@@ -124,27 +119,27 @@ contract SealedMasksTest is TestBase {
         }
     }
 
-    function requireFollows(LaneBlock memory self, uint256 lanes, uint256 seed, PairSeed[] memory pairs)
+    function requireFollows(LaneBlock memory self, uint256 lanes, uint256 seed, uint256 count, uint256 own)
         private
         view
     {
+        bytes32[] memory seeds = randomSeeds(seed, count);
         bytes memory masked = randomLanes(seed, lanes, self.laneBytes);
-        bytes memory unmasked = PlainMasks.unmask(self, masked, bytes32(seed), pairs);
-        vm.assertTrue(caller.follows(self, masked, unmasked, bytes32(seed), pairs));
+        bytes memory unmasked = PlainMasks.unmask(self, masked, seeds, own);
+        vm.assertTrue(caller.follows(self, masked, unmasked, seeds, own));
         for (uint256 lane = 0; lane < lanes; ++lane) {
             bool isInBlock = lane / 8 == self.number;
             if (!isInBlock && lane % 8 != 0 && lane % 8 != 7) continue;
             unmasked[8 * lane + 7] ^= 0x01;
-            vm.assertTrue(caller.follows(self, masked, unmasked, bytes32(seed), pairs) != isInBlock);
+            vm.assertTrue(caller.follows(self, masked, unmasked, seeds, own) != isInBlock);
             unmasked[8 * lane + 7] ^= 0x01;
         }
     }
 
-    function randomPairs(uint256 seed, uint256 count) private pure returns (PairSeed[] memory pairs) {
-        pairs = new PairSeed[](count);
+    function randomSeeds(uint256 seed, uint256 count) private pure returns (bytes32[] memory seeds) {
+        seeds = new bytes32[](count);
         for (uint256 i = 0; i < count; ++i) {
-            bytes32 random = keccak256(abi.encode("pair", seed, i));
-            pairs[i] = PairSeed(random, uint256(random) % 2 == 0);
+            seeds[i] = keccak256(abi.encode("seed", seed, i));
         }
     }
 

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Division, Groups} from "../../src/libraries/Groups.sol";
+import {GroupShape, SealedShape, SeatPlace} from "../../src/libraries/SealedShape.sol";
 import {Shuffle} from "../../src/libraries/Shuffle.sol";
 import {TestBase} from "../base/TestBase.sol";
 import {SealedCaller} from "./SealedCaller.sol";
@@ -49,6 +50,61 @@ contract SealedSetsTest is TestBase {
         // Behind it in the calldata lies another array, full of ones.
         vm.assertEq(caller.countBefore(set, full(64), first, end), total);
         vm.assertEq(caller.count(set, first, end), total);
+    }
+
+    function testFuzz_seatsAsALoopFindsThem(uint256 seed, uint16 size, uint8 least) public {
+        uint256 places = bound(size, 8, 300);
+        Division memory division =
+            Groups.divide(uint32(places), uint16(bound(least, 8, places < 128 ? places : 128)));
+        GroupShape memory shape;
+        shape.ready = randomSet(seed, (places + 7) / 8);
+        shape.included = randomSet(~seed, (places + 7) / 8);
+        for (uint256 i = 0; i < shape.ready.length; ++i) {
+            // A third of those who are ready, and most, are absent.
+            shape.ready[i] |= bytes1(uint8(uint256(keccak256(abi.encode(seed, i)))));
+            shape.included[i] &= shape.ready[i];
+        }
+        shape.counting = randomSet(seed ^ 1, (division.groups + 7) / 8);
+        uint256 index = 0;
+        uint256 groupRank = 0;
+        for (uint256 group = 0; group < division.groups; ++group) {
+            bool counts = hasPlain(shape.counting, group);
+            uint256 rank = 0;
+            uint256 end = Groups.firstOf(division, group + 1);
+            for (uint256 place = Groups.firstOf(division, group); place < end; ++place) {
+                if (!counts || !hasPlain(shape.included, place)) {
+                    vm.expectRevert(abi.encodeWithSelector(SealedShape.NoSuchSeat.selector));
+                    caller.seatAt(shape, division, place);
+                    continue;
+                }
+                vm.assertEq(caller.placeOfIndex(shape, division, index++), place);
+                requireSeat(
+                    shape, division, SeatPlace(Groups.firstOf(division, group), end, groupRank, rank++, place)
+                );
+            }
+            if (counts) ++groupRank;
+        }
+        vm.expectRevert(abi.encodeWithSelector(SealedShape.NoSuchSeat.selector));
+        caller.placeOfIndex(shape, division, index);
+        vm.expectRevert(abi.encodeWithSelector(SealedShape.NoSuchSeat.selector));
+        caller.seatAt(shape, division, places);
+    }
+
+    function requireSeat(GroupShape memory shape, Division memory division, SeatPlace memory seat)
+        private
+        view
+    {
+        vm.assertEq(
+            keccak256(abi.encode(caller.seatAt(shape, division, seat.place))), keccak256(abi.encode(seat))
+        );
+        uint256[] memory ranks = caller.revealed(shape, seat);
+        uint256 found = 0;
+        vm.assertEq(ranks[caller.absentBefore(shape, seat)], seat.place - seat.first);
+        for (uint256 place = seat.first; place < seat.end; ++place) {
+            bool isAbsent = hasPlain(shape.ready, place) && !hasPlain(shape.included, place);
+            if (isAbsent || place == seat.place) vm.assertEq(ranks[found++], place - seat.first);
+        }
+        vm.assertEq(found, ranks.length);
     }
 
     function test_countsWholeWords() public view {

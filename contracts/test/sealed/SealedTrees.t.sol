@@ -39,7 +39,7 @@ contract SealedTreesTest is TestBase {
         );
     }
 
-    function testFuzz_seeds(uint256 seed, uint8 members) public view {
+    function testFuzz_seeds(uint256 seed, uint8 members, uint256 chosen) public view {
         bytes32[] memory seeds = new bytes32[](bound(members, 1, 255));
         bytes32[] memory commitments = new bytes32[](seeds.length);
         for (uint8 rank = 0; rank < seeds.length; ++rank) {
@@ -47,30 +47,100 @@ contract SealedTreesTest is TestBase {
             commitments[rank] = keccak256(abi.encodePacked(uint8(0x38), CONTEXT, rank, seeds[rank]));
         }
         bytes32[][] memory levels = HashTree.build(0x39, commitments);
-        uint8 mine = uint8(bound(seed, 0, seeds.length - 1));
+        requireSeeds(levels, seeds, ranksOf(chosen | 1 << (seed % seeds.length), seeds.length));
+        requireSeeds(levels, seeds, ranksOf(1 << (seed % seeds.length), seeds.length));
+        requireSeeds(levels, seeds, ranksOf(type(uint256).max, seeds.length));
+    }
+
+    function requireSeeds(bytes32[][] memory levels, bytes32[] memory all, uint256[] memory ranks)
+        private
+        view
+    {
         bytes32 top = HashTree.rootOf(levels);
-        bytes32[] memory siblings = HashTree.path(levels, mine);
-        uint256 height = siblings.length;
-        vm.assertTrue(caller.seedHolds(top, height, CONTEXT, mine, seeds[mine], siblings));
-        vm.assertFalse(caller.seedHolds(~top, height, CONTEXT, mine, seeds[mine], siblings));
-        vm.assertFalse(caller.seedHolds(top, height, ~CONTEXT, mine, seeds[mine], siblings));
-        vm.assertFalse(caller.seedHolds(top, height, CONTEXT, mine, ~seeds[mine], siblings));
-        vm.assertFalse(caller.seedHolds(top, height, CONTEXT, mine ^ 1, seeds[mine], siblings));
-        vm.assertFalse(caller.seedHolds(top, height + 1, CONTEXT, mine, seeds[mine], siblings));
+        uint256 height = levels.length - 1;
+        bytes32[] memory siblings = HashTree.beside(levels, ranks);
+        bytes32[] memory seeds = new bytes32[](ranks.length);
+        for (uint256 i = 0; i < seeds.length; ++i) {
+            seeds[i] = all[ranks[i]];
+        }
+        vm.assertTrue(caller.seedsHold(top, height, CONTEXT, ranks, seeds, siblings));
+        vm.assertFalse(caller.seedsHold(~top, height, CONTEXT, ranks, seeds, siblings));
+        vm.assertFalse(caller.seedsHold(top, height, ~CONTEXT, ranks, seeds, siblings));
+        vm.assertFalse(caller.seedsHold(top, height + 1, CONTEXT, ranks, seeds, siblings));
         if (height > 0) {
-            vm.assertFalse(caller.seedHolds(top, height - 1, CONTEXT, mine, seeds[mine], siblings));
+            vm.assertFalse(caller.seedsHold(top, height - 1, CONTEXT, ranks, seeds, siblings));
+        }
+        vm.assertFalse(caller.seedsHold(top, height, CONTEXT, ranks, seeds, longer(siblings)));
+        vm.assertFalse(caller.seedsHold(top, height, CONTEXT, ranks, longer(seeds), siblings));
+        for (uint256 i = 0; i < ranks.length; ++i) {
+            seeds[i] = ~seeds[i];
+            vm.assertFalse(caller.seedsHold(top, height, CONTEXT, ranks, seeds, siblings));
+            seeds[i] = ~seeds[i];
+            ranks[i] ^= 1;
+            vm.assertFalse(caller.seedsHold(top, height, CONTEXT, ranks, seeds, siblings));
+            ranks[i] ^= 1;
+        }
+        for (uint256 i = 0; i < siblings.length; ++i) {
+            siblings[i] = ~siblings[i];
+            vm.assertFalse(caller.seedsHold(top, height, CONTEXT, ranks, seeds, siblings));
+            siblings[i] = ~siblings[i];
+        }
+    }
+
+    function ranksOf(uint256 bits, uint256 members) private pure returns (uint256[] memory ranks) {
+        ranks = new uint256[](members);
+        uint256 count = 0;
+        for (uint256 rank = 0; rank < members; ++rank) {
+            if (bits >> rank & 1 == 1) ranks[count++] = rank;
+        }
+        assembly ("memory-safe") {
+            mstore(ranks, count)
+        }
+    }
+
+    function longer(bytes32[] memory words) private pure returns (bytes32[] memory more) {
+        more = new bytes32[](words.length + 1);
+        for (uint256 i = 0; i < words.length; ++i) {
+            more[i] = words[i];
         }
     }
 
     /// @dev A rank beyond the tree would climb to the same top as the one below it.
     function test_aRankLiesWithinTheTree() public view {
-        bytes32 leaf = keccak256(abi.encodePacked(uint8(0x38), CONTEXT, uint8(2), bytes32("seed")));
+        bytes32[] memory seeds = new bytes32[](1);
+        seeds[0] = "seed";
+        uint256[] memory ranks = new uint256[](1);
         bytes32[] memory siblings = new bytes32[](1);
-        bytes32 top = keccak256(abi.encodePacked(uint8(0x39), leaf, siblings[0]));
-        vm.assertFalse(caller.seedHolds(top, 1, CONTEXT, 2, "seed", siblings));
-        leaf = keccak256(abi.encodePacked(uint8(0x38), CONTEXT, uint8(0), bytes32("seed")));
-        top = keccak256(abi.encodePacked(uint8(0x39), leaf, siblings[0]));
-        vm.assertTrue(caller.seedHolds(top, 1, CONTEXT, 0, "seed", siblings));
+        for (uint8 rank = 0; rank < 4; ++rank) {
+            bytes32 leaf = keccak256(abi.encodePacked(uint8(0x38), CONTEXT, rank, seeds[0]));
+            bytes32 top = rank & 1 == 0
+                ? keccak256(abi.encodePacked(uint8(0x39), leaf, siblings[0]))
+                : keccak256(abi.encodePacked(uint8(0x39), siblings[0], leaf));
+            ranks[0] = rank;
+            vm.assertTrue(caller.seedsHold(top, 1, CONTEXT, ranks, seeds, siblings) == (rank < 2));
+        }
+    }
+
+    /// @dev No way leads from nothing to anything, not even to the top 0.
+    function test_nothingLeadsNowhere() public view {
+        bytes32[] memory none = new bytes32[](0);
+        vm.assertFalse(caller.lead(0x39, 0, none, new uint256[](0), none, 0));
+        vm.assertFalse(caller.lead(0x39, 3, none, new uint256[](0), none, 0));
+        vm.assertFalse(caller.lead(0x39, 3, new bytes32[](1), new uint256[](1), none, 0));
+    }
+
+    function testFuzz_climbs(bytes32 node, uint256 position, bytes32[] calldata siblings, uint8 kind)
+        public
+        view
+    {
+        bytes32 top = node;
+        for (uint256 i = 0; i < siblings.length; ++i) {
+            bool isRight = i < 256 && (position >> i) & 1 == 1;
+            top = isRight
+                ? keccak256(abi.encodePacked(kind, siblings[i], top))
+                : keccak256(abi.encodePacked(kind, top, siblings[i]));
+        }
+        vm.assertEq(caller.climb(kind, node, position, siblings), top);
     }
 
     function testFuzz_norms(uint256 seed, uint16 length) public view {

@@ -7,7 +7,7 @@ import {NormNode} from "../../src/libraries/NormTree.sol";
 import {RangeProof, RosterEntry, SealedRecord, SealedTrees} from "../../src/libraries/SealedTrees.sol";
 import {Masked, MaskedSubmission} from "../../src/libraries/SealedTypes.sol";
 import {Shuffle} from "../../src/libraries/Shuffle.sol";
-import {LaneBlock, PairSeed} from "../../src/libraries/Unmasking.sol";
+import {LaneBlock} from "../../src/libraries/Unmasking.sol";
 import {Chunk} from "../../src/libraries/VectorTree.sol";
 import {HashTree} from "../base/HashTree.sol";
 import {Lanes} from "./Lanes.sol";
@@ -122,8 +122,8 @@ contract SharedSealedRoundTest is SealedVectorsFile {
             uint256 place = this.number(field(key, "place"));
             if (!caller.has(this.data(".round.includedBitmap"), place)) continue;
             requireContext(key);
-            PairSeed[] memory pairs = requireSeeds(key, place);
-            requireLanes(key, pairs);
+            (bytes32[] memory seeds, uint256 own) = requireSeeds(key, place);
+            requireLanes(key, seeds, own);
             ++seen;
         }
         vm.assertTrue(seen >= 6);
@@ -167,42 +167,48 @@ contract SharedSealedRoundTest is SealedVectorsFile {
         vm.assertEq(MerkleSumTree.context(place), this.word(field(key, "context")));
     }
 
-    function requireSeeds(string memory key, uint256 place) private view returns (PairSeed[] memory pairs) {
-        int256[] memory places = this.numbers(field(key, "absentPlaces"));
-        bytes32[] memory seeds = this.words(field(key, "absentSeeds"));
-        uint256 first = Groups.firstOf(division, Groups.groupOf(division, place));
-        bytes32[][] memory levels = HashTree.build(0x39, this.words(field(key, "commitments")));
-        vm.assertEq(HashTree.rootOf(levels), this.word(field(key, "seedsRoot")));
-        requireSeed(key, levels, uint8(place - first), this.word(field(key, "ownSeed")));
-        pairs = new PairSeed[](places.length);
-        for (uint256 i = 0; i < pairs.length; ++i) {
-            requireSeed(key, levels, uint8(uint256(places[i]) - first), seeds[i]);
-            pairs[i] = PairSeed(seeds[i], uint256(places[i]) > place);
-        }
-    }
-
-    function requireSeed(string memory key, bytes32[][] memory levels, uint8 rank, bytes32 seed)
+    function requireSeeds(string memory key, uint256 place)
         private
         view
+        returns (bytes32[] memory seeds, uint256 own)
     {
-        bytes32 context = this.word(field(key, "context"));
-        bytes32 root = HashTree.rootOf(levels);
-        bytes32[] memory siblings = HashTree.path(levels, rank);
-        vm.assertEq(siblings.length, Groups.height(division));
-        vm.assertTrue(caller.seedHolds(root, siblings.length, context, rank, seed, siblings));
-        vm.assertFalse(caller.seedHolds(root, siblings.length, context, rank ^ 1, seed, siblings));
-        vm.assertFalse(caller.seedHolds(root, siblings.length, context, rank, ~seed, siblings));
+        int256[] memory places = this.numbers(field(key, "absentPlaces"));
+        bytes32[] memory absent = this.words(field(key, "absentSeeds"));
+        uint256 first = Groups.firstOf(division, Groups.groupOf(division, place));
+        uint256[] memory ranks = new uint256[](places.length + 1);
+        seeds = new bytes32[](ranks.length);
+        // The own one stands among the others in the order of places.
+        while (own < places.length && uint256(places[own]) < place) ++own;
+        for (uint256 i = 0; i < ranks.length; ++i) {
+            uint256 other = i < own ? i : i - 1;
+            ranks[i] = (i == own ? place : uint256(places[other])) - first;
+            seeds[i] = i == own ? this.word(field(key, "ownSeed")) : absent[other];
+        }
+        requireOpened(key, ranks, seeds);
     }
 
-    function requireLanes(string memory key, PairSeed[] memory pairs) private view {
+    function requireOpened(string memory key, uint256[] memory ranks, bytes32[] memory seeds) private view {
+        bytes32[][] memory levels = HashTree.build(0x39, this.words(field(key, "commitments")));
+        bytes32 root = this.word(field(key, "seedsRoot"));
+        vm.assertEq(HashTree.rootOf(levels), root);
+        bytes32 context = this.word(field(key, "context"));
+        uint256 height = Groups.height(division);
+        vm.assertEq(levels.length - 1, height);
+        bytes32[] memory siblings = HashTree.beside(levels, ranks);
+        vm.assertTrue(caller.seedsHold(root, height, context, ranks, seeds, siblings));
+        seeds[0] = ~seeds[0];
+        vm.assertFalse(caller.seedsHold(root, height, context, ranks, seeds, siblings));
+        seeds[0] = ~seeds[0];
+    }
+
+    function requireLanes(string memory key, bytes32[] memory seeds, uint256 own) private view {
         bytes memory masked = this.data(field(key, "masked"));
         int256[] memory unmasked = this.numbers(field(key, "unmasked"));
-        bytes32 own = this.word(field(key, "ownSeed"));
         for (uint32 index = 0; index < 2; ++index) {
             uint256 end = index == 0 ? 64 : ELEMENTS;
             bytes memory lanes = Lanes.slice(masked, 64 * index * LANE_BYTES, end * LANE_BYTES);
             requireMasked(key, index, lanes);
-            requireChunk(index, lanes, Lanes.pack(unmasked, 64 * index, end, 8), own, pairs);
+            requireChunk(index, lanes, Lanes.pack(unmasked, 64 * index, end, 8), seeds, own);
         }
     }
 
@@ -210,18 +216,18 @@ contract SharedSealedRoundTest is SealedVectorsFile {
         uint32 index,
         bytes memory lanes,
         bytes memory stated,
-        bytes32 own,
-        PairSeed[] memory pairs
+        bytes32[] memory seeds,
+        uint256 own
     ) private view {
         LaneBlock memory self = LaneBlock(index, 0, LANE_BYTES);
         for (; self.number < 8; ++self.number) {
-            vm.assertTrue(caller.follows(self, lanes, stated, own, pairs));
+            vm.assertTrue(caller.follows(self, lanes, stated, seeds, own));
             // The last element of the block, or of a chunk that does not have it.
             uint256 last = 64 * uint256(self.number) + 63;
             bool isThere = last < stated.length || self.number == 0;
             if (last >= stated.length) last = stated.length - 1;
             stated[last] ^= 0x01;
-            vm.assertTrue(caller.follows(self, lanes, stated, own, pairs) != isThere);
+            vm.assertTrue(caller.follows(self, lanes, stated, seeds, own) != isThere);
             stated[last] ^= 0x01;
         }
     }

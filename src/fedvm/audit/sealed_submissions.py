@@ -17,7 +17,7 @@ from fedvm.audit.vector_walk import Asked, PreimagesMissing, Trail
 from fedvm.chain import sealed_proofs as proofs
 from fedvm.chain.court import Evidence
 from fedvm.chain.sealed_disputes import SeedQuestion
-from fedvm.chain.sealed_proofs import SeedOpening, SubmittedNode
+from fedvm.chain.sealed_proofs import RevealedSeeds, SubmittedNode
 from fedvm.protocol import EncodingError
 from fedvm.protocol.hashing import CHUNK, EMPTY, chunk_count
 from fedvm.protocol.sealed.aggregation import UnmaskedUpdate
@@ -50,12 +50,11 @@ class Submitted:
     commitments: SeedsTree
     seeds: Mapping[SeedName, bytes]
 
-    def openings(self, rank: int, absent: tuple[int, ...]) -> tuple[SeedOpening, ...]:
+    def opened_seeds(self, rank: int, absent: tuple[int, ...]) -> RevealedSeeds:
         """Its own seed and those shared with absent members, as proofs open them."""
-        others = (rank, *absent)
-        return tuple(
-            SeedOpening(self.seeds[rank, other], self.commitments.siblings(other)) for other in others
-        )
+        others = sorted((rank, *absent))
+        seeds = tuple(self.seeds[rank, other] for other in others)
+        return RevealedSeeds(seeds, self.commitments.siblings_of_all(others))
 
 
 class SubmittedUpdates:

@@ -176,7 +176,7 @@ def _leaf_fraud(trail: Trail, stated: _Stated, true: TrueSums) -> Evidence:
     expected, step = open_plain(leaf.sums, found.index).payload, _LANES_A_BLOCK * _SUM_BYTES
     starts = range(0, len(expected), step)
     block = next(at // step for at in starts if found.values[at : at + step] != expected[at : at + step])
-    seeds = submitted.openings(spot.rank, spot.group.absent)
+    seeds = submitted.opened_seeds(spot.rank, spot.group.absent)
     masked = submitted.masked.open(found.index)
     return proofs.wrong_lane(case.shape, seat, LaneProof(node, block, masked, opening_of(found), seeds))
 

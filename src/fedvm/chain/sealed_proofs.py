@@ -96,29 +96,23 @@ class SubmittedNode:
 
 
 @dataclass(frozen=True)
-class SeedOpening:
-    """A revealed seed, and the siblings of the path from its commitment up; 32 bytes each."""
+class RevealedSeeds:
+    """The seeds of a member's masks that do not cancel in its group's sum, by rank of whom it shares them with, its own among
+    them; and the hashes beside the paths from their commitments up (`SeedsTree.siblings_of_all`); 32 bytes each."""
 
-    seed: bytes
+    seeds: tuple[bytes, ...]
     siblings: tuple[bytes, ...]
-
-    def as_tuple(self) -> tuple[bytes, list[bytes]]:
-        """The contract's ``SeedOpening``."""
-        return self.seed, list(self.siblings)
 
 
 @dataclass(frozen=True)
 class LaneProof:
-    """Block number ``block``, 0 to 7, of a chunk: its eight lanes in the masked vector and in the leaf's.
-
-    seeds: the member's own, then those it shares with ready members that are not included, by place.
-    """
+    """Block number ``block``, 0 to 7, of a chunk: its eight lanes in the masked vector and in the leaf's."""
 
     leaf: TreeNode
     block: int
     masked: Opening
     sums: Opening
-    seeds: tuple[SeedOpening, ...]
+    revealed: RevealedSeeds
 
     def as_tuple(self) -> tuple[Any, ...]:
         """The contract's ``LaneProof``."""
@@ -128,7 +122,8 @@ class LaneProof:
             self.masked.index,
             self.block,
             *chunks,
-            [seed.as_tuple() for seed in self.seeds],
+            list(self.revealed.seeds),
+            list(self.revealed.siblings),
         )
 
 

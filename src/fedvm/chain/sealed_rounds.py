@@ -58,25 +58,29 @@ def sealed_rollup(close: Close, counting: Sequence[int], file: SealedFile, cid: 
 class SealedSummary:
     """What the contract keeps of the latest round that was closed; hashes are keccak of bitmaps, 32 bytes.
 
-    closed_at: Unix seconds of the close, with which the updates' deadlines are compared. group_height: levels of each
-    group's tree above its leaves; upper_height: levels above the groups' nodes. These, accepted and counting_hash are
-    zero before the roll-up.
+    closed_at: Unix seconds of the close, with which the updates' deadlines are compared. places, groups: of the roster.
+    group_height: levels of each group's tree above its leaves; upper_height: levels above the groups' nodes. lane_bytes:
+    bytes of a lane. ready_hash, included_hash: of these bitmaps; shape_hash: of the hashes of all three (`GroupShape`).
+    The last, the plan and accepted are zero before the roll-up.
     """
 
     round: int
     closed_at: int
     accepted: int
+    places: int
+    groups: int
     group_height: int
     upper_height: int
+    lane_bytes: int
     ready_hash: bytes
     included_hash: bytes
-    counting_hash: bytes
+    shape_hash: bytes
 
     @classmethod
     def of(cls, value: Any) -> SealedSummary:
         """The contract's ``SealedSummary`` struct, as web3 decodes it."""
-        round_, closed_at, accepted, heights, *hashes = value
-        return cls(round_, closed_at, accepted, *heights, *hashes)
+        round_, closed_at, accepted, plan, *hashes = value
+        return cls(round_, closed_at, accepted, *plan, *hashes)
 
 
 @dataclass(frozen=True)

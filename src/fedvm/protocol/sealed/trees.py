@@ -113,6 +113,18 @@ class SeedsTree:
             raise RangeError(f"there is no commitment of rank {rank}")
         return _beside(self.levels, rank)
 
+    def siblings_of_all(self, ranks: Iterable[int]) -> tuple[bytes, ...]:
+        """Hashes beside the paths from the commitments of some ranks up that lie on none of them: level by level, in the
+        order of their positions. Raises RangeError if there is no commitment of a rank."""
+        on_path = set(ranks)
+        if not all(0 <= rank < len(self.levels[0]) for rank in on_path):
+            raise RangeError(f"there are no commitments of all ranks {sorted(on_path)}")
+        beside: list[bytes] = []
+        for level in self.levels[:-1]:
+            beside += (level[at ^ 1].tobytes() for at in sorted(on_path) if at ^ 1 not in on_path)
+            on_path = {at >> 1 for at in on_path}
+        return tuple(beside)
+
     def preimages(self) -> Iterator[bytes]:
         """Preimages of all inner nodes; those of the leaves are secret until their seeds are revealed."""
         return node_preimages(SEED_NODE, self.levels)
