@@ -108,18 +108,23 @@ def test_create_makes_a_federation_for_a_model_of_ones_own(
     with open_run(tmp_path / "made") as run:
         rules = run.federation_contract.rules()
         assert (rules.elements, rules.max_examples, rules.min_clients) == (8, 9, 3)
-        assert run.federation_contract.address in said and run.deployment.store == "store"
+        assert run.federation_contract.address in said and run.deployment.stores == ("store",)
     elsewhere = ("create", "other", *wanted, "--clients", "2", "--store")
     status, _, complaint = call(capsys, *elsewhere, "nowhere://blocks")
     assert (
         status == 1 and "no store is known for nowhere://" in complaint and not (tmp_path / "other").exists()
     )
-    assert call(capsys, *elsewhere, str(tmp_path / "blocks"))[0] == 0
+    assert call(capsys, *elsewhere, str(tmp_path / "blocks"), "--store", "mirror")[0] == 0
     with open_run(tmp_path / "other") as run:
         assert (
-            run.deployment.store == str(tmp_path / "blocks") and run.federation_contract.member_count() == 2
+            run.deployment.stores == (str(tmp_path / "blocks"), "mirror")
+            and run.federation_contract.member_count() == 2
         )
-    assert list((tmp_path / "blocks").iterdir()) and not (tmp_path / "other" / "store").exists()
+    kept, mirrored = (
+        sorted(file.name for file in folder.iterdir())
+        for folder in (tmp_path / "blocks", tmp_path / "other" / "mirror")
+    )
+    assert kept == mirrored != [] and not (tmp_path / "other" / "store").exists()
 
 
 @pytest.mark.parametrize(

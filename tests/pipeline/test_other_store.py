@@ -1,4 +1,4 @@
-"""A run whose artefacts are in a store of another kind than a folder."""
+"""A run whose artefacts are in several stores, one of another kind than a folder."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "store"))
 from sqlite_store import SqliteStore
 
 
-def test_a_round_runs_and_is_audited_on_another_backend(tmp_path: Path, digits: Path) -> None:
+def test_a_round_runs_and_is_audited_on_two_stores(tmp_path: Path, digits: Path) -> None:
     out, url = tmp_path / "run", f"sqlite://{tmp_path / 'artefacts.sqlite'}"
-    config = small_config(digits, out, run__store=url, federation__rounds=1)
+    config = small_config(digits, out, run__store=["mirror", url], federation__rounds=1)
     directory, store = RunDirectory(out), open_store(config.run.store, out)
     with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
         trained = federate(config, prepare_data(config), chain, store, directory, Observer())
     assert not (out / "store").exists()
     with open_run(out) as run:
-        assert isinstance(run.store, SqliteStore)
-        report = audit(run.w3, run.store, federation=run.deployment.federation, service=None)
-        assert report.clean and report.passed["update data"] >= 2 and report.passed["model data"] == 2
+        for store in (run.store, SqliteStore(url), ContentStore(out / "mirror")):
+            report = audit(run.w3, store, federation=run.deployment.federation, service=None)
+            assert report.clean and report.passed["update data"] >= 2 and report.passed["model data"] == 2
         assert run.federation_contract.model_root() == trained.model_root
         empty = audit(run.w3, ContentStore(out / "store"), federation=run.deployment.federation, service=None)
         assert "update data" in {finding.check for finding in empty.findings}

@@ -82,8 +82,23 @@ def test_deployments_are_read_back(run_directory: Path, tmp_path: Path) -> None:
     fields = json.loads((run_directory / "deployment.json").read_text())
     assert fields["chain"] == {"kind": "embedded", "path": "chain.sqlite"}
     assert fields["chainId"] == 31415926
-    assert set(fields) == {"format", "chain", "chainId", "federation", "service", "program", "block", "store"}
-    partial = replace(deployment, service=None, program=(), chain=ChainRef("rpc", "http://127.0.0.1:8545"))
+    assert set(fields) == {
+        "format",
+        "chain",
+        "chainId",
+        "federation",
+        "service",
+        "program",
+        "block",
+        "stores",
+    }
+    partial = replace(
+        deployment,
+        service=None,
+        program=(),
+        chain=ChainRef("rpc", "http://127.0.0.1:8545"),
+        stores=("store", "/mnt/mirror"),
+    )
     partial.save(run_directory)
     assert Deployment.load(run_directory) == partial
     assert not list(run_directory.glob(".deployment*"))
@@ -114,7 +129,9 @@ def test_no_run_a_broken_one_and_a_mixed_one(
     replace(good, federation=Web3.to_checksum_address(ADDRESS)).save(run_directory)
     with open_run(run_directory) as run, pytest.raises(DeploymentError, match="no code there"):
         run.federation  # noqa: B018
-    for text in ("{", "[]", "{}", '{"format": 9}'):
+    fields = {**json.loads((empty / "deployment.json").read_text())}
+    other = [json.dumps({**fields, "stores": wrong}) for wrong in ("store", [], [1])]
+    for text in ("{", "[]", "{}", '{"format": 9}', *other):
         (run_directory / "deployment.json").write_text(text)
         with pytest.raises(DeploymentError):
             open_run(run_directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import click
 from typer.core import TyperOption
@@ -43,7 +43,7 @@ class SettingsCommand(HelpfulCommand):
         ctx.obj = {}
         for option, key, implied in _flags():
             value = ctx.params.pop(str(option.name), None)
-            if value is not None:
+            if value not in (None, ()):
                 ctx.obj = {**implied, **ctx.obj, key: str(value) if isinstance(value, Path) else value}
         return super().invoke(ctx)
 
@@ -71,6 +71,7 @@ def _option(table: str, one: Stated) -> TyperOption:
         param_decls=[f"{table}__{one.key}", one.setting.flag],
         type=kind,
         is_flag=kind is click.BOOL,
+        multiple=get_origin(one.kind) is tuple,
         default=None,
         metavar=_UNITS.get(one.setting.unit, one.setting.unit).upper() or shown,
         help=f"{one.setting.words} ({says})",

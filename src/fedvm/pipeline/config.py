@@ -12,7 +12,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import StringConstraints
+from annotated_types import MinLen
+from pydantic import BeforeValidator, StringConstraints
 
 from fedvm.compiler.defaults import ACTIVATION_BITS, INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.federation.sealed.settings import SealedSettings
@@ -35,7 +36,7 @@ from fedvm.federation.settings import (
 from fedvm.learning.settings import BaselineSettings, DataSettings, ModelSettings, TrainingSettings
 from fedvm.protocol.sealed.grouping import least_included, least_ready
 from fedvm.settings import OnResume, Setting, settings
-from fedvm.store import DEFAULT_STORE
+from fedvm.store import DEFAULT_STORES
 
 
 @settings
@@ -57,12 +58,15 @@ class RunSettings:
         ),
     ] = 7
     store: Annotated[
-        str,
+        tuple[str, ...],
         Setting(
-            "Where models and updates are kept: a folder, in the run directory if relative, or the URL of a store of "
-            "another kind, which a program that calls FedVM registers (`fedvm.store.BACKENDS`)"
+            "Where models and updates are kept: a folder, in the run directory if relative, or the URL of a store "
+            "(docs/storage.md). Several are all written to, and each artefact is read from the first that has it",
+            flag="--store",
         ),
-    ] = DEFAULT_STORE
+        MinLen(1),
+        BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+    ] = DEFAULT_STORES
     out: Annotated[
         Path | None, Setting("The run directory", unset="runs/NAME", flag="--out", on_resume=OnResume.FREE)
     ] = None

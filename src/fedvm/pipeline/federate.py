@@ -97,8 +97,8 @@ def federate(
     _put_at_stake(contract, chain, config)
     reference = ChainRef("embedded", directory.chain.name)
     if not directory.deployment.is_file():
-        address = contract.address
-        Deployment(reference, chain.chain_id, federation=address, store=config.run.store).save(directory.path)
+        address, stores = contract.address, config.run.store
+        Deployment(reference, chain.chain_id, address, stores=stores).save(directory.path)
     rows: list[RoundRow] = []
 
     def on_round(record: RoundRecord) -> None:

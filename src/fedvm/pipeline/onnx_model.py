@@ -42,7 +42,7 @@ from fedvm.pipeline.serve import Served, serve
 from fedvm.pipeline.table import read_labels, read_rows, shape_of_inputs
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import DEFAULT_STORE, StoreError, open_store
+from fedvm.store import DEFAULT_STORES, StoreError, open_store
 
 _SYNTHETIC = 128
 
@@ -197,7 +197,7 @@ def deploy(
     directory.require_free()
     with directory.locked():
         directory.require_free()
-        store = open_store(DEFAULT_STORE, directory.path)
+        store = open_store(DEFAULT_STORES, directory.path)
         recipe = CompileRecipe(
             calibration=store.put(prepared.calibration.tobytes()),
             calibration_shape=prepared.calibration.shape,
@@ -305,7 +305,7 @@ def _own_inputs(request: Request, own: CompileRecipe | None) -> tuple[NDArray[np
     if own is None:
         return None
     try:
-        inputs = calibration_images(open_store(DEFAULT_STORE, request.model.parent), own)
+        inputs = calibration_images(open_store(DEFAULT_STORES, request.model.parent), own)
     except (RecipeError, StoreError):
         return None
     return inputs, f"{len(inputs)} inputs that the file names, from the store beside it"

@@ -79,4 +79,6 @@ def _shown(value: object) -> str:
         return power if digits == "1" else f"{digits} · {power}"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -64,7 +64,7 @@ def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, see
         security=security,
         clients=config.data.clients,
         seed=seed,
-        store=config.run.store,
+        stores=config.run.store,
         sealed=sealing(config, rules),
     )
 
@@ -82,7 +82,7 @@ def create_for_model_on(
         security=security,
         members=members,
         account=load_key(),
-        store=config.run.store,
+        stores=config.run.store,
         sealed=sealing(config, rules),
     )
 

@@ -12,9 +12,9 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 from fedvm.chain.errors import DeploymentError
 from fedvm.files import write_atomically
 from fedvm.rundir.layout import RunDirectory
-from fedvm.store import DEFAULT_STORE
+from fedvm.store import DEFAULT_STORES
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ChainRef:
 class Deployment:
     """Addresses are checksummed; ``program`` lists the entry contract first; ``block`` is the first block
     that concerns the run, where a search for events begins. Fields of contracts that are not deployed yet are None or
-    empty. ``store``: where the artefacts are, a folder (a relative one lies in the directory) or a URL."""
+    empty. ``stores``: where the artefacts are, folders (relative ones lie in the directory) or URLs."""
 
     chain: ChainRef
     chain_id: int
@@ -37,7 +37,7 @@ class Deployment:
     service: str | None = None
     program: tuple[str, ...] = ()
     block: int = 0
-    store: str = DEFAULT_STORE
+    stores: tuple[str, ...] = DEFAULT_STORES
 
     def __post_init__(self) -> None:
         named = {"federation": self.federation, "service": self.service}
@@ -60,7 +60,7 @@ class Deployment:
             "service": self.service,
             "program": list(self.program),
             "block": self.block,
-            "store": self.store,
+            "stores": list(self.stores),
         }
         write_atomically(path, json.dumps(fields, indent=2) + "\n")
         return path
@@ -80,7 +80,7 @@ class Deployment:
                 _address(fields["service"]),
                 tuple(to_checksum_address(address) for address in fields["program"]),
                 fields["block"],
-                str(fields["store"]),
+                _locations(fields["stores"]),
             )
         except FileNotFoundError as error:
             raise DeploymentError(
@@ -100,3 +100,9 @@ def _chain_ref(fields: Any) -> ChainRef:
 
 def _address(value: str | None) -> str | None:
     return None if value is None else to_checksum_address(value)
+
+
+def _locations(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"stores {value!r}")
+    return tuple(value)

@@ -34,7 +34,7 @@ class Run:
         self.deployment = deployment
         self.w3 = w3
         self.chain = chain
-        self.store = open_store(deployment.store, path)
+        self.store = open_store(deployment.stores, path)
 
     @cached_property
     def federation(self) -> Contract:

@@ -81,3 +81,8 @@ class Cid:
         if multihash["code"] != _SHA2_256 or len(multihash["digest"]) != 32:
             raise InvalidCid(f"{shown} has hash function {multihash['code']:#x}; only sha2-256 is used here")
         return cls(int(str(decoded["codec"])), bytes(multihash["digest"]))
+
+
+def as_cid(cid: str | bytes) -> Cid:
+    """The CID in its text form, or in its binary form of 36 bytes. Raises InvalidCid."""
+    return Cid.parse(cid) if isinstance(cid, str) else Cid.from_binary(cid)

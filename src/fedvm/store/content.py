@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from fedvm.store.cid import DAG_PB, RAW, Cid
+from fedvm.store.cid import RAW, Cid, as_cid
+from fedvm.store.dag import DEFAULT_MAX_BYTES, check_size, leaves, read_file
 from fedvm.store.errors import CorruptBlock, InvalidCid, MissingBlock, StoreError
-from fedvm.store.unixfs import CHUNK_BYTES, Link, blocks_of, child_sizes, decode_node, height_of
+from fedvm.store.unixfs import CHUNK_BYTES, blocks_of
 
 _TEMPORARY: Final = ".writing-"
-DEFAULT_MAX_BYTES: Final = 1 << 30
 
 
 class ContentStore:
@@ -66,8 +66,10 @@ class ContentStore:
             CorruptBlock: a block's bytes do not belong to its CID, or a node is not what ``put`` writes.
             StoreError: the artefact says that it is larger than ``max_bytes``.
         """
-        root = _as_cid(cid)
-        return b"".join(self._read_leaf(leaf) for leaf in self._leaves(root, max_bytes))
+        root = as_cid(cid)
+        if root.codec == RAW and (file := self.file_of(root)).is_file():
+            check_size(root, file.stat().st_size, max_bytes)
+        return read_file(root, self.get_block, max_bytes)
 
     def has(self, cid: str | bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bool:
         """Whether every block of the artefact is here; the leaves' bytes are checked only on ``get``.
@@ -77,9 +79,11 @@ class ContentStore:
             CorruptBlock: a node on the way cannot be read.
             StoreError: the artefact says that it is larger than ``max_bytes``.
         """
-        root = _as_cid(cid)
+        root = as_cid(cid)
+        if root.codec == RAW:
+            return self.file_of(root).is_file()
         try:
-            return all(self.file_of(leaf.cid).is_file() for leaf in self._leaves(root, max_bytes))
+            return all(self.file_of(leaf.cid).is_file() for leaf in leaves(root, self.get_block, max_bytes))
         except MissingBlock:
             return False
 
@@ -117,48 +121,6 @@ class ContentStore:
                 f"block {cid} is corrupt: the bytes of {file} hash to something else; restore it"
             )
         return data
-
-    def _leaves(self, root: Cid, max_bytes: int) -> Iterator[Link]:
-        if root.codec == RAW:
-            file = self.file_of(root)
-            size = file.stat().st_size if file.is_file() else 0
-            _check_size(root, size, max_bytes)
-            return iter([Link(root, size, size)])
-        size = sum(link.file_bytes for link in self._links(root))
-        _check_size(root, size, max_bytes)
-        if size <= CHUNK_BYTES:
-            raise CorruptBlock(f"{root} spreads {size} bytes over a tree, where one raw block would do")
-        return self._walk(Link(root, size, 0), height_of(size))
-
-    def _walk(self, link: Link, height: int) -> Iterator[Link]:
-        if link.cid.codec != (DAG_PB if height else RAW):
-            raise CorruptBlock(f"block {link.cid} is of the wrong kind at height {height} of its file's tree")
-        if height == 0:
-            yield link
-            return
-        links = self._links(link.cid)
-        # The shape follows from the size; anything else could repeat tiny blocks without end.
-        if [child.file_bytes for child in links] != child_sizes(link.file_bytes, height):
-            raise CorruptBlock(
-                f"block {link.cid} does not divide {link.file_bytes} bytes as a balanced tree does"
-            )
-        for child in links:
-            yield from self._walk(child, height - 1)
-
-    def _read_leaf(self, leaf: Link) -> bytes:
-        data = self.get_block(leaf.cid)
-        if len(data) != leaf.file_bytes:
-            raise CorruptBlock(
-                f"block {leaf.cid} holds {len(data)} bytes, its parent states {leaf.file_bytes}"
-            )
-        return data
-
-    def _links(self, cid: Cid) -> list[Link]:
-        node = self.get_block(cid)
-        try:
-            return decode_node(node)
-        except ValueError as error:
-            raise CorruptBlock(f"block {cid} is not a node of a file: {error}") from error
 
     def _put(self, data: bytes, *, durable: bool) -> str:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -209,20 +171,9 @@ def _sync_file_system(handle: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _as_cid(cid: str | bytes) -> Cid:
-    return Cid.parse(cid) if isinstance(cid, str) else Cid.from_binary(cid)
-
-
 def _is_cid(name: str) -> bool:
     try:
         Cid.parse(name)
     except InvalidCid:
         return False
     return True
-
-
-def _check_size(cid: Cid, size: int, limit: int) -> None:
-    if size > limit:
-        raise StoreError(
-            f"{cid} holds {size} bytes, more than the {limit} allowed; raise max_bytes if you trust it"
-        )

@@ -2,7 +2,7 @@
 
 
 class StoreError(Exception):
-    """Reading from or writing to a store failed; the message names the CID and the file."""
+    """Reading from or writing to a store failed; the message names the CID and the place."""
 
 
 class InvalidCid(StoreError, ValueError):
@@ -15,3 +15,7 @@ class MissingBlock(StoreError, LookupError):
 
 class CorruptBlock(StoreError):
     """A stored block's bytes do not belong to its CID."""
+
+
+class ReadOnlyStore(StoreError):
+    """A store that can only be read was asked to keep something."""

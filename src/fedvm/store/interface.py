@@ -1,20 +1,16 @@
-"""What a store does, and which store a location names."""
+"""What a store does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final, Protocol
-
-from fedvm.store.content import ContentStore
-from fedvm.store.errors import StoreError
+from typing import Protocol
 
 
 class Store(Protocol):
-    """A store of content-addressed bytes; `ContentStore` implements it."""
+    """A store of content-addressed bytes. Every method raises StoreError when it cannot do what it says; a store that
+    can only be read raises ReadOnlyStore when it is written to."""
 
     def put(self, data: bytes) -> str:
-        """Keep `data` durably and return its CID."""
+        """Keep `data` durably and return its CID. Keeping it again changes nothing."""
         ...
 
     def stage(self, data: bytes) -> str:
@@ -26,27 +22,6 @@ class Store(Protocol):
         ...
 
     def get(self, cid: str | bytes) -> bytes:
-        """The bytes of a CID, checked against it."""
+        """The bytes of a CID (text, or 36 binary bytes), checked against it. Raises MissingBlock if it is not here,
+        CorruptBlock if its bytes are others."""
         ...
-
-
-DEFAULT_STORE: Final = "store"
-"""Where a run keeps its artefacts unless it says otherwise: this folder in its directory."""
-
-BACKENDS: Final[dict[str, Callable[[str], Store]]] = {}
-"""By the scheme of a URL: what opens the store at that URL. A location without a scheme is a folder."""
-
-
-def open_store(location: str | Path, beside: Path | None = None) -> Store:
-    """The store at a location: a folder (a relative one lies in `beside`), or the URL of a backend.
-
-    Raises:
-        StoreError: no backend has the URL's scheme, or something other than a folder is there.
-    """
-    scheme, is_url, _ = str(location).partition("://")
-    if not is_url:
-        return ContentStore((beside or Path()) / location)
-    if scheme not in BACKENDS:
-        known = ", ".join(["a folder", *(f"{name}://…" for name in sorted(BACKENDS))])
-        raise StoreError(f"no store is known for {scheme}://; known: {known}")
-    return BACKENDS[scheme](str(location))

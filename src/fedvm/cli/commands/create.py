@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import rpc_option
+from fedvm.cli.commands.federation_options import rpc_option, stores_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
 
 
@@ -41,10 +41,10 @@ def create(
         list[str] | None,
         typer.Option("--set", help="Any key of it, e.g. rules.max_norm=5.", metavar="KEY=VALUE"),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of models and updates, in DIRECTORY if relative. Default: run.store of --config."
+    stores: Annotated[
+        list[str] | None,
+        stores_option(
+            "Where models and updates go, in DIRECTORY if relative. Default: run.store of --config"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
@@ -68,7 +68,7 @@ def create(
         "data.clients": clients or len(members or ()),
         "rules.max_examples": max_examples,
     }
-    overrides |= {} if store is None else {"run.store": store}
+    overrides |= {"run.store": stores} if stores else {}
     overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
     wanted = load_config(config, overrides)
     initial = import_model(model, Path.cwd())

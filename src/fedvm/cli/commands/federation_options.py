@@ -38,6 +38,11 @@ def rpc_option(what: str) -> Any:
     )
 
 
+def stores_option(what: str) -> Any:
+    """`--store`, which may be repeated: locations that `fedvm.store.open_store` takes."""
+    return typer.Option("--store", metavar="FOLDER|URL", help=f"{what}; repeat it for several.")
+
+
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Directory with deployment.json, which names the federation.")
 ]

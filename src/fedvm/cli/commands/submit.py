@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import rpc_option
+from fedvm.cli.commands.federation_options import rpc_option, stores_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def submit(
         Path | None, typer.Option("--run", help="Directory with deployment.json, chain and store.")
     ] = None,
     rpc: Annotated[str | None, rpc_option("The federation's network, instead of --run")] = None,
-    store: Annotated[
-        str | None, typer.Option(help="With --rpc: folder for the vector. Default: `store` beside UPDATE.")
+    stores: Annotated[
+        list[str] | None, stores_option("With --rpc: where the vector goes, else `store` beside UPDATE")
     ] = None,
     key_file: Annotated[
         Path | None,
@@ -71,7 +71,7 @@ def submit(
     from fedvm.federation.client.direct import may_post
     from fedvm.federation.client.kept import read_kept_update
     from fedvm.rundir.run import open_run
-    from fedvm.store import DEFAULT_STORE, open_store
+    from fedvm.store import DEFAULT_STORES, open_store
 
     if (run is None) == (rpc is None):
         raise typer.BadParameter("give --run or --rpc")
@@ -84,7 +84,7 @@ def submit(
             w3, published = opened.w3, opened.store
         else:
             w3 = connect(str(rpc), chain_id=kept.domain.chain_id)
-            published = open_store(store or DEFAULT_STORE, None if store else update.parent)
+            published = open_store(stores or DEFAULT_STORES, None if stores else update.parent)
         contract = FederationContract(w3, kept.domain.federation)
         if not may_post(contract, account, kept.signed):
             err().print(

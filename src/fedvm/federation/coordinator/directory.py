@@ -28,7 +28,7 @@ from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
-from fedvm.store import DEFAULT_STORE, open_store
+from fedvm.store import DEFAULT_STORES, open_store
 
 
 def create_federation(
@@ -39,20 +39,20 @@ def create_federation(
     security: Security,
     clients: int,
     seed: int,
-    store: str = DEFAULT_STORE,
+    stores: Sequence[str] = DEFAULT_STORES,
     sealed: SealedRules | None = None,
 ) -> str:
     """Make the directory with an embedded chain, create the federation on it, and return the contract's address.
 
     initial: the model's state that round 1 starts from, named float tensors. clients: the number of members; their
-    keys derive from `seed`, like all keys of the chain. store: where the artefacts go, a folder (a relative one lies
-    in the directory) or the URL of a store. sealed: how rounds are sealed, None if they are open.
+    keys derive from `seed`, like all keys of the chain. stores: where the artefacts go, folders (relative ones lie
+    in the directory) or URLs of stores. sealed: how rounds are sealed, None if they are open.
 
     Raises:
         SettingsError: the directory is not empty, or the rules are for a model of another size.
         StoreError: no store is known for the URL.
     """
-    model, kept, directory = first_model(initial, rules, security), open_store(store, path), _begin(path)
+    model, kept, directory = first_model(initial, rules, security), open_store(stores, path), _begin(path)
     with open_chain(directory.chain, seed=seed, create=True) as chain:
         owner = chain.account("owner")
         members = [chain.account("member", index) for index in range(clients)]
@@ -68,7 +68,7 @@ def create_federation(
             sealed=sealed,
         )
         at = ChainRef("embedded", CHAIN_FILE)
-        Deployment(at, chain.chain_id, contract.address, block=block, store=store).save(path)
+        Deployment(at, chain.chain_id, contract.address, block=block, stores=tuple(stores)).save(path)
     for index, member in enumerate(members):
         file = key_of_partition(path, index)
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -85,15 +85,15 @@ def create_federation_on(
     security: Security,
     members: Sequence[str],
     account: LocalAccount,
-    store: str = DEFAULT_STORE,
+    stores: Sequence[str] = DEFAULT_STORES,
     sealed: SealedRules | None = None,
 ) -> str:
     """Create the federation on a network, for members that keep their own keys; return the contract's address.
 
     rpc: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
-    becomes owner and coordinator. store: as in `create_federation`. Raises what that raises, and ChainError.
+    becomes owner and coordinator. stores: as in `create_federation`. Raises what that raises, and ChainError.
     """
-    w3, model, kept = connect(rpc), first_model(initial, rules, security), open_store(store, path)
+    w3, model, kept = connect(rpc), first_model(initial, rules, security), open_store(stores, path)
     _begin(path)
     contract, block = found(
         FederationFactory.deploy(w3, account),
@@ -106,7 +106,7 @@ def create_federation_on(
         sealed=sealed,
     )
     at = ChainRef("rpc", rpc)
-    Deployment(at, int(w3.eth.chain_id), contract.address, block=block, store=store).save(path)
+    Deployment(at, int(w3.eth.chain_id), contract.address, block=block, stores=tuple(stores)).save(path)
     return contract.address
 
 
