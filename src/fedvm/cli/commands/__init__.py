@@ -13,6 +13,7 @@ from fedvm.cli.commands.decisions import COMMAND as DECISIONS
 from fedvm.cli.commands.deploy import COMMAND as DEPLOY
 from fedvm.cli.commands.doctor import COMMAND as DOCTOR
 from fedvm.cli.commands.networks import COMMAND as NETWORKS
+from fedvm.cli.commands.piece import COMMAND as PIECE
 from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.run import COMMAND as RUN
 from fedvm.cli.commands.runs import COMMAND as RUNS
@@ -30,6 +31,7 @@ ALL: tuple[Command, ...] = (
     AUDIT,
     CHALLENGE,
     ANSWER,
+    PIECE,
     COMPILE,
     DEPLOY,
     SPLIT,
