@@ -39,7 +39,11 @@ demo: $(VENV)/.runtime ## Train with 16 phones under a contract's rules, then as
 test: lint contracts ## Lint and the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: lint contracts prove coverage-contracts ## All tests, the slow ones and long fuzzing too
+tests/store/node/node_modules/.installed: tests/store/node/package-lock.json $(VENV)/.dev
+	cd tests/store/node && npm ci --no-progress
+	@touch $@
+
+test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/.installed ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
 	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test 'testFuzz|invariant'
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -13,19 +16,24 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: the folder is missing or cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """The same for what is written piece by piece: the file appears when the context is left without an exception.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
     try:
-        _write(path, data)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        # Of the file that was asked for, not of the one beside it; a full disk names none.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        raise _of(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; give the usual mode instead.
@@ -33,6 +41,13 @@ def _write(path: Path, data: bytes) -> None:
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, name):
+            raise _of(path, error) from error
         raise
+
+
+def _of(path: Path, error: OSError) -> OSError:
+    """The error of the file that was asked for, not of the one beside it; a full disk names none."""
+    return OSError(error.errno, error.strerror, str(path))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import listed_and_asked
 from small_run import GATE, small_config, write_digits
 
 from fedvm.audit.findings import CHECKS, SEALED_CHECKS, AuditReport
@@ -64,6 +65,15 @@ def test_an_honest_run_is_clean(recorded: Path) -> None:
     assert report.gated and held["draw"] == held["sample"] + 1 == held["sample answer"] + 1 > 1
     assert held["gate age"] == held["trial outcome"] == held["promotion"] == 1
     assert held["onnx weights"] == held["integer onnx"] == held["code hashes"] == 1
+
+
+def test_what_it_reads_can_be_listed_without_it(recorded: Path) -> None:
+    with open_run(recorded) as run:
+        at = run.deployment
+        listed, asked = listed_and_asked(run.w3, run.store, at.federation, at.service, at.block)
+    assert {one.cid for one in listed} == asked and len(asked) == 11
+    assert [one.round for one in listed] == [0, 1, 1, 1, 1, 2, 2, 2, 2, None, None]
+    assert [one.round for one in listed if one.is_model] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("at", [0, 1_000, -1])

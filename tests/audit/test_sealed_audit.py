@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asked import listed_and_asked
 from sealed_game import RULES, SEALED, SECURITY, play
 from sealed_game import found as begin
 from sealed_record import FINAL_LIES, Recorded, audited, final_round, record, record_lies
@@ -59,6 +60,13 @@ def test_an_honest_federation_is_clean(recorded: Recorded) -> None:
     assert held["ready"] == 2 and held["group draw"] == held["epoch"] == 1
     assert held["close"] == held["counting groups"] == held["aggregate"] == held["model"] == 2
     assert held["group norm"] == 4
+
+
+def test_what_it_reads_can_be_listed_without_it(recorded: Recorded) -> None:
+    with open_chain(recorded.path, read_only=True) as chain:
+        store = ContentStore(recorded.path / "store")
+        listed, asked = listed_and_asked(chain.w3, store, recorded.federation, None)
+    assert {one.cid for one in listed} == asked and len(listed) == 3 + 2 + 31
 
 
 @pytest.mark.parametrize("at", [0, 200, -1])

@@ -374,3 +374,14 @@ def test_owner_and_members_act_on_a_network(
             capsys, "members", "stake", *where, "--key-file", str(tmp_path / "poor.key"), "--dry-run"
         )
         assert status == 1 and "holds 0 ETH" in err and "0.1 are needed" in err
+        at = (*where, "--store", str(tmp_path / "store"))  # an audit needs no run's directory
+        status, out, err = call(capsys, "audit", *at, "--json")
+        assert status == 0 and json.loads(out)["passed"]["model data"] == 1, err
+        status, out, err = call(capsys, "publish", *at, "--car", "made.car", "--json")
+        assert status == 0 and json.loads(out)["artefacts"] == 1, err
+        status, _, err = call(capsys, "audit", *where)
+        assert status == 2 and "--rpc and --store" in err
+        status, _, err = call(
+            capsys, "publish", *at[:2], "--federation", NEWCOMER, *at[4:], "--car", "made.car"
+        )
+        assert status == 1 and "no factory's clone is there" in err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from federation_bench import Bench, MakeBench, create_bench
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "audit"))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from asked import listed_and_asked
 from federation_bench import Bench, MakeBench
 
 from fedvm.audit.contributions import contributions
@@ -58,6 +59,8 @@ def test_a_rolled_up_round_comes_to_the_same_model(make_bench: MakeBench) -> Non
     assert contributors(one, 2) == contributors(other, 2)
     report = audited(one)
     assert not report.findings and report.passed["roll-up"] == 2 and report.passed["relay"] == 10
+    listed, asked = listed_and_asked(one.chain.w3, one.store, one.ledger.address, None)
+    assert {one.cid for one in listed} == asked and len(listed) == 1 + 2 * (1 + 3 + 1)
 
 
 def test_auto_relays_few_updates_one_by_one(make_bench: MakeBench) -> None:

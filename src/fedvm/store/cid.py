@@ -13,7 +13,7 @@ from fedvm.store.errors import InvalidCid
 RAW: Final = 0x55
 DAG_PB: Final = 0x70
 _SHA2_256: Final = 0x12
-_BINARY_LENGTH: Final = 36
+CID_BYTES: Final = 36
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Cid:
         Raises:
             InvalidCid: not such a CID.
         """
-        if len(data) != _BINARY_LENGTH:
-            raise InvalidCid(f"a binary CID of sha2-256 holds {_BINARY_LENGTH} bytes, not {len(data)}")
+        if len(data) != CID_BYTES:
+            raise InvalidCid(f"a binary CID of sha2-256 holds {CID_BYTES} bytes, not {len(data)}")
         try:
             decoded = libipld.decode_cid(bytes(data))
         except Exception as error:

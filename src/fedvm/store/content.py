@@ -47,6 +47,13 @@ class ContentStore:
         """
         return self._put(data, durable=False)
 
+    def stage_block(self, cid: Cid, data: bytes) -> None:
+        """Store one block of a file, as durable as `stage` makes it. Raises CorruptBlock if the bytes are another's."""
+        if Cid.of_block(cid.codec, data) != cid:
+            raise CorruptBlock(f"the bytes given for block {cid} hash to something else; fetch it again")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write(cid, data, durable=False)
+
     def sync(self) -> None:
         """Make everything that was staged durable, by whichever process."""
         if not self.path.is_dir():

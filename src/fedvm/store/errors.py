@@ -19,3 +19,7 @@ class CorruptBlock(StoreError):
 
 class ReadOnlyStore(StoreError):
     """A store that can only be read was asked to keep something."""
+
+
+class InvalidCar(StoreError, ValueError):
+    """Not a CAR of version 1 whose blocks this package stores."""

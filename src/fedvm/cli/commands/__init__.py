@@ -12,9 +12,11 @@ from fedvm.cli.commands.create import COMMAND as CREATE
 from fedvm.cli.commands.decisions import COMMAND as DECISIONS
 from fedvm.cli.commands.deploy import COMMAND as DEPLOY
 from fedvm.cli.commands.doctor import COMMAND as DOCTOR
+from fedvm.cli.commands.fetch import COMMAND as FETCH
 from fedvm.cli.commands.networks import COMMAND as NETWORKS
 from fedvm.cli.commands.piece import COMMAND as PIECE
 from fedvm.cli.commands.predict import COMMAND as PREDICT
+from fedvm.cli.commands.publish import COMMAND as PUBLISH
 from fedvm.cli.commands.run import COMMAND as RUN
 from fedvm.cli.commands.runs import COMMAND as RUNS
 from fedvm.cli.commands.settings import COMMAND as SETTINGS
@@ -31,6 +33,8 @@ ALL: tuple[Command, ...] = (
     AUDIT,
     CHALLENGE,
     ANSWER,
+    PUBLISH,
+    FETCH,
     PIECE,
     COMPILE,
     DEPLOY,

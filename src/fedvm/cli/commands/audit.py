@@ -8,11 +8,20 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.federation_options import FederationOption, RpcOption, ServiceOption
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.recorded import AuditStores, FirstBlock, opened_record
 
 
 def audit(
-    run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Directory with deployment.json, chain and store.")
+    ] = None,
+    rpc: RpcOption = None,
+    federation: FederationOption = None,
+    service: ServiceOption = None,
+    stores: AuditStores = None,
+    first_block: FirstBlock = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a run from its chain and its store alone, and name everything that does not follow.
@@ -31,15 +40,17 @@ def audit(
     from fedvm.cli.console import err, out
     from fedvm.cli.progress import CountDisplay
     from fedvm.cli.status import FAILURE
-    from fedvm.rundir.run import open_run
 
-    with open_run(run) as opened, CountDisplay(err()) as display:
+    with (
+        opened_record(run, rpc, federation, service, stores, first_block) as at,
+        CountDisplay(err()) as display,
+    ):
         report: AuditReport = replay(
-            opened.w3,
-            opened.store,
-            federation=opened.deployment.federation,
-            service=opened.deployment.service,
-            first_block=opened.deployment.block,
+            at.w3,
+            at.store,
+            federation=at.federation,
+            service=at.service,
+            first_block=at.first_block,
             progress=display.progress,
         )
 
@@ -81,5 +92,10 @@ COMMAND = Command(
     (
         ("fedvm audit --run runs/demo", ""),
         ("fedvm audit --run runs/demo --json > audit.json", ""),
+        ("fedvm audit --run copy --store blocks", "with artefacts that `fedvm fetch` took from a file"),
+        (
+            "fedvm audit --rpc calibration --federation 0x… --store blocks",
+            "on a network, without a run's directory",
+        ),
     ),
 )

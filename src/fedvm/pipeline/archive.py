@@ -1,0 +1,165 @@
+"""Publishes what an auditor needs of a federation as one CAR file, and fetches it from there into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedvm.audit.artefacts import Artefact
+from fedvm.files import atomic_file
+from fedvm.pipeline.errors import UsageError
+from fedvm.store import Cid, ContentStore, InvalidCid, Store, StoreError
+from fedvm.store.car import blocks_from_root, read_car, write_car
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
+
+
+class MissingArtefacts(StoreError):
+    """A store lacks what an audit would read."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A CAR that was written. missing: of each artefact that was left out, what it is and why."""
+
+    artefacts: int
+    blocks: int
+    bytes: int
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was read from a CAR. bytes: of the blocks."""
+
+    artefacts: int
+    blocks: int
+    bytes: int
+
+
+def of_rounds(listed: Iterable[Artefact], rounds: Collection[int]) -> Iterator[Artefact]:
+    """The artefacts of these rounds, and the model that each of them trains from.
+
+    Raises:
+        UsageError: the chain knows no such round.
+    """
+    base: Artefact | None = None
+    wanted, found = set(rounds), set[int]()
+    for number, group in _by_round(listed):
+        if number in wanted:
+            found.add(number)
+            if base is not None:
+                yield base
+            yield from group
+        base = next((one for one in reversed(group) if one.is_model), base)
+    if lacking := wanted - found:
+        raise UsageError(f"there is nothing of round {min(lacking)}: name rounds that have been opened")
+
+
+def publish_car(
+    listed: Iterable[Artefact],
+    store: Store,
+    file: Path,
+    *,
+    allow_missing: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Published:
+    """Write the artefacts into a CAR with each of them as a root, in the order given; the file appears whole or not at
+    all. The same artefacts give the same bytes. allow_missing: leave out what the store lacks.
+
+    Raises:
+        MissingArtefacts: the store lacks some, or all.
+        UsageError: they are too many for one CAR.
+        OSError: the file cannot be written.
+    """
+    wanted, missing = _named(listed)
+    while True:
+        lost: dict[Cid, str] = {}
+        if missing and not allow_missing:
+            _complain(missing)
+        if not wanted:
+            raise MissingArtefacts(
+                "there is nothing to publish: "
+                + ("; ".join(missing) or "the chain names no artefact; name another --federation")
+            )
+        try:
+            with atomic_file(file) as out:
+                blocks = write_car(out, list(wanted), _blocks(wanted, store, lost, progress))
+                size = out.tell()
+        except ValueError as error:
+            if not lost:
+                raise UsageError(f"{error}; name --round") from error
+            missing += [f"{wanted[cid]}: {why}" for cid, why in lost.items()]
+            wanted = {cid: what for cid, what in wanted.items() if cid not in lost}
+        else:
+            return Published(len(wanted), blocks, size, tuple(missing))
+
+
+def fetch_car(file: Path, to: Path, *, progress: Progress = lambda done, total: None) -> Fetched:
+    """Check every block of a CAR, and keep it in the folder ``to``, where an audit finds it. What was read before an
+    error is kept, and the same call goes on.
+
+    Raises:
+        InvalidCar: the file is no CAR, or cut, or lacks blocks.
+        CorruptBlock: a block has other bytes than its CID says.
+        OSError: the file cannot be read, or the folder not written.
+    """
+    store, blocks, size, total = ContentStore(to), 0, 0, file.stat().st_size
+    with file.open("rb") as stream:
+        car = read_car(stream)
+        for cid, data in car.blocks:
+            store.stage_block(cid, data)
+            blocks, size = blocks + 1, size + len(data)
+            progress(stream.tell(), total)
+    store.sync()
+    lost = [root for root in car.roots if not store.has(str(root))]
+    if lost:
+        raise MissingArtefacts(
+            f"{file} lacks blocks of {len(lost)} of its {len(car.roots)} artefacts, {lost[0]} first; what it has is in "
+            f"{to}: fetch the rest from another CAR"
+        )
+    return Fetched(len(car.roots), blocks, size)
+
+
+def _by_round(listed: Iterable[Artefact]) -> list[tuple[int, list[Artefact]]]:
+    groups: dict[int, list[Artefact]] = {}
+    for one in listed:
+        if one.round is not None:
+            groups.setdefault(one.round, []).append(one)
+    return sorted(groups.items())
+
+
+def _named(listed: Iterable[Artefact]) -> tuple[dict[Cid, str], list[str]]:
+    """What each CID names, in order, and which artefacts have none."""
+    wanted: dict[Cid, str] = {}
+    missing = []
+    for one in listed:
+        try:
+            wanted.setdefault(Cid.from_binary(one.cid), one.what)
+        except InvalidCid as error:
+            missing.append(f"{one.what}: {error}")
+    return wanted, missing
+
+
+def _blocks(
+    wanted: dict[Cid, str], store: Store, lost: dict[Cid, str], progress: Progress
+) -> Iterator[tuple[Cid, bytes]]:
+    for done, cid in enumerate(wanted):
+        progress(done, len(wanted))
+        try:
+            data = store.get(cid.binary)
+        except StoreError as error:
+            lost[cid] = str(error)
+        else:
+            yield from blocks_from_root(data)
+    progress(len(wanted), len(wanted))
+
+
+def _complain(missing: list[str]) -> None:
+    more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+    raise MissingArtefacts(
+        f"the store lacks {len(missing)} artefacts that an audit reads: {'; '.join(missing[:3])}{more}. Name a --store "
+        "that has them, or give --allow-missing: an audit will then find them missing, unless they were posted on chain"
+    )
