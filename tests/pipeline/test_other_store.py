@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,27 @@ from fedvm.store import ContentStore, StoreError, open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "store"))
 
-from sqlite_store import SqliteStore
+import sqlite_store  # noqa: F401, registers itself
+from ipfs_servers import serving
 
 
-def test_a_round_runs_and_is_audited_on_two_stores(tmp_path: Path, digits: Path) -> None:
+@pytest.fixture
+def node() -> Iterator[str]:
+    """The URL of an IPFS node's gateway."""
+    with serving() as ipfs:
+        yield ipfs.url
+
+
+def test_a_round_runs_and_is_audited_on_several_stores(tmp_path: Path, digits: Path, node: str) -> None:
     out, url = tmp_path / "run", f"sqlite://{tmp_path / 'artefacts.sqlite'}"
-    config = small_config(digits, out, run__store=["mirror", url], federation__rounds=1)
+    stores = ["mirror", url, node.replace("http", "kubo")]
+    config = small_config(digits, out, run__store=stores, federation__rounds=1)
     directory, store = RunDirectory(out), open_store(config.run.store, out)
     with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
         trained = federate(config, prepare_data(config), chain, store, directory, Observer())
     assert not (out / "store").exists()
     with open_run(out) as run:
-        for store in (run.store, SqliteStore(url), ContentStore(out / "mirror")):
+        for store in (run.store, *(open_store(one, out) for one in (*stores, node))):
             report = audit(run.w3, store, federation=run.deployment.federation, service=None)
             assert report.clean and report.passed["update data"] >= 2 and report.passed["model data"] == 2
         assert run.federation_contract.model_root() == trained.model_root
@@ -39,7 +49,10 @@ def test_a_round_runs_and_is_audited_on_two_stores(tmp_path: Path, digits: Path)
 
 
 def test_a_store_of_an_unknown_kind_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"no store is known for ipfs://; known: a folder, sqlite://…"):
+    with pytest.raises(
+        StoreError,
+        match=r"no store is known for ipfs://; known: a folder, http://…, .*kubo.https://…, sqlite://…",
+    ):
         open_store("ipfs://127.0.0.1:5001", tmp_path)
 
 

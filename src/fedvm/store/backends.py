@@ -14,7 +14,25 @@ from fedvm.store.mirrored import MirroredStore
 DEFAULT_STORES: Final = ("store",)
 """Where a run keeps its artefacts unless it says otherwise: this folder in its directory."""
 
-BACKENDS: Final[dict[str, Callable[[str], Store]]] = {}
+
+def _gateway(url: str) -> Store:
+    from fedvm.store.gateway import TrustlessGateway
+
+    return TrustlessGateway(url)
+
+
+def _kubo(url: str) -> Store:
+    from fedvm.store.kubo import KuboStore
+
+    return KuboStore(url)
+
+
+BACKENDS: Final[dict[str, Callable[[str], Store]]] = {
+    "http": _gateway,
+    "https": _gateway,
+    "kubo": _kubo,
+    "kubo+https": _kubo,
+}
 """By the scheme of a URL: what opens the store at that URL. A location without a scheme is a folder."""
 
 
