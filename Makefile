@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact bench-sealed bench-tabular contracts artifacts clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact bench-sealed bench-tabular bench-networks contracts artifacts clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -114,6 +114,9 @@ bench-sealed: $(VENV)/.dev ## Seconds, bytes and gas of sealed rounds beside ope
 
 bench-tabular: $(VENV)/.dev ## Accuracy and gas of scikit-learn's models as programs; goes on when stopped
 	$(BIN)/python benchmarks/bench_tabular.py
+
+bench-networks: $(VENV)/.dev ## Megabytes a second of piece CIDs and CAR files
+	$(BIN)/python benchmarks/bench_networks.py
 
 bench-privacy: $(VENV)/.dev ## Accuracy against ε of differential privacy: local, in sealed sums, by a trusted curator; some five minutes
 	$(BIN)/python benchmarks/bench_privacy.py

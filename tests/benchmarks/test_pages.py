@@ -51,6 +51,13 @@ def test_learning() -> None:
         assert re.search(rf"`{name}`:.*\| {row['rounds']} × {config.training.epochs} \|", page)
 
 
+def test_storage() -> None:
+    found, page = results("networks.json"), (ROOT / "docs" / "storage.md").read_text()
+    for name in ("piececid", "car_write", "car_read"):
+        assert f"{found[f'{name}_mb_per_second']:,.0f} MB/s" in page, name
+    assert found["piececid_mb_per_second"] >= 50
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_example_and_recipe_named_is_there(page: Path) -> None:
     text = page.read_text()
