@@ -17,6 +17,7 @@ from fedvm.store.errors import StoreError
 
 _BUSY: Final = frozenset({408, 425, 429, 502, 503, 504})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
+_ALWAYS: Final = {"Connection": "close", "User-Agent": "fedvm"}
 _MESSAGE_BYTES: Final = 4096
 
 
@@ -122,9 +123,7 @@ class HttpServer:
             with _ended_after(connection.sock, self.patience.seconds):
                 if isinstance(connection.sock, ssl.SSLSocket):
                     connection.sock.do_handshake()
-                connection.request(
-                    method, self._path + target, body, {"Connection": "close", **dict(headers)}
-                )
+                connection.request(method, self._path + target, body, {**_ALWAYS, **headers})
                 response = connection.getresponse()
                 limit = max_bytes if response.status == 200 else _MESSAGE_BYTES
                 data = _read(response, limit + 1)
