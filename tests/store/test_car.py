@@ -140,7 +140,7 @@ def test_a_header_with_keys_in_another_order_is_refused() -> None:
         read(encode_varint(len(swapped)) + swapped + GOOD)
 
 
-@pytest.mark.parametrize("count", [1, 23, 24, 255, 256, 65_535, 65_536])
+@pytest.mark.parametrize("count", [1, 23, 24, 255, 256, 65_536])
 def test_headers_of_any_number_of_roots_are_dag_cbor(count: int) -> None:
     roots = [Cid(RAW, number.to_bytes(32)) for number in range(count)]
     out = io.BytesIO()

@@ -213,6 +213,8 @@ def test_locations_name_servers(ipfs: Ipfs) -> None:
         ("https://", "names no server"),
         ("https://host/?x=1", "names no server"),
         ("https://host:port", "is no URL"),
+        ("https://host/a b", "letters that no URL has"),
+        ("https://host/ä", "letters that no URL has"),
         ("https://user:secret@host", "leave the password out"),
         ("kubo://user:secret@host", "leave the password out"),
     ):

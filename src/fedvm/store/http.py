@@ -72,6 +72,10 @@ class HttpServer:
             )
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
             raise StoreError(f"{url} names no server: write SCHEME://HOST[:PORT][/PATH]")
+        if not all("!" <= letter <= "~" for letter in url):
+            raise StoreError(
+                f"{url!r} has letters that no URL has: write them as %XX, and a name in Punycode"
+            )
         self._host, self._path = host, parts.path.rstrip("/")
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = port or (443 if self._tls else 80)
