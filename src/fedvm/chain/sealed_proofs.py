@@ -97,8 +97,10 @@ class SubmittedNode:
 
 @dataclass(frozen=True)
 class RevealedSeeds:
-    """The seeds of a member's masks that do not cancel in its group's sum, by rank of whom it shares them with, its own among
-    them; and the hashes beside the paths from their commitments up (`SeedsTree.siblings_of_all`); 32 bytes each."""
+    """The seeds of a member's masks that do not cancel in its group's sum, its own among them, by rank of whom it
+    shares them with; and the hashes beside the paths from their commitments up (`SeedsTree.siblings_of_all`); 32 bytes
+    each.
+    """
 
     seeds: tuple[bytes, ...]
     siblings: tuple[bytes, ...]

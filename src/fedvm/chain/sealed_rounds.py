@@ -59,9 +59,9 @@ class SealedSummary:
     """What the contract keeps of the latest round that was closed; hashes are keccak of bitmaps, 32 bytes.
 
     closed_at: Unix seconds of the close, with which the updates' deadlines are compared. places, groups: of the roster.
-    group_height: levels of each group's tree above its leaves; upper_height: levels above the groups' nodes. lane_bytes:
-    bytes of a lane. ready_hash, included_hash: of these bitmaps; shape_hash: of the hashes of all three (`GroupShape`).
-    The last, the plan and accepted are zero before the roll-up.
+    group_height: levels of each group's tree above its leaves; upper_height: levels above the groups' nodes.
+    lane_bytes: bytes of a lane. ready_hash, included_hash: of these bitmaps; shape_hash: of the hashes of all three
+    (`GroupShape`). The last, the fields from places to lane_bytes, and accepted are zero before the roll-up.
     """
 
     round: int

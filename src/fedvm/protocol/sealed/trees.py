@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -114,8 +114,8 @@ class SeedsTree:
         return _beside(self.levels, rank)
 
     def siblings_of_all(self, ranks: Iterable[int]) -> tuple[bytes, ...]:
-        """Hashes beside the paths from the commitments of some ranks up that lie on none of them: level by level, in the
-        order of their positions. Raises RangeError if there is no commitment of a rank."""
+        """Hashes beside the paths from the commitments of some ranks up that lie on none of them: level by level, in
+        the order of their positions. Raises RangeError if there is no commitment of a rank."""
         on_path = set(ranks)
         if not all(0 <= rank < len(self.levels[0]) for rank in on_path):
             raise RangeError(f"there are no commitments of all ranks {sorted(on_path)}")
