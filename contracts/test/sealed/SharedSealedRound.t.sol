@@ -180,7 +180,7 @@ contract SharedSealedRoundTest is SealedVectorsFile {
         // The own one stands among the others in the order of places.
         while (own < places.length && uint256(places[own]) < place) ++own;
         for (uint256 i = 0; i < ranks.length; ++i) {
-            uint256 other = i < own ? i : i - 1;
+            uint256 other = i <= own ? i : i - 1;
             ranks[i] = (i == own ? place : uint256(places[other])) - first;
             seeds[i] = i == own ? this.word(field(key, "ownSeed")) : absent[other];
         }
