@@ -100,6 +100,24 @@ def test_key_files_are_those_that_their_members_stated(game: Game) -> None:
         check_key_files(RPC, epoch, last, files, signatures | {below[0]: bytes(65)})
 
 
+def test_an_rpc_may_be_some_blocks_behind(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    game.federation.open_round(game.coordinator)
+    game.chain.advance_time(sealed_game.SECURITY.open_seconds)
+    close = Close(game.epoch, game.federation.current_round(), bitmap(PLACES, game.places))
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            game.rounds.close(game.coordinator, close.round, game.epoch, close.included)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain_check.time, "sleep", sleep)
+        check_close(RPC, close, model_root(game.base))
+    assert len(slept) >= 2
+    game.federation.fail_round(game.coordinator, close.round)
+
+
 def test_no_share_is_given_but_for_the_final_close(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
     base, everybody = model_root(game.base), bitmap(PLACES, game.places)
     game.federation.open_round(game.coordinator)

@@ -11,6 +11,9 @@ In each step: the federation is one of this package's contracts, sealed, on the 
 - Close: all that again; the round is open and not yet rolled up, the bitmaps of its close are those stated, and the
   model that it starts from is the stated base. All of it at one final block.
 
+A client's RPC may be some blocks behind the coordinator's: what it does not find at once it looks for again, for some
+polls of the chain.
+
 The close decides: before it nothing leaves a member that opens anything, so what a reorganised chain said of draw and
 ready members costs it the epoch at most. Shares cannot be taken back, so they are given for a final close alone.
 """
@@ -18,7 +21,7 @@ ready members costs it the epoch at most. Shares cannot be taken back, so they a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -36,7 +39,7 @@ from fedvm.chain.federation_types import Round, RoundState
 from fedvm.chain.networks import network_of
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sealed_rounds import SealedRoundsContract, SealedSummary
-from fedvm.federation.client.chain_check import genuine_federation
+from fedvm.federation.client.chain_check import Found, differing, genuine_federation, unequal
 from fedvm.federation.errors import TermsError
 from fedvm.protocol import Domain, SignatureError
 from fedvm.protocol.address import Address
@@ -48,8 +51,6 @@ from fedvm.protocol.verdict import signs_for
 from fedvm.store.unixfs import cid_of
 
 FINAL: Final = "finalized"
-Found = dict[str, tuple[object, object]]
-"""By name what the chain says, and what the server says."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ class _Chain:
     def latest(self, block: BlockIdentifier) -> SealedSummary:
         return SealedSummary.of(read(self.rounds.contract, "latest", block=block))
 
+    def now(self) -> int:
+        return int(self.federation.w3.eth.get_block("latest")["timestamp"])
+
 
 def check_enrolment(rpc: str, domain: Domain, number: int, rules: SealedRules) -> None:
     """Raise TermsError unless members enrol now in the epoch of this number, under these sealed rules. With the keys of
@@ -81,16 +85,18 @@ def check_enrolment(rpc: str, domain: Domain, number: int, rules: SealedRules) -
     """
     try:
         chain = _sealed(rpc, domain)
-        standing = chain.standing("latest")
-        digest = chain.epochs.sealed_hash()
+
+        def look() -> Found:
+            standing = chain.standing("latest")
+            return {
+                "number": (standing.number, number),
+                "state": (standing.state, EpochState.ENROLLING),
+                "sealed rules": (chain.epochs.sealed_hash(), rules.digest()),
+            }
+
+        _require_none(differing(chain.federation.w3, look), f"the enrolment for epoch {number}")
     except ChainError as error:
         raise _unsaid(error) from error
-    found: Found = {
-        "number": (standing.number, number),
-        "state": (standing.state, EpochState.ENROLLING),
-        "sealed rules": (digest, rules.digest()),
-    }
-    _require_equal(found, f"the enrolment for epoch {number}")
 
 
 def check_draw(rpc: str, draw: Draw) -> None:
@@ -100,10 +106,10 @@ def check_draw(rpc: str, draw: Draw) -> None:
     """
     try:
         chain = _sealed(rpc, draw.domain)
-        found = _of_draw(chain, draw, chain.standing("latest"))
+        wrong = differing(chain.federation.w3, lambda: _of_draw(chain, draw, chain.standing("latest")))
+        _require_none(wrong, f"the draw of epoch {draw.number}")
     except ChainError as error:
         raise _unsaid(error) from error
-    _require_equal(found, f"the draw of epoch {draw.number}")
 
 
 def check_ready(rpc: str, epoch: Epoch) -> None:
@@ -113,17 +119,17 @@ def check_ready(rpc: str, epoch: Epoch) -> None:
     """
     try:
         chain = _sealed(rpc, epoch.draw.domain)
-        standing = chain.standing("latest")
-        found, until = _of_epoch(chain, epoch, standing), standing.until
-        now = int(chain.federation.w3.eth.get_block("latest")["timestamp"])
+        w3 = chain.federation.w3
+        wrong = differing(w3, lambda: _of_epoch(chain, epoch, chain.standing("latest")))
+        _require_none(wrong, f"who is ready in epoch {epoch.draw.number}")
+        until = chain.standing("latest").until
+        if differing(w3, lambda: {"time": (chain.now() > until, True)}):
+            raise TermsError(
+                f"members can still add themselves to those ready in epoch {epoch.draw.number}, for "
+                f"{until - chain.now() + 1} s; ask again after that"
+            )
     except ChainError as error:
         raise _unsaid(error) from error
-    _require_equal(found, f"who is ready in epoch {epoch.draw.number}")
-    if now <= until:
-        raise TermsError(
-            f"members can still add themselves to those ready in epoch {epoch.draw.number}, for {until - now + 1} s; "
-            "ask again after that"
-        )
 
 
 def check_key_files(
@@ -169,9 +175,9 @@ def check_close(rpc: str, close: Close, base_root: bytes) -> None:
         block = _final_with(chain, close)
         found = _of_epoch(chain, close.epoch, chain.standing(block))
         found |= _of_close(chain, close, base_root, block)
+        _require_none(unequal(found), f"the close of round {close.round}")
     except ChainError as error:
         raise _unsaid(error) from error
-    _require_equal(found, f"the close of round {close.round}")
 
 
 def _of_draw(chain: _Chain, draw: Draw, standing: EpochStanding) -> Found:
@@ -218,7 +224,7 @@ def _final_with(chain: _Chain, close: Close) -> int:
         number = _final(w3)
         if chain.latest(number).round == close.round:
             return number
-        if chain.latest("latest").round != close.round:
+        if differing(w3, lambda: {"round": (chain.latest("latest").round, close.round)}):
             raise TermsError(f"round {close.round} is not closed on the chain; this client gives no shares")
         if time.monotonic() > until:
             raise TermsError(
@@ -241,8 +247,8 @@ def _sealed(rpc: str, domain: Domain) -> _Chain:
     return _Chain(genuine_federation(rpc, domain, sealed=True))
 
 
-def _require_equal(found: Found, what: str) -> None:
-    if wrong := [name for name, (on_chain, named) in found.items() if on_chain != named]:
+def _require_none(wrong: Sequence[str], what: str) -> None:
+    if wrong:
         raise TermsError(f"{what} is not on the chain as the server names it: its {', '.join(wrong)} differ")
 
 
