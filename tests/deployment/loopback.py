@@ -96,9 +96,15 @@ def make_node_key(path: Path) -> None:
 
 @dataclass
 class Loopback:
-    """The processes of a deployment; stop them with `close`."""
+    """The processes of a deployment; stop them with `close`.
+
+    supernode_auth: whether the SuperLink knows SuperNodes by their keys; a SuperNode without one has another node id
+    whenever it is started. variables: of the SuperLink's environment.
+    """
 
     path: Path
+    supernode_auth: bool = True
+    variables: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -114,12 +120,14 @@ class Loopback:
         path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, **QUIET, "FLWR_HOME": str(self.path / home), "PATH": path}
 
-    def _start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, name: str, command: list[str], variables: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         (self.path / name).mkdir(parents=True, exist_ok=True)
         log = (self.path / name / "log").open("ab")
         process = subprocess.Popen(
             [str(SCRIPTS / command[0]), *command[1:]],
-            env=self.environment(name),
+            env={**self.environment(name), **(variables or {})},
             cwd=self.path / name,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -139,19 +147,38 @@ class Loopback:
         command += ["--ssl-ca-certfile", str(self.certificates / "ca.pem")]
         command += ["--ssl-certfile", str(self.certificates / "server.pem")]
         command += ["--ssl-keyfile", str(self.certificates / "server.key")]
-        command += ["--database", str(self.path / "superlink.db"), "--enable-supernode-auth"]
-        process = self._start("superlink", command)
+        command += ["--database", str(self.path / "superlink.db")]
+        command += ["--enable-supernode-auth"] if self.supernode_auth else []
+        process = self._start("superlink", command, self.variables)
         self.wait_for("superlink", "startup complete", process)
         return process
 
-    def flwr(self, *arguments: str) -> str:
-        """Flower's command line at the coordinator."""
+    def _write_connection(self) -> None:
         home = self.path / "coordinator"
         home.mkdir(exist_ok=True)
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "{self.address}"\n'
             f'root-certificates = "{self.certificates / "ca.pem"}"\n'
         )
+
+    def flwr_run(self, app: Path, run_config: str, log: Path) -> subprocess.Popen[bytes]:
+        """Run a Flower app, and print what it says into a file until it is over."""
+        self._write_connection()
+        command = [str(SCRIPTS / "flwr"), "run", str(app), "here", "--stream", "--run-config", run_config]
+        with log.open("wb") as said:
+            process = subprocess.Popen(
+                command,
+                env=self.environment("coordinator"),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes.append(process)
+        return process
+
+    def flwr(self, *arguments: str) -> str:
+        """Flower's command line at the coordinator."""
+        self._write_connection()
         done = subprocess.run(
             [str(SCRIPTS / "flwr"), *arguments],
             env=self.environment("coordinator"),
@@ -164,15 +191,17 @@ class Loopback:
         return done.stdout
 
     def start_supernode(self, name: str, *, node_config: str, known: bool = True) -> subprocess.Popen[bytes]:
-        """A SuperNode with a key of its own, which the SuperLink is told of if `known`."""
+        """A SuperNode; where the SuperLink knows them by their keys, with a key of its own, which it is told of if
+        `known`."""
         home = self.path / name
         home.mkdir(parents=True, exist_ok=True)
-        make_node_key(home / "node.key")
-        if known:
-            self.flwr("supernode", "register", str(home / "node.pub"), "here")
         command = ["flower-supernode", "--superlink", self.address, "--port", str(free_port())]
         command += ["--root-certificates", str(self.certificates / "ca.pem")]
-        command += ["--auth-supernode-private-key", str(home / "node.key")]
+        if self.supernode_auth:
+            make_node_key(home / "node.key")
+            if known:
+                self.flwr("supernode", "register", str(home / "node.pub"), "here")
+            command += ["--auth-supernode-private-key", str(home / "node.key")]
         return self._start(name, [*command, "--node-config", node_config])
 
     def log(self, name: str) -> str:

@@ -13,6 +13,7 @@ from eth_account.messages import encode_typed_data
 from federation_bench import SEED, Bench, MakeBench
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.mod import fixedclipping_mod
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp.strategy import FedAvg
 
@@ -160,6 +161,9 @@ def test_strangers_liars_and_plain_apps_are_left_out(make_bench: MakeBench) -> N
         Node(3, {}, an_app(fedvm_mod)),  # no key
         Node(4, {}, an_app()),  # knows nothing of FedVM
         Node(5_000, {"fedvm-key": bench.keys[0]}, honest[0].app),  # a second node with a member's key
+        Node(
+            6_000, {"fedvm-key": KEY}, an_app(fixedclipping_mod, fedvm_mod)
+        ),  # a mod that wants arrays comes first
     ]
     log, logger = Log(), logging.getLogger("flwr")
     logger.addHandler(log)
@@ -174,13 +178,14 @@ def test_strangers_liars_and_plain_apps_are_left_out(make_bench: MakeBench) -> N
     finally:
         logger.removeHandler(log)
     lines = [line for line in log.lines if "left out" in line]
-    assert len(lines) == 5  # each said once
+    assert len(lines) == 6  # each said once
     for node_id, reason in (
         (1, "is no member of the federation"),
         (2, "another key signed"),
         (3, "no signing key"),
         (4, "add fedvm_mod"),
         (5_000, "already"),
+        (6_000, "put fedvm_mod first"),
     ):
         assert any(f"Node {node_id} is left out" in line and reason in line for line in lines), reason
 
@@ -220,6 +225,21 @@ def test_nodes_come_and_go_and_each_is_asked_once(make_bench: MakeBench) -> None
         for _ in range(ASK_TIMES + 3):
             roster.present(grid)
         assert grid.sent == 3 + ASK_TIMES
+
+
+def test_of_two_nodes_of_a_member_the_one_that_came_last_is_asked(make_bench: MakeBench) -> None:
+    bench = make_bench(2)
+    first, other = bench.nodes(FederationSettings(clients=2, rounds=1))
+    again = replace(first, node_id=5_000)
+    roster = Roster(bench.ledger)
+    with ComingAndGoing([first, other, again], seed=SEED) as grid:
+        grid.connected = frozenset({first.node_id, other.node_id})
+        assert set(roster.present(grid)) == grid.connected
+        grid.connected |= {
+            again.node_id
+        }  # started again, and Flower has not noticed yet that the other is gone
+        assert set(roster.present(grid)) == {again.node_id, other.node_id}
+        assert roster.member_of(first.node_id) == bench.members[0]  # an answer that was under way counts
 
 
 def test_a_round_goes_on_without_the_nodes_that_have_left(make_bench: MakeBench) -> None:

@@ -17,6 +17,7 @@ from fedvm.federation.client.app import image_client_app
 from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 from fedvm.federation.client.sealed_state import SealedFolder
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
+from fedvm.federation.coordinator.sealed.epochs import ASK_TIMES
 from fedvm.federation.engines.grid import make_nodes
 from fedvm.federation.errors import FederationStalled, TermsError
 from fedvm.federation.keys import KEY, SEALED
@@ -63,7 +64,11 @@ def nodes_with(
         reply = call_next(message, context)
         return (after(reply, partition) if after else None) or reply
 
-    mods: list[Mod] = [faulty, accountable_mod(privacy=privacy)]
+    def demanding(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        assert len(message.content.array_records) == 1  # as Flower's clipping mods have it
+        return call_next(message, context)
+
+    mods: list[Mod] = [faulty, accountable_mod(privacy=privacy), demanding]
     app = image_client_app(model=MODEL, data=client_data, training=TRAINING, seed=SEED, mods=mods)
     home = bench.path / "clients"
     return make_nodes(app, [{KEY: key, SEALED: str(home / f"{at:03}")} for at, key in enumerate(bench.keys)])
@@ -119,6 +124,32 @@ def test_a_group_with_too_few_ready_sits_out(make_bench: MakeBench) -> None:
     (record,) = result.records
     assert record.status == "final" and len(record.accepted) == 8
     assert bench.members[1] not in {one.member for one in record.accepted}
+
+
+def test_an_epoch_in_which_no_group_is_fit_gives_way_to_the_next(make_bench: MakeBench) -> None:
+    bench = sealed_bench(make_bench)
+
+    def before(message: Message, partition: int) -> None:
+        if step_of(message) == "keys" and message.content[SEALED_STEP]["epoch"] == 1 and partition < 12:
+            raise ConnectionError("the network is gone")
+
+    result = bench.run(SETTINGS, nodes=nodes_with(bench, before))
+    assert set(accepted_of(result)[0]) == set(bench.members)
+    sealed = bench.ledger.sealed
+    assert sealed is not None and sealed.standing().number == 2
+
+
+def test_who_shares_no_keys_in_the_first_round_does_in_the_next(make_bench: MakeBench) -> None:
+    bench, failures = sealed_bench(make_bench), iter(range(ASK_TIMES))
+
+    def before(message: Message, partition: int) -> None:
+        if step_of(message) == "edges" and partition == 2 and next(failures, None) is not None:
+            raise ConnectionError("the network is gone")
+
+    result = bench.run(replace(SETTINGS, rounds=2), nodes=nodes_with(bench, before))
+    first, second = map(set, accepted_of(result))
+    assert second == set(bench.members) and second - first == {bench.members[2]}
+    assert bench.ledger.sealed and bench.ledger.sealed.standing().number == 1
 
 
 def test_garbage_is_withheld_and_costs_nobody_else_anything(make_bench: MakeBench) -> None:

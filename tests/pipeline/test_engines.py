@@ -11,6 +11,7 @@ from deployed import carry_to, deployed_clients, honest, run_config_of
 from flwr.app import Context, Message, RecordDict
 from small_run import small_config
 
+from fedvm.chain.epochs import EpochsContract
 from fedvm.devnet.embedded import open_chain
 from fedvm.federation.engines.flower_task import set_server_identity
 from fedvm.federation.engines.superlink import SuperLink, free_port
@@ -131,6 +132,50 @@ def test_flowers_simulation_comes_to_the_digest_of_this_process(tmp_path: Path, 
     assert digest_of(there) == here
 
 
+class Impatient(Observer):
+    """Has had enough after a round."""
+
+    def round_done(self, row: RoundRow, total: int) -> None:
+        raise KeyboardInterrupt
+
+
+def sealed(digits: Path, out: Path, engine: str) -> RunConfig:
+    settings = tables_of(honest(digits, out, engine))
+    settings["data"]["clients"] = settings["rules"]["min_clients"] = 8
+    settings["federation"]["fraction_evaluate"] = 0.0
+    settings["sealed"] = {"group_size": 8}
+    return config_of(settings)
+
+
+def goes_on_with_its_epoch(digits: Path, path: Path) -> None:
+    """A sealed run of Flower's simulation that is interrupted after a round goes on in this process.
+
+    Three runs of eight clients each, the least that a sealed round can have: some nine seconds in this process."""
+    whole = digest_of(sealed(digits, path / "whole", "inprocess"))
+    out = path / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        digest_of(sealed(digits, out, "flower-simulation"), Impatient())
+    assert len(list((out / "clients").glob("*/*/*/round-1.masked"))) == 8
+    assert digest_of(sealed(digits, out, "inprocess")) == whole
+    with open_run(out) as run:
+        assert EpochsContract.of(run.federation_contract).standing().number == 1
+
+
+def test_a_sealed_run_goes_on_in_another_engine(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_to(tmp_path, monkeypatch, [{}] * 8)
+    goes_on_with_its_epoch(digits, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'fedvm[simulation]'"
+)
+def test_a_sealed_simulation_goes_on_in_this_process(tmp_path: Path, digits: Path) -> None:
+    goes_on_with_its_epoch(digits, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'fedvm[simulation]'"
@@ -138,10 +183,6 @@ def test_flowers_simulation_comes_to_the_digest_of_this_process(tmp_path: Path, 
 def test_an_interrupted_simulation_resumes_in_this_process_to_the_same_digest(
     tmp_path: Path, digits: Path
 ) -> None:
-    class Impatient(Observer):
-        def round_done(self, row: RoundRow, total: int) -> None:
-            raise KeyboardInterrupt
-
     out = tmp_path / "interrupted"
     with pytest.raises(KeyboardInterrupt):
         digest_of(honest(digits, out, "flower-simulation"), Impatient())

@@ -102,17 +102,37 @@ def member_from_node_config(context: Context, private_key: str) -> str:
 
 def sealed_folder(context: Context) -> Path:
     """Where a client keeps what it must remember of sealed rounds: `fedvm-sealed`, or, for a node that Flower
-    simulates, a folder of its own in the federation's directory. Raises TermsError if there is neither."""
+    simulates, a folder of its own in the federation's directory.
+
+    A client with a key of its own must name the folder itself: the run config is the server's, and one that leads
+    elsewhere would make it forget what it has answered.
+
+    Raises:
+        TermsError: there is neither, or the path is relative: Flower starts a process for each message, and one in
+            another working directory would remember nothing.
+    """
     folder = context.node_config.get(SEALED)
     if folder:
-        return Path(str(folder))
+        return _absolute(SEALED, str(folder))
     directory, partition = context.run_config.get(DIRECTORY), context.node_config.get("partition-id")
-    if not directory or partition is None:
+    has_own_key = KEY in context.node_config or KEY_FILE in context.node_config
+    if has_own_key or not directory or partition is None:
         raise TermsError(
             f"this federation is sealed, and this client has no place to keep its keys: set {SEALED} in its node "
             "config to a folder of its own"
         )
-    return Path(str(directory)) / "clients" / f"{int(str(partition)):03}"
+    return folder_of_partition(_absolute(DIRECTORY, str(directory)) / "clients", int(str(partition)))
+
+
+def folder_of_partition(home: Path, partition: int) -> Path:
+    """Where below `home` a simulated client keeps what it must remember of sealed rounds."""
+    return home / f"{partition:03}"
+
+
+def _absolute(name: str, value: str) -> Path:
+    if not Path(value).is_absolute():
+        raise TermsError(f"{name} is {value!r}: give an absolute path, as Flower runs apps elsewhere")
+    return Path(value)
 
 
 def _simulated_key_file(context: Context) -> str | None:

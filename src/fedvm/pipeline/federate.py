@@ -132,7 +132,7 @@ def federate(
             keys=keys,
             seed=config.run.seed,
             normalisation=data.images.normalisation,
-            home=directory.path / "clients" if config.sealed.group_size else None,
+            home=directory.clients if config.sealed.group_size else None,
         )
         limit = config.federation.client_timeout
         result = run(nodes=nodes, keys=keys, workers=_workers(config), client_timeout=limit)

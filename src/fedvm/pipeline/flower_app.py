@@ -20,7 +20,7 @@ from fedvm.devnet.accounts import derive_account
 from fedvm.federation.client.app import ClientData
 from fedvm.federation.engines.relay import carry
 from fedvm.federation.errors import TermsError
-from fedvm.federation.keys import DATA, KEY
+from fedvm.federation.keys import DATA, KEY, SEALED, folder_of_partition
 from fedvm.federation.simulated.server import image_app
 from fedvm.learning.data import Normalisation
 from fedvm.learning.models import ModelSpec
@@ -31,6 +31,7 @@ from fedvm.pipeline.config_file import parse_config
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.federate import client_data, federation_settings, simulated_consent
 from fedvm.pipeline.flower_project import CONFIG, MODEL, SOCKET
+from fedvm.rundir.layout import RunDirectory
 
 server_app = ServerApp()
 client_app = ClientApp()
@@ -63,6 +64,9 @@ def _answer(message: Message, context: Context) -> Message:
         images: Callable[[int], ClientData] = _simulated_data(str(context.run_config[CONFIG]))
         context.node_config[KEY] = derive_account(config.run.seed, "member", partition).key.hex()
         context.node_config.update(simulated_consent(config).node_config())
+        if config.sealed.group_size:
+            home = RunDirectory(config.out).clients
+            context.node_config[SEALED] = str(folder_of_partition(home, partition))
     elif DATA in context.node_config:
         images = _own_data(str(context.node_config[DATA]))
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import tomli_w
 
 import fedvm
+from fedvm.federation.settings import Engine
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import dump_config
 from fedvm.pipeline.data import PreparedData
@@ -31,9 +32,11 @@ def write_app(directory: Path, config: RunConfig, data: PreparedData, socket: st
     It is a few lines that import `fedvm.pipeline.flower_app`, so every node needs this version of FedVM. The
     configuration it carries is seen by every client.
     """
-    if config.data.path is not None:  # a simulated client reads it from another working directory
-        found = replace(config.data, path=config.data.path.resolve())
-        config = replace(config, data=found)
+    # A simulated client reads these from another working directory.
+    if config.data.path is not None:
+        config = replace(config, data=replace(config.data, path=config.data.path.resolve()))
+    if config.federation.engine == Engine.FLOWER_SIMULATION:
+        config = replace(config, run=replace(config.run, out=config.out.resolve()))
     package = directory / "fedvm_run"
     package.mkdir(parents=True, exist_ok=True)
     normalisation = data.images.normalisation

@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "rounds"
 
     @property
+    def clients(self) -> Path:
+        """What simulated members of a sealed federation remember, a folder each."""
+        return self.path / "clients"
+
+    @property
     def baseline(self) -> Path:
         return self.path / "baseline.json"
 

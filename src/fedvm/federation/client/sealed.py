@@ -111,7 +111,9 @@ class SealedMember:
     def sealed_before(self, number: int, terms: RoundTerms) -> KeptUpdate | None:
         """The update that this member has sealed in the round, None if it has not: a repeated question gets the same
         bytes. number: of the epoch. Raises TermsError if it has no keys of it."""
-        state = self._folder(terms.domain).load(number)
+        folder = self._folder(terms.domain)
+        with folder.alone():
+            state = folder.load(number)
         return state.update if state.sealed == terms.round else None
 
     def check_noise(self, number: int, terms: RoundTerms) -> None:

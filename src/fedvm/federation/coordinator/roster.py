@@ -9,6 +9,7 @@ from logging import INFO, WARNING
 from flwr.app import Message
 from flwr.app.message_type import MessageType
 from flwr.common import log
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
@@ -26,7 +27,9 @@ class Roster:
 
     told: node id → member's address; if it is given, nobody is asked. Otherwise every node that connects is asked once
     for its address and a signature (`fedvm.federation.identity`); nodes that prove no member's key are left
-    out with a line in the log. ask_timeout: seconds to wait for the answers.
+    out with a line in the log. A SuperNode that is started again may have another id, while Flower takes the one before
+    for connected, for a minute; so of several nodes of a member the one that proved its key last counts. ask_timeout:
+    seconds to wait for the answers.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class Roster:
         self._told = told is not None
         self._proved: dict[int, Address] = {node: to_address(member) for node, member in (told or {}).items()}
         self._asked: dict[int, int] = {}
+        self._batches = 0
+        self._proved_in: dict[int, int] = {}
         self._left_out: dict[int, str] = {}
         self._ask_timeout = ask_timeout
 
@@ -43,15 +48,17 @@ class Roster:
         """The member's address that a node has proved, None if it has proved none."""
         return self._proved.get(node_id)
 
-    def present(self, grid: Grid) -> dict[int, Address]:
-        """Node id → member for all connected members, at most one node for each; asks nodes that are new."""
+    def present(self, grid: Grid, *, seconds: float | None = None) -> dict[int, Address]:
+        """Node id → member for all connected members, at most one node for each; asks nodes that are new, and waits for
+        them no longer than `seconds`."""
         connected = sorted(grid.get_node_ids())
         if self._told:
             return {node_id: self._proved[node_id] for node_id in connected if node_id in self._proved}
-        self._ask(grid, [node_id for node_id in connected if self._wants_asking(node_id)])
+        timeout = self._ask_timeout if seconds is None else min(seconds, self._ask_timeout)
+        self._ask(grid, [node_id for node_id in connected if self._wants_asking(node_id)], timeout)
         members = frozenset(self._ledger.members())
         present: dict[Address, int] = {}
-        for node_id in connected:
+        for node_id in sorted(connected, key=lambda one: (-self._proved_in.get(one, 0), one)):
             address = self._proved.get(node_id)
             if address is None:
                 continue
@@ -61,36 +68,40 @@ class Roster:
                 self._leave_out(node_id, f"node {present[address]} is {address} already")
             else:
                 present[address] = node_id
-        return {node_id: member for member, node_id in present.items()}
+        return {present[member]: member for member in sorted(present, key=present.__getitem__)}
 
     def _wants_asking(self, node_id: int) -> bool:
         return node_id not in self._proved and self._asked.get(node_id, 0) < ASK_TIMES
 
-    def _ask(self, grid: Grid, node_ids: list[int]) -> None:
+    def _ask(self, grid: Grid, node_ids: list[int], timeout: float) -> None:
         if not node_ids:
             return
+        self._batches += 1
         question = Question(self._ledger.domain, secrets.token_bytes(32))
         content = question.content()
         messages = [Message(content, node_id, MessageType.TRAIN) for node_id in node_ids]
         unheard = set(node_ids)
-        for reply in grid.send_and_receive(messages, timeout=self._ask_timeout):
+        for reply in grid.send_and_receive(messages, timeout=timeout):
             node_id = reply.metadata.src_node_id
             if node_id not in unheard:  # the SuperLink answers for a node that is gone
                 continue
             unheard.discard(node_id)
             if reply.has_error():
-                self._leave_out(node_id, f"it failed when asked: {reply.error.reason}")
+                first = reply.error.code == ErrorCode.MOD_FAILED_PRECONDITION
+                hint = "; put fedvm_mod first among the ClientApp's mods" if first else ""
+                self._leave_out(node_id, f"it failed when asked: {reply.error.reason}{hint}")
                 continue
             try:
                 self._proved[node_id] = read_answer(question, node_id, reply.content, self._ledger.key_of)
             except CommitmentError as error:
                 self._leave_out(node_id, str(error))
                 continue
+            self._proved_in[node_id] = self._batches
             log(INFO, "Node %d is %s", node_id, self._proved[node_id])
         for node_id in node_ids:
             self._asked[node_id] = self._asked.get(node_id, 0) + 1
         for node_id in unheard:
-            self._leave_out(node_id, f"no answer within {self._ask_timeout:g} s")
+            self._leave_out(node_id, "no answer in time")
 
     def _leave_out(self, node_id: int, reason: str) -> None:
         if self._left_out.get(node_id) != reason:
@@ -99,11 +110,15 @@ class Roster:
 
 
 class MemberGrid(GridAround):
-    """A grid that shows only the nodes of members, for the inner strategy to count and wait for."""
+    """A grid that shows only the nodes of members, for the inner strategy to count and wait for.
+
+    shown: node id → member, as it was shown last.
+    """
 
     def __init__(self, grid: Grid, roster: Roster) -> None:
         self._grid = grid
         self._roster = roster
+        self.shown: Mapping[int, Address] = {}
 
     @property
     def inside(self) -> Grid:
@@ -112,4 +127,5 @@ class MemberGrid(GridAround):
 
     def get_node_ids(self) -> Iterable[int]:
         """The connected members' nodes."""
-        return list(self._roster.present(self._grid))
+        self.shown = self._roster.present(self._grid)
+        return list(self.shown)

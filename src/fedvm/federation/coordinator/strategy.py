@@ -143,17 +143,19 @@ class RoundStrategy(Strategy):
         another aggregator than this strategy's.
         """
         check_rule(self.inner, self.rule, self.rules.aggregator)
-        drafts = self._drafts(self.inner.configure_train, server_round, config, grid)  # waits for nodes
         ledger = self.federation.ledger
         epoch = (
             self._keeper.current(grid, left_open=self._is_left_open(server_round)) if self._keeper else None
         )
+        members = MemberGrid(grid, self._roster)
+        drafts = self._drafts(self.inner.configure_train, server_round, config, members)  # waits for nodes
         with ledger.step():
             opened = self._open_or_reopen(server_round)
             check_rule(self.inner, self.rule, self.rules.aggregator)  # nobody can change them now
             if ledger.aggregator_since() == server_round:
                 self._memory = ()
-        nodes = self._roster.present(grid)
+        # Of a sealed round the inner strategy asks all, so that those count who were there when it was asked.
+        nodes = self._roster.present(grid) if epoch is None else members.shown
         with ledger.step():
             if epoch is not None:
                 sampled = _whole_groups(epoch, nodes.values(), len(drafts))
@@ -238,7 +240,8 @@ class RoundStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The inner strategy's messages, to members drawn by the round's public seed."""
-        drafts = self._drafts(self.inner.configure_evaluate, server_round, config, grid)
+        members = MemberGrid(grid, self._roster)
+        drafts = self._drafts(self.inner.configure_evaluate, server_round, config, members)
         seed = self.federation.ledger.round(server_round).seed
         nodes = self._roster.present(grid)
         chosen = choose_members(seed, nodes.values(), min(len(drafts), len(nodes)), purpose="evaluate")
@@ -306,9 +309,8 @@ class RoundStrategy(Strategy):
         configure: Callable[[int, ArrayRecord, ConfigRecord, Grid], Iterable[Message]],
         server_round: int,
         config: ConfigRecord,
-        grid: Grid,
+        members: MemberGrid,
     ) -> list[Message]:
-        members = MemberGrid(grid, self._roster)
         drafts = list(configure(server_round, self.codec.wire(self.vector), config, members))
         if len({id(draft.content) for draft in drafts}) > 1:
             raise SettingsError(

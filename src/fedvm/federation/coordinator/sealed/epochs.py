@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from logging import INFO, WARNING
 
@@ -39,24 +40,30 @@ from fedvm.store.unixfs import cid_of
 Request = EnrolRequest | KeysRequest | EdgesRequest | SharesRequest
 ATTEMPTS = 3
 """Epochs that may fail in a row before the run stops."""
+ASK_TIMES = 2
+"""How often a member is asked for a step before it counts as absent: its process may die, or its RPC be a block
+behind."""
+MARGIN = 10
+"""A part of this of each span of time that the sealed rules give is kept for the transactions that end it."""
+_LOOK_SECONDS = 1.0
 
 
 @dataclass
 class EpochKeeper:
     """Keeps a sealed federation in an epoch in which rounds can be sealed.
 
-    roster: which node is which member. ask_timeout: seconds to wait for the members' answers to one step. What members
-    sent is kept while the process lives; after a restart they are asked again, and answer with the same keys.
+    roster: which node is which member. What members sent is kept while the process lives; after a restart they are
+    asked again, and answer with the same keys. Who answered no step before may answer it in a later round.
     """
 
     federation: Federation
     ledger: SealedLedger
     roster: Roster
-    ask_timeout: float = 120.0
     _mlkem: dict[Address, bytes] = field(default_factory=dict)
     _files: dict[Address, bytes] = field(default_factory=dict)
     _signatures: dict[Address, bytes] = field(default_factory=dict)
     _agreed: Epoch | None = None
+    _sharing: set[Address] = field(default_factory=set)
 
     def current(self, grid: Grid, *, left_open: bool = False) -> Epoch:
         """The epoch that the next round is sealed in; a new one is brought about when the one before is over.
@@ -74,8 +81,8 @@ class EpochKeeper:
                 continue
             epoch = self.ledger.agreed(standing, self._agreed)
             if self._agreed != epoch:
-                self._agree(grid, epoch)
-                self._agreed = epoch
+                self._agreed, self._sharing = epoch, set()
+            self._agree(grid, epoch)
             if not any(group.is_fit for group in epoch.groups):
                 raise FederationStalled(
                     f"no group of epoch {standing.number} has nine tenths of its members ready; connect more clients"
@@ -88,6 +95,7 @@ class EpochKeeper:
     def _brought_about(self, grid: Grid, standing: EpochStanding) -> EpochStanding:
         over = standing.state in (EpochState.NONE, EpochState.FAILED) or standing.is_stated
         if over:
+            self._await_members(grid)
             standing = self.ledger.open_epoch()
             self._mlkem, self._files, self._signatures, self._agreed = {}, {}, {}, None
             log(INFO, "Epoch %d: members enrol", standing.number)
@@ -101,16 +109,53 @@ class EpochKeeper:
         if self.federation.ledger.now() > standing.until:
             self.ledger.fail_epoch(standing)
             return self.ledger.standing()
-        ready = self._exchange(grid, draw)
-        self.ledger.state_ready(standing.number, bitmap(len(draw.roster), ready))
+        places = self._exchange(grid, draw, standing.until - self.ledger.rules.key_seconds // MARGIN)
+        ready = bitmap(len(draw.roster), places)
+        if any(group.is_fit for group in Epoch(draw, 0, ready).groups):
+            self.ledger.state_ready(standing.number, ready)
+        else:
+            log(WARNING, "Epoch %d: no group has nine tenths of its members ready", standing.number)
+            self.ledger.fail_epoch(standing)
         return self.ledger.standing()
 
-    def _enrol(self, grid: Grid, standing: EpochStanding) -> None:
-        signed = self._enrolments(grid, standing.number, standing.until)
-        if signed:
-            self.ledger.enrol(standing.number, list(signed.values()))
+    def _await_members(self, grid: Grid) -> None:
+        """Wait until as many members are connected as an epoch needs, but no longer than they have to enrol."""
+        needed, seconds = self.ledger.rules.min_roster, self.ledger.rules.enrol_seconds
+        deadline = time.monotonic() + seconds
+        told = -1
+        while (here := len(self.roster.present(grid))) < needed and time.monotonic() < deadline:
+            if here != told:
+                log(INFO, "An epoch needs %d members; %d are connected", needed, here)
+                told = here
+            time.sleep(_LOOK_SECONDS)
 
-    def _enrolments(self, grid: Grid, number: int, deadline: int) -> dict[Address, SignedEnrolment]:
+    def _enrol(self, grid: Grid, standing: EpochStanding) -> None:
+        """Bring the enrolments of those connected, and of those that connect while there is time."""
+        now, rules = self.federation.ledger.now, self.ledger.rules
+        asked: set[Address] = set()
+        while now() <= standing.until:
+            if not asked or standing.until - now() > rules.enrol_seconds // 2:
+                fresh = self._present(grid) - asked
+                signed = self._enrolments(
+                    grid,
+                    fresh,
+                    standing.number,
+                    standing.until,
+                    standing.until - rules.enrol_seconds // MARGIN,
+                )
+                if signed:
+                    self.ledger.enrol(standing.number, list(signed.values()))
+                asked |= fresh
+            if (missing := standing.until + 1 - now()) > 0:
+                self.ledger.wait(missing)
+
+    def _present(self, grid: Grid) -> set[Address]:
+        return set(self.roster.present(grid).values())
+
+    def _enrolments(
+        self, grid: Grid, members: Collection[Address], number: int, deadline: int, until: int
+    ) -> dict[Address, SignedEnrolment]:
+        """Ask members for their keys of an epoch. deadline: of their signatures; until: as of `ask`."""
         ledger = self.federation.ledger
         rules, sealed = ledger.rules(), self.ledger.rules
         request = EnrolRequest(ledger.domain, number, rules, sealed, deadline)
@@ -128,13 +173,15 @@ class EpochKeeper:
             self._mlkem[member] = reply.mlkem
             signed[member] = SignedEnrolment(member, statement, reply.signature)
 
-        self.ask(grid, dict.fromkeys(self.roster.present(grid).values(), request), take)
+        self.ask(grid, dict.fromkeys(members, request), take, until=until)
         return signed
 
-    def _exchange(self, grid: Grid, draw: Draw) -> list[int]:
-        """Ask all members of the roster for their ciphertexts; the places of those whose file is there."""
+    def _exchange(self, grid: Grid, draw: Draw, until: int) -> list[int]:
+        """Ask all members of the roster for their ciphertexts; the places of those whose file is there. until: as of
+        `ask`."""
         if not self._mlkem:  # after a restart
-            self._enrolments(grid, draw.number, 2**63 - 1)
+            enrolled = [enrolment.member for enrolment in draw.roster]
+            self._enrolments(grid, enrolled, draw.number, 2**63 - 1, until)
         ledger, grouping = self.federation.ledger, draw.grouping
         requests: dict[Address, Request] = {}
         for place, enrolment in enumerate(draw.seats):
@@ -154,47 +201,71 @@ class EpochKeeper:
                 raise CommitmentError(f"its key file {cid} is signed by another key")
             self._files[member], self._signatures[member] = reply.file, reply.signature
 
-        self.ask(grid, requests, take)
+        self.ask(grid, requests, take, until=until)
         self.federation.store.sync()
         return [draw.place_of(member) for member in self._files]
 
     def _agree(self, grid: Grid, epoch: Epoch) -> None:
-        """Pass key files on to those above in the group, which then share a key with everyone in it."""
+        """Pass key files on to those above in the group that share no keys with it yet: all of them at first, later
+        those that were away or died."""
         ledger = self.federation.ledger
+        present = self._present(grid) - self._sharing
+        lacking = {group.members[rank] for group in epoch.groups for rank in group.ready} & present
+        if not lacking:
+            return
+        until = ledger.now() + self.ledger.rules.key_seconds
         if not self._files:  # after a restart
-            self._exchange(grid, epoch.draw)
+            self._exchange(grid, epoch.draw, until)
         requests: dict[Address, Request] = {}
         for group in epoch.groups:
             for rank in group.ready:
+                if group.members[rank] not in lacking:
+                    continue
                 below = [group.members[one] for one in group.ready if one < rank]
                 files = {member: self._files[member] for member in below if member in self._files}
                 signatures = {member: self._signatures[member] for member in files}
                 requests[group.members[rank]] = EdgesRequest(
                     ledger.domain, epoch.draw.number, epoch.first_round, epoch.ready, files, signatures
                 )
-        self.ask(grid, requests, lambda _member, _record: None)
+        self.ask(grid, requests, lambda member, _record: self._sharing.add(member), until=until)
 
     def ask(
         self,
         grid: Grid,
         requests: Mapping[Address, Request],
         take: Callable[[Address, ConfigRecord], None],
+        *,
+        until: int,
     ) -> None:
-        """Ask members for a step, and take in what they answer, in whatever order; those that fail are told of in the
-        log."""
-        nodes = {member: node for node, member in self.roster.present(grid).items()}
-        messages = [
-            Message(step_content(request), nodes[member], MessageType.TRAIN)
-            for member, request in requests.items()
-            if member in nodes
-        ]
-        for reply in grid.send_and_receive(messages, timeout=self.ask_timeout) if messages else ():
-            member = self.roster.member_of(reply.metadata.src_node_id)
-            if member is None or member not in requests:
-                continue
-            try:
-                if reply.has_error():
-                    raise CommitmentError(str(reply.error.reason))
-                take(member, step_reply(reply.content))
-            except (CommitmentError, EncodingError, SignatureError) as error:
-                log(WARNING, "%s: %s", member, error)
+        """Ask members for a step, and take in what they answer, in whatever order. Who does not answer, or not what was
+        asked, is asked again while there is time, wherever its node is then; who fails at last is told of in the log.
+
+        until: Unix seconds of chain time.
+        """
+        deadline = time.monotonic() + until - self.federation.ledger.now()
+        missing = dict.fromkeys(requests, "it is not connected")
+        for times in range(ASK_TIMES, 0, -1):
+            left = deadline - time.monotonic()
+            if not missing or left <= 0:
+                break
+            nodes = {member: node for node, member in self.roster.present(grid, seconds=left / 4).items()}
+            messages = [
+                Message(step_content(requests[member]), nodes[member], MessageType.TRAIN)
+                for member in missing
+                if member in nodes
+            ]
+            missing |= {member: "no answer in time" for member in missing if member in nodes}
+            timeout = (deadline - time.monotonic()) / times
+            for reply in grid.send_and_receive(messages, timeout=timeout) if messages else ():
+                member = self.roster.member_of(reply.metadata.src_node_id)
+                if member not in missing:  # the SuperLink answers for a node that is gone
+                    continue
+                try:
+                    if reply.has_error():
+                        raise CommitmentError(str(reply.error.reason))
+                    take(member, step_reply(reply.content))
+                    del missing[member]
+                except (CommitmentError, EncodingError, SignatureError) as error:
+                    missing[member] = str(error)
+        for member, reason in missing.items():
+            log(WARNING, "%s: %s", member, reason)

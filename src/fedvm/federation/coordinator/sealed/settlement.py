@@ -18,7 +18,7 @@ from fedvm.chain.sealed_rounds import sealed_rollup
 from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.sealed.accepted import accepted_of
-from fedvm.federation.coordinator.sealed.epochs import EpochKeeper, Request
+from fedvm.federation.coordinator.sealed.epochs import MARGIN, EpochKeeper, Request
 from fedvm.federation.coordinator.settlement import Refused, Settlement
 from fedvm.federation.errors import CommitmentError, LedgerMismatch
 from fedvm.federation.sealed.messages import SharesReply, SharesRequest
@@ -166,7 +166,8 @@ def _open_groups(sealed: SealedRound, close: Close, by_place: Mapping[int, Seale
             raise CommitmentError("its shares are signed by another key")
         answers[member] = reply.shares
 
-    sealed.keeper.ask(sealed.grid, requests, take)
+    until = sealed.round.deadline - sealed.keeper.ledger.rules.unmask_seconds // MARGIN
+    sealed.keeper.ask(sealed.grid, requests, take, until=until)
     groups, seeds, sums = [], [], []
     for group in open_:
         found = _opened(sealed, group, by_place, answers)
