@@ -1,9 +1,9 @@
 """What sealed rounds cost beside open ones: seconds, bytes, gas; and each step of them by itself.
 
-Run: python benchmarks/bench_sealed.py [--parts]. Writes benchmarks/results/sealed.json. Some five minutes on two cores;
-whole federations run in this process, sealed and open in turns. --parts measures the steps alone, and keeps the rows of
-rounds. Gas also under the next fork's schedule and as an estimate of Filecoin's, see `contracts_bench/meter.py`. The
-gas of an epoch stands by itself: divide it by the rounds of an epoch.
+Run: python benchmarks/bench_sealed.py [--parts | --disputes]. Writes benchmarks/results/sealed.json. Some five minutes on
+two cores; whole federations run in this process, sealed and open in turns. --parts measures the steps alone, and
+--disputes the gas of proofs; both keep the other rows. Gas also under the next fork's schedule and as an estimate of
+Filecoin's, see `contracts_bench/meter.py`. The gas of an epoch stands by itself: divide it by the rounds of an epoch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from sealed_bench.disputes import disputes
 from sealed_bench.parts import parts
 from sealed_bench.runs import runs
 
@@ -23,14 +24,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", action="store_true", help="only the steps by themselves")
+    parser.add_argument("--disputes", action="store_true", help="only the gas of proofs")
     arguments = parser.parse_args()
+    only = arguments.parts or arguments.disputes
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    rows = known.get("rows", []) if arguments.parts else runs()
-    measured = {"rows": rows, "parts": parts()}
+    measured = {
+        "rows": known.get("rows", []) if only else runs(),
+        "disputes": known.get("disputes", []) if arguments.parts else disputes(),
+        "parts": known.get("parts", {}) if arguments.disputes else parts(),
+    }
     temporary = RESULTS.with_suffix(".tmp")
     temporary.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
     temporary.replace(RESULTS)
-    for row in rows:
+    for row in [*measured["rows"], *measured["disputes"]]:
         print(f"{row['name']}: {row['value']} {row['unit']}")
     for name, case in measured["parts"].items():
         print(name)

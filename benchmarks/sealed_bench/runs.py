@@ -203,7 +203,7 @@ def runs(turns: int = 2) -> list[Row]:
     ):
         with metered() as meter:
             side = play(replace(work, rounds=2), True, meter)
-        rows += [_gas(name, side.round_work, work.clients), _gas(epoch, side.before, work.clients)]
+        rows += [gas_row(name, side.round_work, work.clients), gas_row(epoch, side.before, work.clients)]
     rows.append(
         {
             "name": "accuracy_gap_points",
@@ -216,7 +216,8 @@ def runs(turns: int = 2) -> list[Row]:
     return rows
 
 
-def _gas(name: str, work: Work, share: int) -> Row:
+def gas_row(name: str, work: Work, share: int = 1) -> Row:
+    """A row of gas, and of the same under other schedules; of each of `share` clients."""
     return {
         "name": name,
         "value": work.gas // share,

@@ -223,8 +223,6 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
         view
         returns (SealedPlan memory)
     {
-        // The coordinator could give up a smaller one at once, and have it counted.
-        require(rollup.accepted >= inForce.minClients, InvalidSealedRollup("accepted"));
         IEpochs epochs = _epochs();
         SealedRules memory rules = epochs.sealedRules();
         Division memory division = Groups.divide(epochs.epoch().members, rules.groupSize);
@@ -232,6 +230,8 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
         (uint256 groups, uint256 members) = division.tally(rollup.ready, rollup.included, rollup.counting);
         require(members == rollup.accepted, InvalidSealedRollup("accepted"));
         require(groups >= rules.minGroups, TooFewGroups(groups, rules.minGroups));
+        // The coordinator could give up a smaller one at once, and have it counted.
+        require(members >= inForce.minClients, InvalidSealedRollup("accepted"));
         return SealedPlan(
             division.places,
             division.groups,

@@ -22,7 +22,7 @@ from fedvm.chain.sealed_proofs import GroupShape, Seat
 from fedvm.chain.sealed_rounds import SealedRoundsContract, sealed_rollup
 from fedvm.chain.sender import Receipt
 from fedvm.devnet.embedded import EmbeddedChain
-from fedvm.protocol import Submission, Update, model_root, sign_update, update_tree
+from fedvm.protocol import Rules, Submission, Update, model_root, sign_update, update_tree
 from fedvm.protocol.sealed.aggregation import UnmaskedUpdate
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close
@@ -76,7 +76,13 @@ SEALED = SealedRules(
     key_seconds=600,
     unmask_seconds=300,
 )
-BASE = np.arange(ELEMENTS, dtype=np.int32) * 31 - 1000
+
+
+def base_of(elements: int) -> np.ndarray:
+    return np.arange(elements, dtype=np.int32) * 31 - 1000
+
+
+BASE = base_of(ELEMENTS)
 FOREVER = 2**40
 FILE = "the round's file"
 FILE_CID = some_cid(FILE)
@@ -96,6 +102,7 @@ class Game:
     first_edges: dict[int, Edges]
     store: Store | None = None
     gas: dict[str, int] = field(default_factory=dict)
+    rules: Rules = RULES
 
     @cached_property
     def rounds(self) -> SealedRoundsContract:
@@ -112,7 +119,7 @@ class Game:
 
     @property
     def terms(self) -> Terms:
-        return Terms(RULES, self.sealed, self.base, no_key)
+        return Terms(self.rules, self.sealed, self.base, no_key)
 
     @property
     def challenger(self) -> LocalAccount:
@@ -129,7 +136,7 @@ class Game:
     def update(self, place: int, number: int) -> tuple[int, np.ndarray]:
         """Weight and int32 update of a place in a round, within the bound on its norm."""
         chance = np.random.default_rng([place, number])
-        return int(chance.integers(1, 1001)), chance.integers(-100, 101, ELEMENTS, dtype=np.int32)
+        return int(chance.integers(1, 1001)), chance.integers(-100, 101, self.base.size, dtype=np.int32)
 
     def seal(self, place: int, number: int, values: np.ndarray | None = None) -> SealedUpdate:
         weight, honest = self.update(place, number)
@@ -146,7 +153,7 @@ class Game:
         weight, _ = self.update(place, number)
         masked = Masked(
             number,
-            RULES.digest(),
+            self.rules.digest(),
             model_root(self.base),
             self.epoch.root,
             update.masked_root,
@@ -172,20 +179,25 @@ class Game:
 
 
 def create(
-    chain: EmbeddedChain, count: int, sealed: SealedRules = SEALED, store: Store | None = None
+    chain: EmbeddedChain,
+    count: int,
+    sealed: SealedRules = SEALED,
+    store: Store | None = None,
+    rules: Rules = RULES,
 ) -> tuple[FederationContract, dict[str, LocalAccount], Receipt]:
     """A federation of ``count`` members before its first epoch, and their accounts by address."""
     accounts = {one.address: one for one in (chain.account("member", index) for index in range(count))}
+    base = base_of(rules.elements)
     federation, receipt = FederationContract.deploy(
         chain.w3,
         chain.account("owner"),
         coordinator=chain.account("coordinator").address,
-        rules=RULES,
+        rules=rules,
         security=SECURITY,
         sealed=sealed,
         members=list(accounts),
-        model_root=model_root(BASE),
-        model_cid=some_cid("model 0") if store is None else Cid.parse(store.put(to_bytes(BASE))).binary,
+        model_root=model_root(base),
+        model_cid=some_cid("model 0") if store is None else Cid.parse(store.put(to_bytes(base))).binary,
     )
     return federation, accounts, receipt
 
@@ -197,16 +209,17 @@ def found(
     late: Collection[int] = (),
     sealed: SealedRules = SEALED,
     store: Store | None = None,
+    rules: Rules = RULES,
 ) -> Game:
     """Create a federation of ``count`` members and begin an epoch in it. not_ready: places without keys; late: places
     that set their own bit; store: takes what is published."""
     coordinator = chain.account("coordinator")
-    federation, accounts, receipt = create(chain, count, sealed, store)
+    federation, accounts, receipt = create(chain, count, sealed, store, rules)
     gas = {"createSealed": receipt.gas_used}
     epochs = EpochsContract.of(federation)
     gas["openEpoch"] = epochs.open_epoch(coordinator).gas_used
     keys = {member: EpochKeys.generate() for member in accounts}
-    signed = [enrolment(epochs, accounts[member], keys[member], sealed) for member in accounts]
+    signed = [enrolment(epochs, accounts[member], keys[member], sealed, rules=rules) for member in accounts]
     receipts = epochs.enrol(coordinator, 1, signed)
     gas[f"enrol, a member of {count}"] = sum(one.gas_used for one in receipts) // count
     chain.advance_time(SEALED.enrol_seconds + 1)
@@ -233,7 +246,8 @@ def found(
         member = draw.seats[place].member
         others = {other: one for other, one in data.items() if other != member}
         edges[place] = agree_edges(epoch, member, keys[member], key_files[member], others)
-    return Game(chain, federation, coordinator, accounts, BASE, sealed, epoch, edges, store, gas)
+    base = base_of(rules.elements)
+    return Game(chain, federation, coordinator, accounts, base, sealed, epoch, edges, store, gas, rules)
 
 
 def enrolment(
@@ -242,12 +256,13 @@ def enrolment(
     keys: EpochKeys,
     sealed: SealedRules = SEALED,
     signer: LocalAccount | None = None,
+    rules: Rules = RULES,
     **changes: Any,
 ) -> SignedEnrolment:
     """A member's enrolment in the latest epoch. changes: other fields of `Enrol`; signer: who signs it instead."""
     own = keys.enrolment(account.address)
     number = epochs.standing().number
-    enrol = Enrol(number, RULES.digest(), sealed.digest(), own.x25519, own.mlkem, FOREVER)
+    enrol = Enrol(number, rules.digest(), sealed.digest(), own.x25519, own.mlkem, FOREVER)
     enrol = replace(enrol, **changes)
     return SignedEnrolment(account.address, enrol, enrol.sign(epochs.domain(), (signer or account).key))
 
@@ -355,7 +370,7 @@ def play(
     for place, one in submissions.items():
         if place not in (changes or {}):
             check_file(
-                game.epoch, one.member, one.masked, updates[place].file, ELEMENTS, game.terms.lane_bytes
+                game.epoch, one.member, one.masked, updates[place].file, game.base.size, game.terms.lane_bytes
             )
     game.chain.advance_time(SECURITY.open_seconds)
     close = Close(game.epoch, number, bitmap(len(game.epoch.draw.seats), included))
@@ -375,7 +390,7 @@ def play(
     ]
     seeds = [opened[group].seeds[name] for group in counting for name in close.groups[group].wanted]
     file = SealedFile(
-        tuple(make_record(submissions[place], place, RULES) for place in order),
+        tuple(make_record(submissions[place], place, game.rules) for place in order),
         tuple(submissions[place].to_bytes() for place in order),
         tuple(seeds),
     )
@@ -385,7 +400,7 @@ def play(
 def _files(game: Game, number: int, updates: Mapping[int, SealedUpdate]) -> dict[int, MaskedFile]:
     k = game.terms.lane_bytes
     return {
-        place: MaskedFile.parse(one.file, game.epoch.group_of(game.member(place)), ELEMENTS, k)
+        place: MaskedFile.parse(one.file, game.epoch.group_of(game.member(place)), game.base.size, k)
         for place, one in updates.items()
     }
 
@@ -414,7 +429,7 @@ def _opened(
     commitments = {rank: files[first + rank].commitments for rank in group.included}
     domain = game.epoch.draw.domain
     contexts = {
-        rank: domain.place(close.round, group.group.members[rank]).context(ELEMENTS)
+        rank: domain.place(close.round, group.group.members[rank]).context(game.base.size)
         for rank in group.included
     }
     opened = open_group(group, answers, commitments, contexts)

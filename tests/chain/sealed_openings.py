@@ -70,7 +70,7 @@ class Stated:
     def context(self, index: int) -> bytes:
         """Context of the update of one that counts."""
         member = self.game.member(self.play.order[index])
-        return self.game.epoch.draw.domain.place(self.play.number, member).context(ELEMENTS)
+        return self.game.epoch.draw.domain.place(self.play.number, member).context(self.game.base.size)
 
 
 Prove = Callable[[Stated], Evidence]
