@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.chain.revm import RevmProgram
-from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import Unit
 from fedvm.compiler.defaults import Optimize
 from fedvm.compiler.graph import IntegerGraph
-from fedvm.compiler.layout import plan_layers
-from fedvm.compiler.link import measured_steps
+from fedvm.compiler.planning import plan_network
 from fedvm.compiler.stages import Planner, Stage, link_cuts
-from fedvm.compiler.steps import Measurer
 from fedvm.evm.revm import decode_scores
 
 GAS = 10**12
@@ -24,9 +21,8 @@ GAS = 10**12
 
 def cut_everywhere(graph: IntegerGraph, halve: bool, optimize: Optimize = "run") -> tuple[Stage, ...]:
     """A stage for every step; with `halve`, steps are cut in two first where they can be."""
-    plan = plan_layers(canonical(graph), optimize)
-    measure = Measurer(plan)
-    steps = measured_steps(plan, measure)
+    planned = plan_network(graph, optimize)
+    plan, steps, measure = planned.plan, planned.steps, planned.measure
     if halve:
         halves = []
         for m in steps:

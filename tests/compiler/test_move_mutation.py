@@ -26,7 +26,7 @@ from exact_bench.inputs import hard_inputs
 from exact_bench.stages import cut_everywhere, staged_scores
 from graphs import draw_input
 
-from fedvm.compiler import compile, compile_integer, layout, restride
+from fedvm.compiler import compile_integer, layout, planning, restride
 from fedvm.compiler.assembler import AssemblyError
 from fedvm.compiler.compiled import units_of
 from fedvm.compiler.errors import CompileError, ExactnessError
@@ -228,7 +228,7 @@ SITES = (
     Site("bit of a column", View, "bit", moved),
     Site("columns of a word", View, "columns", lambda rng, c: range(near(rng, c.start), c.stop)),
     Site("padding", squash, "padding_word", flipped),
-    Site("layout", compile, "plan_layers", other_plan),
+    Site("layout", planning, "plan_layers", other_plan),
     Site("fold shift", Folded, "shifts", other_shifts, staged=True),
     Site("fold mask", Folded, "mask", flipped, staged=True),
 )

@@ -264,8 +264,8 @@ def test_a_program_of_several_contracts(optimize):
 
 REFUSED = {
     "a pool over the scores that is wider than a word": (
-        one_layer((1, 1, 90), Conv(INPUT, ones(2, 1, 1, 60)), shape=(2, 1, 1), pool=MaxPool((1, 30), (1, 30))),
-        RangeError, "a window of 30 columns of 15 bits, 1 lanes apart, does not fit a 256-bit word",
+        one_layer((1, 90, 90), Conv(INPUT, ones(2, 1, 1, 1)), shape=(2, 1, 1), pool=MaxPool((90, 90), (90, 90))),
+        RangeError, "a window of 90 columns of 9 bits, 1 lanes apart, does not fit a 256-bit word",
     ),
     "sums beyond float32": (
         one_layer((1, 1, 1000), Dense(INPUT, 127 * ones(2, 1000))),

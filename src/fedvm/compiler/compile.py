@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import CompiledModel, units_of
 from fedvm.compiler.defaults import (
     ACTIVATION_BITS,
@@ -37,18 +36,17 @@ from fedvm.compiler.input_range import to_bytes
 from fedvm.compiler.interpreter import scores_shape
 from fedvm.compiler.kernels import conv, dense
 from fedvm.compiler.layer_fit import EXACT_BITS
-from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan, plan_layers
-from fedvm.compiler.link import Program, link, measured_steps
+from fedvm.compiler.layout import ConvPlan, LayerPlan, Plan
+from fedvm.compiler.link import Program, link
 from fedvm.compiler.manifest import FORMAT, contract_rows, options_row, output_row, section_row, section_rows
-from fedvm.compiler.moves import prove_moves
 from fedvm.compiler.options import CompileOptions, Numbers, Range
+from fedvm.compiler.planning import plan_network
 from fedvm.compiler.policy import activation_budget, lane_budget
 from fedvm.compiler.quality import Bars, as_labels, check_quality
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
 from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.compiler.stages import Stage, link_stages
-from fedvm.compiler.steps import Measurer
 from fedvm.compiler.tabular import Model, describe_network, networked, tabular_model
 from fedvm.compiler.transactions import call_gas
 from fedvm.compiler.verify import verify
@@ -218,10 +216,8 @@ def compile_integer(
     """
     options = options or CompileOptions()
     reference = build_reference(integer)
-    plan = plan_layers(canonical(integer), options.optimize)
-    prove_moves(plan)
-    measure = Measurer(plan)
-    steps = measured_steps(plan, measure)
+    planned = plan_network(integer, options.optimize)
+    plan, steps, measure = planned.plan, planned.steps, planned.measure
     program = link(plan, steps, measure)
     stages: tuple[Stage, ...] = ()
     if options.max_gas is not None and _call_gas(integer, program, options.target) > options.max_gas:
@@ -294,7 +290,7 @@ def _manifest(
     options: CompileOptions, calibration: NDArray[np.uint8] | None,
 ) -> dict[str, Any]:  # fmt: skip
     spec, last = graph.input, graph.layers[-1]
-    layers = [_layer_row(p, program) for p in plan.layers]
+    layers = [_layer_row(p, program, _in_file(plan, p, spec)) for p in plan.layers]
     total_macs = sum(row["macs"] for row in layers)
     rows = section_rows(layers, program)
     return {
@@ -333,6 +329,7 @@ def _manifest(
             "per_mac": program.gas / max(1, total_macs),
         },
         "macs": total_macs,
+        "lanes_along": "width" if plan.graph.input.layout == spec.layout else "height",
         "code_bytes": sum(len(c.code) for c in program.contracts),
         "layers": rows,
         "contracts": contract_rows(program.contracts),
@@ -358,7 +355,13 @@ def _stage_row(stage: Stage) -> dict[str, Any]:
     }
 
 
-def _layer_row(plan: LayerPlan, program: Program) -> dict[str, Any]:
+def _in_file(plan: Plan, layer: LayerPlan, spec: Input) -> list[int]:
+    """(C, H, W) of a layer's output, in the file's axes."""
+    channels, height, width = layer.layer.shape
+    return [channels, height, width] if plan.graph.input.layout == spec.layout else [channels, width, height]
+
+
+def _layer_row(plan: LayerPlan, program: Program, shape: list[int]) -> dict[str, Any]:
     is_conv = isinstance(plan, ConvPlan)
     macs = conv.macs(plan) if isinstance(plan, ConvPlan) else dense.macs(plan)
     op = "conv" if is_conv else "dense"
@@ -371,7 +374,7 @@ def _layer_row(plan: LayerPlan, program: Program) -> dict[str, Any]:
     return {
         **section_row(plan.layer.name, program),
         "op": op,
-        "shape": list(plan.layer.shape),
+        "shape": shape,
         "macs": macs,
         "lanes": plan.lanes,
         "L": plan.lane_bits,

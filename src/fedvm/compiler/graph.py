@@ -17,8 +17,10 @@ the real value of integer q in channel c is `scale[c] · (q − zero)`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -69,22 +71,34 @@ class MaxPool:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
+Layout: TypeAlias = Literal["CHW", "HWC", "CWH", "WHC"]
+"""The axes of a tensor `(C, H, W)` in the order in which its bytes lie, the last one without gaps."""
+
+
 @dataclass(frozen=True)
 class Input:
     """How the raw input bytes are laid out and what they mean.
 
     onnx_shape: the ONNX input without its batch axis; layout: how that maps to (C, H, W): "CHW" (also for vectors
-    `(F,)`) or "HWC"; shape: `(C, H, W)`. The network's real input in channel c is `scale[c] · q + offset[c]` of the
-    byte q (`float_input`: the ONNX input holds those real numbers, so clients quantize with scale and offset first;
-    otherwise the ONNX input takes 0..255 or preprocess was given).
+    `(F,)`) or "HWC", and "CWH" or "WHC" in a network whose H and W are the file's W and H; shape: `(C, H, W)`. The
+    network's real input in channel c is `scale[c] · q + offset[c]` of the byte q (`float_input`: the ONNX input holds
+    those real numbers, so clients quantize with scale and offset first; otherwise the ONNX input takes 0..255 or
+    preprocess was given).
     """
 
     onnx_shape: tuple[int, ...]
-    layout: Literal["CHW", "HWC"]
+    layout: Layout
     shape: Shape
     scale: FloatArray  # [C]
     offset: FloatArray  # [C]
     float_input: bool = False
+
+    @cached_property
+    def steps(self) -> Shape:
+        """Bytes from one element to the next along C, H and W."""
+        size = dict(zip("CHW", self.shape, strict=True))
+        steps = {axis: math.prod(size[a] for a in self.layout[i + 1 :]) for i, axis in enumerate(self.layout)}
+        return steps["C"], steps["H"], steps["W"]
 
     @property
     def high(self) -> FloatArray:

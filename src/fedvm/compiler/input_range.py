@@ -9,14 +9,14 @@ all samples can be bright later.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.compiler.encoding import encode_rows
 from fedvm.compiler.errors import CalibrationError, ModelError
-from fedvm.compiler.graph import FloatArray, Shape
+from fedvm.compiler.graph import FloatArray, Layout, Shape
 
 STEPS = 255
 """Steps between the bytes 0 and 255."""
@@ -34,16 +34,17 @@ GRID_ERROR = 0.01
 """How far, in steps, a value may be off a grid and still count as on it: float32 holds 0.1 inexactly."""
 
 
-def by_channel(x: NDArray[Any], layout: Literal["CHW", "HWC"], shape: Shape) -> NDArray[Any]:
-    """Inputs `[N, *onnx_shape]` as `[N, C, H·W]`; shape: `(C, H, W)`, layout: how the elements lie."""
+def by_channel(x: NDArray[Any], layout: Layout, shape: Shape) -> NDArray[Any]:
+    """Inputs `[N, *onnx_shape]` as `[N, C, H·W]`, or `[N, C, W·H]` where they lie so; shape: `(C, H, W)`, layout: how
+    the elements lie."""
     channels, height, width = shape
-    if layout == "HWC":
+    if layout.endswith("C"):
         return x.reshape(len(x), height * width, channels).transpose(0, 2, 1)
     return x.reshape(len(x), channels, height * width)
 
 
 def to_bytes(
-    x: NDArray[Any], layout: Literal["CHW", "HWC"], shape: Shape, scale: FloatArray, offset: FloatArray
+    x: NDArray[Any], layout: Layout, shape: Shape, scale: FloatArray, offset: FloatArray
 ) -> NDArray[np.uint8]:
     """Bytes q for real inputs `[N, *onnx_shape]`, in their shape: the nearest to `(x − offset) / scale` (`[C]`).
 
@@ -51,7 +52,7 @@ def to_bytes(
     """
     real = by_channel(x, layout, shape).astype(np.float64)
     q = np.clip(np.rint((real - offset[None, :, None]) / scale[None, :, None]), 0, STEPS).astype(np.uint8)
-    return np.ascontiguousarray(q.transpose(0, 2, 1) if layout == "HWC" else q).reshape(x.shape)
+    return np.ascontiguousarray(q.transpose(0, 2, 1) if layout.endswith("C") else q).reshape(x.shape)
 
 
 def quantize_input(spec: Mapping[str, Any], x: NDArray[Any]) -> NDArray[np.uint8]:
@@ -90,9 +91,7 @@ def scale_of(low: FloatArray, high: FloatArray) -> FloatArray:
         high = again
 
 
-def measured(
-    samples: NDArray[Any], layout: Literal["CHW", "HWC"], shape: Shape
-) -> tuple[FloatArray, FloatArray]:
+def measured(samples: NDArray[Any], layout: Layout, shape: Shape) -> tuple[FloatArray, FloatArray]:
     """`(low, high)`, each `[C]`: the ranges of real samples `[N, *onnx_shape]`.
 
     Values that all lie on a grid of at most 255 steps (classes, counts, tenths) are held exactly. Raises

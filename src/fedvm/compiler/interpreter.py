@@ -83,10 +83,9 @@ def as_chw(spec: Input, inputs: NDArray[Any]) -> NDArray[Any]:
             f"the inputs are {inputs.dtype} {list(inputs.shape)}; give uint8 [N, "
             f"{', '.join(map(str, spec.onnx_shape))}]"
         )
-    channels, height, width = spec.shape
-    if spec.layout == "HWC":
-        return inputs.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
-    return inputs.reshape(-1, channels, height, width)
+    size = dict(zip("CHW", spec.shape, strict=True))
+    lying = inputs.reshape(-1, *(size[axis] for axis in spec.layout))
+    return lying.transpose(0, *(1 + spec.layout.index(axis) for axis in "CHW"))
 
 
 def scores_shape(graph: IntegerGraph) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fedvm.compiler.defaults import OPTIMIZE, Optimize
 from fedvm.compiler.errors import RangeError, UnsupportedOperator
-from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
+from fedvm.compiler.graph import INPUT, Conv, Dense, FloatLayer, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import accumulator_bounds
 from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Tiling, tile
 from fedvm.compiler.view import WORD_BYTES, View
@@ -209,7 +209,7 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     )  # fmt: skip
 
 
-def _span(layer: IntegerLayer) -> tuple[int, int, MaxPool]:
+def span(layer: FloatLayer | IntegerLayer) -> tuple[int, int, MaxPool]:
     """(widest tap count from the leftmost tap on, horizontal stride, pool) of a convolutional layer."""
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     left = max(c.pads[1] for c in convs)
@@ -291,7 +291,7 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str
         result[layer.name] = need
         is_conv = isinstance(layer.terms[0], Conv)
         if is_conv:
-            kernel, stride, pool = _span(layer)
+            kernel, stride, pool = span(layer)
             if tile(layer.shape[2], need, kernel, stride, pool) is None:
                 raise RangeError(
                     f"layer {layer.name!r}: a window of {pool.kernel[1]} columns of {need} bits, {stride} lanes apart, "
@@ -369,7 +369,7 @@ def _draft_conv(
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     if len({c.stride for c in convs}) != 1:
         raise UnsupportedOperator(f"layer {layer.name!r} adds convolutions of different strides")
-    kernel, stride, pool = _span(layer)
+    kernel, stride, pool = span(layer)
     if any(pool.pads):
         raise UnsupportedOperator(f"layer {layer.name!r}: MaxPool with padding has no kernel")
     tiling = tile(layer.shape[2], bits, kernel, stride, pool)

@@ -357,8 +357,8 @@ def prove_pack(raw: Input, width: int, view: View) -> None:
     """The words of a view of the input hold the top `width` bits of every byte of a row, each in its lane."""
     channels, _, columns = raw.shape
     _require(view.channels == channels and view.width == columns, "a view of another input")
-    strides = [(channel, channels) for channel in range(channels)] if raw.layout == "HWC" else [(0, 1)]
-    for first, stride in strides:
+    stride = raw.steps[2]
+    for first in range(channels) if raw.layout == "HWC" else (0,):
         a = Assembler()
         a.push(0, name="to")
         a.push(0, name="from")

@@ -9,12 +9,14 @@ minimum width, which follows from the bits of the activations.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.compiler.fitted_terms import is_uniform
-from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
-from fedvm.compiler.layout import widest_lanes
-from fedvm.compiler.tiling import NO_POOL, is_wide
+from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer, MaxPool
+from fedvm.compiler.layout import span, widest_lanes
+from fedvm.compiler.tiling import NO_POOL, is_wide, tile
+from fedvm.compiler.transposition import is_symmetric, transposed
 
 LOW = 5
 """Activations of so few bits or fewer go with narrow lanes: nearly all of the accuracy for much less gas."""
@@ -30,6 +32,8 @@ FROM_INPUT = 9
 """Lane bits beside those of the input, at least: weights below 4 bits lose too much in the first layer."""
 NARROWEST = 8
 """Least that `QuantizeOptions.lane_bits` takes."""
+PRODUCT, SUM, OUTPUT = 14, 40, 120
+"""Gas of a product of words, and of what is done with a word of sums and with one of outputs, about."""
 WIDEST = 23
 """The reference carries integers in float32: below 2²⁴ they are exact."""
 
@@ -41,7 +45,19 @@ def lane_budget(
     weight_bits: int = WEIGHT_BITS[OPTIMIZE],
     optimize: Optimize = OPTIMIZE,
 ) -> dict[str, int]:
-    """Lane bits by layer name."""
+    """Lane bits by layer name, for lanes along the axis of the maps along which the network costs less."""
+    budgets = []
+    for oriented in (graph,) if is_symmetric(graph) else (graph, transposed(graph)):
+        budget = _budget(oriented, activation_bits, input_bits, weight_bits, optimize)
+        work = sum(_conv_work(layer, budget[layer.name]) for layer in oriented.layers)
+        budgets.append((work, budget))
+    return min(budgets, key=lambda found: found[0])[1]
+
+
+def _budget(
+    graph: FloatGraph, activation_bits: int, input_bits: int, weight_bits: int, optimize: Optimize
+) -> dict[str, int]:
+    """The same for lanes along the width."""
     low = activation_bits <= LOW
     floor = max(NARROWEST, (NARROW + activation_bits if low else FLOOR_CONV) - max(0, 8 - weight_bits))
     dense = NARROW + activation_bits if low else DENSE if optimize == "run" else DENSE_PACKED
@@ -76,9 +92,40 @@ def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
 
 
 def _conv_bits(layer: FloatLayer, floor: int) -> int:
-    convs = [t for t in layer.terms if isinstance(t, Conv)]
-    kernel = int(max(max(c.pads[1] for c in convs) - c.pads[1] + c.weight.shape[3] for c in convs))
-    stride, pool, width = convs[0].stride[1], layer.pool or NO_POOL, layer.shape[2]
-    if is_wide(pool, stride):  # the pool becomes a layer of its own
+    shape = _shape(layer)
+    return widest_lanes(shape.width, floor, WIDEST, shape.kernel, shape.stride, shape.pool)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Columns of a convolutional layer's output; kernel, stride and pool along them. A wide pool is another layer."""
+
+    width: int
+    kernel: int
+    stride: int
+    pool: MaxPool
+
+
+def _shape(layer: FloatLayer) -> _Shape:
+    kernel, stride, pool = span(layer)
+    width = layer.shape[2]
+    if is_wide(pool, stride):
         width, pool = (width - 1) * pool.stride[1] + pool.kernel[1], NO_POOL
-    return widest_lanes(width, floor, WIDEST, kernel, stride, pool)
+    return _Shape(width, kernel, stride, pool)
+
+
+def _conv_work(layer: FloatLayer, lane_bits: int) -> float:
+    """About the gas of a convolutional layer, 0 for others, which do not depend on the axis; infinite without a
+    tiling."""
+    convs = [t for t in layer.terms if isinstance(t, Conv)]
+    if not convs:
+        return 0
+    shape, pool = _shape(layer), layer.pool or NO_POOL
+    tiling = tile(shape.width, lane_bits, shape.kernel, shape.stride, shape.pool)
+    if tiling is None:
+        return math.inf
+    outputs, height = layer.shape[:2]
+    rows = (height - 1) * pool.stride[0] + pool.kernel[0]
+    products = sum(math.prod(t.weight.shape[:3]) for t in convs) * tiling.products * rows
+    words = outputs * tiling.chunks
+    return PRODUCT * products + SUM * words * rows + OUTPUT * words * height

@@ -29,11 +29,9 @@ def elements(plan: DensePlan) -> list[tuple[int, int]]:
 
 def input_offset(source: Input, element: int) -> int:
     """Byte of the raw input that holds an element in (C, H, W) order."""
-    if source.layout == "CHW":
-        return element
-    channels, height, width = source.shape
-    channel, pixel = divmod(element, height * width)
-    return pixel * channels + channel
+    channel, rest = divmod(element, source.shape[1] * source.shape[2])
+    row, column = divmod(rest, source.shape[2])
+    return sum(at * step for at, step in zip((channel, row, column), source.steps, strict=True))
 
 
 def emit_dense(

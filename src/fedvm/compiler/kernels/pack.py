@@ -18,26 +18,33 @@ def emit_pack(
 
     source: the raw bytes; target: memory of the view at channel part.start.
     """
-    channels, height, width = raw.shape
-    base = source.base if raw.layout == "HWC" else source.base + part.start * height * width
+    height = raw.shape[1]
+    plane, row, column = raw.steps
     fill_padding(a, view, target, len(part))
     a.push(target + view.top * view.row_bytes, name="to")
     if raw.layout == "HWC":
-        with a.loop("from", source.base, width * channels, height):
+        with a.loop("from", source.base, row, height):
             for number, channel in enumerate(part):
-                pack_row(a, bits, view, source, channel, channels, number * view.channel_bytes)
+                pack_row(a, bits, view, source, channel, column, number * view.channel_bytes)
             _step(a, 1, view.row_bytes)
-    elif view.rows == height:
-        with a.loop("from", base, width, len(part) * height):
-            pack_row(a, bits, view, source, 0, 1, 0)
+        a.op("POP")
+        return
+    base = source.base + part.start * plane
+    if height == 1:
+        with a.loop("from", base, plane, len(part)):
+            pack_row(a, bits, view, source, 0, column, 0)
+            _step(a, 1, view.channel_bytes)
+    elif view.rows == height and plane == height * row:
+        with a.loop("from", base, row, len(part) * height):
+            pack_row(a, bits, view, source, 0, column, 0)
             _step(a, 1, view.row_bytes)
     else:
-        with a.loop("plane", base, height * width, len(part)):
-            with a.loop("row", 0, width, height):
+        with a.loop("plane", base, plane, len(part)):
+            with a.loop("row", 0, row, height):
                 a.dup("plane")
                 a.dup("row")
                 a.op("ADD", result="from")
-                pack_row(a, bits, view, source, 0, 1, 0)
+                pack_row(a, bits, view, source, 0, column, 0)
                 a.op("POP")
                 _step(a, 2, view.row_bytes)
             _step(a, 1, view.channel_bytes - height * view.row_bytes)
