@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from exact_bench.inputs import hard_inputs
@@ -13,11 +15,18 @@ from onnxruntime import InferenceSession
 from test_program import QUIET, assert_right, reference_scores
 from torch import nn
 
-from fedvm.compiler import compile_integer, compile_model
+from fedvm.compiler import compile_integer, compile_model, planning, tiling
+from fedvm.compiler.assembler import AssemblyError
 from fedvm.compiler.canonical import canonical
+from fedvm.compiler.compiled import units_of
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import run
-from fedvm.compiler.tiling import NO_POOL, tile
+from fedvm.compiler.layout import ConvPlan, Plan
+from fedvm.compiler.link import link, measured_steps
+from fedvm.compiler.moves import prove_moves
+from fedvm.compiler.probe import Program
+from fedvm.compiler.steps import Measured, Measurer
+from fedvm.compiler.tiling import Rows, tile
 
 
 @settings(max_examples=400, **QUIET)
@@ -27,29 +36,27 @@ from fedvm.compiler.tiling import NO_POOL, tile
 )  # fmt: skip
 def test_every_tap_of_every_output_has_one_word(width, lane_bits, kernel, stride, pooled, apart):
     pool = MaxPool((1, pooled), (1, apart))
-    tiling = tile(width, lane_bits, kernel, stride, pool)
+    cut = tile(Rows(width, kernel, stride, pool), lane_bits)
     lanes = 256 // lane_bits
-    if tiling is None:
+    if cut is None:
         assert lanes <= (pooled - 1) * stride
         return
-    assert (tiling.chunks - 1) * tiling.columns < width <= tiling.chunks * tiling.columns
-    step = tiling.columns * apart * stride
-    for chunk in range(tiling.chunks):
-        if tiling.chunks > 1:
-            assert (chunk * tiling.advance) * tiling.unit == chunk * step
-        last = (tiling.columns - 1) * apart * stride + (pooled - 1) * stride
-        stretch = kernel if tiling.segments == 1 else tiling.unit
+    assert (cut.chunks - 1) * cut.columns < width <= cut.chunks * cut.columns
+    step = cut.columns * apart * stride
+    for chunk in range(cut.chunks):
+        if cut.chunks > 1:
+            assert (chunk * cut.advance) * cut.unit == chunk * step
+        last = (cut.columns - 1) * apart * stride + (pooled - 1) * stride
+        stretch = kernel if cut.segments == 1 else cut.unit
         assert last + stretch <= lanes  # the last tap of a stretch under the last column lies in the word
-    assert (
-        tiling.segments == 1 or (tiling.segments - 1) * tiling.unit < kernel <= tiling.segments * tiling.unit
-    )
+    assert cut.segments == 1 or (cut.segments - 1) * cut.unit < kernel <= cut.segments * cut.unit
 
 
 def test_what_fits_a_word_is_not_cut():
-    assert tile(28, 18, 5, 1).segments == 1
-    assert tile(1, 18, 14, 1).segments == 1
-    assert tile(1, 18, 15, 1).segments == 2
-    assert tile(4, 18, 1, 1, NO_POOL).products == 1
+    assert tile(Rows(28, 5), 18).segments == 1
+    assert tile(Rows(1, 14), 18).segments == 1
+    assert tile(Rows(1, 15), 18).segments == 2
+    assert tile(Rows(4, 1), 18).products(1) == 1
 
 
 def wide_sum(kernel: int, width: int, stride: int, pool: MaxPool | None, groups: int) -> IntegerGraph:
@@ -163,3 +170,110 @@ def test_readers_that_look_at_different_columns():
         )  # fmt: skip
         inputs = hard_inputs(graph, 4, 0)
         assert_right(compile_integer(graph), inputs, run(graph, inputs))
+
+
+# -- rows that share words --------------------------------------------------------------------------------------------
+
+
+def rows_of_a_word(width: int, height: int, kernel: int, stride: int, pad: int, table: bool) -> IntegerGraph:
+    """A convolution whose rows share words, read by a convolution, by a depthwise one and by a dense layer."""
+    rng = np.random.default_rng(width + height)
+
+    def layer(name, terms, shape, high: int | None = 31, shift=9):
+        shifts = np.full(shape[0], shift if high else 0)
+        bias = rng.integers(-99, 900, shape[0])
+        entries = rng.integers(0, 32, 64) if table and name == "b" else None
+        return IntegerLayer(name, terms, bias, shifts, shape, np.ones(shape[0]), 0, high, None, entries)
+
+    def weights(*shape):
+        return rng.integers(-60, 61, shape)
+
+    side = (kernel - 1) // 2
+    around = (side, side, side, side)
+    rows, columns = (
+        (height + 2 * side - kernel) // stride + 1,
+        (width + 2 * side - kernel) // stride + 1,
+    )
+    first = Conv("a", weights(4, 3, kernel, kernel), (stride, stride), around, pad)
+    second = Conv(INPUT, weights(4, 2, 1, 1), (stride, stride))
+    both = (first, second) if rows == -(-height // stride) and columns == -(-width // stride) else (first,)
+    size = rows * columns
+    return IntegerGraph(
+        draw_input((2, height, width), "HWC"),
+        (
+            layer("a", (Conv(INPUT, weights(3, 2, 1, 1)),), (3, height, width)),
+            layer("b", both, (4, rows, columns)),
+            layer("c", (Conv("b", weights(4, 1, 3, 3), pads=(1, 1, 1, 1), pad_value=7, groups=4),), (4, rows, columns)),
+            layer("d", (Dense("b", weights(3, 4 * size)), Dense("c", weights(3, 4 * size))), (3, 1, 1), None),
+        ),
+    )  # fmt: skip
+
+
+SHARED = {
+    "pointwise": (3, 6, 1, 1, 0, False),
+    "five rows": (2, 5, 1, 1, 0, True),
+    "padded": (2, 4, 3, 1, 0, False),
+    "padded with another value": (2, 4, 3, 1, 9, True),
+    "strides that leave columns out": (6, 8, 1, 2, 0, False),
+    "strides and padding": (5, 12, 3, 2, 5, False),
+}
+
+
+def measured(plan: Plan) -> tuple[list[Measured], Measurer]:
+    measure = Measurer(plan)
+    return measured_steps(plan, measure), measure
+
+
+def planned(graph: IntegerGraph) -> dict[str, int]:
+    plan = planning.plan_network(graph).plan
+    return {one.layer.name: one.tiling.rows for one in plan.layers if isinstance(one, ConvPlan)}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_rows_share_words(name, monkeypatch):
+    graph = rows_of_a_word(*SHARED[name])
+    monkeypatch.setattr(planning, "candidates", lambda graph, optimize: [(graph, optimize)])
+    assert planned(graph)["b"] > 1
+    inputs = hard_inputs(graph, 24, 0)
+    together = compile_integer(graph)
+    assert_right(together, inputs, run(graph, inputs))
+    monkeypatch.setattr(tiling, "_together", lambda rows, lanes: (1, 0))
+    assert set(planned(graph).values()) == {1}
+    assert together.manifest["gas"]["evm"] < compile_integer(graph).manifest["gas"]["evm"]
+
+
+@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("wrong", [{"rows": 1}, {"rows": -1}, {"pitch": 1}, {"pitch": -1}])
+def test_rows_that_lie_wrongly_are_found(name, wrong, monkeypatch):
+    """A row more or less in a word, or a lane nearer or farther, ends the build or is as right."""
+    monkeypatch.setattr(planning, "candidates", lambda graph, optimize: [(graph, optimize)])
+    plan = planning.plan_network(rows_of_a_word(*SHARED[name])).plan
+    number = next(i for i, one in enumerate(plan.layers) if one.layer.name == "b")
+    layer = plan.layers[number]
+    ((key, by),) = wrong.items()
+    other = replace(layer, tiling=replace(layer.tiling, **{key: getattr(layer.tiling, key) + by}))
+    broken = replace(plan, layers=(*plan.layers[:number], other, *plan.layers[number + 1 :]))
+    try:
+        prove_moves(broken)
+    except AssemblyError:
+        return
+    # one row a word, or rows farther apart where lanes are to spare, are as good
+    inputs = hard_inputs(plan.graph, 8, 0)
+    program = Program(units_of(link(broken, *measured(broken)).contracts))
+    found = [program.predict(row.tobytes())[0] for row in inputs]
+    assert np.array_equal(found, run(plan.graph, inputs).reshape(8, -1))
+
+
+@settings(max_examples=200, **QUIET)
+@given(
+    st.integers(1, 20), st.integers(1, 12), st.integers(1, 5), st.integers(1, 3), st.integers(8, 40), st.integers(0, 9)
+)  # fmt: skip
+def test_rows_together_fit_a_word(width, height, kernel, stride, lane_bits, more):
+    reach = (width - 1) * stride + kernel
+    found = tile(Rows(width, kernel, stride, height=height, extent=reach + more), lane_bits)
+    assert found.rows == 1 or found.chunks == found.segments == 1
+    assert height % found.rows == 0 and found.products(height) <= tile(
+        Rows(width, kernel, stride), lane_bits
+    ).products(height)
+    if found.rows > 1:
+        assert found.pitch == reach + more and (found.rows - 1) * found.pitch + reach <= 256 // lane_bits

@@ -82,10 +82,9 @@ def _fill(steps: Sequence[Measured], measure: Measurer, entry_budget: int) -> li
 
 
 def _joins(group: Group, step: Step) -> bool:
-    """Whether a part can run `step` too: it has written all of what the step reads, or none of it."""
-    return all(
-        w.offset == 0 and w.size == w.key.bytes
-        for earlier in group.steps
-        for w in earlier.writes
-        if w.key in step.reads
-    )
+    """Whether a part can run `step` too: it has written all of what the step reads, or none of it, and no other piece
+    of what the step writes a piece of, since it returns one stretch of each region."""
+    written = [w for earlier in group.steps for w in earlier.writes]
+    whole = all(w.offset == 0 and w.size == w.key.bytes for w in written if w.key in step.reads)
+    pieces = {w.key for w in step.writes if w.size < w.key.bytes}
+    return whole and not any(w.key in pieces for w in written)

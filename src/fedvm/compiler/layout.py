@@ -18,9 +18,18 @@ import numpy as np
 
 from fedvm.compiler.defaults import OPTIMIZE, Optimize
 from fedvm.compiler.errors import RangeError, UnsupportedOperator
-from fedvm.compiler.graph import INPUT, Conv, Dense, FloatLayer, IntegerGraph, IntegerLayer, MaxPool
+from fedvm.compiler.graph import (
+    INPUT,
+    Conv,
+    Dense,
+    FloatGraph,
+    FloatLayer,
+    IntegerGraph,
+    IntegerLayer,
+    MaxPool,
+)
 from fedvm.compiler.interpreter import accumulator_bounds
-from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Tiling, tile
+from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, Tiling, tile
 from fedvm.compiler.view import WORD_BYTES, View
 
 MAX_LANE_BITS = 64
@@ -67,7 +76,8 @@ class ConvTerm:
 
 @dataclass(frozen=True)
 class ConvPlan:
-    """A convolutional layer: `chunks` words a row, each computing `columns` output columns (after pooling)."""
+    """A convolutional layer: `chunks` words a row, each computing `columns` output columns (after pooling), or one word
+    for several rows."""
 
     layer: IntegerLayer
     lane_bits: int
@@ -115,6 +125,8 @@ class ConvPlan:
     def is_native(self, view: View) -> bool:
         """Whether the readers of `view` can use the computed words unchanged, because none looks at columns that only
         the next word holds."""
+        if self.tiling.rows > 1:  # a word of sums holds several rows, each of which is stored as a word
+            return False
         return view == self.native and (view.words == 1 or view.reach <= view.step)
 
 
@@ -209,29 +221,39 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     )  # fmt: skip
 
 
-def span(layer: FloatLayer | IntegerLayer) -> tuple[int, int, MaxPool]:
-    """(widest tap count from the leftmost tap on, horizontal stride, pool) of a convolutional layer."""
+def rows_of(layer: FloatLayer | IntegerLayer, widths: Mapping[str, int], *, scores: bool) -> Rows:
+    """The rows of a convolutional layer. widths: of the tensors it may read; scores: whether it is the last layer,
+    whose words are read where they were computed."""
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     left = max(c.pads[1] for c in convs)
     kernel = max(left - c.pads[1] + c.weight.shape[3] for c in convs)
-    return kernel, convs[0].stride[1], layer.pool or NO_POOL
+    pool, apart = layer.pool or NO_POOL, scores or layer.pool is not None
+    extent = 0 if apart else max(left + widths[c.source] for c in convs)
+    height = (layer.shape[1] - 1) * pool.stride[0] + pool.kernel[0]
+    return Rows(layer.shape[2], kernel, convs[0].stride[1], pool, height, extent)
 
 
-def widest_lanes(width: int, least: int, most: int, kernel: int, stride: int, pool: MaxPool) -> int:
+def widths_of(graph: FloatGraph | IntegerGraph) -> dict[str, int]:
+    """Width of every tensor by name."""
+    return {INPUT: graph.input.shape[2]} | {layer.name: layer.shape[2] for layer in graph.layers}
+
+
+def widest_lanes(rows: Rows, least: int, most: int) -> int:
     """The widest L between `least` and `most` bits that needs no more products than `least` does."""
-    best = tile(width, least, kernel, stride, pool)
+    best = tile(rows, least)
     lane_bits = least
     while best is not None and lane_bits < most:
-        wider = tile(width, lane_bits + 1, kernel, stride, pool)
-        if wider is None or wider.products != best.products:
+        wider = tile(rows, lane_bits + 1)
+        if wider is None or wider.products(rows.height) != best.products(rows.height):
             break
         lane_bits += 1
     return lane_bits
 
 
-def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Plan:
-    """Choose lanes, words and views for every layer. optimize: for little gas per prediction, or little code. Raises
-    RangeError if some sum does not fit a lane, UnsupportedOperator for shapes without a kernel.
+def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE, *, narrow: bool = True) -> Plan:
+    """Choose lanes, words and views for every layer. optimize: for little gas per prediction, or little code. narrow:
+    whether lanes stay so narrow that the most rows share a word, rather than as wide as those of their neighbours.
+    Raises RangeError if some sum does not fit a lane, UnsupportedOperator for shapes without a kernel.
     """
     bounds = accumulator_bounds(graph)
     requants = {
@@ -240,7 +262,7 @@ def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Plan:
         )
         for layer in graph.layers
     }
-    lane_bits = _lane_bits(graph, requants)
+    lane_bits = _lane_bits(graph, requants, narrow)
     demands = _Demands()
     drafts: list[LayerPlan] = []
     for layer in graph.layers:
@@ -277,10 +299,12 @@ def _packing(layer: IntegerLayer, need: int) -> tuple[int, bool]:
     return (bits, True) if packed < unpacked else (need, False)
 
 
-def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str, int]:
-    """L of every layer. Layers that pass words on share the same L if that costs no more words."""
+def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant], narrow: bool) -> dict[str, int]:
+    """L of every layer. Layers that pass words on share the same L if that costs no more words. narrow: as in
+    `plan_layers`."""
     result: dict[str, int] = {}
     widest: dict[str, int] = {}
+    widths = widths_of(graph)
     for layer in graph.layers:
         sources = max(graph.high_of(t.source).bit_length() for t in layer.terms)
         need = max(requants[layer.name].need, sources)  # more than the sums need if weights are all zero
@@ -289,17 +313,16 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant]) -> dict[str
                 f"layer {layer.name!r}: sums need {need} bits, a lane has at most {MAX_LANE_BITS}"
             )
         result[layer.name] = need
-        is_conv = isinstance(layer.terms[0], Conv)
-        if is_conv:
-            kernel, stride, pool = span(layer)
-            if tile(layer.shape[2], need, kernel, stride, pool) is None:
+        widest[layer.name] = need
+        if isinstance(layer.terms[0], Conv):
+            rows = rows_of(layer, widths, scores=layer.high is None)
+            if tile(rows, need) is None:
                 raise RangeError(
-                    f"layer {layer.name!r}: a window of {pool.kernel[1]} columns of {need} bits, {stride} lanes apart, "
-                    "does not fit a 256-bit word"
+                    f"layer {layer.name!r}: a window of {rows.pool.kernel[1]} columns of {need} bits, {rows.stride} "
+                    "lanes apart, does not fit a 256-bit word"
                 )
-        widest[layer.name] = (
-            widest_lanes(layer.shape[2], need, MAX_LANE_BITS, kernel, stride, pool) if is_conv else need
-        )
+            rows = rows if narrow else replace(rows, extent=0)
+            widest[layer.name] = widest_lanes(rows, need, MAX_LANE_BITS)
     changed = True
     while changed:
         changed = False
@@ -369,19 +392,18 @@ def _draft_conv(
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     if len({c.stride for c in convs}) != 1:
         raise UnsupportedOperator(f"layer {layer.name!r} adds convolutions of different strides")
-    kernel, stride, pool = span(layer)
+    rows = rows_of(layer, widths_of(graph), scores=layer.high is None)
+    kernel, stride, pool = rows.kernel, rows.stride, rows.pool
     if any(pool.pads):
         raise UnsupportedOperator(f"layer {layer.name!r}: MaxPool with padding has no kernel")
-    tiling = tile(layer.shape[2], bits, kernel, stride, pool)
+    tiling = tile(rows, bits)
     assert tiling is not None, "lanes of these bits were found to fit"
     left = max(c.pads[1] for c in convs)
-    pooled_rows = layer.shape[1]
-    conv_rows = (pooled_rows - 1) * pool.stride[0] + pool.kernel[0]
     terms = []
     for conv in convs:
         channels, height, in_width = graph.shape_of(conv.source)
         top = conv.pads[0]
-        last = (conv_rows - 1) * conv.stride[0] - top + conv.weight.shape[2] - 1
+        last = (rows.height - 1) * conv.stride[0] - top + conv.weight.shape[2] - 1
         taps = kernel if tiling.segments == 1 else tiling.unit
         view = View(
             conv.source, channels, height, in_width, bits, -left, tiling.unit, tiling.row_words,

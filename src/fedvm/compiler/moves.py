@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 
 from fedvm.compiler.assembler import Assembler, AssemblyError
-from fedvm.compiler.graph import Conv, Input
+from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.dense import seats
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
@@ -33,8 +33,10 @@ from fedvm.compiler.kernels.squash import (
     valid_columns,
 )
 from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table
-from fedvm.compiler.layout import ConvPlan, ConvTerm, DensePlan, LayerPlan, Plan
-from fedvm.compiler.provenance import FIRST_LABEL, ONE, UNKNOWN, ZERO, Bits, Machine, bits_of, fields
+from fedvm.compiler.labelled import compare, compare_row, expected_word, labels, require
+from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan
+from fedvm.compiler.products import prove_products
+from fedvm.compiler.provenance import ONE, UNKNOWN, Bits, Machine, bits_of, fields
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -74,132 +76,11 @@ def _blame(layer: str) -> Iterator[None]:
         raise AssemblyError(f"layer {layer!r}: {error}") from error
 
 
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise AssemblyError(message)
-
-
-# -- what a word must hold --------------------------------------------------------------------------------------------
-
-
-def labels(element: int, width: int) -> range:
-    """Labels of the `width` bits of a value."""
-    return range(FIRST_LABEL + element * width, FIRST_LABEL + (element + 1) * width)
-
-
-def used_bits(view: View) -> int:
-    """Bits of a word that lanes take."""
-    return view.lanes * view.lane_bits
-
-
-def held_columns(view: View, word: int, *, native: bool = False) -> list[int]:
-    """Columns of the image that word J of a row holds. native: as it came out of the lanes of its layer, where the
-    columns that the next word computes are missing."""
-    columns = view.columns(word)
-    if native:
-        columns = range(columns.start, min(columns.stop, columns.start + view.step))
-    return [c for c in columns if 0 <= c < view.width]
-
-
-def expected_word(view: View, word: int, value: Mapping[int, Sequence[int]], *, native: bool = False) -> Bits:
-    """Word J of a row: the labels `value[column]` in their lanes, the padding value beside the image, else zeros."""
-    lanes: dict[int, Sequence[int]] = {
-        view.bit(word, column): value[column] for column in held_columns(view, word, native=native)
-    }
-    if view.pad_value:
-        pad = [view.pad_value >> i & 1 for i in range(view.pad_value.bit_length())]
-        codes = [ONE if bit else ZERO for bit in pad]
-        lanes |= {view.bit(word, c): codes for c in view.columns(word) if not 0 <= c < view.width}
-    return fields(lanes)
-
-
-def _compare(found: Bits | None, expected: Bits, used: int, what: str) -> None:
-    """Check that the `used` low bits are the same. The bits above the lanes may hold anything, since no product moves
-    them down."""
-    if found is None:
-        raise AssemblyError(f"{what} is not written")
-    wrong = np.flatnonzero(found[:used] != expected[:used])
-    if len(wrong):
-        bit = int(wrong[0])
-        raise AssemblyError(f"{what}: bit {bit} holds {_name(found[bit])} instead of {_name(expected[bit])}")
-
-
-def _name(code: int) -> str:
-    return {ZERO: "zero", ONE: "one", UNKNOWN: "something unknown"}.get(
-        int(code), f"bit {code - FIRST_LABEL}"
-    )
-
-
 def _no_load(opcode: str, address: int) -> Bits:
     raise AssemblyError(f"{opcode} at {address} among moves on the stack")
 
 
-# -- products ---------------------------------------------------------------------------------------------------------
-
-
-def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
-    """Every lane that is kept is a complete sum: for each output column and each column under the pool, every tap of
-    every term meets the source column it belongs to, at a degree that lies inside the word.
-
-    held: bits of the values in each view that has been proved so far.
-    """
-    stride, pool = plan.stride, plan.pool
-    height, width = plan.layer.shape[1:]
-    covered = [c for chunk in range(plan.chunks) for c in valid_columns(plan, chunk)]
-    _require(
-        covered == list(range(width))
-        and all(len(valid_columns(plan, chunk)) for chunk in range(plan.chunks)),
-        f"{plan.chunks} words of a row do not make its {width} columns once each",
-    )
-    _require(
-        max(term.word for term in plan.terms) == plan.tiling.segments - 1, "a word of x that no tap meets"
-    )
-    _require(
-        plan.requant.need <= plan.lane_bits, f"sums of {plan.requant.need} bits in lanes of {plan.lane_bits}"
-    )
-    rows = (height - 1) * pool.stride[0] + pool.kernel[0]
-    for term in plan.terms:
-        view, conv = term.view, term.conv
-        _require(view in held, f"reads a view of {view.tensor!r} that nothing writes")
-        _require(
-            held[view] <= view.lane_bits == plan.lane_bits,
-            f"values of {view.tensor!r} do not fit their lanes",
-        )
-        _require(
-            not any(conv.pads) or view.pad_value == conv.pad_value,
-            f"padding of {view.pad_value} instead of {conv.pad_value} around {view.tensor!r}",
-        )
-        first = view.top - conv.pads[0]
-        last = first + (rows - 1) * stride[0] + conv.weight.shape[2] - 1
-        _require(
-            first >= 0 and last < view.rows, f"reads rows {first}..{last} of {view.rows} of {view.tensor!r}"
-        )
-    for conv in (c for c in plan.layer.terms if isinstance(c, Conv)):
-        taps = sorted(s for term in plan.terms if term.conv is conv for s in term.taps)
-        _require(
-            taps == list(range(conv.weight.shape[3])), f"taps {taps} of a kernel of {conv.weight.shape[3]}"
-        )
-    for chunk in range(plan.chunks):
-        for column, under in product(valid_columns(plan, chunk), range(pool.kernel[1])):
-            position = (column * pool.stride[1] + under) * stride[1]
-            bit = plan.native.bit(chunk, column) - under * stride[1] * plan.lane_bits
-            _require(
-                0 <= bit <= WORD_BITS - plan.lane_bits, f"the sum of column {column} does not lie in a word"
-            )
-            for term in plan.terms:
-                _prove_taps(plan, term, chunk, position - term.conv.pads[1], bit)
-
-
-def _prove_taps(plan: ConvPlan, term: ConvTerm, chunk: int, first: int, bit: int) -> None:
-    """The word of x times that of the taps has, at `bit`, the sum of each tap s times source column first + s."""
-    view, word = term.view, chunk * plan.tiling.advance + term.word
-    _require(word < view.words, f"reads word {word} of {view.words} of a row of {view.tensor!r}")
-    for i, tap in enumerate(term.taps):
-        column, degree = first + tap, bit - (i + term.skip) * plan.lane_bits
-        inside = column in view.columns(word) and view.bit(word, column) == degree
-        _require(
-            inside and degree >= 0, f"tap {tap} misses column {column} of {view.tensor!r} in word {word}"
-        )
+# -- sums -------------------------------------------------------------------------------------------------------------
 
 
 def prove_interleaving(plan: ConvPlan) -> None:
@@ -208,8 +89,13 @@ def prove_interleaving(plan: ConvPlan) -> None:
     for word in packed_words(plan, plan.outputs):
         if len(word.chunks) == 1:
             (chunk,) = word.chunks
-            own = {column: plan.native.bit(chunk, column) for column in valid_columns(plan, chunk)}
-            _require(
+            apart = plan.tiling.pitch * plan.lane_bits
+            own = {
+                row * plan.layer.shape[2] + column: plan.native.bit(chunk, column) - row * apart
+                for row in range(plan.tiling.rows)
+                for column in valid_columns(plan, chunk)
+            }
+            require(
                 word.bits == own, f"the sums of word {chunk} are looked for in other lanes than their own"
             )
             continue
@@ -238,7 +124,7 @@ def prove_interleaving(plan: ConvPlan) -> None:
                     expected[word.bits[column]] = labels(lane_of[chunk] + lane, width)
             top = machine.stack[-1]
             assert isinstance(top, np.ndarray)
-            _compare(top, fields(expected), WORD_BITS, f"the sums under column {under} of the pool")
+            compare(top, fields(expected), f"the sums under column {under} of the pool")
 
 
 # -- storing ----------------------------------------------------------------------------------------------------------
@@ -248,12 +134,13 @@ def prove_stores(plan: ConvPlan) -> None:
     """Every view of the layer's output holds every column of a row in each lane that is meant for it."""
     high = plan.requant.high
     if high is None:  # the scores: stored as they are
-        _require(plan.outputs == (plan.native,), "scores that are moved")
+        require(plan.outputs == (plan.native,), "scores that are moved")
         return
     views, width = plan.outputs, high.bit_length()
     packed = packed_words(plan, views)
     spill = None if fit_the_stack(packed, views) else Spill(plan, None, 0, 1)
-    value = {column: labels(column, width) for column in range(plan.layer.shape[2])}
+    columns = plan.layer.shape[2]
+    value = {column: labels(column, width) for column in range(plan.tiling.rows * columns)}
     words = {
         word.chunks[0]: fields({bit: value[column] for column, bit in word.bits.items()}) for word in packed
     }
@@ -268,24 +155,24 @@ def prove_stores(plan: ConvPlan) -> None:
 
     def load(opcode: str, address: int) -> Bits:
         chunk = address // WORD_BYTES
-        _require(
-            opcode == "MLOAD" and chunk in words and spill is not None, f"{opcode} of no word of the row"
-        )
+        require(opcode == "MLOAD" and chunk in words and spill is not None, f"{opcode} of no word of the row")
         return words[chunk]
 
     targets = [APART * (i + 1) for i in range(len(views))]
     machine = Machine([*targets, *([] if spill else words.values())], load)
     machine.run(a.instructions[start:])
-    _require(machine.stack[: len(views)] == targets, "storing changes the pointers")
+    require(machine.stack[: len(views)] == targets, "storing changes the pointers")
     written = dict(machine.stored)
     for view, target in zip(views, targets, strict=True):
-        _require(width <= view.lane_bits, f"values of {width} bits in lanes of {view.lane_bits}")
+        require(width <= view.lane_bits, f"values of {width} bits in lanes of {view.lane_bits}")
         native = plan.is_native(view)
-        for number in range(view.words):
-            found = written.pop(target + WORD_BYTES * number, None)
-            expected = expected_word(view, number, value, native=native)
-            _compare(found, expected, used_bits(view), f"word {number} of a row")
-    _require(not written, "something is written outside the views")
+        for row, number in product(range(plan.tiling.rows), range(view.words)):
+            found = written.pop(target + row * view.row_bytes + WORD_BYTES * number, None)
+            own = {column: value[row * columns + column] for column in range(columns)}
+            compare_row(
+                view, found, expected_word(view, number, own, native=native), f"word {number} of a row"
+            )
+    require(not written, "something is written outside the views")
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -301,8 +188,8 @@ def prove_table(plan: LayerPlan) -> None:
     if table is None:
         return
     assert high is not None
-    _require(clip == len(table) - 1 and len(table) & clip == 0, f"a table of {len(table)} entries")
-    _require(all(0 <= entry <= high for entry in table), f"a table whose entries leave 0..{high}")
+    require(clip == len(table) - 1 and len(table) & clip == 0, f"a table of {len(table)} entries")
+    require(all(0 <= entry <= high for entry in table), f"a table whose entries leave 0..{high}")
     if isinstance(plan, ConvPlan):
         words = {tuple(word.bits.values()) for word in packed_words(plan, plan.outputs)}
     else:
@@ -322,7 +209,7 @@ def _prove_entries(table: Sequence[int], at: int) -> None:
         word = machine.stored.get(at + i // WORD_BYTES * WORD_BYTES)
         first = 8 * (WORD_BYTES - 1 - i % WORD_BYTES)
         found = None if word is None else word[first : first + 8]
-        _compare(found, bits_of(entry)[:8], 8, f"entry {i} of the table")
+        compare(found, bits_of(entry)[:8], f"entry {i} of the table")
 
 
 def _prove_lookup(entries: int, width: int, at: int, bits: Sequence[int], lane_bits: int) -> None:
@@ -346,8 +233,8 @@ def _prove_lookup(entries: int, width: int, at: int, bits: Sequence[int], lane_b
     emit_lookup(a, entries, at, bits, lane_bits)
     machine = Machine([fields(value)], _no_load, look_up)
     machine.run(a.instructions[1:])
-    _require(len(machine.stack) == 1, "a look-up leaves the stack uneven")
-    _compare(bits_of(machine.pop()), fields(entry), WORD_BITS, "a word of entries")
+    require(len(machine.stack) == 1, "a look-up leaves the stack uneven")
+    compare(bits_of(machine.pop()), fields(entry), "a word of entries")
 
 
 # -- the input --------------------------------------------------------------------------------------------------------
@@ -356,7 +243,7 @@ def _prove_lookup(entries: int, width: int, at: int, bits: Sequence[int], lane_b
 def prove_pack(raw: Input, width: int, view: View) -> None:
     """The words of a view of the input hold the top `width` bits of every byte of a row, each in its lane."""
     channels, _, columns = raw.shape
-    _require(view.channels == channels and view.width == columns, "a view of another input")
+    require(view.channels == channels and view.width == columns, "a view of another input")
     stride = raw.steps[2]
     for first in range(channels) if raw.layout == "HWC" else (0,):
         a = Assembler()
@@ -369,8 +256,8 @@ def prove_pack(raw: Input, width: int, view: View) -> None:
         value = {c: _byte(first + c * stride)[8 - width :] for c in range(columns)}
         for word in range(view.words):
             found = machine.stored.pop(APART + WORD_BYTES * word, None)
-            _compare(found, expected_word(view, word, value), used_bits(view), f"word {word} of a row")
-        _require(not machine.stored, "something is written outside the view")
+            compare_row(view, found, expected_word(view, word, value), f"word {word} of a row")
+        require(not machine.stored, "something is written outside the view")
 
 
 def _byte(address: int) -> Sequence[int]:
@@ -380,7 +267,7 @@ def _byte(address: int) -> Sequence[int]:
 
 def _load_bytes(opcode: str, address: int) -> Bits:
     """The 32 input bytes from an address on; bytes before the input cannot be loaded."""
-    _require(address >= 0, "reads before the input")
+    require(address >= 0, "reads before the input")
     return fields({8 * (WORD_BYTES - 1 - i): _byte(address + i) for i in range(WORD_BYTES)})
 
 
@@ -391,32 +278,32 @@ def prove_elements(plan: DensePlan, held: Mapping[View, int]) -> None:
     """Every activation of a dense layer is read from a lane that holds it, and every output has a lane of its own."""
     outputs = plan.layer.shape[0]
     seats = [(w, o) for w in range(plan.words) for o in plan.native.columns(w) if o < outputs]
-    _require(
+    require(
         [o for _, o in seats] == list(range(outputs)),
         f"{plan.words} words do not hold {outputs} outputs once",
     )
-    _require(
+    require(
         plan.requant.need <= plan.lane_bits, f"sums of {plan.requant.need} bits in lanes of {plan.lane_bits}"
     )
     for dense, view, high in plan.terms:
         if view is None:
             continue
-        _require(view in held, f"reads a view of {view.tensor!r} that nothing writes")
-        _require(
+        require(view in held, f"reads a view of {view.tensor!r} that nothing writes")
+        require(
             high.bit_length() <= held[view] <= view.lane_bits,
             f"values of {view.tensor!r} do not fit their lanes",
         )
         count = dense.weight.shape[1]
-        _require(count == view.channels * view.height * view.width, f"{count} weights for another tensor")
+        require(count == view.channels * view.height * view.width, f"{count} weights for another tensor")
         seen = {view.locate(element) for element in range(count)}
-        _require(len(seen) == count, f"two elements of {view.tensor!r} are read from one lane")
+        require(len(seen) == count, f"two elements of {view.tensor!r} are read from one lane")
 
 
 def prove_scores(plan: LayerPlan, order: tuple[int, int, int]) -> None:
     """Every score is read from the lane that its layer leaves it in, no two from one, and written to its place."""
     view = plan.native
     channels, height, width = plan.layer.shape
-    _require(
+    require(
         (view.channels, view.height, view.width) in ((channels, height, width), (1, 1, channels)),
         "other scores",
     )
@@ -426,13 +313,13 @@ def prove_scores(plan: LayerPlan, order: tuple[int, int, int]) -> None:
         word, place = divmod(column, view.step)
         lane = view.lanes - 1 - place * view.stride
         expected = (channel * view.rows + row) * view.row_bytes + WORD_BYTES * word, lane * view.lane_bits
-        _require(lane >= 0 and view.locate(element) == expected, f"score {element} is read from another lane")
+        require(lane >= 0 and view.locate(element) == expected, f"score {element} is read from another lane")
     shape = plan.layer.shape
     written = np.arange(channels * height * width).reshape([shape[axis] for axis in order])
     places = written.transpose(np.argsort(order)).ravel()
     for element, place in enumerate(places.tolist()):
         found = place_of(element, shape, steps_of(shape, order))
-        _require(found == WORD_BYTES * place, f"score {element} is written to another place")
+        require(found == WORD_BYTES * place, f"score {element} is written to another place")
 
 
 # -- states -----------------------------------------------------------------------------------------------------------
@@ -462,13 +349,13 @@ def prove_fold(folded: Folded) -> None:
     first = Machine([], lambda opcode, address: memory[address])
     first.run(folding.instructions)
     kept = {address - 2 * APART: word for address, word in first.stored.items()}
-    _require(sorted(kept) == list(range(0, small.bytes, WORD_BYTES)), "a fold does not fill its bytes")
+    require(sorted(kept) == list(range(0, small.bytes, WORD_BYTES)), "a fold does not fill its bytes")
     second = Machine([], lambda opcode, address: kept[address])
     second.run(unfolding.instructions)
     for address, expected in (memory | padding).items():
         found = second.stored.pop(address + 2 * APART, None)
-        _compare(found, expected, used_bits(view), "an unfolded word")
-    _require(not second.stored, "unfolding writes outside the tensor")
+        compare_row(view, found, expected, "an unfolded word")
+    require(not second.stored, "unfolding writes outside the tensor")
 
 
 def _tensor_words(folded: Folded, base: int) -> dict[int, Bits]:

@@ -54,7 +54,7 @@ def plan_network(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Planned:
     refusals: list[CompileError] = []
     for oriented, aim in candidates(graph, optimize):
         try:
-            found.append(plan_as(oriented, aim))
+            found += _planned(oriented, aim)
         except CompileError as error:
             refusals.append(error)
     if not found:
@@ -62,13 +62,16 @@ def plan_network(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Planned:
     return min(found, key=lambda p: (p.bytes, p.gas) if optimize == "deploy" else (p.gas, p.bytes))
 
 
-def plan_as(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Planned:
-    """The layout with lanes along the graph's width. Raises CompileError if there is none, AssemblyError if it loses a
-    value."""
-    plan = plan_layers(canonical(graph), optimize)
-    prove_moves(plan)
-    measure = Measurer(plan)
-    return Planned(plan, measured_steps(plan, measure), measure)
+def _planned(graph: IntegerGraph, optimize: Optimize) -> Iterator[Planned]:
+    """Layouts with lanes along the graph's width: narrow lanes for many rows in a word, and lanes as wide as those of
+    their neighbours. Raises CompileError if there is none, AssemblyError if one loses a value."""
+    formed = canonical(graph)
+    plans = [plan_layers(formed, optimize, narrow=narrow) for narrow in (True, False)]
+    lanes = [[layer.lane_bits for layer in plan.layers] for plan in plans]
+    for plan in plans if lanes[0] != lanes[1] else plans[:1]:
+        prove_moves(plan)
+        measure = Measurer(plan)
+        yield Planned(plan, measured_steps(plan, measure), measure)
 
 
 def candidates(graph: IntegerGraph, optimize: Optimize) -> Iterator[tuple[IntegerGraph, Optimize]]:

@@ -9,13 +9,13 @@ minimum width, which follows from the bits of the activations.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.compiler.fitted_terms import is_uniform
-from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer, MaxPool
-from fedvm.compiler.layout import span, widest_lanes
-from fedvm.compiler.tiling import NO_POOL, is_wide, tile
+from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
+from fedvm.compiler.layout import rows_of, widest_lanes, widths_of
+from fedvm.compiler.tiling import NO_POOL, Rows, is_wide, tile
 from fedvm.compiler.transposition import is_symmetric, transposed
 
 LOW = 5
@@ -28,6 +28,8 @@ DENSE_PACKED = 18
 """Weights of some 6 bits, of which three share a lane of a data word."""
 NARROW = 10
 """Lane bits beside those of the activations, where they are few."""
+SHARED = 14
+"""Lane bits at least with which several rows of a map may share a word."""
 FROM_INPUT = 9
 """Lane bits beside those of the input, at least: weights below 4 bits lose too much in the first layer."""
 NARROWEST = 8
@@ -49,7 +51,7 @@ def lane_budget(
     budgets = []
     for oriented in (graph,) if is_symmetric(graph) else (graph, transposed(graph)):
         budget = _budget(oriented, activation_bits, input_bits, weight_bits, optimize)
-        work = sum(_conv_work(layer, budget[layer.name]) for layer in oriented.layers)
+        work = sum(_conv_work(oriented, layer, budget[layer.name]) for layer in oriented.layers)
         budgets.append((work, budget))
     return min(budgets, key=lambda found: found[0])[1]
 
@@ -66,7 +68,11 @@ def _budget(
     for layer in graph.layers:
         from_input = input_bits + FROM_INPUT if any(t.source == INPUT for t in layer.terms) else 0
         if isinstance(layer.terms[0], Conv):
-            budget[layer.name] = _conv_bits(layer, max(floor, from_input, _average_bits(layer, bits)))
+            least = max(floor, from_input, _average_bits(layer, bits))
+            rows = _conv_rows(graph, layer)
+            # fewer bits than these are widened first, and lanes stay narrow only where many products are saved
+            shared = least >= SHARED and any(t.groups == 1 for t in layer.terms if isinstance(t, Conv))
+            budget[layer.name] = widest_lanes(rows if shared else replace(rows, extent=0), least, WIDEST)
         else:
             budget[layer.name] = max(dense, from_input)
     budget[graph.layers[-1].name] = WIDEST
@@ -91,41 +97,28 @@ def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
     )
 
 
-def _conv_bits(layer: FloatLayer, floor: int) -> int:
-    shape = _shape(layer)
-    return widest_lanes(shape.width, floor, WIDEST, shape.kernel, shape.stride, shape.pool)
+def _conv_rows(graph: FloatGraph, layer: FloatLayer) -> Rows:
+    """The rows of a convolutional layer; a wide pool is a layer of its own."""
+    rows = rows_of(layer, widths_of(graph), scores=layer is graph.layers[-1])
+    if not is_wide(rows.pool, rows.stride):
+        return rows
+    return replace(rows, width=(rows.width - 1) * rows.pool.stride[1] + rows.pool.kernel[1], pool=NO_POOL)
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """Columns of a convolutional layer's output; kernel, stride and pool along them. A wide pool is another layer."""
-
-    width: int
-    kernel: int
-    stride: int
-    pool: MaxPool
-
-
-def _shape(layer: FloatLayer) -> _Shape:
-    kernel, stride, pool = span(layer)
-    width = layer.shape[2]
-    if is_wide(pool, stride):
-        width, pool = (width - 1) * pool.stride[1] + pool.kernel[1], NO_POOL
-    return _Shape(width, kernel, stride, pool)
-
-
-def _conv_work(layer: FloatLayer, lane_bits: int) -> float:
+def _conv_work(graph: FloatGraph, layer: FloatLayer, lane_bits: int) -> float:
     """About the gas of a convolutional layer, 0 for others, which do not depend on the axis; infinite without a
     tiling."""
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     if not convs:
         return 0
-    shape, pool = _shape(layer), layer.pool or NO_POOL
-    tiling = tile(shape.width, lane_bits, shape.kernel, shape.stride, shape.pool)
+    rows = _conv_rows(graph, layer)
+    tiling = tile(rows, lane_bits)
     if tiling is None:
         return math.inf
-    outputs, height = layer.shape[:2]
-    rows = (height - 1) * pool.stride[0] + pool.kernel[0]
-    products = sum(math.prod(t.weight.shape[:3]) for t in convs) * tiling.products * rows
-    words = outputs * tiling.chunks
-    return PRODUCT * products + SUM * words * rows + OUTPUT * words * height
+    products = sum(math.prod(t.weight.shape[:3]) for t in convs) * tiling.products(rows.height)
+    words = layer.shape[0] * tiling.chunks
+    return (
+        PRODUCT * products
+        + SUM * words * (rows.height // tiling.rows)
+        + OUTPUT * words * (layer.shape[1] // tiling.rows)
+    )

@@ -130,7 +130,10 @@ def emit_conv(
     for i, (view, base) in enumerate(targets.items()):
         a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
     views = list(targets)
-    with a.loop("row", 0, pool.stride[0] * stride[0] * plan.row_bytes, plan.layer.shape[1]):
+    together = plan.tiling.rows
+    with a.loop(
+        "row", 0, together * pool.stride[0] * stride[0] * plan.row_bytes, plan.layer.shape[1] // together
+    ):
         phase = _unrolled(plan, outputs)
         if phase is not None:
             _accumulate_unrolled(a, plan, phase, sources, scratch, outputs)
@@ -139,7 +142,7 @@ def emit_conv(
                 _accumulate(a, plan, sources, scratch, outputs)
         straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
         squash_row(a, plan, views, scratch.stage, scratch.table, len(outputs), unrolled=straight)
-        advance(a, [view.row_bytes for view in views])
+        advance(a, [together * view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
 
@@ -352,7 +355,24 @@ def _load_tap(
     row = view.top - term.conv.pads[0] + tap.row + below
     word = chunk * plan.tiling.advance + term.word
     offset = tap.channel * view.channel_bytes + row * view.row_bytes + WORD_BYTES * word
-    load_from(a, pointer, sources[view], offset, name)
+    load_rows(a, plan, view, sources[view], pointer, offset, name)
+
+
+def load_rows(
+    a: Assembler, plan: ConvPlan, view: View, place: Place, pointer: str, offset: int, name: str
+) -> None:
+    """The words of x of the rows that are computed together, in one word. offset: of the first. Stack: → x."""
+    load_from(a, pointer, place, offset, name)
+    tiling = plan.tiling
+    own = lanes.at((1 << view.lane_bits) - 1, [view.bit(0, view.start + i) for i in range(tiling.pitch)])
+    for number in range(1, tiling.rows):
+        if number == 1 and view.pad_value:  # beside the image lies padding that would meet the next row
+            lanes.and_constant(a, own)
+        load_from(a, pointer, place, offset + number * plan.stride[0] * view.row_bytes, "next")
+        if number < tiling.rows - 1 and view.pad_value:
+            lanes.and_constant(a, own)
+        lanes.shift(a, -number * tiling.pitch * plan.lane_bits)
+        a.op("OR", result=name)
 
 
 def _requantize(a: Assembler, plan: ConvPlan, output: int) -> None:

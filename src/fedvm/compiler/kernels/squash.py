@@ -7,7 +7,7 @@ and clipped, so that one comparison serves several of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fedvm.compiler import lanes
@@ -25,11 +25,13 @@ STACKED_WORDS = 12
 @dataclass(frozen=True)
 class Packed:
     """A clipped word on the stack: its name, the bit at which each output column lies, and the chunks of the row that
-    were interleaved in it (none for a word that was moved since)."""
+    were interleaved in it (none for a word that was moved since). Of rows that were computed together, column c of row
+    r counts as column r · width + c until they are stored; beside: bits at which the columns of the other rows lie."""
 
     name: str
     bits: Mapping[int, int]
     chunks: tuple[int, ...] = ()
+    beside: tuple[int, ...] = ()
 
 
 def squash_row(
@@ -131,6 +133,8 @@ def fit_the_stack(packed: Sequence[Packed], views: Sequence[View]) -> bool:
 
 def packed_words(plan: ConvPlan, views: Sequence[View]) -> list[Packed]:
     """The clipped words of a row. Chunks are interleaved in one word, but for those that are stored as they are."""
+    if plan.tiling.rows > 1:
+        return [Packed("v0", _bits_together(plan), (0,))]
     stride = plan.native.stride
     width = min(stride, plan.lanes - stride * (plan.columns - 1))
     if plan.requant.high is None or any(plan.is_native(view) for view in views):
@@ -145,6 +149,26 @@ def packed_words(plan: ConvPlan, views: Sequence[View]) -> list[Packed]:
         }
         words.append(Packed(f"v{first}", bits, chunks))
     return words
+
+
+def _bits_together(plan: ConvPlan) -> dict[int, int]:
+    """Where the outputs of rows that were computed together lie."""
+    width, tiling = plan.layer.shape[2], plan.tiling
+    return {
+        row * width + column: plan.native.bit(0, column) - row * tiling.pitch * plan.lane_bits
+        for row in range(tiling.rows)
+        for column in range(width)
+    }
+
+
+def row_of(plan: ConvPlan, packed: list[Packed], row: int) -> list[Packed]:
+    """The clipped words as they hold one of the rows that were computed together."""
+    if plan.tiling.rows == 1:
+        return packed
+    (word,), width = packed, plan.layer.shape[2]
+    own = {column: word.bits[row * width + column] for column in range(width)}
+    beside = [bit for column, bit in word.bits.items() if column // width != row]
+    return [replace(word, bits=own, beside=tuple(beside))]
 
 
 def _row_maximum(
@@ -228,13 +252,15 @@ def store_views(
     a: Assembler, plan: ConvPlan, views: Sequence[View], packed: list[Packed], pointers: Sequence[str], channel: int,
     spill: Spill | None,
 ) -> None:  # fmt: skip
-    """Write the packed words of a row of one channel into all views. Stack: unchanged.
+    """Write the packed words of one channel into all views. Stack: unchanged.
 
     pointers: names of the stack items that hold where the row of channel 0 lies in each view.
     """
     room = STACKED_WORDS - len(views)
     for view, pointer in zip(views, pointers, strict=True):
-        _store(a, plan, view, packed, pointer, channel * view.channel_bytes, spill, room)
+        for row in range(plan.tiling.rows):
+            offset = channel * view.channel_bytes + row * view.row_bytes
+            _store(a, plan, view, row_of(plan, packed, row), pointer, offset, spill, room)
 
 
 def _store(
@@ -359,7 +385,8 @@ def _move_gas(word: Packed, columns: Sequence[int], targets: Mapping[int, int], 
 
 def _others(word: Packed, columns: Sequence[int], width: int) -> int:
     """The bits of a word's other columns."""
-    return lanes.at((1 << width) - 1, [bit for c, bit in word.bits.items() if c not in columns])
+    others = [bit for c, bit in word.bits.items() if c not in columns]
+    return lanes.at((1 << width) - 1, [*others, *word.beside])
 
 
 def _targets(view: View, columns: Sequence[int]) -> dict[int, int]:
