@@ -250,7 +250,7 @@ def widest_lanes(rows: Rows, least: int, most: int) -> int:
     return lane_bits
 
 
-def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE, *, narrow: bool = True) -> Plan:
+def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE, narrow: bool = True) -> Plan:
     """Choose lanes, words and views for every layer. optimize: for little gas per prediction, or little code. narrow:
     whether lanes stay so narrow that the most rows share a word, rather than as wide as those of their neighbours.
     Raises RangeError if some sum does not fit a lane, UnsupportedOperator for shapes without a kernel.

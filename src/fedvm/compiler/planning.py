@@ -66,7 +66,7 @@ def _planned(graph: IntegerGraph, optimize: Optimize) -> Iterator[Planned]:
     """Layouts with lanes along the graph's width: narrow lanes for many rows in a word, and lanes as wide as those of
     their neighbours. Raises CompileError if there is none, AssemblyError if one loses a value."""
     formed = canonical(graph)
-    plans = [plan_layers(formed, optimize, narrow=narrow) for narrow in (True, False)]
+    plans = [plan_layers(formed, optimize, narrow) for narrow in (True, False)]
     lanes = [[layer.lane_bits for layer in plan.layers] for plan in plans]
     for plan in plans if lanes[0] != lanes[1] else plans[:1]:
         prove_moves(plan)
