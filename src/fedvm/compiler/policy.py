@@ -28,6 +28,8 @@ DENSE_PACKED = 18
 """Weights of some 6 bits, of which three share a lane of a data word."""
 NARROW = 10
 """Lane bits beside those of the activations, where they are few."""
+WORTH = 0.05
+"""Share of a network's gas that a lane bit less in one convolution must save, for that bit to be given up."""
 SHARED = 14
 """Lane bits at least with which several rows of a map may share a word."""
 FROM_INPUT = 9
@@ -64,17 +66,22 @@ def _budget(
     floor = max(NARROWEST, (NARROW + activation_bits if low else FLOOR_CONV) - max(0, 8 - weight_bits))
     dense = NARROW + activation_bits if low else DENSE if optimize == "run" else DENSE_PACKED
     bits = {INPUT: input_bits} | activation_budget(graph, activation_bits)
-    budget = {}
+    budget, narrower = {}, {}
     for layer in graph.layers:
         from_input = input_bits + FROM_INPUT if any(t.source == INPUT for t in layer.terms) else 0
         if isinstance(layer.terms[0], Conv):
-            least = max(floor, from_input, _average_bits(layer, bits))
-            rows = _conv_rows(graph, layer)
-            # fewer bits than these are widened first, and lanes stay narrow only where many products are saved
-            shared = least >= SHARED and any(t.groups == 1 for t in layer.terms if isinstance(t, Conv))
-            budget[layer.name] = widest_lanes(rows if shared else replace(rows, extent=0), least, WIDEST)
+            least = max(from_input, _average_bits(layer, bits))
+            budget[layer.name] = _conv_bits(graph, layer, max(floor, least))
+            if least < floor == FLOOR_CONV:
+                narrower[layer.name] = _conv_bits(graph, layer, floor - 1)
         else:
             budget[layer.name] = max(dense, from_input)
+    work = {layer.name: _conv_work(graph, layer, budget[layer.name]) for layer in graph.layers}
+    for layer in graph.layers:
+        if layer.name in narrower:
+            saved = work[layer.name] - _conv_work(graph, layer, narrower[layer.name])
+            if saved > WORTH * sum(work.values()):
+                budget[layer.name] = narrower[layer.name]
     budget[graph.layers[-1].name] = WIDEST
     return budget
 
@@ -87,6 +94,15 @@ def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]
         layer.name: 8 if layer.activation == "linear" or layer.grid is not None else activation_bits
         for layer in graph.layers[:-1]
     }
+
+
+def _conv_bits(graph: FloatGraph, layer: FloatLayer, least: int) -> int:
+    """As many lane bits as cost no more than `least`."""
+    rows = _conv_rows(graph, layer)
+    # fewer bits than these are widened first, and lanes stay narrow only where many products are saved
+    if least < SHARED or all(t.groups > 1 for t in layer.terms if isinstance(t, Conv)):
+        rows = replace(rows, extent=0)
+    return widest_lanes(rows, least, WIDEST)
 
 
 def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
