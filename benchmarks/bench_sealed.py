@@ -1,7 +1,7 @@
 """What sealed rounds cost beside open ones: seconds, bytes, gas; and each step of them by itself.
 
-Run: python benchmarks/bench_sealed.py [--parts | --disputes]. Writes benchmarks/results/sealed.json. Some five minutes on
-two cores; whole federations run in this process, sealed and open in turns. --parts measures the steps alone, and
+Run: python benchmarks/bench_sealed.py [--parts | --disputes]. Writes benchmarks/results/sealed.json. Some five minutes
+on two cores; whole federations run in this process, sealed and open in turns. --parts measures the steps alone, and
 --disputes the gas of proofs; both keep the other rows. Gas also under the next fork's schedule and as an estimate of
 Filecoin's, see `contracts_bench/meter.py`. The gas of an epoch stands by itself: divide it by the rounds of an epoch.
 """
