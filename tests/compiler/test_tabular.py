@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
@@ -460,3 +460,25 @@ def test_other_libraries_of_trees(library, load):
     types = [("X", tools.convert.common.data_types.FloatTensorType([None, x.shape[1]]))]
     proto = getattr(tools, f"convert_{library}")(model, initial_types=types)
     assert (classes_of(compile_model(proto, x), x) == model.predict(x)).mean() > 0.99
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_one_less_a_logistic_function_falls_where_that_rises(kind):
+    one = numpy_helper.from_array(np.float32(1.0), "one")
+    nodes = [
+        helper.make_node(
+            "LinearRegressor", ["x"], ["v"], domain="ai.onnx.ml", coefficients=[0.02, -0.03], intercepts=[1.0]
+        ),
+        helper.make_node("Sigmoid", ["v"], ["s"]),
+        helper.make_node("Sub", ["one", "s"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])
+    graph = helper.make_graph(nodes, "g", [x], [y], [one])
+    opsets = [helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    rows = np.random.default_rng(3).integers(0, 256, (200, 2)).astype(kind)
+    compiled = compile_model(model, rows)
+    floats = run(model, {"x": rows.astype(np.float32)})[0].ravel()
+    found = scores_of(compiled, rows).ravel().astype(float)
+    assert np.corrcoef(found, floats)[0, 1] > 0.9

@@ -53,6 +53,11 @@ class Follower:
         # the weights' columns are completed once all columns are known (`read.py`)
         return self.add("Gemm", [value.root, self.constant(weight), self.constant(value.bias)], transB=1)
 
+    def sigmoid(self, value: Logistic) -> Affine:
+        """The logistic function, or one less it, as a tensor of the new network."""
+        inner = value.of.scaled(-1.0, 0.0) if value.complement else value.of
+        return Affine.of_root(self.add("Sigmoid", [self.realised(inner)]), inner.size)
+
 
 @dataclass(frozen=True, eq=False)
 class Stacked:
@@ -86,10 +91,7 @@ class Node:
         """An input that depends on the row, as an affine function."""
         value = self.values[position] if position < len(self.values) else None
         if isinstance(value, Logistic):
-            f = self.follower
-            value = Affine.of_root(f.add("Sigmoid", [f.realised(value.of)]), value.of.size).scaled(
-                -1.0 if value.complement else 1.0, float(value.complement)
-            )
+            value = self.follower.sigmoid(value)
         if not isinstance(value, Affine):
             kind = "an ensemble of trees" if isinstance(value, Votes) else "text"
             raise UnsupportedOperator(f"input {position} is {kind}, on which there is no kernel for it")

@@ -124,7 +124,7 @@ def _network(
 ) -> tuple[onnx.ModelProto, tuple[Column, ...]]:
     """The model as a network of standard operators over the columns that it uses, and these."""
     if isinstance(value, Logistic):
-        value = Affine.of_root(follower.add("Sigmoid", [follower.realised(value.of)]), value.of.size)
+        value = follower.sigmoid(value)
     if not isinstance(value, Affine):
         raise UnsupportedOperator("the model's output does not depend on its numbers")
     if value.size == 1 and len(outputs.classes) == 2 and not value.head:
