@@ -312,6 +312,8 @@ LIES: Mapping[str, tuple[Callable[[Game], Stated], Prove]] = {
         record(PART),
     ),
     "place of a record": (other_record(lambda one: replace(one, place=20), LAST), record(LAST)),
+    "place of one that is absent": (other_record(lambda one: replace(one, place=17), 14), record(14)),
+    "place of one that is not ready": (other_record(lambda one: replace(one, place=4), 3), record(3)),
     "signature of another": (signed_by_another, record(PART)),
     "another round": (of_another_round, record(PART)),
     "another epoch": (sworn(epoch_root=bytes(32)), record(PART)),

@@ -44,7 +44,8 @@ library ChaCha20 {
             )
 
             let low := 0x00000000ffffffff00000000ffffffff00000000ffffffff00000000ffffffff
-            // Modulo 2^256 − 1 a product with 2^n is a rotation by n bits.
+            // Modulo 2^256 − 1 a product with 2^n is a rotation by n bits, of every word but that of ones alone: there are none,
+            // as the lanes leave free bits between them.
             let all := not(0)
             // "expand 32-byte k"
             let a := 0x0000000061707865000000003320646e0000000079622d32000000006b206574
@@ -62,8 +63,9 @@ library ChaCha20 {
                 a := add(a, b)
                 d := and(shr(24, mul(and(xor(d, a), low), 0x100000001)), low)
                 c := add(c, d)
-                // The diagonals become columns: 64 − 25 bits for b, 128 for c, 192 for d.
-                b := and(mulmod(and(xor(b, c), low), 0x800000008000000000, all), low)
+                // The diagonals become columns.
+                b := and(shr(25, mul(and(xor(b, c), low), 0x100000001)), low)
+                b := mulmod(b, 0x10000000000000000, all)
                 c := mulmod(c, 0x100000000000000000000000000000000, all)
                 d := mulmod(d, 0x1000000000000000000000000000000000000000000000000, all)
                 a := add(a, b)
@@ -73,11 +75,9 @@ library ChaCha20 {
                 a := add(a, b)
                 d := and(shr(24, mul(and(xor(d, a), low), 0x100000001)), low)
                 c := add(c, d)
-                // And diagonals again: 192 − 25 bits for b, 128 for c, 64 for d.
-                b := and(
-                    mulmod(and(xor(b, c), low), 0x80000000800000000000000000000000000000000000000000, all),
-                    low
-                )
+                // And diagonals again.
+                b := and(shr(25, mul(and(xor(b, c), low), 0x100000001)), low)
+                b := mulmod(b, 0x1000000000000000000000000000000000000000000000000, all)
                 c := mulmod(c, 0x100000000000000000000000000000000, all)
                 d := mulmod(d, 0x10000000000000000, all)
             }
