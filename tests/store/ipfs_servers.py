@@ -234,6 +234,19 @@ def end_early(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
+def announce(length: str) -> Misdeed:
+    """Five bytes, and this as their number."""
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.wfile.write(b"hello")
+        handler.close_connection = True
+
+    return send
+
+
 def flood(handler: BaseHTTPRequestHandler) -> None:
     """Bytes without end."""
     handler.send_response(200)

@@ -8,6 +8,7 @@ import pytest
 
 from fedvm.store import Cid, ContentStore, CorruptBlock, InvalidCid, MissingBlock, StoreError
 from fedvm.store.cid import DAG_PB, RAW
+from fedvm.store.dag import leaves
 from fedvm.store.unixfs import Link, encode_node
 
 MIB = 1 << 20
@@ -203,3 +204,11 @@ def test_putting_what_was_staged_syncs_it(store: ContentStore, monkeypatch: pyte
     assert not synced
     store.put(b"abc")
     assert len(synced) == 2  # the file and its directory
+
+
+def test_a_leaf_of_another_length_is_not_there(store: ContentStore) -> None:
+    cid = store.put(bytes(3 * MIB))
+    leaf = next(iter(leaves(Cid.parse(cid), store.get_block))).cid
+    assert store.has(cid)
+    store.file_of(leaf).write_bytes(b"half")
+    assert not store.has(cid)

@@ -14,6 +14,7 @@ import pytest
 from ipfs_servers import (
     Ipfs,
     Misdeed,
+    announce,
     chunked,
     drip,
     end_early,
@@ -38,6 +39,7 @@ from fedvm.store.car import blocks_from_root
 from fedvm.store.gateway import TrustlessGateway
 from fedvm.store.http import Patience
 from fedvm.store.kubo import KuboStore
+from fedvm.store.mirrored import MirroredStore
 
 MIB = 1 << 20
 LARGE = bytes(MIB) + bytes(range(256)) * 4096 + b"x"
@@ -113,6 +115,7 @@ def test_a_passing_fault_is_waited_out(ipfs: Ipfs, gateway: TrustlessGateway, mi
     [
         (hang_up, "did not answer in 3 attempts", 3),
         (end_early, "ended after 3 of 1000 bytes", 3),
+        (announce("9" * 5000), "ended after 5 of 9999", 3),
         (drip("body"), "nothing complete came within 0.5 s", 3),
         (drip("headers"), "nothing complete came within 0.5 s", 3),
         (status(503, b"come back\nlater"), "503, come back later", 3),
@@ -125,6 +128,7 @@ def test_a_passing_fault_is_waited_out(ipfs: Ipfs, gateway: TrustlessGateway, mi
     ids=[
         "hang up",
         "end early",
+        "more digits than a number has",
         "drip body",
         "drip headers",
         "503",
@@ -156,6 +160,38 @@ def test_a_server_that_is_not_there_rests() -> None:
     with pytest.raises(StoreError, match="did not answer in 3 attempts"):
         store.get(ABC)
     assert time.monotonic() - begun < 0.1
+
+
+def test_a_server_that_does_not_answer_in_time_rests(ipfs: Ipfs, tmp_path: Path) -> None:
+    ipfs.misdeeds += [drip("headers")] * 6
+    slow, folder = TrustlessGateway(ipfs.url, QUICK), ContentStore(tmp_path)
+    both = MirroredStore([("slow", slow), ("folder", folder)])
+    cid = folder.put(b"abc")
+    assert both.get(cid) == b"abc" and len(ipfs.requests) == 3
+    begun = time.monotonic()
+    assert both.get(cid) == b"abc" and len(ipfs.requests) == 3
+    assert time.monotonic() - begun < 0.5
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+def test_a_name_that_no_host_has_is_a_store_that_fails(tmp_path: Path, host: str) -> None:
+    folder = ContentStore(tmp_path)
+    both = MirroredStore([("odd", TrustlessGateway(f"http://{host}", QUICK)), ("folder", folder)])
+    assert both.get(folder.put(b"abc")) == b"abc"
+
+
+def test_a_length_that_is_no_number_takes_no_other_store_down(ipfs: Ipfs, tmp_path: Path) -> None:
+    ipfs.misdeeds += [announce("\xb2")] * 3
+    folder = ContentStore(tmp_path)
+    both = MirroredStore([("odd", TrustlessGateway(ipfs.url, QUICK)), ("folder", folder)])
+    assert both.get(folder.put(b"abc")) == b"abc"
+
+
+def test_what_a_server_says_moves_no_cursor(ipfs: Ipfs, gateway: TrustlessGateway) -> None:
+    ipfs.misdeeds += [status(403, b"\x1b]0;title\x07no\x1b[2J")]
+    with pytest.raises(StoreError) as caught:
+        gateway.get(ABC)
+    assert str(caught.value).isprintable() and "no" in str(caught.value)
 
 
 def test_a_certificate_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

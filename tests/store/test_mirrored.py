@@ -104,6 +104,18 @@ def test_a_sync_that_leaves_something_nowhere_fails(tmp_path: Path, monkeypatch:
     both.sync()  # a has nothing to miss any more
 
 
+def test_what_is_staged_again_is_no_longer_missing(tmp_path: Path) -> None:
+    stores = [_Full(tmp_path / name) for name in ("a", "b")]
+    both = MirroredStore([("a", stores[0]), ("b", stores[1])])
+    with pytest.raises(StoreError, match="No space"):
+        both.stage(b"1")
+    for store in stores:
+        store.full = False
+    cid = both.stage(b"1")
+    both.sync()
+    assert [store.get(cid) for store in stores] == [b"1", b"1"]
+
+
 def test_no_store_that_takes_it_is_an_error(tmp_path: Path) -> None:
     both = MirroredStore([("a", _Full(tmp_path / "a")), ("b", _Full(tmp_path / "b"))])
     with pytest.raises(StoreError, match="make one of them writable"):

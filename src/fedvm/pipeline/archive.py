@@ -102,7 +102,8 @@ def fetch_car(file: Path, to: Path, *, progress: Progress = lambda done, total: 
     error is kept, and the same call goes on.
 
     Raises:
-        InvalidCar: the file is no CAR, or cut, or lacks blocks.
+        InvalidCar: the file is no CAR, or cut. MissingArtefacts: it lacks blocks.
+        StoreError: an artefact in it is larger than an audit reads.
         CorruptBlock: a block has other bytes than its CID says.
         OSError: the file cannot be read, or the folder not written.
     """
@@ -112,8 +113,9 @@ def fetch_car(file: Path, to: Path, *, progress: Progress = lambda done, total: 
         for cid, data in car.blocks:
             store.stage_block(cid, data)
             blocks, size = blocks + 1, size + len(data)
-            progress(stream.tell(), total)
+            progress(size, max(size, total))
     store.sync()
+    # What an audit reads it reads whole, within the bound of `Store.get`.
     lost = [root for root in car.roots if not store.has(str(root))]
     if lost:
         raise MissingArtefacts(

@@ -79,7 +79,7 @@ class ContentStore:
         return read_file(root, self.get_block, max_bytes)
 
     def has(self, cid: str | bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bool:
-        """Whether every block of the artefact is here; the leaves' bytes are checked only on ``get``.
+        """Whether every block of the artefact is here; the leaves' sizes are checked, their bytes only on ``get``.
 
         Raises:
             InvalidCid: malformed.
@@ -90,7 +90,8 @@ class ContentStore:
         if root.codec == RAW:
             return self.file_of(root).is_file()
         try:
-            return all(self.file_of(leaf.cid).is_file() for leaf in leaves(root, self.get_block, max_bytes))
+            every = leaves(root, self.get_block, max_bytes)
+            return all(_size(self.file_of(leaf.cid)) == leaf.file_bytes for leaf in every)
         except MissingBlock:
             return False
 
@@ -176,6 +177,14 @@ def _sync_file_system(handle: int) -> None:
         os.sync()
     elif syncfs(handle) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, −1 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def _is_cid(name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 from fedvm.store.cid import Cid, as_cid
 from fedvm.store.dag import read_file
 from fedvm.store.errors import CorruptBlock, MissingBlock, ReadOnlyStore, StoreError
-from fedvm.store.http import HttpServer, Patience
+from fedvm.store.http import HttpServer, Patience, printable
 from fedvm.store.unixfs import CHUNK_BYTES
 
 _RAW: Final = "application/vnd.ipld.raw"
@@ -54,7 +54,7 @@ class TrustlessGateway:
         if answer.status in _MISSING:
             raise MissingBlock(f"block {cid} is not at {self._server.url}; name another store that has it")
         if 300 <= answer.status < 400:
-            to = answer.headers.get("location", "elsewhere")
+            to = printable(answer.headers.get("location", "elsewhere"))
             raise StoreError(
                 f"{self._server.url} sends to {to} for block {cid}: name that gateway as the store"
             )

@@ -19,6 +19,8 @@ _BUSY: Final = frozenset({408, 425, 429, 502, 503, 504})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _ALWAYS: Final = {"Connection": "close", "User-Agent": "fedvm"}
 _MESSAGE_BYTES: Final = 4096
+_DIGITS: Final = 18
+"""Of any length that a server can mean."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Patience:
 
     attempts: of one exchange, the first one included. pause: seconds before the second, doubled before each further
     one, unless the server names a time; max_pause: at most. seconds: of one attempt as a whole, to the last byte. rest:
-    seconds for which a server that could not be connected to is not asked again, so that another store is read at once.
+    seconds for which a server that could not be connected to, or that did not answer in time, is not asked again, so
+    that another store is read at once.
     """
 
     attempts: int = 3
@@ -48,7 +51,12 @@ class Answer:
     @property
     def message(self) -> str:
         """The beginning of its body on one line, for an error."""
-        return " ".join(self.body[:300].decode(errors="replace").split()) or "no reason given"
+        return printable(self.body[:300].decode(errors="replace")) or "no reason given"
+
+
+def printable(text: str) -> str:
+    """What a server sent, on one line and without letters that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
 
 
 class HttpServer:
@@ -106,7 +114,8 @@ class HttpServer:
             wait = pause
             try:
                 answer = self._attempt(method, target, headers, body, max_bytes)
-            except (OSError, HTTPException) as error:
+            # A name that no host can have, and headers that cannot be read, are ValueErrors.
+            except (OSError, HTTPException, ValueError) as error:
                 if attempt == last:
                     raise self._given_up(error) from error
             else:
@@ -138,8 +147,8 @@ class HttpServer:
             if len(data) > limit:
                 raise StoreError(f"{self.url} answered with more than {limit} bytes; name another store")
             expected = named.get("content-length", "")
-            if expected.isdigit() and len(data) < int(expected):
-                raise HTTPException(f"the answer ended after {len(data)} of {expected} bytes")
+            if expected.isdecimal() and (len(expected) > _DIGITS or len(data) < int(expected)):
+                raise HTTPException(f"the answer ended after {len(data)} of {expected[:20]} bytes")
         return Answer(response.status, data[:limit], named)
 
     def _connected(self) -> socket.socket:
@@ -156,7 +165,7 @@ class HttpServer:
             f"{self.url} did not answer in {self.patience.attempts} attempts: {error or type(error).__name__}; try "
             "later, or name another store"
         )
-        if isinstance(error, _Unconnected):
+        if isinstance(error, _Unconnected | TimeoutError):
             self._resting = time.monotonic() + self.patience.rest
         return StoreError(self._why)
 

@@ -24,8 +24,8 @@ class MirroredStore:
     def __init__(self, stores: Sequence[tuple[str, Store]]) -> None:
         self._stores = dict(stores)
         self._told: set[tuple[str, str]] = set()
-        self._incomplete = _Failures()
-        """Stores that lack something that was staged since the last `sync`, and why."""
+        self._lacking: dict[str, dict[str, Exception]] = {name: {} for name in self._stores}
+        """By store, what it did not take of what was staged since the last `sync`, and why."""
 
     def put(self, data: bytes) -> str:
         """Keep `data` durably in every store that takes it, and return its CID.
@@ -38,10 +38,14 @@ class MirroredStore:
 
     def stage(self, data: bytes) -> str:
         """As `put`, durably after the next `sync`."""
-        failures = self._write(lambda store: store.stage(data))
-        self._incomplete |= failures
+        failures, cid = self._write(lambda store: store.stage(data)), str(cid_of(data))
+        for name, lacking in self._lacking.items():
+            if name in failures:
+                lacking[cid] = failures[name]
+            else:
+                lacking.pop(cid, None)
         self._require(failures)
-        return str(cid_of(data))
+        return cid
 
     def sync(self) -> None:
         """Make all that was staged durable.
@@ -50,7 +54,9 @@ class MirroredStore:
             StoreError: no store has all of it.
         """
         failures = self._write(lambda store: store.sync())
-        lacking, self._incomplete = self._incomplete, _Failures()
+        lacking = {name: next(iter(why.values())) for name, why in self._lacking.items() if why}
+        for why in self._lacking.values():
+            why.clear()
         self._require(lacking | failures)
 
     def get(self, cid: str | bytes) -> bytes:
