@@ -203,6 +203,7 @@ def test_a_version_fails_and_another_follows(
     assert service.current_version() == 2
 
 
+@pytest.mark.slow
 def test_a_missed_draw_lapses(chain: EmbeddedChain, service: ModelService) -> None:
     gate, owner = gate_of(service), chain.account("owner")
     service.register(owner, version_of(chain, PARITY))

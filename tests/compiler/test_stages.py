@@ -90,7 +90,7 @@ QUIET = {
 }
 
 
-@settings(max_examples=150, **QUIET)
+@settings(max_examples=75, **QUIET)
 @given(networks(), st.booleans(), st.sampled_from(["run", "deploy"]), st.integers(0, 2**32 - 1))
 def test_random_networks_cut_after_every_step(graph, halve, optimize, seed):
     try:

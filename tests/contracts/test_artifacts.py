@@ -53,12 +53,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_forge
+@pytest.mark.slow
 def test_artifacts_equal_a_fresh_build(built: Path) -> None:
     result = check(built)
     assert result.returncode == 0, result.stderr
 
 
 @needs_forge
+@pytest.mark.slow
 def test_check_names_what_differs(built: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(built, tmp_path / "out")
     path = changed / "ModelService.sol" / "ModelService.json"
