@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file beside `path`, flush it to the disk and move it into place; text is written as UTF-8.
+    """Write a file beside `path`, flush it to the disk, move it into place and flush the folder, without which a power
+    cut could bring the old file back; text is written as UTF-8.
 
     Raises:
         OSError: the folder is missing or cannot be written.
@@ -41,11 +42,20 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
         Path(name).replace(path)
+        _flush_folder(path.parent)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, name):
             raise _of(path, error) from error
         raise
+
+
+def _flush_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _of(path: Path, error: OSError) -> OSError:

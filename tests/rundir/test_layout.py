@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,19 @@ def test_writing_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a.json", b"two")
     assert (tmp_path / "a.json").read_text() == "two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_folder_is_flushed_once_the_file_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No power cut can be had here, so what is seen is that the kernel is asked, and when."""
+    path, flushed, flush = tmp_path / "a.json", [], os.fsync
+    write_atomically(path, "one")
+
+    def spy(handle: int) -> None:
+        flushed.append((os.path.samestat(os.fstat(handle), tmp_path.stat()), path.read_text()))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    write_atomically(path, "two")
+    assert flushed == [(False, "one"), (True, "two")]
