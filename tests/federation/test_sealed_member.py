@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -198,6 +199,18 @@ def test_a_state_that_cannot_be_read_is_not_replaced(game: Epochs) -> None:
     path.write_text(path.read_text()[:-9])
     with pytest.raises(TermsError, match="cannot be read"):
         game.enrolled(2)
+
+
+def test_of_a_process_that_was_killed_while_it_wrote_nothing_stays(game: Epochs) -> None:
+    epoch = game.begun(1, 4)
+    member = next(iter(game.members))
+    game.seal(member, epoch, 4)
+    folder = next(game.members[member].folder.rglob("epoch.json")).parent
+    for name in (".epoch.json.k2x9", ".round-4.masked.a_b1", ".round-5.masked.zz00"):
+        shutil.copy(folder / "epoch.json", folder / name)
+    kept = game.seal(member, epoch, 5)
+    assert {one.name for one in folder.iterdir()} == {".lock", "epoch.json", "round-5.masked"}
+    assert game.state(member).update == kept
 
 
 def test_a_far_round_does_not_keep_a_member_busy(game: Epochs) -> None:

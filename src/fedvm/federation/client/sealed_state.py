@@ -149,7 +149,8 @@ class SealedFolder:
             yield
 
     def save(self, state: EpochState) -> None:
-        """Write a state down, whole or not at all; the epoch before is forgotten with it.
+        """Write a state down, whole or not at all; the epoch before is forgotten with it. Only for who holds the folder
+        (`alone`): what a process that was killed was about to write is deleted, since it has edges that are over.
 
         Raises:
             TermsError: the folder cannot be written; then nothing must leave the client.
@@ -160,8 +161,8 @@ class SealedFolder:
             if state.update:
                 write_atomically(self._folder / _name(state.sealed), state.update.file)
             write_atomically(self._folder / _STATE, json.dumps(_plain(state)))
-            for old in self._folder.glob("round-*.masked"):
-                if not state.update or old.name != _name(state.sealed):
+            for old in self._folder.iterdir():
+                if _is_left_behind(old.name) and not (state.update and old.name == _name(state.sealed)):
                     old.unlink(missing_ok=True)
         except OSError as error:
             raise TermsError(f"this client cannot keep its state of sealed rounds: {error}") from error
@@ -277,6 +278,11 @@ def _draw(domain: Domain, number: int, fields: dict[str, Any]) -> Draw:
         for member, x25519, mlkem in fields["roster"]
     )
     return Draw(domain, number, fields["group_size"], roster, bytes.fromhex(fields["seed"]))
+
+
+def _is_left_behind(name: str) -> bool:
+    """Whether a file is an update, or was being written (`write_atomically`) when its process was killed."""
+    return name.startswith(("round-", ".round-", f".{_STATE}."))
 
 
 def _name(number: int) -> str:
