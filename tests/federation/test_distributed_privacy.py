@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from test_sealed_member import BASE, COUNT, DOMAIN, RULES, SEALED, Epochs
 
 import conditions
+from fedvm.federation.client.accountant import Releases
 from fedvm.federation.client.discrete_gaussian import seeded_words
 from fedvm.federation.client.distributed_privacy import (
+    ROOM_FACTOR,
     DistributedPrivacy,
     SealedNoise,
     nothing_but_examples,
@@ -118,13 +121,39 @@ def test_what_leaves_a_member_states_all_that_it_has_spent(tmp_path: Path) -> No
     # It was not there before, so far as it knows: then it counts all rounds before its first.
     assert [one.epsilon_micros for one in stated] == [math.ceil(spent(count) * 1e6) for count in (4, 5, 6)]
     again = members.seal(first, epoch, 7)
-    assert again.submission.masked == stated[-1] and members.state(first).released == 6
+    assert again.submission.masked == stated[-1] and members.state(first).released == Releases(6, 4.0)
     # The count outlasts the epoch, but not the folder.
     epoch = members.begun(2, 9)
     assert members.seal(first, epoch, 9).submission.masked.epsilon_micros == math.ceil(spent(7) * 1e6)
     shutil.rmtree(members.members[first].folder)
     epoch = members.begun(3, 12)
     assert members.seal(first, epoch, 12).submission.masked.epsilon_micros == math.ceil(spent(12) * 1e6)
+
+
+def test_an_app_with_more_noise_does_not_make_less_of_what_was_sent(tmp_path: Path) -> None:
+    little = replace(PRIVACY, noise_multiplier=2.5)
+    members = game(tmp_path, little)
+    epoch = members.begun(1, 1)
+    first, *_ = members.members
+    for number in (1, 2):
+        members.seal(first, epoch, number)
+    members = game(tmp_path)
+    stated = members.seal(first, epoch, 3).submission.masked
+    assert stated.epsilon_micros == math.ceil(little.epsilon(3) * 1e6) > math.ceil(PRIVACY.epsilon(3) * 1e6)
+
+
+def test_the_budget_is_asked_of_a_folder_that_nobody_else_holds(tmp_path: Path) -> None:
+    members = game(tmp_path)
+    members.begun(1, 1)
+    first, *_ = members.members
+    terms = RoundTerms(DOMAIN, 1, RULES, BASE, 2**40)
+    members.members[to_address(first)].check_noise(1, terms)  # which loads Opacus, and that takes a while
+    with ThreadPoolExecutor(1) as pool:
+        with members.folder(first).alone():
+            asked = pool.submit(members.members[to_address(first)].check_noise, 1, terms)
+            with pytest.raises(TimeoutError):
+                asked.result(timeout=0.5)
+        asked.result(timeout=10)
 
 
 def test_the_same_update_is_never_masked_with_the_same_noise(tmp_path: Path) -> None:
@@ -156,6 +185,13 @@ def test_members_and_rules_must_agree_on_noise(tmp_path: Path) -> None:
         Epochs(tmp_path, sealed=NOISY).enrolled(1)
     with pytest.raises(TermsError, match=f"noise of {ROOM - 1} a member .* needs {ROOM}"):
         game(tmp_path, sealed=replace(NOISY, noise_squares=ROOM - 1)).enrolled(1)
+    # Nor may one add next to nothing, where the others count on its noise.
+    game(tmp_path / "room", sealed=replace(NOISY, noise_squares=ROOM_FACTOR * ROOM)).enrolled(1)
+    for too_wide in (ROOM_FACTOR * ROOM + 1, 100 * ROOM):
+        with pytest.raises(TermsError, match=f"needs {ROOM}; it may need .* at least 1/4 of that"):
+            game(tmp_path, sealed=replace(NOISY, noise_squares=too_wide)).enrolled(1)
+    with pytest.raises(TermsError, match="at least 1/4 of that"):
+        game(tmp_path, replace(PRIVACY, noise_multiplier=0.001)).enrolled(1)
     with pytest.raises(SettingsError, match=r"assumed_corrupt = 6: .* from 0 to 5"):
         game(tmp_path, replace(PRIVACY, assumed_corrupt=6)).enrolled(1)
     # Rules that let an update weigh more need more noise than the federation has room for.

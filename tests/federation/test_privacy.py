@@ -99,6 +99,16 @@ def test_the_mod_hides_the_update_and_states_what_was_spent() -> None:
     )
 
 
+def test_updates_with_little_noise_are_not_counted_as_if_they_had_more() -> None:
+    little, much, context = LocalPrivacy(1.0, 2.0), LocalPrivacy(1.0, 8.0), _context()
+    for round_ in range(1, 11):
+        _ask(little, context, round_)
+    stated = _ask(much, context, 11).metric_records["metrics"]["epsilon"]
+    assert stated == little.epsilon(11) > little.epsilon(10) > 4 * much.epsilon(11)
+    sent = much.one_more(little.one_more(None, 3, excess=1e-2), 4, excess=1e-3)
+    assert much.spend(sent) == little.epsilon(4, excess=1e-2), "nor as if they were nearer to Gaussian"
+
+
 def test_a_spent_budget_is_refused_before_training() -> None:
     two = LocalPrivacy(1.0, 2.0).epsilon(2)
     privacy, context = LocalPrivacy(1.0, 2.0, max_epsilon=two), _context()
@@ -135,9 +145,18 @@ def test_the_contract_refuses_who_overruns_its_budget(make_bench: MakeBench) -> 
 def test_errors() -> None:
     for change, words in (
         ({"clip": 0.0}, "positive clip"),
-        ({"noise_multiplier": -1.0}, "positive noise_multiplier"),
-        ({"delta": 1.0}, "between 0 and 1"),
+        ({"clip": math.nan}, "positive clip"),
+        *[
+            ({"noise_multiplier": noise}, "noise_multiplier from 0.001 to 1e")
+            for noise in (-1.0, 1e-300, 1e200, 1e308, math.nan)
+        ],
+        *[({"delta": delta}, "above 0 and at most 0.001") for delta in (0.0, 0.0011, 0.99, math.nan)],
+        *[
+            ({"max_epsilon": budget}, "positive number, or None for no limit")
+            for budget in (0.0, math.inf, math.nan)
+        ],
         ({"max_epsilon": 1.0}, "a single update costs ε = .*raise noise_multiplier or max_epsilon"),
     ):
         with pytest.raises(SettingsError, match=words):
-            LocalPrivacy(**{"clip": 1.0, "noise_multiplier": 1.0, **change})  # type: ignore[arg-type]
+            LocalPrivacy(**{"clip": 1.0, "noise_multiplier": 1.0, **change})
+    assert LocalPrivacy(1.0, 1e6, 1e-3).epsilon(1) > 0 and LocalPrivacy(1.0, 1e-3).epsilon(1) < math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,7 @@ def test_noise_of_sealed_rounds_is_in_their_sums(tmp_path: Path) -> None:
     from fedvm.federation.commitment import NOT_ATTESTED_LOSS
     from fedvm.pipeline.federate import federation_settings, rules_for, sealing
     from fedvm.pipeline.rule_units import described_noise
+    from fedvm.protocol.sealed.noise import sum_excess
 
     config = load_config(_write(tmp_path, SEALED_NOISE))
     privacy = DistributedPrivacy(1.0, 2.0, max_epsilon=40.0, assumed_corrupt=2)
@@ -323,6 +325,12 @@ def test_noise_of_sealed_rounds_is_in_their_sums(tmp_path: Path) -> None:
     told = described_noise(privacy, rules, 8, 5)
     assert f"after 5 rounds ε = {privacy.epsilon(5):.4g}" in told and "more than 2 of its group" in told
     assert f"norm {math.sqrt(500 / 8):.3g} or less, the longest update has 1" in told
+    # Of noise that is narrow against the integers, more is told than that of a Gaussian: of 15 ready ten count.
+    rules = replace(rules, max_examples=1)
+    narrow = replace(privacy, clip=2.0**-rules.fraction_bits, noise_multiplier=1.0)
+    excess = 5 * sum_excess(1, 10, 500)
+    told = described_noise(narrow, rules, 8, 5)
+    assert f"after 5 rounds ε = {narrow.epsilon(5) + excess:.4g}" in told and excess > 1
 
 
 @pytest.mark.parametrize(

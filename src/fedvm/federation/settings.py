@@ -289,11 +289,12 @@ class PrivacySettings:
         float,
         Setting(
             "Standard deviation of the noise, as a multiple of `clip`, or in sealed rounds of `clip` · the greatest "
-            "weight of an update; 0: no noise",
+            "weight of an update; 0: no noise, else at least 0.001",
             ge=0,
+            le=1e6,
         ),
     ] = 0.0
-    delta: Annotated[float, Setting("The δ of (ε, δ)", gt=0, lt=1)] = 1e-5
+    delta: Annotated[float, Setting("The δ of (ε, δ)", gt=0, le=1e-3)] = 1e-5
     max_epsilon: Annotated[
         float | None,
         Setting(

@@ -108,8 +108,10 @@ def described_noise(privacy: DistributedPrivacy, rules: Rules, group_size: int, 
     unit = float(rules.max_weight << rules.fraction_bits)
     noise = scale * math.sqrt(rules.elements / group_size) / unit
     bound = math.ldexp(math.sqrt(privacy.squares(rules)), -rules.fraction_bits)
+    # The more members are ready, the less noise each adds, and the further the sum is from a Gaussian.
+    spent = privacy.epsilon(rounds, privacy.excess(rules, 2 * group_size - 1))
     return (
-        f"noise: after {rounds} rounds ε = {privacy.epsilon(rounds):.4g} (δ = {privacy.delta:g}) for a client's data "
+        f"noise: after {rounds} rounds ε = {spent:.4g} (δ = {privacy.delta:g}) for a client's data "
         f"in what becomes known, unless more than {privacy.assumed_corrupt} of its group conspire; in the mean of "
         f"{group_size} full updates the noise has norm {noise:.3g} or less, the longest update has {bound:.3g}"
     )

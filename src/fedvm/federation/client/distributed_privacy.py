@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.federation.client.accountant import PrivacyBudget
+from fedvm.federation.client.accountant import PrivacyBudget, Releases
 from fedvm.federation.client.discrete_gaussian import Words, discrete_gaussian, secure_words, seeded_words
 from fedvm.federation.commitment import Attestation, norm_bound
 from fedvm.federation.errors import CommitmentError, SettingsError, TermsError
@@ -31,6 +32,11 @@ from fedvm.protocol.sealed.noise import (
 )
 from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.protocol.vector import IntVector, SumVector, sum_squares
+
+ROOM_FACTOR: Final = 4
+"""The room for noise may be so many times what a member's noise needs. Where a change of rules halves the weight or
+length that an update may have, the same settings need about a fourth of the room. With still less, the others cannot
+count on a member's noise."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +88,14 @@ class DistributedPrivacy(PrivacyBudget):
         return noise_squares(scale, rules.elements, group_size, bound)
 
     def check_rules(self, rules: Rules, sealed: SealedRules) -> None:
-        """Raise TermsError if groups whose members add this noise would exceed the norm bound of these rules."""
+        """Raise TermsError if groups whose members add this noise would exceed the norm bound of these rules, or if
+        their room is more than `ROOM_FACTOR` times what this noise needs."""
         needed = self.room(rules, sealed.group_size, sealed.group_norm_ppm)
-        if needed > sealed.noise_squares:
+        if not needed <= sealed.noise_squares <= ROOM_FACTOR * needed:
             raise TermsError(
                 f"the sealed rules leave room for noise of {sealed.noise_squares} a member (noiseSquares), and this "
-                f"client's needs {needed}: give its app the privacy settings that the federation was created with, or "
-                "take part in another federation"
+                f"client's needs {needed}; it may need no more, and at least 1/{ROOM_FACTOR} of that: give its app the "
+                "privacy settings that the federation was created with, or take part in another federation"
             )
 
     def privatise(self, update: IntVector, weight: int, rules: Rules, ready: int, words: Words) -> SumVector:
@@ -128,10 +135,9 @@ class SealedNoise:
             return cls(privacy, lambda _: secure_words)
         return cls(privacy, lambda round_: seeded_words(derive_seed(seed, "privacy", round_, partition)))
 
-    def spend(self, releases: int, rules: Rules, group: Group) -> float:
-        """The ε that a member has spent with its update number `releases`. Raises PrivacyBudgetSpent beyond the
-        budget."""
-        return self.privacy.spend(releases, self.privacy.excess(rules, len(group.ready)))
+    def one_more(self, before: Releases | None, round_: int, rules: Rules, group: Group) -> Releases:
+        """The updates that a member will have sealed with one in a round; before: as for `PrivacyBudget.one_more`."""
+        return self.privacy.one_more(before, round_, self.privacy.excess(rules, len(group.ready)))
 
 
 def nothing_but_examples(said: Attestation) -> Attestation:

@@ -19,14 +19,14 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
 from fedvm.federation.arrays import named_arrays
-from fedvm.federation.client.accountant import PrivacyBudget
+from fedvm.federation.client.accountant import PrivacyBudget, Releases
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.reproducible import derive_seed
 
 Normal = Callable[[int], NDArray[np.float64]]
 """From a count to so many independent standard normal numbers."""
-_STATE, _RELEASES, _ROUND = "fedvm.privacy", "releases", "round"
+_STATE, _COUNT, _NOISE = "fedvm.privacy", "releases", "noise-multiplier"
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def dp_mod(privacy: LocalPrivacy, *, seed: int | None = None, names: MetricNames
     """A mod for `ClientApp(mods=[fedvm_mod, dp_mod(...)])`: noise first, then the signature.
 
     It replaces the trained tensors by base + noisy clipped difference, and reports the ε spent so far as the metric
-    `epsilon`, which `fedvm_mod` signs. The number of updates sent is kept in the client's state; a client that has lost
-    it counts every earlier round, so that ε is never understated. If an update would exceed the budget,
-    PrivacyBudgetSpent is raised before training and nothing is sent. seed: makes the noise reproducible, **for
+    `epsilon`, which `fedvm_mod` signs. The number of updates sent, and the least noise any of them had, are kept in the
+    client's state; a client that has lost it counts an update in every earlier round. If an update would exceed the
+    budget, PrivacyBudgetSpent is raised before training and nothing is sent. seed: makes the noise reproducible, **for
     simulations only**: whoever knows the seed can remove the noise. With None the noise comes from the operating
     system.
     """
@@ -66,7 +66,7 @@ def dp_mod(privacy: LocalPrivacy, *, seed: int | None = None, names: MetricNames
         if not message.metadata.message_type.startswith("train"):
             return call_next(message, context)
         round_ = _round_of(message)
-        releases = _releases_before(context, round_) + 1
+        releases = privacy.one_more(_releases(context), round_)
         spent = privacy.spend(releases)
         base = named_arrays(next(iter(message.content.array_records.values())))
         reply = call_next(message, context)
@@ -77,7 +77,7 @@ def dp_mod(privacy: LocalPrivacy, *, seed: int | None = None, names: MetricNames
             reply.content[name] = _privatised(privacy, base, trained, normal)
         for metrics in reply.content.metric_records.values():
             metrics[epsilon_name] = spent
-        context.state[_STATE] = ConfigRecord({_RELEASES: releases, _ROUND: round_})
+        context.state[_STATE] = ConfigRecord({_COUNT: releases.count, _NOISE: releases.noise_multiplier})
         return reply
 
     return mod
@@ -100,9 +100,9 @@ def _privatised(
     return ArrayRecord({name: Array(np.asarray(moved.get(name, array))) for name, array in arrays.items()})
 
 
-def _releases_before(context: Context, round_: int) -> int:
+def _releases(context: Context) -> Releases | None:
     state = context.state.config_records.get(_STATE)
-    return round_ - 1 if state is None else int(str(state[_RELEASES]))
+    return None if state is None else Releases(int(str(state[_COUNT])), float(str(state[_NOISE])))
 
 
 def _round_of(message: Message) -> int:

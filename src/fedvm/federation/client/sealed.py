@@ -51,6 +51,7 @@ from fedvm.protocol.vector import IntVector
 from fedvm.store.unixfs import cid_of
 
 if TYPE_CHECKING:
+    from fedvm.federation.client.accountant import Releases
     from fedvm.federation.client.distributed_privacy import SealedNoise
 
 METRICS = "metrics"
@@ -123,18 +124,22 @@ class SealedMember:
             TermsError: the rules and this member's noise do not fit, or as for `seal`.
             PrivacyBudgetSpent: the update would exceed its budget.
         """
-        state = self._folder(terms.domain).load(number)
+        folder = self._folder(terms.domain)
+        with folder.alone():
+            state = folder.load(number)
         self._spend(state, terms)
 
-    def _spend(self, state: EpochState, terms: RoundTerms) -> float | None:
-        """The ε that this member has spent once it has sealed an update in the round; None if it adds no noise."""
+    def _spend(self, state: EpochState, terms: RoundTerms) -> tuple[Releases | None, float | None]:
+        """The updates that this member has sealed once it has sealed one in the round, and the ε that it has then
+        spent; None and None if it adds no noise."""
         _check_room(self.noise, terms.rules, state.sealed_rules)
         if self.noise is None:
-            return None
+            return None, None
         if state.epoch is None:
             raise _no_keys(state)
         group = state.epoch.group_of(self.member)
-        return self.noise.spend(state.released_by(terms.round), terms.rules, group)
+        released = self.noise.one_more(state.released, terms.round, terms.rules, group)
+        return released, self.noise.privacy.spend(released)
 
     def seal(
         self,
@@ -156,11 +161,11 @@ class SealedMember:
             state = folder.load(number).in_round(terms.round)
             if state.update and state.sealed == terms.round:  # by another process, while this one trained
                 return state.update
-            spent = self._spend(state, terms)
+            released, spent = self._spend(state, terms)
             if spent is not None:
                 said = replace(said, epsilon=spent)
             kept = self._sealed_in(state, terms, update, said, metrics)
-            folder.save(replace(state, update=kept, released=state.released_by(terms.round)))
+            folder.save(replace(state, update=kept, released=released))
         return kept
 
     def _sealed_in(
@@ -337,8 +342,8 @@ def _no_keys(state: EpochState) -> TermsError:
 
 
 def _check_room(noise: SealedNoise | None, rules: Rules, sealed: SealedRules) -> None:
-    """Raise TermsError unless a member adds noise where the rules have it, and no more than they leave room for. All
-    members count on each other's."""
+    """Raise TermsError unless a member adds noise where the rules have it, no more than they leave room for and not
+    far less. All members count on each other's."""
     if noise is not None:
         noise.privacy.check_rules(rules, sealed)
     elif sealed.noise_squares:

@@ -13,10 +13,11 @@ import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fedvm.federation.client.accountant import Releases
 from fedvm.federation.errors import TermsError
 from fedvm.files import write_atomically
 from fedvm.protocol import Domain, EncodingError
@@ -51,8 +52,8 @@ class KeptUpdate:
 class EpochState:
     """A member's memory of an epoch; what comes later in it is None before. keys: its private keys, None once edges are
     agreed. public: what the roster says of it; mlkem: its raw public key. own: its key file and, until edges are
-    agreed, the secrets in it. released: how many updates it has sealed in this federation, all epochs together; None if
-    it does not know, since it is new or has lost its folder."""
+    agreed, the secrets in it. released: the updates that it has sealed with noise in this federation, all epochs
+    together; None if it does not know, since it is new or has lost its folder, or if it adds no noise."""
 
     domain: Domain
     member: Address
@@ -67,7 +68,7 @@ class EpochState:
     edges: Edges | None = None
     answered: tuple[Answered, ...] = ()
     update: KeptUpdate | None = None
-    released: int | None = None
+    released: Releases | None = None
 
     @classmethod
     def begun(
@@ -94,11 +95,6 @@ class EpochState:
     def sealed(self) -> int:
         """The round of the latest update, 0 if there is none."""
         return self.update.submission.masked.round if self.update else 0
-
-    def released_by(self, number: int) -> int:
-        """How many updates this member will have sealed with one in a round, in which it has sealed none. Where it does
-        not know, one in every round before."""
-        return number if self.released is None else self.released + 1
 
     def in_round(self, number: int) -> EpochState:
         """The state with the edges of a round; those before are gone for good.
@@ -233,7 +229,7 @@ class SealedFolder:
             edges,
             answered,
             update,
-            fields["released"],
+            Releases(*fields["released"]) if fields["released"] else None,
         )
 
 
@@ -259,7 +255,7 @@ def _plain(state: EpochState) -> dict[str, Any]:
             "own": _hex_by_rank(update.own.shares),
             "metrics": update.metrics,
         },
-        "released": state.released,
+        "released": state.released and astuple(state.released),
     }
 
 
@@ -280,10 +276,10 @@ def _draw(domain: Domain, number: int, fields: dict[str, Any]) -> Draw:
     return Draw(domain, number, fields["group_size"], roster, bytes.fromhex(fields["seed"]))
 
 
+def _name(number: int) -> str:
+    return f"round-{number}.masked"
+
+
 def _is_left_behind(name: str) -> bool:
     """Whether a file is an update, or was being written (`write_atomically`) when its process was killed."""
     return name.startswith(("round-", ".round-", f".{_STATE}."))
-
-
-def _name(number: int) -> str:
-    return f"round-{number}.masked"
