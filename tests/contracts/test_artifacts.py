@@ -15,16 +15,7 @@ CONTRACTS = ROOT / "contracts"
 FORGE = CONTRACTS / "node_modules" / ".bin" / "forge"
 EXPORT = CONTRACTS / "tools" / "export_artifacts.py"
 ARTIFACTS = ROOT / "src" / "fedvm" / "chain" / "artifacts"
-NAMES = (
-    "FederationFactory",
-    "Federation",
-    "Disputes",
-    "Rollups",
-    "DirectSubmissions",
-    "RuleBook",
-    "ModelService",
-    "InferenceSession",
-)
+NAMES = sorted(path.stem for path in ARTIFACTS.glob("*.json"))
 RUNTIME_LIMIT = 24_576  # EIP-170, and Filecoin's EVM
 CREATION_LIMIT = 49_152  # EIP-3860; a Filecoin message would hold 65,280
 ARGUMENTS = 32 * 8  # room for the constructor's arguments

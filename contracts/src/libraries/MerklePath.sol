@@ -16,7 +16,7 @@ library MerklePath {
     /// @param siblings Hashes beside the path, from there up.
     /// @return top Hash of the top.
     // Every dispute climbs several trees; each step is hashed in the same place behind the memory in use.
-    // slither-disable-next-line assembly
+    // slither-disable-next-line assembly,incorrect-exp
     function climb(uint8 kind, bytes32 node, uint256 position, bytes32[] calldata siblings)
         internal
         pure
@@ -49,7 +49,7 @@ library MerklePath {
     /// @param top Hash of the top.
     /// @return isTop True when they do, with just as many siblings as the paths need.
     // Behind the siblings lies anything: what is read there counts for nothing, as their number is then another.
-    // slither-disable-next-line assembly
+    // slither-disable-next-line assembly,incorrect-exp
     function lead(
         uint8 kind,
         uint256 levels,

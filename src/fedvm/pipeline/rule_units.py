@@ -95,10 +95,12 @@ def described_sealing(settings: SealedSettings, clients: int) -> str:
     """A line that says what becomes known in sealed rounds, and what would break that; "" where rounds are open."""
     if not settings.group_size:
         return ""
-    chance = chance_of_an_open_group(clients, clients // 10, settings.group_size)
+    corrupt = max(1, clients // 10)
+    chance = chance_of_an_open_group(clients, corrupt, settings.group_size)
+    opens = f"open a group with a chance of at most {chance:.1g}" if chance else "can open no group"
     return (
-        f"sealed rounds: nobody sees an update, only sums of groups of {settings.group_size} or more; with "
-        f"{clients // 10} of {clients} members corrupt they open a group with a chance of at most {chance:.1g}"
+        f"sealed rounds: nobody sees an update, only sums of groups of {settings.group_size} or more; if {corrupt} of "
+        f"{clients} members are corrupt, they {opens}"
     )
 
 
