@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NewType
 
 from eth_utils.address import to_checksum_address
@@ -18,7 +19,13 @@ def to_address(text: str, name: str = "address") -> Address:
     Raises:
         EncodingError: not such an address, or its EIP-55 checksum is wrong.
     """
-    return Address(to_checksum_address(address_bytes(name, text)))
+    return _checksummed(address_bytes(name, text))
+
+
+# Members' addresses are decoded again and again, and a checksum is a hash.
+@lru_cache(maxsize=1 << 16)
+def _checksummed(address: bytes) -> Address:
+    return Address(to_checksum_address(address))
 
 
 def by_address(address: str) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from fedvm.protocol import Domain, EncodingError
 from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.sealed.deposit import Held
 from fedvm.protocol.sealed.edges import Edges
-from fedvm.protocol.sealed.epoch import Draw, Epoch
+from fedvm.protocol.sealed.epoch import Draw, Epoch, read_draw, read_epoch
 from fedvm.protocol.sealed.keys import EpochKeys
 from fedvm.protocol.sealed.member import Answered, KeyFile
 from fedvm.protocol.sealed.records import SealedSubmission
@@ -193,10 +193,13 @@ class SealedFolder:
             raise TermsError(f"{path} cannot be read: {error}") from error
 
     def _state(self, fields: dict[str, Any]) -> EpochState:
-        draw = _draw(self.domain, fields["number"], fields["draw"]) if fields["draw"] else None
-        epoch = None
-        if draw and fields["ready"] is not None:
-            epoch = Epoch(draw, fields["first_round"], bytes.fromhex(fields["ready"]))
+        draw = epoch = None
+        if stated := fields["draw"]:
+            packed, seed = bytes.fromhex(stated["roster"]), bytes.fromhex(stated["seed"])
+            drawn = self.domain, fields["number"], stated["group_size"], packed, seed
+            draw = read_draw(*drawn)
+            if fields["ready"] is not None:
+                epoch = read_epoch(*drawn, fields["first_round"], bytes.fromhex(fields["ready"]))
         own = edges = update = None
         if fields["own"]:
             kem = {int(rank): bytes.fromhex(one) for rank, one in fields["own"]["kem"].items()}
@@ -264,16 +267,7 @@ def _hex_by_rank(values: Any) -> dict[str, str]:
 
 
 def _plain_draw(draw: Draw) -> dict[str, Any]:
-    roster: Sequence[list[str]] = [[one.member, one.x25519.hex(), one.mlkem.hex()] for one in draw.roster]
-    return {"group_size": draw.group_size, "seed": draw.seed.hex(), "roster": roster}
-
-
-def _draw(domain: Domain, number: int, fields: dict[str, Any]) -> Draw:
-    roster = tuple(
-        Enrolment(to_address(member), bytes.fromhex(x25519), bytes.fromhex(mlkem))
-        for member, x25519, mlkem in fields["roster"]
-    )
-    return Draw(domain, number, fields["group_size"], roster, bytes.fromhex(fields["seed"]))
+    return {"group_size": draw.group_size, "seed": draw.seed.hex(), "roster": draw.roster_bytes.hex()}
 
 
 def _name(number: int) -> str:

@@ -17,9 +17,8 @@ from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.terms import SEALED_STEP
 from fedvm.protocol import Domain, EncodingError, Rules
 from fedvm.protocol.address import Address, to_address
-from fedvm.protocol.sealed.epoch import Draw
+from fedvm.protocol.sealed.epoch import Draw, read_draw
 from fedvm.protocol.sealed.records import SealedSubmission
-from fedvm.protocol.sealed.roster import Enrolment
 from fedvm.protocol.sealed.rules import SealedRules
 
 REPLY = "fedvm.masked"
@@ -124,15 +123,11 @@ class KeysRequest:
     def from_record(cls, record: ConfigRecord) -> KeysRequest:
         """Inverse of `to_record`. Raises TermsError if the record cannot be read."""
         with _Reading():
-            packed = _bytes(record, "roster")
-            if len(packed) % _ENTRY:
-                raise TermsError(f"the roster sent has {len(packed)} bytes, not {_ENTRY} for each member")
-            roster = tuple(_unpacked(packed[at : at + _ENTRY]) for at in range(0, len(packed), _ENTRY))
-            draw = Draw(
+            draw = read_draw(
                 _domain(record),
                 _int(record, "epoch"),
                 _int(record, "group_size"),
-                roster,
+                _bytes(record, "roster"),
                 _bytes(record, "seed"),
             )
             return cls(draw, _by_member(record, "mates", "keys"))
@@ -315,13 +310,6 @@ def rules_from_json(text: str) -> Rules:
     """Rules as messages hold them. Raises KeyError, TypeError, ValueError or EncodingError if they are malformed."""
     fields = json.loads(text)
     return Rules(**{**fields, "aggregator": bytes.fromhex(fields["aggregator"])})
-
-
-_ENTRY = 84
-
-
-def _unpacked(entry: bytes) -> Enrolment:
-    return Enrolment(to_address("0x" + entry[:20].hex(), "member"), entry[20:52], entry[52:])
 
 
 def _record(kind: str, domain: Domain, **fields: ConfigRecordValues) -> ConfigRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import Address, to_address
@@ -12,7 +12,7 @@ from fedvm.protocol.errors import EncodingError, RangeError
 from fedvm.protocol.sealed.bitmaps import Flags, bits
 from fedvm.protocol.sealed.grouping import Grouping, is_fit, least_included, threshold
 from fedvm.protocol.sealed.hashes import epoch_root
-from fedvm.protocol.sealed.roster import Enrolment, roster_range
+from fedvm.protocol.sealed.roster import Enrolment, enrolments, roster_range
 from fedvm.protocol.sealed.shuffle import places
 from fedvm.protocol.typed_data import Domain
 
@@ -169,3 +169,18 @@ class Epoch:
         if round_ < self.first_round:
             raise RangeError(f"round {round_} is before the epoch's first, {self.first_round}")
         return round_ - self.first_round
+
+
+# A member reads its epoch again for every message, and a roster may have thousands of members.
+@lru_cache(maxsize=2)
+def read_draw(domain: Domain, number: int, group_size: int, packed: bytes, seed: bytes) -> Draw:
+    """A draw from `Draw.roster_bytes` and its other fields; raises as `Draw` and `enrolments`."""
+    return Draw(domain, number, group_size, enrolments(packed), seed)
+
+
+@lru_cache(maxsize=2)
+def read_epoch(
+    domain: Domain, number: int, group_size: int, packed: bytes, seed: bytes, first_round: int, ready: bytes
+) -> Epoch:
+    """An epoch of such a draw; raises as `Epoch` and `read_draw`."""
+    return Epoch(read_draw(domain, number, group_size, packed, seed), first_round, ready)

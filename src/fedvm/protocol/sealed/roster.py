@@ -13,6 +13,7 @@ from fedvm.protocol.errors import EncodingError
 from fedvm.protocol.sealed.bounds import LARGEST_ROSTER
 
 ROSTER_LEAF = b"\x30"
+_BYTES = 84
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,20 @@ class Enrolment:
     def leaf(self) -> bytes:
         """Hash of the leaf, 32 bytes."""
         return keccak(self.preimage())
+
+
+def enrolments(packed: bytes) -> tuple[Enrolment, ...]:
+    """A roster from its enrolments of 84 bytes each: the preimages of their leaves without the kind.
+
+    Raises:
+        EncodingError: another length.
+    """
+    if len(packed) % _BYTES:
+        raise EncodingError(f"a roster has {_BYTES} bytes for each member, and this one {len(packed)} bytes")
+    entries = (packed[at : at + _BYTES] for at in range(0, len(packed), _BYTES))
+    return tuple(
+        Enrolment(to_address("0x" + one[:20].hex(), "member"), one[20:52], one[52:]) for one in entries
+    )
 
 
 def roster_range(roster: Sequence[Enrolment]) -> CommitmentTree:
