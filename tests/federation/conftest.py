@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from direct_parties import MEMBERS, Parties, federation_of
 from federation_bench import Bench, MakeBench, create_bench
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "audit"))
@@ -25,3 +26,10 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
     yield make
     for bench in benches:
         bench.chain.close()
+
+
+@pytest.fixture
+def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]:
+    """A federation whose members submit directly; its parameter: seconds for which rounds stay open."""
+    with federation_of(tmp_path, MEMBERS, getattr(request, "param", 0)) as made:
+        yield made

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import pytest
-from direct_parties import BASE, MEMBERS, Parties, federation_of, some_proposal
+from direct_parties import BASE, MEMBERS, Parties, some_proposal
 
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.replay import audit
@@ -29,12 +28,6 @@ from fedvm.protocol import (
 )
 from fedvm.protocol.consent import DirectConsent
 from fedvm.store import Cid
-
-
-@pytest.fixture
-def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]:
-    with federation_of(tmp_path, MEMBERS, getattr(request, "param", 0)) as made:
-        yield made
 
 
 def test_an_ignored_member_counts_all_the_same(parties: Parties) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from direct_parties import BASE, MEMBERS, POST_FEE, STAKE, Parties, false_norm, federation_of, some_proposal
+from direct_parties import BASE, POST_FEE, STAKE, Parties, false_norm, federation_of, some_proposal
 
 from fedvm.audit.challenge import Challenger
 from fedvm.chain.call import read
@@ -23,12 +22,6 @@ from fedvm.federation.errors import CommitmentError, LedgerMismatch
 from fedvm.protocol import (
     to_bytes,
 )
-
-
-@pytest.fixture
-def parties(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Parties]:
-    with federation_of(tmp_path, MEMBERS, getattr(request, "param", 0)) as made:
-        yield made
 
 
 def test_an_update_that_is_withheld_stands_in_the_journal(parties: Parties) -> None:

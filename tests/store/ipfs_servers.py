@@ -251,12 +251,7 @@ def flood(handler: BaseHTTPRequestHandler) -> None:
     """Bytes without end."""
     handler.send_response(200)
     handler.end_headers()
-    handler.close_connection = True
-    try:
-        while True:
-            handler.wfile.write(bytes(1 << 16))
-    except OSError:
-        pass
+    _pour(handler)
 
 
 def flood_a_chunk(handler: BaseHTTPRequestHandler) -> None:
@@ -265,6 +260,10 @@ def flood_a_chunk(handler: BaseHTTPRequestHandler) -> None:
     handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
     handler.wfile.write(b"-1\r\n")
+    _pour(handler)
+
+
+def _pour(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
     try:
         while True:

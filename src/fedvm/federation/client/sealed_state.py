@@ -194,9 +194,9 @@ class SealedFolder:
 
     def _state(self, fields: dict[str, Any]) -> EpochState:
         draw = epoch = None
-        if stated := fields["draw"]:
-            packed, seed = bytes.fromhex(stated["roster"]), bytes.fromhex(stated["seed"])
-            drawn = self.domain, fields["number"], stated["group_size"], packed, seed
+        if drawn_from := fields["draw"]:
+            packed, seed = bytes.fromhex(drawn_from["roster"]), bytes.fromhex(drawn_from["seed"])
+            drawn = self.domain, fields["number"], drawn_from["group_size"], packed, seed
             draw = read_draw(*drawn)
             if fields["ready"] is not None:
                 epoch = read_epoch(*drawn, fields["first_round"], bytes.fromhex(fields["ready"]))
