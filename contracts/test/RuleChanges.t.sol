@@ -34,17 +34,13 @@ contract RuleChangesTest is FederationFixture {
         vm.assertEq(federation.rulesHash(), hashOf(defaultRules()));
     }
 
-    /// @dev Lanes and aggregator are what sealed rounds are proved by; nobody can announce them away.
+    /// @dev Lanes are what sealed rounds are proved by; nobody can announce them away.
     function test_sealedRoundsKeepTheRulesThatTheyNeed() public {
         FederationParameters memory parameters = parametersOf(defaultRules(), defaultSecurity());
         address made = factory.createSealed(parameters, defaultSealedRules(), keccak256("sealed"));
         book = RuleBook(IFederation(made).ruleBook());
         announce(defaultRules());
         Rules memory next = defaultRules();
-        next.aggregator = keccak256("median");
-        vm.expectRevert(abi.encodeWithSelector(RulesLib.InvalidRule.selector, "aggregator"));
-        announce(next);
-        next = defaultRules();
         next.maxSumSquares = uint128(1) << 62;
         vm.expectRevert(abi.encodeWithSelector(RulesLib.InvalidRule.selector, "maxSumSquares"));
         announce(next);

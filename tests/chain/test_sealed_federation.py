@@ -18,7 +18,10 @@ from fedvm.chain.genuine import deviations, is_sealed
 from fedvm.chain.rule_book import RuleBookContract
 from fedvm.chain.sealed_rounds import sealed_rollup
 from fedvm.devnet.embedded import EmbeddedChain
+from fedvm.pipeline import plans
+from fedvm.pipeline.errors import UsageError
 from fedvm.protocol import model_root
+from fedvm.protocol.aggregators import CoordinateMedian
 from fedvm.protocol.sealed.recomputation import recompute
 
 # Groups of 9 and 8, of which the second is not fit; groups of 10 and 10, both with somebody missing.
@@ -85,12 +88,13 @@ def test_a_sealed_federation_refuses_rules_that_its_rounds_cannot_have(chain: Em
     for changes, reason in (
         ({"max_sum_squares": 1 << 62}, r"InvalidRule\(maxSumSquares\)"),
         ({"max_sum_squares": (1 << 62) - 1, "max_examples": 10**6}, "LanesTooWide"),
-        ({"aggregator": b"\1" * 32}, r"InvalidRule\(aggregator\)"),
         ({"round_seconds": 240}, r"InvalidSealedRule\(unmaskSeconds\)"),
     ):
         with pytest.raises(TransactionFailed, match=reason):
             book.announce(replace(RULES, **changes)).send(chain.account("owner"))
     book.announce(replace(RULES, max_examples=500)).send(chain.account("owner"))
+    with pytest.raises(UsageError, match="FedMedian compares the means of groups"):
+        plans.announce(game.federation, replace(RULES, aggregator=CoordinateMedian().identifier))
 
 
 def test_a_close_must_be_of_the_epoch_that_the_chain_has(chain: EmbeddedChain) -> None:

@@ -29,6 +29,7 @@ from fedvm.pipeline.config_file import (
 )
 from fedvm.pipeline.errors import ConfigError, UsageError
 from fedvm.protocol import max_sum_squares
+from fedvm.protocol.aggregators import CoordinateMedian
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -319,6 +320,8 @@ def test_noise_of_sealed_rounds_is_in_their_sums(tmp_path: Path) -> None:
     plain = load_config(None, {"sealed.group_size": 8, "federation.fraction_train": 1.0})
     without = sealing(plain, rules_for(plain, max_examples=300, elements=500))
     assert without is not None and without.noise_squares == 0
+    with pytest.raises(UsageError, match=r"sealed\.min_groups is 1"):
+        sealing(plain, replace(rules, aggregator=CoordinateMedian().identifier))
     with pytest.raises(UsageError, match=r"too wide to be sealed .* lower privacy\.noise_multiplier"):
         sealing(config, rules_for(config, max_examples=300, elements=10**9))
     # The smallest group has eight ready, six of them in its sum, less two: each adds 2 / √4 of the longest update.

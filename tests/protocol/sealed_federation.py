@@ -91,7 +91,15 @@ class Federation:
     def terms(self) -> Terms:
         rules = Rules(2, 1, 1000, 4_000_000, self.elements, 16, 3600, 0, 10**9, PPM, 0, 0, 0, WEIGHTED_MEAN)
         sealed = SealedRules(
-            self.group_size, 20, self.group_size, self.min_groups, 1_000_000, 0, 600, 300, 120
+            self.group_size,
+            20,
+            self.group_size * self.min_groups,
+            self.min_groups,
+            1_000_000,
+            0,
+            600,
+            300,
+            120,
         )
         return Terms(rules, sealed, self.base, no_key)
 

@@ -15,14 +15,16 @@ from sealed_reference import field_product, place_of
 
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import Rules
+from fedvm.protocol.aggregators import CoordinateMedian, ServerMomentum
 from fedvm.protocol.errors import EncodingError, RangeError, ShapeError, SignatureError
 from fedvm.protocol.rules import PPM, WEIGHTED_MEAN
 from fedvm.protocol.sealed import masks, shuffle
-from fedvm.protocol.sealed.aggregation import UnmaskedUpdate, sealed_mean, sealed_tree
+from fedvm.protocol.sealed.aggregation import UnmaskedUpdate, sealed_tree
 from fedvm.protocol.sealed.aggregation_fold import group_subtotal, sealed_fold
 from fedvm.protocol.sealed.bitmaps import bitmap, bits
 from fedvm.protocol.sealed.grouping import Grouping, is_fit, least_included, threshold
 from fedvm.protocol.sealed.hashes import closed_hash, epoch_root
+from fedvm.protocol.sealed.recomputation import Terms
 from fedvm.protocol.sealed.records import SealedFile, SealedRecord, SealedSubmission, record_range
 from fedvm.protocol.sealed.roster import Enrolment, roster_range
 from fedvm.protocol.sealed.rules import SealedRules, lane_bytes
@@ -33,6 +35,7 @@ from fedvm.protocol.typed_data import Domain
 
 SEALED = SealedRules(16, 20, 32, 2, 800_000, 0, 600, 300, 120)
 RULES = Rules(2, 1, 400, (5 * 2**16) ** 2, 65, 16, 3600, 0, 0, PPM, 0, 0, 0, WEIGHTED_MEAN)
+TERMS = Terms(RULES, SEALED, np.zeros(1, dtype=np.int32), lambda member: "")
 DOMAIN = Domain(1, "0x" + "fe" * 20)
 
 
@@ -71,8 +74,14 @@ def test_rules_that_do_not_fit_together() -> None:
     SEALED.check_with(RULES, 3480)
     with pytest.raises(RangeError, match="exceed"):
         SEALED.check_with(RULES, 3481)
-    with pytest.raises(EncodingError, match="weighted mean"):
-        SEALED.check_with(replace(RULES, aggregator=b"\1" + bytes(31)), 60)
+    with pytest.raises(EncodingError, match="not known"):
+        SEALED.check_with(replace(RULES, aggregator=b"\x77" + bytes(31)), 60)
+    with pytest.raises(EncodingError, match="FedAvgM, which remembers rounds"):
+        SEALED.check_with(replace(RULES, aggregator=ServerMomentum(10**6, 900_000).identifier), 60)
+    compared = replace(RULES, aggregator=CoordinateMedian().identifier)
+    with pytest.raises(EncodingError, match="min_groups is 2"):
+        replace(SEALED, min_groups=2).check_with(compared, 60)
+    replace(SEALED, min_groups=3, min_roster=3 * SEALED.group_size).check_with(compared, 60)
     with pytest.raises(RangeError, match="less than 2\\^62"):
         SEALED.check_with(replace(RULES, max_sum_squares=2**62), 60)
     with pytest.raises(RangeError, match="lanes of 8 bytes"):
@@ -391,12 +400,16 @@ def test_what_cannot_be_added_up_is_refused() -> None:
     with pytest.raises(ShapeError):
         sealed_fold([group_subtotal([counted([1])], 0, 1), group_subtotal([counted([1, 2])], 0, 1)])
     with pytest.raises(ShapeError, match="base"):
-        sealed_mean(np.zeros(2, dtype=np.int32), np.zeros(3, dtype=np.int64), 1)
+        replace(TERMS, base=np.zeros(2, dtype=np.int32)).result(
+            1, [group_subtotal([counted([1, 2, 3])], 0, 1)]
+        )
+    with pytest.raises(EncodingError, match="no group"):
+        TERMS.result(1, [])
 
 
 def test_a_spoilt_sum_that_leaves_int32_is_named() -> None:
     with pytest.raises(RangeError, match="outside int32"):
-        sealed_mean(np.zeros(1, dtype=np.int32), np.array([2**46], dtype=np.int64), 1)
+        TERMS.result(1, [group_subtotal([UnmaskedUpdate(1, np.array([2**46]), bytes(32))], 0, 6)])
 
 
 def test_who_has_no_sealed_rounds_loads_no_ciphers() -> None:

@@ -13,11 +13,12 @@ import sealed_encodings
 from sealed_reference import block_of
 
 from fedvm.protocol import Domain, Rules, model_root
+from fedvm.protocol.aggregators import RoundFacts, WeightedMean
 from fedvm.protocol.errors import RangeError
 from fedvm.protocol.rules import PPM, WEIGHTED_MEAN
 from fedvm.protocol.sealed import masks
-from fedvm.protocol.sealed.aggregation import UnmaskedUpdate, sealed_mean, sealed_tree
-from fedvm.protocol.sealed.aggregation_fold import group_subtotal, sealed_fold
+from fedvm.protocol.sealed.aggregation import UnmaskedUpdate, sealed_tree
+from fedvm.protocol.sealed.aggregation_fold import group_subtotal, sealed_aggregate, sealed_fold
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close
 from fedvm.protocol.sealed.edges import Edges, Secrets, first_edge, mask_seed, next_edge, share_key
@@ -305,11 +306,12 @@ def test_the_aggregation_of_the_round() -> None:
     stated = [case for level in ROUND["levels"] for case in level if case and "normRoot" in case]
     assert [node.norm.root for node in tree.group_nodes] == [unhex(case["normRoot"]) for case in stated]
     assert tree.root == unhex(ROUND["aggregationRoot"])
-    folded = sealed_fold([group_subtotal(updates, ROUND["height"], K) for updates in groups])
+    nodes = [group_subtotal(updates, ROUND["height"], K) for updates in groups]
+    folded = sealed_fold(nodes)
     assert (folded.hash, folded.sums_root) == (tree.root, tree.top.sums.root)
     assert tree.top.sums.root == unhex(ROUND["aggregateRoot"])
     base = np.array(ROUND["base"], dtype=np.int32)
-    mean = sealed_mean(base, tree.top.sums.vector, tree.top.weight)
+    mean = sealed_aggregate(WeightedMean(), base, nodes, folded, RoundFacts(1, 16))
     assert mean.sums.tolist() == [int(v) for v in ROUND["sums"]]
     assert mean.total_weight == ROUND["totalWeight"]
     assert mean.model.tolist() == ROUND["model"]

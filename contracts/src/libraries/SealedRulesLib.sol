@@ -85,8 +85,6 @@ library SealedRulesLib {
     {
         require(rules.maxSumSquares < uint128(1) << 62, RulesLib.InvalidRule("maxSumSquares"));
         require(rules.elements <= MAX_ELEMENTS, RulesLib.InvalidRule("elements"));
-        // Others see single updates.
-        require(rules.aggregator == 0, RulesLib.InvalidRule("aggregator"));
         require(
             uint256(security.openSeconds) + self.unmaskSeconds <= rules.roundSeconds,
             InvalidSealedRule("unmaskSeconds")

@@ -116,6 +116,5 @@ class AggregateReplay:
             "model",
             model_root(result.model) == proposal.model_root,
             place,
-            f"base plus {rule.name} of the updates has another root than the model stated"
-            + ("; no proof on chain can show it, since the rule is audit-only" if rule.is_audit_only else ""),
+            f"base plus {rule.name} of the updates has another root than the model stated" + rule.caveat,
         )

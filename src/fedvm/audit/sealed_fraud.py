@@ -25,6 +25,7 @@ from fedvm.chain.court import Evidence
 from fedvm.protocol import CHUNK, model_tree, open_plain
 from fedvm.protocol.errors import EncodingError
 from fedvm.protocol.preimages import by_hash
+from fedvm.protocol.rules import WEIGHTED_MEAN
 from fedvm.protocol.sealed.aggregation import sealed_tree
 from fedvm.protocol.sealed.records import SealedFile
 from fedvm.protocol.sealed.trees import SEED
@@ -57,7 +58,12 @@ class SealedFraud:
         true = TrueSums(case, submitted, sealed_tree(groups, case.height, case.terms.lane_bytes))
         if case.round.aggregation_root != true.tree.root:
             return aggregation_fraud(Trail(known), true)
-        return false_top(true) or norm_fraud(true) or _model_fraud(case, Trail(known), true)
+        found = false_top(true) or norm_fraud(true)
+        if (
+            found or case.terms.rules.aggregator != WEIGHTED_MEAN
+        ):  # the contract judges no other model; only an audit can
+            return found
+        return _model_fraud(case, Trail(known), true)
 
 
 def _model_fraud(case: SealedCase, trail: Trail, true: TrueSums) -> Evidence | None:

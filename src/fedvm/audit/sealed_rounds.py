@@ -24,9 +24,9 @@ from fedvm.chain.sealed_rounds import (
     SealedRoundsContract,
 )
 from fedvm.protocol import EncodingError, ProofError, Rules, SignatureError, model_root
+from fedvm.protocol.aggregators import aggregator_named
 from fedvm.protocol.refusal import Refusal
-from fedvm.protocol.sealed.aggregation import sealed_mean
-from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal, sealed_fold
+from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal
 from fedvm.protocol.sealed.bitmaps import set_bits
 from fedvm.protocol.sealed.close import Close, GroupClose
 from fedvm.protocol.sealed.coordinator import check_file
@@ -171,19 +171,20 @@ class SealedReplay:
                 message = f"the squares of its sum come to {node.squares}, more than the rules allow a group"
                 check("group norm", allowed, where, message)
                 groups.append(node)
-            top = sealed_fold(groups)
-            made = sealed_mean(terms.base, top.sums, top.weight)
+            made = terms.result(close.round, groups)
         except (EncodingError, ProofError, SignatureError, StoreError) as error:
             check("aggregate", False, place, f"cannot be computed again: {error}")
             return
         check(
             "aggregate",
-            (top.hash, aggregate_root(made.sums)) == (proposal.aggregation_root, proposal.aggregate_root),
+            (made.root, aggregate_root(made.aggregate.sums))
+            == (proposal.aggregation_root, proposal.aggregate_root),
             place,
             "the sum of the groups that count has another root",
         )
-        message = "base plus the weighted mean of the groups has another root than the model stated"
-        check("model", model_root(made.model) == proposal.model_root, place, message)
+        rule = aggregator_named(terms.rules.aggregator)
+        message = f"base plus {rule.name} of the groups has another root than the model stated"
+        check("model", model_root(made.aggregate.model) == proposal.model_root, place, message + rule.caveat)
 
     def _terms(self, number: int, rules: Rules, base: IntVector) -> Terms:
         return Terms(rules, self._epochs.rules, base, keys_in_round(self._contract, number))

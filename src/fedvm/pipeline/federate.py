@@ -46,6 +46,7 @@ from fedvm.pipeline.rule_units import (
     contract_security,
     described_noise,
     described_sealing,
+    require_sealable,
     sealed_rules,
 )
 from fedvm.protocol import Rules, VectorSpec
@@ -283,8 +284,12 @@ def distributed_privacy(config: RunConfig) -> DistributedPrivacy | None:
 
 
 def sealing(config: RunConfig, rules: Rules) -> SealedRules | None:
-    """How the rounds of this configuration are sealed, None if they are open. Raises as `sealed_rules`."""
-    return sealed_rules(config.sealed, rules, distributed_privacy(config))
+    """How the rounds of this configuration are sealed, None if they are open. Raises as `sealed_rules`, and UsageError
+    if these rules have no sealed rounds."""
+    made = sealed_rules(config.sealed, rules, distributed_privacy(config))
+    if made is not None:
+        require_sealable(made, rules, config.security.open_seconds)
+    return made
 
 
 def _question(config: RunConfig) -> ScoreQuestion | None:

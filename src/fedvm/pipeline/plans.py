@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from eth_account.signers.local import LocalAccount
 
+from fedvm.chain.epochs import EpochsContract
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.fees import FeeTerms
 from fedvm.chain.gate import TrialState
-from fedvm.chain.genuine import require_genuine
+from fedvm.chain.genuine import is_sealed, require_genuine
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.networks import network_of, require_funds
 from fedvm.chain.prepared import PreparedCall
@@ -21,7 +22,7 @@ from fedvm.chain.sender import Cost, Receipt
 from fedvm.federation.client.appointment import book_of, checked_address
 from fedvm.pipeline.call_advice import advice_on, utc
 from fedvm.pipeline.errors import UsageError
-from fedvm.pipeline.rule_units import rules_in_settings
+from fedvm.pipeline.rule_units import require_sealable, rules_in_settings
 from fedvm.protocol import Rules
 from fedvm.protocol.rules import PPM
 
@@ -72,8 +73,11 @@ class Plan:
 
 
 def announce(federation: FederationContract, rules: Rules) -> Plan:
-    """Announce other rules."""
-    seconds = federation.security().notice_seconds
+    """Announce other rules. Raises UsageError if a sealed federation cannot have them."""
+    security = federation.security()
+    if is_sealed(federation.w3, federation.address):
+        require_sealable(EpochsContract.of(federation).sealed_rules(), rules, security.open_seconds)
+    seconds = security.notice_seconds
     at = utc(int(federation.w3.eth.get_block("latest")["timestamp"]) + seconds)
     changes = ", ".join(f"{key} {old} → {new}" for key, old, new in changes_of(federation.rules(), rules))
     return Plan(

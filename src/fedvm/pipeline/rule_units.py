@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fedvm.federation.sealed.settings import SealedSettings
 from fedvm.federation.settings import RULE_CHANGE, RulesSettings, SecuritySettings
 from fedvm.pipeline.errors import UsageError
-from fedvm.protocol import RangeError, Rules, Security, max_sum_squares
+from fedvm.protocol import EncodingError, RangeError, Rules, Security, max_sum_squares
 from fedvm.protocol.rules import PPM
 from fedvm.protocol.sealed.noise import largest_scale
 from fedvm.protocol.sealed.odds import chance_of_an_open_group
@@ -84,6 +84,15 @@ def sealed_rules(
             "sealed.assumed_corrupt"
         ) from error
     return noisy
+
+
+def require_sealable(sealed: SealedRules, rules: Rules, open_seconds: int) -> None:
+    """Raise UsageError, which says what to change, if a federation whose rounds are sealed cannot have these rules.
+    open_seconds: how long a round takes submissions."""
+    try:
+        sealed.check_with(rules, open_seconds)
+    except EncodingError as error:
+        raise UsageError(f"rounds cannot be sealed like this: {error}") from error
 
 
 def contract_security(settings: SecuritySettings) -> Security:

@@ -250,18 +250,23 @@ def _propose(ledger: ChainLedger, plan: _Plan, proposal: Proposal) -> None:
     standing = ledger.round(number)
     if standing.status is not RoundState.PROPOSED:
         ledger.propose(number, proposal)
-        return
+    else:
+        require_same(number, standing, proposal, plan.rule)
+
+
+def require_same(number: int, standing: LedgerRound, proposal: Proposal, rule: Aggregator) -> None:
+    """Raise LedgerMismatch, which says what can be done, if what stands proposed is not what follows."""
     sums_differ = (standing.aggregation_root, standing.aggregate_root) != (
         proposal.aggregation_root,
         proposal.aggregate_root,
     )
-    if sums_differ or (standing.model_root != proposal.model_root and not plan.rule.is_audit_only):
+    if sums_differ or (standing.model_root != proposal.model_root and not rule.is_audit_only):
         raise LedgerMismatch(
             f"what was proposed for round {number} does not follow from its updates; challenge it"
         )
     if standing.model_root != proposal.model_root:
         raise LedgerMismatch(
-            f"the model proposed for round {number} is not what {plan.rule.name} makes of its updates; the rule is "
+            f"the model proposed for round {number} is not what {rule.name} makes of its updates; the rule is "
             "audit-only, so no challenge can bring it down: begin a new federation from the model before"
         )
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.rule import (
     Aggregator,
+    Point,
     RoundFacts,
     ServerState,
     check_parameter,
 )
-from fedvm.protocol.mean import WeightedSums, weighted_sums
+from fedvm.protocol.mean import WeightedSums
 from fedvm.protocol.vector import IntVector, SumVector
 
 _MOST = 2**32 - 1
@@ -58,18 +58,20 @@ class Krum(Aggregator):
 
     def step(
         self,
-        counted: Sequence[CountedUpdate],
+        counted: Sequence[Point],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,
     ) -> SumVector:
         """The selected updates' weighted mean, rounded down, int64 (n,)."""
         chosen = [counted[at] for at in self.selected(counted)]
-        mean = weighted_sums(chosen, sums.sums.size)
-        step: SumVector = mean.sums // np.int64(mean.total_weight)
+        added = sum(
+            (np.int64(one.weight) * one.vector.astype(np.int64) for one in chosen), np.zeros_like(sums.sums)
+        )
+        step: SumVector = added // np.int64(sum(one.weight for one in chosen))
         return step
 
-    def selected(self, counted: Sequence[CountedUpdate]) -> tuple[int, ...]:
+    def selected(self, counted: Sequence[Point]) -> tuple[int, ...]:
         """Positions of the selected updates, ascending."""
         count = len(counted)
         distances = [[0] * count for _ in range(count)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,18 @@ _PARAMETERS_AT, _LENGTH = 2, 32
 
 ServerState = tuple[NDArray[Any], ...]
 """What a server optimiser remembers: integer vectors (n,). Empty before its first round, and for rules without."""
+
+
+class Point(Protocol):
+    """What a rule compares: an update that counts, or in a sealed round the mean of a group."""
+
+    @property
+    def weight(self) -> int:
+        """The weight that the contract gave it, at least 1."""
+
+    @property
+    def vector(self) -> IntVector:
+        """int32 (n,)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Aggregator(ABC):
     kind: ClassVar[int]
     """First byte of the identifier."""
     needs_updates: ClassVar[bool] = False
-    """Whether `step` looks at single updates; S and W are enough otherwise."""
+    """Whether `step` looks at single updates (in a sealed round at the groups' means); S and W are enough otherwise."""
 
     @abstractmethod
     def parameters(self) -> tuple[int, ...]:
@@ -63,7 +75,7 @@ class Aggregator(ABC):
     @abstractmethod
     def step(
         self,
-        counted: Sequence[CountedUpdate],
+        counted: Sequence[Point],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,
@@ -96,6 +108,11 @@ class Aggregator(ABC):
         """Whether no proof on chain can show a wrong result, only an audit."""
         return any(self.identifier)
 
+    @property
+    def caveat(self) -> str:
+        """What to add where a result is found to be wrong: empty, or that no proof can show it."""
+        return "; no proof on chain can show it, since the rule is audit-only" if self.is_audit_only else ""
+
     def describe(self) -> str:
         """For people: the rule, its parameters, and who checks it."""
         checked = "audit-only" if self.is_audit_only else "disputable on chain"
@@ -127,7 +144,7 @@ def aggregate_sums(
     rule: Aggregator,
     base: IntVector,
     sums: WeightedSums,
-    counted: Sequence[CountedUpdate],
+    counted: Sequence[Point],
     state: ServerState,
     facts: RoundFacts,
 ) -> RoundResult:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.arithmetic import GUARD_BITS, guarded_mean, shown_micros
 from fedvm.protocol.aggregators.rule import (
     MICROS,
     Aggregator,
+    Point,
     RoundFacts,
     ServerState,
     check_parameter,
@@ -76,7 +76,7 @@ class ServerAdam(Aggregator):
 
     def step(
         self,
-        counted: Sequence[CountedUpdate],
+        counted: Sequence[Point],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,

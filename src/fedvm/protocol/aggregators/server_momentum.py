@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.arithmetic import GUARD_BITS, guarded_mean, shown_micros, times_micros
 from fedvm.protocol.aggregators.rule import (
     MICROS,
     Aggregator,
+    Point,
     RoundFacts,
     ServerState,
     check_parameter,
@@ -70,7 +70,7 @@ class ServerMomentum(Aggregator):
 
     def step(
         self,
-        counted: Sequence[CountedUpdate],
+        counted: Sequence[Point],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,

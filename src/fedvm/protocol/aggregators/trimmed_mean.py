@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedvm.protocol.aggregation import CountedUpdate
 from fedvm.protocol.aggregators.arithmetic import shown_micros
 from fedvm.protocol.aggregators.rule import (
     MICROS,
     Aggregator,
+    Point,
     RoundFacts,
     ServerState,
     check_parameter,
@@ -49,7 +49,7 @@ class TrimmedMean(Aggregator):
 
     def step(
         self,
-        counted: Sequence[CountedUpdate],
+        counted: Sequence[Point],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,

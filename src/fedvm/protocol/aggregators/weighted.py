@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedvm.protocol.aggregation import CountedUpdate
-from fedvm.protocol.aggregators.rule import Aggregator, RoundFacts, ServerState
+from fedvm.protocol.aggregators.rule import Aggregator, Point, RoundFacts, ServerState
 from fedvm.protocol.mean import WeightedSums
 from fedvm.protocol.vector import SumVector
 
@@ -31,7 +30,7 @@ class WeightedMean(Aggregator):
 
     def step(
         self,
-        counted: Sequence[CountedUpdate],
+        counted: Sequence[Point],
         sums: WeightedSums,
         state: ServerState,
         facts: RoundFacts,

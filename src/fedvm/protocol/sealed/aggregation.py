@@ -21,11 +21,10 @@ from fedvm.protocol.aggregation import (
     tree_over,
 )
 from fedvm.protocol.errors import EncodingError, RangeError, ShapeError
-from fedvm.protocol.mean import Aggregate, moved
 from fedvm.protocol.sealed.masks import read_signed
 from fedvm.protocol.sealed.trees import NormTree, norm_tree
 from fedvm.protocol.trees import aggregate_tree
-from fedvm.protocol.vector import IntVector, SumVector, check_vector
+from fedvm.protocol.vector import SumVector, check_vector
 
 GROUP_NODE, GROUP_NODE_BYTES = b"\x3c", 105
 
@@ -115,18 +114,6 @@ def group_node(child: AggregationNode, lane_bytes: int, included: int) -> GroupN
     sums, norm = aggregate_tree(values), norm_tree(values)
     preimage = GROUP_NODE + node_head(child.weight, sums) + child.hash + norm.root
     return GroupNode(child.weight, sums, preimage, norm, included)
-
-
-def sealed_mean(base: IntVector, sums: SumVector, weight: int) -> Aggregate:
-    """base + floor(S / W); base: int32 (n,), sums: int64 (n,).
-
-    Raises:
-        ShapeError: the base has another length.
-        RangeError: an element of the new model leaves int32.
-    """
-    if base.shape != sums.shape:
-        raise ShapeError(f"the base has {base.size} elements, the sums {sums.size}")
-    return Aggregate(sums, weight, moved(base, sums // np.int64(weight)))
 
 
 def check_updates(updates: Sequence[UnmaskedUpdate], height: int, lane_bytes: int) -> None:

@@ -1,4 +1,5 @@
-"""The root of a sealed round's aggregation tree, group by group, with the vectors of one group in memory at a time.
+"""The root of a sealed round's aggregation tree, and its model, group by group, with the updates of one group in memory
+at a time.
 
 The hashes are those of ``sealed_tree``, which keeps all nodes for proofs.
 """
@@ -8,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.aggregation_fold import Subtotal, join, leaf_subtotal
-from fedvm.protocol.errors import EncodingError
+from fedvm.protocol.aggregators import Aggregator, RoundFacts, aggregate_sums
+from fedvm.protocol.errors import EncodingError, ShapeError
+from fedvm.protocol.mean import Aggregate, WeightedSums
 from fedvm.protocol.sealed.aggregation import GROUP_NODE, UnmaskedUpdate, check_updates
 from fedvm.protocol.sealed.masks import read_signed
 from fedvm.protocol.sealed.trees import norm_tree
 from fedvm.protocol.trees import aggregate_root
+from fedvm.protocol.vector import IntVector
+
+_INT32 = np.iinfo(np.int32)
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,14 @@ class GroupSubtotal(Subtotal):
 
     squares: int
     included: int
+
+    @property
+    def vector(self) -> IntVector:
+        """The mean of the group's updates, floor(S / W) cut off at the ends of int32, (n,): what rules other than the
+        weighted mean take for an update."""
+        means = self.sums // np.int64(self.weight)
+        cut: IntVector = np.clip(means, _INT32.min, _INT32.max).astype(np.int32)
+        return cut
 
 
 def group_subtotal(updates: Sequence[UnmaskedUpdate], height: int, lane_bytes: int) -> GroupSubtotal:
@@ -41,3 +57,19 @@ def sealed_fold(groups: Sequence[GroupSubtotal]) -> Subtotal:
     if not groups:
         raise EncodingError("no group counts; fail the round instead")
     return join(groups, (len(groups) - 1).bit_length())
+
+
+def sealed_aggregate(
+    rule: Aggregator, base: IntVector, groups: Sequence[GroupSubtotal], top: Subtotal, facts: RoundFacts
+) -> Aggregate:
+    """What a rule without memory makes of the counting groups, in their order, and of their ``top``. base: int32 (n,).
+
+    Raises:
+        ShapeError: the base has another length than the sums.
+        RangeError: an element of the new model leaves int32.
+    """
+    if base.shape != top.sums.shape:
+        raise ShapeError(f"the base has {base.size} elements, the sums {top.sums.size}")
+    sums = WeightedSums(top.sums, top.weight)
+    result = aggregate_sums(rule, base, sums, groups if rule.needs_updates else (), (), facts)
+    return Aggregate(top.sums, top.weight, result.model)

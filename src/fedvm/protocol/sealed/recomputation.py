@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fedvm.protocol.address import Address
+from fedvm.protocol.aggregators import RoundFacts, aggregator_named
 from fedvm.protocol.errors import EncodingError, ProofError, SignatureError
 from fedvm.protocol.mean import Aggregate
 from fedvm.protocol.refusal import Refusal
 from fedvm.protocol.rules import Rules
-from fedvm.protocol.sealed.aggregation import UnmaskedUpdate, sealed_mean
-from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal, sealed_fold
+from fedvm.protocol.sealed.aggregation import UnmaskedUpdate
+from fedvm.protocol.sealed.aggregation_fold import (
+    GroupSubtotal,
+    group_subtotal,
+    sealed_aggregate,
+    sealed_fold,
+)
 from fedvm.protocol.sealed.close import Close, GroupClose, SeedName
 from fedvm.protocol.sealed.epoch import Epoch
 from fedvm.protocol.sealed.masked_file import MaskedFile
@@ -22,6 +28,15 @@ from fedvm.protocol.sealed.unmasking import check_seed, unmask
 from fedvm.protocol.trees import model_root
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import attested_checks, signs_for
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """The result of a round. root: the ``aggregationRoot``, 32 bytes. groups: the nodes of the counting groups."""
+
+    root: bytes
+    groups: tuple[GroupSubtotal, ...]
+    aggregate: Aggregate
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +59,17 @@ class Terms:
         """Root of the base, 32 bytes."""
         return model_root(self.base)
 
+    def result(self, round_: int, groups: Sequence[GroupSubtotal]) -> Recomputed:
+        """What the counting groups of a round, in their order, come to by the aggregator that the rules name.
 
-@dataclass(frozen=True)
-class Recomputed:
-    """The result of a round. root: the ``aggregationRoot``, 32 bytes. groups: the nodes of the counting groups."""
-
-    root: bytes
-    groups: tuple[GroupSubtotal, ...]
-    aggregate: Aggregate
+        Raises:
+            EncodingError: there are no groups, or the aggregator is not known.
+            RangeError: the new model leaves int32.
+        """
+        top, facts = sealed_fold(groups), RoundFacts(round_, self.rules.fraction_bits)
+        rule = aggregator_named(self.rules.aggregator)
+        aggregate = sealed_aggregate(rule, self.base, groups, top, facts)
+        return Recomputed(top.hash, tuple(groups), aggregate)
 
 
 def check_submission(one: SealedSubmission, epoch: Epoch, round_: int, terms: Terms) -> None:
@@ -106,8 +124,7 @@ def recompute(
                 f"the sum of group {number} is too long: Σ S² is {node.squares}; leave the group out"
             )
         groups.append(node)
-    top = sealed_fold(groups)
-    return Recomputed(top.hash, tuple(groups), sealed_mean(terms.base, top.sums, top.weight))
+    return terms.result(close.round, groups)
 
 
 def counted_updates(

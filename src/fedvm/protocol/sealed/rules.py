@@ -8,13 +8,15 @@ from math import isqrt
 from eth_abi.abi import encode
 
 from fedvm.evm.keccak import keccak
+from fedvm.protocol.aggregators import aggregator_named
 from fedvm.protocol.checks import check_uint
 from fedvm.protocol.errors import EncodingError, RangeError
-from fedvm.protocol.rules import PPM, WEIGHTED_MEAN, Rules
+from fedvm.protocol.rules import PPM, Rules
 from fedvm.protocol.sealed.bounds import (
     LARGEST_GROUP,
     LARGEST_LANE,
     LARGEST_ROSTER,
+    LEAST_COMPARED,
     LEAST_GROUP,
     LEAST_SECONDS,
     MOST_SECONDS,
@@ -78,9 +80,16 @@ class SealedRules:
         Raises:
             EncodingError: it cannot; the message says what to change.
         """
-        if rules.aggregator != WEIGHTED_MEAN:
+        rule = aggregator_named(rules.aggregator)
+        if rule.is_stateful:
             raise EncodingError(
-                "rules.aggregator must be the weighted mean: of a sealed round only sums are known"
+                f"rules.aggregator is {rule.name}, which remembers rounds: a sealed federation has the weighted "
+                "mean, or a rule without memory, such as FedMedian, over the means of groups"
+            )
+        if rule.needs_updates and self.min_groups < LEAST_COMPARED:
+            raise EncodingError(
+                f"{rule.name} compares the means of groups, and sealed.min_groups is {self.min_groups}: of fewer than "
+                f"{LEAST_COMPARED} groups none can be told from the others; raise it"
             )
         if open_seconds + self.unmask_seconds > rules.round_seconds:
             raise RangeError(

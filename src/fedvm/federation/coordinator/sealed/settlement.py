@@ -19,21 +19,27 @@ from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.sealed.accepted import accepted_of
 from fedvm.federation.coordinator.sealed.epochs import MARGIN, EpochKeeper, Request
-from fedvm.federation.coordinator.settlement import Refused, Settlement
+from fedvm.federation.coordinator.settlement import Refused, Settlement, require_same
 from fedvm.federation.errors import CommitmentError, LedgerMismatch
 from fedvm.federation.sealed.messages import SharesReply, SharesRequest
 from fedvm.protocol import EncodingError, ProofError, SignatureError, model_root, to_bytes
 from fedvm.protocol.address import Address
-from fedvm.protocol.mean import Aggregate
-from fedvm.protocol.sealed.aggregation import UnmaskedUpdate, sealed_mean
-from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal, sealed_fold
+from fedvm.protocol.aggregators import aggregator_named
+from fedvm.protocol.sealed.aggregation import UnmaskedUpdate
+from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close, GroupClose, SeedName
 from fedvm.protocol.sealed.coordinator import open_group
 from fedvm.protocol.sealed.deposit import part_for
 from fedvm.protocol.sealed.epoch import Epoch
 from fedvm.protocol.sealed.masked_file import MaskedFile
-from fedvm.protocol.sealed.recomputation import Terms, check_submission, make_record, recompute
+from fedvm.protocol.sealed.recomputation import (
+    Recomputed,
+    Terms,
+    check_submission,
+    make_record,
+    recompute,
+)
 from fedvm.protocol.sealed.records import SealedFile, SealedRecord, SealedSubmission
 from fedvm.protocol.sealed.typed_data import Shares
 from fedvm.protocol.sealed.unmasking import unmask
@@ -109,12 +115,9 @@ def settle_sealed(
     file = _file(sealed, opened, by_place)
     cid = sealed.federation.store.put(file.to_bytes())
     counting = [group.group.number for group in opened.groups]
-    top = sealed_fold(list(opened.sums))
-    aggregate = sealed_mean(
-        sealed.base, top.sums, top.weight
-    )  # may leave int32: then no bond is at stake yet
+    made = sealed.terms.result(number, opened.sums)  # may leave int32: then no bond is at stake yet
     ledger.submit(number, sealed_rollup(close, counting, file, Cid.parse(cid).binary))
-    return _conclude(sealed, file, top.hash, aggregate, refused)
+    return _conclude(sealed, file, made, refused)
 
 
 def _judged(
@@ -241,24 +244,20 @@ def _proposed_again(sealed: SealedRound, close: Close) -> Settlement:
         raise LedgerMismatch(
             f"the roll-up of round {sealed.round.number} does not follow: {error}; let the round run out and fail it"
         ) from error
-    return _conclude(sealed, file, made.root, made.aggregate, ())
+    return _conclude(sealed, file, made, ())
 
 
 def _conclude(
-    sealed: SealedRound,
-    file: SealedFile,
-    aggregation_root: bytes,
-    aggregate: Aggregate,
-    refused: tuple[Refused, ...],
+    sealed: SealedRound, file: SealedFile, made: Recomputed, refused: tuple[Refused, ...]
 ) -> Settlement:
-    federation, number = sealed.federation, sealed.round.number
+    federation, number, aggregate = sealed.federation, sealed.round.number, made.aggregate
     ledger, store = federation.ledger, federation.store
     aggregate_cid = store.put(to_bytes(aggregate.sums))
     model_cid = store.put(to_bytes(aggregate.model))
     premises = Premises(len(file.records), file.total_weight, file.range.digest())
     proposal = Proposal(
         premises,
-        aggregation_root,
+        made.root,
         aggregate_root(aggregate.sums),
         model_root(aggregate.model),
         Cid.parse(model_cid).binary,
@@ -268,10 +267,8 @@ def _conclude(
         standing = ledger.round(number)
         if standing.status is not RoundState.PROPOSED:
             ledger.propose(number, proposal)
-        elif (standing.aggregation_root, standing.model_root) != (aggregation_root, proposal.model_root):
-            raise LedgerMismatch(
-                f"what was proposed for round {number} does not follow from its updates; challenge it"
-            )
+        else:
+            require_same(number, standing, proposal, aggregator_named(sealed.terms.rules.aggregator))
         status = ledger.conclude(number)
         if status is RoundState.FINAL:
             ended = ledger.round(number)
