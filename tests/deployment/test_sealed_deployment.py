@@ -32,7 +32,7 @@ from fedvm.chain.networks import connect
 from fedvm.federation import Accountable, InProcessGrid, create_federation, make_nodes, open_federation
 from fedvm.federation.client.sealed_state import SealedFolder
 from fedvm.federation.coordinator.directory import create_federation_on
-from fedvm.federation.keys import key_of_partition
+from fedvm.federation.keys import SealedHome, key_of_partition
 from fedvm.protocol import Domain, max_sum_squares
 from fedvm.protocol.address import to_address
 from fedvm.protocol.sealed.rules import SealedRules
@@ -255,7 +255,7 @@ def test_a_supernode_killed_between_submission_and_close_comes_back_in_the_same_
     assert EpochsContract.of(contract).standing().number == 1
     domain = Domain(contract.w3.eth.chain_id, to_address(address))
     for client, member in enumerate(deployment.members):
-        folder = SealedFolder(deployment.sealed(client), domain, to_address(member))
+        folder = SealedFolder(SealedHome(deployment.sealed(client), True), domain, to_address(member))
         answered = [number for number in range(1, ROUNDS + 1) if (number, client) != (KILLED_IN, victim)]
         assert [one.round for one in folder.load(1).answered] == answered
     with open_run(directory) as opened:

@@ -125,7 +125,7 @@ def test_what_leaves_a_member_states_all_that_it_has_spent(tmp_path: Path) -> No
     # The count outlasts the epoch, but not the folder.
     epoch = members.begun(2, 9)
     assert members.seal(first, epoch, 9).submission.masked.epsilon_micros == math.ceil(spent(7) * 1e6)
-    shutil.rmtree(members.members[first].folder)
+    shutil.rmtree(members.members[first].home.path)
     epoch = members.begun(3, 12)
     assert members.seal(first, epoch, 12).submission.masked.epsilon_micros == math.ceil(spent(12) * 1e6)
 
@@ -147,10 +147,10 @@ def test_the_budget_is_asked_of_a_folder_that_nobody_else_holds(tmp_path: Path) 
     members.begun(1, 1)
     first, *_ = members.members
     terms = RoundTerms(DOMAIN, 1, RULES, BASE, 2**40)
-    members.members[to_address(first)].check_noise(1, terms)  # which loads Opacus, and that takes a while
+    members.members[to_address(first)].sealed_before(1, terms)  # which loads Opacus, and that takes a while
     with ThreadPoolExecutor(1) as pool:
         with members.folder(first).alone():
-            asked = pool.submit(members.members[to_address(first)].check_noise, 1, terms)
+            asked = pool.submit(members.members[to_address(first)].sealed_before, 1, terms)
             with pytest.raises(TimeoutError):
                 asked.result(timeout=0.5)
         asked.result(timeout=10)
@@ -174,7 +174,7 @@ def test_beyond_its_budget_a_member_sends_nothing(tmp_path: Path) -> None:
         members.seal(first, epoch, number)
     terms = RoundTerms(DOMAIN, 3, RULES, BASE, 2**40)
     with pytest.raises(PrivacyBudgetSpent, match="update 3 would bring ε to"):
-        members.members[to_address(first)].check_noise(1, terms)
+        members.members[to_address(first)].sealed_before(1, terms)
     with pytest.raises(PrivacyBudgetSpent, match="update 3 would bring ε to"):
         members.seal(first, epoch, 3)
     assert members.state(first).sealed == 2

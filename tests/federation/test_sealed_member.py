@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from fedvm.federation.client.sealed_state import MOST_TURNS, EpochState, KeptUpd
 from fedvm.federation.commitment import Attestation
 from fedvm.federation.engines.flower_task import set_server_identity
 from fedvm.federation.errors import TermsError
+from fedvm.federation.keys import SealedHome
 from fedvm.federation.sealed.messages import (
     EdgesRequest,
     EnrolReply,
@@ -66,7 +68,7 @@ class Epochs:
         accounts = [Account.from_key(keccak(b"member" + bytes([index]))) for index in range(COUNT)]
         self.members = {
             to_address(one.address): SealedMember(
-                to_address(one.address), one.key.hex(), path / one.address, noise=noise
+                to_address(one.address), one.key.hex(), SealedHome(path / one.address, True), noise=noise
             )
             for one in accounts
         }
@@ -102,7 +104,7 @@ class Epochs:
 
     def folder(self, member: str) -> SealedFolder:
         address = to_address(member)
-        return SealedFolder(self.members[address].folder, DOMAIN, address)
+        return SealedFolder(self.members[address].home, DOMAIN, address)
 
     def seal(self, member: str, epoch: Epoch, number: int, base: bytes = BASE) -> KeptUpdate:
         terms = RoundTerms(DOMAIN, number, self.rules, base, 2**40)
@@ -195,7 +197,7 @@ def test_an_epoch_that_is_over_does_not_come_again(game: Epochs) -> None:
 def test_a_state_that_cannot_be_read_is_not_replaced(game: Epochs) -> None:
     game.begun(1, 4)
     member = next(iter(game.members))
-    path = next(game.members[member].folder.rglob("epoch.json"))
+    path = next(game.members[member].home.path.rglob("epoch.json"))
     path.write_text(path.read_text()[:-9])
     with pytest.raises(TermsError, match="cannot be read"):
         game.enrolled(2)
@@ -205,7 +207,7 @@ def test_of_a_process_that_was_killed_while_it_wrote_nothing_stays(game: Epochs)
     epoch = game.begun(1, 4)
     member = next(iter(game.members))
     game.seal(member, epoch, 4)
-    folder = next(game.members[member].folder.rglob("epoch.json")).parent
+    folder = next(game.members[member].home.path.rglob("epoch.json")).parent
     for name in (".epoch.json.k2x9", ".round-4.masked.a_b1", ".round-5.masked.zz00"):
         shutil.copy(folder / "epoch.json", folder / name)
     kept = game.seal(member, epoch, 5)
@@ -254,3 +256,28 @@ def test_requests_of_a_step_name_their_federation(game: Epochs) -> None:
     record = RecordDict({SEALED_STEP: ConfigRecord({"step": "enrol", "chain-id": "x", "federation": "0x12"})})
     with pytest.raises(TermsError, match="cannot be read"):
         member.step(Message(record, dst_node_id=1, message_type="train"), Consent.from_node_config({}))
+
+
+def test_a_member_flushes_what_it_wrote_once_and_a_simulated_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = Epochs(tmp_path)
+    epoch = members.begun(1, 1)
+    (first, *_) = members.members
+    kept = members.seal(first, epoch, 1)
+    folder, flushed, flush = members.folder(first), list[int](), os.fsync
+
+    def spy(handle: int) -> None:
+        flushed.append(handle)
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    state = members.state(first)
+    folder.save(state)
+    assert len(flushed) == 2  # the state and the folder; the update is there already
+    (file,) = folder._folder.glob("round-*")
+    file.write_bytes(b"another")  # of a process that was killed before it wrote its state
+    folder.save(state)
+    assert file.read_bytes() == kept.file and len(flushed) == 6
+    replace(folder, home=SealedHome(folder.home.path, durable=False)).save(state)
+    assert len(flushed) == 6

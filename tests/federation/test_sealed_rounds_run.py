@@ -20,7 +20,7 @@ from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.sealed.epochs import ASK_TIMES
 from fedvm.federation.engines.grid import make_nodes
 from fedvm.federation.errors import FederationStalled, TermsError
-from fedvm.federation.keys import KEY, SEALED
+from fedvm.federation.keys import KEY, SEALED, SealedHome
 from fedvm.federation.sealed.messages import REPLY, MaskedReply
 from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP
 from fedvm.protocol.address import to_address
@@ -237,7 +237,7 @@ def test_a_member_answers_over_a_base_for_one_included_set_only(after_a_round: B
     epoch = sealed.agreed(sealed.standing())
     member = to_address(bench.members[0])
     group = epoch.group_of(member)
-    state = SealedFolder(bench.path / "clients" / "000", ledger.domain, member).load(1)
+    state = SealedFolder(SealedHome(bench.path / "clients" / "000", False), ledger.domain, member).load(1)
     (answered,) = state.answered
     assert answered.round == 1
     assert answered.included == tuple(group.members[rank] for rank in group.ready)

@@ -13,7 +13,7 @@ from test_sealed_rounds_run import RULES, SETTINGS, nodes_with, step_of
 
 from fedvm.federation.coordinator.sealed import epochs
 from fedvm.federation.errors import TermsError
-from fedvm.federation.keys import DIRECTORY, KEY_FILE, SEALED, sealed_folder
+from fedvm.federation.keys import DIRECTORY, KEY_FILE, SEALED, SIMULATED, SealedHome, sealed_home
 from fedvm.federation.simulated.server import Watch
 
 CLIENTS, STEPS = 8, ("enrol", "keys", "edges", "shares")
@@ -65,11 +65,13 @@ def test_processes_may_die_and_nodes_come_late_and_back_under_other_ids(
 
 
 def test_a_member_s_memory_depends_on_no_working_directory_and_no_server(tmp_path: Path) -> None:
-    def where(node_config: dict[str, str | int], run_config: dict[str, str | int]) -> Path:
-        return sealed_folder(Context(1, 1, dict(node_config), RecordDict(), dict(run_config)))
+    def where(node_config: dict[str, str | int], run_config: dict[str, str | int]) -> SealedHome:
+        return sealed_home(Context(1, 1, dict(node_config), RecordDict(), dict(run_config)))
 
-    assert where({SEALED: str(tmp_path)}, {}) == tmp_path
-    assert where({"partition-id": 3}, {DIRECTORY: str(tmp_path)}) == tmp_path / "clients" / "003"
+    assert where({SEALED: str(tmp_path)}, {}) == SealedHome(tmp_path, durable=True)
+    assert where({SEALED: str(tmp_path), SIMULATED: True}, {}) == SealedHome(tmp_path, durable=False)
+    simulated = where({"partition-id": 3}, {DIRECTORY: str(tmp_path)})
+    assert simulated == SealedHome(tmp_path / "clients" / "003", durable=False)
     for node_config, run_config in (({SEALED: "kept"}, {}), ({"partition-id": 3}, {DIRECTORY: "federation"})):
         with pytest.raises(TermsError, match="absolute path"):
             where(node_config, run_config)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +31,9 @@ RPC = "fedvm-rpc"
 """JSON-RPC of the chain, for a client that looks at the contract before it signs (`client.chain_check`)."""
 SEALED = "fedvm-sealed"
 """The folder where this client keeps keys and updates of sealed rounds (`fedvm.federation.client.sealed_state`)."""
+SIMULATED = "fedvm-simulated"
+"""Whether this client is one of many that share a machine and its disk. What it remembers of sealed rounds outlasts its
+process then, but not a power cut: of a thousand members' flushes each waits for all others."""
 NODE_KEYS = frozenset(
     {
         KEY,
@@ -44,6 +48,7 @@ NODE_KEYS = frozenset(
         KEEP,
         RPC,
         SEALED,
+        SIMULATED,
     }
 )
 """All keys of FedVM's in a node config."""
@@ -100,7 +105,15 @@ def member_from_node_config(context: Context, private_key: str) -> str:
     return str(to_checksum_address(str(member)))
 
 
-def sealed_folder(context: Context) -> Path:
+@dataclass(frozen=True)
+class SealedHome:
+    """Where a client keeps what it must remember of sealed rounds. durable: whether after a power cut, too."""
+
+    path: Path
+    durable: bool
+
+
+def sealed_home(context: Context) -> SealedHome:
     """Where a client keeps what it must remember of sealed rounds: `fedvm-sealed`, or, for a node that Flower
     simulates, a folder of its own in the federation's directory.
 
@@ -113,7 +126,7 @@ def sealed_folder(context: Context) -> Path:
     """
     folder = context.node_config.get(SEALED)
     if folder:
-        return _absolute(SEALED, str(folder))
+        return SealedHome(_absolute(SEALED, str(folder)), not context.node_config.get(SIMULATED))
     directory, partition = context.run_config.get(DIRECTORY), context.node_config.get("partition-id")
     has_own_key = KEY in context.node_config or KEY_FILE in context.node_config
     if has_own_key or not directory or partition is None:
@@ -121,7 +134,8 @@ def sealed_folder(context: Context) -> Path:
             f"this federation is sealed, and this client has no place to keep its keys: set {SEALED} in its node "
             "config to a folder of its own"
         )
-    return folder_of_partition(_absolute(DIRECTORY, str(directory)) / "clients", int(str(partition)))
+    home = _absolute(DIRECTORY, str(directory)) / "clients"
+    return SealedHome(folder_of_partition(home, int(str(partition))), durable=False)
 
 
 def folder_of_partition(home: Path, partition: int) -> Path:

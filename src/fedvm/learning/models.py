@@ -135,7 +135,9 @@ def build_model(spec: ModelSpec, *, seed: int, images: Images | None = None) -> 
         QuantizationError: the network cannot be quantized with these bits.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(
+            seed
+        )  # on the CPU; `torch.manual_seed` looks for every other device
         model = ARCHITECTURES[spec.name](spec.shape, spec.classes)
         _initialise(model)
     if spec.quantization is None:

@@ -105,7 +105,10 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     cuda = [target] if target.type == "cuda" else []
     with deterministic(threads), torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
+        if cuda:
+            torch.manual_seed(seed)
+        else:  # the same, without queueing seeds for devices that are never used
+            torch.default_generator.manual_seed(seed)
         model.to(target).train()
         stepper = make_optimizer(optimizer, model, lr=lr, momentum=momentum, weight_decay=weight_decay)
         trainer = _Trainer(

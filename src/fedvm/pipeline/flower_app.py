@@ -20,7 +20,7 @@ from fedvm.devnet.accounts import derive_account
 from fedvm.federation.client.app import ClientData
 from fedvm.federation.engines.relay import carry
 from fedvm.federation.errors import TermsError
-from fedvm.federation.keys import DATA, KEY, SEALED, folder_of_partition
+from fedvm.federation.keys import DATA, KEY, SEALED, SIMULATED, folder_of_partition
 from fedvm.federation.simulated.server import image_app
 from fedvm.learning.data import Normalisation
 from fedvm.learning.models import ModelSpec
@@ -66,7 +66,7 @@ def _answer(message: Message, context: Context) -> Message:
         context.node_config.update(simulated_consent(config).node_config())
         if config.sealed.group_size:
             home = RunDirectory(config.out).clients
-            context.node_config[SEALED] = str(folder_of_partition(home, partition))
+            context.node_config.update({SEALED: str(folder_of_partition(home, partition)), SIMULATED: True})
     elif DATA in context.node_config:
         images = _own_data(str(context.node_config[DATA]))
     else:

@@ -7,7 +7,6 @@ has an RPC of its own, the chain. What it gives away is written down first (`sea
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.sealed_state import EpochState, KeptUpdate, SealedFolder
 from fedvm.federation.commitment import Attestation
 from fedvm.federation.errors import TermsError
-from fedvm.federation.keys import RPC, sealed_folder
+from fedvm.federation.keys import RPC, SealedHome, sealed_home
 from fedvm.federation.sealed.messages import (
     REPLY,
     EdgesRequest,
@@ -67,7 +66,7 @@ class SealedMember:
 
     member: Address
     private_key: str
-    folder: Path
+    home: SealedHome
     rpc: str | None = None
     noise: SealedNoise | None = None
 
@@ -82,7 +81,7 @@ class SealedMember:
         """
         rpc = context.node_config.get(RPC)
         own = str(rpc) if rpc else None
-        return cls(to_address(member, "member"), private_key, sealed_folder(context), own, noise)
+        return cls(to_address(member, "member"), private_key, sealed_home(context), own, noise)
 
     def step(self, message: Message, consent: Consent) -> Message:
         """The answer to a message that asks for a step of an epoch or round.
@@ -110,24 +109,20 @@ class SealedMember:
         return Message(RecordDict({SEALED_STEP: reply}), reply_to=message)
 
     def sealed_before(self, number: int, terms: RoundTerms) -> KeptUpdate | None:
-        """The update that this member has sealed in the round, None if it has not: a repeated question gets the same
-        bytes. number: of the epoch. Raises TermsError if it has no keys of it."""
-        folder = self._folder(terms.domain)
-        with folder.alone():
-            state = folder.load(number)
-        return state.update if state.sealed == terms.round else None
-
-    def check_noise(self, number: int, terms: RoundTerms) -> None:
-        """Before training: may this member seal another update? number: of the epoch.
+        """The update that this member has sealed in the round: a repeated question gets the same bytes. None if it has
+        not, and may seal one. number: of the epoch.
 
         Raises:
-            TermsError: the rules and this member's noise do not fit, or as for `seal`.
-            PrivacyBudgetSpent: the update would exceed its budget.
+            TermsError: this member has no keys of the epoch, or the rules and its noise do not fit.
+            PrivacyBudgetSpent: another update would exceed its budget.
         """
         folder = self._folder(terms.domain)
         with folder.alone():
             state = folder.load(number)
+        if state.sealed == terms.round:
+            return state.update
         self._spend(state, terms)
+        return None
 
     def _spend(self, state: EpochState, terms: RoundTerms) -> tuple[Releases | None, float | None]:
         """The updates that this member has sealed once it has sealed one in the round, and the ε that it has then
@@ -315,7 +310,7 @@ class SealedMember:
         return SharesReply(shares, stated.sign(request.domain, self.private_key)).to_record()
 
     def _folder(self, domain: Domain) -> SealedFolder:
-        return SealedFolder(self.folder, domain, self.member)
+        return SealedFolder(self.home, domain, self.member)
 
 
 def masked_content(kept: KeptUpdate) -> RecordDict:

@@ -49,7 +49,6 @@ def sealed_reply(
     check_terms(terms, briefing, base, context, sealed=True)
     kept = member.sealed_before(epoch, terms)
     if kept is None:
-        member.check_noise(epoch, terms)
         reply = call_next(message, context)
         if reply.has_error():
             return reply

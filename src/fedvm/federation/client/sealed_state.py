@@ -19,6 +19,7 @@ from typing import Any
 
 from fedvm.federation.client.accountant import Releases
 from fedvm.federation.errors import TermsError
+from fedvm.federation.keys import SealedHome
 from fedvm.files import write_atomically
 from fedvm.protocol import Domain, EncodingError
 from fedvm.protocol.address import Address, to_address
@@ -117,15 +118,15 @@ class EpochState:
 
 @dataclass(frozen=True)
 class SealedFolder:
-    """Where a member keeps its epochs: one folder a federation and member below `path`."""
+    """Where a member keeps its epochs: one folder a federation and member below that of `home`."""
 
-    path: Path
+    home: SealedHome
     domain: Domain
     member: Address
     _folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        folder = self.path / f"{self.domain.chain_id}-{self.domain.federation}" / self.member
+        folder = self.home.path / f"{self.domain.chain_id}-{self.domain.federation}" / self.member
         object.__setattr__(self, "_folder", folder)
 
     @contextmanager
@@ -155,13 +156,25 @@ class SealedFolder:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.chmod(0o700)
             if state.update:
-                write_atomically(self._folder / _name(state.sealed), state.update.file)
-            write_atomically(self._folder / _STATE, json.dumps(_plain(state)))
+                self._keep(_name(state.sealed), state.update.file)
+            self._write(_STATE, json.dumps(_plain(state)).encode())
             for old in self._folder.iterdir():
                 if _is_left_behind(old.name) and not (state.update and old.name == _name(state.sealed)):
                     old.unlink(missing_ok=True)
         except OSError as error:
             raise TermsError(f"this client cannot keep its state of sealed rounds: {error}") from error
+
+    def _keep(self, name: str, content: bytes) -> None:
+        """Write what does not change once it is there: an update is saved again with every answer."""
+        try:
+            if (self._folder / name).read_bytes() == content:
+                return
+        except FileNotFoundError:
+            pass
+        self._write(name, content)
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_atomically(self._folder / name, content, durable=self.home.durable)
 
     def load(self, number: int) -> EpochState:
         """The state of an epoch.

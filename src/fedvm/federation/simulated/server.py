@@ -27,7 +27,7 @@ from fedvm.federation.coordinator.rounds import EvaluateFn, FederationResult, ru
 from fedvm.federation.engines.flower_task import SERVER_NODE_ID
 from fedvm.federation.engines.grid import Finished, InProcessGrid, Node, UserConfig, make_nodes
 from fedvm.federation.errors import FederationError, SettingsError
-from fedvm.federation.keys import KEY, SEALED, folder_of_partition
+from fedvm.federation.keys import KEY, SEALED, SIMULATED, folder_of_partition
 from fedvm.federation.reproducible import derive_seed
 from fedvm.federation.simulated.adversaries import ADVERSARIES
 from fedvm.federation.simulated.settings import FederationSettings
@@ -79,7 +79,9 @@ def image_nodes(
     honest = image_app(settings, None, **common)  # type: ignore[arg-type]
     configs: list[UserConfig] = []
     for index, key in enumerate(keys):
-        own: UserConfig = {SEALED: str(folder_of_partition(home.resolve(), index))} if home else {}
+        own: UserConfig = {}
+        if home:
+            own = {SEALED: str(folder_of_partition(home.resolve(), index)), SIMULATED: True}
         configs.append({KEY: key, **own, **settings.consent.node_config()})
     nodes = make_nodes(honest, configs)
     for index in settings.adversaries:
