@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact bench-sealed bench-tabular bench-networks contracts artifacts clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact bench-sealed bench-tabular bench-networks contracts artifacts docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -120,6 +120,10 @@ bench-networks: $(VENV)/.dev ## Megabytes a second of piece CIDs and CAR files
 
 bench-privacy: $(VENV)/.dev ## Accuracy against ε of differential privacy: local, in sealed sums, by a trusted curator; some five minutes
 	$(BIN)/python benchmarks/bench_privacy.py
+
+docs: $(VENV)/.dev ## The documentation as a site in docs/_build, strictly: a link that leads nowhere is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "Open docs/_build/index.html"
 
 clean: ## Remove what was built, not the runs
 	rm -rf $(VENV) .venv-prove contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build
