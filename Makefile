@@ -46,6 +46,7 @@ tests/store/node/node_modules/.installed: tests/store/node/package-lock.json $(V
 test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/.installed ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
 	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test 'testFuzz|invariant'
+	cd contracts && $(CURDIR)/$(BIN)/python tools/matrix.py --tests 0.8.27
 
 # An environment of its own: Halmos pins another z3 than the tests of the compiler use.
 .venv-prove/.installed: contracts/symbolic-requirements.txt
@@ -56,11 +57,12 @@ test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/
 prove: contracts/node_modules/.installed .venv-prove/.installed ## Prove the rules of the contracts with Halmos, and that each of them can fail
 	$(PYTHON) contracts/tools/prove.py --halmos .venv-prove/bin/halmos
 
-contracts: contracts/node_modules/.installed ## Test the Solidity sources and compare their gas snapshot
+contracts: contracts/node_modules/.installed ## Test the Solidity sources, compare their gas snapshot, try the compilers that pragmas allow
 	cd contracts && node_modules/.bin/forge build
 	cd contracts && FORGE_SNAPSHOT_CHECK=true node_modules/.bin/forge test
 	cd contracts && node_modules/.bin/forge snapshot --no-match-contract 'Shared.*Test|InvariantTest' --no-match-test testFuzz --check --tolerance 1
 	cd contracts && $(CURDIR)/$(BIN)/python tools/export_artifacts.py --check
+	cd contracts && $(CURDIR)/$(BIN)/python tools/matrix.py
 
 artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package
 	cd contracts && node_modules/.bin/forge build && $(CURDIR)/$(BIN)/python tools/export_artifacts.py

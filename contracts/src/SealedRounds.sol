@@ -19,7 +19,7 @@ import {MerklePath} from "./libraries/MerklePath.sol";
 import {Phases} from "./libraries/Phases.sol";
 import {Round, RoundLib, RoundState} from "./libraries/RoundLib.sol";
 import {Expectation, Refusal, Rules, RulesLib} from "./libraries/RulesLib.sol";
-import {SealedPlan} from "./libraries/SealedAggregation.sol";
+import {SealedAggregation, SealedPlan} from "./libraries/SealedAggregation.sol";
 import {SealedRules, SealedRulesLib} from "./libraries/SealedRulesLib.sol";
 import {GroupShape, SealedShape} from "./libraries/SealedShape.sol";
 import {SealedTrees} from "./libraries/SealedTrees.sol";
@@ -34,6 +34,7 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
     using Bitmaps for bytes;
     using Groups for Division;
     using RulesLib for Rules;
+    using SealedAggregation for SealedPlan;
     using SealedRulesLib for SealedRules;
     using SealedShape for GroupShape;
 
@@ -163,7 +164,7 @@ contract SealedRounds is ISealedRounds, RolledUpCourt, SealedSeats, FactoryMade 
         Round memory round = _beginRound(roundId);
         SealedPlan memory tall = requireShape(shape);
         _requireSeat(round, seat);
-        uint256 place = shape.placeOf(Division(tall.places, tall.groups), seat.index);
+        uint256 place = shape.placeOf(tall.division(), seat.index);
         if (seat.record.place == place) {
             require(_epochs().requireEnrolled(roster) == place, NotPartOf("roster"));
             _requireSubmission(seat);

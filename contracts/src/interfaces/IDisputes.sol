@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.27;
 
 import {AggregationNode} from "../libraries/AggregationTree.sol";
 import {Commitment} from "../libraries/CommitmentTree.sol";

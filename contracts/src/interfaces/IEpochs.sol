@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.27;
 
 import {Refusal, Rules} from "../libraries/RulesLib.sol";
 import {SealedRules} from "../libraries/SealedRulesLib.sol";

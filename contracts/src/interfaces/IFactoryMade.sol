@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title What a factory deploys and clones
 /// @notice Has a function `initialize`, which the factory calls in the transaction that makes the clone.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title A compiled model
 /// @notice Entry contract of a network compiled to EVM code. A pure function of its input, given enough gas: no storage, no

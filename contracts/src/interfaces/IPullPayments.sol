@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title Money that is owed, fetched by whom it is owed to
 /// @notice Nothing is ever sent but to a caller who asks for what is his own, so that no one can block another's

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @notice A contract that a program consists of, and the code it must have.
 struct ProgramPart {

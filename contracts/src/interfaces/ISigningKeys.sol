@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title Keys that members sign with
 /// @notice A member whose address is that of a key signs with it. Beside that, or if it is a contract, a member can appoint

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @notice A step up the aggregation tree: the hash beside the path, and what the node above states.
 struct AggregationStep {
@@ -55,32 +55,31 @@ library AggregationTree {
         top = hashOf(node.preimage);
         uint256 position = node.position;
         for (uint256 i = 0; i < node.path.length; ++i) {
-            AggregationStep calldata step = node.path[i];
-            (bytes32 left, bytes32 right) = position & 1 == 0 ? (top, step.sibling) : (step.sibling, top);
-            top = stepHash(NODE, step, left, right);
+            top = stepHash(NODE, node.path[i], top, position);
             position >>= 1;
         }
     }
 
     /// @param kind First byte of the preimage.
-    /// @param step Step that ends at the node.
-    /// @param left Hash of its left child.
-    /// @param right Hash of its right child, or what stands in that place.
+    /// @param step Step that ends at the node, from one of its children.
+    /// @param child Hash of that child.
+    /// @param position Position of the child within its level: the left one if even.
     /// @return hash keccak(kind ‖ weight:u64 ‖ sums:32 ‖ left:32 ‖ right:32).
     // slither-disable-next-line assembly
-    function stepHash(uint8 kind, AggregationStep calldata step, bytes32 left, bytes32 right)
+    function stepHash(uint8 kind, AggregationStep calldata step, bytes32 child, uint256 position)
         internal
         pure
         returns (bytes32 hash)
     {
-        (uint256 weight, bytes32 sums) = (step.weight, step.sums);
+        (bytes32 sibling, uint256 weight, bytes32 sums) = (step.sibling, step.weight, step.sums);
         assembly ("memory-safe") {
             let start := mload(0x40)
             // The kind and the eight bytes of the weight are the first nine.
             mstore(start, or(shl(248, kind), shl(184, weight)))
             mstore(add(start, 9), sums)
-            mstore(add(start, 41), left)
-            mstore(add(start, 73), right)
+            let right := shl(5, and(position, 1))
+            mstore(add(add(start, 41), right), child)
+            mstore(sub(add(start, 73), right), sibling)
             hash := keccak256(start, 105)
         }
     }

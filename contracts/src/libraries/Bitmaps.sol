@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title Sets of places as bits
 /// @notice Place p is bit p mod 8, the least significant first, of byte floor(p / 8); n places take ceil(n / 8) bytes, whose

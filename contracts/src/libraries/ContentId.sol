@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title Shape of a binary CIDv1
 /// @notice The contracts store no content, only its address. They check that one is there and is short; what it

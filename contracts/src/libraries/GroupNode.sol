@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title Node of a group in the aggregation tree
 /// @notice keccak(0x3c ‖ weight:u64 ‖ sums:32 ‖ child:32 ‖ norm:32). `sums` is the root of the group's sum, read with signs; `child`

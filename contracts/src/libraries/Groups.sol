@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.27;
 
 import {Bitmaps} from "./Bitmaps.sol";
 import {MerklePath} from "./MerklePath.sol";
@@ -49,13 +49,6 @@ library Groups {
     }
 
     /// @param self Division.
-    /// @param group Group below G.
-    /// @return Its places.
-    function sizeOf(Division memory self, uint256 group) internal pure returns (uint256) {
-        return firstOf(self, group + 1) - firstOf(self, group);
-    }
-
-    /// @param self Division.
     /// @return Levels of the trees over a group's members, the same for all: enough for the largest group.
     function height(Division memory self) internal pure returns (uint256) {
         return MerklePath.height((uint256(self.places) + self.groups - 1) / self.groups);
@@ -89,20 +82,6 @@ library Groups {
         unchecked {
             return 10 * ready >= 9 * size;
         }
-    }
-
-    /// @notice Included members of a group that may count in a round: one that is fit and not void.
-    /// @param self Division.
-    /// @param group Group below G.
-    /// @param ready Ready members, by place.
-    /// @param included Included members, by place.
-    /// @return Their number; 0 when the group may not count.
-    function membersOf(Division memory self, uint256 group, bytes calldata ready, bytes calldata included)
-        internal
-        pure
-        returns (uint256)
-    {
-        return _members(firstOf(self, group), firstOf(self, group + 1), ready, included);
     }
 
     /// @notice What counts in a round. Reverts if a group that is stated may not.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @title What it costs to post data in a call's data
 /// @notice In gas, and never more than was used: whoever is paid by it gains nothing by making others ask for data. What a

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.27;
 
 import {AggregationNode, AggregationStep, AggregationTree} from "./AggregationTree.sol";
 import {GroupNode} from "./GroupNode.sol";
@@ -60,11 +60,10 @@ library SealedAggregation {
         for (uint256 i = 0; i < depth; ++i) {
             AggregationStep calldata step = node.path[i];
             if (i == last) {
-                top = AggregationTree.stepHash(GroupNode.KIND, step, top, step.sibling);
+                top = AggregationTree.stepHash(GroupNode.KIND, step, top, 0);
                 continue;
             }
-            (bytes32 left, bytes32 right) = position & 1 == 0 ? (top, step.sibling) : (step.sibling, top);
-            top = AggregationTree.stepHash(AggregationTree.NODE, step, left, right);
+            top = AggregationTree.stepHash(AggregationTree.NODE, step, top, position);
             position >>= 1;
         }
         if (position != 0) return (0, 0);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.27;
 
-import {CommitmentTree} from "./CommitmentTree.sol";
 import {MerklePath} from "./MerklePath.sol";
 import {MerkleSumTree} from "./MerkleSumTree.sol";
 import {Chunk} from "./VectorTree.sol";
@@ -23,18 +22,6 @@ struct SealedRecord {
     uint32 weight;
     /// Hash of its submission; see `SealedTypes.submissionHash`.
     bytes32 submission;
-}
-
-/// @notice Where a leaf lies in a mountain range; see `CommitmentTree`.
-struct RangeProof {
-    /// Leaves in all.
-    uint32 count;
-    /// Index of the leaf.
-    uint32 index;
-    /// Peaks, the largest first.
-    bytes32[] peaks;
-    /// Hashes beside the path, from the leaf up to its peak.
-    bytes32[] siblings;
 }
 
 /// @title Trees and hashes of sealed rounds
@@ -83,24 +70,6 @@ library SealedTrees {
     /// @return Hash of the submission that it names.
     function submissionOf(bytes calldata record) internal pure returns (bytes32) {
         return bytes32(record[9:41]);
-    }
-
-    /// @notice Whether a leaf is in a mountain range of which the hash alone is known.
-    /// @param root keccak(count:u32 ‖ peaks, the largest first), as `CommitmentTree.rangeHash` gives it.
-    /// @param leaf Hash of the leaf.
-    /// @param proof Where it lies.
-    /// @return True when it is there.
-    function rangeHolds(bytes32 root, bytes32 leaf, RangeProof calldata proof) internal pure returns (bool) {
-        uint32 count = proof.count;
-        if (proof.index >= count || keccak256(abi.encodePacked(count, proof.peaks)) != root) return false;
-        (uint256 level, uint256 position) = CommitmentTree.locate(count, proof.index);
-        if (proof.siblings.length != level) return false;
-        // One peak for each bit above.
-        uint256 peak = 0;
-        for (uint256 above = uint256(count) >> (level + 1); above > 0; above >>= 1) {
-            peak += above & 1;
-        }
-        return CommitmentTree.climb(leaf, position, proof.siblings) == proof.peaks[peak];
     }
 
     /// @param federation Federation of the draw.
@@ -176,14 +145,6 @@ library SealedTrees {
         return MerklePath.climb(MASKED_NODE, leaf, index, chunk.siblings) == root;
     }
 
-    /// @param context Context of the update.
-    /// @param rank Rank in the group of the member that shares the seed: the own one for the seed of the self mask.
-    /// @param seed Seed.
-    /// @return Commitment to it.
-    function seedCommitment(bytes32 context, uint8 rank, bytes32 seed) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(SEED, context, rank, seed));
-    }
-
     /// @param preimage Preimage of a commitment as stated.
     /// @param context Context of the update.
     /// @param rank Rank at which it stands.
@@ -214,7 +175,8 @@ library SealedTrees {
             MerklePath.lead(SEED_NODE, height, _commitmentsTo(context, ranks, seeds), ranks, siblings, root);
     }
 
-    /// @dev As `seedCommitment` for each, hashed in the same place behind the memory in use.
+    /// @dev Commitments to seeds, all hashed in the same place behind the memory in use. The rank is that of the member who
+    ///      shares the seed: the own one for the seed of the self mask.
     // slither-disable-next-line assembly
     function _commitmentsTo(bytes32 context, uint256[] memory ranks, bytes32[] calldata seeds)
         private

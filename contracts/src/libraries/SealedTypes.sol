@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 import {ContentId} from "./ContentId.sol";
 import {SubmissionCode} from "./SubmissionCode.sol";
@@ -19,16 +19,6 @@ struct Enrol {
     bytes32 mlkem;
     /// Unix time in seconds after which the signature no longer counts.
     uint64 deadline;
-}
-
-/// @notice What a member signs once its key messages are stored.
-struct Ready {
-    /// Number of the epoch.
-    uint64 epoch;
-    /// Root of the epoch's roster.
-    bytes32 rosterRoot;
-    /// Binary CIDv1 of its key messages.
-    bytes cid;
 }
 
 /// @notice What a member signs about the masked update of a round.
@@ -79,8 +69,6 @@ library SealedTypes {
     bytes32 internal constant ENROL_TYPEHASH = keccak256(
         "Enrol(uint64 epoch,bytes32 rulesHash,bytes32 sealedHash,bytes32 x25519,bytes32 mlkem,uint64 deadline)"
     );
-    /// keccak-256 of the type by which a member is ready.
-    bytes32 internal constant READY_TYPEHASH = keccak256("Ready(uint64 epoch,bytes32 rosterRoot,bytes cid)");
     /// keccak-256 of the type of a masked update.
     bytes32 internal constant MASKED_TYPEHASH = keccak256(
         "Masked(uint64 round,bytes32 rulesHash,bytes32 baseRoot,bytes32 epochRoot,bytes32 maskedRoot,bytes32 seedsRoot,uint32 examples,uint32 accuracyPpm,uint64 lossMicros,uint32 labels,uint64 epsilonMicros,uint64 deadline,bytes cid)"
@@ -106,12 +94,6 @@ library SealedTypes {
     /// @return `hashStruct(enrol)`.
     function structHash(Enrol calldata enrol) internal pure returns (bytes32) {
         return keccak256(abi.encode(ENROL_TYPEHASH, enrol));
-    }
-
-    /// @param ready Signed statement.
-    /// @return `hashStruct(ready)`.
-    function structHash(Ready calldata ready) internal pure returns (bytes32) {
-        return keccak256(abi.encode(READY_TYPEHASH, ready.epoch, ready.rosterRoot, keccak256(ready.cid)));
     }
 
     /// @param update Signed statement.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.23;
 
 /// @notice What a client signs (EIP-712) about the update it trained in a round.
 /// @dev The order of the fields is the order of the typed data; see `UpdateTypes.UPDATE_TYPEHASH`.

@@ -10,8 +10,8 @@ import {NormNode, NormProof, NormRoot, NormTree} from "../../src/libraries/NormT
 import {Expectation, Refusal, Rules, RulesLib} from "../../src/libraries/RulesLib.sol";
 import {SealedRules, SealedRulesLib} from "../../src/libraries/SealedRulesLib.sol";
 import {GroupShape, SealedShape, SeatPlace} from "../../src/libraries/SealedShape.sol";
-import {RangeProof, SealedTrees} from "../../src/libraries/SealedTrees.sol";
-import {Enrol, Masked, MaskedSubmission, Ready, SealedTypes} from "../../src/libraries/SealedTypes.sol";
+import {SealedTrees} from "../../src/libraries/SealedTrees.sol";
+import {Enrol, Masked, MaskedSubmission, SealedTypes} from "../../src/libraries/SealedTypes.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Shuffle} from "../../src/libraries/Shuffle.sol";
 import {LaneBlock, Unmasking} from "../../src/libraries/Unmasking.sol";
@@ -68,13 +68,21 @@ contract SealedCaller {
         return Groups.tally(division, ready, included, counting);
     }
 
+    /// @return members Included members of a group if it alone is stated; 0 when it may not count.
     function membersOf(
         Division calldata division,
         uint256 group,
         bytes calldata ready,
         bytes calldata included
-    ) external pure returns (uint256) {
-        return Groups.membersOf(division, group, ready, included);
+    ) external view returns (uint256 members) {
+        bytes memory counting = new bytes((uint256(division.groups) + 7) / 8);
+        counting[group / 8] = bytes1(uint8(1 << (group % 8)));
+        try this.tally(division, ready, included, counting) returns (uint256 groups, uint256 found) {
+            return groups == 1 ? found : type(uint256).max;
+        } catch (bytes memory reason) {
+            bytes memory refused = abi.encodeWithSelector(Groups.GroupCannotCount.selector, group);
+            return keccak256(reason) == keccak256(refused) ? 0 : type(uint256).max;
+        }
     }
 
     function validate(SealedRules calldata self, Rules calldata rules, Security calldata security)
@@ -121,10 +129,6 @@ contract SealedCaller {
         return SealedTypes.structHash(enrol);
     }
 
-    function readyHash(Ready calldata ready) external pure returns (bytes32) {
-        return SealedTypes.structHash(ready);
-    }
-
     function maskedHash(Masked calldata update) external pure returns (bytes32) {
         return SealedTypes.structHash(update);
     }
@@ -139,10 +143,6 @@ contract SealedCaller {
 
     function isSubmission(bytes calldata preimage) external pure returns (bool) {
         return SealedTypes.isSubmission(preimage);
-    }
-
-    function rangeHolds(bytes32 root, bytes32 leaf, RangeProof calldata proof) external pure returns (bool) {
-        return SealedTrees.rangeHolds(root, leaf, proof);
     }
 
     function closedHash(uint64 round, bytes32 epochRoot, bytes calldata included)

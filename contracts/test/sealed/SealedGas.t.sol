@@ -91,7 +91,7 @@ contract SealedGasTest is TestBase {
         opening.lanes = LaneBlock(500, 3, 5);
         bytes32[] memory commitments = new bytes32[](32);
         for (uint8 rank = 0; rank < commitments.length; ++rank) {
-            commitments[rank] = SealedTrees.seedCommitment(opening.context, rank, seedOf(rank));
+            commitments[rank] = keccak256(abi.encodePacked(uint8(0x38), opening.context, rank, seedOf(rank)));
         }
         bytes32[][] memory levels = HashTree.build(0x39, commitments);
         opening.seedsRoot = HashTree.rootOf(levels);

@@ -175,7 +175,7 @@ contract SealedSetsTest is TestBase {
         uint256 place = 0;
         for (uint256 group = 0; group < division.groups; ++group) {
             vm.assertEq(Groups.firstOf(division, group), place);
-            uint256 members = Groups.sizeOf(division, group);
+            uint256 members = sizeOf(division, group);
             for (uint256 i = 0; i < members; ++i) {
                 vm.assertEq(Groups.groupOf(division, place), group);
                 vm.assertEq(place * division.groups / places, group);
@@ -249,7 +249,7 @@ contract SealedSetsTest is TestBase {
         uint256 expectedMembers = 0;
         for (uint256 group = 0; group < division.groups; ++group) {
             uint256 here = includedPlain(division, group, included);
-            bool mayCount = here >= Groups.leastIncluded(Groups.sizeOf(division, group));
+            bool mayCount = here >= Groups.leastIncluded(sizeOf(division, group));
             vm.assertEq(caller.membersOf(division, group, ready, included), mayCount ? here : 0);
             if (!hasPlain(counting, group)) continue;
             if (!mayCount) {
@@ -265,12 +265,16 @@ contract SealedSetsTest is TestBase {
         vm.assertEq(members, expectedMembers);
     }
 
+    function sizeOf(Division memory division, uint256 group) private pure returns (uint256) {
+        return Groups.firstOf(division, group + 1) - Groups.firstOf(division, group);
+    }
+
     function includedPlain(Division memory division, uint256 group, bytes memory included)
         private
         pure
         returns (uint256 here)
     {
-        uint256 size = Groups.sizeOf(division, group);
+        uint256 size = sizeOf(division, group);
         for (uint256 i = 0; i < size; ++i) {
             if (hasPlain(included, Groups.firstOf(division, group) + i)) ++here;
         }
