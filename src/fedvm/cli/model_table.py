@@ -27,7 +27,8 @@ def print_model(prepared: Prepared) -> None:
     figures = [f"[bold]{gas['evm']:,}[/] EVM gas", f"about [bold]{gas['filecoin']:,}[/] gas on Filecoin"]
     console.print(
         f"One prediction: {', '.join(reversed(figures) if on_filecoin else figures)}. "
-        f"Deployment: {gas['deploy']:,} EVM gas, {len(manifest['contracts'])} contracts, "
+        f"Deployment: {gas['deploy']:,} EVM gas, about {gas['deploy_filecoin']:,} gas on Filecoin, "
+        f"{len(manifest['contracts'])} contracts, "
         f"{manifest['code_bytes']:,} bytes."
     )
     err().print(_quality(manifest["quality"], real=bool(prepared.calibration_source)), markup=False)

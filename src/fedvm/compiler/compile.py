@@ -52,6 +52,7 @@ from fedvm.compiler.transactions import call_gas
 from fedvm.compiler.verify import verify
 from fedvm.compiler.version import COMPILER_VERSION
 from fedvm.evm.creation import creation_gas
+from fedvm.evm.gas import creation_filecoin
 
 
 def compile_model(
@@ -244,7 +245,8 @@ def compile_integer(
 
 def _call_gas(graph: IntegerGraph, program: Program, target: Target) -> int:
     """Gas of a transaction that asks for the whole prediction, with the dearest input."""
-    return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape))
+    scores = math.prod(graph.layers[-1].shape)
+    return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape), scores)
 
 
 def _as_array(calibration: Any) -> NDArray[Any]:
@@ -326,6 +328,7 @@ def _manifest(
             "filecoin": _call_gas(graph, program, "filecoin"),
             "transaction": _call_gas(graph, program, "ethereum"),
             "deploy": sum(creation_gas(c.code) for c in program.contracts),
+            "deploy_filecoin": sum(creation_filecoin(len(c.code)) for c in program.contracts),
             "per_mac": program.gas / max(1, total_macs),
         },
         "macs": total_macs,
