@@ -53,7 +53,7 @@ def lane_budget(
     budgets = []
     for oriented in (graph,) if is_symmetric(graph) else (graph, transposed(graph)):
         budget = _budget(oriented, activation_bits, input_bits, weight_bits, optimize)
-        work = sum(_conv_work(oriented, layer, budget[layer.name]) for layer in oriented.layers)
+        work = sum(conv_work(oriented, layer, budget[layer.name]) for layer in oriented.layers)
         budgets.append((work, budget))
     return min(budgets, key=lambda found: found[0])[1]
 
@@ -76,10 +76,10 @@ def _budget(
                 narrower[layer.name] = _conv_bits(graph, layer, floor - 1)
         else:
             budget[layer.name] = max(dense, from_input)
-    work = {layer.name: _conv_work(graph, layer, budget[layer.name]) for layer in graph.layers}
+    work = {layer.name: conv_work(graph, layer, budget[layer.name]) for layer in graph.layers}
     for layer in graph.layers:
         if layer.name in narrower:
-            saved = work[layer.name] - _conv_work(graph, layer, narrower[layer.name])
+            saved = work[layer.name] - conv_work(graph, layer, narrower[layer.name])
             if saved > WORTH * sum(work.values()):
                 budget[layer.name] = narrower[layer.name]
     budget[graph.layers[-1].name] = WIDEST
@@ -121,7 +121,7 @@ def _conv_rows(graph: FloatGraph, layer: FloatLayer) -> Rows:
     return replace(rows, width=(rows.width - 1) * rows.pool.stride[1] + rows.pool.kernel[1], pool=NO_POOL)
 
 
-def _conv_work(graph: FloatGraph, layer: FloatLayer, lane_bits: int) -> float:
+def conv_work(graph: FloatGraph, layer: FloatLayer, lane_bits: int) -> float:
     """About the gas of a convolutional layer, 0 for others, which do not depend on the axis; infinite without a
     tiling."""
     convs = [t for t in layer.terms if isinstance(t, Conv)]
