@@ -15,7 +15,7 @@ from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.compiler.fitted_terms import is_uniform
 from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
 from fedvm.compiler.layout import rows_of, widest_lanes, widths_of
-from fedvm.compiler.tiling import NO_POOL, Rows, is_wide, tile
+from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, is_wide, tile
 from fedvm.compiler.transposition import is_symmetric, transposed
 
 LOW = 5
@@ -23,7 +23,9 @@ LOW = 5
 FLOOR_CONV = 18
 """Lane bits of convolutions over activations of more than LOW bits."""
 DENSE = 21
-"""12 lanes a word; narrower lanes pay only in steps of 256/13, 256/14, ..."""
+"""12 lanes a word: the most of a dense layer's lanes, unless wider ones take no more words."""
+DENSE_WEIGHT = 5
+"""Mean size of a dense layer's weights for which its lanes have room, from which on it loses next to nothing."""
 DENSE_PACKED = 18
 """Weights of some 6 bits, of which three share a lane of a data word."""
 NARROW = 10
@@ -76,6 +78,8 @@ def _budget(
                 narrower[layer.name] = _conv_bits(graph, layer, floor - 1)
         else:
             budget[layer.name] = max(dense, from_input)
+            if not low and optimize == "run":
+                budget[layer.name] = _dense_bits(layer, bits)
     work = {layer.name: conv_work(graph, layer, budget[layer.name]) for layer in graph.layers}
     for layer in graph.layers:
         if layer.name in narrower:
@@ -103,6 +107,14 @@ def _conv_bits(graph: FloatGraph, layer: FloatLayer, least: int) -> int:
     if least < SHARED or all(t.groups > 1 for t in layer.terms if isinstance(t, Conv)):
         rows = replace(rows, extent=0)
     return widest_lanes(rows, least, WIDEST)
+
+
+def _dense_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
+    """The widest lanes that take no more words than those with room for weights of the mean size `DENSE_WEIGHT`."""
+    largest = sum(((1 << bits[t.source]) - 1) * t.weight.shape[1] for t in layer.terms)
+    least = min(DENSE, max(NARROWEST, math.ceil(math.log2(DENSE_WEIGHT * largest))))
+    words = -(-layer.shape[0] // (WORD_BITS // least))
+    return max(b for b in range(least, WIDEST + 1) if -(-layer.shape[0] // (WORD_BITS // b)) == words)
 
 
 def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
