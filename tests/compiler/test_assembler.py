@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedvm.compiler.assembler import Assembler, AssemblyError, disassemble
-from fedvm.evm.gas import memory_gas
+from fedvm.evm.gas import creation_filecoin, memory_gas
 from fedvm.evm.opcodes import OPCODES
 
 
@@ -242,3 +242,38 @@ def test_disassembly_covers_every_byte(code):
         assert offset == position
         position += 1 + len(immediate)
     assert position <= len(code)
+
+
+# -- Filecoin -------------------------------------------------------------------------------------------------------
+
+
+def test_filecoin_prices_pushes_by_their_bytes_and_shifts_by_their_amount():
+    a = Assembler()
+    with a.section("work"):
+        a.push(2**64 - 1)  # PUSH8
+        a.push(2**64)  # PUSH9
+        a.op("MUL")
+        for amount in (63, 64, 130, 200):
+            a.push(amount)
+            a.op("SHR")
+    work = a.sections["work"]
+    pushes = 713 + 1645 + 4 * 553
+    assert work.executed_filecoin == pushes + 2849 + 1473 + 1173 + 1225 + 1053
+    scanned = 5 * 84.4 + 6 * 92.4 + 0.41 * (8 + 9 + 4)
+    assert work.filecoin == pytest.approx(work.executed_filecoin + scanned + 10.4 * (9 + 10 + 8 + 1 + 4))
+
+
+def test_filecoin_prices_what_calls_pass_and_copies_read():
+    a = Assembler()
+    with a.section("calls"):
+        a.push(0)
+        before = a.sections["calls"].executed_filecoin
+        a.passed(100, 10)
+        a.copied(2)
+        a.copied(1, 21.4)
+    assert a.sections["calls"].executed_filecoin - before == pytest.approx(1440 + 147 + 25.6 + 684.8)
+
+
+def test_a_contract_on_filecoin_costs_what_was_measured_on_mainnet():
+    """24,576 bytes took 172 M."""
+    assert creation_filecoin(24_576) == pytest.approx(172_000_000, rel=0.01)

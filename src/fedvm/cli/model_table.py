@@ -27,13 +27,26 @@ def print_model(prepared: Prepared) -> None:
     figures = [f"[bold]{gas['evm']:,}[/] EVM gas", f"about [bold]{gas['filecoin']:,}[/] gas on Filecoin"]
     console.print(
         f"One prediction: {', '.join(reversed(figures) if on_filecoin else figures)}. "
-        f"Deployment: {gas['deploy']:,} EVM gas, {len(manifest['contracts'])} contracts, "
+        f"Deployment: {gas['deploy']:,} EVM gas, about {gas['deploy_filecoin']:,} gas on Filecoin, "
+        f"{len(manifest['contracts'])} contracts, "
         f"{manifest['code_bytes']:,} bytes."
     )
     err().print(_quality(manifest["quality"], real=bool(prepared.calibration_source)), markup=False)
+    if "search" in manifest:
+        err().print(_search(manifest["search"], manifest["options"]), markup=False)
     if manifest["kept"]:
         err().print(_kept(manifest["kept"]), markup=False)
     _print_limit(prepared)
+
+
+def _search(search: dict[str, Any], options: dict[str, Any]) -> str:
+    """One line that says which bits were chosen, and what that loses."""
+    lanes = ", ".join(f"{name} {bits}" for name, bits in options["lane_bits"].items())
+    return (
+        f"Bits chosen in {search['trials']} trials: input {options['input_bits']}, lanes {lanes}. On "
+        f"{search['fresh_rows']} labelled inputs used for nothing else {search['fresh_loss']:.2f} ± "
+        f"{search['fresh_error']:.2f} points of accuracy are lost ({search['allowed']} allowed)."
+    )
 
 
 def _kept(kept: dict[str, float]) -> str:

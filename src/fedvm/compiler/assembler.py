@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 
 from fedvm.compiler.errors import CompilerDefect
 from fedvm.evm.gas import (
-    COPY_WORD_FILECOIN,
+    COPY_BYTE_FILECOIN,
     COPY_WORD_GAS,
     FALL_THROUGH_FILECOIN,
-    SCAN_BYTE_FILECOIN,
-    SCAN_INSTRUCTION_FILECOIN,
-    SMALL_SHIFT_FILECOIN,
+    GIVEN_BACK_BYTE_FILECOIN,
+    PASSED_BYTE_FILECOIN,
+    READ_BYTE_FILECOIN,
+    scan_filecoin,
+    shift_filecoin,
 )
 from fedvm.evm.opcodes import BY_BYTE, OPCODES
 
@@ -60,16 +62,16 @@ class Section:
     counts: dict[str, int] = field(default_factory=dict)
     copied_words: int = 0
     code_bytes: int = 0
-    instructions: int = 0
+    scan_filecoin: float = 0.0
     executed_filecoin: float = 0.0
     branch_gas: int = 0
     """Gas of code in which the input chooses the way, and every way costs the same."""
 
     @property
     def filecoin(self) -> float:
-        """Estimated Filecoin gas: the opcodes as they run, copies, and the scan of the code before it runs."""
-        scan = SCAN_INSTRUCTION_FILECOIN * self.instructions + SCAN_BYTE_FILECOIN * self.code_bytes
-        return self.executed_filecoin + scan
+        """Estimated Filecoin gas: the opcodes as they run, copies, and reading and scanning the code before it
+        runs."""
+        return self.executed_filecoin + self.scan_filecoin + READ_BYTE_FILECOIN * self.code_bytes
 
     @property
     def gas(self) -> int:
@@ -152,22 +154,29 @@ class Assembler:
             section = self.sections[self._section] = Section()
         section.counts[ins.name] = section.counts.get(ins.name, 0) + self._times
         section.code_bytes += ins.size
-        section.instructions += 1
+        section.scan_filecoin += scan_filecoin(ins.size - 1 if ins.size > 1 else None)
         section.executed_filecoin += self._filecoin(ins, op.filecoin) * self._times
         self.size += ins.size
 
     def _filecoin(self, ins: Instruction, cost: int) -> int:
-        """Filecoin gas of an instruction; a shift is cheaper by an amount below 64, pushed right before it."""
+        """Filecoin gas of an instruction; that of a shift depends on the amount, which is pushed right before it."""
         if 0x1B <= OPCODES[ins.name].code <= 0x1D and len(self.instructions) > 1:
             amount = self.instructions[-2].immediate
-            return SMALL_SHIFT_FILECOIN if isinstance(amount, int) and amount < 64 else cost
+            if self.instructions[-2].size == 1 and self.instructions[-2].name == "PUSH0":
+                amount = 0
+            return shift_filecoin(ins.name, amount) if isinstance(amount, int) and amount < 256 else cost
         return cost
 
-    def copied(self, words: int) -> None:
-        """Account for the words a copy opcode just appended moves."""
+    def copied(self, words: int, filecoin: float = COPY_BYTE_FILECOIN) -> None:
+        """Account for the words a copy opcode just appended moves. filecoin: Filecoin gas a byte."""
         section = self.sections[self._section]
         section.copied_words += words * self._times
-        section.executed_filecoin += COPY_WORD_FILECOIN * words * self._times
+        section.executed_filecoin += 32 * filecoin * words * self._times
+
+    def passed(self, taken: int, given: int) -> None:
+        """Account for the bytes that the call just appended takes and returns, which cost gas on Filecoin only."""
+        cost = PASSED_BYTE_FILECOIN * taken + GIVEN_BACK_BYTE_FILECOIN * given
+        self.sections[self._section].executed_filecoin += cost * self._times
 
     def account(self, gas: int, filecoin: float) -> None:
         """Account for code that was appended as `failure` because the input chooses the way through it: what every way

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from fedvm.compiler.bit_search import choose_bits
 from fedvm.compiler.compiled import CompiledModel, units_of
 from fedvm.compiler.defaults import (
     ACTIVATION_BITS,
@@ -24,7 +25,7 @@ from fedvm.compiler.defaults import (
     Optimize,
     Target,
 )
-from fedvm.compiler.errors import CalibrationError
+from fedvm.compiler.errors import CalibrationError, CompileError
 from fedvm.compiler.fidelity import check_fidelity
 from fedvm.compiler.forest.compile import compile_forest
 from fedvm.compiler.frontend import load_lowered
@@ -52,6 +53,7 @@ from fedvm.compiler.transactions import call_gas
 from fedvm.compiler.verify import verify
 from fedvm.compiler.version import COMPILER_VERSION
 from fedvm.evm.creation import creation_gas
+from fedvm.evm.gas import creation_filecoin
 
 
 def compile_model(
@@ -72,6 +74,7 @@ def compile_model(
     labels: Sequence[int] | NDArray[Any] | None = None,
     min_agreement: float = Bars.agreement,
     min_correlation: float = Bars.correlation,
+    max_accuracy_loss: float | None = None,
 ) -> CompiledModel:
     """Compile an ONNX classifier to EVM bytecode that computes exactly its integer reference.
 
@@ -100,6 +103,8 @@ def compile_model(
     labels: int `[N]`, the class of each calibration input, counted from 0; the manifest then holds the accuracy too.
     min_agreement, min_correlation: what the integers must reach in comparison with the network on calibration inputs
     that they were not fitted to (`quality.py`); 0 accepts any result.
+    max_accuracy_loss: points of accuracy that may be lost for less gas, with labelled calibration inputs: bits of the
+    input, outputs and lanes are chosen, from those given or the defaults down (`bit_search.py`). None: they stay.
 
     Raises:
         CompileError: the model cannot be compiled as asked. Its subclasses are ModelError, UnsupportedOperator,
@@ -115,20 +120,12 @@ def compile_model(
         activation_bits = ACTIVATION_BITS if tabular is None else TABULAR_ACTIVATION_BITS
     bars, classes = Bars(min_agreement, min_correlation), as_labels(labels)
     options = CompileOptions(
-        weight_bits,
-        activation_bits,
-        input_bits,
-        lane_bits,
-        preprocess,
-        input_range,
-        optimize,
-        max_gas,
-        target,
-        verify,
-        output,
-        bars,
-    )
+        weight_bits, activation_bits, input_bits, lane_bits, preprocess, input_range, optimize, max_gas, target, verify,
+        output, bars, max_accuracy_loss,
+    )  # fmt: skip
     if tabular is not None and isinstance(tabular.model, Votes):
+        if max_accuracy_loss is not None:
+            raise CompileError("trees have no bits to choose; leave max_accuracy_loss out")
         return compile_forest(tabular, tabular.model, data, options, classes, digest)
     return _compile_network(file, tabular, data, options, classes, digest)
 
@@ -151,10 +148,20 @@ def _compile_network(
     options = _with_budgets(graph, options)
     assert options.lane_bits is not None, "every layer has lanes"
     how = replace(how, activation_bits=options.activation_bits, lane_bits=options.lane_bits)
+    choice = None
+    if options.max_accuracy_loss is not None:
+        choice = choose_bits(graph, data, labels, how, options.max_accuracy_loss)
+        bits = choice.bits
+        options = replace(
+            options, input_bits=bits.input_bits, activation_bits=bits.outputs, lane_bits=bits.lanes
+        )
+        how = replace(how, input_bits=bits.input_bits, activation_bits=bits.outputs, lane_bits=bits.lanes)
     integer = quantize(graph, data, how)
     quality = check_quality(graph, integer, data, how, options.bars, labels)
     compiled = compile_integer(integer, source=source, options=options, calibration=data)
     compiled.manifest["quality"] = quality.manifest()
+    if choice is not None and options.max_accuracy_loss is not None:
+        compiled.manifest["search"] = choice.manifest(options.max_accuracy_loss)
     if tabular is not None:
         describe_network(compiled.manifest, tabular, calibration)
     return compiled
@@ -244,7 +251,8 @@ def compile_integer(
 
 def _call_gas(graph: IntegerGraph, program: Program, target: Target) -> int:
     """Gas of a transaction that asks for the whole prediction, with the dearest input."""
-    return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape))
+    scores = math.prod(graph.layers[-1].shape)
+    return call_gas(target, program.gas, program.filecoin, math.prod(graph.input.shape), scores)
 
 
 def _as_array(calibration: Any) -> NDArray[Any]:
@@ -326,6 +334,7 @@ def _manifest(
             "filecoin": _call_gas(graph, program, "filecoin"),
             "transaction": _call_gas(graph, program, "ethereum"),
             "deploy": sum(creation_gas(c.code) for c in program.contracts),
+            "deploy_filecoin": sum(creation_filecoin(len(c.code)) for c in program.contracts),
             "per_mac": program.gas / max(1, total_macs),
         },
         "macs": total_macs,

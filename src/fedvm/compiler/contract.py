@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from fedvm.compiler.assembler import Assembler, Section
 from fedvm.compiler.errors import CompileError
 from fedvm.compiler.view import WORD_BYTES
-from fedvm.evm.gas import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, MEMORY_BYTE_FILECOIN, memory_gas
+from fedvm.evm.gas import COLD_ACCOUNT_GAS, memory_filecoin, memory_gas
 from fedvm.evm.limits import CODE_LIMIT
-from fedvm.evm.opcodes import OPCODES
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Contract:
 
     @property
     def filecoin(self) -> float:
-        """Filecoin gas of its opcodes, memory and scan, without calls of other contracts."""
-        return sum(s.filecoin for s in self.sections.values()) + MEMORY_BYTE_FILECOIN * self.memory_bytes
+        """Filecoin gas of its opcodes, memory and scan, and of starting the calls of other contracts."""
+        return sum(s.filecoin for s in self.sections.values()) + memory_filecoin(self.memory_bytes)
 
     def linked(self, addresses: Mapping[str, bytes]) -> bytes:
         """The code with the parts' 20-byte addresses filled in."""
@@ -76,8 +75,7 @@ class Linked:
 
     @property
     def filecoin(self) -> int:
-        calls = COLD_CALL_FILECOIN - OPCODES["STATICCALL"].filecoin
-        return round(self.entry.filecoin + sum(p.filecoin + calls for p in self.parts))
+        return round(sum(c.filecoin for c in self.contracts))
 
     def require_sizes(self) -> None:
         """Raise CompileError if a contract is larger than a chain allows."""

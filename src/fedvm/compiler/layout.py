@@ -87,6 +87,8 @@ class ConvPlan:
     outputs: tuple[View, ...] = ()
     unroll_bytes: int = 8000
     """A loop whose code without the loop would be longer than this stays a loop."""
+    filtered: bool = False
+    """Whether two rows of sums are made together from fewer products (`filtering.py`)."""
 
     @property
     def lanes(self) -> int:
@@ -323,6 +325,9 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant], narrow: boo
                 )
             rows = rows if narrow else replace(rows, extent=0)
             widest[layer.name] = widest_lanes(rows, need, MAX_LANE_BITS)
+            tall = any(t.weight.shape[2] > 1 and t.stride[0] == 1 for t in layer.terms if isinstance(t, Conv))
+            if tall and WORD_BITS % need == 0 and need < widest[layer.name]:
+                result[layer.name] += 1  # a bit above the highest lane lets two rows be made together
     changed = True
     while changed:
         changed = False

@@ -286,6 +286,7 @@ def _call(a: Assembler, call: _Call, regions: Mapping[Key, Region]) -> None:
     a.push(low)
     a.push_symbol(call.name, 20)
     a.op("GAS", "STATICCALL", result="success")
+    a.passed(high - low, size)
     a.op("RETURNDATASIZE")
     a.push(size)
     a.op("EQ", "AND", result="success")

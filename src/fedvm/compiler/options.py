@@ -38,11 +38,17 @@ class CompileOptions:
     verify: bool = True
     output: str | None = None
     bars: Bars = field(default_factory=Bars)
+    max_accuracy_loss: float | None = None
 
     def __post_init__(self) -> None:
         for name, value, kind in (("optimize", self.optimize, Optimize), ("target", self.target, Target)):
             if value not in get_args(kind):
                 raise CompileError(f"{name} is {value!r}; choose {' or '.join(get_args(kind))}")
+        loss = self.max_accuracy_loss
+        if loss is not None and (isinstance(loss, bool) or not 0 < loss < 100):
+            raise CompileError(
+                f"max_accuracy_loss is {loss!r}: give points of accuracy between 0 and 100, or None"
+            )
         gas = self.max_gas
         if gas is not None and (not isinstance(gas, int) or isinstance(gas, bool) or gas < 1):
             raise CompileError(

@@ -7,20 +7,32 @@ of little code is compared with the one of little gas, too, which is sometimes t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from fedvm.compiler.canonical import canonical
 from fedvm.compiler.defaults import OPTIMIZE, Optimize
 from fedvm.compiler.errors import CompileError
+from fedvm.compiler.filtering import can_filter
 from fedvm.compiler.graph import IntegerGraph
-from fedvm.compiler.layout import Plan, plan_layers
-from fedvm.compiler.link import measured_steps
+from fedvm.compiler.grouping import group_steps
+from fedvm.compiler.kernels.conv import macs
+from fedvm.compiler.layout import ConvPlan, Plan, plan_layers
+from fedvm.compiler.link import link, measured_steps
 from fedvm.compiler.memory import allocate, lives
 from fedvm.compiler.moves import prove_moves
-from fedvm.compiler.steps import Measured, Measurer, PackedStep
+from fedvm.compiler.steps import ConvStep, Measured, Measurer, PackedStep
 from fedvm.compiler.transposition import is_symmetric, transposed
 from fedvm.compiler.view import WORD_BYTES
 from fedvm.evm.gas import memory_gas
+from fedvm.evm.limits import CODE_LIMIT
+
+CONTRACT_GAS = 3_000
+"""Gas of calling one contract more."""
+ENTRY_BYTES = 400
+"""Code of an entry beside its steps, about."""
+SMALL = 3_000_000
+"""Multiply-accumulates of a network up to which every layout is planned both with and without pairs of rows."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +43,14 @@ class Planned:
     steps: list[Measured]
     measure: Measurer
 
-    @property
+    @cached_property
     def gas(self) -> int:
-        """Gas of the steps and the memory: of a prediction but for calls between contracts."""
+        """Gas of a prediction, of a large network about: of the steps, the memory and the calls between contracts."""
+        if _macs(self.plan) <= SMALL:
+            return link(self.plan, self.steps, self.measure).gas
         _, total = allocate(self.plan, lives([m.step for m in self.steps]))
-        return sum(m.gas for m in self.steps) + memory_gas(total // WORD_BYTES)
+        calls = CONTRACT_GAS * (len(group_steps(self.steps, self.measure, ENTRY_BYTES)) - 1)
+        return sum(m.gas for m in self.steps) + memory_gas(total // WORD_BYTES) + calls
 
     @property
     def bytes(self) -> int:
@@ -64,14 +79,57 @@ def plan_network(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Planned:
 
 def _planned(graph: IntegerGraph, optimize: Optimize) -> Iterator[Planned]:
     """Layouts with lanes along the graph's width: narrow lanes for many rows in a word, and lanes as wide as those of
-    their neighbours. Raises CompileError if there is none, AssemblyError if one loses a value."""
+    their neighbours; each of a small network with and without pairs of rows. Raises CompileError if there is none,
+    AssemblyError if one loses a value."""
     formed = canonical(graph)
     plans = [plan_layers(formed, optimize, narrow) for narrow in (True, False)]
     lanes = [[layer.lane_bits for layer in plan.layers] for plan in plans]
     for plan in plans if lanes[0] != lanes[1] else plans[:1]:
-        prove_moves(plan)
-        measure = Measurer(plan)
-        yield Planned(plan, measured_steps(plan, measure), measure)
+        found = _with_filters(plan) if optimize == "run" else plan
+        if found is not plan:
+            yield _proved(found)
+            if _macs(plan) > SMALL:
+                continue
+        yield _proved(plan)
+
+
+def _proved(plan: Plan) -> Planned:
+    prove_moves(plan)
+    measure = Measurer(plan)
+    return Planned(plan, measured_steps(plan, measure), measure)
+
+
+def _macs(plan: Plan) -> int:
+    """Multiply-accumulates of the convolutions."""
+    return sum(macs(layer) for layer in plan.layers if isinstance(layer, ConvPlan))
+
+
+def _with_filters(plan: Plan) -> Plan:
+    """The plan with those layers filtered that take less gas so, the calls of the contracts for their code included."""
+    measure = Measurer(plan)
+    layers = [
+        min((layer, replace(layer, filtered=True)), key=lambda way: _conv_gas(way, measure))
+        if isinstance(layer, ConvPlan) and can_filter(layer)
+        else layer
+        for layer in plan.layers
+    ]
+    filtered = any(isinstance(layer, ConvPlan) and layer.filtered for layer in layers)
+    return replace(plan, layers=tuple(layers)) if filtered else plan
+
+
+def _conv_gas(plan: ConvPlan, measure: Measurer) -> float:
+    """About the gas of a layer in as many contracts as its code fills."""
+    outputs = plan.layer.shape[0]
+    whole = measure(ConvStep(plan, range(outputs)))
+    parts = -(-whole.size // CODE_LIMIT)
+    if parts == 1:
+        return whole.gas + CONTRACT_GAS * whole.size / CODE_LIMIT
+    part = measure(ConvStep(plan, range(-(-outputs // parts))))
+    return (
+        (part.gas + CONTRACT_GAS)
+        * outputs
+        / len(part.step.outputs if isinstance(part.step, ConvStep) else ())
+    )
 
 
 def candidates(graph: IntegerGraph, optimize: Optimize) -> Iterator[tuple[IntegerGraph, Optimize]]:

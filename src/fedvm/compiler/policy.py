@@ -15,7 +15,7 @@ from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.compiler.fitted_terms import is_uniform
 from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
 from fedvm.compiler.layout import rows_of, widest_lanes, widths_of
-from fedvm.compiler.tiling import NO_POOL, Rows, is_wide, tile
+from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, is_wide, tile
 from fedvm.compiler.transposition import is_symmetric, transposed
 
 LOW = 5
@@ -23,7 +23,9 @@ LOW = 5
 FLOOR_CONV = 18
 """Lane bits of convolutions over activations of more than LOW bits."""
 DENSE = 21
-"""12 lanes a word; narrower lanes pay only in steps of 256/13, 256/14, ..."""
+"""12 lanes a word: the most of a dense layer's lanes, unless wider ones take no more words."""
+DENSE_WEIGHT = 5
+"""Mean size of a dense layer's weights for which its lanes have room, from which on it loses next to nothing."""
 DENSE_PACKED = 18
 """Weights of some 6 bits, of which three share a lane of a data word."""
 NARROW = 10
@@ -53,7 +55,7 @@ def lane_budget(
     budgets = []
     for oriented in (graph,) if is_symmetric(graph) else (graph, transposed(graph)):
         budget = _budget(oriented, activation_bits, input_bits, weight_bits, optimize)
-        work = sum(_conv_work(oriented, layer, budget[layer.name]) for layer in oriented.layers)
+        work = sum(conv_work(oriented, layer, budget[layer.name]) for layer in oriented.layers)
         budgets.append((work, budget))
     return min(budgets, key=lambda found: found[0])[1]
 
@@ -76,10 +78,12 @@ def _budget(
                 narrower[layer.name] = _conv_bits(graph, layer, floor - 1)
         else:
             budget[layer.name] = max(dense, from_input)
-    work = {layer.name: _conv_work(graph, layer, budget[layer.name]) for layer in graph.layers}
+            if not low and optimize == "run":
+                budget[layer.name] = _dense_bits(layer, bits)
+    work = {layer.name: conv_work(graph, layer, budget[layer.name]) for layer in graph.layers}
     for layer in graph.layers:
         if layer.name in narrower:
-            saved = work[layer.name] - _conv_work(graph, layer, narrower[layer.name])
+            saved = work[layer.name] - conv_work(graph, layer, narrower[layer.name])
             if saved > WORTH * sum(work.values()):
                 budget[layer.name] = narrower[layer.name]
     budget[graph.layers[-1].name] = WIDEST
@@ -105,6 +109,14 @@ def _conv_bits(graph: FloatGraph, layer: FloatLayer, least: int) -> int:
     return widest_lanes(rows, least, WIDEST)
 
 
+def _dense_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
+    """The widest lanes that take no more words than those with room for weights of the mean size `DENSE_WEIGHT`."""
+    largest = sum(((1 << bits[t.source]) - 1) * t.weight.shape[1] for t in layer.terms)
+    least = min(DENSE, max(NARROWEST, math.ceil(math.log2(DENSE_WEIGHT * largest))))
+    words = -(-layer.shape[0] // (WORD_BITS // least))
+    return max(b for b in range(least, WIDEST + 1) if -(-layer.shape[0] // (WORD_BITS // b)) == words)
+
+
 def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
     """Lane bits that the sums of the layer's averages take with weights of 1: with fewer, the weights would be 0."""
     windows = [(math.prod(t.weight.shape[2:]), t.source) for t in layer.terms if is_uniform(t)]
@@ -121,7 +133,7 @@ def _conv_rows(graph: FloatGraph, layer: FloatLayer) -> Rows:
     return replace(rows, width=(rows.width - 1) * rows.pool.stride[1] + rows.pool.kernel[1], pool=NO_POOL)
 
 
-def _conv_work(graph: FloatGraph, layer: FloatLayer, lane_bits: int) -> float:
+def conv_work(graph: FloatGraph, layer: FloatLayer, lane_bits: int) -> float:
     """About the gas of a convolutional layer, 0 for others, which do not depend on the axis; infinite without a
     tiling."""
     convs = [t for t in layer.terms if isinstance(t, Conv)]

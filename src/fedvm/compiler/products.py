@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from itertools import product
 
 from fedvm.compiler.assembler import Assembler
+from fedvm.compiler.filtering import can_filter, is_exact, products, scale_of
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import Place
-from fedvm.compiler.kernels.conv import load_rows
+from fedvm.compiler.kernels.conv import Tap, load_rows, weight_word
+from fedvm.compiler.kernels.filtered import Factor, word_of
 from fedvm.compiler.kernels.squash import valid_columns
 from fedvm.compiler.labelled import compare, expected_word, labels, require
 from fedvm.compiler.layout import ConvPlan, ConvTerm
@@ -54,6 +56,8 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
         require(
             first >= 0 and last < view.rows, f"reads rows {first}..{last} of {view.rows} of {view.tensor!r}"
         )
+    if plan.filtered:
+        _prove_pairs(plan)
     if plan.tiling.rows > 1:
         for view in dict.fromkeys(term.view for term in plan.terms):
             _prove_rows(plan, view, held[view])
@@ -73,6 +77,27 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
                 )
                 for term in plan.terms:
                     _prove_taps(plan, term, chunk, position - term.conv.pads[1], bit, row * apart)
+
+
+def _prove_pairs(plan: ConvPlan) -> None:
+    """Sums of two rows that are made together are the sums of either row, up to a factor that the highest lane has room
+    for: an identity between polynomials in taps and rows, whatever the lanes hold on the way."""
+    require(can_filter(plan), "rows that cannot be made in pairs")
+    scale, top = scale_of(plan), plan.lane_bits * (plan.lanes - 1)
+    require(top + plan.requant.need + scale.bit_length() - 1 <= WORD_BITS, "the highest sum leaves its word")
+    for index, term in enumerate(plan.terms):
+        kernel = term.conv.weight.shape[2]
+        found = products(kernel, scale)
+        require(is_exact(found, kernel, scale), f"other sums of {kernel} rows of taps")
+        ends = product({0, plan.layer.shape[0] - 1}, {0, term.view.channels - 1}, found)
+        for (
+            output,
+            channel,
+            made,
+        ) in ends:  # words of other outputs and channels are made by the same expression
+            taps = [weight_word(plan, Tap(index, channel, row), output) for row in range(kernel)]
+            wanted = sum(k * tap for k, tap in zip(made.taps, taps, strict=True))
+            require(word_of(plan, Factor(index, channel, made), output) == wanted, "a word of other taps")
 
 
 def _prove_taps(plan: ConvPlan, term: ConvTerm, chunk: int, first: int, bit: int, down: int) -> None:

@@ -24,7 +24,8 @@ from fedvm.compiler.state import State, States
 from fedvm.compiler.steps import Measured, Measurer, PackedStep
 from fedvm.compiler.transactions import Work, stage_gas
 from fedvm.compiler.view import WORD_BYTES
-from fedvm.evm.gas import COLD_ACCOUNT_GAS, COLD_CALL_FILECOIN, memory_gas
+from fedvm.evm.gas import COLD_ACCOUNT_GAS, memory_gas
+from fedvm.evm.opcodes import OPCODES
 
 ATTEMPTS = 6
 """How often the cuts are made anew because a stage came out dearer than estimated."""
@@ -146,7 +147,7 @@ class Planner:
         words = round(SPREAD * max(self._alive[first:last]) + takes + gives) // WORD_BYTES
         gas = sum(m.gas for m in run) + sum(self._memory[first:last]) + memory_gas(words)
         gas += parts * (COLD_ACCOUNT_GAS + CALL_GAS) + 3 * words
-        filecoin = sum(m.filecoin for m in run) + parts * COLD_CALL_FILECOIN
+        filecoin = sum(m.filecoin for m in run) + parts * OPCODES["STATICCALL"].filecoin
         gas += self._folding(first).take + (0 if scores else self._folding(last).give)
         filecoin += self._folding(first).take_filecoin + (0 if scores else self._folding(last).give_filecoin)
         dearest = max(m.gas for m in run)

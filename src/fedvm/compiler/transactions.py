@@ -25,6 +25,7 @@ from fedvm.evm.gas import (
     CREATE_GAS,
     MESSAGE_FILECOIN,
     NEW_SLOT_GAS,
+    RETURNED_BYTE_FILECOIN,
     SLOT_FILECOIN,
     TRANSACTION_GAS,
     WARM_ACCOUNT_GAS,
@@ -81,11 +82,13 @@ class Work:
         )
 
 
-def call_gas(target: Target, gas: int, filecoin: int, input_bytes: int) -> int:
+def call_gas(target: Target, gas: int, filecoin: int, input_bytes: int, scores: int) -> int:
     """Gas of a transaction that calls predict with the dearest input of that many bytes. gas, filecoin: of the
-    execution."""
+    execution; scores: how many it returns."""
     if target == "filecoin":
-        return filecoin + MESSAGE_FILECOIN + CALLDATA_BYTE_FILECOIN * (INPUT_AT + input_bytes)
+        passed = CALLDATA_BYTE_FILECOIN * (INPUT_AT + -(-input_bytes // WORD_BYTES) * WORD_BYTES)
+        returned = RETURNED_BYTE_FILECOIN * WORD_BYTES * (2 + scores)
+        return filecoin + MESSAGE_FILECOIN + passed + returned
     return gas + TRANSACTION_GAS + CALLDATA_BYTE_GAS * (INPUT_AT + input_bytes)
 
 

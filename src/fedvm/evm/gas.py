@@ -21,27 +21,38 @@ CHANGED_SLOT_GAS = 5_000
 """Writing a storage slot that held something, its first access in the transaction."""
 COLD_SLOT_GAS = 2_100
 
-MESSAGE_FILECOIN = 3_000_000
-CALLDATA_BYTE_FILECOIN = 1_300
-CREATE_FILECOIN = 8_000_000
-CODE_BYTE_FILECOIN = 5_200
+MESSAGE_FILECOIN = 2_089_765
+CALLDATA_BYTE_FILECOIN, RETURNED_BYTE_FILECOIN = 1_314, 1_310
+"""A message, and each byte of its calldata and of what it returns."""
+CREATE_FILECOIN = 54_000_000
+"""A new contract on mainnet, most of it Init's map of addresses; far less where that map is empty."""
+CODE_BYTE_FILECOIN = 4_740
 SLOT_FILECOIN = 700_000
 
 COPY_WORD_GAS = 3
 """EVM gas a 32-byte word of CALLDATACOPY, CODECOPY, MCOPY, RETURNDATACOPY, EXTCODECOPY, beside the static part."""
-COPY_WORD_FILECOIN = 12.8
-"""Filecoin gas a 32-byte word of the same: 0.4 a byte."""
-SMALL_SHIFT_FILECOIN = 1480
-"""SHL, SHR and SAR by less than 64."""
-FALL_THROUGH_FILECOIN = 170
+COPY_BYTE_FILECOIN = 0.4
+"""Filecoin gas a byte of the same, but for EXTCODECOPY."""
+SHIFT_FILECOIN = {
+    "SHL": ((1641, 1641), (1253, 1509), (1181, 1325), (1097, 1113)),
+    "SHR": ((1473, 1473), (1173, 1373), (1109, 1225), (1037, 1053)),
+    "SAR": ((1621, 1621), (1401, 1533), (1325, 1401), (1245, 1261)),
+}
+"""Shifts by 0, 64, 128 and 192 bits, and by more than that up to the next."""
+FALL_THROUGH_FILECOIN = 168
 """What a JUMPI that does not jump costs more than one that does."""
-SCAN_INSTRUCTION_FILECOIN, SCAN_BYTE_FILECOIN = 83.5, 0.72
-"""Before a contract runs, its code is scanned for jump targets: measured 0.08 M for 24 KB of PUSH32, 2.07 M for 24 KB
-of one-byte instructions."""
-MEMORY_BYTE_FILECOIN = 0.83
+SCAN_FILECOIN, SCAN_PUSH_FILECOIN, SCAN_PUSHED_BYTE_FILECOIN = 84.4, 92.4, 0.41
+"""Before a contract runs, its code is scanned for jump targets: an instruction, a PUSH, each byte that it pushes."""
+READ_BYTE_FILECOIN = 10.4
+"""Reading a byte of the code that runs."""
+PASSED_BYTE_FILECOIN, GIVEN_BACK_BYTE_FILECOIN = 14.4, 14.7
+"""A byte of the calldata of a call, and of what it returns."""
+DATA_BYTE_FILECOIN = 21.4
+"""A byte that EXTCODECOPY reads."""
+MEMORY_BYTE_FILECOIN, FREE_MEMORY_BYTES = 0.83, 8192
+"""A byte of memory above the first 8 KiB."""
 COLD_ACCOUNT_GAS = 2600
 WARM_ACCOUNT_GAS = 100
-COLD_CALL_FILECOIN = 3_000_000
 
 
 def memory_gas(words: int) -> int:
@@ -63,3 +74,25 @@ def intrinsic_gas(data: bytes) -> int:
 def creation_intrinsic_gas(init_code: bytes) -> int:
     """EVM gas of a transaction that creates a contract, before its first opcode (EIP-3860)."""
     return intrinsic_gas(init_code) + CREATE_GAS + INIT_CODE_WORD_GAS * -(-len(init_code) // 32)
+
+
+def shift_filecoin(name: str, amount: int) -> int:
+    """Filecoin gas of SHL, SHR or SAR by a number of bits below 256."""
+    whole, more = SHIFT_FILECOIN[name][amount // 64]
+    return more if amount % 64 else whole
+
+
+def scan_filecoin(pushed: int | None) -> float:
+    """Filecoin gas of scanning an instruction before the code runs. pushed: bytes that it pushes, None if it is no
+    PUSH with bytes."""
+    return SCAN_FILECOIN if pushed is None else SCAN_PUSH_FILECOIN + SCAN_PUSHED_BYTE_FILECOIN * pushed
+
+
+def memory_filecoin(size: int) -> float:
+    """Filecoin gas of a memory of `size` bytes."""
+    return MEMORY_BYTE_FILECOIN * max(0, size - FREE_MEMORY_BYTES)
+
+
+def creation_filecoin(size: int) -> int:
+    """Filecoin gas of the message that creates a contract of `size` bytes on mainnet."""
+    return CREATE_FILECOIN + CODE_BYTE_FILECOIN * size

@@ -75,6 +75,7 @@ class Request:
     labels: str | None = None
     min_agreement: float | None = None
     min_correlation: float | None = None
+    max_accuracy_loss: float | None = None
     input_shape: tuple[int, ...] | None = None
 
 
@@ -137,6 +138,8 @@ def prepare(request: Request) -> Prepared:
         "min_agreement": bars.agreement if request.min_agreement is None else request.min_agreement,
         "min_correlation": bars.correlation if request.min_correlation is None else request.min_correlation,
     }
+    if request.max_accuracy_loss is not None:
+        judged["max_accuracy_loss"] = request.max_accuracy_loss
     if request.labels is not None:
         judged["labels"] = read_labels(request.labels, request.calibration)[: len(calibration)]
     target, unstaged = request.target, ""
@@ -151,6 +154,9 @@ def prepare(request: Request) -> Prepared:
         compiled = compile_model(onnx, calibration, preprocess=preprocess, **judged, **options)
         unstaged = str(error)
         compiled.manifest.update(max_gas={"target": target, "gas": limit}, stages=[])
+    if request.max_accuracy_loss is not None:  # the bits that were found make the same program again
+        found = compiled.manifest["options"]
+        options |= {name: found[name] for name in ("activation_bits", "input_bits", "lane_bits")}
     if compiled.manifest["input"]["float"]:
         options["input_range"] = compiled.manifest["options"]["input_range"]
         calibration = compiled.quantize_input(calibration)

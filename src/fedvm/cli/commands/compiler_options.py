@@ -111,6 +111,14 @@ class CompilerOptions:
             min=0, max=1, help="Refuse scores that correlate less with the network's. Default 0.98."
         ),
     ] = None
+    max_accuracy_loss: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=99,
+            help="Points of accuracy that may be lost for less gas: bits are chosen, with --labels. Takes minutes.",
+        ),
+    ] = None
     title: Annotated[
         str | None, typer.Option(help="What the model is, in words. Default: its file's name.")
     ] = None
@@ -160,6 +168,7 @@ class CompilerOptions:
             input_shape=None if self.input_shape is None else _sizes(self.input_shape),
             min_agreement=self.min_agreement,
             min_correlation=self.min_correlation,
+            max_accuracy_loss=self.max_accuracy_loss,
         )
 
 

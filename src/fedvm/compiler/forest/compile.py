@@ -33,6 +33,7 @@ from fedvm.compiler.transactions import call_gas
 from fedvm.compiler.verify import check_scores, probes
 from fedvm.compiler.version import COMPILER_VERSION
 from fedvm.evm.creation import creation_gas
+from fedvm.evm.gas import creation_filecoin
 
 SEED = 5
 
@@ -231,9 +232,10 @@ def _manifest(
         "gas": {
             "evm": program.gas,
             "classify": program.classify_gas,
-            "filecoin": call_gas("filecoin", program.gas, program.filecoin, forest.size),
-            "transaction": call_gas("ethereum", program.gas, program.filecoin, forest.size),
+            "filecoin": call_gas("filecoin", program.gas, program.filecoin, forest.size, count),
+            "transaction": call_gas("ethereum", program.gas, program.filecoin, forest.size, count),
             "deploy": sum(creation_gas(c.code) for c in program.contracts),
+            "deploy_filecoin": sum(creation_filecoin(len(c.code)) for c in program.contracts),
             "per_mac": 0.0,
         },
         "macs": 0,

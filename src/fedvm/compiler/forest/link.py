@@ -162,6 +162,7 @@ def _call(a: Assembler, name: str, size: int, result: int) -> None:
     a.push(0)
     a.push_symbol(name, 20)
     a.op("GAS", "STATICCALL", result="success")
+    a.passed(size, WORD_BYTES)
     a.op("RETURNDATASIZE")
     a.push(WORD_BYTES)
     a.op("EQ", "AND", result="success")

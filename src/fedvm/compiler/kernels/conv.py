@@ -15,8 +15,10 @@ import numpy as np
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
+from fedvm.compiler.filtering import ROWS
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
+from fedvm.compiler.kernels.filtered import Filtered, Sums, requantize, scratch_words
 from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
 from fedvm.compiler.kernels.table import aligned, emit_table, room
 from fedvm.compiler.layout import ConvPlan
@@ -106,10 +108,14 @@ class Scratch:
     def allocate(cls, plan: ConvPlan, outputs: int, base: int) -> Scratch:
         positions, table = plan.pool.kernel[0] * plan.chunks, plan.requant.table
         stage = base + WORD_BYTES * outputs if positions > 1 else base
+        if plan.filtered:
+            stage = base + WORD_BYTES * outputs * (3 + ROWS)
         return cls(base, stage, aligned(base + cls._sums(plan, outputs), 1 if table is None else len(table)))
 
     @classmethod
     def _sums(cls, plan: ConvPlan, outputs: int) -> int:
+        if plan.filtered:
+            return WORD_BYTES * scratch_words(plan, outputs)
         positions = plan.pool.kernel[0] * plan.chunks
         return WORD_BYTES * outputs * (1 + (positions if positions > 1 else 0))
 
@@ -130,6 +136,9 @@ def emit_conv(
     for i, (view, base) in enumerate(targets.items()):
         a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
     views = list(targets)
+    if plan.filtered:
+        _emit_pairs(a, plan, sources, views, scratch, outputs)
+        return
     together = plan.tiling.rows
     with a.loop(
         "row", 0, together * pool.stride[0] * stride[0] * plan.row_bytes, plan.layer.shape[1] // together
@@ -145,6 +154,53 @@ def emit_conv(
         advance(a, [together * view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
+
+
+def _emit_pairs(
+    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], views: list[View], scratch: Scratch, outputs: range
+) -> None:  # fmt: skip
+    """All rows of a layer, two rows of sums at a time. Stack: the pointers to the rows of the views, which go."""
+    size, count = WORD_BYTES * len(outputs), plan.layer.shape[1] * plan.pool.stride[0] // ROWS
+    emitter, made = Filtered(a, plan, sources, outputs), scratch.accumulators + 3 * size
+    row_stage = size * plan.chunks
+    with a.loop("row", 0, ROWS * plan.row_bytes, count):
+        if plan.chunks == 1 or _pair_bytes(plan, outputs) * plan.chunks <= plan.unroll_bytes:
+            for chunk in range(plan.chunks):
+                first = scratch.stage + size * chunk
+                emitter.emit("row", chunk, Sums(scratch.accumulators, (first, first + row_stage)))
+        else:
+            with a.loop("word", 0, WORD_BYTES, plan.chunks):
+                a.dup("row")
+                a.dup("word")
+                a.op("ADD", result="p")
+                emitter.emit("p", 0, Sums(scratch.accumulators, (made, made + size)))
+                a.op("POP")
+                for i in range(ROWS):
+                    a.push(size)
+                    a.push(made + i * size)
+                    a.dup("word")
+                    a.push(len(outputs))
+                    a.op("MUL")
+                    a.push(scratch.stage + i * row_stage)
+                    a.op("ADD", "MCOPY")
+                    a.copied(len(outputs))
+        straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
+        for i in range(ROWS // plan.pool.kernel[0]):
+            squash_row(
+                a, plan, views, scratch.stage + i * row_stage, scratch.table, len(outputs), unrolled=straight
+            )
+            advance(a, [view.row_bytes for view in views])
+    for _ in views:
+        a.op("POP")
+
+
+def _pair_bytes(plan: ConvPlan, outputs: range) -> int:
+    """Code bytes of a pair of rows for one word of them."""
+    a = Assembler()
+    a.push(0, name="row")
+    sources = {term.view: Place("MLOAD", 0) for term in plan.terms}
+    Filtered(a, plan, sources, outputs).emit("row", 0, Sums(0, (0, 0)))
+    return a.size
 
 
 def _squash_bytes(plan: ConvPlan, views: list[View], outputs: int) -> int:
@@ -214,7 +270,7 @@ def _sum(a: Assembler, plan: ConvPlan, output: int, products: list[tuple[str, in
     for i, (name, weight) in enumerate(products):
         a.dup(name)
         sign = add_product(a, weight, sign, last=i == len(products) - 1)
-    _requantize(a, plan, output)
+    requantize(a, plan, output)
 
 
 @contextmanager
@@ -298,7 +354,7 @@ def _accumulate(
     def end(output: int) -> None:
         todo[output] -= 1
         if todo[output] == 0:
-            _requantize(a, plan, output)
+            requantize(a, plan, output)
         a.push(scratch.accumulators + WORD_BYTES * (output - outputs.start))
         a.op("MSTORE")
 
@@ -373,19 +429,6 @@ def load_rows(
             lanes.and_constant(a, own)
         lanes.shift(a, -number * tiling.pitch * plan.lane_bits)
         a.op("OR", result=name)
-
-
-def _requantize(a: Assembler, plan: ConvPlan, output: int) -> None:
-    """Shift right, clear the neighbours' bits, add the layer's zero point. Stack: acc → u."""
-    requant = plan.requant
-    k = requant.shift[output]
-    if k or requant.high is not None or plan.lane_bits * plan.lanes < 256:
-        lanes.shift(a, -k)
-        width = max(0, min(requant.bits, plan.lane_bits - k))
-        lanes.and_constant(a, lanes.replicate((1 << width) - 1, plan.lane_bits, plan.lanes))
-    if requant.lift[output]:
-        a.push(lanes.replicate(requant.lift[output], plan.lane_bits, plan.lanes))
-        a.op("ADD", result="acc")
 
 
 def macs(plan: ConvPlan) -> int:

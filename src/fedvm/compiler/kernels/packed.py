@@ -22,6 +22,7 @@ from fedvm.compiler.kernels.dense import finish, initial, input_offset, place_ta
 from fedvm.compiler.layout import DensePlan
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
+from fedvm.evm.gas import DATA_BYTE_FILECOIN
 
 DATA_BYTES = 24_575
 """Bytes of data in a contract: the code limit less the STOP before them."""
@@ -176,7 +177,7 @@ def emit_packed(
         a.push(data)
         a.push_symbol(name, 20)
         a.op("EXTCODECOPY")
-        a.copied(size // WORD_BYTES)
+        a.copied(size // WORD_BYTES, DATA_BYTE_FILECOIN)
         back = a.new_label("back")
         a.push(data + size, name="end")
         a.push_label(back, "back")
