@@ -67,5 +67,9 @@ class CallFailed(ChainError):
         super().__init__(f"{action} failed: {reason}")
 
 
+class AddressError(ChainError, ValueError):
+    """A text is no address of an account."""
+
+
 class DeploymentError(ChainError):
     """``deployment.json`` is missing, malformed, or does not match the chain."""

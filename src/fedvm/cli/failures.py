@@ -62,6 +62,8 @@ def message_of(error: Exception) -> str | None:
         return error.format_message()
     if _is_ours(error):
         return str(error) or type(error).__name__
+    if type(error).__module__.startswith("requests."):  # worded by `fedvm.chain.networks.DiscreetProvider`
+        return f"{error}; try again, or name another endpoint (fedvm networks check NAME|URL says what one can do)"
     return _of_the_disk(error)
 
 
