@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from requests.exceptions import RequestException
+from web3 import Web3
+from web3.exceptions import Web3Exception
 
 from fedvm.chain.errors import NetworkError
 from fedvm.chain.networks import NETWORKS, connect
@@ -72,3 +77,45 @@ def test_errors_keep_the_key_when_the_node_goes_away(anvil_url: str, tmp_path: P
 def test_a_port_that_is_none(url: str) -> None:
     with pytest.raises(NetworkError, match="RPC address"):
         connect(url)
+
+
+class Babbler(BaseHTTPRequestHandler):
+    """Answers every request with the same bytes, but for the chain's id where `honest` says so."""
+
+    said = b""
+    honest = False
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = type(self).said
+        if type(self).honest and asked["method"] == "eth_chainId":
+            body = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": "0xaa36a7"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("honest", [False, True])
+def test_what_is_no_answer_is_said_in_a_sentence(honest: bool) -> None:
+    results = [b"null", b'"0x"', b"[]", b"{}", b'"zz"', b'{"number": "0x1"}']
+    said = [b"", b"null", b"[]", b"{}", b"<html>", b"\xff\xfe"]
+    said += [b'{"jsonrpc": "2.0", "id": 0, "result": ' + one + b"}" for one in results]
+    said += [
+        b'{"jsonrpc": "2.0", "id": 0, "error": "x"}',
+        b'{"jsonrpc": "2.0", "id": 0, "error": {"code": -1}}',
+    ]
+    handler = type("Server", (Babbler,), {"honest": honest})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for text in said:
+            handler.said = text
+            with pytest.raises((NetworkError, Web3Exception)) as raised:
+                w3 = connect(f"http://127.0.0.1:{server.server_address[1]}/v2/SECRETKEY123")
+                w3.eth.get_balance(Web3.to_checksum_address("0x" + "12" * 20))
+            told = message_of(raised.value)
+            assert told and "SECRETKEY" not in told
+        server.shutdown()

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from test_cli import call
+from test_deploy import ANVIL_KEY as KEY
 
-KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # public, of anvil's account 0
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 
 
-@pytest.fixture(scope="module")
-def node(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    with start_anvil() as url:
-        yield url
-
-
 def test_an_account_from_import_to_use(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, node: str
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, anvil: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEDVM_HOME", str(tmp_path / "home"))
@@ -38,14 +30,14 @@ def test_an_account_from_import_to_use(
     monkeypatch.delenv("PRIVATE_KEY")
     status, out, _ = call(capsys, "account", "list", "--json")
     assert [one["name"] for one in json.loads(out)] == ["me"]
-    status, out, _ = call(capsys, "account", "show", "me", "--rpc", node, "--json")
+    status, out, _ = call(capsys, "account", "show", "me", "--rpc", anvil, "--json")
     assert status == 0 and json.loads(out)["balance"] == str(10**22)
-    status, out, _ = call(capsys, "account", "show", "me", "--rpc", node)
+    status, out, _ = call(capsys, "account", "show", "me", "--rpc", anvil)
     assert status == 0 and "10000 ETH" in out and ADDRESS in out
-    status, out, _ = call(capsys, "doctor", str(tmp_path), "--rpc", node, "--account", "me")
+    status, out, _ = call(capsys, "doctor", str(tmp_path), "--rpc", anvil, "--account", "me")
     assert status == 0 and f"{ADDRESS} holds 10000 ETH" in out
     status, _, err = call(
-        capsys, "doctor", str(tmp_path), "--rpc", node, "--account", "me", "--key-file", "x"
+        capsys, "doctor", str(tmp_path), "--rpc", anvil, "--account", "me", "--key-file", "x"
     )
     assert "not both" in err and status == 2
     for file in tmp_path.rglob("*"):

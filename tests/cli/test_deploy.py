@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,6 @@ ROOT = Path(__file__).parent.parent.parent
 ANVIL_KEY = (
     "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # public, of anvil's account 0
 )
-
-
-@pytest.fixture(scope="module")
-def anvil(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    with start_anvil() as url:
-        yield url
 
 
 @pytest.fixture

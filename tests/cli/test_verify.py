@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_cli import call
+from test_deploy import ANVIL_KEY
 
 from fedvm.chain.artifacts import CONTRACT_NAMES, load_artifact
 from fedvm.chain.networks import connect
@@ -18,15 +17,6 @@ from fedvm.learning.models import ModelSpec, build_model
 from fedvm.pipeline.verify import _difference
 
 ROOT = Path(__file__).parent.parent.parent
-ANVIL_KEY = (
-    "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # public, of anvil's account 0
-)
-
-
-@pytest.fixture(scope="module")
-def anvil(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    with start_anvil() as url:
-        yield url
 
 
 def written(folder: Path, seed: int) -> Path:

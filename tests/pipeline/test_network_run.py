@@ -13,7 +13,7 @@ from eth_account import Account
 from small_run import GATE, small_config, write_digits
 
 from fedvm.chain.networks import ANVIL, CALIBRATION, EMBEDDED, MAINNET, SEPOLIA, connect
-from fedvm.chain.passing_time import Waiting, fast_forward
+from fedvm.chain.passing_time import Waiting, fast_forward, keep_pace
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
@@ -108,7 +108,11 @@ def test_time_is_set_on_a_local_node_alone(anvil: str) -> None:
     move(3600)
     assert w3.eth.get_block("latest")["timestamp"] >= before + 3600
     for network in (CALIBRATION, SEPOLIA, EMBEDDED, replace(ANVIL, chain_id=1337)):
-        assert fast_forward(w3, network) is None
+        assert fast_forward(w3, network) is None and keep_pace(w3, network) is None
+    mine, head = keep_pace(w3, ANVIL), w3.eth.block_number
+    assert mine is not None
+    mine()
+    assert w3.eth.block_number == head + 1
 
 
 def test_a_wait_is_told_and_so_is_a_chain_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ _PRESIGNED: Final = (
     + bytes.fromhex("1ba0" + 32 * "22" + "a0" + 32 * "22")
 )
 _PRESIGNED_COST: Final = 100_000 * 100 * 10**9
-_OWN_NONCES: Final = 256
+_OWN_NONCES: Final = 64
 """So many of an account's first and latest transactions are looked at for a copy of the deployer."""
 
 

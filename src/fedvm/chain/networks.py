@@ -6,6 +6,7 @@ How Filecoin's RPC behaves (block time, polling, pages of logs) follows filecoin
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
-from fedvm.chain.errors import ChainMismatch, NetworkError
+from fedvm.chain.errors import BadAnswer, ChainMismatch, NetworkError
 from fedvm.chain.rpc_url import shown, whole
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
@@ -247,6 +248,25 @@ def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUE
     return w3
 
 
+_DATA, _QUANTITY = re.compile(r"0x([0-9a-fA-F]{2})*"), re.compile(r"0x[0-9a-fA-F]+")
+_BYTES: Final = frozenset({"eth_call", "eth_getCode", "eth_sendRawTransaction"})
+_ANSWERS: Final[dict[str, type]] = {
+    "eth_blockNumber": str,
+    "eth_call": str,
+    "eth_chainId": str,
+    "eth_estimateGas": str,
+    "eth_feeHistory": dict,
+    "eth_gasPrice": str,
+    "eth_getBalance": str,
+    "eth_getCode": str,
+    "eth_getLogs": list,
+    "eth_getTransactionCount": str,
+    "eth_maxPriorityFeePerGas": str,
+    "eth_sendRawTransaction": str,
+}
+"""What kind of result a method has, of those that always have one."""
+
+
 class DiscreetProvider(HTTPProvider):
     """An HTTP provider whose errors do not quote its URL, which may hold a key.
 
@@ -254,14 +274,34 @@ class DiscreetProvider(HTTPProvider):
     """
 
     def make_request(self, method: RPCEndpoint, params: Any) -> Any:
-        """As web3's."""
+        """As web3's. Raises BadAnswer for what is no answer to such a question."""
         with self._discreetly(method):
-            return super().make_request(method, params)
+            answer = super().make_request(method, params)
+        self._check(method, answer)
+        return answer
 
     def make_batch_request(self, batch_requests: list[tuple[RPCEndpoint, Any]]) -> Any:
         """As web3's."""
         with self._discreetly("a batch"):
             return super().make_batch_request(batch_requests)
+
+    def _check(self, method: str, answer: Any) -> None:
+        kind = _ANSWERS.get(method)
+        if not isinstance(answer, dict):
+            problem = "is no object"
+        elif isinstance(error := answer.get("error"), dict) and isinstance(error.get("message"), str):
+            return
+        elif "result" not in answer:
+            problem = "has no result"
+        elif kind is not None and not isinstance(answer["result"], kind):
+            problem = f"has a result of the kind {type(answer['result']).__name__}"
+        elif kind is str and not (_DATA if method in _BYTES else _QUANTITY).fullmatch(answer["result"]):
+            problem = "has a result that is not hexadecimal"
+        else:
+            return
+        raise BadAnswer(
+            f"{shown(str(self.endpoint_uri))} answers {method} with what {problem}: is it an RPC address?"
+        )
 
     @contextmanager
     def _discreetly(self, asked: str) -> Iterator[None]:
@@ -272,6 +312,10 @@ class DiscreetProvider(HTTPProvider):
             what = f"{type(error).__name__}{status}"
             error.args = (f"{shown(str(self.endpoint_uri))} does not answer {asked} ({what})",)
             raise error from None
+        except (ValueError, AttributeError):  # neither JSON nor UTF-8, or JSON that is no object
+            raise BadAnswer(
+                f"{shown(str(self.endpoint_uri))} answers {asked} with what is not JSON: is it an RPC address?"
+            ) from None
 
 
 def _parts(rpc_url: str) -> SplitResult:

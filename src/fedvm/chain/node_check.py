@@ -12,6 +12,7 @@ from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
 from fedvm.chain.create2 import DEPLOYER
+from fedvm.chain.errors import NetworkError
 from fedvm.chain.networks import Network, network_of
 from fedvm.chain.revert import explain
 from fedvm.evm.limits import BLOCK_GAS_LIMIT
@@ -46,14 +47,14 @@ def examine_node(w3: Web3, network: Network | None = None) -> Iterator[Capabilit
     network = network or network_of(w3)
     yield _chain(w3, network)
     yield _software(w3)
-    head, problem = _asked(lambda: w3.eth.get_block("latest"))
+    head, problem = _asked(lambda: _numbers(w3.eth.get_block("latest")))
     if head is None:
         yield Capability("head", None, f"no latest block: {problem}", good=False)
         return
-    number = int(head["number"])
-    yield _head(number, int(head["timestamp"]), network)
-    yield _pace(w3, number, int(head["timestamp"]), network)
-    yield _gas_limit(int(head["gasLimit"]), network)
+    number, timestamp, limit = head
+    yield _head(number, timestamp, network)
+    yield _pace(w3, number, timestamp, network)
+    yield _gas_limit(limit, network)
     yield _fees(w3, network)
     yield _finalized(w3, number, network)
     yield _logs(w3, number, network)
@@ -63,14 +64,18 @@ def examine_node(w3: Web3, network: Network | None = None) -> Iterator[Capabilit
     yield _deployer(w3)
 
 
+def _numbers(block: Any) -> tuple[int, int, int]:
+    return int(block["number"]), int(block["timestamp"]), int(block["gasLimit"])
+
+
 def _asked(ask: Callable[[], Found]) -> tuple[Found | None, str]:
     """The answer, or why there is none."""
     try:
         return ask(), ""
     except Web3Exception as error:
         return None, explain(error)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return None, type(error).__name__
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return None, str(error) if isinstance(error, NetworkError) else type(error).__name__
 
 
 def _chain(w3: Web3, network: Network) -> Capability:

@@ -19,7 +19,7 @@ STILL_SECONDS: Final = 60
 def fast_forward(w3: Web3, network: Network) -> Callable[[int], None] | None:
     """What moves a local node's clock ahead by so many seconds and mines a block; None for every other network.
 
-    A node that mines with transactions alone never comes to the end of a window by itself. Only chain 31337, which is
+    For a run whose clients are simulated: nobody else is given the time that is left out. Only chain 31337, which is
     nobody's, is moved.
     """
     if network.chain_id != ANVIL.chain_id:
@@ -30,6 +30,16 @@ def fast_forward(w3: Web3, network: Network) -> Callable[[int], None] | None:
         _done(w3, "evm_mine", [])
 
     return pass_time
+
+
+def keep_pace(w3: Web3, network: Network) -> Callable[[], None] | None:
+    """What has a local node mine a block, whose time is that of this machine's clock; None for every other network.
+
+    A node that mines with transactions alone never comes to the end of a window by itself.
+    """
+    if network.chain_id != ANVIL.chain_id:
+        return None
+    return lambda: _done(w3, "evm_mine", [])
 
 
 def _done(w3: Web3, method: str, parameters: list[Any]) -> None:

@@ -12,9 +12,11 @@ import typer
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.places import Place, placed
 from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.spending import YesOption, amount, confirm
 
 if TYPE_CHECKING:
     from fedvm.pipeline.ask import Answer
+    from fedvm.rundir.run import Run
 
 _ROWS = 10
 
@@ -43,6 +45,7 @@ def predict(
         int | None,
         typer.Option("--max-fee", min=0, help="With --record: most wei to pay for a decision. Default: 0."),
     ] = None,
+    yes: YesOption = False,
     account: AccountOption = None,
     key_file: KeyFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line an input.")] = False,
@@ -66,7 +69,7 @@ def predict(
     signing = Signing(account, key_file)
     if signing.is_named and not record:
         raise typer.BadParameter("asking needs no key: give one with --record only")
-    for number, answer in enumerate(_answers(place, signing, images or [], values, record, max_fee)):
+    for number, answer in enumerate(_answers(place, signing, images or [], values, record, max_fee, yes)):
         if as_json:
             typer.echo(json.dumps(answer.to_json()))
             continue
@@ -82,6 +85,7 @@ def _answers(
     values: str | None,
     record: bool,
     max_fee: int | None,
+    yes: bool,
 ) -> Iterator[Answer]:
     from fedvm.pipeline.ask import ask
     from fedvm.pipeline.errors import UsageError
@@ -98,7 +102,24 @@ def _answers(
         user = None
         if record:
             user = run.chain.account("user") if run.chain is not None else signing.load()
+            _confirm_decision(run, str(user.address), yes=yes)
         yield from ask(images, run, values=values, user=user, max_fee=max_fee)
+
+
+def _confirm_decision(run: Run, payer: str, *, yes: bool) -> None:
+    """Say what a decision costs on a network, and ask."""
+    from fedvm.chain.network_funds import gas_price
+    from fedvm.chain.networks import EMBEDDED, network_of
+
+    network, service = network_of(run.w3), run.model_service
+    if network is EMBEDDED or not (number := service.current_version()):
+        return
+    gas, fee = service.version(number).gas, service.fee_terms(number).amount
+    cost = amount(gas * gas_price(run.w3), network, None)
+    sentence = (
+        f"{payer} pays some {gas:,} gas a decision, {cost}, and a fee of {fee:,} wei; inputs become public."
+    )
+    confirm(sentence, network, yes=yes)
 
 
 def _show(answer: Answer) -> None:

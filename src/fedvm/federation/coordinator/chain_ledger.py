@@ -19,7 +19,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, Round, RoundFinal, RoundState
 from fedvm.chain.genuine import is_sealed
 from fedvm.chain.history import FederationHistory, RoundHistory
-from fedvm.chain.passing_time import Waiting
+from fedvm.chain.passing_time import Waiting, keep_pace
 from fedvm.chain.patience import patiently
 from fedvm.chain.rollups import (
     judged_again,
@@ -97,6 +97,7 @@ class ChainLedger:
         self._store = store
         self._tell = tell or _LOG.warning
         self._waiting = Waiting(contract.sender.network, self._tell)
+        self._keep_pace = keep_pace(contract.w3, contract.sender.network)
 
     @property
     def domain(self) -> Domain:
@@ -443,6 +444,8 @@ class ChainLedger:
             self._waiting.look(what, seconds, self.now())
             # What is asked must be answered in time, so there are several looks within it.
             time.sleep(min(float(seconds), _LONGEST_SLEEP, self._answer_seconds / 8))
+            if self._keep_pace is not None:
+                self._keep_pace()
         else:
             self._pass_time(seconds)
         self._has_looked = False

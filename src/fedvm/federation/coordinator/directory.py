@@ -7,7 +7,7 @@ keys of the simulated clients, by partition-id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
@@ -16,7 +16,6 @@ from flwr.app import ArrayRecord, Context
 from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.factory import FederationFactory
 from fedvm.chain.keys import keep_key, load_key
-from fedvm.chain.passing_time import fast_forward
 from fedvm.devnet import CHAIN_FILE
 from fedvm.devnet.embedded import open_chain
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
@@ -152,11 +151,10 @@ def ledger_of(run: Run, account: LocalAccount | None = None) -> ChainLedger:
     """The ledger of an open run's federation, for its coordinator. account: the coordinator's on a network, that of
     `PRIVATE_KEY` unless given. Raises as `open_federation`."""
     contract = run.federation_contract
-    pass_time: Callable[[int], None] | None
     if run.chain is not None:
         coordinator, pass_time = run.chain.account("coordinator"), run.chain.advance_time
     else:
-        coordinator, pass_time = account or load_key(), fast_forward(run.w3, contract.sender.network)
+        coordinator, pass_time = account or load_key(), None
         if coordinator.address != contract.coordinator():
             raise SettingsError(
                 f"the key is {coordinator.address}'s, but the coordinator of {contract.address} is "
