@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+def write_atomically(
+    path: Path, content: bytes | str, *, durable: bool = True, private: bool = False
+) -> None:
     """Write a file beside `path`, flush it to the disk, move it into place and flush the folder, without which a power
     cut could bring the old file back; text is written as UTF-8.
 
     durable: False leaves both flushes out. The file is still whole or not there, however the process ends, but not
-    after a power cut.
+    after a power cut. private: for its owner alone to read and write.
 
     Raises:
         OSError: the folder is missing or cannot be written.
     """
-    with atomic_file(path, durable=durable) as file:
+    with atomic_file(path, durable=durable, private=private) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
-def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, durable: bool = True, private: bool = False) -> Iterator[BinaryIO]:
     """The same for what is written piece by piece: the file appears when the context is left without an exception.
 
     Raises:
@@ -41,10 +43,11 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        # mkstemp makes files private; give the usual mode instead.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
+        if not private:
+            # mkstemp makes files private; give the usual mode instead.
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
         Path(name).replace(path)
         if durable:
             _flush_folder(path.parent)

@@ -31,10 +31,10 @@ def rich_account(w3: Web3) -> Any:
 def test_networks_are_told_apart(chain: EmbeddedChain, anvil: Web3) -> None:
     assert network_of(chain.w3) is EMBEDDED
     assert network_of(anvil) is ANVIL
-    assert find_network("calibration") is CALIBRATION
+    assert find_network("filecoin-calibration") is CALIBRATION
     assert CALIBRATION.is_filecoin
     assert not EMBEDDED.is_filecoin
-    with pytest.raises(NetworkError, match="embedded, anvil, devnet, calibration, filecoin"):
+    with pytest.raises(NetworkError, match="embedded, anvil, devnet, filecoin-calibration, filecoin"):
         find_network("ropsten")
 
 

@@ -1,8 +1,10 @@
-"""Borrows the small run of the pipeline's tests."""
+"""A local node, and the small run of the pipeline's tests, which is borrowed."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,13 @@ import pytest
 from fedvm.pipeline.results import RunReport
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "pipeline"))
+
+
+@pytest.fixture(scope="module")
+def anvil(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    """A local node for the tests of a file; its URL."""
+    with start_anvil() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def test_a_name_of_a_network_stands_for_its_address(capsys: pytest.CaptureFixtur
         one.rpc_url for one in NETWORKS if one.rpc_url
     }
     assert rpc_address("https://example.org/rpc") == "https://example.org/rpc"
-    status, _, err = call(capsys, "keys", "of", "0x12", "--rpc", "embedded", "--federation", "0x12")
+    status, _, err = call(capsys, "keys", "of", "0x12", "--network", "embedded", "--federation", "0x12")
     assert status == 2 and "name its run with --run" in " ".join(err.split())
 
 

@@ -178,7 +178,9 @@ def test_what_would_harm_or_serve_nobody_is_refused_before_anything_is_sent(
     for wrong in ("0x", "0x" + 65 * "00", proof_for(run, other, capsys)):
         assert "NotProved" in refused("member-0.key", key.address, "--proof", wrong)
     status, _, complaint = call(capsys, "keys", "of", key.address, "--run", str(run), "--rpc", "http://x")
-    assert status == 2 and "--run, or --rpc and --federation" in " ".join(complaint.split())
+    assert status == 2 and "is a file in it: leave --network and --rpc away" in " ".join(complaint.split())
+    status, _, complaint = call(capsys, "keys", "of", key.address, "--rpc", "http://x")
+    assert status == 2 and "--network NAME or --rpc URL with --federation" in " ".join(complaint.split())
 
     status, _, told = call(capsys, "keys", "of", key.address, "--run", str(run))
     assert status == 0 and f"But {key.address} is no member" in told

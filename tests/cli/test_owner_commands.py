@@ -159,7 +159,10 @@ def test_rules_come_from_the_table_of_a_file(run: Path, say: Say, tmp_path: Path
         (("--set", "min_labels=1", "--dry-run", "--unsigned"), "not both"),
         (("--set", "min_labels=1", "--from", NEWCOMER), "--key-file"),
         (("--set", "min_labels=1", "--from", "0x1"), "not an address"),
-        (("--set", "min_labels=1", "--rpc", "http://127.0.0.1:1"), "give --run, or --rpc and --federation"),
+        (
+            ("--set", "min_labels=1", "--rpc", "http://127.0.0.1:1"),
+            "is a file in it: leave --network and --rpc away",
+        ),
     ],
 )
 def test_rules_that_cannot_be_are_refused_with_what_to_do(

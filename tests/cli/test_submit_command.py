@@ -162,4 +162,4 @@ def test_an_update_that_is_not_the_one_submitted_is_told_apart(
     assert fedvm(["submit", str(kept), *own]) == 2
     assert "has submitted another update" in capsys.readouterr().err
     assert fedvm(["submit", str(kept)]) == 2
-    assert "--run or --rpc" in capsys.readouterr().err
+    assert "give --run, or --network NAME" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from web3.types import RPCEndpoint
 
 import conditions
 from fedvm.audit.replay import audit
+from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.epoch_types import EpochState
 from fedvm.chain.epochs import EpochsContract
 from fedvm.chain.federation import FederationContract
@@ -227,7 +228,7 @@ def test_a_supernode_killed_between_submission_and_close_comes_back_in_the_same_
     here = roots_in_this_process(tmp_path / "here", deployment.digits)
     directory, log = tmp_path / "federation", tmp_path / "run.log"
     address = create_federation_on(
-        deployment.rpc,
+        Endpoint(deployment.rpc),
         directory,
         initial_model(),
         rules=RULES,

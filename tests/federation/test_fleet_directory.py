@@ -15,6 +15,7 @@ from web3.types import RPCEndpoint
 
 import conditions
 from fedvm.audit.replay import audit
+from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.keys import create_key_file
 from fedvm.chain.networks import connect
 from fedvm.federation import (
@@ -31,6 +32,8 @@ from fedvm.federation import (
 from fedvm.federation.coordinator.directory import create_federation_on
 from fedvm.federation.errors import SettingsError, TermsError
 from fedvm.federation.keys import DIRECTORY, key_from_node_config
+from fedvm.learning.export import export_onnx
+from fedvm.learning.models import build_model
 from fedvm.rundir.run import open_run
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +78,7 @@ def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(
         configs.append({"fedvm-key-file": str(file), "fedvm-rpc": anvil})
     directory, initial = tmp_path / "federation", initial_arrays(MODEL, SEED)
     address = create_federation_on(
-        anvil,
+        Endpoint(anvil),
         directory,
         initial,
         rules=rules(),
@@ -94,9 +97,37 @@ def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(
     with open_run(directory) as run:
         report = audit(run.w3, run.store, federation=address, service=None, first_block=run.deployment.block)
     assert report.clean and sum(report.passed.values()) > 10
+    _served_with_lineage(tmp_path, anvil, directory, address, monkeypatch)
     monkeypatch.setenv("PRIVATE_KEY", "0x" + "42" * 32)
     with pytest.raises(SettingsError, match="set its key as PRIVATE_KEY"):
         open_federation(directory)
+
+
+def _served_with_lineage(
+    home: Path, anvil: str, directory: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latest final model goes into the app's network, which is deployed and audited with where it comes from."""
+    from fedvm.cli.entry import run as run_command
+
+    (home / "own_app.py").write_text(
+        "from federation_bench import MODEL, SEED\n"
+        "from fedvm.federation.simulated.server import initial_arrays\n"
+        "def state():\n    return initial_arrays(MODEL, SEED)\n"
+    )
+    export_onnx(build_model(MODEL, seed=99), MODEL.shape, home / "network.onnx")
+    monkeypatch.chdir(home)
+    words = ["deploy", "network.onnx", "--rpc", anvil, "--out", "served", "--scale", "0.00392", "--json"]
+    lineage = ["--federation-run", str(directory), "--app"]
+    assert run_command([*words, *lineage, "own_app:nothing"]) == 2
+    assert run_command([*words, "--federation-run", str(directory)]) == 2
+    assert run_command([*words, *lineage, "own_app:state"]) == 0
+    with open_run(home / "served") as run:
+        version = run.model_service.version(1)
+        assert (version.federation, version.round) == (address, 1)
+        assert version.model_root == run.federation_contract.model_root()
+        at = run.deployment
+        report = audit(run.w3, run.store, federation=address, service=at.service, first_block=at.block)
+    assert report.clean, report.findings
 
 
 def test_a_directory_is_made_once_named_in_full_and_holds_the_simulated_clients_keys(tmp_path: Path) -> None:

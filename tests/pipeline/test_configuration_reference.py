@@ -49,5 +49,5 @@ def test_keys_whose_names_say_seconds_or_bits_state_the_unit() -> None:
 
 def test_a_table_alone() -> None:
     assert reference(["gate"]).startswith("## [gate]\n") and "[rules]" not in reference(["gate"])
-    with pytest.raises(UsageError, match=r"no table \[gates\]\. The tables are: run, data"):
+    with pytest.raises(UsageError, match=r"no table \[gates\]\. The tables are: run, network, data"):
         reference(["gates"])

@@ -75,7 +75,9 @@ def make_report(baseline: bool = True) -> tuple[RunReport, ReportImages]:
             (LayerFacts("conv1", "conv", 86_400, 120_345), LayerFacts("fc1", "dense", 30_720, 66_000)),
             "lenet on mnist, by 16 clients", "drawing", (0.001,) * 10,
         ),
-        chain=ChainFacts(31415926, "0x" + "56" * 20, "0x" + "78" * 20, "0x" + "9a" * 20, "0x" + "bc" * 20),
+        chain=ChainFacts(
+            "embedded", "a file", "", 31415926, *("0x" + pair * 20 for pair in ("56", "78", "9a", "bc"))
+        ),
         gas=GasFacts(3_000_000, 2_000_000, 9_876_543, 200_000, 6_000_000, 412_345, 412_345, 212_000_000),
         evaluation=EvaluationFacts(500, 0, 4, 0.964, 0.962, 0.961, examples),
         seconds={"data": 1.0},

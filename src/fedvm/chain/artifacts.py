@@ -46,12 +46,16 @@ CONTRACT_NAMES: Final = (
 
 @dataclass(frozen=True)
 class Artifact:
-    """A compiled contract: its ABI, init code without constructor arguments, and runtime code."""
+    """A compiled contract: its ABI, init code without constructor arguments, and runtime code; the version and settings
+    of the compiler, and the hash of the sources that it was built from."""
 
     name: str
     abi: list[dict[str, Any]]
     bytecode: bytes
     runtime_code: bytes
+    compiler: str
+    settings: dict[str, Any]
+    source_hash: str
 
 
 @cache
@@ -63,7 +67,15 @@ def load_artifact(name: str) -> Artifact:
     file = files("fedvm.chain") / "artifacts" / f"{name}.json"
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
-        return Artifact(name, fields["abi"], _code(fields["bytecode"]), _code(fields["deployedBytecode"]))
+        return Artifact(
+            name,
+            fields["abi"],
+            _code(fields["bytecode"]),
+            _code(fields["deployedBytecode"]),
+            fields["compiler"]["version"],
+            fields["compiler"]["settings"],
+            fields["sourceHash"],
+        )
     except FileNotFoundError as error:
         raise ArtifactError(
             f"no artefact of contract {name}; known are {', '.join(CONTRACT_NAMES)}. "
@@ -71,6 +83,11 @@ def load_artifact(name: str) -> Artifact:
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"artefact {name}.json is malformed ({error!r}); reinstall fedvm") from error
+
+
+def compiler_version() -> str:
+    """The version of solc that the shipped contracts were built with."""
+    return load_artifact(FEDERATION).compiler
 
 
 def contract_at(w3: Web3, name: str, address: str) -> Contract:

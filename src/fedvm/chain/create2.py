@@ -7,6 +7,10 @@ from typing import Final
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import Address, to_address
 
+DEPLOYER: Final = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
+"""A contract that stands at this address on most chains and creates what it is sent: a salt of 32 bytes and init code
+(github.com/Arachnid/deterministic-deployment-proxy)."""
+
 _BEFORE: Final = bytes.fromhex("363d3d373d3d3d363d73")
 _BEHIND: Final = bytes.fromhex("5af43d82803e903d91602b57fd5bf3")
 

@@ -1,4 +1,4 @@
-"""Creating contracts."""
+"""Creating contracts: by a transaction of their own, or through a CREATE2 deployer at an address known beforehand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from fedvm.chain.artifacts import load_artifact
+from fedvm.chain.deployer import Deployer
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
+from fedvm.protocol.address import Address, to_address
+
+
+def contract_code(w3: Web3, name: str, arguments: tuple[Any, ...]) -> bytes:
+    """The init code of the shipped contract ``name`` with its constructor's arguments."""
+    artifact = load_artifact(name)
+    factory = w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+    data: Any = factory.constructor(*arguments).data_in_transaction
+    return bytes.fromhex(data.removeprefix("0x"))
 
 
 def deploy_contract(sender: Sender, account: LocalAccount, name: str, arguments: tuple[Any, ...]) -> Receipt:
@@ -18,10 +28,7 @@ def deploy_contract(sender: Sender, account: LocalAccount, name: str, arguments:
 
     Raises :class:`TransactionFailed`, with the constructor's error decoded if it reverted.
     """
-    artifact = load_artifact(name)
-    factory = sender.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-    data: Any = factory.constructor(*arguments).data_in_transaction
-    return deploy_code(sender, account, bytes.fromhex(data.removeprefix("0x")), action=f"creating {name}")
+    return deploy_code(sender, account, contract_code(sender.w3, name, arguments), action=f"creating {name}")
 
 
 def deploy_code(sender: Sender, account: LocalAccount, init_code: bytes, *, action: str) -> Receipt:
@@ -37,3 +44,15 @@ def deploy_code(sender: Sender, account: LocalAccount, init_code: bytes, *, acti
     ):
         raise TransactionFailed(action, "no code at the new address", tx_hash=receipt.tx_hash)
     return receipt
+
+
+def placed(
+    sender: Sender, account: LocalAccount, init_code: bytes, *, action: str, deployer: Deployer | None
+) -> tuple[Address, int]:
+    """Create a contract, through a deployer if there is one, where it may be already: its address, and the gas that
+    creating it took now."""
+    if deployer is None:
+        receipt = deploy_code(sender, account, init_code, action=action)
+        return to_address(str(receipt.contract_address)), receipt.gas_used
+    address, made = deployer.create(account, init_code, action=action)
+    return address, 0 if made is None else made.gas_used

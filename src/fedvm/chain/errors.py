@@ -34,6 +34,11 @@ class NetworkError(ChainError):
     """An RPC endpoint is unreachable, too slow, or refuses what a client needs."""
 
 
+class BadAnswer(NetworkError, OSError):
+    """What answers at an RPC address does not speak JSON-RPC, or not as Ethereum's nodes do. It may be a gateway that
+    fails for a moment, so it is an OSError, too: who tries again after those does so here."""
+
+
 class TransactionFailed(ChainError):
     """A transaction was refused or reverted.
 
@@ -65,6 +70,10 @@ class CallFailed(ChainError):
     def __init__(self, action: str, reason: str, *, data: bytes = b"", gas_used: int = 0) -> None:
         self.action, self.reason, self.data, self.gas_used = action, reason, data, gas_used
         super().__init__(f"{action} failed: {reason}")
+
+
+class AddressError(ChainError, ValueError):
+    """A text is no address of an account."""
 
 
 class DeploymentError(ChainError):

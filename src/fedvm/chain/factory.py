@@ -26,8 +26,10 @@ from fedvm.chain.artifacts import (
     load_artifact,
 )
 from fedvm.chain.call import read
+from fedvm.chain.costs import Step, creation, federation_step
 from fedvm.chain.create2 import create2_address
-from fedvm.chain.deploy import deploy_contract
+from fedvm.chain.deploy import contract_code, deploy_contract
+from fedvm.chain.deployer import RUNTIME, Deployer
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import Address
@@ -66,6 +68,16 @@ class FederationFactory:
         return cls(w3, _deployed(sender, account), sender=sender)._installed(account, OPEN_IMPLEMENTATIONS)
 
     @classmethod
+    def shared(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
+        """The factory that all share on a chain, at the address that a CREATE2 deployer gives its code; ``account``
+        pays for what is not there yet."""
+        sender = Sender(w3)
+        deployer = Deployer.ensure(sender, account)
+        code = contract_code(w3, FEDERATION_FACTORY, (_hashes(),))
+        address, _ = deployer.create(account, code, action=f"creating {FEDERATION_FACTORY}")
+        return cls(w3, address, sender=sender)._installed(account, OPEN_IMPLEMENTATIONS)
+
+    @classmethod
     def deploy_first(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
         """The factory that ``account`` deployed with its first transaction; what is missing is deployed now.
 
@@ -97,6 +109,15 @@ class FederationFactory:
         """The address of the federation that ``creator`` creates, or has created, with this salt (32 bytes)."""
         return str(read(self.contract, "addressOf", creator, salt))
 
+    def free_salt(self, creator: str) -> bytes:
+        """The first salt, counted from 0, with which ``creator`` (hex address) has created no federation yet."""
+        number = 0
+        while self.w3.eth.get_code(
+            self.w3.to_checksum_address(self.address_of(creator, number.to_bytes(32)))
+        ):
+            number += 1
+        return number.to_bytes(32)
+
     def _installed(self, account: LocalAccount, names: Iterable[str]) -> FederationFactory:
         for name in names:
             if not self.w3.eth.get_code(
@@ -108,8 +129,37 @@ class FederationFactory:
         return self
 
 
+def founding_steps(w3: Web3, account: str, members: int, *, sealed: bool = False) -> tuple[Step, ...]:
+    """What :meth:`FederationFactory.shared` and opening a federation take, less what is on the chain already. account:
+    address (hex) of who pays; members: number of members."""
+    steps, there = [], False
+    deployer = Deployer.find(Sender(w3), account)
+    if deployer is None:
+        steps.append(creation("CREATE2 deployer", [len(RUNTIME)]))
+    else:
+        code = contract_code(w3, FEDERATION_FACTORY, (_hashes(),))
+        factory = deployer.address_of(code)
+        there = bool(w3.eth.get_code(w3.to_checksum_address(factory)))
+    if not there:
+        steps.append(_creation_of(FEDERATION_FACTORY))
+    for name in IMPLEMENTATIONS if sealed else OPEN_IMPLEMENTATIONS:
+        if not there or not w3.eth.get_code(w3.to_checksum_address(implementation_address(factory, name))):
+            steps.append(_creation_of(name))
+    return (*steps, federation_step(members))
+
+
+def _creation_of(name: str) -> Step:
+    artifact = load_artifact(name)
+    size = len(artifact.runtime_code)
+    return creation(f"contract {name}, for all", [size], init_bytes=len(artifact.bytecode) - size)
+
+
 def _deployed(sender: Sender, account: LocalAccount) -> str:
-    hashes = [keccak(load_artifact(name).bytecode) for name in IMPLEMENTATIONS]
-    address = deploy_contract(sender, account, FEDERATION_FACTORY, (hashes,)).contract_address
+    address = deploy_contract(sender, account, FEDERATION_FACTORY, (_hashes(),)).contract_address
     assert address is not None  # checked by `deploy_contract`
     return address
+
+
+def _hashes() -> list[bytes]:
+    """What the factory's constructor takes: the hashes of the init codes that it may install."""
+    return [keccak(load_artifact(name).bytecode) for name in IMPLEMENTATIONS]

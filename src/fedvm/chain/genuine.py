@@ -6,7 +6,8 @@ init code, and of a salt; so a federation at the address of a true clone's init 
 empty, and could be initialised by its factory alone, once. What the factory initialised it with can be read, all of it.
 So not even the factory need be trusted.
 
-A model service is created by a transaction of its own, which holds the init code that ran.
+A model service is created by a transaction of its own, or through a CREATE2 deployer; either holds the init code that
+ran.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from fedvm.chain.artifacts import (
     load_artifact,
 )
 from fedvm.chain.call import read
-from fedvm.chain.create2 import clone_address, cloned_by
+from fedvm.chain.create2 import clone_address, cloned_by, create2_address
 from fedvm.chain.errors import CallFailed, DeploymentError
 from fedvm.chain.events import EventReader
 from fedvm.chain.factory import implementation_address
@@ -110,11 +111,16 @@ def service_deviations(w3: Web3, service: str, *, first_block: int = 0) -> Itera
         yield f"{address} tells from block {first_block} on nothing of its creation as a ModelService"
         return
     transaction = HexBytes(first.at.tx_hash)
-    receipt = w3.eth.get_transaction_receipt(transaction)
-    init_code = bytes(w3.eth.get_transaction(transaction)["input"])
-    if str(receipt["contractAddress"]) != address or not init_code.startswith(
-        load_artifact(MODEL_SERVICE).bytecode
-    ):
+    sent, code = w3.eth.get_transaction(transaction), load_artifact(MODEL_SERVICE).bytecode
+    data, to = bytes(sent["input"]), sent.get("to")
+    if to is None:
+        receipt = w3.eth.get_transaction_receipt(transaction)
+        is_ours = str(receipt["contractAddress"]) == address and data.startswith(code)
+    else:
+        # What a deployer does need not be known: the address of CREATE2 is the hash of the init code that ran.
+        salt, init_code = data[:32], data[32:]
+        is_ours = init_code.startswith(code) and create2_address(str(to), salt, init_code) == address
+    if not is_ours:
         yield (
             f"{address} was not created by a transaction with the ModelService of this version of FedVM: its maker "
             "could write into it what it liked"

@@ -16,7 +16,8 @@ from web3.exceptions import Web3Exception
 
 from fedvm.chain.artifacts import MODEL_SERVICE, contract_at
 from fedvm.chain.call import read
-from fedvm.chain.deploy import deploy_contract
+from fedvm.chain.deploy import contract_code, deploy_code
+from fedvm.chain.deployer import Deployer
 from fedvm.chain.errors import CallFailed, DeploymentError
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.fees import Contribution, Earnings, FeeTerms, Lineage
@@ -140,10 +141,25 @@ class ModelService:
         sender = Sender(w3)
         if gate is not None and not sender.network.is_filecoin:
             block_header(w3, w3.eth.block_number)
-        terms = NO_GATE if gate is None else gate.as_tuple()
-        receipt = deploy_contract(sender, account, MODEL_SERVICE, (owner or account.address, terms))
+        code = service_code(w3, owner or str(account.address), gate)
+        receipt = deploy_code(sender, account, code, action=f"creating {MODEL_SERVICE}")
         assert receipt.contract_address is not None
         return cls(w3, receipt.contract_address, sender=sender), receipt
+
+    @classmethod
+    def deploy_at(
+        cls, deployer: Deployer, account: LocalAccount, salt: bytes, *, gate: GateTerms | None = None
+    ) -> ModelService:
+        """The service that ``account`` owns at the address that follows from the salt, created unless it is there.
+
+        Raises as :meth:`deploy`.
+        """
+        w3 = deployer.sender.w3
+        code = service_code(w3, str(account.address), gate)
+        if gate is not None and not deployer.sender.network.is_filecoin:
+            block_header(w3, w3.eth.block_number)
+        address, _ = deployer.create(account, code, action=f"creating {MODEL_SERVICE}", salt=salt)
+        return cls(w3, address, sender=deployer.sender)
 
     def register(
         self, account: LocalAccount, version: Version, *, gas: int | None = None
@@ -325,6 +341,12 @@ class ModelService:
 def hash_of_scores(scores: Sequence[int]) -> bytes:
     """keccak-256 of the scores, int32, as words of 32 bytes in a row: what a decision records of them."""
     return keccak(b"".join(score.to_bytes(32, signed=True) for score in scores))
+
+
+def service_code(w3: Web3, owner: str, gate: GateTerms | None) -> bytes:
+    """The init code of a service with this owner (hex address) and gate."""
+    terms = NO_GATE if gate is None else gate.as_tuple()
+    return contract_code(w3, MODEL_SERVICE, (owner, terms))
 
 
 def pin_parts(w3: Web3, addresses: Sequence[str]) -> tuple[ProgramPart, ...]:

@@ -6,18 +6,25 @@ How Filecoin's RPC behaves (block time, polling, pages of logs) follows filecoin
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Final, Literal
+from urllib.parse import SplitResult, urlsplit
 
+from requests.exceptions import RequestException
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
-from fedvm.chain.errors import ChainMismatch, NetworkError
+from fedvm.chain.errors import BadAnswer, ChainMismatch, NetworkError
+from fedvm.chain.rpc_url import shown, whole
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
+FILECOIN_CHAIN_ID: Final = 314
+_FILECOIN_CHAINS: Final = (FILECOIN_CHAIN_ID, 314159, 31415926)
 SEND_IF_SUCCESSFUL: Final = RPCEndpoint("fedvm_sendRawTransactionIfSuccessful")
 """Of the embedded chain: ``eth_sendRawTransaction`` for a transaction that is not to be included if it reverts; answers
 then as ``eth_estimateGas`` does. It spares an estimate, which executes the transaction two times more."""
@@ -31,8 +38,13 @@ instructions are counted (ref-fvm's price list; costs of its opcodes in `fedvm.e
 
 @dataclass(frozen=True)
 class Network:
-    """What a client must know to use a chain; times in seconds, ``log_range`` in blocks per
-    ``eth_getLogs``, ``gas_unit``: which of a program's figures counts there."""
+    """What a client must know to use a chain.
+
+    Times are seconds. block_seconds: between two blocks; 0 where blocks come with transactions. finality_seconds: after
+    so long a block is not replaced any more. log_range: blocks that one ``eth_getLogs`` takes. explorer: address of a
+    site that has pages ``/address/0x…`` and ``/tx/0x…``. faucet: where its coin is given away. gas_unit: which of a
+    program's figures counts there. is_valuable: whether its coin costs money, so that sending asks first.
+    """
 
     name: str
     title: str
@@ -41,14 +53,23 @@ class Network:
     poll_seconds: float
     resubmit_seconds: float
     receipt_timeout_seconds: float
+    block_seconds: float = 0
+    finality_seconds: int = 0
     log_range: int | None = None
     rpc_url: str | None = None
+    explorer: str | None = None
     faucet: str | None = None
     gas_unit: GasUnit = "evm"
+    is_valuable: bool = False
 
     @property
     def is_filecoin(self) -> bool:
-        return self.chain_id in (314, 314159, 31415926) and self.name != "embedded"
+        return self.gas_unit == "filecoin"
+
+    @property
+    def is_testnet(self) -> bool:
+        """Whether its f410 addresses are written t410."""
+        return self.chain_id != FILECOIN_CHAIN_ID
 
     @property
     def transaction_gas(self) -> int:
@@ -56,50 +77,104 @@ class Network:
         has_large = self.is_filecoin or self.name == "embedded"
         return BLOCK_GAS_LIMIT if has_large else ETHEREUM_TRANSACTION_GAS_LIMIT
 
+    def address_link(self, address: str) -> str | None:
+        """The explorer's page of an account (hex address); None if no explorer is known."""
+        return f"{self.explorer}/address/{address}" if self.explorer else None
+
+    def transaction_link(self, tx_hash: str) -> str | None:
+        """The explorer's page of a transaction; None if no explorer is known."""
+        return f"{self.explorer}/tx/{tx_hash}" if self.explorer else None
+
+
+def _filecoin(name: str, title: str, chain_id: int, currency: str, **fields: Any) -> Network:
+    """A Filecoin network: epochs of 30 s, finality by F3 within some minutes, logs of 2,880 epochs."""
+    usual: dict[str, Any] = {
+        "poll_seconds": 7,
+        "resubmit_seconds": 300,
+        "receipt_timeout_seconds": 900,
+        "block_seconds": 30,
+        "finality_seconds": 600,
+        "log_range": 2_880,
+        "gas_unit": "filecoin",
+    }
+    return Network(name, title, chain_id, currency, **(usual | fields))
+
+
+def _ethereum(name: str, title: str, chain_id: int, **fields: Any) -> Network:
+    """A network with Ethereum's slots of 12 s and finality after two epochs of 32, some blocks more for safety."""
+    usual: dict[str, Any] = {
+        "poll_seconds": 3,
+        "resubmit_seconds": 120,
+        "receipt_timeout_seconds": 600,
+        "block_seconds": 12,
+        "finality_seconds": 960,
+        "log_range": 2_000,
+    }
+    return Network(name, title, chain_id, "ETH", **(usual | fields))
+
 
 EMBEDDED: Final = Network("embedded", "in-process chain of a run", 31415926, "FIL", 0.01, 60, 60)
 ANVIL: Final = Network(
     "anvil", "local anvil or Hardhat node", 31337, "ETH", 0.1, 60, 60, rpc_url="http://127.0.0.1:8545"
 )
-MAINNET: Final = Network(
-    "filecoin",
-    "Filecoin mainnet",
-    314,
-    "FIL",
-    7,
-    300,
-    900,
-    log_range=2_880,
-    rpc_url="https://api.node.glif.io/rpc/v1",
-    gas_unit="filecoin",
-)
-CALIBRATION: Final = Network(
-    "calibration",
-    "Filecoin calibration testnet",
-    314159,
-    "tFIL",
-    7,
-    300,
-    900,
-    log_range=2_880,
-    rpc_url="https://api.calibration.node.glif.io/rpc/v1",
-    faucet="https://faucet.calibnet.chainsafe-fil.io",
-    gas_unit="filecoin",
-)
-DEVNET: Final = Network(
+DEVNET: Final = _filecoin(
     "devnet",
     "local Filecoin devnet",
     31415926,
     "FIL",
-    2,
-    120,
-    600,
-    log_range=2_880,
+    poll_seconds=2,
+    resubmit_seconds=120,
+    receipt_timeout_seconds=600,
+    block_seconds=4,
+    finality_seconds=60,
     rpc_url="http://127.0.0.1:1234/rpc/v1",
-    gas_unit="filecoin",
+)
+CALIBRATION: Final = _filecoin(
+    "filecoin-calibration",
+    "Filecoin calibration testnet",
+    314159,
+    "tFIL",
+    rpc_url="https://api.calibration.node.glif.io/rpc/v1",
+    explorer="https://filecoin-testnet.blockscout.com",
+    faucet="https://faucet.calibnet.chainsafe-fil.io",
+)
+MAINNET: Final = _filecoin(
+    "filecoin",
+    "Filecoin mainnet",
+    FILECOIN_CHAIN_ID,
+    "FIL",
+    rpc_url="https://api.node.glif.io/rpc/v1",
+    explorer="https://filecoin.blockscout.com",
+    is_valuable=True,
+)
+ETHEREUM: Final = _ethereum(
+    "ethereum",
+    "Ethereum mainnet",
+    1,
+    rpc_url="https://ethereum-rpc.publicnode.com",
+    explorer="https://eth.blockscout.com",
+    is_valuable=True,
+)
+SEPOLIA: Final = _ethereum(
+    "sepolia",
+    "Ethereum's testnet Sepolia",
+    11155111,
+    rpc_url="https://ethereum-sepolia-rpc.publicnode.com",
+    explorer="https://eth-sepolia.blockscout.com",
+    faucet="https://cloud.google.com/application/web3/faucet/ethereum/sepolia",
+)
+BASE: Final = _ethereum(
+    "base",
+    "Base, a rollup on Ethereum",
+    8453,
+    block_seconds=2,
+    finality_seconds=1_800,  # when its batch is final on Ethereum
+    rpc_url="https://mainnet.base.org",
+    explorer="https://base.blockscout.com",
+    is_valuable=True,
 )
 
-NETWORKS: Final = (EMBEDDED, ANVIL, DEVNET, CALIBRATION, MAINNET)
+NETWORKS: Final = (EMBEDDED, ANVIL, DEVNET, CALIBRATION, MAINNET, SEPOLIA, BASE, ETHEREUM)
 
 
 def find_network(name: str) -> Network:
@@ -135,10 +210,11 @@ def network_of(w3: Web3) -> Network:
     if getattr(w3.provider, "is_embedded", False):
         return EMBEDDED
     chain_id = w3.eth.chain_id
-    for network in (ANVIL, DEVNET, CALIBRATION, MAINNET):
-        if network.chain_id == chain_id:
+    for network in NETWORKS:
+        if network.chain_id == chain_id and network is not EMBEDDED:
             return network
-    return Network(f"chain-{chain_id}", f"chain {chain_id}", chain_id, "ETH", 2, 120, 600, log_range=2_000)
+    # Of a chain that nobody described, assume what errs on the safe side: it is slow, and its coin costs money.
+    return _ethereum(f"chain-{chain_id}", f"chain {chain_id}", chain_id, is_valuable=True)
 
 
 def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUEST_TIMEOUT_SECONDS) -> Web3:
@@ -147,14 +223,11 @@ def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUE
     ``chain_id`` is the chain that must answer, if given; ``timeout`` holds for one request, in seconds.
     Raises :class:`NetworkError` (malformed URL, unreachable, no Ethereum RPC) or :class:`ChainMismatch`.
     """
-    parts = urlsplit(rpc_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NetworkError(
-            f"{_shown(rpc_url)} is not an RPC address; write http://host:port or https://host/path"
-        )
+    address = whole(rpc_url)
+    parts = _parts(address)
     # web3 asks for the chain's id twice with every contract call. A connection is to one chain, so ask once.
-    provider = HTTPProvider(
-        rpc_url,
+    provider = DiscreetProvider(
+        address,
         request_kwargs={"timeout": timeout},
         cache_allowed_requests=True,
         cacheable_requests={RPCEndpoint("eth_chainId")},
@@ -164,16 +237,96 @@ def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUE
     try:
         actual = w3.eth.chain_id
     except (OSError, Web3Exception, ValueError) as error:
-        # requests' exceptions are OSErrors; their texts may quote the whole URL with a key in it.
+        # requests' exceptions are OSErrors
+        filecoin = chain_id in _FILECOIN_CHAINS or parts.port == 1234 or "glif" in str(parts.hostname)
         raise NetworkError(
-            f"no Ethereum RPC answers at {_shown(rpc_url)} ({type(error).__name__}); check the address"
-            + (" and that it ends in /rpc/v1" if "/rpc/" not in parts.path else "")
+            f"no Ethereum RPC answers at {shown(address)} ({type(error).__name__}); check the address"
+            + (" and that it ends in /rpc/v1" if filecoin and "/rpc/" not in parts.path else "")
         ) from None
     if chain_id is not None and actual != chain_id:
-        raise ChainMismatch(
-            f"{_shown(rpc_url)} is chain {actual}, wanted {chain_id}; name the other endpoint"
-        )
+        raise ChainMismatch(f"{shown(address)} is chain {actual}, wanted {chain_id}; name the other endpoint")
     return w3
+
+
+_DATA, _QUANTITY = re.compile(r"0x([0-9a-fA-F]{2})*"), re.compile(r"0x[0-9a-fA-F]+")
+_BYTES: Final = frozenset({"eth_call", "eth_getCode", "eth_sendRawTransaction"})
+_ANSWERS: Final[dict[str, type]] = {
+    "eth_blockNumber": str,
+    "eth_call": str,
+    "eth_chainId": str,
+    "eth_estimateGas": str,
+    "eth_feeHistory": dict,
+    "eth_gasPrice": str,
+    "eth_getBalance": str,
+    "eth_getCode": str,
+    "eth_getLogs": list,
+    "eth_getTransactionCount": str,
+    "eth_maxPriorityFeePerGas": str,
+    "eth_sendRawTransaction": str,
+}
+"""What kind of result a method has, of those that always have one."""
+
+
+class DiscreetProvider(HTTPProvider):
+    """An HTTP provider whose errors do not quote its URL, which may hold a key.
+
+    requests' exceptions keep their types, and the response that they carry.
+    """
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> Any:
+        """As web3's. Raises BadAnswer for what is no answer to such a question."""
+        with self._discreetly(method):
+            answer = super().make_request(method, params)
+        self._check(method, answer)
+        return answer
+
+    def make_batch_request(self, batch_requests: list[tuple[RPCEndpoint, Any]]) -> Any:
+        """As web3's."""
+        with self._discreetly("a batch"):
+            return super().make_batch_request(batch_requests)
+
+    def _check(self, method: str, answer: Any) -> None:
+        kind = _ANSWERS.get(method)
+        if not isinstance(answer, dict):
+            problem = "is no object"
+        elif isinstance(error := answer.get("error"), dict) and isinstance(error.get("message"), str):
+            return
+        elif "result" not in answer:
+            problem = "has no result"
+        elif kind is not None and not isinstance(answer["result"], kind):
+            problem = f"has a result of the kind {type(answer['result']).__name__}"
+        elif kind is str and not (_DATA if method in _BYTES else _QUANTITY).fullmatch(answer["result"]):
+            problem = "has a result that is not hexadecimal"
+        else:
+            return
+        raise BadAnswer(
+            f"{shown(str(self.endpoint_uri))} answers {method} with what {problem}: is it an RPC address?"
+        )
+
+    @contextmanager
+    def _discreetly(self, asked: str) -> Iterator[None]:
+        try:
+            yield
+        except RequestException as error:
+            status = "" if error.response is None else f", HTTP status {error.response.status_code}"
+            what = f"{type(error).__name__}{status}"
+            error.args = (f"{shown(str(self.endpoint_uri))} does not answer {asked} ({what})",)
+            raise error from None
+        except (ValueError, AttributeError):  # neither JSON nor UTF-8, or JSON that is no object
+            raise BadAnswer(
+                f"{shown(str(self.endpoint_uri))} answers {asked} with what is not JSON: is it an RPC address?"
+            ) from None
+
+
+def _parts(rpc_url: str) -> SplitResult:
+    """The parts of an http or https URL. Raises NetworkError for anything else."""
+    try:
+        parts = urlsplit(rpc_url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:  # a port or an IPv6 address that is none
+        pass
+    raise NetworkError(f"{shown(rpc_url)} is not an RPC address; write http://host:port or https://host/path")
 
 
 def require_funds(w3: Web3, address: str, wei: int) -> None:
@@ -192,9 +345,3 @@ def page(network: Network, first: int, last: int) -> list[tuple[int, int]]:
     """Block ranges, both ends included, that one ``eth_getLogs`` of the network takes."""
     step = network.log_range or max(last - first + 1, 1)
     return [(start, min(start + step - 1, last)) for start in range(first, last + 1, step)]
-
-
-def _shown(rpc_url: str) -> str:
-    """A URL without user, password and query, where gateways put their keys."""
-    parts = urlsplit(rpc_url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -9,7 +9,8 @@ from typing import Protocol
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from fedvm.chain.deploy import deploy_code
+from fedvm.chain.deploy import placed
+from fedvm.chain.deployer import Deployer
 from fedvm.chain.errors import DeploymentError
 from fedvm.chain.sender import Sender
 from fedvm.evm.creation import creation_code
@@ -45,11 +46,28 @@ class DeployedProgram:
         return (self.entry, *self.parts)
 
 
+def program_addresses(deployer: Deployer, units: Sequence[Unit]) -> dict[str, tuple[str, bytes]]:
+    """Where a deployer creates the contracts of a program, by their names, and the runtime code of each."""
+    addresses: dict[str, str] = {}
+    planned: dict[str, tuple[str, bytes]] = {}
+    for unit in units:
+        runtime = unit.linked(addresses)
+        addresses[unit.name] = deployer.address_of(creation_code(runtime))
+        planned[unit.name] = (addresses[unit.name], runtime)
+    return planned
+
+
 def deploy_program(
-    sender: Sender, account: LocalAccount, units: Sequence[Unit], progress: Progress | None = None
+    sender: Sender,
+    account: LocalAccount,
+    units: Sequence[Unit],
+    progress: Progress | None = None,
+    *,
+    deployer: Deployer | None = None,
 ) -> DeployedProgram:
     """Create the contracts of a program or of one stage, parts first and the entry last. progress(done, total): called
-    after each.
+    after each. deployer: creates them at addresses that follow from their code, so that those which are there already
+    are not paid for again; without one each has a transaction of its own.
 
     Raises TransactionFailed when a creation fails, DeploymentError when other code lies there afterwards.
     """
@@ -57,12 +75,13 @@ def deploy_program(
     gas_used = 0
     for done, unit in enumerate(units, start=1):
         runtime = unit.linked(addresses)
-        receipt = deploy_code(sender, account, creation_code(runtime), action=f"creating {unit.name}")
-        address = Web3.to_checksum_address(str(receipt.contract_address))
+        code, action = creation_code(runtime), f"creating {unit.name}"
+        created, gas = placed(sender, account, code, action=action, deployer=deployer)
+        address = Web3.to_checksum_address(created)
         if bytes(sender.w3.eth.get_code(address)) != runtime:
             raise DeploymentError(f"the code at {address} is not the code of {unit.name} that was sent")
         addresses[unit.name] = address
-        gas_used += receipt.gas_used
+        gas_used += gas
         if progress:
             progress(done, len(units))
     *parts, entry = addresses.values()

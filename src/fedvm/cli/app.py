@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli import commands
-from fedvm.cli.commands import coordinator, keys, members, rules, service
+from fedvm.cli.commands import account, coordinator, keys, members, networks, rules, service
 from fedvm.cli.help import HelpfulGroup
 
 app = typer.Typer(
@@ -50,5 +50,7 @@ for name, group in (
     ("rules", rules.GROUP),
     ("coordinator", coordinator.GROUP),
     ("service", service.GROUP),
+    ("networks", networks.GROUP),
+    ("account", account.GROUP),
 ):
     app.add_typer(group, name=name)

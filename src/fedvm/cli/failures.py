@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
-from typing import Final
+from typing import Any, Final, cast
 
 import click
 from rich.markup import escape
@@ -62,6 +62,12 @@ def message_of(error: Exception) -> str | None:
         return error.format_message()
     if _is_ours(error):
         return str(error) or type(error).__name__
+    if type(error).__module__.startswith("requests."):  # worded by `fedvm.chain.networks.DiscreetProvider`
+        return f"{error}; try again, or name another endpoint (fedvm networks check NAME|URL says what one can do)"
+    if type(error).__module__ == "web3.exceptions":
+        from fedvm.chain.revert import explain
+
+        return f"The chain's node answers: {explain(cast(Any, error))}"
     return _of_the_disk(error)
 
 

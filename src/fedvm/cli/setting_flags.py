@@ -17,6 +17,7 @@ PANELS = {
     "run": "Options",
     "data": "Data",
     "model": "Network and training",
+    "network": "The chain",
     "training": "Network and training",
     "federation": "Flower's settings",
     "deployment": "Flower's settings",

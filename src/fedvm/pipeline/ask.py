@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 
 from fedvm.audit.description import Description, read_description
 from fedvm.audit.errors import DescriptionError
+from fedvm.chain.errors import DeploymentError
 from fedvm.chain.fees import Lineage
-from fedvm.chain.keys import load_key
 from fedvm.chain.model_service import Decision, ModelService
 from fedvm.chain.networks import network_of
 from fedvm.chain.revm import RevmProgram
 from fedvm.compiler import CompiledModel
-from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.evm.calls import PREDICT, encode_call
 from fedvm.evm.gas import intrinsic_gas
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
@@ -30,7 +29,7 @@ from fedvm.pipeline.questions import Question, image_questions, value_questions
 from fedvm.pipeline.shares import doubt_of, shares_of
 from fedvm.rundir.errors import RunDirectoryError
 from fedvm.rundir.layout import RunDirectory
-from fedvm.rundir.run import Run, open_run
+from fedvm.rundir.run import Run
 from fedvm.store import Cid, Store, StoreError
 
 _BATCH_SHARE = 0.5
@@ -77,43 +76,38 @@ class Answer:
 
 def ask(
     images: Sequence[Path],
-    directory: Path,
+    asked: Run | Path,
     *,
     values: str | None = None,
-    record: bool = False,
+    user: LocalAccount | None = None,
     max_fee: int | None = None,
 ) -> Iterator[Answer]:
-    """Ask the ModelService of a run about each image, prepared as the version says, or about rows of numbers.
+    """Ask the ModelService of an open run about each image, prepared as the version says, or about rows of numbers.
 
-    With `record` the answers are recorded as decisions, by the first `user` account. In a directory that `fedvm
-    compile` wrote, the program runs in this process instead. values: numbers instead of images, as `value_questions`
-    takes them; images: as `image_questions`. All are read before the first question. Decisions share as few
-    transactions as possible; each transaction records all of its decisions or none. A decision pays the version's
-    fee, at most `max_fee` wei. On a network the key comes from the environment or `.env`. A recorded input is public
-    for ever.
+    asked: the run, or a directory that `fedvm compile` wrote, whose program runs in this process. values: numbers
+    instead of images, as `value_questions` takes them; images: as `image_questions`. All are read before the first
+    question. With `user` the answers are recorded as decisions, which that account sends and pays for. Decisions share
+    as few transactions as possible; each transaction records all of its decisions or none. A decision pays the
+    version's fee, at most `max_fee` wei. A recorded input is public for ever.
     Raises UsageError, ImageError, RunDirectoryError, DescriptionError, StoreError, ChainError.
     """
-    if max_fee is not None and not record:
-        raise UsageError("--max-fee needs --record: only a decision on record pays a fee")
-    with ExitStack() as stack:
-        if RunDirectory(directory).deployment.is_file():
-            run = stack.enter_context(open_run(directory, read_only=not record))
-            service = run.model_service
-            version = service.current_version()
-            description = version_description(run.store, service, version)
-            asked = _questions(images, values, description)
-            if record:
-                yield from _decided(run, version, description, asked, max_fee or 0)
-                return
-            for one in asked:
-                scores, label = tuple(map(int, service.predict(one.data))), service.classify(one.data)
-                yield _answer(one, description, label, scores, service.predict_gas(one.data), version)
-            return
+    if isinstance(asked, Path):
+        yield from _run_here(images, asked, values)
+        return
+    service = asked.model_service
+    version = service.current_version()
+    description = version_description(asked.store, service, version)
+    questions = _questions(images, values, description)
+    if user is not None:
+        yield from _decided(service, user, version, description, questions, max_fee or 0)
+        return
+    for one in questions:
+        scores, label = tuple(map(int, service.predict(one.data))), service.classify(one.data)
+        yield _answer(one, description, label, scores, service.predict_gas(one.data), version)
+
+
+def _run_here(images: Sequence[Path], directory: Path, values: str | None) -> Iterator[Answer]:
     program, description = _compiled(directory)
-    if record:
-        raise UsageError(
-            f"{directory} holds a program that is on no chain: leave --record out, or deploy it first"
-        )
     for one in _questions(images, values, description):
         outcome = program.predict_many(np.frombuffer(one.data, np.uint8)[None])
         scores = tuple(map(int, outcome.scores[0]))
@@ -145,23 +139,22 @@ class Recorded:
     lineages: Mapping[int, Lineage]
 
 
-def recorded_decisions(directory: Path) -> Recorded:
-    """Read them from the run's chain. Classes are named by their numbers if the store does not have their names.
+def recorded_decisions(run: Run) -> Recorded:
+    """Read them from an open run's chain. Classes are named by their numbers if no store has their names.
 
     Raises ChainError.
     """
-    with open_run(directory) as run:
-        service = run.model_service
-        found = tuple(service.decisions(first=run.deployment.block))
-        firsts = {decision.version: decision for decision in reversed(found)}
-        lineages = {version: service.lineage(first.id) for version, first in sorted(firsts.items())}
-        names: dict[int, tuple[str, ...]] = {}
-        for version in firsts:
-            try:
-                names[version] = version_description(run.store, service, version).classes
-            except (StoreError, DescriptionError):
-                names[version] = ()
-        return Recorded(found, names, lineages)
+    service = run.model_service
+    found = tuple(service.decisions(first=run.deployment.block))
+    firsts = {decision.version: decision for decision in reversed(found)}
+    lineages = {version: service.lineage(first.id) for version, first in sorted(firsts.items())}
+    names: dict[int, tuple[str, ...]] = {}
+    for version in firsts:
+        try:
+            names[version] = version_description(run.store, service, version).classes
+        except (StoreError, DescriptionError, DeploymentError):
+            names[version] = ()
+    return Recorded(found, names, lineages)
 
 
 def shown_decisions(recorded: Recorded) -> Iterator[dict[str, Any]]:
@@ -208,10 +201,14 @@ def _answer(
 
 
 def _decided(
-    run: Run, version: int, description: Description, asked: Sequence[Question], max_fee: int
+    service: ModelService,
+    user: LocalAccount,
+    version: int,
+    description: Description,
+    asked: Sequence[Question],
+    max_fee: int,
 ) -> Iterator[Answer]:
     """Record decisions on what is asked, in its order."""
-    service, user = run.model_service, _user(run)
     inputs = [one.data for one in asked]
     waiting = iter(asked)
     for batch in _batches(service, inputs):
@@ -268,11 +265,6 @@ def _compiled(directory: Path) -> tuple[RevmProgram, Description]:
             compiled.manifest, title="", classes=numbers, preparation=Preparation.PHOTO
         )
     return local_program(compiled), description
-
-
-def _user(run: Run) -> Any:
-    chain: EmbeddedChain | None = run.chain
-    return chain.account("user") if chain is not None else load_key()
 
 
 def _shown_lineage(lineage: Lineage) -> dict[str, Any]:

@@ -241,10 +241,52 @@ class EvaluationSettings:
 
 
 @settings
+class NetworkSettings:
+    """The chain that a run stands on: a file of its own, or a network (docs/networks.md)."""
+
+    name: Annotated[
+        str,
+        Setting(
+            "A name that `fedvm networks list` shows. embedded: a chain of the run's own, in its directory",
+            flag="--network",
+        ),
+    ] = "embedded"
+    rpc: Annotated[
+        str | None,
+        Setting(
+            "JSON-RPC address of a node of that network, or of any other network if no name is given; what may be a "
+            "key in it is not kept, and a resumed run takes it from FEDVM_RPC",
+            unset="the network's own",
+            flag="--rpc",
+            on_resume=OnResume.FREE,
+        ),
+    ] = None
+    account: Annotated[
+        str | None,
+        Setting(
+            "Who pays on a network, and owns and coordinates the federation there: an account of `fedvm account list`",
+            unset="PRIVATE_KEY, from the environment or .env",
+            flag="--account",
+            on_resume=OnResume.FREE,
+        ),
+    ] = None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the chain is the run's own."""
+        return self.name == "embedded" and self.rpc is None
+
+    def __post_init__(self) -> None:
+        if self.is_embedded and self.account is not None:
+            raise ValueError("account is for a network: give a name or rpc, or leave it out")
+
+
+@settings
 class RunConfig:
     """A whole run."""
 
     run: RunSettings = RunSettings()
+    network: NetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()

@@ -10,7 +10,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,6 +18,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from fedvm.chain.rpc_url import shown
 from fedvm.federation.settings import RULE_CHANGE, RulesSettings
 from fedvm.files import write_atomically
 from fedvm.learning.recipes import default_preparation, default_recipe
@@ -99,7 +100,9 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
 
 
 def save_config(config: RunConfig, path: Path) -> None:
-    """Write the resolved configuration as TOML, whole or not at all."""
+    """Write the resolved configuration as TOML, whole or not at all; without what may be a key in an RPC address."""
+    if config.network.rpc is not None:
+        config = replace(config, network=replace(config.network, rpc=shown(config.network.rpc)))
     write_atomically(path, dump_config(config))
 
 

@@ -14,13 +14,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
+from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.errors import ChainError
 from fedvm.chain.genuine import require_genuine
 from fedvm.chain.history import FederationHistory
-from fedvm.chain.keys import load_key, read_key_file
-from fedvm.chain.networks import connect, network_of
+from fedvm.chain.keys import load_key
+from fedvm.chain.networks import network_of
 from fedvm.rundir.run import Run, open_run
 from fedvm.store import StoreError
 
@@ -49,11 +51,15 @@ class Check:
 
 
 def examine(
-    folder: Path, *, run: Path | None = None, rpc: str | None = None, key_file: Path | None = None
+    folder: Path,
+    *,
+    run: Path | None = None,
+    endpoint: Endpoint | None = None,
+    load: Callable[[], LocalAccount] = load_key,
 ) -> Iterator[Check]:
     """Look at this machine, at the folder that runs are made in, and at a run's directory or a network if given.
 
-    key_file: of the account that pays on a network, else PRIVATE_KEY. Nothing is written but an empty file, which is
+    load: gives the account that pays on a network, or raises ChainError. Nothing is written but an empty file, which is
     removed again; nothing is sent.
     """
     yield _python()
@@ -62,9 +68,9 @@ def examine(
     yield _writable(folder)
     yield _space(folder)
     if run is not None:
-        yield from _run(run, key_file)
-    if rpc is not None:
-        yield from _network(lambda: connect(rpc), key_file)
+        yield from _run(run, load)
+    if endpoint is not None:
+        yield from _network(endpoint.connect, load)
 
 
 def _python() -> Check:
@@ -127,7 +133,7 @@ def _space(folder: Path) -> Check:
     return Check("disk", Verdict.OK, f"{free >> 30:,} GiB free")
 
 
-def _run(path: Path, key_file: Path | None) -> Iterator[Check]:
+def _run(path: Path, load: Callable[[], LocalAccount]) -> Iterator[Check]:
     try:
         opened = open_run(path)
     except ChainError as error:
@@ -138,7 +144,7 @@ def _run(path: Path, key_file: Path | None) -> Iterator[Check]:
         yield _contracts(opened)
         yield _models(opened)
         if opened.chain is None:
-            yield from _network(lambda: opened.w3, key_file)
+            yield from _network(lambda: opened.w3, load)
 
 
 def _contracts(run: Run) -> Check:
@@ -162,7 +168,7 @@ def _models(run: Run) -> Check:
     return Check("store", Verdict.OK, f"the latest model is there ({size:,} bytes)")
 
 
-def _network(chain: Callable[[], Web3], key_file: Path | None) -> Iterator[Check]:
+def _network(chain: Callable[[], Web3], load: Callable[[], LocalAccount]) -> Iterator[Check]:
     try:
         w3 = chain()
         network, head = network_of(w3), w3.eth.get_block("latest")
@@ -175,7 +181,7 @@ def _network(chain: Callable[[], Web3], key_file: Path | None) -> Iterator[Check
     hint = ": it stands still, or this clock is wrong; rounds end by its time" if still else ""
     yield Check("chain", Verdict.WARNING if still else Verdict.OK, said + hint)
     try:
-        account = load_key() if key_file is None else read_key_file(key_file)
+        account = load()
     except ChainError as error:
         yield Check("funds", Verdict.WARNING, f"{error}; only reading needs none")
         return

@@ -6,12 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
-from eth_utils.address import to_checksum_address
 from flwr.app import ArrayRecord, MetricRecord
 
-from fedvm.chain.factory import FederationFactory
 from fedvm.chain.federation import FederationContract
-from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.federation.arrays import named_arrays
 from fedvm.federation.client.app import ClientData
 from fedvm.federation.client.consent import Consent
@@ -38,6 +35,7 @@ from fedvm.pipeline.data import PreparedData
 from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
+from fedvm.pipeline.ground import Ground
 from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
@@ -53,7 +51,7 @@ from fedvm.protocol import Rules, VectorSpec
 from fedvm.protocol.rules import PPM
 from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.protocol.vector import IntVector
-from fedvm.rundir.deployment import ChainRef, Deployment
+from fedvm.rundir.deployment import Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Store
 
@@ -81,7 +79,7 @@ class Trained:
 def federate(
     config: RunConfig,
     data: PreparedData,
-    chain: EmbeddedChain,
+    chain: Ground,
     store: Store,
     directory: RunDirectory,
     observer: Observer,
@@ -93,13 +91,12 @@ def federate(
     spec = model_spec(config, data.images)
     settings = federation_settings(config)
     initial = initial_arrays(spec, config.run.seed, data.calibration)
-    clients = {address: index for index, address in enumerate(_members(config, chain))}
+    clients = {address: index for index, address in enumerate(chain.addresses(config.deployment.members))}
     contract = _contract(config, data, chain, store, initial, list(clients))
     _put_at_stake(contract, chain, config)
-    reference = ChainRef("embedded", directory.chain.name)
     if not directory.deployment.is_file():
-        address, stores = contract.address, config.run.store
-        Deployment(reference, chain.chain_id, address, stores=stores).save(directory.path)
+        at = Deployment(chain.at, chain.chain_id, contract.address, block=chain.first_block)
+        replace(at, stores=config.run.store).save(directory.path)
     rows: list[RoundRow] = []
 
     def on_round(record: RoundRecord) -> None:
@@ -116,7 +113,7 @@ def federate(
     run = partial(
         run_federation,
         settings,
-        ledger=ChainLedger(contract, chain.account("coordinator"), pass_time=chain.advance_time, store=store),
+        ledger=_ledger(contract, chain, store, observer),
         store=store,
         initial=initial,
         seed=config.run.seed,
@@ -125,7 +122,7 @@ def federate(
         watch=Watch(on_client=on_client, on_round=on_round),
     )
     if config.federation.engine == "inprocess":
-        keys = [chain.account("member", index).key.hex() for index in range(config.data.clients)]
+        keys = [member.key.hex() for member in chain.members]
         nodes = image_nodes(
             settings,
             model=spec,
@@ -157,6 +154,18 @@ def federate(
         rounds=tuple(rows),
         clients=tuple(_client_row(score, clients) for score in result.scores),
         stopped=result.stopped,
+    )
+
+
+def _ledger(contract: FederationContract, chain: Ground, store: Store, observer: Observer) -> ChainLedger:
+    """What the coordinator reads and does on the run's chain; waits are told to the observer."""
+    return ChainLedger(
+        contract,
+        chain.coordinator,
+        first_block=chain.first_block,
+        pass_time=chain.pass_time,
+        store=store,
+        tell=observer.note,
     )
 
 
@@ -301,34 +310,33 @@ def _question(config: RunConfig) -> ScoreQuestion | None:
 def _contract(
     config: RunConfig,
     data: PreparedData,
-    chain: EmbeddedChain,
+    chain: Ground,
     store: Store,
     initial: ArrayRecord,
     members: list[str],
 ) -> FederationContract:
-    """The federation of this run, created now or found on the chain. Its factory is the first thing that the owner
-    deploys."""
-    owner = chain.account("owner")
+    """The federation of this run, created now or found on the chain."""
+    owner = chain.owner
     rules = _rules(config, data, initial)
     security = contract_security(config.security)
     contract, _ = found(
-        FederationFactory.deploy_first(chain.w3, owner),
+        chain.factory(),
         owner,
         store,
         first_model(initial, rules, security),
-        coordinator=chain.account("coordinator").address,
+        coordinator=str(chain.coordinator.address),
         rules=rules,
         members=members,
         security=security,
         sealed=sealing(config, rules),
+        salt=chain.salt,
     )
     return contract
 
 
-def _put_at_stake(contract: FederationContract, chain: EmbeddedChain, config: RunConfig) -> None:
+def _put_at_stake(contract: FederationContract, chain: Ground, config: RunConfig) -> None:
     """Each member deposits what its stake lacks, so that the contract accepts its updates."""
-    for index in range(config.data.clients if config.security.stake else 0):
-        member = chain.account("member", index)
+    for member in chain.members if config.security.stake else ():
         lacking = config.security.stake - contract.stake_of(member.address)
         if lacking > 0:
             contract.stake(lacking).send(member)
@@ -338,13 +346,6 @@ def client_data(data: PreparedData, index: int) -> ClientData:
     """The images dealt out to client `index`."""
     part, train = data.partitions[index], data.images.train
     return ClientData(train.take(part.train_indices), train.take(part.validation_indices))
-
-
-def _members(config: RunConfig, chain: EmbeddedChain) -> list[str]:
-    """The clients' addresses: given, or derived from the run's seed."""
-    if config.deployment.members:
-        return [to_checksum_address(member) for member in config.deployment.members]
-    return [str(chain.account("member", index).address) for index in range(config.data.clients)]
 
 
 def _network(spec: ModelSpec, arrays: ArrayRecord) -> torch.nn.Module:

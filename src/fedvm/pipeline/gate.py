@@ -7,7 +7,6 @@ import io
 
 import numpy as np
 from eth_account.signers.local import LocalAccount
-from web3 import Web3
 from web3.types import Nonce
 from web3.utils import get_create_address
 
@@ -18,6 +17,7 @@ from fedvm.files import write_atomically
 from fedvm.learning.data import Split
 from fedvm.pipeline.config import GateSettings
 from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.ground import Ground
 from fedvm.protocol import AccuracyTest, Sample, SampleTree
 from fedvm.rundir.layout import RunDirectory
 
@@ -75,12 +75,16 @@ def save_samples(tree: SampleTree, directory: RunDirectory) -> None:
     write_atomically(directory.samples, buffer.getvalue())
 
 
-def gated_service(w3: Web3, owner: LocalAccount, terms: GateTerms) -> ModelService:
+def gated_service(ground: Ground, terms: GateTerms) -> ModelService:
     """The service with this gate, created now, or by an earlier start of the same run.
 
-    On an embedded chain the owner creates it right after the factory, so that its address is known beforehand.
+    On an embedded chain the owner creates it right after the factory, so that its address is known beforehand; on a
+    network its address follows from the run's salt and the gate.
     Raises ConfigError when the service there has another gate.
     """
+    w3, owner = ground.w3, ground.owner
+    if ground.deployer is not None:
+        return ModelService.deploy_at(ground.deployer, owner, ground.salt, gate=terms)
     FederationFactory.deploy_first(w3, owner)
     address = get_create_address(owner.address, Nonce(len(OPEN_IMPLEMENTATIONS) + 1))
     if not w3.eth.get_code(address):

@@ -296,8 +296,12 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class ChainFacts:
-    """The chain and the contracts of the run."""
+    """The chain and the contracts of the run. network: its name, "embedded" for a chain in the run's directory;
+    explorer: address of a site that shows it, "" if none is known."""
 
+    network: str
+    title: str
+    explorer: str
     chain_id: int
     federation: str
     service: str

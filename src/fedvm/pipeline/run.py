@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
+from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 from web3 import Web3
 
@@ -15,7 +16,6 @@ import fedvm
 from fedvm.audit.description import Description
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.revm import RevmProgram
-from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.files import write_atomically
 from fedvm.images.encode import png
 from fedvm.learning.device import resolve_device
@@ -33,6 +33,7 @@ from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import Trained, federate, federation_settings, sealing_notes
 from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
+from fedvm.pipeline.ground import Ground, opened_ground
 from fedvm.pipeline.heartbeat import heartbeat
 from fedvm.pipeline.preflight import check_settings
 from fedvm.pipeline.report import ReportImages, render_report
@@ -76,8 +77,16 @@ class _Steps:
         self.seconds[name] = round(time.monotonic() - begun, 3)
 
 
-def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | None = None) -> RunReport:
+def run_all(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    observer: Observer | None = None,
+    account: LocalAccount | None = None,
+) -> RunReport:
     """Run everything that `config` says, or go on with a run that was interrupted at any moment.
+
+    account: on a network, who pays, owns and coordinates.
 
     With the same configuration the result is the same, interrupted or not: `model_root` and the weights to
     the bit. Raises RunDirectoryError when the directory is in use, not empty, or (resuming) holds no run;
@@ -117,22 +126,22 @@ def run_all(config: RunConfig, *, resume: bool = False, observer: Observer | Non
             save_config(config, directory.config)
         else:
             keep_growth(config, directory)
-        with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
-            return _run(config, directory, data, chain, steps)
+        with opened_ground(config, directory, account, resume=resume) as ground:
+            for note in ground.notes:
+                watcher.note(note)
+            return _run(config, directory, data, ground, steps)
 
 
 def _run(
-    config: RunConfig, directory: RunDirectory, data: PreparedData, chain: EmbeddedChain, steps: _Steps
+    config: RunConfig, directory: RunDirectory, data: PreparedData, chain: Ground, steps: _Steps
 ) -> RunReport:
     observer, store = steps.observer, open_store(config.run.store, directory.path)
-    owner, service, samples = chain.account("owner"), None, None
+    owner, service, samples = chain.owner, None, None
     if config.gate.enabled:
         with steps.step("gate", "Committing to the samples that versions will be tried on"):
             samples = sample_tree(data.validation, owner)
             save_samples(samples, directory)
-            service = gated_service(
-                chain.w3, owner, gate_terms(config.gate, samples, len(data.images.class_names))
-            )
+            service = gated_service(chain, gate_terms(config.gate, samples, len(data.images.class_names)))
     with steps.step("federation", f"Federating {config.federation.rounds} rounds under the contract's rules"):
         trained = federate(config, data, chain, store, directory, observer)
         if trained.stopped:
@@ -194,13 +203,13 @@ def _promote(
     trained: Trained,
     built: Built,
     directory: RunDirectory,
-    chain: EmbeddedChain,
+    chain: Ground,
     service: ModelService | None,
     samples: SampleTree | None,
     steps: _Steps,
 ) -> tuple[Served, GateFacts | None]:
     """The version on chain, and its trial where there is a gate."""
-    observer, owner, trial = steps.observer, chain.account("owner"), None
+    observer, owner, trial = steps.observer, chain.owner, None
     lineage = Lineage(trained.contract.address, trained.round, trained.model_root)
     with steps.step("deploy", "Deploying the program and registering the version"):
         before = served_before(chain.w3, directory)
@@ -219,16 +228,17 @@ def _promote(
                 lambda done, total: observer.progress("transactions", done, total),
                 service=service or (before.service if before is not None else None),
                 answer_gas=config.compiler.answer_gas,
+                deployer=chain.deployer,
             )
         )
     if samples is not None:
         with steps.step("trial", "Trying the version on samples drawn after its registration"):
-            custodian = Custodian(owner, samples, first_block=0)
+            custodian = Custodian(owner, samples, first_block=chain.first_block)
             served, trial = try_version(
                 served,
                 custodian,
                 data.images.class_names,
-                lambda: chain.advance_time(0),
+                chain.pass_block,
                 lambda done, total: observer.progress("samples", done, total),
             )
             observer.note(f"{trial.right} of {trial.asked} right: the version serves")
@@ -322,7 +332,7 @@ def _model_facts(
     trained: Trained,
     built: Built,
     served: Served,
-    chain: EmbeddedChain,
+    chain: Ground,
 ) -> ModelFacts:
     size = model_size(trained.model, data.images.shape)
     version = served.registered.version
@@ -351,12 +361,15 @@ def _model_facts(
     )
 
 
-def _size(chain: EmbeddedChain, address: str) -> int:
+def _size(chain: Ground, address: str) -> int:
     return len(chain.w3.eth.get_code(Web3.to_checksum_address(address)))
 
 
-def _chain_facts(trained: Trained, served: Served, chain: EmbeddedChain) -> ChainFacts:
+def _chain_facts(trained: Trained, served: Served, chain: Ground) -> ChainFacts:
     return ChainFacts(
+        network=chain.network.name,
+        title=chain.network.title,
+        explorer=chain.network.explorer or "",
         chain_id=chain.chain_id,
         federation=trained.contract.address,
         service=served.service.address,
@@ -365,10 +378,8 @@ def _chain_facts(trained: Trained, served: Served, chain: EmbeddedChain) -> Chai
     )
 
 
-def _gas_facts(
-    trained: Trained, built: Built, served: Served, checked: Checked, chain: EmbeddedChain
-) -> GasFacts:
-    gas = read_gas(chain.w3)
+def _gas_facts(trained: Trained, built: Built, served: Served, checked: Checked, chain: Ground) -> GasFacts:
+    gas = read_gas(chain.w3, first=chain.first_block, sender=str(chain.owner.address))
     forecast = built.compiled.manifest["gas"]
     return GasFacts(
         federation_deploy=gas.creating([trained.contract.address]),

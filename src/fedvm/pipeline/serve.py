@@ -8,11 +8,14 @@ from hashlib import sha256
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from fedvm.chain.model_service import ModelService, Version, VersionRegistered, pin_parts
+from fedvm.chain.creation_block import creation_block
+from fedvm.chain.deployer import Deployer
+from fedvm.chain.model_service import ModelService, ProgramPart, Version, VersionRegistered, pin_parts
 from fedvm.chain.networks import EMBEDDED, network_of
 from fedvm.chain.program import Progress, deploy_program
 from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel
+from fedvm.evm.keccak import keccak
 from fedvm.pipeline.answer_gas import serving_gas
 from fedvm.rundir.deployment import Deployment
 from fedvm.rundir.layout import RunDirectory
@@ -58,8 +61,12 @@ def serve(
     *,
     service: ModelService | None = None,
     answer_gas: int | None = None,
+    deployer: Deployer | None = None,
 ) -> Served:
     """Deploy the program and a ModelService, register the version, and complete `deployment.json`.
+
+    deployer: puts the contracts at addresses that follow from the model alone, and what an interrupted deployment has
+    put there is not paid for again; without one each has a transaction of its own.
 
     service: an existing service, whose gate holds the version back until `pass_gate`; None deploys one. answer_gas:
     what each answer is given, in the network's gas; None derives it from the program.
@@ -74,22 +81,46 @@ def serve(
     total = len(compiled.units) + 2
     if service is not None and (pending := _pending(service)) is not None:
         return _saved(Served(service, pending), directory)
-    deployed = deploy_program(Sender(w3), owner, compiled.units, lambda done, _: tell(done, total))
-    if service is None:
+    deployed = deploy_program(
+        Sender(w3), owner, compiled.units, lambda done, _: tell(done, total), deployer=deployer
+    )
+    cid = Cid.parse(onnx_cid).binary
+    if service is None and deployer is not None:
+        service = ModelService.deploy_at(deployer, owner, service_salt(cid))
+    elif service is None:
         service, _ = ModelService.deploy(w3, owner)
     tell(total - 1, total)
-    digest = sha256(compiled.reference.SerializeToString(deterministic=True)).digest()
-    version = Version(pin_parts(w3, deployed.addresses), gas, digest, Cid.parse(onnx_cid).binary)
-    if lineage is not None:
-        version = replace(
-            version,
-            federation=lineage.federation,
-            round=lineage.round,
-            model_root=lineage.model_root,
-        )
-    registered = _register(service, owner, version, sum(len(unit.code) for unit in compiled.units))
+    version = version_of(compiled, pin_parts(w3, deployed.addresses), gas, cid, lineage)
+    registered = None
+    if deployer is not None:
+        told = service.versions(first=creation_block(w3, service.address))
+        registered = next((event for event in told if event.version == version), None)
+    registered = registered or _register(
+        service, owner, version, sum(len(unit.code) for unit in compiled.units)
+    )
     tell(total, total)
     return _saved(Served(service, registered), directory)
+
+
+def version_of(
+    compiled: CompiledModel,
+    parts: tuple[ProgramPart, ...],
+    gas: int,
+    onnx_cid: bytes,
+    lineage: Lineage | None,
+) -> Version:
+    """What is registered of a compiled model. parts: its contracts, the entry first; gas: what each answer is given;
+    onnx_cid: binary CID of its file."""
+    digest = sha256(compiled.reference.SerializeToString(deterministic=True)).digest()
+    version = Version(parts, gas, digest, onnx_cid)
+    if lineage is None:
+        return version
+    return replace(version, federation=lineage.federation, round=lineage.round, model_root=lineage.model_root)
+
+
+def service_salt(onnx_cid: bytes) -> bytes:
+    """The CREATE2 salt, 32 bytes, of the service for the model of a file with this binary CID."""
+    return keccak(b"fedvm service" + onnx_cid)
 
 
 def _register(

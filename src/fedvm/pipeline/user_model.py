@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from eth_account.signers.local import LocalAccount
 from flwr.app import ArrayRecord
 
-from fedvm.chain.keys import load_key
+from fedvm.chain.endpoint import Endpoint
 from fedvm.federation.arrays import named_arrays
 from fedvm.federation.coordinator.directory import create_federation, create_federation_on
 from fedvm.pipeline.config import RunConfig
@@ -70,18 +71,24 @@ def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, see
 
 
 def create_for_model_on(
-    rpc: str, path: Path, config: RunConfig, initial: ArrayRecord, *, members: Sequence[str]
+    endpoint: Endpoint,
+    path: Path,
+    config: RunConfig,
+    initial: ArrayRecord,
+    *,
+    members: Sequence[str],
+    account: LocalAccount,
 ) -> str:
-    """The same on a network, paid for by the account of `PRIVATE_KEY`, which becomes the coordinator."""
+    """The same on a network, paid for by `account`, which becomes the coordinator."""
     rules, security = _terms(config, initial)
     return create_federation_on(
-        rpc,
+        endpoint,
         path,
         initial,
         rules=rules,
         security=security,
         members=members,
-        account=load_key(),
+        account=account,
         stores=config.run.store,
         sealed=sealing(config, rules),
     )

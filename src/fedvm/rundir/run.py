@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -10,31 +11,40 @@ from web3 import Web3
 from web3.contract import Contract
 
 from fedvm.chain.artifacts import FEDERATION, MODEL_SERVICE, contract_at
+from fedvm.chain.creation_block import creation_block
+from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.errors import ChainMismatch, DeploymentError
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.model_service import ModelService
-from fedvm.chain.networks import connect
 from fedvm.chain.revm import RevmProgram
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
-from fedvm.rundir.deployment import Deployment
-from fedvm.store import open_store
+from fedvm.rundir.deployment import ChainRef, Deployment
+from fedvm.store import Store, open_store
 
 
 class Run:
-    """An open run; a context manager.
+    """An open run, or contracts on a network that belong together; a context manager.
 
     ``w3`` reaches its chain; ``federation`` and ``service`` are web3 contracts, ``federation_contract`` and
     ``model_service`` the same with types; ``program`` runs the compiled model in revm; ``store`` holds the
-    artefacts; ``chain`` is the embedded chain, or None on a network. Each raises :class:`DeploymentError` if the run
-    has not deployed it yet.
+    artefacts; ``chain`` is the embedded chain, or None on a network; ``path`` the directory, None without one. Each
+    raises :class:`DeploymentError` if the run has not deployed it yet, or nobody named it.
     """
 
-    def __init__(self, path: Path, deployment: Deployment, w3: Web3, chain: EmbeddedChain | None) -> None:
+    def __init__(
+        self, path: Path | None, deployment: Deployment, w3: Web3, chain: EmbeddedChain | None
+    ) -> None:
         self.path = path
         self.deployment = deployment
         self.w3 = w3
         self.chain = chain
-        self.store = open_store(deployment.stores, path)
+
+    @cached_property
+    def store(self) -> Store:
+        """Raises :class:`DeploymentError` if there is no directory and no store was named."""
+        if not self.deployment.stores:
+            raise DeploymentError("the files are in no store that was named: say with --store where they are")
+        return open_store(self.deployment.stores, self.path)
 
     @cached_property
     def federation(self) -> Contract:
@@ -72,24 +82,59 @@ class Run:
 
     def _deployed(self, address: str | None, what: str) -> str:
         if address is None:
+            if self.path is None:
+                raise DeploymentError(f"no {what} was named: give its address")
             raise DeploymentError(f"the run in {self.path} has no {what}; let it end or resume it")
         return address
 
 
-def open_run(path: Path | str, *, read_only: bool = True) -> Run:
+def run_at(
+    endpoint: Endpoint,
+    *,
+    federation: str | None = None,
+    service: str | None = None,
+    stores: Sequence[str] = (),
+    first_block: int | None = None,
+) -> Run:
+    """Contracts on a network as a run without a directory.
+
+    Addresses are checksummed. stores: where the artefacts are, none if nothing needs them. first_block: at or before
+    the contracts' creation; found out unless given. Raises what connecting raises, and :class:`DeploymentError` where
+    there is no code at an address.
+    """
+    w3 = endpoint.connect()
+    blocks = [0]
+    for what, address in (("federation", federation), ("service", service)):
+        if address is None:
+            continue
+        if not w3.eth.get_code(Web3.to_checksum_address(address)):
+            raise DeploymentError(
+                f"there is no contract at {address}, named as the {what}, on chain {w3.eth.chain_id}: is it another "
+                "network's, or an account?"
+            )
+        blocks.append(creation_block(w3, address) if first_block is None else first_block)
+    first = min(blocks[1:], default=0)
+    at = ChainRef("rpc", endpoint.shown)
+    deployment = Deployment(at, int(w3.eth.chain_id), federation, service, block=first, stores=tuple(stores))
+    return Run(None, deployment, w3, None)
+
+
+def open_run(path: Path | str, *, read_only: bool = True, endpoint: Endpoint | None = None) -> Run:
     """Open the run in the directory ``path``.
 
     ``read_only`` concerns an embedded chain: several processes may read it while one writes; to record a
-    decision open it with ``read_only=False``.
+    decision open it with ``read_only=False``. ``endpoint``: to be asked instead of the one that the directory names.
 
     Raises :class:`DeploymentError` if the directory holds no run, and what
-    :func:`~fedvm.devnet.embedded.open_chain` and :func:`~fedvm.chain.networks.connect` raise.
+    :func:`~fedvm.devnet.embedded.open_chain` and :meth:`~fedvm.chain.endpoint.Endpoint.connect` raise.
     """
     directory = Path(path)
     deployment = Deployment.load(directory)
     if deployment.chain.kind == "rpc":
-        w3 = connect(deployment.chain.location, chain_id=deployment.chain_id)
-        return Run(directory, deployment, w3, None)
+        at = endpoint or Endpoint(deployment.chain.location)
+        return Run(directory, deployment, at.connect(chain_id=deployment.chain_id), None)
+    if endpoint is not None:
+        raise DeploymentError(f"the chain of {directory} is a file in it: leave --network and --rpc away")
     chain = open_chain(directory / deployment.chain.location, read_only=read_only)
     if chain.chain_id != deployment.chain_id:
         chain.close()

@@ -13,7 +13,6 @@ from fedvm.cli.commands.decisions import COMMAND as DECISIONS
 from fedvm.cli.commands.deploy import COMMAND as DEPLOY
 from fedvm.cli.commands.doctor import COMMAND as DOCTOR
 from fedvm.cli.commands.fetch import COMMAND as FETCH
-from fedvm.cli.commands.networks import COMMAND as NETWORKS
 from fedvm.cli.commands.piece import COMMAND as PIECE
 from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.publish import COMMAND as PUBLISH
@@ -22,6 +21,7 @@ from fedvm.cli.commands.runs import COMMAND as RUNS
 from fedvm.cli.commands.settings import COMMAND as SETTINGS
 from fedvm.cli.commands.split import COMMAND as SPLIT
 from fedvm.cli.commands.submit import COMMAND as SUBMIT
+from fedvm.cli.commands.verify import COMMAND as VERIFY
 
 ALL: tuple[Command, ...] = (
     RUN,
@@ -38,9 +38,9 @@ ALL: tuple[Command, ...] = (
     PIECE,
     COMPILE,
     DEPLOY,
+    VERIFY,
     SPLIT,
     SUBMIT,
-    NETWORKS,
     SETTINGS,
     DOCTOR,
 )

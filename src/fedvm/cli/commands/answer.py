@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 
 if TYPE_CHECKING:
     from fedvm.chain.federation_types import RoundState
     from fedvm.federation.coordinator.chain_ledger import ChainLedger
 
 
+@placed("federation", stored=True)
 def answer(
-    run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
+    place: Place,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on until the proposal is final or has fallen (on a network).")
     ] = False,
@@ -28,6 +30,8 @@ def answer(
             min=0.1, help="With --watch: most seconds between two looks, or less for short windows."
         ),
     ] = 15.0,
+    account: AccountOption = None,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer what is asked of the pending proposal; half of the fees is earned when it becomes final.
@@ -41,14 +45,14 @@ def answer(
     from fedvm.cli.status import FAILURE
     from fedvm.federation.coordinator.directory import ledger_of
     from fedvm.pipeline.errors import UsageError
-    from fedvm.rundir.run import open_run
 
-    with open_run(run, read_only=False) as opened:
+    with place.opened(read_only=False) as opened:
         if watch and opened.chain is not None:
             raise UsageError(
                 "nobody else can write to an embedded chain while it is watched; leave --watch away"
             )
-        ledger = ledger_of(opened)
+        signer = Signing(account, key_file).load() if opened.chain is None else None
+        ledger = ledger_of(opened, signer)
         answers = _Answers(ledger, ledger.current_round())
         if not answers.number:
             raise UsageError("no round was opened yet: there is nothing to answer for")
@@ -56,7 +60,7 @@ def answer(
         if watch:
             # Several looks before an answer is overdue, since one takes a while and can fail.
             seconds = min(every, opened.federation_contract.security().answer_seconds / 4)
-            fell = _watch(answers, run, seconds)
+            fell = _watch(answers, place, seconds)
         else:
             answers.look()
         facts = {"round": answers.number, "answered": answers.sent, "open": answers.open, "fell": fell}
@@ -91,7 +95,7 @@ class _Answers:
         return status
 
 
-def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
+def _watch(answers: _Answers, place: Place, seconds: float) -> bool:
     """Look every so many seconds until the proposal is final or has fallen; returns whether it has fallen."""
     from fedvm.chain.federation_types import RoundState
     from fedvm.chain.patience import patiently
@@ -116,7 +120,7 @@ def _watch(answers: _Answers, run: Path, seconds: float) -> bool:
     except KeyboardInterrupt:
         raise Interrupted(
             f"Round {number}: {answers.sent} questions answered, {answers.open} open. Nobody answers what is asked "
-            f"from now on; go on with: {command_line('fedvm', 'answer', '--run', run, '--watch')}"
+            f"from now on; go on with: {command_line('fedvm', 'answer', *place.words(), '--watch')}"
         ) from None
     fell = status is not RoundState.FINAL
     tell(f"The proposal of round {number} {'has fallen' if fell else 'is final'}.")

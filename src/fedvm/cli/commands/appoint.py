@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedvm.cli.commands.federation_options import (
-    FederationOption,
-    RpcOption,
-    RunOption,
-    named_federation,
-)
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -24,20 +20,22 @@ if TYPE_CHECKING:
 
 APPOINT_EPILOG = """Examples:
 
-- `fedvm keys appoint 0x… --proof 0x… --rpc https://… --federation 0x… --key-file member.key` what `fedvm keys new` and
+- `fedvm keys appoint 0x… --proof 0x… --network NAME --federation 0x… --key-file member.key` what `fedvm keys new` and
 `fedvm keys prove` printed
 
 - `fedvm keys appoint --none --run runs/net --key-file member.key` take it back
 
-- `fedvm keys appoint 0x… --proof 0x… --rpc https://… --federation 0x… --member 0x… --unsigned` for a wallet that is a
+- `fedvm keys appoint 0x… --proof 0x… --network NAME --federation 0x… --member 0x… --unsigned` for a wallet that is a
 contract
 """
-PROVE_EPILOG = "Example: `fedvm keys prove client.key --member 0x… --rpc https://… --federation 0x…`"
-GIVE_UP_EPILOG = "Example: `fedvm keys give-up client.key --rpc https://… --federation 0x…`"
-OF_EPILOG = "Example: `fedvm keys of 0x… --rpc https://… --federation 0x…`"
+PROVE_EPILOG = "Example: `fedvm keys prove client.key --member 0x… --network NAME --federation 0x…`"
+GIVE_UP_EPILOG = "Example: `fedvm keys give-up client.key --network NAME --federation 0x…`"
+OF_EPILOG = "Example: `fedvm keys of 0x… --network NAME --federation 0x…`"
 
 
+@placed("federation")
 def appoint(
+    place: Place,
     key: Annotated[
         str | None,
         typer.Argument(metavar="ADDRESS", help="Address of the key, as `fedvm keys new` prints it."),
@@ -48,13 +46,8 @@ def appoint(
     proof: Annotated[
         str | None, typer.Option(help="What `fedvm keys prove` printed where the key lies: 65 bytes in hex.")
     ] = None,
-    run: RunOption = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(help="The member's own key, which sends the transaction and pays; else PRIVATE_KEY."),
-    ] = None,
+    account: AccountOption = None,
+    key_file: KeyFileOption = None,
     unsigned: Annotated[
         bool,
         typer.Option(
@@ -82,7 +75,6 @@ def appoint(
     If the member is a contract, no key can send its transactions: with --unsigned the transaction is printed (chainId,
     to, value, data), and the contract sends it in its own way. `fedvm keys of` shows whether it did.
     """
-    from fedvm.chain.keys import load_key, read_key_file
     from fedvm.federation.client.appointment import book_of, checked_address
 
     if (key is None) != none:
@@ -91,20 +83,22 @@ def appoint(
         raise typer.BadParameter(
             "a key is appointed with its --proof, see `fedvm keys prove`; --none needs none"
         )
-    if unsigned != (member is not None) or (unsigned and key_file is not None):
+    signing = Signing(account, key_file)
+    if unsigned != (member is not None) or (unsigned and signing.is_named):
         raise typer.BadParameter("--unsigned goes with --member, the wallet, and with no key")
     # The key is looked for before the chain, so that a missing key is reported at once.
-    account = None if unsigned else read_key_file(key_file) if key_file is not None else load_key()
-    who = checked_address("member", member or "") if account is None else str(account.address)
+    sender = None if unsigned else signing.load()
+    who = checked_address("member", member or "") if sender is None else str(sender.address)
     wanted = None if key is None else checked_address("key", key)
     proved = _bytes_of(proof)
-    with named_federation(run, rpc, federation, read_only=account is None) as contract:
+    with place.opened(read_only=sender is None) as run:
+        contract = run.federation_contract
         if not _needed(contract, who, wanted, proved, as_json):
             return
-        if account is None:
+        if sender is None:
             print_json(book_of(contract).unsent_appointment(wanted, proved).as_json())
         else:
-            _send(contract, account, wanted, proved, as_json)
+            _send(contract, sender, wanted, proved, as_json)
 
 
 def _bytes_of(proof: str | None) -> bytes:
@@ -163,12 +157,11 @@ def _send(
         out().print(f'Its client\'s node config: fedvm-member="{appointed.member}"', markup=False)
 
 
+@placed("federation")
 def prove(
+    place: Place,
     key_file: Annotated[Path, typer.Argument(help="The key, in a file that `fedvm keys new` made.")],
     member: Annotated[str, typer.Option(help="Address of the member that the key is to sign for.")],
-    run: RunOption = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print a key's proof that it is to sign for a member, which the member gives to `fedvm keys appoint`.
@@ -180,7 +173,8 @@ def prove(
     from fedvm.federation.client.appointment import prove_key
 
     key = read_key_file(key_file)
-    with named_federation(run, rpc, federation, read_only=True) as contract:
+    with place.opened(read_only=True) as run:
+        contract = run.federation_contract
         proof = "0x" + prove_key(contract, key, member).hex()
     if as_json:
         print_json({"key": str(key.address), "member": member, "proof": proof})
@@ -188,11 +182,10 @@ def prove(
         print(proof)
 
 
+@placed("federation")
 def give_up(
+    place: Place,
     key_file: Annotated[Path, typer.Argument(help="The key; its account pays.")],
-    run: RunOption = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a key sign for nobody from the next round on, whoever appointed it, and make its unused proofs void.
@@ -205,7 +198,8 @@ def give_up(
     from fedvm.federation.client.appointment import book_of
 
     key = read_key_file(key_file)
-    with named_federation(run, rpc, federation, read_only=False) as contract:
+    with place.opened(read_only=False) as run:
+        contract = run.federation_contract
         book = book_of(contract)
         member, following = book.appointed_by(str(key.address)), contract.current_round() + 1
         receipt = book.give_up_key(key)
@@ -219,18 +213,18 @@ def give_up(
         )
 
 
+@placed("federation")
 def of(
+    place: Place,
     member: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of a member.")],
-    run: RunOption = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print which key signs for a member now, and which from the next round on."""
     from fedvm.cli.console import err, out
     from fedvm.federation.client.appointment import signing_keys
 
-    with named_federation(run, rpc, federation, read_only=True) as contract:
+    with place.opened(read_only=True) as run:
+        contract = run.federation_contract
         keys = signing_keys(contract, member)
         if as_json:
             print_json({**asdict(keys), "is_member": contract.is_member(keys.member)})

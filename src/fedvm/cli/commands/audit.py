@@ -94,7 +94,7 @@ COMMAND = Command(
         ("fedvm audit --run runs/demo --json > audit.json", ""),
         ("fedvm audit --run copy --store blocks", "with artefacts that `fedvm fetch` took from a file"),
         (
-            "fedvm audit --rpc calibration --federation 0x… --store blocks",
+            "fedvm audit --rpc filecoin-calibration --federation 0x… --store blocks",
             "on a network, without a run's directory",
         ),
     ),

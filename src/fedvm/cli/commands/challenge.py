@@ -10,19 +10,26 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 
 PREIMAGES = "preimages"
 
 
+@placed("federation", stored=True)
 def challenge(
-    run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
+    place: Place,
     preimages: Annotated[
         Path | None,
-        typer.Option(help="Folder with what the coordinator published of its trees. Default: RUN/preimages."),
+        typer.Option(
+            help="Folder with what the coordinator published of its trees. Default: preimages in RUN, or here."
+        ),
     ] = None,
+    account: AccountOption = None,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute the pending proposal of the run's federation, and have it rejected if it is wrong.
+    """Recompute the pending proposal of a federation, and have it rejected if it is wrong.
 
     The challenger proves a wrong product, sum, weight, leaf, division or tree, and in a round that was rolled up a
     wrong record, order, total or tree; in a sealed round a wrong record, a group's sum that is not that of the masked
@@ -36,20 +43,18 @@ def challenge(
     from fedvm.audit.challenge import Challenger
     from fedvm.audit.preimages import PreimageFolder
     from fedvm.chain.genuine import require_genuine
-    from fedvm.chain.keys import load_key
     from fedvm.cli.console import out
     from fedvm.cli.status import FAILURE
     from fedvm.protocol.aggregators import aggregator_named
-    from fedvm.rundir.run import open_run
 
-    with open_run(run, read_only=False) as opened:
+    with place.opened(read_only=False) as opened:
         chain = opened.chain
         require_genuine(opened.w3, opened.federation_contract.address)
         challenger = Challenger(
             opened.federation_contract,
             opened.store,
-            load_key() if chain is None else chain.account("user"),
-            source=PreimageFolder(preimages or run / PREIMAGES),
+            Signing(account, key_file).load() if chain is None else chain.account("user"),
+            source=PreimageFolder(preimages or (place.run or Path()) / PREIMAGES),
             pass_time=None if chain is None else chain.advance_time,
             first_block=opened.deployment.block,
         )
@@ -80,6 +85,7 @@ COMMAND = Command(
     challenge,
     (
         ("fedvm challenge --run runs/demo", ""),
+        ("fedvm challenge --network filecoin --federation 0x… --store blocks --account me", "on a network"),
         ("fedvm challenge --run runs/demo --preimages published --json", ""),
     ),
 )

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 
 
+@placed("service", stored=True)
 def collect(
-    run: Annotated[Path, typer.Option("--run", help="Directory with deployment.json, chain and store.")],
+    place: Place,
     version: Annotated[
         int | None, typer.Option(min=1, help="Version whose fees to collect. Default: the one that serves.")
     ] = None,
     withdraw: Annotated[
         bool, typer.Option("--withdraw", help="Then fetch what the service owes to your own key.")
     ] = False,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Send nothing: print the transactions for a wallet, as JSON.")
+    ] = False,
+    account: AccountOption = None,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Credit the fees that a version earned, in equal shares, to the members whose updates counted in its round.
@@ -26,22 +33,23 @@ def collect(
     Anyone may do so: each member withdraws its own share (--withdraw). Fees that were credited before are left out.
     """
     from fedvm.audit.contributions import contributions
+    from fedvm.chain.creation_block import creation_block
     from fedvm.chain.federation import FederationContract
-    from fedvm.chain.keys import load_key
+    from fedvm.chain.unsent import unsent
     from fedvm.cli.console import out
     from fedvm.pipeline.errors import UsageError
-    from fedvm.rundir.run import open_run
 
-    with open_run(run, read_only=False) as opened:
+    with place.opened(read_only=False) as opened:
         service = opened.model_service
         number = version or service.current_version()
         source, earned = service.version(number), service.earnings(number)
         if not source.has_lineage:
             raise UsageError(f"version {number} comes from no federation: all its fees are the treasury's")
-        sender = load_key() if opened.chain is None else opened.chain.account("user")
-        block = opened.deployment.block
+        chain, block = opened.chain, opened.deployment.block
         collected = service.shares_collected(number, first=block)
         federation = FederationContract(opened.w3, source.federation)
+        if place.run is None and place.first_block is None:
+            block = creation_block(opened.w3, source.federation)
         # Versions that earned nothing need not be read.
         shares = (
             contributions(federation, opened.store, source.round, first_block=block)
@@ -49,6 +57,13 @@ def collect(
             else ()
         )
         due = [one for one in shares if collected.get(one.position, 0) < earned.per_update]
+        if unsigned:
+            calls = [unsent(service.contract, "collect", number, *one.as_tuple()) for one in due]
+            if withdraw:
+                calls.append(unsent(service.contract, "withdraw"))
+            print_json([one.as_json() for one in calls])
+            return
+        sender = Signing(account, key_file).load() if chain is None else chain.account("user")
 
         def say(text: str) -> None:
             if not as_json:

@@ -24,7 +24,7 @@ class Emit(StrEnum):
     MANIFEST = "manifest"
 
 
-@with_compiler_options
+@with_compiler_options()
 def compile_(
     *,
     out: Annotated[

@@ -183,8 +183,15 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def with_compiler_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a function with a parameter `compiler: CompilerOptions` a command with those options in its place."""
+def with_compiler_options(*, model: Any = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function with a parameter `compiler: CompilerOptions` a command with those options in its place.
+
+    model: an annotation of an option, None unless given, that names the model in place of the argument.
+    """
+    return lambda function: _with_options(function, model)
+
+
+def _with_options(function: Callable[..., None], model: Any) -> Callable[..., None]:
     hints = get_type_hints(CompilerOptions, include_extras=True)
     shared = [
         option(
@@ -194,6 +201,8 @@ def with_compiler_options(function: Callable[..., None]) -> Callable[..., None]:
         )
         for one in dataclasses.fields(CompilerOptions)
     ]
+    if model is not None:
+        shared[0] = option("model", model, None)
 
     def action(**given: Any) -> None:
         compiler = CompilerOptions(**{one.name: given.pop(one.name) for one in shared})

@@ -6,14 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fedvm.cli.commands.federation_options import (
-    FederationOption,
-    RpcOption,
-    RunOption,
-    named_federation,
-)
 from fedvm.cli.commands.group import command_group
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
 from fedvm.cli.commands.sending import Sending, sent_to_federation
 from fedvm.cli.help import HelpfulCommand
 
@@ -21,16 +16,16 @@ GROUP = command_group("See who coordinates a federation, replace it (the owner),
 
 
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm coordinator show --run runs/demo`")
+@placed("federation")
 def show(
-    run: RunOption = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
+    place: Place,
     as_json: JsonOption = False,
 ) -> None:
     """Show the coordinator, what it is owed, the bond that a proposal takes, and the owner, who can replace it."""
     from fedvm.cli.console import out
 
-    with named_federation(run, rpc, federation, read_only=True) as contract:
+    with place.opened(read_only=True) as run:
+        contract = run.federation_contract
         coordinator, owner = contract.coordinator(), contract.owner()
         owed, bond, latest = contract.owed(coordinator), contract.security().bond, contract.current_round()
         successor = contract.successor()

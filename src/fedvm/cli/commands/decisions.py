@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,19 +16,19 @@ _TABLE_WIDTH = 120
 """Columns that the table needs: 42 of an address, 19 of a hash twice, and the rest."""
 
 
-def decisions(
-    run: Annotated[Path, typer.Option("--run", help="Directory of a finished run.")],
-    as_json: JsonOption = False,
-) -> None:
-    """List the decisions recorded by a run's ModelService: who, which version, what it gave, and its lineage.
+@placed("service", stored=True)
+def decisions(place: Place, as_json: JsonOption = False) -> None:
+    """List the decisions recorded by a ModelService: who, which version, what it gave, and its lineage.
 
     `fedvm audit` runs every one of them again.
     """
+    from fedvm.chain.networks import network_of
     from fedvm.cli.console import out
     from fedvm.cli.terminal import command_line
     from fedvm.pipeline.ask import recorded_decisions, shown_decisions
 
-    rows = list(shown_decisions(recorded_decisions(run)))
+    with place.opened() as run:
+        rows, network = list(shown_decisions(recorded_decisions(run))), network_of(run.w3)
     if as_json:
         print_json(rows)
         return
@@ -38,7 +36,7 @@ def decisions(
     if not rows:
         console.print(
             "No decision is recorded. Record one: "
-            + command_line("fedvm", "predict", "IMAGE", "--run", run, "--record"),
+            + command_line("fedvm", "predict", "IMAGE", *place.words(), "--record"),
             markup=False,
         )
         return
@@ -54,6 +52,8 @@ def decisions(
                     else f"  [dim]{name.replace('_', ' '):<20}[/] "
                 )
                 console.print(f"{title}{value}", highlight=False, soft_wrap=True)
+    if network.explorer:
+        console.print(f"\nTransactions are at {network.transaction_link('…')}", style="dim", markup=False)
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -99,5 +99,6 @@ COMMAND = Command(
     (
         ("fedvm decisions --run runs/demo", ""),
         ("fedvm decisions --run runs/demo --json", ""),
+        ("fedvm decisions --network filecoin-calibration --service 0x…", "a service on a network"),
     ),
 )

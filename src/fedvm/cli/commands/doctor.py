@@ -8,17 +8,18 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import rpc_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 
 
 def doctor(
     folder: Annotated[Path, typer.Argument(help="The folder in which runs are to be made.")] = Path("runs"),
     run: Annotated[Path | None, typer.Option("--run", help="Look at this run's directory, too.")] = None,
-    rpc: Annotated[str | None, rpc_option("Look at this network, too")] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(help="Key of the account that pays on the network; else PRIVATE_KEY.")
-    ] = None,
+    network: NetworkOption = None,
+    rpc: RpcUrlOption = None,
+    account: AccountOption = None,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look for what would stop FedVM: Python and its packages, the folder, the disk; a run's contracts and models; a
@@ -34,7 +35,8 @@ def doctor(
     from fedvm.cli.status import FAILURE
     from fedvm.pipeline.doctor import Verdict, examine
 
-    checks = list(examine(folder, run=run, rpc=rpc, key_file=key_file))
+    endpoint, signing = checked_endpoint(network, rpc), Signing(account, key_file)
+    checks = list(examine(folder, run=run, endpoint=endpoint, load=signing.load))
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
@@ -56,6 +58,9 @@ COMMAND = Command(
     (
         ("fedvm doctor", "before the first run"),
         ("fedvm doctor --run runs/demo", "why a run does not go on"),
-        ("fedvm doctor --rpc calibration --key-file me.key --json", "before something is sent to a network"),
+        (
+            "fedvm doctor --network filecoin-calibration --key-file me.key --json",
+            "before something is sent to a network",
+        ),
     ),
 )

@@ -6,14 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fedvm.cli.commands.federation_options import (
-    FederationOption,
-    RpcOption,
-    RunOption,
-    named_federation,
-)
 from fedvm.cli.commands.group import command_group
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
 from fedvm.cli.commands.sending import Sending, sent_to_federation
 from fedvm.cli.help import HelpfulCommand
 
@@ -25,15 +20,14 @@ _ADD_EPILOG = """Examples:
 
 - `fedvm members add 0x… 0x… --run runs/net --dry-run`
 
-- `fedvm members add 0x… --rpc https://… --federation 0x… --unsigned` for an owner that is a contract wallet
+- `fedvm members add 0x… --network NAME --federation 0x… --unsigned` for an owner that is a contract wallet
 """
 
 
 @GROUP.command("list", cls=HelpfulCommand, epilog="Example: `fedvm members list --run runs/demo`")
+@placed("federation")
 def list_(
-    run: RunOption = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
+    place: Place,
     as_json: JsonOption = False,
 ) -> None:
     """List the members, with the wei that each has at stake and is owed, and what membership requires."""
@@ -41,7 +35,8 @@ def list_(
 
     from fedvm.cli.console import out
 
-    with named_federation(run, rpc, federation, read_only=True) as contract:
+    with place.opened(read_only=True) as run:
+        contract = run.federation_contract
         is_open, needed = contract.open_membership(), contract.security().stake
         quorum, owner = contract.rules().min_clients, contract.owner()
         rows = [(str(one), contract.stake_of(one), contract.owed(one)) for one in contract.members()]
@@ -95,7 +90,7 @@ def remove(
 
 @GROUP.command(
     cls=HelpfulCommand,
-    epilog="Example: `fedvm members join --rpc https://… --federation 0x… --key-file member.key --dry-run`",
+    epilog="Example: `fedvm members join --network NAME --federation 0x… --key-file member.key --dry-run`",
 )
 @sent_to_federation(by_owner=False)
 def join(sending: Sending) -> None:

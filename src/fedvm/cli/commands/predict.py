@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.places import Place, placed
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.spending import YesOption, amount, confirm
 
 if TYPE_CHECKING:
     from fedvm.pipeline.ask import Answer
+    from fedvm.rundir.run import Run
 
 _ROWS = 10
 
 
+@placed("service", stored=True)
 def predict(
-    run: Annotated[
-        Path, typer.Option("--run", help="Directory of a run, of `fedvm deploy`, or of `fedvm compile -o`.")
-    ],
+    place: Place,
     images: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -41,6 +45,9 @@ def predict(
         int | None,
         typer.Option("--max-fee", min=0, help="With --record: most wei to pay for a decision. Default: 0."),
     ] = None,
+    yes: YesOption = False,
+    account: AccountOption = None,
+    key_file: KeyFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line an input.")] = False,
 ) -> None:
     """Ask the ModelService contract what is in each IMAGE, or about numbers, and show what the contract saw.
@@ -50,20 +57,69 @@ def predict(
     the contract's scores.
 
     With --record, several images share as few transactions as possible; each transaction records all of its images
-    or none.
+    or none. --run also takes what `fedvm deploy` or `fedvm compile -o` wrote. Without a run, --store says where the
+    version's ONNX file is: it has the classes' names and how an image is prepared.
     """
     from fedvm.cli.console import out
-    from fedvm.pipeline.ask import ask
 
     if bool(images) == (values is not None):
         raise typer.BadParameter("give images or --values, one of them")
-    for number, answer in enumerate(ask(images or [], run, values=values, record=record, max_fee=max_fee)):
+    if max_fee is not None and not record:
+        raise typer.BadParameter("--max-fee needs --record: only a decision on record pays a fee")
+    signing = Signing(account, key_file)
+    if signing.is_named and not record:
+        raise typer.BadParameter("asking needs no key: give one with --record only")
+    for number, answer in enumerate(_answers(place, signing, images or [], values, record, max_fee, yes)):
         if as_json:
             typer.echo(json.dumps(answer.to_json()))
             continue
         if number:
             out().print()
         _show(answer)
+
+
+def _answers(
+    place: Place,
+    signing: Signing,
+    images: list[Path],
+    values: str | None,
+    record: bool,
+    max_fee: int | None,
+    yes: bool,
+) -> Iterator[Answer]:
+    from fedvm.pipeline.ask import ask
+    from fedvm.pipeline.errors import UsageError
+    from fedvm.rundir.layout import RunDirectory
+
+    if place.run is not None and not RunDirectory(place.run).deployment.is_file():
+        if record:
+            raise UsageError(
+                f"{place.run} holds nothing that is on a chain: leave --record out, or deploy it first"
+            )
+        yield from ask(images, place.run, values=values)
+        return
+    with place.opened(read_only=not record) as run:
+        user = None
+        if record:
+            user = run.chain.account("user") if run.chain is not None else signing.load()
+            _confirm_decision(run, str(user.address), yes=yes)
+        yield from ask(images, run, values=values, user=user, max_fee=max_fee)
+
+
+def _confirm_decision(run: Run, payer: str, *, yes: bool) -> None:
+    """Say what a decision costs on a network, and ask."""
+    from fedvm.chain.network_funds import gas_price
+    from fedvm.chain.networks import EMBEDDED, network_of
+
+    network, service = network_of(run.w3), run.model_service
+    if network is EMBEDDED or not (number := service.current_version()):
+        return
+    gas, fee = service.version(number).gas, service.fee_terms(number).amount
+    cost = amount(gas * gas_price(run.w3), network, None)
+    sentence = (
+        f"{payer} pays some {gas:,} gas a decision, {cost}, and a fee of {fee:,} wei; inputs become public."
+    )
+    confirm(sentence, network, yes=yes)
 
 
 def _show(answer: Answer) -> None:
@@ -120,6 +176,10 @@ COMMAND = Command(
         (
             "fedvm predict photos/ --run runs/demo --record --max-fee 1000",
             "together, 1,000 wei at most for each",
+        ),
+        (
+            "fedvm predict seven.png --network filecoin-calibration --service 0x… --store https://gateway.example",
+            "a service on a network",
         ),
         ("fedvm predict seven.png --run program/", "without a chain: what `fedvm compile -o` wrote"),
     ),

@@ -76,7 +76,7 @@ COMMAND = Command(
         ("fedvm publish runs/demo --car demo.car", ""),
         ("fedvm publish runs/demo --round 3 --car round-3.car", ""),
         (
-            "fedvm publish --rpc calibration --federation 0x… --store blocks --car federation.car",
+            "fedvm publish --rpc filecoin-calibration --federation 0x… --store blocks --car federation.car",
             "on a network",
         ),
     ),

@@ -7,14 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fedvm.cli.commands.federation_options import (
-    FederationOption,
-    RpcOption,
-    RunOption,
-    named_federation,
-)
 from fedvm.cli.commands.group import command_group
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
 from fedvm.cli.commands.sending import Sending, sent_to_federation
 from fedvm.cli.help import HelpfulCommand
 
@@ -24,15 +19,14 @@ _ANNOUNCE_EPILOG = """Examples:
 
 - `fedvm rules announce --set max_norm=5 --set round_seconds=600 --run runs/demo --dry-run` what would change
 
-- `fedvm rules announce new-rules.toml --rpc https://… --federation 0x… --key-file owner.key`
+- `fedvm rules announce new-rules.toml --network NAME --federation 0x… --key-file owner.key`
 """
 
 
-@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules show --rpc https://… --federation 0x…`")
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules show --network NAME --federation 0x…`")
+@placed("federation")
 def show(
-    run: RunOption = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
+    place: Place,
     as_json: JsonOption = False,
 ) -> None:
     """Show the rules in force, and beside them the announced ones and when they can be adopted.
@@ -47,7 +41,8 @@ def show(
     from fedvm.protocol.aggregators import aggregator_named
     from fedvm.protocol.security import longest_delay
 
-    with named_federation(run, rpc, federation, read_only=True) as contract:
+    with place.opened(read_only=True) as run:
+        contract = run.federation_contract
         rules, announced, owner = contract.rules(), book_of(contract).announced(), contract.owner()
         most = longest_delay(contract.security(), max(1, contract.member_count()), rules.elements)
     facts = {

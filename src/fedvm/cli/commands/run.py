@@ -5,13 +5,21 @@ from __future__ import annotations
 import logging
 import sqlite3
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import needed_endpoint
+from fedvm.cli.commands.signing import Signing
+from fedvm.cli.commands.spending import PriceOption, YesOption, spend
 from fedvm.cli.setting_flags import SettingsCommand
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+    from fedvm.pipeline.config import RunConfig
 
 
 def run(
@@ -28,6 +36,8 @@ def run(
             help="Any setting (`fedvm settings` lists them), e.g. --set adversaries.3=bad_signature.",
         ),
     ] = None,
+    yes: YesOption = False,
+    price: PriceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model among clients under a contract's rules, compile it to EVM code, deploy it and check it.
@@ -36,29 +46,56 @@ def run(
     digits (MNIST-5k) on the embedded chain. Everything is written to the run directory: chain, store, model, program,
     report.html.
     """
-    _run(config, dict(ctx.obj), assignments, resume, as_json)
+    overrides = dict(ctx.obj) | dict(_assigned(assignments))
+    _run(config, overrides, resume, as_json, {"yes": yes, "price": price})
+
+
+def _assigned(assignments: list[str] | None) -> list[tuple[str, Any]]:
+    from fedvm.pipeline.config_file import parse_assignment
+
+    return [parse_assignment(assignment) for assignment in assignments or []]
+
+
+def _payer(config: RunConfig, resume: bool, asked: dict[str, Any]) -> LocalAccount | None:
+    """The account that pays for the run on a network, after it was said what federation and rounds cost."""
+    if config.network.is_embedded:
+        return None
+    from fedvm.chain.costs import PlannedStep, rounds_step
+    from fedvm.chain.factory import founding_steps
+
+    payer, count = Signing(config.network.account).load(), config.data.clients
+    if resume:
+        return payer
+    name = None if config.network.name == "embedded" else config.network.name
+    w3 = needed_endpoint(name, config.network.rpc).connect()
+    founding = founding_steps(w3, str(payer.address), count, sealed=bool(config.sealed.group_size))
+    steps = [PlannedStep(one) for one in (*founding, rounds_step(config.federation.rounds, count))]
+    what = "A federation and its rounds, without the model's deployment,"
+    spend(what, steps, w3, str(payer.address), dry_run=False, as_json=False, **asked)
+    return payer
 
 
 def _run(
-    path: Path | None, overrides: dict[str, Any], assignments: list[str] | None, resume: bool, as_json: bool
+    path: Path | None, overrides: dict[str, Any], resume: bool, as_json: bool, asked: dict[str, Any]
 ) -> None:
     from fedvm.cli.console import Interrupted
     from fedvm.cli.progress import RunDisplay
     from fedvm.cli.summary import print_summary
     from fedvm.cli.terminal import command_line
-    from fedvm.pipeline.config_file import load_config, parse_assignment
+    from fedvm.pipeline.config_file import load_config
     from fedvm.pipeline.resume import resumed_config
     from fedvm.rundir.layout import RunDirectory
 
-    overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
     config = resumed_config(path, overrides) if resume else load_config(path, overrides)
 
     from fedvm.pipeline.run import run_all
 
+    account = _payer(config, resume, asked)
+
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its log lines would break up the table of rounds
     with RunDisplay() as display:
         try:
-            report = run_all(config, resume=resume, observer=display)
+            report = run_all(config, resume=resume, observer=display, account=account)
         except (KeyboardInterrupt, OSError, sqlite3.OperationalError) as error:
             again = command_line("fedvm", "run", "--out", config.out, "--resume")
             hint = f"Nothing is lost. Continue with: {again}" if RunDirectory(config.out).started else ""
@@ -80,6 +117,7 @@ COMMAND = Command(
         ("fedvm run examples/demo.toml --out runs/a", "two of the 16 misbehave"),
         ("fedvm run --dataset cifar10 --data DIR --rounds 5 --baseline", "your own copy of CIFAR-10"),
         ("fedvm run --alpha 0.3 --max-examples 400", "uneven data, and a cap on one client's say"),
+        ("fedvm run my.toml --network filecoin-calibration --account me", "on a network"),
         ("fedvm run --out runs/a --resume", "go on after Ctrl-C or a crash"),
     ),
     kind=SettingsCommand,

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fedvm.cli.commands.federation_options import RpcOption, RunOption, ServiceOption, opened_service
 from fedvm.cli.commands.group import command_group
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import Place, placed
 from fedvm.cli.commands.sending import Sending, sent_to_service
 from fedvm.cli.help import HelpfulCommand
 
@@ -24,21 +24,21 @@ _FEE_EPILOG = """Examples:
 
 - `fedvm service fee 1 1000000000000000 --run runs/demo --dry-run`
 
-- `fedvm service fee 1 1000000000000000 --treasury 0x… --treasury-share 0.1 --rpc https://… --service 0x…`
+- `fedvm service fee 1 1000000000000000 --treasury 0x… --treasury-share 0.1 --network NAME --service 0x…`
 """
 
 
-@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm service versions --rpc https://… --service 0x…`")
-def versions(
-    run: RunOption = None, rpc: RpcOption = None, service: ServiceOption = None, as_json: JsonOption = False
-) -> None:
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm service versions --network NAME --service 0x…`")
+@placed("service")
+def versions(place: Place, as_json: JsonOption = False) -> None:
     """List the versions: whether each serves, its round, its gas, what a decision costs, and what it has earned."""
     from rich.table import Table
 
     from fedvm.cli.console import out
     from fedvm.pipeline import plans
 
-    with opened_service(run, rpc, service, read_only=True) as (contract, _):
+    with place.opened() as run:
+        contract = run.model_service
         rows, owner = plans.versions(contract), contract.owner()
     if as_json:
         print_json({"owner": owner, "versions": [asdict(row) for row in rows]})

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import rpc_option, stores_option
+from fedvm.cli.commands.federation_options import stores_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -30,14 +32,13 @@ def submit(
     run: Annotated[
         Path | None, typer.Option("--run", help="Directory with deployment.json, chain and store.")
     ] = None,
-    rpc: Annotated[str | None, rpc_option("The federation's network, instead of --run")] = None,
+    network: NetworkOption = None,
+    rpc: RpcUrlOption = None,
     stores: Annotated[
-        list[str] | None, stores_option("With --rpc: where the vector goes, else `store` beside UPDATE")
+        list[str] | None, stores_option("On a network: where the vector goes, else `store` beside UPDATE")
     ] = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(help="Key of the account that pays, best the member's own; else PRIVATE_KEY."),
-    ] = None,
+    account: AccountOption = None,
+    key_file: KeyFileOption = None,
     signing_key_file: Annotated[
         Path | None,
         typer.Option(help="If another account pays: the key that signed the update, which consents to this."),
@@ -64,8 +65,7 @@ def submit(
 
     from fedvm.chain.direct import DirectState
     from fedvm.chain.federation import FederationContract
-    from fedvm.chain.keys import load_key, read_key_file
-    from fedvm.chain.networks import connect
+    from fedvm.chain.keys import read_key_file
     from fedvm.cli.console import err, out
     from fedvm.cli.status import FAILURE
     from fedvm.federation.client.direct import may_post
@@ -73,29 +73,31 @@ def submit(
     from fedvm.rundir.run import open_run
     from fedvm.store import DEFAULT_STORES, open_store
 
-    if (run is None) == (rpc is None):
-        raise typer.BadParameter("give --run or --rpc")
+    endpoint = checked_endpoint(network, rpc)
+    if (run is None) == (endpoint is None):
+        raise typer.BadParameter("give --run, or --network NAME or --rpc URL")
     kept = read_kept_update(update)
-    account = read_key_file(key_file) if key_file is not None else load_key()
+    payer = Signing(account, key_file).load()
     key = None if signing_key_file is None else read_key_file(signing_key_file)
     with ExitStack() as stack:
         if run is not None:
             opened = stack.enter_context(open_run(run, read_only=False))
             w3, published = opened.w3, opened.store
         else:
-            w3 = connect(str(rpc), chain_id=kept.domain.chain_id)
+            assert endpoint is not None
+            w3 = endpoint.connect(chain_id=kept.domain.chain_id)
             published = open_store(stores or DEFAULT_STORES, None if stores else update.parent)
         contract = FederationContract(w3, kept.domain.federation)
-        if not may_post(contract, account, kept.signed):
+        if not may_post(contract, payer, kept.signed):
             err().print(
-                f"{account.address} pays; if the vector is demanded, {kept.signed.member} or its key must post it in "
+                f"{payer.address} pays; if the vector is demanded, {kept.signed.member} or its key must post it in "
                 "time, or it loses the stake that is asked for.",
                 markup=False,
             )
-        said, number = _send(contract, account, key, published, kept.signed), kept.signed.update.round
+        said, number = _send(contract, payer, key, published, kept.signed), kept.signed.update.round
         if not as_json:
             out().print(said)
-        state = _stay(contract, account, kept.signed, update) if wait else DirectState.WAITING
+        state = _stay(contract, payer, kept.signed, update) if wait else DirectState.WAITING
     if as_json:
         print_json({"round": number, "member": kept.signed.member, "state": state.name.lower()})
     elif wait:
@@ -181,7 +183,7 @@ COMMAND = Command(
     submit,
     (
         (
-            "fedvm submit kept/0x…/round-3.json --rpc https://… --key-file client.key",
+            "fedvm submit kept/0x…/round-3.json --network NAME --key-file client.key",
             "and stay until it is included",
         ),
         ("fedvm submit kept/0x…/round-3.json --run runs/demo --key-file client.key --no-wait", ""),

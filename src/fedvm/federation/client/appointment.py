@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
 
+from fedvm.chain.errors import AddressError
 from fedvm.chain.federation import FederationContract
+from fedvm.chain.filecoin_address import from_filecoin, is_filecoin_text
 from fedvm.chain.rule_book import NO_KEY, RuleBookContract
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol import Domain, SignatureError
@@ -118,7 +120,15 @@ def _require_free(contract: FederationContract, member: str, key: str) -> None:
 
 
 def checked_address(name: str, text: str) -> str:
-    """The text as a checksummed address. Raises SettingsError, naming what the address is for, if it is not one."""
+    """The text, 0x… or Filecoin's f410f… or t410f…, as a checksummed 0x address. Raises SettingsError, naming what the
+    address is for, if it is none."""
+    if is_filecoin_text(text):
+        try:
+            return from_filecoin(text)
+        except AddressError as error:
+            raise SettingsError(f"the {name}: {error}") from None
     if not is_address(text):
-        raise SettingsError(f"the {name} is {text!r}, not an address (0x and 40 hexadecimal digits)")
+        raise SettingsError(
+            f"the {name} is {text!r}, not an address (0x and 40 hexadecimal digits, or f410f… or t410f… on Filecoin)"
+        )
     return str(to_checksum_address(text))

@@ -19,6 +19,7 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, Round, RoundFinal, RoundState
 from fedvm.chain.genuine import is_sealed
 from fedvm.chain.history import FederationHistory, RoundHistory
+from fedvm.chain.passing_time import Waiting, keep_pace
 from fedvm.chain.patience import patiently
 from fedvm.chain.rollups import (
     judged_again,
@@ -67,11 +68,11 @@ class ChainLedger:
     """One federation on its chain; `coordinator` signs the transactions.
 
     first_block: the block in which the contract was created; earlier blocks are not searched for events. pass_time:
-    called with the seconds of chain time that are left to wait; sleeps unless given. An embedded chain passes its
-    `advance_time`. store: holds the records of rounds that are rolled up; without it no round can be rolled up. Events
-    are read once and kept (`FederationHistory`). The contract's state is read once per block: every call asks for the
-    chain's head, but within a `step` only the first one does, and the state is read again only if the head has moved.
-    Transactions return when they are in a block; all raise TransactionFailed on a revert.
+    called with the seconds of chain time that are left to wait; sleeps unless given, and tells of it with `tell`. An
+    embedded chain passes its `advance_time`. store: holds the records of rounds that are rolled up; without it no round
+    can be rolled up. Events are read once and kept (`FederationHistory`). The contract's state is read once per block:
+    every call asks for the chain's head, but within a `step` only the first one does, and the state is read again only
+    if the head has moved. Transactions return when they are in a block; all raise TransactionFailed on a revert.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ChainLedger:
         first_block: int = 0,
         pass_time: Callable[[int], None] | None = None,
         store: Store | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._contract = contract
         self._coordinator = coordinator
@@ -93,6 +95,9 @@ class ChainLedger:
         self._gas_by_transaction: dict[str, int] = {}
         self._pass_time = pass_time
         self._store = store
+        self._tell = tell or _LOG.warning
+        self._waiting = Waiting(contract.sender.network, self._tell)
+        self._keep_pace = keep_pace(contract.w3, contract.sender.network)
 
     @property
     def domain(self) -> Domain:
@@ -278,7 +283,7 @@ class ChainLedger:
             return
         closable = self._stored(number).opened_at + self._open_seconds
         while (missing := closable - self.now()) > 0:
-            self._wait(missing)
+            self._wait(missing, f"members' own updates of round {number}")
 
     def waiting(self, number: int) -> tuple[Submission, ...]:
         """Updates that members submitted themselves and that are neither included nor given up."""
@@ -318,7 +323,7 @@ class ChainLedger:
             now, ends = self.now(), [standing[one].due for one in lacking]
             if now <= (deadline := self._stored(number).deadline):
                 ends.append(deadline)
-            self._wait(min(ends) + 1 - now)
+            self._wait(min(ends) + 1 - now, f"vectors of round {number}")
         return bool(lacking)
 
     def vectors_in(self, store: Store) -> UpdateVectors:
@@ -358,7 +363,9 @@ class ChainLedger:
         """
         while True:
             if self._pass_time is None:
-                state = patiently(partial(self._concluded, number), tell=_tell, pause=partial(self._wait, 5))
+                state = patiently(
+                    partial(self._concluded, number), tell=self._tell, pause=partial(time.sleep, 5)
+                )
             else:
                 state = self._concluded(number)
             if state is not RoundState.PROPOSED:
@@ -373,7 +380,7 @@ class ChainLedger:
         missing = stored.until + 1 - self.now()
         if missing > 0:
             if self.answer_questions(number) == 0:
-                self._wait(missing)
+                self._wait(missing, f"the end of the challenge window of round {number}")
         elif open_ := self.open_questions(number):
             # The store has lost data: the proposal cannot become final any more, but the round can go on.
             with unless_done("NotProposed", "NotDemanded"), self._sender() as account:
@@ -432,10 +439,13 @@ class ChainLedger:
         finally:
             self._has_looked = False
 
-    def _wait(self, seconds: int) -> None:
+    def _wait(self, seconds: int, what: str = "the chain's time") -> None:
         if self._pass_time is None:
+            self._waiting.look(what, seconds, self.now())
             # What is asked must be answered in time, so there are several looks within it.
             time.sleep(min(float(seconds), _LONGEST_SLEEP, self._answer_seconds / 8))
+            if self._keep_pace is not None:
+                self._keep_pace()
         else:
             self._pass_time(seconds)
         self._has_looked = False
@@ -472,10 +482,6 @@ class ChainLedger:
             receipt = self._contract.w3.eth.get_transaction_receipt(HexStr(tx_hash))
             self._gas_by_transaction[tx_hash] = int(receipt["gasUsed"])
         return self._gas_by_transaction[tx_hash]
-
-
-def _tell(text: str) -> None:
-    _LOG.warning(text)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 from flwr.app import ArrayRecord, Context
 
+from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.factory import FederationFactory
 from fedvm.chain.keys import keep_key, load_key
-from fedvm.chain.networks import connect
 from fedvm.devnet import CHAIN_FILE
 from fedvm.devnet.embedded import open_chain
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
@@ -77,7 +77,7 @@ def create_federation(
 
 
 def create_federation_on(
-    rpc: str,
+    endpoint: Endpoint,
     path: Path,
     initial: ArrayRecord,
     *,
@@ -90,13 +90,14 @@ def create_federation_on(
 ) -> str:
     """Create the federation on a network, for members that keep their own keys; return the contract's address.
 
-    rpc: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
+    endpoint: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
     becomes owner and coordinator. stores: as in `create_federation`. Raises what that raises, and ChainError.
     """
-    w3, model, kept = connect(rpc), first_model(initial, rules, security), open_store(stores, path)
+    w3, model, kept = endpoint.connect(), first_model(initial, rules, security), open_store(stores, path)
     _begin(path)
+    factory = FederationFactory.shared(w3, account)
     contract, block = found(
-        FederationFactory.deploy(w3, account),
+        factory,
         account,
         kept,
         model,
@@ -104,8 +105,9 @@ def create_federation_on(
         members=members,
         security=security,
         sealed=sealed,
+        salt=factory.free_salt(str(account.address)),
     )
-    at = ChainRef("rpc", rpc)
+    at = ChainRef("rpc", endpoint.shown)
     Deployment(at, int(w3.eth.chain_id), contract.address, block=block, stores=tuple(stores)).save(path)
     return contract.address
 
@@ -145,17 +147,18 @@ def open_federation(where: Context | Path | str) -> Federation:
     return Federation(ledger_of(run), run.store)
 
 
-def ledger_of(run: Run) -> ChainLedger:
-    """The ledger of an open run's federation, for its coordinator. Raises as `open_federation`."""
+def ledger_of(run: Run, account: LocalAccount | None = None) -> ChainLedger:
+    """The ledger of an open run's federation, for its coordinator. account: the coordinator's on a network, that of
+    `PRIVATE_KEY` unless given. Raises as `open_federation`."""
     contract = run.federation_contract
     if run.chain is not None:
         coordinator, pass_time = run.chain.account("coordinator"), run.chain.advance_time
     else:
-        coordinator, pass_time = load_key(), None
+        coordinator, pass_time = account or load_key(), None
         if coordinator.address != contract.coordinator():
             raise SettingsError(
                 f"the key is {coordinator.address}'s, but the coordinator of {contract.address} is "
-                f"{contract.coordinator()}: set its key as PRIVATE_KEY"
+                f"{contract.coordinator()}: name its account, or set its key as PRIVATE_KEY"
             )
     return ChainLedger(
         contract, coordinator, first_block=run.deployment.block, pass_time=pass_time, store=run.store

@@ -58,8 +58,9 @@ def found(
     security: Security,
     coordinator: str | None = None,
     sealed: SealedRules | None = None,
+    salt: bytes = DEFAULT_SALT,
 ) -> tuple[FederationContract, int]:
-    """The federation that `owner` opens in a factory with the default salt, and the block in which its events begin.
+    """The federation that `owner` opens in a factory with a salt, and the block in which its events begin.
 
     The address is known before the contract exists. So a process that was killed right after creating it finds it
     again. Another contract would have another address, and with it other seeds and other samples.
@@ -68,7 +69,7 @@ def found(
     the owner's unless given. sealed: how its rounds are sealed, None if they are open. Raises TransactionFailed if the
     contract refuses a parameter.
     """
-    w3, address = factory.w3, factory.address_of(owner.address, DEFAULT_SALT)
+    w3, address = factory.w3, factory.address_of(owner.address, salt)
     if w3.eth.get_code(w3.to_checksum_address(address)):
         return FederationContract(w3, address), 0
     root, cid = publish_model(store, model)
@@ -82,5 +83,6 @@ def found(
         sealed=sealed,
         model_root=root,
         model_cid=Cid.parse(cid).binary,
+        salt=salt,
     )
     return contract, receipt.block_number

@@ -1,0 +1,57 @@
+"""The endpoint that a person means by the name of a network, by an address, or by both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from web3 import Web3
+
+from fedvm.chain.errors import ChainMismatch, NetworkError
+from fedvm.chain.networks import Network, connect, find_network
+from fedvm.chain.rpc_url import shown
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An RPC address, and the network that must answer there; None for whichever does."""
+
+    url: str
+    network: Network | None = None
+
+    def connect(self, *, chain_id: int | None = None) -> Web3:
+        """A checked connection. chain_id: of the chain that is wanted, if it is known otherwise, too.
+
+        Raises:
+            NetworkError: nothing answers there.
+            ChainMismatch: another chain does.
+        """
+        own = None if self.network is None else self.network.chain_id
+        if chain_id is not None and own is not None and own != chain_id:
+            raise ChainMismatch(f"{self.network.title} is chain {own}, wanted {chain_id}")  # type: ignore[union-attr]
+        return connect(self.url, chain_id=own if chain_id is None else chain_id)
+
+    @property
+    def shown(self) -> str:
+        """Its address, as it may be printed and stored."""
+        return shown(self.url)
+
+
+def endpoint_of(network: str | None, rpc: str | None) -> Endpoint | None:
+    """The endpoint for a network's name, an RPC address, or both: then the address must lead to that network. None for
+    neither.
+
+    Raises:
+        NetworkError: the name is unknown, or of a network without an address of its own.
+    """
+    if rpc is not None and "://" not in rpc:
+        known = find_network(rpc)
+        raise NetworkError(
+            f"--rpc takes an address, http://host:port or https://host/path; write --network {known.name}"
+        )
+    if network is None:
+        return None if rpc is None else Endpoint(rpc)
+    named = find_network(network)
+    url = rpc or named.rpc_url
+    if url is None:
+        raise NetworkError(f"{network} is the {named.title}: it has no RPC address; name its run with --run")
+    return Endpoint(url, named)

@@ -1,0 +1,131 @@
+"""A whole run on a network: anvil, from one configuration; interrupted, and refused where it would not be safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+from small_run import GATE, small_config, write_digits
+
+from fedvm.chain.networks import ANVIL, CALIBRATION, EMBEDDED, MAINNET, SEPOLIA, connect
+from fedvm.chain.passing_time import Waiting, fast_forward, keep_pace
+from fedvm.pipeline.config_file import load_config
+from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.events import Observer
+from fedvm.pipeline.ground import _simulated
+from fedvm.pipeline.network_times import check_times, windows_of
+from fedvm.pipeline.results import RoundRow
+from fedvm.pipeline.run import run_all
+
+PAYER = Account.from_key(
+    "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+)  # anvil's account 0
+
+
+@pytest.fixture(scope="module")
+def anvil(start_anvil: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    with start_anvil() as url:
+        yield url
+
+
+class Killer(Observer):
+    """Ends the run after its first round."""
+
+    def round_done(self, row: RoundRow, total: int) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_federation_lives_on_anvil(anvil: str, tmp_path: Path) -> None:
+    """Killed after a round, continued, gated, served with lineage, audited; a second one of its name is refused."""
+    from fedvm.audit.replay import audit
+    from fedvm.rundir.run import open_run
+
+    digits, out = write_digits(tmp_path / "digits"), tmp_path / "run"
+    config = small_config(digits, out, network__rpc=anvil, **GATE)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(config, account=PAYER, observer=Killer())
+    report = run_all(config, account=PAYER, resume=True)
+    assert report.chain.network == "anvil" and report.chain.chain_id == 31337
+    assert [row.final for row in report.rounds] == [True, True]
+    assert report.gas.program_deploy > 10**6 and report.gas.federation_deploy > 10**5
+    assert report.gate is not None and report.gate.right > 0
+    assert not (out / "chain.sqlite").exists()
+    page = (out / "report.html").read_text()
+    assert "local anvil" in page and "a file of this run" not in page
+    at = json.loads((out / "deployment.json").read_text())
+    assert at["chain"] == {"kind": "rpc", "url": anvil} and at["federation"] == report.chain.federation
+    with open_run(out) as run:
+        version = run.model_service.version(1)
+        assert version.has_lineage and version.federation == report.chain.federation
+        found = audit(
+            run.w3,
+            run.store,
+            federation=run.deployment.federation,
+            service=run.deployment.service,
+            first_block=run.deployment.block,
+        )
+        assert not found.findings, found.findings
+    with pytest.raises(ConfigError, match="has a federation of this name and seed"):
+        run_all(small_config(digits, tmp_path / "again", network__rpc=anvil), account=PAYER)
+    with pytest.raises(ConfigError, match="needs the account that pays"):
+        run_all(small_config(digits, tmp_path / "poor", network__rpc=anvil, run__name="poor"))
+
+
+def test_windows_must_suit_the_network() -> None:
+    config = load_config(None, {})
+    for network in (CALIBRATION, MAINNET, SEPOLIA):
+        assert all("at least" in line for line in check_times(config, network))
+        for one in windows_of(config, network):
+            short = load_config(None, {one.setting: max(one.least - 1, 60)})
+            if one.least > 60:
+                with pytest.raises(
+                    ConfigError, match=f"{one.setting} = .* too short.* Set it to {one.least} or more"
+                ):
+                    check_times(short, network)
+    assert check_times(config, ANVIL) == ()
+
+
+def test_keys_that_anyone_can_have_are_for_rehearsals() -> None:
+    config = load_config(None, {"data.clients": 4})
+    assert len(_simulated(config, CALIBRATION)) == 4
+    with pytest.raises(ConfigError, match="anyone could use"):
+        _simulated(config, MAINNET)
+    with pytest.raises(ConfigError, match=r"leave security\.stake out"):
+        _simulated(load_config(None, {"data.clients": 4, "security.stake": 1}), CALIBRATION)
+
+
+def test_time_is_set_on_a_local_node_alone(anvil: str) -> None:
+    w3 = connect(anvil)
+    move = fast_forward(w3, ANVIL)
+    assert move is not None
+    before = w3.eth.get_block("latest")["timestamp"]
+    move(3600)
+    assert w3.eth.get_block("latest")["timestamp"] >= before + 3600
+    for network in (CALIBRATION, SEPOLIA, EMBEDDED, replace(ANVIL, chain_id=1337)):
+        assert fast_forward(w3, network) is None and keep_pace(w3, network) is None
+    mine, head = keep_pace(w3, ANVIL), w3.eth.block_number
+    assert mine is not None
+    mine()
+    assert w3.eth.block_number == head + 1
+
+
+def test_a_wait_is_told_and_so_is_a_chain_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    clock = [0.0]
+    monkeypatch.setattr("fedvm.chain.passing_time.time.monotonic", lambda: clock[0])
+    waiting = Waiting(replace(ANVIL, block_seconds=2), told.append)
+    waiting.look("the window", 3600, 10**9)
+    waiting.look("the window", 3590, 10**9 + 10)
+    assert len(told) == 1 and "2001-09-09 02:46:40 UTC" in told[0]
+    clock[0] = 61.0
+    waiting.look("the window", 3590, 10**9 + 10)
+    waiting.look("the window", 3590, 10**9 + 10)
+    assert len(told) == 2 and "stands still" in told[1]
+    waiting.look("another window", 5, 10**9 + 20)
+    assert len(told) == 3
