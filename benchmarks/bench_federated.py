@@ -162,6 +162,16 @@ def cifar10_lenet_iid_5_rounds(bench: Bench) -> Row:
     }
 
 
+def apps_two_lines(bench: Bench) -> Row:
+    """Apps of as many kinds, without the two lines and with them, in process and in Flower's simulation."""
+    done = run("federated_bench.apps", [], bench.folder / "stderr.log", timeout=3_600).output
+    return {
+        "value": len(done["passed"]),
+        "unit": f"of {len(done['passed']) + len(done['failed'])} apps",
+        **done,
+    }
+
+
 ROWS: Mapping[str, Callable[[Bench], Row]] = MappingProxyType(
     {
         "wall_ratio_16": wall_ratio_16,
@@ -171,6 +181,7 @@ ROWS: Mapping[str, Callable[[Bench], Row]] = MappingProxyType(
         "wall_ratio_1000_accountable": wall_ratio_1000_accountable,
         "clients_10000_peak_mb": clients_10000_peak_mb,
         "cifar10_lenet_iid_5_rounds": cifar10_lenet_iid_5_rounds,
+        "apps_two_lines": apps_two_lines,
     }
 )
 _SAID = {
@@ -180,6 +191,7 @@ _SAID = {
     "wall_ratio_1000": "Wall time, 1,000 clients × 50 images, 1 round: engine / Flower over Ray",
     "wall_ratio_1000_accountable": "The same 1,000, all accountable / plain Flower over Ray",
     "clients_10000_peak_mb": "Peak memory, 10,000 clients, 1 round of 100 sampled, engine alone",
+    "apps_two_lines": "Apps that come to the same metrics with the two lines, in process and over Ray",
     "cifar10_lenet_iid_5_rounds": "Test accuracy, LeNet on CIFAR-10, 16 IID clients, 5 rounds of one local epoch",
 }
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.settings import RulesSettings, SecuritySettings
-from fedvm.pipeline.rule_units import contract_rules, contract_security
+from fedvm.pipeline.rule_units import contract_security
 from fedvm.protocol import WEIGHTED_MEAN, Rules, Security
 
 

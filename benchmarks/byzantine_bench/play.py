@@ -12,6 +12,7 @@ from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.flower_rules import rule_of
 from fedvm.federation.coordinator.flower_strategies import StrategySettings, make_strategy
 from fedvm.federation.reproducible import derive_seed
+from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.settings import RulesSettings
 from fedvm.federation.simulated.adversaries import ADVERSARIES, Adversary
 from fedvm.federation.simulated.server import initial_arrays
@@ -19,7 +20,6 @@ from fedvm.learning.data import Split
 from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.learning.training import evaluate, train
-from fedvm.pipeline.rule_units import contract_rules
 from fedvm.protocol import WEIGHTED_MEAN, Commitment, CountedUpdate, Rules
 from fedvm.protocol.aggregators import RoundFacts, aggregate
 from fedvm.protocol.vector import IntVector

@@ -30,12 +30,13 @@ from fedvm.federation import (
 from fedvm.federation.arrays import named_arrays
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.founding import first_model, found
+from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.settings import RulesSettings, SecuritySettings
 from fedvm.learning.data import Split
 from fedvm.learning.datasets import load_dataset
 from fedvm.learning.models import ModelSpec
 from fedvm.learning.settings import TrainingSettings
-from fedvm.pipeline.rule_units import contract_rules, contract_security
+from fedvm.pipeline.rule_units import contract_security
 from fedvm.protocol import WEIGHTED_MEAN, Rules
 from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.store import ContentStore

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import ArrayRecord, Context, RecordDict
+from flwr.serverapp.strategy import FedAvg
 
 from fedvm.audit.replay import audit
-from fedvm.federation import InProcessGrid, make_nodes
+from fedvm.federation import Accountable, InProcessGrid, make_nodes, open_federation
 from fedvm.federation.engines.superlink import free_port
 from fedvm.federation.errors import SettingsError
 from fedvm.pipeline.config_file import load_config
@@ -52,10 +53,9 @@ def test_two_lines_two_imports_and_the_federation_are_all_that_differs() -> None
     assert sorted(line for line in added if "import" not in line) == [
         "app = ClientApp(mods=[fedvm_mod])",
         'dependencies = ["flwr[simulation]>=1.41", "torch>=2.6", "mlxtend>=0.23", "fedvm"]',
-        'fedvm-directory = ""',
-        "strategy = Accountable(FedAvg(fraction_evaluate=0.5), federation=open_federation(context))",
+        "strategy = Accountable(FedAvg(fraction_evaluate=0.5))",
     ]
-    assert len(added) == 6
+    assert len(added) == 5
     page = (HOME / "README.md").read_text()
     assert [line for line in added if f"+{line}" not in page.replace("+    ", "+")] == []
 
@@ -70,21 +70,35 @@ def accountable_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_accountable_app_runs_and_its_federation_passes_the_audit(
-    tmp_path: Path, accountable_app: None
+    tmp_path: Path, accountable_app: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FEDVM_HOME", str(tmp_path))
+    from quickstart import client_app, server_app  # type: ignore[import-not-found]
+
+    run_config = {"num-server-rounds": 1, "local-epochs": 1, "lr": 0.05}
+    nodes = make_nodes(client_app.app, [{}] * CLIENTS)
+    with InProcessGrid(nodes, seed=1, run_config=run_config) as grid:
+        server_app.app(grid, Context(1, 1, {}, RecordDict(), dict(run_config)))
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert_clean(directory)
+
+
+def test_a_federation_that_is_named_goes_on_from_its_own_model(tmp_path: Path, accountable_app: None) -> None:
     config = load_config(None, {"data.clients": CLIENTS, "rules.max_examples": 5000})
     directory = tmp_path / "federation"
     create_for_model(directory, config, import_model(MODEL, HOME / "with"), seed=3)
     assert (directory / "keys" / "001.key").stat().st_mode & 0o777 == 0o600
-    from quickstart import client_app, server_app  # type: ignore[import-not-found]
+    from quickstart import client_app, task
 
-    run_config = {"num-server-rounds": 1, "local-epochs": 1, "lr": 0.05, "fedvm-directory": str(directory)}
-    nodes = make_nodes(client_app.app, [{}] * CLIENTS)
-    with InProcessGrid(nodes, seed=1, run_config=run_config) as grid:
-        server_app.app(grid, Context(1, 1, {}, RecordDict(), dict(run_config)))
-        nameless = Context(1, 1, {}, RecordDict(), {**run_config, "fedvm-directory": ""})
-        with pytest.raises(SettingsError, match="make one with `fedvm create`"):
-            server_app.app(grid, nameless)
+    run_config = {"local-epochs": 1, "lr": 0.05, "fedvm-directory": str(directory)}
+    context = Context(1, 1, {}, RecordDict(), dict(run_config))
+    strategy = Accountable(FedAvg(fraction_evaluate=0.0), federation=open_federation(context))
+    other = ArrayRecord(task.Net().state_dict())  # not the model that it was created with
+    with InProcessGrid(make_nodes(client_app.app, [{}] * CLIENTS), seed=1, run_config=run_config) as grid:
+        result = strategy.start(grid, other, num_rounds=1)
+    assert len(strategy.accountability.outcome.settlement.accepted) == CLIENTS and result.arrays
+    with pytest.raises(SettingsError, match=r"write Accountable\(strategy\) alone to have one made"):
+        open_federation(Context(1, 1, {}, RecordDict(), {**run_config, "fedvm-directory": ""}))
     assert_clean(directory)
 
 
@@ -116,6 +130,7 @@ def flower(tmp_path: Path) -> Iterator[dict[str, str]]:
         **os.environ,
         "PATH": path,
         "FLWR_HOME": str(home),
+        "FEDVM_HOME": str(tmp_path / "fedvm"),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -153,10 +168,8 @@ def flwr_run(app: str, environment: dict[str, str], *, run_config: str) -> str:
 def test_flwr_run_runs_both(tmp_path: Path, flower: dict[str, str]) -> None:
     said = flwr_run("without", flower, run_config="num-server-rounds=2")
     assert "accuracy 0." in said and "Accountable" not in said
-    directory = tmp_path / "federation"
-    command = [sys.executable, "-c", "from fedvm.cli import main; main()", "create", str(directory)]
-    command += ["--model", MODEL, "--clients", str(CLIENTS), "--max-examples", "5000"]
-    subprocess.run(command, cwd=HOME / "with", check=True, timeout=120)
-    said = flwr_run("with", flower, run_config=f'num-server-rounds=2 fedvm-directory="{directory}"')
+    said = flwr_run("with", flower, run_config="num-server-rounds=2")
     assert "accuracy 0." in said and "Accountable to 0x" in said
+    (directory,) = (Path(flower["FEDVM_HOME"]) / "runs").iterdir()
+    assert str(directory) in said and said.count("accepted, weight") == 2 * CLIENTS
     assert_clean(directory)

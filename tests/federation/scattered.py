@@ -14,13 +14,13 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.supercore.run import Run
 
+from fedvm.federation.engines.clients import Node, UserConfig
 from fedvm.federation.engines.flower_task import (
     set_message_id,
     set_server_identity,
     set_source,
     task_identity,
 )
-from fedvm.federation.engines.grid import Node, UserConfig
 from fedvm.federation.engines.grids import MessageGrid
 
 SUPERLINK_NODE_ID = 1

@@ -27,6 +27,13 @@ class MyMedian(flower.FedMedian):
         return super().configure_train(*args, **kwargs)
 
 
+class MyCounting(flower.FedAvg):
+    """A user's own, which only looks at the replies."""
+
+    def aggregate_train(self, server_round, replies):
+        return super().aggregate_train(server_round, list(replies))
+
+
 class MyAverage(flower.FedAvg):
     """A user's own, which aggregates by itself."""
 
@@ -49,6 +56,7 @@ class MyAverage(flower.FedAvg):
         ),
         (flower.FedMedian(), CoordinateMedian()),
         (MyMedian(), CoordinateMedian()),
+        (MyCounting(), WeightedMean()),
         (flower.FedTrimmedAvg(beta=0.3), TrimmedMean(300_000)),
         (flower.Krum(num_malicious_nodes=3), Krum(3, 1)),
         (flower.MultiKrum(num_malicious_nodes=3, num_nodes_to_select=5), Krum(3, 5)),
@@ -80,7 +88,9 @@ def test_a_strategy_stands_for_its_rule(strategy: flower.FedAvg, rule: Aggregato
     ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_fixed_point_form_is_refused_with_the_reason(strategy: flower.Strategy, why: str) -> None:
-    with pytest.raises(SettingsError, match=f"{type(strategy).__name__} cannot be made.*{why}.*Use one of"):
+    with pytest.raises(
+        SettingsError, match=f"{type(strategy).__name__} cannot be made.*{why}.*(Use one of|must call super)"
+    ):
         rule_of(strategy)
 
 

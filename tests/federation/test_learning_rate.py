@@ -21,7 +21,7 @@ def test_clients_are_told_the_rate_of_their_round(make_bench: MakeBench) -> None
     def tell(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         rate = message.content.config_records[CONFIG][LEARNING_RATE]
         reply = call_next(message, context)
-        next(iter(reply.content.metric_records.values()))["rate-seen"] = rate  # type: ignore[assignment]
+        next(iter(reply.content.metric_records.values()))["train-loss"] = rate  # type: ignore[assignment]
         return reply
 
     bench = make_bench(2)
@@ -30,9 +30,7 @@ def test_clients_are_told_the_rate_of_their_round(make_bench: MakeBench) -> None
     )
     nodes = [Node(node.node_id, node.config, app) for node in bench.nodes(SETTINGS)]
     records = bench.run(SETTINGS, nodes=nodes).records
-    assert [record.train_metrics["rate-seen"] for record in records] == pytest.approx(
-        [0.08, 0.16 / 3, 0.08 / 3]
-    )
+    assert [record.train_loss for record in records] == pytest.approx([0.08, 0.16 / 3, 0.08 / 3])
 
 
 def test_the_schedule_acts_and_a_resumed_run_keeps_it(make_bench: MakeBench) -> None:

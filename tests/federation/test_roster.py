@@ -178,7 +178,7 @@ def test_strangers_liars_and_plain_apps_are_left_out(make_bench: MakeBench) -> N
     finally:
         logger.removeHandler(log)
     lines = [line for line in log.lines if "left out" in line]
-    assert len(lines) == 6  # each said once
+    assert len(lines) == 6  # each reason said once
     for node_id, reason in (
         (1, "is no member of the federation"),
         (2, "another key signed"),
@@ -249,8 +249,8 @@ def test_a_round_goes_on_without_the_nodes_that_have_left(make_bench: MakeBench)
     with ComingAndGoing(nodes, seed=SEED) as grid:
         grid.connected = frozenset(node.node_id for node in nodes)
         strategy.start(grid, bench.initial, num_rounds=1)
-        assert set(strategy.outcome.sampled) == set(bench.members)
+        assert set(strategy.accountability.outcome.sampled) == set(bench.members)
         grid.connected = frozenset(node.node_id for node in nodes[:2])
         strategy.start(grid, bench.initial, num_rounds=2)
-    assert set(strategy.outcome.sampled) == set(bench.members[:2])
+    assert set(strategy.accountability.outcome.sampled) == set(bench.members[:2])
     assert bench.ledger.current_round() == 2

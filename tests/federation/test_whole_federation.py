@@ -170,15 +170,11 @@ def test_server_side_test_is_recorded(make_bench: MakeBench) -> None:
 
     result: FederationResult = make_bench(2).run(FederationSettings(clients=2, rounds=2), evaluate_fn=test)
     assert [(r.test_loss, r.test_accuracy) for r in result.records] == [(1.0, 0.5), (2.0, 0.5)]
-    assert result.to_flower().evaluate_metrics_serverapp[2]["loss"] == 2.0
 
 
 def test_another_model_or_store_is_refused(make_bench: MakeBench) -> None:
     bench, other = make_bench(2), make_bench(2, "other", round_seconds=99)
     settings = FederationSettings(clients=2, rounds=1)
-    arrays = {name: Array(array + 1) for name, array in named_arrays(bench.initial).items()}
-    with pytest.raises(LedgerMismatch, match="not the model the federation was created with"):
-        bench.run(settings, initial=ArrayRecord(arrays))
     with pytest.raises(LedgerMismatch, match="parameters"):
         bench.run(settings, initial=ArrayRecord({"w": Array(np.zeros(3, dtype=np.float32))}))
     with pytest.raises(SettingsError, match="no member"):

@@ -12,7 +12,7 @@ from small_run import small_config
 
 from fedvm.chain.keys import create_key_file
 from fedvm.federation import InProcessGrid, make_nodes
-from fedvm.federation.engines.grid import UserConfig
+from fedvm.federation.engines.clients import UserConfig
 from fedvm.federation.keys import DATA
 from fedvm.pipeline import federate as federating
 from fedvm.pipeline.client_data import save_client_data

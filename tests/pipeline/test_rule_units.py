@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import conditions
+from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.settings import RulesSettings
 from fedvm.pipeline.errors import UsageError
-from fedvm.pipeline.rule_units import changed_rules, contract_rules, rules_in_settings
+from fedvm.pipeline.rule_units import changed_rules, rules_in_settings
 from fedvm.protocol import Rules
 from fedvm.settings import stated as stated_settings
 

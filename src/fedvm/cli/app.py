@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fedvm.cli import commands
-from fedvm.cli.commands import account, coordinator, keys, members, networks, rules, service
+from fedvm.cli.commands import account, coordinator, flower, keys, members, networks, rules, service
 from fedvm.cli.help import HelpfulGroup
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ def root(
 for command in commands.ALL:
     app.command(command.name, cls=command.kind, epilog=command.epilog())(command.function)
 for name, group in (
+    ("flower", flower.GROUP),
     ("keys", keys.GROUP),
     ("members", members.GROUP),
     ("rules", rules.GROUP),

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from fedvm.federation.coordinator.membership import Federation, publish_model
     from fedvm.federation.coordinator.records import RoundRecord
     from fedvm.federation.coordinator.rounds import FederationResult, run_rounds
-    from fedvm.federation.engines.grid import Finished, InProcessGrid, Node, make_nodes
+    from fedvm.federation.engines.clients import Node
+    from fedvm.federation.engines.grid import Finished, InProcessGrid, make_nodes
+    from fedvm.federation.engines.in_process import InProcessRun, run_in_process
     from fedvm.federation.simulated.server import Watch, image_nodes, initial_arrays, run_federation
     from fedvm.federation.simulated.settings import FederationSettings
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         "FederationSettings",
         "Finished",
         "InProcessGrid",
+        "InProcessRun",
         "Node",
         "RoundJournal",
         "RoundRecord",
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
         "open_federation",
         "publish_model",
         "run_federation",
+        "run_in_process",
         "run_rounds",
         "submit_directly",
     ]
@@ -70,7 +74,9 @@ __getattr__ = importing(
         "coordinator.membership": ("Federation", "publish_model"),
         "coordinator.records": ("RoundRecord",),
         "coordinator.rounds": ("FederationResult", "run_rounds"),
-        "engines.grid": ("Finished", "InProcessGrid", "Node", "make_nodes"),
+        "engines.clients": ("Node",),
+        "engines.grid": ("Finished", "InProcessGrid", "make_nodes"),
+        "engines.in_process": ("InProcessRun", "run_in_process"),
         "simulated.server": ("Watch", "image_nodes", "initial_arrays", "run_federation"),
         "simulated.settings": ("FederationSettings",),
     },

@@ -24,10 +24,12 @@ ANSWER = "fedvm.member"
 
 @dataclass(frozen=True)
 class Question:
-    """Which federation asks, and a nonce of 32 bytes drawn for this question."""
+    """Which federation asks, and a nonce of 32 bytes drawn for this question. may_draw: whether a client without a key
+    may draw one for the run, since the federation takes in whoever is there (`coordinator.in_place`)."""
 
     domain: Domain
     nonce: bytes
+    may_draw: bool = False
 
     def content(self) -> RecordDict:
         """The content of the message that asks."""
@@ -35,6 +37,7 @@ class Question:
             "chain-id": str(self.domain.chain_id),
             "federation": self.domain.federation,
             "nonce": self.nonce,
+            "may-draw": self.may_draw,
         }
         return RecordDict({QUESTION: ConfigRecord(fields)})  # type: ignore[arg-type]
 
@@ -48,7 +51,7 @@ class Question:
             raise TermsError(f"the server's question cannot be read: {error}") from error
         if not isinstance(nonce, bytes) or len(nonce) != 32:
             raise TermsError("the server's question holds no nonce of 32 bytes")
-        return cls(domain, nonce)
+        return cls(domain, nonce, record.get("may-draw") is True)
 
 
 def answer(question: Question, node_id: int, private_key: str, member: str | None = None) -> RecordDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +11,7 @@ from pathlib import Path
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
-from flwr.app import Context
+from flwr.app import ConfigRecord, Context
 
 from fedvm.federation.errors import TermsError
 
@@ -52,6 +53,8 @@ NODE_KEYS = frozenset(
     }
 )
 """All keys of FedVM's in a node config."""
+DRAWN = "fedvm.key"
+"""Record in a client's Flower state with the key that it drew for one run."""
 DIRECTORY = "fedvm-directory"
 """Key in an app's run config: a federation's directory on this machine (`coordinator.directory`)."""
 
@@ -77,11 +80,14 @@ def key_from_node_config(context: Context) -> str:
     `node_config` is what a SuperNode was started with (`--node-config 'fedvm-key-file="…"'`) and never leaves
     it. `fedvm-key` is meant for simulations. A node without either is taken for a simulated one, whose node
     config Flower makes: its key is the one of its partition-id in the federation's directory that the run config
-    names. Raises TermsError if there is none or it is no key; the message does not repeat it.
+    names, or the one that it drew for this run (`draw_key`). Raises TermsError if there is none or it is no key; the
+    message does not repeat it.
     """
     key, key_file = context.node_config.get(KEY), context.node_config.get(KEY_FILE)
     if key is None and key_file is None:
         key_file = _simulated_key_file(context)
+    if key is None and key_file is None:
+        key = _drawn_key(context)
     if key is None and key_file is None:
         raise TermsError(f"this client has no signing key: set {KEY_FILE} in its node config")
     try:
@@ -92,6 +98,20 @@ def key_from_node_config(context: Context) -> str:
     except Exception:  # eth-keys raises exceptions of several types, and some print the key
         raise TermsError(f"{KEY if key is not None else KEY_FILE} does not hold 32 bytes in hex") from None
     return text
+
+
+def draw_key(context: Context, key: bytes | None = None) -> None:
+    """Give a client that has no key one for this run. It lies in the client's Flower state, which never leaves it. key:
+    32 bytes, for simulations; from the operating system unless given."""
+    named = {KEY, KEY_FILE} & set(context.node_config) or _simulated_key_file(context)
+    if not named and _drawn_key(context) is None:
+        context.state[DRAWN] = ConfigRecord({"key": key or secrets.token_bytes(32)})
+
+
+def _drawn_key(context: Context) -> str | None:
+    record = context.state.config_records.get(DRAWN)
+    key = None if record is None else record.get("key")
+    return "0x" + key.hex() if isinstance(key, bytes) else None
 
 
 def member_from_node_config(context: Context, private_key: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,41 @@ from fedvm.protocol.address import to_address
 _BYTES = tuple(field.name for field in fields(Update) if field.type == "bytes")
 
 
-def write_reply(content: RecordDict, signed: SignedUpdate, *, arrays_key: str) -> None:
+@dataclass(frozen=True)
+class Rounding:
+    """What became of a float update on its way to integers; unsigned, for the server's log.
+
+    L2 norms in real units: norm, as the app trained it; sent, of what was signed; lost, of what rounding took, beside
+    what clipping took.
+    """
+
+    norm: float
+    sent: float
+    lost: float
+
+
+def write_reply(
+    content: RecordDict, signed: SignedUpdate, *, arrays_key: str, rounding: Rounding | None = None
+) -> None:
     """Put the integer update in the place of the app's arrays, and statement and signature beside it."""
     content[arrays_key] = ArrayRecord({VECTOR: Array(signed.vector)})
     statement: dict[str, Any] = asdict(signed.update)
     statement.update({name: statement[name].hex() for name in _BYTES})
-    content[RECORD] = ConfigRecord(
+    record = ConfigRecord(
         {"member": signed.member, "update": json.dumps(statement), "signature": signed.signature}
     )
+    if rounding is not None:
+        record["rounding"] = [rounding.norm, rounding.sent, rounding.lost]
+    content[RECORD] = record
+
+
+def read_rounding(content: RecordDict) -> Rounding | None:
+    """What a reply says of its rounding, None if it says nothing that can be read."""
+    record = content.config_records.get(RECORD)
+    stated = None if record is None else record.get("rounding")
+    if not isinstance(stated, list) or len(stated) != 3:
+        return None
+    return Rounding(*(float(value) for value in stated))
 
 
 def read_reply(content: RecordDict) -> SignedUpdate:

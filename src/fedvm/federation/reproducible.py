@@ -17,6 +17,17 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def seed_generators(seed: int) -> None:
+    """Seed the global generators of Python and NumPy, and PyTorch's if it is imported."""
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    if torch := sys.modules.get("torch"):
+        if torch.accelerator.is_available():
+            torch.manual_seed(seed)
+        else:  # the same, without queueing seeds for devices that are never used
+            torch.default_generator.manual_seed(seed)
+
+
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and PyTorch and use one thread; restore all of it after.
@@ -28,13 +39,8 @@ def reproducible(seed: int) -> Iterator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()
     torch = sys.modules.get("torch")
     torch_state = (torch.get_rng_state(), torch.get_num_threads()) if torch else None
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
+    seed_generators(seed)
     if torch:
-        if torch.accelerator.is_available():
-            torch.manual_seed(seed)
-        else:  # the same, without queueing seeds for devices that are never used
-            torch.default_generator.manual_seed(seed)
         torch.set_num_threads(1)
     try:
         yield

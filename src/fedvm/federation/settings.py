@@ -245,9 +245,8 @@ STRATEGY_KEYS: dict[StrategyName, tuple[str, ...]] = {
 
 @settings
 class StoppingSettings:
-    """When to end before the last round, by the clients' weighted mean on their validation data.
-
-    The clients attest these figures and nobody proves them. The test images are not used.
+    """When to end before the last round, by the clients' weighted mean on their validation data, which they attest and
+    nobody proves. The test images are not used.
     """
 
     patience: Annotated[
@@ -357,8 +356,9 @@ class RulesSettings:
         Setting("Minimum validation accuracy that a client must attest", flag="--min-accuracy", ge=0, le=1),
     ] = 0.0
     max_loss: Annotated[
-        float, Setting("Maximum validation loss that a client may attest", flag="--max-loss", gt=0)
-    ] = 100.0
+        float | None,
+        Setting("Maximum validation loss that a client must attest", unset="none", flag="--max-loss", gt=0),
+    ] = None
     max_share: Annotated[
         float, Setting("Maximum share of a round's weight that one update may have", gt=0, le=1)
     ] = 1.0

@@ -9,15 +9,17 @@ from typing import Any
 from flwr.app import ConfigRecord, ConfigRecordValues
 
 from fedvm.federation.errors import TermsError
-from fedvm.protocol import Domain, EncodingError, Rules, TensorSpec, VectorSpec
+from fedvm.protocol import Domain, EncodingError, Rules
 from fedvm.protocol.address import to_address
 
 SEALED_STEP = "fedvm.sealed"
 """Key of the record that asks a member of a sealed federation for a step of an epoch or round, and of its answer."""
 SEALED_ROUND = "fedvm.sealed-round"
 """Key of the record in a train message that says in which epoch its update is to be sealed."""
+SHAPES = "fedvm.shapes"
+"""Key of the record in a train message that asks for the names and shapes of what an app trains, not for its values."""
 RECORD = "fedvm"
-"""Key of FedVM's ConfigRecord in train and evaluate messages and in train replies."""
+"""Key of FedVM's ConfigRecord in train messages and their replies."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +39,36 @@ class RoundTerms:
 
 @dataclass(frozen=True)
 class Briefing:
-    """Everything FedVM adds to a message: how the vector maps to tensors, its scale, and a train's terms.
+    """What FedVM adds to a train message beside the model's tensors.
 
-    order: names of all the model's tensors, federated or not, since some apps go by position.
+    arrays_key: of the ArrayRecord that is the model. weighted_by: the metric by which the strategy weights clients.
+    remainder: what the tensors lack of the vector (`ModelCodec.remainder`).
     """
 
-    spec: VectorSpec
-    order: tuple[str, ...]
-    fraction_bits: int
-    terms: RoundTerms | None
+    terms: RoundTerms
+    arrays_key: str = "arrays"
+    weighted_by: str = "num-examples"
+    remainder: bytes = b""
 
     def to_record(self) -> ConfigRecord:
-        """As a Flower ConfigRecord; integers beyond 64 bits are why it is JSON inside."""
-        tensors = [[tensor.name, list(tensor.shape), tensor.dtype] for tensor in self.spec.tensors]
+        """As a Flower ConfigRecord; integers beyond 64 bits are why the terms are JSON inside."""
         content: dict[str, ConfigRecordValues] = {
-            "tensors": json.dumps(tensors),
-            "order": json.dumps(self.order),
-            "fraction-bits": self.fraction_bits,
+            "terms": json.dumps(asdict(self.terms), default=bytes.hex),
+            "arrays": self.arrays_key,
+            "weighted-by": self.weighted_by,
+            "remainder": self.remainder,
         }
-        if self.terms:
-            content["terms"] = json.dumps(asdict(self.terms), default=bytes.hex)
         return ConfigRecord(content)
 
     @classmethod
     def from_record(cls, record: ConfigRecord) -> Briefing:
         """Inverse of `to_record`. Raises TermsError if the record cannot be read."""
         try:
-            tensors = json.loads(str(record["tensors"]))
-            spec = VectorSpec(tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in tensors))
-            terms = _terms(json.loads(str(record["terms"]))) if "terms" in record else None
-            order = tuple(str(name) for name in json.loads(str(record["order"])))
-            return cls(spec, order, int(str(record["fraction-bits"])), terms)
+            terms = _terms(json.loads(str(record["terms"])))
+            remainder = record["remainder"]
+            if not isinstance(remainder, bytes):
+                raise TypeError("the remainder is not bytes")
+            return cls(terms, str(record["arrays"]), str(record["weighted-by"]), remainder)
         except (KeyError, TypeError, ValueError, EncodingError) as error:
             raise TermsError(f"the server's fedvm record cannot be read: {error}") from error
 

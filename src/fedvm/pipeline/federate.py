@@ -14,7 +14,6 @@ from fedvm.federation.client.app import ClientData
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 from fedvm.federation.client.privacy import LocalPrivacy
-from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion
 from fedvm.federation.coordinator.founding import first_model, found
@@ -23,6 +22,7 @@ from fedvm.federation.coordinator.records import RoundRecord
 from fedvm.federation.coordinator.stopping import Stopping
 from fedvm.federation.engines.grid import Finished
 from fedvm.federation.engines.workers import forking_supported
+from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.simulated.server import Watch, image_nodes, initial_arrays, run_federation
 from fedvm.federation.simulated.settings import FederationSettings
 from fedvm.learning.device import resolve_device
@@ -40,7 +40,6 @@ from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.preflight import example_cap
 from fedvm.pipeline.results import ClientRow, MemberRow, RoundRow
 from fedvm.pipeline.rule_units import (
-    contract_rules,
     contract_security,
     described_noise,
     described_sealing,
@@ -183,12 +182,9 @@ def _workers(config: RunConfig) -> int:
 
 
 def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
-    """The contract's rules: `rules` of the configuration in the contract's units, with the given cap on examples. With
-    noise in sealed rounds clients attest no loss, so the rules ask for none."""
+    """The contract's rules: `rules` of the configuration in the contract's units, with the given cap on examples."""
     budget = round((config.rules.max_epsilon or config.privacy.max_epsilon or 0.0) * PPM)
     fields = contract_rules(config.rules) | {"max_examples": max_examples, "max_epsilon_micros": budget}
-    if config.noise_in_sums:
-        fields["max_loss_micros"] = NOT_ATTESTED_LOSS
     return Rules(elements=elements, aggregator=aggregation_rule(config).identifier, **fields)
 
 

@@ -113,10 +113,14 @@ def cancel(federation: FederationContract) -> Plan:
     )
 
 
-def changes_of(present: Rules, other: Rules) -> list[tuple[str, int | float | str, int | float | str]]:
+Stated = int | float | str | None
+"""What a setting of the rules is."""
+
+
+def changes_of(present: Rules, other: Rules) -> list[tuple[str, Stated, Stated]]:
     """By which settings two rules differ: (key, present value, other value), in a configuration's units."""
     old, new = rules_in_settings(present), rules_in_settings(other)
-    changes: list[tuple[str, int | float | str, int | float | str]] = [
+    changes: list[tuple[str, Stated, Stated]] = [
         (key, old[key], new[key]) for key in old if old[key] != new[key]
     ]
     if present.aggregator != other.aggregator:

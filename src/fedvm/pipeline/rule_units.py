@@ -9,10 +9,12 @@ from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from fedvm.federation.commitment import NOT_ATTESTED_LOSS
+from fedvm.federation.rule_units import SCALED, contract_rules
 from fedvm.federation.sealed.settings import SealedSettings
 from fedvm.federation.settings import RULE_CHANGE, RulesSettings, SecuritySettings
 from fedvm.pipeline.errors import UsageError
-from fedvm.protocol import EncodingError, RangeError, Rules, Security, max_sum_squares
+from fedvm.protocol import EncodingError, RangeError, Rules, Security
 from fedvm.protocol.rules import PPM
 from fedvm.protocol.sealed.noise import largest_scale
 from fedvm.protocol.sealed.odds import chance_of_an_open_group
@@ -21,31 +23,7 @@ from fedvm.protocol.sealed.rules import SealedRules, lane_bytes
 if TYPE_CHECKING:
     from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 
-_SCALED: Final = {
-    "min_accuracy": "min_accuracy_ppm",
-    "max_loss": "max_loss_micros",
-    "max_share": "max_share_ppm",
-    "max_epsilon": "max_epsilon_micros",
-}
-"""Settings that the contract has in millionths, under which name."""
 _FIXED: Final = "fraction_bits"
-
-
-def contract_rules(settings: RulesSettings) -> dict[str, int]:
-    """The settings as fields of `Rules`, by the fields' names; what is not set is left out.
-
-    Raises:
-        EncodingError: `max_norm` allows no update, or does not fit the contract.
-    """
-    fields: dict[str, int] = {}
-    for key, value in asdict(settings).items():
-        if key == "max_norm":
-            fields["max_sum_squares"] = max_sum_squares(value, settings.fraction_bits)
-        elif key in _SCALED:
-            fields[_SCALED[key]] = round(value * PPM)
-        elif value is not None:
-            fields[key] = value
-    return fields
 
 
 def sealed_rules(
@@ -128,14 +106,16 @@ def described_noise(privacy: DistributedPrivacy, rules: Rules, group_size: int, 
     )
 
 
-def rules_in_settings(rules: Rules) -> dict[str, int | float]:
-    """The contract's rules as a configuration states them, by the settings' names."""
-    shown: dict[str, int | float] = {}
+def rules_in_settings(rules: Rules) -> dict[str, int | float | None]:
+    """The contract's rules as a configuration states them, by the settings' names; None for what is not asked for."""
+    shown: dict[str, int | float | None] = {}
     for key in RulesSettings.__dataclass_fields__:
         if key == "max_norm":
             shown[key] = _norm(rules)
-        elif key in _SCALED:
-            shown[key] = getattr(rules, _SCALED[key]) / PPM
+        elif key == "max_loss" and rules.max_loss_micros == NOT_ATTESTED_LOSS:
+            shown[key] = None
+        elif key in SCALED:
+            shown[key] = getattr(rules, SCALED[key]) / PPM
         else:
             shown[key] = getattr(rules, key)
     return shown
@@ -164,7 +144,7 @@ def changed_rules(present: Rules, wanted: RulesSettings, stated: Collection[str]
             "bits, which stays with the federation; leave it out"
         )
     fields = contract_rules(wanted)
-    names = {_SCALED.get(key, "max_sum_squares" if key == "max_norm" else key) for key in stated}
+    names = {SCALED.get(key, "max_sum_squares" if key == "max_norm" else key) for key in stated}
     changes: dict[str, Any] = {name: fields[name] for name in names if name in fields}
     rules = replace(present, **changes)
     if rules == present:

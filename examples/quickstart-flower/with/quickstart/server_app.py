@@ -4,7 +4,7 @@ from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from fedvm.federation import Accountable, open_federation
+from fedvm.federation import Accountable
 from quickstart.task import initial_model
 
 app = ServerApp()
@@ -13,7 +13,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Federate."""
-    strategy = Accountable(FedAvg(fraction_evaluate=0.5), federation=open_federation(context))
+    strategy = Accountable(FedAvg(fraction_evaluate=0.5))
     result = strategy.start(
         grid=grid,
         initial_arrays=ArrayRecord(initial_model().state_dict()),

@@ -4,49 +4,49 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 
-from fedvm.federation.arrays import VECTOR, ModelCodec, named_arrays, vector_of
+from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.commitment import Attestation
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.keys import RPC
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
-from fedvm.protocol import int32_from_bytes, model_root, to_bytes
+from fedvm.protocol import VectorSpec, int32_from_bytes, model_root, to_bytes
+from fedvm.protocol.spec import FloatVector
 from fedvm.protocol.vector import IntVector
 
 
-def receive(message: Message) -> tuple[Briefing, IntVector]:
-    """Take FedVM's parts out of the message and put the float model in, as the app expects it."""
+def receive(message: Message) -> tuple[RoundTerms, IntVector, VectorSpec, Briefing]:
+    """Take FedVM's record out of a train message: the terms, the base vector, and how tensors become one.
+
+    What is left is what the app would see without FedVM.
+    """
     record = message.content.config_records.get(RECORD)
     if record is None:
         raise TermsError("the message carries no FedVM terms; wrap the server's strategy: Accountable(...)")
     briefing = Briefing.from_record(record)
-    arrays_key, arrays = only_arrays(message.content)
-    vector = vector_of(arrays, briefing.spec.elements)
-    others = {name: array for name, array in named_arrays(arrays).items() if name != VECTOR}
-    if set(briefing.order) != {tensor.name for tensor in briefing.spec.tensors} | set(others):
-        raise TermsError("the server's tensors are not those its fedvm record names")
-    codec = ModelCodec(briefing.spec, others, briefing.order, briefing.fraction_bits)
+    model = message.content.array_records.get(briefing.arrays_key)
+    if model is None:
+        raise TermsError(f"the message holds no ArrayRecord {briefing.arrays_key!r} with the model")
+    arrays = named_arrays(model)
+    codec = ModelCodec.for_arrays(arrays, briefing.terms.rules.fraction_bits)
+    vector = codec.vector(arrays, briefing.remainder)
     del message.content[RECORD]
-    message.content[arrays_key] = codec.floats(vector)
-    return briefing, vector
+    return briefing.terms, vector, codec.spec, briefing
 
 
-def check_terms(
-    terms: RoundTerms, briefing: Briefing, vector: IntVector, context: Context, *, sealed: bool
-) -> None:
+def check_terms(terms: RoundTerms, vector: IntVector, context: Context, *, sealed: bool) -> None:
     """Raise TermsError unless the client agrees to the terms, and they fit what was sent.
 
     sealed: whether the update is to leave the client masked.
     """
     # A signature under rules of another size could be shown to be a bad update, and cost the member its stake.
-    shape = (briefing.spec.elements, briefing.fraction_bits)
-    if (terms.rules.elements, terms.rules.fraction_bits) != shape:
+    if terms.rules.elements != vector.size:
         raise TermsError(
-            f"the rules speak of {terms.rules.elements} parameters in units of 2^-{terms.rules.fraction_bits}, the "
-            f"model sent has {shape[0]} in units of 2^-{shape[1]}"
+            f"the rules speak of {terms.rules.elements} parameters, the model sent has {vector.size}"
         )
     if _root_of(to_bytes(vector)) != terms.base_root:
         raise TermsError(f"the model sent for round {terms.round} is not the one its terms name")
@@ -66,26 +66,66 @@ def _root_of(model: bytes) -> bytes:
 
 
 def only_arrays(content: RecordDict) -> tuple[str, ArrayRecord]:
-    """Key and arrays of the only ArrayRecord. Raises CommitmentError if there are none, or several."""
+    """Key and arrays of a reply's only ArrayRecord. Raises CommitmentError if there are none, or several."""
     records = list(content.array_records.items())
     if len(records) != 1:
-        raise CommitmentError(f"exactly one ArrayRecord is expected, not {len(records)}")
+        named = f": {', '.join(map(repr, content.array_records))}" if records else ""
+        raise CommitmentError(
+            f"the app must reply with exactly one ArrayRecord, the model it trained, not {len(records)}{named}"
+        )
     return records[0]
 
 
+def trained_vector(spec: VectorSpec, arrays: ArrayRecord) -> FloatVector:
+    """The tensors that an app trained, float64 (elements,); integer tensors keep the base's values.
+
+    Raises:
+        CommitmentError: tensors are missing, unknown, or of another shape than those of the model that was sent.
+    """
+    returned = named_arrays(arrays)
+    wanted = {tensor.name: tensor for tensor in spec.tensors}
+    floats = {name: array for name, array in returned.items() if np.issubdtype(array.dtype, np.floating)}
+    if missing := [name for name in wanted if name not in floats]:
+        raise CommitmentError(
+            f"the app did not return {_listed(missing)}, of the model that the server sent: let the server start from "
+            "the tensors that clients train and return alone"
+        )
+    if strange := [name for name in floats if name not in wanted]:
+        raise CommitmentError(
+            f"the app returned {_listed(strange)}, which the model that the server sent does not have: keep what is "
+            "personal in `context.state`, or let the server start from these tensors, too"
+        )
+    for name, tensor in wanted.items():
+        if floats[name].shape != tensor.shape:
+            raise CommitmentError(
+                f"the app returned {name!r} of shape {list(floats[name].shape)}, it was sent {list(tensor.shape)}"
+            )
+    # In float64, since an app may train in another precision than the server sends.
+    return np.concatenate([np.ravel(floats[name]).astype(np.float64) for name in wanted])
+
+
 def attestation(content: RecordDict, names: MetricNames) -> Attestation:
-    """What the app reports of its training. Raises CommitmentError if that cannot be attested."""
+    """What the app reports of its training; one example where it reports no number of them, so that such clients count
+    the same. Raises CommitmentError if that cannot be attested."""
     records = list(content.metric_records.values())
-    if len(records) != 1:
-        raise CommitmentError(f"the app must reply with exactly one MetricRecord, not {len(records)}")
-    metrics = records[0]
+    if len(records) > 1:
+        raise CommitmentError(
+            f"the app must reply with one MetricRecord, not {len(records)}: "
+            f"{', '.join(map(repr, content.metric_records))}"
+        )
+    metrics = records[0] if records else MetricRecord()
     return Attestation(
-        examples=_count(names.examples, metrics.get(names.examples)),
+        examples=_count(names.examples, metrics.get(names.examples, 1)),
         accuracy=_number(metrics, names.attested_accuracy),
         loss=_number(metrics, names.attested_loss),
         labels=_count(names.labels, metrics.get(names.labels, 0)),
         epsilon=_number(metrics, names.epsilon),
     )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:3]))
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more tensors"
 
 
 def _count(name: str, value: object) -> int:

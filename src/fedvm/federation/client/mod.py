@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flwr.app import Context, Message, RecordDict
+import numpy as np
+from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.app.message_type import MessageType
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from fedvm.federation.arrays import named_arrays
-from fedvm.federation.client.briefed import attestation, check_terms, only_arrays, receive
+from fedvm.federation.client.briefed import (
+    attestation,
+    check_terms,
+    only_arrays,
+    receive,
+    trained_vector,
+)
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.kept import keep_update
-from fedvm.federation.commitment import Quantizer, SignedUpdate, clip_and_quantize, commit
+from fedvm.federation.commitment import Quantizer, SignedUpdate, clip_and_quantize, commit, norm_bound
 from fedvm.federation.errors import TermsError
 from fedvm.federation.identity import QUESTION, Question, answer
-from fedvm.federation.keys import KEEP, SEALED, KeyProvider, key_from_node_config, member_from_node_config
+from fedvm.federation.keys import (
+    KEEP,
+    SEALED,
+    KeyProvider,
+    draw_key,
+    key_from_node_config,
+    member_from_node_config,
+)
 from fedvm.federation.metrics import MetricNames
-from fedvm.federation.replies import write_reply
-from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP, Briefing, RoundTerms
-from fedvm.protocol import dequantize
+from fedvm.federation.replies import Rounding, write_reply
+from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP, SHAPES, RoundTerms
+from fedvm.protocol import Rules, VectorSpec, dequantize
+from fedvm.protocol.spec import FloatVector
 from fedvm.protocol.vector import IntVector
 
 if TYPE_CHECKING:
@@ -47,13 +63,15 @@ def accountable_mod(
     """A mod that hands the app float tensors and turns the model it trained into a signed integer update.
 
     key: returns the client's signing key (hex) for a context. names: the metrics that the app reports (the number of
-    examples, and what is attested). quantizer: how a float difference becomes integers; only simulated adversaries
-    pass another than the default. privacy: the noise that a member of a sealed federation adds to its updates; then it
-    answers for sealed rounds alone, and of what its app reports nothing but the number of examples leaves it.
-    noise_seed: makes the noise reproducible, **for simulations only**: whoever knows the seed can take it off.
+    examples, and what is attested); unless given, the server's strategy says by which one it weights. quantizer: how a
+    float difference becomes integers; only simulated adversaries pass another than the default. privacy: the noise that
+    a member of a sealed federation adds to its updates; then it answers for sealed rounds alone, and of what its app
+    reports nothing but the number of examples leaves it. noise_seed: makes the noise reproducible, **for simulations
+    only**: whoever knows the seed can take it off.
 
-    The app is an ordinary one: it reads one ArrayRecord and replies with one ArrayRecord and one MetricRecord. The
-    server sees a client whose mod raises as failed.
+    The app is an ordinary one: it is sent what it would be sent without FedVM, and replies to a train message with one
+    ArrayRecord and one MetricRecord. Messages of other kinds pass as they are. The server sees a client whose mod
+    raises as failed.
 
     Raises:
         TermsError: the message cannot be read, or asks for what the client does not agree to (`consent`), or the
@@ -61,37 +79,38 @@ def accountable_mod(
         CommitmentError: the app's reply cannot be turned into an update.
         PrivacyBudgetSpent: an update would exceed the budget of `privacy`; raised before training.
     """
-    metric_names = names or MetricNames()
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        if QUESTION in message.content.config_records:
-            return _say_who(message, context, key)
         records = message.content.config_records
+        if QUESTION in records:
+            return _say_who(message, context, key)
         if SEALED_STEP in records or SEALED_ROUND in records:
             # Only members of sealed federations load it.
             from fedvm.federation.client.sealed_mod import sealed_reply
 
             if privacy is None:
-                return sealed_reply(message, context, call_next, key, metric_names, quantizer)
+                return sealed_reply(message, context, call_next, key, names, quantizer)
             noise = _noise(privacy, noise_seed, context)
-            return sealed_reply(message, context, call_next, key, metric_names, privacy.quantize, noise)
+            return sealed_reply(message, context, call_next, key, names, privacy.quantize, noise)
         if privacy is not None:
             raise TermsError(
                 "this client adds noise to sums of sealed rounds, and answers nothing else: what the server asks for "
                 "would tell of its data without any noise"
             )
+        if SHAPES in records and not context.node_config.get(SEALED):
+            return _shapes_only(message, context, call_next)
         if context.node_config.get(SEALED):
             return _evaluate_only(message, context, call_next)
-        briefing, vector = receive(message)
-        terms = briefing.terms
-        if terms is None:  # evaluation: nothing to sign
+        if not _is(message, MessageType.TRAIN):  # evaluations and queries: nothing to sign
             return call_next(message, context)
-        check_terms(terms, briefing, vector, context, sealed=False)
+        terms, base, spec, briefing = receive(message)
+        check_terms(terms, base, context, sealed=False)
+        private_key = key(context)
+        signer = _Signer(private_key, member_from_node_config(context, private_key))
         reply = call_next(message, context)
         if not reply.has_error():
-            private_key = key(context)
-            signer = _Signer(private_key, member_from_node_config(context, private_key))
-            signed = _commit_reply(reply.content, briefing, terms, vector, signer, metric_names, quantizer)
+            said = names or MetricNames(examples=briefing.weighted_by)
+            signed = _commit_reply(reply.content, spec, terms, base, signer, said, quantizer)
             if folder := context.node_config.get(KEEP):
                 keep_update(Path(str(folder)), terms.domain, signed)
         return reply
@@ -120,12 +139,11 @@ def _noise(privacy: DistributedPrivacy, seed: int | None, context: Context) -> S
 def _evaluate_only(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """What a member of a sealed federation does beside its sealed rounds. Which kind of update is asked for is the
     server's word alone: whoever wants to see an update would ask for an open one."""
-    if message.metadata.message_type.partition(".")[0] != MessageType.EVALUATE:
+    if not _is(message, MessageType.EVALUATE):
         raise TermsError(
             "the server asks for an update that is not sealed, and this client is a member of a sealed federation; to "
             f"take part in an open one, run a client of its own for it, without {SEALED} in its node config"
         )
-    receive(message)
     reply = call_next(message, context)
     if not reply.has_error() and reply.content.array_records:
         raise TermsError(
@@ -134,17 +152,39 @@ def _evaluate_only(message: Message, context: Context, call_next: ClientAppCalla
     return reply
 
 
+def _is(message: Message, kind: str) -> bool:
+    return message.metadata.message_type.partition(".")[0] == kind
+
+
+def _shapes_only(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Zeros in the shapes that the app trains, for a server whose model has none yet; what the app remembers of it is
+    dropped."""
+    del message.content[SHAPES]
+    reply = call_next(message, copy.deepcopy(context))
+    if reply.has_error():
+        return reply
+    key, trained = only_arrays(reply.content)
+    zeros = {name: Array(np.zeros_like(array)) for name, array in named_arrays(trained).items()}
+    return Message(RecordDict({key: ArrayRecord(zeros)}), reply_to=message)
+
+
 def _say_who(message: Message, context: Context, key: KeyProvider) -> Message:
     question = Question.from_record(message.content.config_records[QUESTION])
     Consent.from_node_config(context.node_config).check_federation(question.domain.federation)
+    if question.may_draw:
+        draw_key(context)
     private_key = key(context)
     member = member_from_node_config(context, private_key)
-    return Message(answer(question, context.node_id, private_key, member), reply_to=message)
+    content = answer(question, context.node_id, private_key, member)
+    for key_, record in message.content.array_records.items():  # for mods that stand before this one
+        content[key_] = record
+        content["metrics"] = MetricRecord({MetricNames.examples: 1})
+    return Message(content, reply_to=message)
 
 
 def _commit_reply(
     content: RecordDict,
-    briefing: Briefing,
+    spec: VectorSpec,
     terms: RoundTerms,
     base: IntVector,
     signer: _Signer,
@@ -152,10 +192,17 @@ def _commit_reply(
     quantizer: Quantizer,
 ) -> SignedUpdate:
     arrays_key, arrays = only_arrays(content)
-    trained = briefing.spec.flatten(named_arrays(arrays))
-    update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
-    signed: SignedUpdate = commit(
-        update, terms, attestation(content, names), signer.private_key, signer.member
-    )
-    write_reply(content, signed, arrays_key=arrays_key)
+    fraction_bits = terms.rules.fraction_bits
+    difference = trained_vector(spec, arrays) - dequantize(base, fraction_bits)
+    update = quantizer(difference, terms.rules)
+    said = attestation(content, names)
+    signed: SignedUpdate = commit(update, terms, said, signer.private_key, signer.member)
+    write_reply(content, signed, arrays_key=arrays_key, rounding=_rounding(difference, update, terms.rules))
     return signed
+
+
+def _rounding(difference: FloatVector, update: IntVector, rules: Rules) -> Rounding:
+    norm, signed = float(np.linalg.norm(difference)), dequantize(update, rules.fraction_bits)
+    bound = norm_bound(rules)
+    clipped = difference if norm <= bound else difference * (bound / norm)
+    return Rounding(norm, float(np.linalg.norm(signed)), float(np.linalg.norm(clipped - signed)))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flwr.app import Context, Message
+from flwr.app import Context, Message, MetricRecord
 from flwr.clientapp.typing import ClientAppCallable
 
-from fedvm.federation.arrays import named_arrays
-from fedvm.federation.client.briefed import attestation, check_terms, only_arrays, receive
+from fedvm.federation.client.briefed import (
+    attestation,
+    check_terms,
+    only_arrays,
+    receive,
+    trained_vector,
+)
 from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.sealed import SealedMember, epoch_of, masked_content
 from fedvm.federation.commitment import Quantizer
-from fedvm.federation.errors import TermsError
 from fedvm.federation.keys import KeyProvider, member_from_node_config
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.terms import SEALED_STEP
@@ -27,7 +31,7 @@ def sealed_reply(
     context: Context,
     call_next: ClientAppCallable,
     key: KeyProvider,
-    names: MetricNames,
+    names: MetricNames | None,
     quantizer: Quantizer,
     noise: SealedNoise | None = None,
 ) -> Message:
@@ -42,21 +46,19 @@ def sealed_reply(
     if SEALED_STEP in message.content.config_records:
         return member.step(message, Consent.from_node_config(context.node_config))
     epoch = epoch_of(message.content)
-    briefing, base = receive(message)
-    terms = briefing.terms
-    if terms is None:
-        raise TermsError("the message asks for a sealed update, and names no terms of a round")
-    check_terms(terms, briefing, base, context, sealed=True)
+    terms, base, spec, briefing = receive(message)
+    check_terms(terms, base, context, sealed=True)
+    names = names or MetricNames(examples=briefing.weighted_by)
     kept = member.sealed_before(epoch, terms)
     if kept is None:
         reply = call_next(message, context)
         if reply.has_error():
             return reply
         _, arrays = only_arrays(reply.content)
-        trained = briefing.spec.flatten(named_arrays(arrays))
-        update = quantizer(trained - dequantize(base, briefing.fraction_bits), terms.rules)
+        trained = trained_vector(spec, arrays)
+        update = quantizer(trained - dequantize(base, terms.rules.fraction_bits), terms.rules)
         said = attestation(reply.content, names)
-        metrics = dict(next(iter(reply.content.metric_records.values())))
+        metrics = dict(next(iter(reply.content.metric_records.values()), MetricRecord()))
         if noise is not None:
             from fedvm.federation.client.distributed_privacy import nothing_but_examples
 

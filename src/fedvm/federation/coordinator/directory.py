@@ -17,6 +17,7 @@ from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.factory import FederationFactory
 from fedvm.chain.keys import keep_key, load_key
 from fedvm.devnet import CHAIN_FILE
+from fedvm.devnet.accounts import derive_account
 from fedvm.devnet.embedded import open_chain
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.founding import first_model, found
@@ -52,10 +53,39 @@ def create_federation(
         SettingsError: the directory is not empty, or the rules are for a model of another size.
         StoreError: no store is known for the URL.
     """
+    members = [derive_account(seed, "member", index) for index in range(clients)]
+    address = create_federation_of(
+        path,
+        initial,
+        rules=rules,
+        security=security,
+        members=[member.address for member in members],
+        seed=seed,
+        stores=stores,
+        sealed=sealed,
+    )
+    for index, member in enumerate(members):
+        file = key_of_partition(path, index)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        keep_key(file, member)
+    return address
+
+
+def create_federation_of(
+    path: Path,
+    initial: ArrayRecord,
+    *,
+    rules: Rules,
+    security: Security,
+    members: Sequence[str],
+    seed: int,
+    stores: Sequence[str] = DEFAULT_STORES,
+    sealed: SealedRules | None = None,
+) -> str:
+    """As `create_federation`, for members (hex addresses) that keep their own keys."""
     model, kept, directory = first_model(initial, rules, security), open_store(stores, path), _begin(path)
     with open_chain(directory.chain, seed=seed, create=True) as chain:
         owner = chain.account("owner")
-        members = [chain.account("member", index) for index in range(clients)]
         contract, block = found(
             FederationFactory.deploy_first(chain.w3, owner),
             owner,
@@ -63,16 +93,12 @@ def create_federation(
             model,
             coordinator=chain.account("coordinator").address,
             rules=rules,
-            members=[member.address for member in members],
+            members=members,
             security=security,
             sealed=sealed,
         )
         at = ChainRef("embedded", CHAIN_FILE)
         Deployment(at, chain.chain_id, contract.address, block=block, stores=tuple(stores)).save(path)
-    for index, member in enumerate(members):
-        file = key_of_partition(path, index)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        keep_key(file, member)
     return contract.address
 
 
@@ -136,7 +162,8 @@ def open_federation(where: Context | Path | str) -> Federation:
         where = str(where.run_config.get(DIRECTORY) or "")
         if not where:
             raise SettingsError(
-                "no federation is named: make one with `fedvm create`, then run the app with "
+                "no federation is named: write Accountable(strategy) alone to have one made, or make one with `fedvm "
+                f'create`, state `{DIRECTORY} = ""` in the app\'s [tool.flwr.app.config], and run the app with '
                 f"--run-config '{DIRECTORY}=\"/path/to/it\"'"
             )
         if not Path(where).is_absolute():

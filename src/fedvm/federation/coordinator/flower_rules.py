@@ -25,22 +25,50 @@ from fedvm.protocol.aggregators import (
 
 
 def rule_of(inner: Strategy) -> Aggregator:
-    """The rule that computes in integers what `inner.aggregate_train` computes in floats.
+    """The rule that computes in integers what the `aggregate_train` of the inner strategy's Flower class computes in
+    floats.
 
-    A subclass of a Flower strategy that does not override the aggregation has the same rule.
+    A subclass of a Flower strategy has the rule of that, unless its own `aggregate_train` does without Flower's.
     Raises SettingsError, with the reason, for a strategy whose aggregation has no fixed-point definition here, and
     for parameters that have more than six decimals or are out of range.
     """
-    name = type(inner).__name__
-    aggregation = type(inner).aggregate_train
-    make = next((make for kind, make in _RULES if kind.aggregate_train is aggregation), None)
+    name, kind = type(inner).__name__, flower_class(type(inner))
+    aggregation = kind.aggregate_train
+    make = next((make for known, make in _RULES if known.aggregate_train is aggregation), None)
     if make is None or not isinstance(inner, FedAvg):
-        why = next((why for kind, why in _REFUSALS if kind.aggregate_train is aggregation), _OWN_AGGREGATION)
+        why = next(
+            (why for known, why in _REFUSALS if known.aggregate_train is aggregation), _OWN_AGGREGATION
+        )
         raise SettingsError(f"{name} cannot be made accountable: {why}. Use one of {', '.join(_NAMES)}")
+    if not _goes_through(type(inner), kind):
+        raise SettingsError(
+            f"{name} cannot be made accountable: {_OWN_AGGREGATION}. An override may log, count or change metrics, and "
+            f"must call super().aggregate_train(server_round, replies); {kind.__name__} does the rest"
+        )
     try:
         return make(inner)
     except EncodingError as error:
         raise SettingsError(f"{name} cannot be made accountable: {error}") from error
+
+
+def flower_class(kind: type[Strategy]) -> type[Any]:
+    """The class of Flower's that a strategy's class is, or derives from. Raises SettingsError if that is none that
+    aggregates."""
+    found = next(one for one in kind.__mro__ if one.__module__.partition(".")[0] == "flwr")
+    if found is Strategy:
+        raise SettingsError(
+            f"{kind.__name__} cannot be made accountable: {_OWN_AGGREGATION}. Derive it from one of {', '.join(_NAMES)}"
+        )
+    return found
+
+
+def _goes_through(kind: type[Strategy], flower_kind: type[Strategy]) -> bool:
+    """Whether each override of `aggregate_train` calls the next one, as far as its code tells."""
+    for one in kind.__mro__[: kind.__mro__.index(flower_kind)]:
+        code = getattr(one.__dict__.get("aggregate_train"), "__code__", None)
+        if code is not None and "aggregate_train" not in code.co_names:
+            return False
+    return True
 
 
 def check_rule(inner: Strategy, rule: Aggregator, recorded: bytes) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flwr.app import Message, RecordDict
+from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedvm.federation.commitment import check_commitment
 from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.errors import CommitmentError
-from fedvm.federation.replies import read_reply
+from fedvm.federation.replies import Rounding, read_reply, read_rounding
+from fedvm.federation.terms import RECORD
 from fedvm.protocol import Domain, Submission, to_bytes
 from fedvm.protocol.sealed.records import SealedSubmission
 from fedvm.store import Store
@@ -31,7 +32,7 @@ class Received:
     `failure`, the reason why there is no signed update; or `withheld`, the reason why the coordinator does not relay
     `submission` (its data are not what it states).
 
-    metrics: the reply's metric records.
+    metrics: the reply's metric records. rounding: what became of the float update, as the client says.
     """
 
     node_id: int
@@ -39,6 +40,7 @@ class Received:
     submission: Submission | SealedSubmission | None = None
     failure: str | None = None
     withheld: str | None = None
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,40 @@ class Intake:
             signed = read_reply(reply.content)
         except CommitmentError as error:
             return replace(received, failure=str(error))
-        received = replace(received, submission=signed.submission)
+        received = replace(received, submission=signed.submission, rounding=read_rounding(reply.content))
         try:
             check_commitment(signed, self.domain)
         except CommitmentError as error:
             return replace(received, withheld=str(error))
         self.store.stage(to_bytes(signed.vector))
         return received
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A reply that was taken in, and what is left of it for a strategy's own code: metrics, configs, perhaps arrays."""
+
+    received: Received
+    reply: Message
+
+
+@dataclass(frozen=True)
+class TakeIn:
+    """Takes in a reply by `intake`, and takes FedVM's records out of it; the arrays stay if `keep_arrays`."""
+
+    intake: Callable[[Message], Received]
+    keep_arrays: bool
+
+    def __call__(self, reply: Message) -> Taken:
+        """Raises what `intake` raises."""
+        received = self.intake(reply)
+        if not reply.has_error():
+            for key in [key for key in reply.content.config_records if key.startswith(RECORD)]:
+                del reply.content[key]
+            if not self.keep_arrays:
+                for key in list(reply.content.array_records):
+                    reply.content[key] = ArrayRecord()
+        return Taken(received, reply)
 
 
 def gather(

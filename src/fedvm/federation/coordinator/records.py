@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fedvm.chain.events import Place
@@ -41,8 +41,6 @@ class RoundRecord:
     test_loss: float | None = None
     test_accuracy: float | None = None
     evaluated: int = 0
-    train_metrics: dict[str, float] = field(default_factory=dict)
-    evaluate_metrics: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for `json`."""

@@ -10,7 +10,6 @@ from logging import INFO
 from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result
 
 from fedvm.federation.coordinator.client_scores import ClientScore, ScoreQuestion, ask_scores
 from fedvm.federation.coordinator.journal import RoundJournal
@@ -47,19 +46,6 @@ class FederationResult:
     round: int
     stopped: str | None = None
     scores: tuple[ClientScore, ...] = ()
-
-    def to_flower(self) -> Result:
-        """As Flower's strategies return it."""
-        result = Result(arrays=self.arrays)
-        for record in self.records:
-            if record.train_metrics:
-                result.train_metrics_clientapp[record.round] = MetricRecord(dict(record.train_metrics))
-            if record.evaluate_metrics:
-                result.evaluate_metrics_clientapp[record.round] = MetricRecord(dict(record.evaluate_metrics))
-            server = {"loss": record.test_loss, "accuracy": record.test_accuracy}
-            if measured := {name: value for name, value in server.items() if value is not None}:
-                result.evaluate_metrics_serverapp[record.round] = MetricRecord(dict(measured))
-        return result
 
 
 @dataclass(frozen=True)
@@ -187,7 +173,6 @@ def _play(loop: _Loop, current: int, arrays: ArrayRecord) -> tuple[RoundRecord, 
 def _with_training(record: RoundRecord, outcome: TrainOutcome, names: MetricNames) -> RoundRecord:
     return replace(
         record,
-        train_metrics=_plain(outcome.metrics),
         train_loss=number(outcome.metrics, names.train_loss),
     )
 
@@ -201,7 +186,6 @@ def _evaluated(loop: _Loop, record: RoundRecord, arrays: ArrayRecord) -> RoundRe
     return replace(
         record,
         evaluated=sum(not reply.has_error() for reply in replies),
-        evaluate_metrics=_plain(metrics),
         validation_loss=number(metrics, loop.names.loss),
         validation_accuracy=number(metrics, loop.names.accuracy),
         test_loss=number(test, loop.names.loss),
@@ -234,10 +218,6 @@ def _closed_rounds(loop: _Loop, arrays: ArrayRecord, journal: RoundJournal | Non
                 journal.write(record)
         records.append(record)
     return records
-
-
-def _plain(metrics: MetricRecord | None) -> dict[str, float]:
-    return {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, int | float)}
 
 
 def _stalled(record: RoundRecord, failed: int, quorum: int) -> str:

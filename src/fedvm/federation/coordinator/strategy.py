@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from logging import INFO
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from logging import INFO, WARNING
+from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.app.message_type import MessageType
 from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Strategy
+from numpy.typing import NDArray
 
-from fedvm.federation.arrays import ModelCodec, named_arrays
+from fedvm.federation.arrays import ModelCodec, named_arrays, same_arrays
 from fedvm.federation.coordinator.flower_rules import check_rule, rule_of
 from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
@@ -28,7 +30,7 @@ from fedvm.federation.coordinator.settlement import Refused, Settlement, settle,
 from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.federation.sealed.messages import round_record
 from fedvm.federation.terms import RECORD, SEALED_ROUND, Briefing, RoundTerms
-from fedvm.protocol import Rules, Submission
+from fedvm.protocol import EncodingError, Rules, Submission
 from fedvm.protocol.address import by_address
 from fedvm.protocol.aggregators import ServerState
 from fedvm.protocol.sealed.epoch import Epoch
@@ -42,6 +44,20 @@ class _OpenRound:
     ledger_round: LedgerRound
     sampled: tuple[str, ...]
     asked: tuple[str, ...]
+
+
+@dataclass
+class _Draft:
+    """A round whose messages are being made: who may be chosen, and, once it is open, who is there (node id → member).
+
+    epoch: of a sealed round.
+    """
+
+    number: int
+    members: MemberGrid
+    epoch: Epoch | None
+    opened: LedgerRound | None = None
+    nodes: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,7 @@ class RoundStrategy(Strategy):
     Raises SettingsError for an inner strategy without such a definition, or if the contract's rules name another one.
     """
 
-    def __init__(self, inner: FedAvg, *, federation: Federation) -> None:
+    def __init__(self, inner: FedAvg, *, federation: Federation, roster: Roster | None = None) -> None:
         self.inner = inner
         self.federation = federation
         self.rule = rule_of(inner)
@@ -84,9 +100,11 @@ class RoundStrategy(Strategy):
         self._memory: ServerState = ()
         self._codec: ModelCodec | None = None
         self._vector: IntVector | None = None
-        self._roster = Roster(federation.ledger, federation.nodes)
+        self._floats: ArrayRecord | None = None
+        self._roster = roster or Roster(federation.ledger, federation.nodes)
         sealed = federation.ledger.sealed
         self._keeper = EpochKeeper(federation, sealed, self._roster) if sealed else None
+        self._draft: _Draft | None = None
         self._open: _OpenRound | None = None
         self._outcome: TrainOutcome | None = None
         self._sealing: _Sealing | None = None
@@ -101,8 +119,9 @@ class RoundStrategy(Strategy):
     def begin(self, initial_arrays: ArrayRecord) -> ArrayRecord:
         """Start from the federation's state on chain, and return the model's arrays (floats).
 
-        initial_arrays: the model's state, named float tensors; after round 1 only its layout counts.
-        Raises LedgerMismatch if before round 1 they are not the model the federation was created with.
+        initial_arrays: the model's state, named float tensors. Only its layout counts; where round 1 does not start
+        from its values, since the federation was created with others, a line in the log says so.
+        Raises LedgerMismatch if the contract's rules speak of another number of parameters.
         """
         arrays = named_arrays(initial_arrays)
         self._codec = ModelCodec.for_arrays(arrays, self.rules.fraction_bits)
@@ -114,9 +133,30 @@ class RoundStrategy(Strategy):
         self._vector = self.federation.load_model()
         self._memory = recall_memory(self.federation, self.rule)
         fresh = self.federation.ledger.current_round() == 0
-        if fresh and not bool((self._codec.quantize(arrays) == self._vector).all()):
-            raise LedgerMismatch("the initial arrays are not the model the federation was created with")
-        return self._codec.floats(self._vector)
+        if fresh and not self._is_the_model(arrays):
+            log(
+                WARNING,
+                "The app's initial arrays are not the model that the federation was created with: round 1 starts from "
+                "the federation's",
+            )
+        config = ConfigRecord({"server-round": 0})
+        self._roster.dressing = RecordDict(
+            {self.inner.arrayrecord_key: self.floats, self.inner.configrecord_key: config}
+        )
+        return self.floats
+
+    def _is_the_model(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
+        try:
+            return bool((self.codec.quantize(arrays) == self.vector).all())
+        except EncodingError:
+            return False
+
+    @property
+    def floats(self) -> ArrayRecord:
+        """The global model as the app's tensors; the same object until the model changes."""
+        if self._floats is None:
+            self._floats = self.codec.floats(self.vector)
+        return self._floats
 
     @property
     def vector(self) -> IntVector:
@@ -142,34 +182,61 @@ class RoundStrategy(Strategy):
         Fewer members are addressed if the rules make some rest. Raises SettingsError when the rules have come to name
         another aggregator than this strategy's.
         """
+        members = self.prepare_train(server_round, grid)
+        drafts = self.inner.configure_train(server_round, self.floats, config, members)  # waits for nodes
+        return self.address_train(server_round, self.choose_to_train(server_round, drafts))
+
+    def prepare_train(self, server_round: int, grid: Grid) -> MemberGrid:
+        """What comes before the inner strategy is asked: the nodes that it may choose from."""
         check_rule(self.inner, self.rule, self.rules.aggregator)
-        ledger = self.federation.ledger
         epoch = (
             self._keeper.current(grid, left_open=self._is_left_open(server_round)) if self._keeper else None
         )
-        members = MemberGrid(grid, self._roster)
-        drafts = self._drafts(self.inner.configure_train, server_round, config, members)  # waits for nodes
+        self._draft = _Draft(server_round, MemberGrid(grid, self._roster), epoch)
+        return self._draft.members
+
+    def choose_to_train(self, server_round: int, drafts: Iterable[Message]) -> list[Message]:
+        """The messages that Flower addressed to nodes of its own choice, addressed to as many members that follow from
+        the round's public seed, ascending by address."""
+        messages, draft = list(drafts), self._drafted(server_round)
+        if not messages:
+            return []
+        opened, ledger = self._open_for(draft), self.federation.ledger
         with ledger.step():
-            opened = self._open_or_reopen(server_round)
-            check_rule(self.inner, self.rule, self.rules.aggregator)  # nobody can change them now
-            if ledger.aggregator_since() == server_round:
-                self._memory = ()
-        # Of a sealed round the inner strategy asks all, so that those count who were there when it was asked.
-        nodes = self._roster.present(grid) if epoch is None else members.shown
-        with ledger.step():
-            if epoch is not None:
-                sampled = _whole_groups(epoch, nodes.values(), len(drafts))
-                self._sealing = _Sealing(grid, epoch)
+            if draft.epoch is not None:
+                chosen = _whole_groups(draft.epoch, draft.nodes.values(), len(messages))
             else:
                 resting = resting_members(ledger, server_round)
-                ready = [member for member in nodes.values() if member not in resting]
-                sampled = choose_members(opened.seed, ready, min(len(drafts), len(ready)), purpose="train")
-            asked = still_wanted(ledger, opened, sampled)
-            self._open = _OpenRound(opened, sampled, asked)
+                ready = [member for member in draft.nodes.values() if member not in resting]
+                count = min(len(messages), len(ready))
+                chosen = choose_members(opened.seed, ready, count, purpose="train")
+        return _readdressed(messages, chosen, draft.nodes)
+
+    def address_train(self, server_round: int, drafts: Iterable[Message]) -> list[Message]:
+        """The messages with the round's terms in them, to those members whose updates are still wanted.
+
+        Raises:
+            SettingsError: a message goes to no member, two go to one, or one carries another model than the contract's.
+        """
+        messages, draft = list(drafts), self._drafted(server_round)
+        if not messages and draft.opened is None:  # a strategy that lets nobody train
+            return []
+        opened, ledger = self._open_for(draft), self.federation.ledger
+        addressed = self._by_member(messages, draft.nodes)
+        with ledger.step():
+            asked = still_wanted(ledger, opened, tuple(addressed))
             terms = RoundTerms(ledger.domain, server_round, self.rules, opened.base_root, opened.deadline)
-        if epoch is not None and drafts:
-            drafts[0].content[SEALED_ROUND] = round_record(epoch.draw.number)
-        return self._address(drafts, asked, nodes, terms)
+        self._open = _OpenRound(opened, tuple(addressed), asked)
+        key, weighted_by = self.inner.arrayrecord_key, self.inner.weighted_by_key
+        record = Briefing(terms, key, weighted_by, self.codec.remainder(self.vector)).to_record()
+        for content in {id(message.content): message.content for message in messages}.values():
+            self._check_model(content, key)
+            content[RECORD] = record
+            if draft.epoch is not None:
+                content[SEALED_ROUND] = round_record(draft.epoch.draw.number)
+        if draft.epoch is not None:
+            self._sealing = _Sealing(draft.members.inside, draft.epoch)
+        return [addressed[member] for member in asked]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -185,6 +252,10 @@ class RoundStrategy(Strategy):
             width = lane_bytes(self.rules, self._keeper.ledger.rules)
             return SealedIntake(self.federation.store, self._sealing.epoch, self.rules.elements, width)
         return Intake(self.federation.store, ledger.domain)
+
+    def is_configured(self, server_round: int) -> bool:
+        """Whether the round is open, and waits for `conclude_train`."""
+        return self._open is not None and self._open.ledger_round.number == server_round
 
     def seconds_to_answer(self) -> float:
         """How long to wait for the answers of the configured round: until its deadline on chain, less a tenth. In that
@@ -231,8 +302,8 @@ class RoundStrategy(Strategy):
         self._open, self._outcome = None, TrainOutcome(opened.sampled, settlement, answers.failures, metrics)
         if settlement.model is None:
             return None, metrics
-        self._vector, self._memory = settlement.model, settlement.memory
-        return self.codec.floats(settlement.model), metrics
+        self._vector, self._memory, self._floats = settlement.model, settlement.memory, None
+        return self.floats, metrics
 
     # --- evaluation ---
 
@@ -240,12 +311,24 @@ class RoundStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The inner strategy's messages, to members drawn by the round's public seed."""
-        members = MemberGrid(grid, self._roster)
-        drafts = self._drafts(self.inner.configure_evaluate, server_round, config, members)
+        members = self.prepare_evaluate(grid)
+        drafts = self.inner.configure_evaluate(server_round, self.floats, config, members)
+        return self.choose_to_evaluate(server_round, drafts, grid)
+
+    def prepare_evaluate(self, grid: Grid) -> MemberGrid:
+        """The nodes that the inner strategy may choose from."""
+        return MemberGrid(grid, self._roster)
+
+    def choose_to_evaluate(self, server_round: int, drafts: Iterable[Message], grid: Grid) -> list[Message]:
+        """As `choose_to_train`, of the round's evaluation; as they are while no round has been opened."""
+        messages = list(drafts)
+        if not messages or self.federation.ledger.current_round() < server_round:
+            return messages
         seed = self.federation.ledger.round(server_round).seed
         nodes = self._roster.present(grid)
-        chosen = choose_members(seed, nodes.values(), min(len(drafts), len(nodes)), purpose="evaluate")
-        return self._address(drafts, chosen, nodes, None)
+        count = min(len(messages), len(nodes))
+        chosen = choose_members(seed, nodes.values(), count, purpose="evaluate")
+        return _readdressed(messages, chosen, nodes)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """The inner strategy's weighted mean of the clients' metrics."""
@@ -259,13 +342,8 @@ class RoundStrategy(Strategy):
         Also returned: node id → member.
         """
         nodes = self._roster.present(grid)
-        briefing = Briefing(self.codec.spec, self.codec.order, self.rules.fraction_bits, None)
         content = RecordDict(
-            {
-                self.inner.arrayrecord_key: self.codec.wire(vector),
-                self.inner.configrecord_key: config,
-                RECORD: briefing.to_record(),
-            }
+            {self.inner.arrayrecord_key: self.codec.floats(vector), self.inner.configrecord_key: config}
         )
         messages = [Message(content, node_id, MessageType.EVALUATE) for node_id in sorted(nodes)]
         return messages, nodes
@@ -304,40 +382,49 @@ class RoundStrategy(Strategy):
             )
         return ledger.open_round()
 
-    def _drafts(
-        self,
-        configure: Callable[[int, ArrayRecord, ConfigRecord, Grid], Iterable[Message]],
-        server_round: int,
-        config: ConfigRecord,
-        members: MemberGrid,
-    ) -> list[Message]:
-        drafts = list(configure(server_round, self.codec.wire(self.vector), config, members))
-        if len({id(draft.content) for draft in drafts}) > 1:
-            raise SettingsError(
-                "the inner strategy sends nodes different content; only one for all is recorded"
-            )
-        return drafts
+    def _drafted(self, server_round: int) -> _Draft:
+        if self._draft is None or self._draft.number != server_round:
+            raise SettingsError(f"round {server_round} was not configured by this strategy")
+        return self._draft
 
-    def _address(
-        self,
-        drafts: list[Message],
-        members: tuple[str, ...],
-        nodes: Mapping[int, str],
-        terms: RoundTerms | None,
-    ) -> list[Message]:
-        if not drafts:
-            return []
-        briefing = Briefing(self.codec.spec, self.codec.order, self.rules.fraction_bits, terms)
-        content = drafts[0].content
-        content[RECORD] = briefing.to_record()
-        node_ids = {member: node_id for node_id, member in nodes.items()}
-        addressed = []
-        for draft, member in zip(
-            drafts, members, strict=False
-        ):  # fewer members when a round is taken up again
-            draft.metadata.dst_node_id = node_ids[member]
-            addressed.append(draft)
-        return addressed
+    def _open_for(self, draft: _Draft) -> LedgerRound:
+        """The round on chain, opened once for a draft."""
+        if draft.opened is None:
+            ledger = self.federation.ledger
+            with ledger.step():
+                draft.opened = self._open_or_reopen(draft.number)
+                check_rule(self.inner, self.rule, self.rules.aggregator)  # nobody can change them now
+                if ledger.aggregator_since() == draft.number:
+                    self._memory = ()
+            # Of a sealed round the inner strategy asks all, so that those count who were there when it was asked.
+            sealed = draft.epoch is not None
+            draft.nodes = draft.members.shown if sealed else self._roster.present(draft.members.inside)
+        return draft.opened
+
+    def _by_member(self, messages: list[Message], nodes: Mapping[int, str]) -> dict[str, Message]:
+        """The messages by the members whom they go to, ascending by address."""
+        addressed: dict[str, Message] = {}
+        for message in messages:
+            node_id = message.metadata.dst_node_id
+            if node_id not in nodes:
+                raise SettingsError(
+                    f"the strategy sends a message to node {node_id}, which is no member's: choose among the nodes of "
+                    "the grid that configure_train is given"
+                )
+            if nodes[node_id] in addressed:
+                raise SettingsError(f"the strategy sends two messages of a round to node {node_id}")
+            addressed[nodes[node_id]] = message
+        return {member: addressed[member] for member in sorted(addressed, key=by_address)}
+
+    def _check_model(self, content: RecordDict, key: str) -> None:
+        sent = content.array_records.get(key)
+        if sent is None:
+            raise SettingsError(f"the strategy's message holds no ArrayRecord {key!r} with the model")
+        if sent is not self.floats and not same_arrays(sent, self.floats):
+            raise SettingsError(
+                "the strategy sends clients other arrays than the contract's model, so that nobody could tell what "
+                "they trained from"
+            )
 
     def _sort_out(self, asked: tuple[str, ...], received: Iterable[Received]) -> _Answers:
         submissions: list[Submission | SealedSubmission] = []
@@ -370,17 +457,26 @@ class RoundStrategy(Strategy):
 
     def _train_metrics(self, settlement: Settlement, records: dict[str, RecordDict]) -> MetricRecord | None:
         """The inner strategy's mean over accepted clients, weighted as the contract did."""
-        weighted = []
+        weighted: list[RecordDict] = []
         for accepted in settlement.accepted:
             record = records.get(accepted.member)
             if record is None:  # accepted before this coordinator took the round up
                 continue
-            metrics = MetricRecord(dict(next(iter(record.metric_records.values()))))
+            metrics = MetricRecord(dict(next(iter(record.metric_records.values()), {})))
             metrics[self.inner.weighted_by_key] = accepted.weight
             weighted.append(RecordDict({"metrics": metrics}))
         if not weighted:
             return None
         return self.inner.train_metrics_aggr_fn(weighted, self.inner.weighted_by_key)
+
+
+def _readdressed(messages: list[Message], members: Iterable[str], nodes: Mapping[int, str]) -> list[Message]:
+    node_ids = {member: node_id for node_id, member in nodes.items()}
+    addressed = []
+    for message, member in zip(messages, members, strict=False):  # fewer members where some rest
+        message.metadata.dst_node_id = node_ids[member]
+        addressed.append(message)
+    return addressed
 
 
 def _whole_groups(epoch: Epoch, present: Iterable[str], asked: int) -> tuple[str, ...]:

@@ -6,82 +6,39 @@ import copy
 import importlib
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.supercore.run import Run
 
-from fedvm.federation.engines.flower_task import (
-    private_copy,
-    set_message_id,
-    set_server_identity,
-    task_identity,
-)
+from fedvm.federation.engines.clients import AppSource, Call, ClientRunner, Done, Job, Node, UserConfig
+from fedvm.federation.engines.flower_task import private_copy, set_message_id, set_server_identity
 from fedvm.federation.engines.grids import MessageGrid
 from fedvm.federation.engines.workers import Lost, WorkerPool
-from fedvm.federation.reproducible import derive_seed, reproducible
 
-UserConfig = Mapping[str, bool | float | int | str]
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 FIRST_NODE_ID = 1_000
 
 
 @dataclass(frozen=True)
-class Node:
-    """A simulated client: its id, what only it knows (`node_config`), and the app it runs."""
-
-    node_id: int
-    config: UserConfig
-    app: ClientApp
-
-
-@dataclass(frozen=True)
 class Finished:
-    """Progress: `done` of `total` clients answered, the last being `node_id`, `failed` if with an error."""
+    """Progress: `done` of `total` clients answered, the last being `node_id`, `failed` if with an error. reason: of the
+    failure; trace: the traceback, where the client's app raised."""
 
     node_id: int
     done: int
     total: int
     failed: bool
+    reason: str = ""
+    trace: str = ""
 
 
-@dataclass(frozen=True)
-class _Call:
-    """The task to run a client, and then `intake` on its reply."""
-
-    node_id: int
-    message: Message
-    state: RecordDict
-    intake: Callable[[Message], Any]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """The task to run one of the coordinator's own functions."""
-
-    function: Callable[[Any], Any]
-    item: Any
-
-
-@dataclass(frozen=True)
-class _Done:
-    """The outcome of a task: its value, or the exception of the coordinator's own function. state, failed: for a call,
-    the client's.
-    """
-
-    value: Any
-    state: RecordDict | None = None
-    failed: bool = False
-    problem: Exception | None = None
-
-
-def make_nodes(app: ClientApp, configs: Sequence[UserConfig]) -> list[Node]:
+def make_nodes(app: ClientApp | AppSource, configs: Sequence[UserConfig]) -> list[Node]:
     """One node a config, ids from 1000 up; adds `partition-id` and `num-partitions` as Flower does."""
     return [
         Node(FIRST_NODE_ID + index, {"partition-id": index, "num-partitions": len(configs), **config}, app)
@@ -95,9 +52,9 @@ class InProcessGrid(MessageGrid):
     nodes: the clients. seed: every call starts from global random generators seeded by (seed, partition,
     message type, round), so results do not depend on `workers`, on node ids or on earlier calls.
     run_config: given to every client's context. workers: 0 runs clients one after another in this process;
-    N ≥ 1 forks N processes **now** (so make the grid before opening files or starting threads that must not be shared).
-    client_timeout: seconds per client, with workers only. on_finished: called in this process after every
-    client.
+    N ≥ 1 makes N processes **now**: forked, so that they share what is in memory (make the grid before opening files or
+    starting threads that must not be shared), or `fresh`, which load the nodes' app themselves (an `AppSource`).
+    client_timeout: seconds per client, with workers only. on_finished: called in this process after every client.
 
     A client that raises, crashes its worker or overruns its time answers with an error message
     (`message.has_error()`); the others are not affected. Each node's `context.state` is kept between calls.
@@ -112,6 +69,7 @@ class InProcessGrid(MessageGrid):
         run_config: UserConfig | None = None,
         run_id: int = 1,
         workers: int = 0,
+        fresh: bool = False,
         client_timeout: float | None = None,
         on_finished: Callable[[Finished], None] | None = None,
     ) -> None:
@@ -122,19 +80,18 @@ class InProcessGrid(MessageGrid):
             raise ValueError("node ids must be different from each other")
         if client_timeout is not None and workers == 0:
             raise ValueError("client_timeout needs workers: a client in this process cannot be stopped")
-        self._seed = seed
-        self._run_config = dict(run_config or {})
         self._run = Run.create_empty(run_id)
+        self._runner = ClientRunner(self._nodes, seed, run_id, dict(run_config or {}))
         self._states = {node_id: RecordDict() for node_id in self._nodes}
         self._pending: dict[str, Message] = {}
         self._pushed = 0
         self.on_finished = on_finished
         set_server_identity(run_id)
-        if workers:
+        if workers and not fresh:
             _import_what_training_imports()
         self._client_timeout = client_timeout
-        self._pool: WorkerPool[_Call | _Job, _Done] | None = (
-            WorkerPool(self._perform, workers) if workers else None
+        self._pool: WorkerPool[Call | Job, Done] | None = (
+            WorkerPool(self._runner, workers, fresh=fresh) if workers else None
         )
 
     def close(self) -> None:
@@ -148,11 +105,16 @@ class InProcessGrid(MessageGrid):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def seed(self) -> int:
+        """What every call's random numbers follow from."""
+        return self._runner.seed
+
     # --- Flower's interface ---
 
     def set_run(self, run: Run) -> None:
         """Use `run` for messages created from now on."""
-        self._run = run
+        self._run, self._runner.run_id = run, run.run_id
         set_server_identity(run.run_id)
 
     @property
@@ -202,7 +164,7 @@ class InProcessGrid(MessageGrid):
             return [function(item) for item in items]
         listed = list(items)
         values: dict[int, Value] = {}
-        for position, done in self._pool.run(_Job(function, item) for item in listed):
+        for position, done in self._pool.run(Job(function, item) for item in listed):
             if isinstance(done, Lost):  # out of memory, perhaps: try in this process, where nothing else runs
                 values[position] = function(listed[position])
             else:
@@ -236,58 +198,31 @@ class InProcessGrid(MessageGrid):
             node_id = message.metadata.dst_node_id
             if isinstance(done, Lost):
                 error = Error(ErrorCode.CLIENT_APP_CRASHED, done.reason)
-                value, failed = intake(Message(error, reply_to=message)), True
+                value, failed, reason, trace = intake(Message(error, reply_to=message)), True, done.reason, ""
             else:
-                value, failed = _value_of(done), done.failed
+                value, failed, reason, trace = _value_of(done), done.failed, done.reason, done.trace
                 if done.state is not None:
                     self._states[node_id] = done.state
             if self.on_finished:
-                self.on_finished(Finished(node_id, answered, len(messages), failed))
+                self.on_finished(Finished(node_id, answered, len(messages), failed, reason, trace))
             yield position, value
 
     def _calls(
         self, messages: list[Message], intake: Callable[[Message], Any], deadline: float | None
-    ) -> Iterator[_Call]:
+    ) -> Iterator[Call]:
         for message in messages:
             if deadline is not None and time.monotonic() >= deadline:
                 return
             node_id = message.metadata.dst_node_id
-            yield _Call(node_id, message, self._states[node_id], intake)
+            yield Call(node_id, message, self._states[node_id], intake)
 
-    def _answers(self, calls: Iterator[_Call], deadline: float | None) -> Iterator[tuple[int, _Done | Lost]]:
+    def _answers(self, calls: Iterator[Call], deadline: float | None) -> Iterator[tuple[int, Done | Lost]]:
         if self._pool:
             yield from self._pool.run(calls, timeout=self._client_timeout, until=deadline)
         else:
             for position, call in enumerate(calls):
-                own = _Call(call.node_id, private_copy(call.message), copy.deepcopy(call.state), call.intake)
-                yield position, self._perform(own)
-
-    def _perform(self, task: _Call | _Job) -> _Done:
-        """Run a task that may change its objects: they are copies, or came through the pipe."""
-        if isinstance(task, _Job):
-            return _attempt(task.function, task.item)
-        node = self._nodes[task.node_id]
-        context = Context(
-            run_id=self._run.run_id,
-            node_id=node.node_id,
-            node_config=dict(node.config),
-            state=task.state,
-            run_config=dict(self._run_config),
-        )
-        message = task.message
-        who = node.config.get("partition-id", node.node_id)
-        seed = derive_seed(self._seed, who, message.metadata.message_type, _round_of(message))
-        try:
-            with task_identity(run_id=self._run.run_id, node_id=node.node_id), reproducible(seed):
-                reply = node.app(message, context)
-                state: RecordDict | None = context.state
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
-            reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
-            state = None  # a client that fails does not change its state
-        taken = _attempt(task.intake, reply)
-        return _Done(taken.value, state, reply.has_error(), taken.problem)
+                own = Call(call.node_id, private_copy(call.message), copy.deepcopy(call.state), call.intake)
+                yield position, self._runner(own)
 
 
 def _import_what_training_imports() -> None:
@@ -300,22 +235,7 @@ def _as_it_is(reply: Message) -> Message:
     return reply
 
 
-def _attempt(function: Callable[[Any], Any], item: Any) -> _Done:
-    try:
-        return _Done(function(item))
-    except Exception as error:
-        return _Done(None, problem=error)
-
-
-def _value_of(done: _Done) -> Any:
+def _value_of(done: Done) -> Any:
     if done.problem is not None:
         raise done.problem
     return done.value
-
-
-def _round_of(message: Message) -> str:
-    """The round a message belongs to: Flower's strategies put it in a ConfigRecord, else the group id."""
-    for config in message.content.config_records.values():
-        if "server-round" in config:
-            return str(config["server-round"])
-    return message.metadata.group_id

@@ -1,4 +1,4 @@
-"""A pool of forked worker processes that stay warm, hand out tasks as workers come free, and survive crashes.
+"""A pool of worker processes that stay warm, hand out tasks as workers come free, and survive crashes.
 
 `concurrent.futures.ProcessPoolExecutor` gives up the whole pool when one worker dies and cannot stop a single
 task that takes too long; federated clients do both, so the pool here restarts only the worker concerned.
@@ -48,21 +48,24 @@ def forking_supported() -> bool:
 
 
 class WorkerPool(Generic[Task, Answer]):
-    """Runs `handle(task)` in `count` forked processes. Use as a context manager, or call `close()`.
+    """Runs `handle(task)` in `count` processes. Use as a context manager, or call `close()`.
 
     handle: inherited by the fork, so it may be a closure; task and answer travel by pickle. It must not
-    raise: it turns failures into answers.
+    raise: it turns failures into answers. fresh: start the processes anew instead of forking them, on any system and
+    beside any threads; then `handle` pickles, too, and a script that is run by its path guards its entry by
+    `if __name__ == "__main__"`, since these processes import it.
     """
 
-    def __init__(self, handle: Callable[[Task], Answer], count: int) -> None:
-        if not forking_supported():
+    def __init__(self, handle: Callable[[Task], Answer], count: int, *, fresh: bool = False) -> None:
+        if not fresh and not forking_supported():
             raise ValueError(f"worker processes are not supported on {sys.platform}; use workers=0")
         if count < 1:
             raise ValueError(f"a pool needs at least one worker, not {count}")
         self._handle = handle
         self._timeout: float | None = None
         self._runs = 0
-        self._context = multiprocessing.get_context("fork")
+        self._fresh = fresh
+        self._context: Any = multiprocessing.get_context("spawn" if fresh else "fork")
         self._workers: list[_Worker] = []
         # Objects that exist already lie in memory pages that all processes share. A garbage collection would write into
         # each object, and so copy these pages.
@@ -117,7 +120,7 @@ class WorkerPool(Generic[Task, Answer]):
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        inherited = [worker.connection for worker in self._workers] + [ours]
+        inherited = [] if self._fresh else [worker.connection for worker in self._workers] + [ours]
         process = self._context.Process(
             target=_serve,
             args=(self._handle, theirs, inherited, os.getpid()),
@@ -188,6 +191,7 @@ def _serve(
     handle: Callable[[Any], Any], connection: Connection, inherited: list[Connection], parent: int
 ) -> None:
     _die_with(parent)
+    _allow_children()
     _keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and handles its own end, which is not the worker's
@@ -198,8 +202,16 @@ def _serve(
             connection.send(handle(connection.recv()))
 
 
+def _allow_children() -> None:
+    # multiprocessing ends workers with this process, as it must, and forbids such processes children of their own. A
+    # data loader with workers needs some; they watch the process that made them.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+
+
 def _die_with(parent: int) -> None:
     # A killed parent must not leave a worker that still holds inherited file locks (the chain's, say).
+    if sys.platform != "linux":  # there the pipe's end tells it
+        return
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

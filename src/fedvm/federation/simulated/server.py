@@ -17,15 +17,16 @@ from fedvm.federation.client.app import LEARNING_RATE, ClientData, DataLoader, i
 from fedvm.federation.client.distributed_privacy import DistributedPrivacy
 from fedvm.federation.client.mod import accountable_mod, fedvm_mod
 from fedvm.federation.client.privacy import dp_mod
-from fedvm.federation.coordinator.accountable import Accountable
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.flower_strategies import make_strategy
 from fedvm.federation.coordinator.journal import RoundJournal
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.records import RoundRecord
 from fedvm.federation.coordinator.rounds import EvaluateFn, FederationResult, run_rounds
+from fedvm.federation.coordinator.strategy import RoundStrategy
+from fedvm.federation.engines.clients import Node, UserConfig
 from fedvm.federation.engines.flower_task import SERVER_NODE_ID
-from fedvm.federation.engines.grid import Finished, InProcessGrid, Node, UserConfig, make_nodes
+from fedvm.federation.engines.grid import Finished, InProcessGrid, make_nodes
 from fedvm.federation.errors import FederationError, SettingsError
 from fedvm.federation.keys import KEY, SEALED, SIMULATED, folder_of_partition
 from fedvm.federation.reproducible import derive_seed
@@ -166,7 +167,7 @@ def run_federation(
         min_evaluate_nodes=settings.min_evaluate_nodes,
         min_available_nodes=settings.min_available_nodes,
     )
-    strategy = Accountable(inner, federation=federation)
+    strategy = RoundStrategy(inner, federation=federation)
     results: list[FederationResult] = []
 
     timeout = _SHARE_OF_DEADLINE * ledger.rules().round_seconds
