@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
 from fedvm.chain.errors import ChainMismatch, NetworkError
+from fedvm.chain.transport import Patience, PatientProvider, shown
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
@@ -141,20 +142,28 @@ def network_of(w3: Web3) -> Network:
     return Network(f"chain-{chain_id}", f"chain {chain_id}", chain_id, "ETH", 2, 120, 600, log_range=2_000)
 
 
-def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUEST_TIMEOUT_SECONDS) -> Web3:
+def connect(
+    rpc_url: str,
+    *,
+    chain_id: int | None = None,
+    timeout: float = REQUEST_TIMEOUT_SECONDS,
+    patience: Patience | None = None,
+) -> Web3:
     """A checked connection to an Ethereum JSON-RPC endpoint (http or https).
 
-    ``chain_id`` is the chain that must answer, if given; ``timeout`` holds for one request, in seconds.
+    ``chain_id`` is the chain that must answer, if given; ``timeout`` holds for one request, in seconds; ``patience``
+    says for how long requests are tried again, once the node has answered for the first time.
     Raises :class:`NetworkError` (malformed URL, unreachable, no Ethereum RPC) or :class:`ChainMismatch`.
     """
     parts = urlsplit(rpc_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NetworkError(
-            f"{_shown(rpc_url)} is not an RPC address; write http://host:port or https://host/path"
+            f"{shown(rpc_url)} is not an RPC address; write http://host:port or https://host/path"
         )
     # web3 asks for the chain's id twice with every contract call. A connection is to one chain, so ask once.
-    provider = HTTPProvider(
+    provider = PatientProvider(
         rpc_url,
+        Patience(total=0),
         request_kwargs={"timeout": timeout},
         cache_allowed_requests=True,
         cacheable_requests={RPCEndpoint("eth_chainId")},
@@ -163,16 +172,15 @@ def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUE
     w3 = Web3(provider)
     try:
         actual = w3.eth.chain_id
-    except (OSError, Web3Exception, ValueError) as error:
+    except (OSError, Web3Exception, ValueError, NetworkError) as error:
         # requests' exceptions are OSErrors; their texts may quote the whole URL with a key in it.
         raise NetworkError(
-            f"no Ethereum RPC answers at {_shown(rpc_url)} ({type(error).__name__}); check the address"
+            f"no Ethereum RPC answers at {shown(rpc_url)} ({type(error).__name__}); check the address"
             + (" and that it ends in /rpc/v1" if "/rpc/" not in parts.path else "")
         ) from None
+    provider.patience = patience or Patience()
     if chain_id is not None and actual != chain_id:
-        raise ChainMismatch(
-            f"{_shown(rpc_url)} is chain {actual}, wanted {chain_id}; name the other endpoint"
-        )
+        raise ChainMismatch(f"{shown(rpc_url)} is chain {actual}, wanted {chain_id}; name the other endpoint")
     return w3
 
 
@@ -192,9 +200,3 @@ def page(network: Network, first: int, last: int) -> list[tuple[int, int]]:
     """Block ranges, both ends included, that one ``eth_getLogs`` of the network takes."""
     step = network.log_range or max(last - first + 1, 1)
     return [(start, min(start + step - 1, last)) for start in range(first, last + 1, step)]
-
-
-def _shown(rpc_url: str) -> str:
-    """A URL without user, password and query, where gateways put their keys."""
-    parts = urlsplit(rpc_url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
