@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 
 from fedvm.chain.networks import connect
+from fedvm.chain.outbox import STATE_VARIABLE
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests send is not written into the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
@@ -13,6 +13,8 @@ from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol.address import Address, to_address
+
+_LOOKS: Final = 3
 
 
 def contract_code(w3: Web3, name: str, arguments: tuple[Any, ...]) -> bytes:
@@ -39,11 +41,13 @@ def deploy_code(sender: Sender, account: LocalAccount, init_code: bytes, *, acti
             f"{len(init_code)} bytes of init code, at most {MAX_CALLDATA_BYTES} fit into a Filecoin message",
         )
     receipt = sender.send(account, {"data": init_code}, action=action)
-    if receipt.contract_address is None or not sender.w3.eth.get_code(
-        Web3.to_checksum_address(receipt.contract_address)
-    ):
-        raise TransactionFailed(action, "no code at the new address", tx_hash=receipt.tx_hash)
-    return receipt
+    for _ in range(_LOOKS):
+        if receipt.contract_address and sender.w3.eth.get_code(
+            Web3.to_checksum_address(receipt.contract_address)
+        ):
+            return receipt
+        sender.settle(account.address)  # a reorganisation may have undone it
+    raise TransactionFailed(action, "no code at the new address", tx_hash=receipt.tx_hash)
 
 
 def placed(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from eth_typing import ABIEvent, HexStr
 from eth_utils.abi import event_abi_to_log_topic
 from web3 import Web3
 from web3._utils.events import get_event_data
 from web3.contract import Contract
+from web3.exceptions import Web3RPCError
 from web3.types import FilterParams, LogReceipt
 
 from fedvm.chain.decoding import plain, snake_case
 from fedvm.chain.networks import Network, page
+from fedvm.chain.revert import explain
+
+_TOO_MUCH: Final = re.compile(r"range|too many|results|response size|limit", re.IGNORECASE)
+"""How nodes say that an `eth_getLogs` asks for too many blocks or finds too many events."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,22 @@ class EventReader:
     def _between(
         self, names: Sequence[str], first: int, last: int, indexed: Sequence[bytes] = ()
     ) -> list[RawEvent]:
-        query: FilterParams = {"address": self._address, "fromBlock": first, "toBlock": last}
+        query: FilterParams = {"address": self._address}
         if names:
             words = [HexStr("0x" + word.hex()) for word in indexed]
             query["topics"] = [[HexStr("0x" + self._topics[name].hex()) for name in names], *words]
-        return self.decode(self._w3.eth.get_logs(query))
+        return self.decode(self._logs(query, first, last))
+
+    def _logs(self, query: FilterParams, first: int, last: int) -> list[LogReceipt]:
+        """Logs of a range, in halves where a node finds that too much; nodes differ in how much they answer."""
+        query = {**query, "fromBlock": first, "toBlock": last}
+        try:
+            return self._w3.eth.get_logs(query)
+        except Web3RPCError as error:
+            if first >= last or not _TOO_MUCH.search(explain(error)):
+                raise
+        middle = (first + last) // 2
+        return [*self._logs(query, first, middle), *self._logs(query, middle + 1, last)]
 
     def _decode_one(self, log: LogReceipt) -> RawEvent | None:
         entry = self._by_topic.get(bytes(log["topics"][0])) if log["topics"] else None

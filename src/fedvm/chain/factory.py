@@ -65,7 +65,7 @@ class FederationFactory:
     def deploy(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
         """Deploy the factory and the implementations of open federations: one transaction each."""
         sender = Sender(w3)
-        return cls(w3, _deployed(sender, account), sender=sender)._installed(account, OPEN_IMPLEMENTATIONS)
+        return cls(w3, _deployed(sender, account), sender=sender).install(account)
 
     @classmethod
     def shared(cls, w3: Web3, account: LocalAccount) -> FederationFactory:
@@ -88,7 +88,11 @@ class FederationFactory:
         address: str = get_create_address(account.address, Nonce(0))
         if not w3.eth.get_code(w3.to_checksum_address(address)):
             address = _deployed(sender, account)
-        return cls(w3, address, sender=sender)._installed(account, OPEN_IMPLEMENTATIONS)
+        return cls(w3, address, sender=sender).install(account)
+
+    def install(self, account: LocalAccount) -> FederationFactory:
+        """Install the implementations of open federations that are missing; returns itself."""
+        return self._installed(account, OPEN_IMPLEMENTATIONS)
 
     def create(self, account: LocalAccount, parameters: tuple[Any, ...], salt: bytes) -> Receipt:
         """Open a federation. ``parameters``: the fields of Solidity's ``FederationParameters``."""

@@ -6,20 +6,17 @@ How Filecoin's RPC behaves (block time, polling, pages of logs) follows filecoin
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from requests.exceptions import RequestException
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
 from fedvm.chain.errors import BadAnswer, ChainMismatch, NetworkError
 from fedvm.chain.rpc_url import shown, whole
+from fedvm.chain.transport import Patience, PatientProvider
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
@@ -217,17 +214,25 @@ def network_of(w3: Web3) -> Network:
     return _ethereum(f"chain-{chain_id}", f"chain {chain_id}", chain_id, is_valuable=True)
 
 
-def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUEST_TIMEOUT_SECONDS) -> Web3:
+def connect(
+    rpc_url: str,
+    *,
+    chain_id: int | None = None,
+    timeout: float = REQUEST_TIMEOUT_SECONDS,
+    patience: Patience | None = None,
+) -> Web3:
     """A checked connection to an Ethereum JSON-RPC endpoint (http or https).
 
-    ``chain_id`` is the chain that must answer, if given; ``timeout`` holds for one request, in seconds.
+    ``chain_id`` is the chain that must answer, if given; ``timeout`` holds for one request, in seconds; ``patience``
+    says for how long requests are tried again, once the node has answered for the first time.
     Raises :class:`NetworkError` (malformed URL, unreachable, no Ethereum RPC) or :class:`ChainMismatch`.
     """
     address = whole(rpc_url)
     parts = _parts(address)
     # web3 asks for the chain's id twice with every contract call. A connection is to one chain, so ask once.
-    provider = DiscreetProvider(
+    provider = PatientProvider(
         address,
+        Patience(total=0),
         request_kwargs={"timeout": timeout},
         cache_allowed_requests=True,
         cacheable_requests={RPCEndpoint("eth_chainId")},
@@ -236,86 +241,19 @@ def connect(rpc_url: str, *, chain_id: int | None = None, timeout: float = REQUE
     w3 = Web3(provider)
     try:
         actual = w3.eth.chain_id
-    except (OSError, Web3Exception, ValueError) as error:
-        # requests' exceptions are OSErrors
+    except BadAnswer:
+        raise
+    except (OSError, Web3Exception, ValueError, NetworkError) as error:
         filecoin = chain_id in _FILECOIN_CHAINS or parts.port == 1234 or "glif" in str(parts.hostname)
+        cause = error.__cause__ or error
         raise NetworkError(
-            f"no Ethereum RPC answers at {shown(address)} ({type(error).__name__}); check the address"
+            f"no Ethereum RPC answers at {shown(address)} ({type(cause).__name__}); check the address"
             + (" and that it ends in /rpc/v1" if filecoin and "/rpc/" not in parts.path else "")
         ) from None
+    provider.patience = patience or Patience()
     if chain_id is not None and actual != chain_id:
         raise ChainMismatch(f"{shown(address)} is chain {actual}, wanted {chain_id}; name the other endpoint")
     return w3
-
-
-_DATA, _QUANTITY = re.compile(r"0x([0-9a-fA-F]{2})*"), re.compile(r"0x[0-9a-fA-F]+")
-_BYTES: Final = frozenset({"eth_call", "eth_getCode", "eth_sendRawTransaction"})
-_ANSWERS: Final[dict[str, type]] = {
-    "eth_blockNumber": str,
-    "eth_call": str,
-    "eth_chainId": str,
-    "eth_estimateGas": str,
-    "eth_feeHistory": dict,
-    "eth_gasPrice": str,
-    "eth_getBalance": str,
-    "eth_getCode": str,
-    "eth_getLogs": list,
-    "eth_getTransactionCount": str,
-    "eth_maxPriorityFeePerGas": str,
-    "eth_sendRawTransaction": str,
-}
-"""What kind of result a method has, of those that always have one."""
-
-
-class DiscreetProvider(HTTPProvider):
-    """An HTTP provider whose errors do not quote its URL, which may hold a key.
-
-    requests' exceptions keep their types, and the response that they carry.
-    """
-
-    def make_request(self, method: RPCEndpoint, params: Any) -> Any:
-        """As web3's. Raises BadAnswer for what is no answer to such a question."""
-        with self._discreetly(method):
-            answer = super().make_request(method, params)
-        self._check(method, answer)
-        return answer
-
-    def make_batch_request(self, batch_requests: list[tuple[RPCEndpoint, Any]]) -> Any:
-        """As web3's."""
-        with self._discreetly("a batch"):
-            return super().make_batch_request(batch_requests)
-
-    def _check(self, method: str, answer: Any) -> None:
-        kind = _ANSWERS.get(method)
-        if not isinstance(answer, dict):
-            problem = "is no object"
-        elif isinstance(error := answer.get("error"), dict) and isinstance(error.get("message"), str):
-            return
-        elif "result" not in answer:
-            problem = "has no result"
-        elif kind is not None and not isinstance(answer["result"], kind):
-            problem = f"has a result of the kind {type(answer['result']).__name__}"
-        elif kind is str and not (_DATA if method in _BYTES else _QUANTITY).fullmatch(answer["result"]):
-            problem = "has a result that is not hexadecimal"
-        else:
-            return
-        raise BadAnswer(
-            f"{shown(str(self.endpoint_uri))} answers {method} with what {problem}: is it an RPC address?"
-        )
-
-    @contextmanager
-    def _discreetly(self, asked: str) -> Iterator[None]:
-        try:
-            yield
-        except RequestException as error:
-            status = "" if error.response is None else f", HTTP status {error.response.status_code}"
-            what = f"{type(error).__name__}{status}"
-            error.args = (f"{shown(str(self.endpoint_uri))} does not answer {asked} ({what})",)
-            raise error from None
-        except (ValueError, AttributeError):  # neither JSON nor UTF-8, or JSON that is no object
-            raise BadAnswer(
-                f"{shown(str(self.endpoint_uri))} answers {asked} with what is not JSON: is it an RPC address?"
-            ) from None
 
 
 def _parts(rpc_url: str) -> SplitResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
@@ -64,11 +65,35 @@ def explain(error: Web3Exception) -> str:
     data = revert_data(error)
     if data:
         return decode_revert(data)
+    message = str(error) or type(error).__name__
     if isinstance(error, Web3RPCError) and error.rpc_response is not None:
         body = error.rpc_response.get("error")
         if isinstance(body, dict) and body.get("message"):
-            return str(body["message"])
-    return str(error) or type(error).__name__
+            message = str(body["message"])
+    exited = _EXIT.search(message)
+    return message if exited is None else _exit_in_words(int(exited[1]))
+
+
+# Lotus puts the exit code of a message into its error: exit=[33], exit=[SysErrOutOfGas(7)].
+_EXIT: Final = re.compile(r"exit=\[(?:\w+\()?(\d+)\)?\]")
+_EXITS: Final = {
+    1: "the sender is no account with a key on this chain; fund it first",
+    2: "the sender has too little money, or its nonce is used",
+    6: "not enough funds for the value that goes with it",
+    7: "ran out of gas: it needs more than it was given, or than a block has",
+    33: "reverted without data",
+    34: "reached an INVALID instruction",
+    35: "reached an instruction that Filecoin's EVM does not have",
+    36: "stack underflow",
+    37: "stack overflow",
+    38: "illegal memory access",
+    39: "bad jump destination",
+}
+"""Of the virtual machine (FIP-0054, ref-fvm) and of the EVM actor (builtin-actors)."""
+
+
+def _exit_in_words(code: int) -> str:
+    return _EXITS.get(code, f"ended with exit code {code} of Filecoin's virtual machine")
 
 
 @cache

@@ -1,36 +1,37 @@
 """Sending transactions so that they arrive: on the embedded chain, on anvil, and on Filecoin.
 
-Type 2 with an empty access list; the pending nonce, one transaction at a time; the gas estimate with room,
-since Filecoin's can fall short (the embedded chain needs none: it takes a transaction only if it succeeds); a
-fee over the base fees of the last blocks; replacement with a higher premium when a transaction hangs, watching
-every hash that may land (filecoin-project/lotus, message pool).
+Type 2 with an empty access list; one transaction at a time from an account; the gas estimate with room, since
+Filecoin's can fall short (the embedded chain needs none: it takes a transaction only if it succeeds). Everything else
+about nodes that fail and chains that are reorganised is in :mod:`fedvm.chain.delivery`.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
-from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
-from web3.exceptions import TransactionNotFound, Web3Exception
+from web3.exceptions import Web3Exception
 from web3.types import TxParams, TxReceipt, Wei
 
-from fedvm.chain.errors import NetworkError, TransactionFailed
+from fedvm.chain.delivery import Delivery, Order
+from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.networks import EMBEDDED, SEND_IF_SUCCESSFUL, Network, network_of, require_funds
+from fedvm.chain.outbox import Outbox, outbox_of
+from fedvm.chain.pricing import Offer, offer
+from fedvm.chain.refusals import advised
 from fedvm.chain.revert import explain, revert_data
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 GAS_ROOM: Final = 1.25
-REPLACEMENT_FACTOR: Final = 1.3
-"""Lotus wants 1.25 times the premium; a little more survives its rounding."""
-FEE_HISTORY_BLOCKS: Final = 120
-MAX_ATTEMPTS: Final = 3
+FILECOIN_GAS_ROOM: Final = 1.1
+"""Lotus's estimate has a quarter of room already, and more than a tenth too much is burnt."""
+MORE_GAS: Final = 1.5
+"""Times the limit of a transaction that ran out of gas."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,19 @@ class Cost:
         return self.gas * self.gas_price
 
 
-@dataclass
-class _Sent:
-    """A transaction on its way. hashes: those that may land. if_successful: sent only if it succeeds."""
-
-    account: LocalAccount
-    filled: TxParams
-    action: str
-    if_successful: bool
-    hashes: list[HexBytes] = field(default_factory=list)
-
-
 class Sender:
-    """Sends transactions over one connection, one after another; safe to share between threads."""
+    """Sends transactions over one connection, one after another; safe to share between threads.
 
-    def __init__(self, w3: Web3, network: Network | None = None) -> None:
+    What is sent is written down in ``outbox``, by default the user's for this chain; the embedded chain needs none.
+    """
+
+    def __init__(self, w3: Web3, network: Network | None = None, *, outbox: Outbox | None = None) -> None:
         self.w3 = w3
         self.network = network or network_of(w3)
         self._is_embedded = self.network.name == EMBEDDED.name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._outbox = outbox
+        self._delivery: Delivery | None = None
 
     def transact(
         self,
@@ -104,17 +99,13 @@ class Sender:
         """Sign with ``account``, send, and wait for success.
 
         ``transaction`` holds ``to`` (absent to create a contract), ``data`` and ``value``; everything else is
-        filled in, ``gas`` unless given. ``action`` names it in errors.
+        filled in, ``gas`` unless given. ``action`` names it in errors. If a process was killed while it sent the same
+        from the same account, nothing is sent: the result is what became of that transaction.
 
         Raises :class:`TransactionFailed` if the chain refuses or reverts it, :class:`NetworkError` for
         missing funds or if it does not land in time (then the message lists the hashes to look for).
         """
-        # A caller that sets the gas limit itself may want a transaction that fails.
-        if_successful = self._is_embedded and "gas" not in transaction
-        with self._lock:
-            sent = _Sent(account, self._fill(account, transaction, action), action, if_successful)
-            self._submit(sent)
-            return self._landed(sent)
+        return self.send_all(account, [transaction], action=action)[0]
 
     def send_all(
         self, account: LocalAccount, transactions: Sequence[TxParams], *, action: str
@@ -125,28 +116,31 @@ class Sender:
         :meth:`send`; after an error the others may have landed all the same.
         """
         with self._lock:
-            sent: list[_Sent] = []
-            for transaction in transactions:
-                filled: Any = self._fill(account, transaction, action)
-                if sent:  # the pending nonce may or may not count what was just sent
-                    filled["nonce"] = sent[0].filled["nonce"] + len(sent)
-                sent.append(_Sent(account, filled, action, self._is_embedded))
-                self._submit(sent[-1])
-            return [self._landed(one) for one in sent]
+            if self._is_embedded:
+                return [self._sent_at_once(account, one, action) for one in transactions]
+            with self._deliveries().sending(account):
+                orders = [self._order(account, one, action) for one in transactions]
+                raws = self._deliveries().deliver(orders)
+                return [
+                    self._checked(order, raw, filled)
+                    for order, raw, filled in zip(orders, raws, transactions, strict=True)
+                ]
 
-    def _landed(self, sent: _Sent) -> Receipt:
-        """Wait for a transaction that was sent, and send it again with higher fees when it hangs."""
-        for attempt in range(MAX_ATTEMPTS):
-            if attempt:
-                sent.filled = _with_higher_fees(sent.filled)
-                self._submit(sent)
-            receipt = self._wait(sent.hashes, last=attempt == MAX_ATTEMPTS - 1)
-            if receipt is not None:
-                return self._checked(receipt, sent.filled, sent.action)
-        raise NetworkError(
-            f"{sent.action}: not included in {self.network.receipt_timeout_seconds:.0f} s; it may still land as "
-            + ", ".join(h.to_0x_hex() for h in sent.hashes)
-        )
+    def settle(self, *accounts: str) -> None:
+        """Wait until all that these accounts (hex addresses) sent has landed, and whatever a reorganisation undid has
+        landed again. For a process that goes on where another one was killed, before it looks at the chain.
+
+        Raises as :meth:`send`.
+        """
+        if not self._is_embedded:
+            with self._lock:
+                self._deliveries().settle(accounts)
+
+    def wait_until_final(self, receipt: Receipt) -> None:
+        """Wait until no reorganisation can undo a transaction that this sender sent. Raises as :meth:`send`."""
+        if not self._is_embedded:
+            with self._lock:
+                self._deliveries().wait_until_final(receipt.block_number)
 
     def cost(self, account: str, transaction: TxParams, *, action: str) -> Cost:
         """What a transaction would cost an account (hex address), which is not asked for its key; nothing is sent.
@@ -161,85 +155,79 @@ class Sender:
         require_funds(self.w3, address, value + cost.fee)
         return cost
 
-    def _fill(self, account: LocalAccount, transaction: TxParams, action: str) -> TxParams:
+    def _deliveries(self) -> Delivery:
+        if self._delivery is None:
+            self._outbox = self._outbox or outbox_of(self.w3)
+            self._delivery = Delivery(self.w3, self.network, self._outbox)
+        return self._delivery
+
+    def _order(self, account: LocalAccount, transaction: TxParams, action: str) -> Order:
+        # The estimate comes when the order is carried out: after what was sent before has landed.
+        fixed: Any = {"value": 0, "data": b"", **transaction}
+
+        def gas(times: float) -> int:
+            if "gas" in fixed:
+                return int(fixed["gas"])
+            return self._estimate(account.address, fixed, action, times)
+
+        return Order(account, fixed, action, gas, None if "gas" in fixed else MORE_GAS)
+
+    def _estimate(self, address: str, fields: dict[str, Any], action: str, times: float) -> int:
+        estimate = self._node_estimate(address, fields, action)
+        ceiling = min(self.w3.eth.get_block("latest")["gasLimit"], BLOCK_GAS_LIMIT)
+        if not self.network.is_filecoin and estimate <= ETHEREUM_TRANSACTION_GAS_LIMIT:
+            # do not add room beyond what makes the transaction invalid
+            ceiling = min(ceiling, ETHEREUM_TRANSACTION_GAS_LIMIT)
+        room = FILECOIN_GAS_ROOM if self.network.is_filecoin else GAS_ROOM
+        return min(int(estimate * room * times), ceiling)
+
+    def _node_estimate(self, address: str, fields: dict[str, Any], action: str) -> int:
+        call: Any = {"from": address, **{k: fields[k] for k in ("to", "data", "value") if k in fields}}
+        try:
+            return int(self.w3.eth.estimate_gas(call))
+        except Web3Exception as error:
+            raise TransactionFailed(action, advised(explain(error)), data=revert_data(error)) from error
+
+    def _sent_at_once(self, account: LocalAccount, transaction: TxParams, action: str) -> Receipt:
+        """On the embedded chain, whose blocks come with transactions and stay."""
+        # A caller that sets the gas limit itself may want a transaction that fails.
+        if_successful = "gas" not in transaction
         filled: Any = {"value": 0, "data": "0x", **transaction}
-        tip, fee = self._fees()
+        price = offer(self.w3)
         if "gas" not in filled:
-            filled["gas"] = self._gas(account, filled, fee, action)
+            filled["gas"] = self._embedded_gas(account, filled, price, action)
         filled |= {
             "type": 2,
             "accessList": [],
             "chainId": self.w3.eth.chain_id,
             "nonce": self.w3.eth.get_transaction_count(account.address, "pending"),
-            "maxPriorityFeePerGas": tip,
-            "maxFeePerGas": fee,
+            "maxPriorityFeePerGas": price.premium,
+            "maxFeePerGas": price.cap,
         }
-        require_funds(self.w3, account.address, filled["value"] + filled["gas"] * fee)
-        return filled  # type: ignore[no-any-return]
-
-    def _gas(self, account: LocalAccount, filled: dict[str, Any], fee: int, action: str) -> int:
-        if self._is_embedded:
-            most: int = filled["value"] + BLOCK_GAS_LIMIT * fee
-            if self.w3.eth.get_balance(account.address) >= most:
-                return BLOCK_GAS_LIMIT
-        return self._estimate(account, filled, action)
-
-    def _estimate(self, account: LocalAccount, filled: dict[str, Any], action: str) -> int:
-        estimate = self._node_estimate(account.address, filled, action)
-        ceiling = min(self.w3.eth.get_block("latest")["gasLimit"], BLOCK_GAS_LIMIT)
-        if not self.network.is_filecoin and estimate <= ETHEREUM_TRANSACTION_GAS_LIMIT:
-            # do not add room beyond what makes the transaction invalid
-            ceiling = min(ceiling, ETHEREUM_TRANSACTION_GAS_LIMIT)
-        return min(int(estimate * GAS_ROOM), ceiling)
-
-    def _node_estimate(self, address: str, filled: dict[str, Any], action: str) -> int:
-        call: Any = {"from": address, **{k: filled[k] for k in ("to", "data", "value") if k in filled}}
+        require_funds(self.w3, account.address, filled["value"] + filled["gas"] * price.cap)
+        signed = account.sign_transaction(filled)
         try:
-            return int(self.w3.eth.estimate_gas(call))
-        except Web3Exception as error:
-            raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
-
-    def _fees(self) -> tuple[int, int]:
-        tip = self.w3.eth.max_priority_fee
-        history = self.w3.eth.fee_history(FEE_HISTORY_BLOCKS, "latest", [])
-        return tip, 2 * max(history["baseFeePerGas"]) + tip
-
-    def _submit(self, sent: _Sent) -> None:
-        signed = sent.account.sign_transaction(dict(sent.filled))  # type: ignore[arg-type]
-        try:
-            if sent.if_successful:
+            if if_successful:
                 self.w3.manager.request_blocking(SEND_IF_SUCCESSFUL, [signed.raw_transaction.to_0x_hex()])
             else:
                 self.w3.eth.send_raw_transaction(signed.raw_transaction)
         except Web3Exception as error:
-            # A replacement may be refused because the original has just landed: then its receipt will say so.
-            if not sent.hashes:
-                raise TransactionFailed(sent.action, explain(error), data=revert_data(error)) from error
-        else:
-            sent.hashes.append(signed.hash)
+            raise TransactionFailed(action, explain(error), data=revert_data(error)) from error
+        return self._receipt(self.w3.eth.get_transaction_receipt(signed.hash), filled, action, filled["gas"])
 
-    def _wait(self, hashes: list[HexBytes], *, last: bool) -> TxReceipt | None:
-        attempts_before = MAX_ATTEMPTS - 1
-        remaining = self.network.receipt_timeout_seconds - attempts_before * self.network.resubmit_seconds
-        seconds = max(remaining, self.network.resubmit_seconds) if last else self.network.resubmit_seconds
-        deadline = time.monotonic() + seconds
-        while True:
-            for tx_hash in hashes:
-                try:
-                    return self.w3.eth.get_transaction_receipt(tx_hash)
-                except TransactionNotFound:
-                    continue
-                except (OSError, Web3Exception):
-                    # Gateways fail now and then; the transaction is on its way all the same.
-                    continue
-            if time.monotonic() >= deadline:
-                return None
-            time.sleep(self.network.poll_seconds)
+    def _embedded_gas(self, account: LocalAccount, filled: dict[str, Any], price: Offer, action: str) -> int:
+        most: int = filled["value"] + BLOCK_GAS_LIMIT * price.cap
+        if self.w3.eth.get_balance(account.address) >= most:
+            return BLOCK_GAS_LIMIT
+        return self._estimate(account.address, filled, action, 1.0)
 
-    def _checked(self, raw: TxReceipt, filled: TxParams, action: str) -> Receipt:
-        tx_hash = raw["transactionHash"].to_0x_hex()
+    def _checked(self, order: Order, raw: TxReceipt, filled: TxParams) -> Receipt:
+        return self._receipt(raw, filled, order.action, order.gas_limit)
+
+    def _receipt(self, raw: TxReceipt, fields: Any, action: str, gas_limit: int) -> Receipt:
+        tx_hash = Web3.to_hex(raw["transactionHash"])
         if raw["status"] != 1:
-            reason, data = self._replay(raw, filled)
+            reason, data = self._replay(raw, fields, gas_limit)
             raise TransactionFailed(action, reason, data=data, tx_hash=tx_hash)
         return Receipt(
             tx_hash,
@@ -250,18 +238,11 @@ class Sender:
             raw,
         )
 
-    def _replay(self, raw: TxReceipt, filled: TxParams) -> tuple[str, bytes]:
+    def _replay(self, raw: TxReceipt, fields: Any, gas_limit: int) -> tuple[str, bytes]:
         """Ask again on the state before the block, to learn the reason that a receipt does not carry."""
-        call: Any = {"from": raw["from"], **{k: filled[k] for k in ("to", "data", "value") if k in filled}}
+        call: Any = {"from": raw["from"], **{k: fields[k] for k in ("to", "data", "value") if k in fields}}
         try:
             self.w3.eth.call(call, raw["blockNumber"] - 1)
         except Web3Exception as error:
             return explain(error), revert_data(error)
-        return f"reverted after {raw['gasUsed']} gas of {filled['gas']}; possibly out of gas", b""
-
-
-def _with_higher_fees(filled: TxParams) -> TxParams:
-    raised: Any = dict(filled)
-    for name in ("maxPriorityFeePerGas", "maxFeePerGas"):
-        raised[name] = int(raised[name] * REPLACEMENT_FACTOR) + 1
-    return raised  # type: ignore[no-any-return]
+        return f"reverted after {raw['gasUsed']} gas of {gas_limit}; possibly out of gas", b""

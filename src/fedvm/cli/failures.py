@@ -62,7 +62,7 @@ def message_of(error: Exception) -> str | None:
         return error.format_message()
     if _is_ours(error):
         return str(error) or type(error).__name__
-    if type(error).__module__.startswith("requests."):  # worded by `fedvm.chain.networks.DiscreetProvider`
+    if type(error).__module__.startswith("requests."):  # worded by `fedvm.chain.discreet.DiscreetProvider`
         return f"{error}; try again, or name another endpoint (fedvm networks check NAME|URL says what one can do)"
     if type(error).__module__ == "web3.exceptions":
         from fedvm.chain.revert import explain

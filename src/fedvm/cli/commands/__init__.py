@@ -11,6 +11,7 @@ from fedvm.cli.commands.compile import COMMAND as COMPILE
 from fedvm.cli.commands.create import COMMAND as CREATE
 from fedvm.cli.commands.decisions import COMMAND as DECISIONS
 from fedvm.cli.commands.deploy import COMMAND as DEPLOY
+from fedvm.cli.commands.devnet import COMMAND as DEVNET
 from fedvm.cli.commands.doctor import COMMAND as DOCTOR
 from fedvm.cli.commands.fetch import COMMAND as FETCH
 from fedvm.cli.commands.piece import COMMAND as PIECE
@@ -41,6 +42,7 @@ ALL: tuple[Command, ...] = (
     VERIFY,
     SPLIT,
     SUBMIT,
+    DEVNET,
     SETTINGS,
     DOCTOR,
 )

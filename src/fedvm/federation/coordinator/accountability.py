@@ -89,9 +89,10 @@ class Accountability:
     @property
     def directory(self) -> Path:
         """Of a federation that was made in place. Raises SettingsError for another, and before it is made."""
-        if self._founded is None:
+        made = self._founded.run.path if self._founded else None
+        if made is None:
             raise SettingsError("no federation has been made in place")
-        return self._founded.run.path
+        return made
 
     def close(self) -> None:
         """Let go of a federation that was made in place, so that other processes can write to its chain. It is open as
