@@ -32,7 +32,8 @@ instructions are counted (ref-fvm's price list; costs of its opcodes in `fedvm.e
 @dataclass(frozen=True)
 class Network:
     """What a client must know to use a chain; times in seconds, ``log_range`` in blocks per
-    ``eth_getLogs``, ``gas_unit``: which of a program's figures counts there."""
+    ``eth_getLogs``, ``gas_unit``: which of a program's figures counts there; ``explorer``: address of a block explorer
+    with pages ``/address/…`` and ``/tx/…`` (Blockscout's form), None if nobody keeps one."""
 
     name: str
     title: str
@@ -45,6 +46,7 @@ class Network:
     rpc_url: str | None = None
     faucet: str | None = None
     gas_unit: GasUnit = "evm"
+    explorer: str | None = None
 
     @property
     def is_filecoin(self) -> bool:
@@ -72,6 +74,7 @@ MAINNET: Final = Network(
     log_range=2_880,
     rpc_url="https://api.node.glif.io/rpc/v1",
     gas_unit="filecoin",
+    explorer="https://filecoin.blockscout.com",
 )
 CALIBRATION: Final = Network(
     "calibration",
@@ -85,6 +88,7 @@ CALIBRATION: Final = Network(
     rpc_url="https://api.calibration.node.glif.io/rpc/v1",
     faucet="https://faucet.calibnet.chainsafe-fil.io",
     gas_unit="filecoin",
+    explorer="https://filecoin-testnet.blockscout.com",
 )
 DEVNET: Final = Network(
     "devnet",

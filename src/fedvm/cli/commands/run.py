@@ -34,7 +34,7 @@ def run(
 
     CONFIG is a TOML file such as examples/demo.toml; flags override it. Without one 16 honest clients learn
     digits (MNIST-5k) on the embedded chain. Everything is written to the run directory: chain, store, model, program,
-    report.html.
+    report, and `site/`, the pages of the run for any browser.
     """
     _run(config, dict(ctx.obj), assignments, resume, as_json)
 
@@ -54,11 +54,15 @@ def _run(
     config = resumed_config(path, overrides) if resume else load_config(path, overrides)
 
     from fedvm.pipeline.run import run_all
+    from fedvm.web.export import export
+    from fedvm.web.source import Target
 
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its log lines would break up the table of rounds
     with RunDisplay() as display:
         try:
             report = run_all(config, resume=resume, observer=display)
+            display.step("Writing the pages")
+            export(Target(run=config.out), RunDirectory(config.out).site)
         except (KeyboardInterrupt, OSError, sqlite3.OperationalError) as error:
             again = command_line("fedvm", "run", "--out", config.out, "--resume")
             hint = f"Nothing is lost. Continue with: {again}" if RunDirectory(config.out).started else ""
