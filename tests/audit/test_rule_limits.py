@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from fedvm.federation.errors import FederationStalled
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.run import run_all
-from fedvm.protocol import Refusal
+from fedvm.protocol import Refusal, Rules
 from fedvm.rundir.run import open_run
 
 
@@ -103,3 +104,21 @@ def _refusals(path: Path) -> list[Refusal]:
     with open_run(path) as run:
         events = run.federation_contract.events([UpdateRefused])
         return [event.reason for event in events if isinstance(event, UpdateRefused)]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"max_share_ppm": 250_000}, "No member has more than 25.0% of the say"),
+        ({"min_accuracy_ppm": 800_000}, "right in 80.0%"),
+        ({"max_loss_micros": 2_500_000}, "must not be above 2.5"),
+        ({"min_labels": 3}, "3 different classes or more"),
+        ({"rest_rounds": 1}, "sits the next round out"),
+        ({"rest_rounds": 2}, "sits the next 2 rounds out"),
+        ({"max_epsilon_micros": 8_000_000}, "ε = 8"),
+    ],
+)
+def test_each_rule_has_a_sentence_for_people(change: dict[str, int], sentence: str) -> None:
+    plain = Rules(10, 50, 300, (10 << 20) ** 2, 1000, 20, 3600, 0, 0, 1_000_000, 0, 0, 0, bytes(32))
+    assert sentence in " ".join(replace(plain, **change).sentences())  # type: ignore[arg-type]
+    assert sentence not in " ".join(plain.sentences())

@@ -18,6 +18,8 @@ from fedvm.pipeline.results import RunReport
 from fedvm.pipeline.run import run_all
 from fedvm.protocol import Sample, SampleTree
 from fedvm.rundir.run import open_run
+from fedvm.web.export import export
+from fedvm.web.source import Target
 
 
 class _Interrupt(Observer):
@@ -73,9 +75,10 @@ def test_interrupted_anywhere_and_overdue_a_version_still_passes(
             )
         )
     assert samples.root == terms.samples_root
-    page = (out / "report.html").read_text()
-    assert "There is none." not in page and facts.address in page
-    assert "Bond 0.01 × 10<sup>18</sup> wei" in page
+    export(Target(run=out), out / "site")
+    page = (out / "site" / "model.html").read_text()
+    assert "There is none." not in page and f"{facts.right} of {facts.asked} right" in page
+    assert "puts up 0.01 FIL" in page
 
 
 def _check_facts(report: RunReport) -> None:

@@ -22,6 +22,8 @@ from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.results import RunReport
 from fedvm.pipeline.run import run_all
 from fedvm.rundir.run import open_run
+from fedvm.web.export import export
+from fedvm.web.source import Target
 
 FEW_BITS = {
     "training__quantization_aware": True,
@@ -62,7 +64,8 @@ def test_the_contract_computes_what_the_clients_trained(quantized: Finished) -> 
     steps = predict(model, images) / 2.0 ** scores.log2_step.detach().double().numpy()
     with open_run(out) as run:
         assert np.array_equal(run.program.predict_many(images).scores, np.rint(steps))
-    assert "the integers that the clients trained" in (out / "report.html").read_text()
+    export(Target(run=out), out / "site")
+    assert "the integers that the clients trained" in (out / "site" / "model.html").read_text()
 
 
 def test_few_bits_cost_less(quantized: Finished, finished: Finished) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from fedvm.cli.console import out
 from fedvm.cli.terminal import command_line
 from fedvm.pipeline.results import RunReport
+from fedvm.rundir.layout import RunDirectory
 
 
 def print_summary(report: RunReport, directory: Path) -> None:
@@ -46,9 +47,13 @@ def print_summary(report: RunReport, directory: Path) -> None:
     # Printed outside the table, which would wrap them on a narrow terminal, so that they could not be copied.
     console.print(f"[dim]model root  [/] {model.model_root}")
     console.print(f"[dim]ModelService[/] {report.chain.service}")
-    page = directory / "report.html"
+    page = RunDirectory(directory).site / "index.html"
     console.print(f"\nOpen [bold]{escape(str(page))}[/]. Then:")
-    for words in (("predict", sample, "--run", directory), ("audit", "--run", directory)):
+    for words in (
+        ("web", "--run", directory, "--open"),
+        ("predict", sample, "--run", directory),
+        ("audit", "--run", directory),
+    ):
         console.print("  " + command_line("fedvm", *words), markup=False)
 
 

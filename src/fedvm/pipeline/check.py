@@ -14,7 +14,7 @@ from fedvm.chain.revm import RevmProgram
 from fedvm.compiler.probe import reference_scores
 from fedvm.learning.data import ImageData
 from fedvm.learning.training import evaluate
-from fedvm.pipeline.results import EvaluationFacts, Prediction
+from fedvm.pipeline.results import MOST_CONFUSED, EvaluationFacts, Prediction
 
 SERVICE_CALLS = 4
 _EXAMPLES = 12
@@ -67,8 +67,19 @@ def check_predictions(
             )
             for n in shown
         ),
+        confusion=_confusion(labels, predicted, outcome.scores.shape[1]),
     )
     return Checked(facts, tuple(images[n] for n in shown), outcome.gas)
+
+
+def _confusion(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> tuple[tuple[int, ...], ...]:
+    if classes > MOST_CONFUSED:
+        return ()
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return tuple(tuple(row) for row in counts.tolist())
 
 
 def _examples(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> list[int]:

@@ -41,27 +41,34 @@ def image_questions(images: Sequence[Path], description: Description) -> list[Qu
 
     Raises ImageError, naming all images that cannot be used, or UsageError if the model does not take images.
     """
-    shape = description.input.image_shape
-    if shape is None:
-        raise UsageError(
-            f"the model takes {list(description.input.shape)}, which is no image: give numbers with --values"
-        )
     faults, found = list[str](), list[Question]()
     for path in _files(images):
         try:
             source = sys.stdin.buffer.read() if path == STDIN else path
             title = "standard input" if path == STDIN else str(path)
-            image = load_image(source, shape, description.input.preparation, title)
+            found.append(image_question(source, title, description))
         except ImageError as error:
             faults.append(str(error))
-            continue
-        pixels = image.pixels
-        data = (pixels.transpose(1, 2, 0) if description.input.layout == "HWC" else pixels).tobytes()
-        flat = image.blank or bool((pixels == pixels[:, :1, :1]).all())
-        found.append(Question(title, data, tuple(str(note) for note in image.notes), pixels, flat))
     if faults:
         raise ImageError("\n".join(faults))
     return found
+
+
+def image_question(source: Path | bytes, title: str, description: Description) -> Question:
+    """An image file, or its bytes, prepared as the version says; title: what to call it.
+
+    Raises ImageError if it cannot be used, UsageError if the model does not take images.
+    """
+    shape = description.input.image_shape
+    if shape is None:
+        raise UsageError(
+            f"the model takes {list(description.input.shape)}, which is no image: give numbers with --values"
+        )
+    image = load_image(source, shape, description.input.preparation, title)
+    pixels = image.pixels
+    data = (pixels.transpose(1, 2, 0) if description.input.layout == "HWC" else pixels).tobytes()
+    flat = image.blank or bool((pixels == pixels[:, :1, :1]).all())
+    return Question(title, data, tuple(str(note) for note in image.notes), pixels, flat)
 
 
 def value_questions(values: str, description: Description) -> list[Question]:
@@ -71,14 +78,36 @@ def value_questions(values: str, description: Description) -> list[Question]:
     Raises UsageError for anything else.
     """
     asked, path = description.input, Path(values)
+    if not path.is_file():
+        return [written_question(values, description)]
     if asked.row is not None:
-        return _row_questions(values, asked)
-    rows: NDArray[np.generic]
-    if path.is_file():
-        rows = read_inputs(path, asked.shape)
-        names = [f"{values}, input {number}" for number in range(1, len(rows) + 1)]
-    else:
-        rows, names = _written(values, asked.shape), [values]
+        features = asked.row["features"]
+        rows = read_rows(path, [str(feature["name"]) for feature in features])
+        return _row_questions(values, rows, [f"{values}, input {n}" for n in range(1, len(rows) + 1)], asked)
+    inputs = read_inputs(path, asked.shape)
+    return _number_questions(inputs, [f"{values}, input {n}" for n in range(1, len(inputs) + 1)], asked)
+
+
+def written_question(values: str, description: Description) -> Question:
+    """The row of numbers, or of numbers and categories, that is written as `1.5,2,…`. No file is looked for.
+
+    Raises UsageError for anything else.
+    """
+    asked = description.input
+    if asked.row is None:
+        return _number_questions(_written(values, asked.shape), [values], asked)[0]
+    names = [str(feature["name"]) for feature in asked.row["features"]]
+    rows = as_rows([values.split(",")])
+    if rows.shape[1] != len(names):
+        raise UsageError(
+            f"--values {values}: {rows.shape[1]} values, the model takes {len(names)}: {_list(names)}"
+        )
+    return _row_questions(values, rows, [values], asked)[0]
+
+
+def _number_questions(
+    rows: NDArray[np.generic], names: Sequence[str], asked: InputDescription
+) -> list[Question]:
     if rows.dtype == np.uint8:
         return [Question(name, row.tobytes(), ()) for name, row in zip(names, rows, strict=True)]
     real = rows.astype(np.float64)
@@ -89,20 +118,12 @@ def value_questions(values: str, description: Description) -> list[Question]:
     ]
 
 
-def _row_questions(values: str, asked: InputDescription) -> list[Question]:
+def _row_questions(
+    values: str, rows: NDArray[np.generic], titles: Sequence[str], asked: InputDescription
+) -> list[Question]:
     """Rows of a tabular model: numbers, and text where the model has categories of text."""
     assert asked.row is not None
-    features, path = asked.row["features"], Path(values)
-    names = [str(feature["name"]) for feature in features]
-    if path.is_file():
-        rows = read_rows(path, names)
-        titles = [f"{values}, input {number}" for number in range(1, len(rows) + 1)]
-    else:
-        rows, titles = as_rows([values.split(",")]), [values]
-        if rows.shape[1] != len(names):
-            raise UsageError(
-                f"--values {values}: {rows.shape[1]} values, the model takes {len(names)}: {_list(names)}"
-            )
+    features = asked.row["features"]
     if rows.dtype == np.uint8:
         return [Question(title, row.tobytes(), ()) for title, row in zip(titles, rows, strict=True)]
     try:

@@ -1,4 +1,4 @@
-"""The results of a run, as small records. `RunReport` is what `report.json` holds and `report.html` shows."""
+"""The results of a run, as small records. `RunReport` is what `report.json` holds and the run's pages show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fedvm.files import write_atomically
 
@@ -371,12 +371,17 @@ class Prediction:
     scores: tuple[int, ...]
 
 
+MOST_CONFUSED: Final = 64
+"""Classes up to which it is counted which is taken for which: more are no table that people read."""
+
+
 @dataclass(frozen=True)
 class EvaluationFacts:
     """Held-out images through the contract's code, against ONNX Runtime on `model.int.onnx`.
 
     mismatches: images with any score that differs; service_calls: of these images, how many also went the
-    full path (eth_call on ModelService) and agreed. Accuracies are on these same images.
+    full path (eth_call on ModelService) and agreed. Accuracies are on these same images. confusion[i][j]: how many
+    images of class i the contract's code said to be class j; empty for more than `MOST_CONFUSED` classes.
     """
 
     images: int
@@ -386,6 +391,7 @@ class EvaluationFacts:
     integer_accuracy: float
     chain_accuracy: float
     examples: tuple[Prediction, ...]
+    confusion: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from eth_account.signers.local import LocalAccount
@@ -36,7 +37,6 @@ from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_sam
 from fedvm.pipeline.ground import Ground, opened_ground
 from fedvm.pipeline.heartbeat import heartbeat
 from fedvm.pipeline.preflight import check_settings
-from fedvm.pipeline.report import ReportImages, render_report
 from fedvm.pipeline.results import (
     ChainFacts,
     DataFacts,
@@ -59,7 +59,9 @@ from fedvm.protocol.aggregators import aggregator_named
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Cid, Store, open_store
 
-_PICTURES_PER_CLASS = 2
+BY_CLASS: Final = "by-class"
+"""Folder of `images/` with examples of each class, `<class>-<number>.png`."""
+_PICTURES_PER_CLASS: Final = 2
 
 
 @dataclass
@@ -246,9 +248,11 @@ def _promote(
 
 
 def _write_report(report: RunReport, data: PreparedData, checked: Checked, directory: RunDirectory) -> None:
-    page = render_report(report, ReportImages(_pictures(data), checked.images))
-    write_atomically(directory.page, page)
-    directory.images.mkdir(exist_ok=True)
+    by_class = directory.images / BY_CLASS
+    by_class.mkdir(parents=True, exist_ok=True)
+    for position, pictures in enumerate(_pictures(data)):
+        for number, image in enumerate(pictures, start=1):
+            write_atomically(by_class / f"{position}-{number}.png", png(image))
     for number, (example, image) in enumerate(
         zip(checked.facts.examples, checked.images, strict=True), start=1
     ):
@@ -393,10 +397,10 @@ def _gas_facts(trained: Trained, built: Built, served: Served, checked: Checked,
     )
 
 
-def _pictures(data: PreparedData) -> dict[str, list[NDArray[np.uint8]]]:
+def _pictures(data: PreparedData) -> list[list[NDArray[np.uint8]]]:
     """Two held-out images of each class: those of the clients stay with them."""
     test = data.images.test
-    return {
-        name: [test.images[n] for n in np.flatnonzero(test.labels == label)[:_PICTURES_PER_CLASS]]
-        for label, name in enumerate(data.images.class_names)
-    }
+    return [
+        [test.images[n] for n in np.flatnonzero(test.labels == label)[:_PICTURES_PER_CLASS]]
+        for label in range(len(data.images.class_names))
+    ]

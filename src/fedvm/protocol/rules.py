@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from functools import lru_cache
+from math import isqrt
 
 from eth_abi.abi import encode
 
@@ -108,6 +109,39 @@ class Rules:
     def weight(self, examples: int) -> int:
         """The weight the contract gives to ``examples`` attested examples: capped at ``max_weight``."""
         return min(examples, self.max_weight)
+
+    def sentences(self) -> tuple[str, ...]:
+        """What the rules ask of rounds and updates, a sentence for people each; without the aggregator."""
+        length = isqrt(self.max_sum_squares) / (1 << self.fraction_bits)
+        found = [
+            f"A round counts if at least {self.min_clients:,} updates are accepted. Otherwise it fails, and the model "
+            "stays as it was.",
+            f"A round takes updates for {self.round_seconds:,} seconds.",
+            f"An update trained on fewer than {self.min_examples:,} examples is refused.",
+            f"However many examples a member states, they count as {self.max_weight:,} at most.",
+            f"No update may change the model by more than {length:.4g} (its length as a vector).",
+        ]
+        if self.max_share_ppm < PPM:
+            found.append(f"No member has more than {self.max_share_ppm / PPM:.1%} of the say in a round.")
+        if self.min_accuracy_ppm:
+            right = self.min_accuracy_ppm / PPM
+            found.append(
+                f"A member must state that its model is right in {right:.1%} of its own tests or more."
+            )
+        if self.max_loss_micros:
+            found.append(f"The loss that a member states must not be above {self.max_loss_micros / PPM:g}.")
+        if self.min_labels:
+            found.append(f"A member's data must have {self.min_labels:,} different classes or more.")
+        if self.rest_rounds:
+            rounds = "round" if self.rest_rounds == 1 else f"{self.rest_rounds:,} rounds"
+            found.append(f"After an update of its counted, a member sits the next {rounds} out.")
+        if self.max_epsilon_micros:
+            spent = self.max_epsilon_micros / PPM
+            found.append(
+                "What a member's updates may reveal of its data is bounded: its privacy "
+                f"budget is ε = {spent:g}."
+            )
+        return tuple(found)
 
 
 @lru_cache(maxsize=16)

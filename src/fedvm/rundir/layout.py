@@ -65,8 +65,14 @@ class RunDirectory:
         return self.path / "report.json"
 
     @property
-    def page(self) -> Path:
-        return self.path / "report.html"
+    def site(self) -> Path:
+        """The pages of the run, as a static site."""
+        return self.path / "site"
+
+    @property
+    def index(self) -> Path:
+        """What `fedvm web` has read of the chain; it can be deleted at any time."""
+        return self.path / "web.sqlite"
 
     @property
     def samples(self) -> Path:

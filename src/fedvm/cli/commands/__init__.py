@@ -23,10 +23,12 @@ from fedvm.cli.commands.settings import COMMAND as SETTINGS
 from fedvm.cli.commands.split import COMMAND as SPLIT
 from fedvm.cli.commands.submit import COMMAND as SUBMIT
 from fedvm.cli.commands.verify import COMMAND as VERIFY
+from fedvm.cli.commands.web import COMMAND as WEB
 
 ALL: tuple[Command, ...] = (
     RUN,
     RUNS,
+    WEB,
     CREATE,
     PREDICT,
     DECISIONS,

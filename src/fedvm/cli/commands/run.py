@@ -44,7 +44,7 @@ def run(
 
     CONFIG is a TOML file such as examples/demo.toml; flags override it. Without one 16 honest clients learn
     digits (MNIST-5k) on the embedded chain. Everything is written to the run directory: chain, store, model, program,
-    report.html.
+    report, and `site/`, the pages of the run for any browser.
     """
     overrides = dict(ctx.obj) | dict(_assigned(assignments))
     _run(config, overrides, resume, as_json, {"yes": yes, "price": price})
@@ -89,6 +89,8 @@ def _run(
     config = resumed_config(path, overrides) if resume else load_config(path, overrides)
 
     from fedvm.pipeline.run import run_all
+    from fedvm.web.export import export
+    from fedvm.web.source import Target
 
     account = _payer(config, resume, asked)
 
@@ -96,6 +98,8 @@ def _run(
     with RunDisplay() as display:
         try:
             report = run_all(config, resume=resume, observer=display, account=account)
+            display.step("Writing the pages")
+            export(Target(run=config.out), RunDirectory(config.out).site)
         except (KeyboardInterrupt, OSError, sqlite3.OperationalError) as error:
             again = command_line("fedvm", "run", "--out", config.out, "--resume")
             hint = f"Nothing is lost. Continue with: {again}" if RunDirectory(config.out).started else ""
