@@ -6,6 +6,7 @@ often it is sent.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -21,6 +22,7 @@ from fedvm.chain.discreet import DiscreetProvider
 from fedvm.chain.errors import BadAnswer, NetworkError
 from fedvm.chain.rpc_url import shown
 
+_LOG: Final = logging.getLogger(__name__)
 _LIMITED_CODES: Final = frozenset((429, -32005, -32016, -32029, -32097))
 """Codes by which gateways say that too much was asked; -32005 has other meanings too."""
 _LIMITED: Final = re.compile(
@@ -59,7 +61,7 @@ class PatientProvider(DiscreetProvider):
     ) -> None:
         super().__init__(url, exception_retry_configuration=None, **options)
         self.patience = patience or Patience()
-        self._tell = tell or (lambda _: None)
+        self._tell = tell or _LOG.warning
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         if method.startswith(_ONCE):
