@@ -289,18 +289,12 @@ def test_unknown_operators_are_named():
          {"pads": np.array([0, 0, 0, 0, 0, 0, 0, 2]), "at": np.array([8]), "end": np.array([10]),
           "axis": np.array([3])}, "node .*padding alone"),
         ([node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2])], {}, "dilated"),
-        ([node("Conv", ["x", "w"], ["c"]), node("Sigmoid", ["c"], ["g"]), node("Mul", ["x", "g"], ["y"])],
-         {"w": np.ones((3, 3, 1, 1), "f4")}, "product of two"),
         ([node("Pow", ["x", "c"], ["y"])], {"c": np.arange(8, dtype="f4")}, "one number each"),
         ([node("Softmax", ["x"], ["s"], axis=1), node("ArgMax", ["s"], ["a"], axis=3),
           node("Cast", ["a"], ["y"], to=1)], {}, "another axis than"),
         ([node("GlobalMaxPool", ["x"], ["m"]), node("Softmax", ["m"], ["y"], axis=3)], {}, "over one score"),
         ([node("ArgMax", ["x"], ["a"], axis=1, select_last_index=1), node("Cast", ["a"], ["y"], to=1)], {},
          "takes the first"),
-        ([node("LeakyRelu", ["x"], ["r"]), node("Add", ["r", "c"], ["y"])],
-         {"c": np.arange(192, dtype="f4").reshape(3, 8, 8)}, "192 different values"),
-        ([node("Flatten", ["x"], ["f"]), node("Softmax", ["f"], ["s"]), node("Relu", ["s"], ["y"])], {},
-         "follows"),
     ],
 )  # fmt: skip
 def test_unsupported_forms(nodes, constants, reason):
@@ -392,17 +386,6 @@ def test_reductions_of_padded_tensors():
     constants = {"pads": np.array([0, 0, 1, 2, 0, 0, 0, 1])}
     nodes = [node("Pad", ["x", "pads"], ["p"]), node("ReduceMean", ["p"], ["y"], axes=[2, 3], keepdims=0)]
     check(graph_model(nodes, constants), (3, 8, 8))
-
-
-def test_products_of_activations_are_refused_by_name():
-    nodes = [
-        node("GlobalAveragePool", ["x"], ["g"]),
-        node("Conv", ["g", "w"], ["s"]),
-        node("HardSigmoid", ["s"], ["h"]),
-        node("Mul", ["x", "h"], ["y"], name="excite"),
-    ]
-    with pytest.raises(UnsupportedOperator, match=r"excite.*Mul.*squeeze-and-excite"):
-        load_graph(graph_model(nodes, {"w": np.ones((3, 3, 1, 1), np.float32)}))
 
 
 def test_tensors_that_no_contract_holds_are_refused_at_once():

@@ -31,7 +31,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     Binarizer,
     MinMaxScaler,
-    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     StandardScaler,
@@ -330,12 +329,10 @@ def test_an_output_is_chosen_and_its_scores_are_real_numbers(model):
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (SVC(), "kernel RBF"),
-        (make_pipeline(Normalizer(), LogisticRegression()), "norm L2"),
         (make_pipeline(PCA(4), RandomForestClassifier(2)), "PCA"),
         (AdaBoostClassifier(n_estimators=3), "ArgMax"),
     ],
-    ids=["rbf", "normalizer", "projection", "adaboost"],
+    ids=["projection", "adaboost"],
 )
 def test_what_has_no_kernel_is_refused_by_name(model, reason):
     proto, x, _ = fitted(model)

@@ -7,20 +7,27 @@ from dataclasses import replace
 import numpy as np
 
 from fedvm.compiler.errors import UnsupportedOperator
-from fedvm.compiler.graph import Conv, Dense, IntArray, IntegerGraph, IntegerLayer, MaxPool, Shape
+from fedvm.compiler.graph import INPUT, Conv, Dense, IntArray, IntegerGraph, IntegerLayer, MaxPool, Shape
 from fedvm.compiler.tiling import WORD_BITS, is_wide
 
 
 def canonical(graph: IntegerGraph) -> IntegerGraph:
-    """The same network with every padded or wide pool in layers of its own, and convolutions of vectors as dense terms.
+    """The same network with every padded or wide pool in layers of its own, and convolutions of vectors as dense terms,
+    but for vectors that a convolution repeats over a map: those are maps of one place.
 
     Raises UnsupportedOperator for a padded pool over the scores.
     """
-    done = replace(graph, layers=())
+    apart = replace(graph, layers=())
     for layer in graph.layers:
-        for part in _apart_from_pool(done, layer):
-            done = replace(done, layers=(*done.layers, _with_dense_terms(done, part)))
-    return done
+        apart = replace(apart, layers=(*apart.layers, *_apart_from_pool(apart, layer)))
+    maps = _read_as_maps(apart)
+    return replace(
+        apart,
+        layers=tuple(
+            _with_conv_terms(apart, layer) if layer.name in maps else _with_dense_terms(apart, layer)
+            for layer in apart.layers
+        ),
+    )
 
 
 # -- pools ------------------------------------------------------------------------------------------------------------
@@ -107,6 +114,32 @@ def _sum_shape(graph: IntegerGraph, layer: IntegerLayer) -> Shape:
 
 
 # -- vectors ----------------------------------------------------------------------------------------------------------
+
+
+def _read_as_maps(graph: IntegerGraph) -> set[str]:
+    """Layers that give a vector which a convolution over more than one place reads, and the vectors that those read."""
+    found: set[str] = set()
+    for layer in reversed(graph.layers):
+        if layer.name in found or _sum_shape(graph, layer)[1:] != (1, 1):
+            found.update(
+                term.source
+                for term in layer.terms
+                if term.source != INPUT
+                and graph.shape_of(term.source)[1:] == (1, 1)
+                and (isinstance(term, Conv) or layer.name in found)
+            )
+    return found
+
+
+def _with_conv_terms(graph: IntegerGraph, layer: IntegerLayer) -> IntegerLayer:
+    """The layer with dense terms as convolutions whose kernels are as large as what they read."""
+    terms = tuple(
+        Conv(term.source, term.weight.reshape(len(term.weight), *graph.shape_of(term.source)))
+        if isinstance(term, Dense)
+        else term
+        for term in layer.terms
+    )
+    return replace(layer, terms=terms)
 
 
 def _with_dense_terms(graph: IntegerGraph, layer: IntegerLayer) -> IntegerLayer:

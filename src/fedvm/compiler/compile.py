@@ -19,6 +19,7 @@ from fedvm.compiler.defaults import (
     ACTIVATION_BITS,
     INPUT_BITS,
     OPTIMIZE,
+    PRODUCT_ACTIVATION_BITS,
     TABULAR_ACTIVATION_BITS,
     TARGET,
     WEIGHT_BITS,
@@ -32,7 +33,7 @@ from fedvm.compiler.frontend import load_lowered
 from fedvm.compiler.frontend.bundle import self_contained
 from fedvm.compiler.frontend.tabular.ensemble import Votes
 from fedvm.compiler.frontend.tabular.read import Tabular
-from fedvm.compiler.graph import Conv, FloatGraph, Input, IntegerGraph
+from fedvm.compiler.graph import SQUARE, Conv, FloatGraph, Input, IntegerGraph
 from fedvm.compiler.input_range import to_bytes
 from fedvm.compiler.interpreter import scores_shape
 from fedvm.compiler.kernels import conv, dense
@@ -116,6 +117,7 @@ def compile_model(
     file = self_contained(model)
     digest = hashlib.sha256(file).hexdigest()
     data, tabular = _as_array(calibration), tabular_model(file, output)
+    chosen = activation_bits is None
     if activation_bits is None:
         activation_bits = ACTIVATION_BITS if tabular is None else TABULAR_ACTIVATION_BITS
     bars, classes = Bars(min_agreement, min_correlation), as_labels(labels)
@@ -127,7 +129,7 @@ def compile_model(
         if max_accuracy_loss is not None:
             raise CompileError("trees have no bits to choose; leave max_accuracy_loss out")
         return compile_forest(tabular, tabular.model, data, options, classes, digest)
-    return _compile_network(file, tabular, data, options, classes, digest)
+    return _compile_network(file, tabular, data, options, classes, digest, chosen)
 
 
 def _compile_network(
@@ -137,14 +139,18 @@ def _compile_network(
     options: CompileOptions,
     labels: NDArray[np.int64] | None,
     source: str,
+    chosen: bool,
 ) -> CompiledModel:
-    """Compile a network, be it that of a tabular model or not."""
+    """Compile a network, be it that of a tabular model or not. chosen: whether the bits of activations are the
+    compiler's choice."""
     lane_bits = EXACT_BITS if options.lane_bits is None else options.lane_bits
     how = QuantizeOptions(
         options.weight_bits, options.activation_bits, lane_bits, input_bits=options.input_bits
     )
     network, data = networked(file, tabular, calibration)
     graph, data, options = _lowered(network, data, options, options.output if tabular is None else None)
+    if chosen and any(layer.activation is SQUARE for layer in graph.layers):
+        options = replace(options, activation_bits=PRODUCT_ACTIVATION_BITS)
     options = _with_budgets(graph, options)
     assert options.lane_bits is not None, "every layer has lanes"
     how = replace(how, activation_bits=options.activation_bits, lane_bits=options.lane_bits)
@@ -185,6 +191,7 @@ def _lowered(
         input_bits=options.input_bits,
         output=output,
         input_shape=data.shape[1:] if data.ndim > 1 else None,
+        probe=data,
     )
     spec = lowered.graph.input
     if spec.float_input:  # the range that was found, for compiling the file again

@@ -16,4 +16,6 @@ WEIGHT_BITS: Final[dict[Optimize, int]] = {"run": 8, "deploy": 6}
 ACTIVATION_BITS: Final = 6
 TABULAR_ACTIVATION_BITS: Final = 8
 """The same for tabular models, which are small, and whose features are seldom as smooth as images."""
+PRODUCT_ACTIVATION_BITS: Final = 8
+"""The same for networks with products of two tensors (gates, attention, recurrent layers): errors multiply, too."""
 INPUT_BITS: Final = 8

@@ -146,13 +146,19 @@ SIGNS = Grid(1.0, 0, 0, 1)
 class Pointwise:
     """A real function of one number, which becomes a table. of: float64 array of any shape to one of that shape;
     increasing: it never falls, so that the maximum may be taken before it; grid: to whose nearest number it rounds
-    what it takes, before anything else, None if it does not."""
+    what it takes, before anything else, None if it does not; margin: by what share of the calibration inputs' range its
+    table reaches beyond that."""
 
     name: str
     of: Callable[[FloatArray], FloatArray]
     increasing: bool = False
     grid: Grid | None = None
+    margin: float = 0.0
 
+
+SQUARE = Pointwise("square of a product", np.square, margin=0.25)
+"""Of the sum and of the difference of two tensors that are multiplied: the product is a quarter of what lies between.
+If one of both were cut off, the product would be far from right."""
 
 Activation: TypeAlias = Literal["linear", "relu"] | tuple[Literal["clip"], float, float] | Pointwise
 """What follows a layer's sums; the bounds of a clip are real numbers."""

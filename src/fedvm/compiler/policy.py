@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.compiler.fitted_terms import is_uniform
-from fedvm.compiler.graph import INPUT, Conv, FloatGraph, FloatLayer
+from fedvm.compiler.graph import INPUT, SQUARE, Conv, FloatGraph, FloatLayer
 from fedvm.compiler.layout import rows_of, widest_lanes, widths_of
 from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, is_wide, tile
 from fedvm.compiler.transposition import is_symmetric, transposed
@@ -92,10 +92,10 @@ def _budget(
 
 def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]:
     """Output bits by layer name: the same for all, but 8 for layers without an activation. Such tensors (shortcuts,
-    averages) are read once, and their rounding error goes directly into a sum. Layers whose integers the file gives
-    have up to 8 bits, too."""
+    averages) are read once, and their rounding error goes directly into a sum. So does that of a product's squares.
+    Layers whose integers the file gives have up to 8 bits, too."""
     return {
-        layer.name: 8 if layer.activation == "linear" or layer.grid is not None else activation_bits
+        layer.name: 8 if layer.activation in ("linear", SQUARE) or layer.grid is not None else activation_bits
         for layer in graph.layers[:-1]
     }
 

@@ -68,12 +68,14 @@ class TableFit:
             return Table(entries, grid.step, zero)
         index = self._index(scales)
         goal = self.function.of(self.values)
-        low, top = min(0.0, float(goal.min())), max(0.0, float(goal.max()))
+        reached = real if self.function.margin else goal
+        low, top = min(0.0, float(reached.min())), max(0.0, float(reached.max()))
         real = np.clip(real, low, top)
         if low == top:  # the function is 0 on all calibration data
             return Table(np.zeros(LAST + 1, np.int64), 1.0, 0)
         best: tuple[float, Table] | None = None
-        for scale in scale_grid(np.array([(top - low) / self.high]))[0]:
+        whole = np.array([(top - low) / self.high])
+        for scale in whole if self.function.margin else scale_grid(whole)[0]:
             zero = int(np.clip(np.floor(-low / (top - low) * self.high + 0.5), 0, self.high))
             entries = np.clip(np.floor(real / scale + 0.5 + TIE) + zero, 0, self.high).astype(np.int64)
             error = np.square((entries[index] - zero) * scale - goal).mean(axis=0)
@@ -109,6 +111,9 @@ def fit_table(function: Pointwise, pooled: FloatArray, importance: FloatArray, h
         )
     ends = np.quantile(values, [*TAILS, *(1 - tail for tail in TAILS)])
     lows, tops = ends[: len(TAILS)], ends[len(TAILS) :]
+    if function.margin:
+        beyond = function.margin / 2 * (tops[0] - lows[0])
+        lows, tops = lows[:1] - beyond, tops[:1] + beyond
     best: tuple[float, float, int] | None = None
     for low in lows:
         for top in tops:

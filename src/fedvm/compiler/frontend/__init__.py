@@ -17,18 +17,21 @@ from fedvm.compiler import input_range as ranges
 from fedvm.compiler.errors import CalibrationError, ModelError, UnsupportedOperator
 from fedvm.compiler.frontend.builder import InputGrid, PaddingLevel
 from fedvm.compiler.frontend.choice import chosen
-from fedvm.compiler.frontend.inputs import model_input, with_plain_input
+from fedvm.compiler.frontend.inputs import model_input, takes_integers, with_plain_input
 from fedvm.compiler.frontend.load import load_model
 from fedvm.compiler.frontend.lower import Lowered, lower
 from fedvm.compiler.frontend.quantized import with_functions_apart
 from fedvm.compiler.frontend.varying import Relayout
 from fedvm.compiler.graph import FloatArray, FloatGraph, Input, Shape
+from fedvm.compiler.interpreter import as_chw
 
 Channels: TypeAlias = float | Sequence[float] | FloatArray
 """One number, or one a channel."""
 
 INT8 = (-128.0, 127.0)
 """What bytes stand for where the file's input is int8."""
+PROBED = 64
+"""Calibration inputs from which the ranges of a product's operands are taken."""
 MOST_VALUES = 1 << 22
 """Values of a tensor: in words of a dozen lanes they take 10 MB of memory, which alone costs some 180 M gas."""
 
@@ -81,11 +84,16 @@ def load_lowered(
     input_bits: int = 8,
     output: str | None = None,
     input_shape: Sequence[int] | None = None,
+    probe: NDArray[Any] | None = None,
 ) -> Lowered:
-    """Like `load_graph`, and also returns the layers' values for every node of the file."""
+    """Like `load_graph`, and also returns the layers' values for every node of the file.
+
+    probe: inputs `[N, *input shape]`, real numbers or bytes, from which products of two tensors take their ranges.
+    """
     if input_shape is None and samples is not None:
         input_shape = samples.shape[1:]
-    proto = with_plain_input(chosen(load_model(model), output), input_shape)
+    given = chosen(load_model(model), output)
+    proto = with_plain_input(given, input_shape)
     apart = with_functions_apart(proto)
     _, onnx_shape, kind = model_input(proto)
     if preprocess is not None and input_range is not None:
@@ -96,6 +104,14 @@ def load_lowered(
     if kind == TensorProto.UINT8 and input_range is None:
         samples = None  # the model says itself what its bytes mean
     meaning = _Meaning(preprocess, input_range, samples, 8 - input_bits)
+    if takes_integers(given) and meaning.measured and samples is not None and samples.size:
+        low = float(samples.min())
+        if (
+            low == np.rint(low)
+            and float(samples.max()) - low <= ranges.STEPS
+            and (samples == np.rint(samples)).all()
+        ):
+            meaning.own = 1.0, low  # bytes, be they called int32 or int64
     if samples is not None and (samples.shape[1:] != onnx_shape or not len(samples)):
         raise CalibrationError(
             f"calibration data has shape {list(samples.shape)}; give at least one sample as "
@@ -113,7 +129,14 @@ def load_lowered(
     while True:
         spec = meaning.input(onnx_shape, layout, shape)
         try:
-            lowered = lower(apart, spec, fixed, adjustable=meaning.adjustable, measured=meaning.measured)
+            lowered = lower(
+                apart,
+                spec,
+                fixed,
+                adjustable=meaning.adjustable,
+                measured=meaning.measured,
+                probe=_probed(spec, probe),
+            )
             _check_sizes(lowered)
             return lowered.seen_in(proto)
         except UnsupportedOperator as error:
@@ -131,6 +154,24 @@ def load_lowered(
             meaning.own = found.scale, found.offset
         except PaddingLevel as wanted:
             meaning.level = spec.scale * wanted.q + spec.offset
+
+
+def _probed(spec: Input, inputs: NDArray[Any] | None) -> NDArray[np.uint8] | None:
+    """Some of the inputs as bytes `[N, C, H, W]`; None where they are no inputs of the model, which is said later."""
+    if (
+        inputs is None
+        or inputs.shape[1:] != spec.onnx_shape
+        or not len(inputs)
+        or inputs.dtype.kind not in "fiu"
+    ):
+        return None
+    chosen = inputs[np.linspace(0, len(inputs) - 1, min(PROBED, len(inputs))).astype(int)]
+    if not np.isfinite(chosen).all():
+        return None
+    if chosen.dtype != np.uint8:
+        scale, offset = (spec.scale, spec.offset) if spec.float_input else (np.ones(1), np.zeros(1))
+        chosen = ranges.to_bytes(chosen, spec.layout, spec.shape, scale, offset)
+    return as_chw(spec, chosen)
 
 
 def _check_sizes(lowered: Lowered) -> None:

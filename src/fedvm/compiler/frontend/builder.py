@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fedvm.compiler.calibration import accumulate, evaluate
 from fedvm.compiler.errors import UnsupportedOperator
 from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor, planes
 from fedvm.compiler.graph import (
@@ -55,14 +57,17 @@ class InputGrid(Exception):
 @dataclass
 class Builder:
     """The layers finished so far, in topological order. spec: the input's layout and meaning; adjustable: whether its
-    range may still be moved to make padding exact; measured: whether it comes from the calibration data alone."""
+    range may still be moved to make padding exact; measured: whether it comes from the calibration data alone; probe:
+    some calibration inputs as bytes `[N, C, H, W]`, if there are any."""
 
     spec: Input
     adjustable: bool = False
     measured: bool = False
+    probe: NDArray[np.uint8] | None = None
     layers: list[FloatLayer] = field(default_factory=list)
     _settled: dict[int, tuple[Part, Ref]] = field(default_factory=dict)
     _names: Counter[str] = field(default_factory=Counter)
+    _tensors: dict[str, FloatArray] = field(default_factory=dict)
 
     def settle(self, part: Part) -> Ref:
         """The part as a finished tensor: a pending layer is appended to the list (once)."""
@@ -133,6 +138,16 @@ class Builder:
         if tensor.index.shape.count(1) == tensor.index.ndim - 1 or size <= SELECTED:
             return dense(settled, np.eye(size))
         raise UnsupportedOperator("the arrangement of the tensor's axes cannot be folded into the next layer")
+
+    def values(self, part: Pending) -> FloatArray | None:
+        """What the sums of the part are for the calibration inputs, `[N, C, H, W]`; None if there are none."""
+        if self.probe is None:
+            return None
+        if not self._tensors:
+            self._tensors = {INPUT: self.probe.astype(np.float64)}
+        missing = tuple(layer for layer in self.layers if layer.name not in self._tensors)
+        self._tensors = evaluate(missing, self._tensors)
+        return np.asarray(accumulate(part.terms, part.bias, self._tensors), np.float64)
 
     def is_nonnegative(self, ref: Ref) -> bool:
         """Whether the tensor cannot be negative."""

@@ -33,8 +33,18 @@ HEAD_OPERATORS = VIEWS | {"ArgMax", "DequantizeLinear", "QuantizeLinear"}
 
 
 def ends_of(graph: onnx.GraphProto) -> list[int]:
-    """Positions of the nodes that end the network: functions that keep the order of the scores, and what only
-    rearranges their results."""
+    """Positions of the nodes that end the network: functions that keep the order of the scores."""
+    return [position for position in _last(graph) if graph.node[position].op_type in RISING]
+
+
+def softmax_inside(graph: onnx.GraphProto) -> set[int]:
+    """Positions of the softmax nodes after which more is computed."""
+    last = _last(graph)
+    return {i for i, node in enumerate(graph.node) if node.op_type == "Softmax" and i not in last}
+
+
+def _last(graph: onnx.GraphProto) -> list[int]:
+    """Positions of the functions that keep the order of the scores and of what only rearranges their results."""
     readers: dict[str, list[int]] = defaultdict(list)
     for position, node in enumerate(graph.node):
         for name in node.input:
@@ -50,7 +60,7 @@ def ends_of(graph: onnx.GraphProto) -> list[int]:
         before = any(ended[reader] for reader in following)
         if (following or results & set(node.output)) and not (is_function and before):
             ended[position] = is_function or before
-    return [position for position in ended if graph.node[position].op_type in RISING]
+    return list(ended)
 
 
 # -- operators --------------------------------------------------------------------------------------------------------

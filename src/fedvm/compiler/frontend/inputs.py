@@ -28,6 +28,13 @@ SAME = 1e-4
 TRIED = 2
 """Batches of random inputs with which that is checked."""
 _MOVES = {"Cast", "Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze"}
+_COMPARES = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "OneHot"}
+
+
+def takes_integers(proto: onnx.ModelProto) -> bool:
+    """Whether the input is whole numbers wider than a byte, or is cast to such before anything is computed."""
+    value = _only_input(proto)
+    return value.type.tensor_type.elem_type in INTEGERS or _whole_readers(proto, value.name, False)
 
 
 def with_plain_input(proto: onnx.ModelProto, sample: Sequence[int] | None = None) -> onnx.ModelProto:
@@ -41,6 +48,8 @@ def with_plain_input(proto: onnx.ModelProto, sample: Sequence[int] | None = None
     sizes = [_size_or(dim, size) for dim, size in zip(dims[1:], _matching(dims[1:], sample), strict=True)]
     alone = not _has_batch(dims, sample)
     kind = value.type.tensor_type.elem_type
+    if kind not in INTEGERS:
+        _whole_readers(proto, value.name, False)
     if not alone and dims[0] in (None, 1) and sizes == dims[1:] and kind in INPUT_TYPES:
         return proto
     result = onnx.ModelProto()
@@ -140,20 +149,57 @@ def _set_dims(value: onnx.ValueInfoProto, sizes: Sequence[int | None]) -> None:
 
 
 def _as_floats(proto: onnx.ModelProto, value: onnx.ValueInfoProto) -> None:
-    """Let the input be floats, where only casts and rearrangements read the whole numbers."""
-    whole = {value.name}
+    """Let the input be floats; a cast to whole numbers comes first where more reads them than casts and moves."""
+    if _whole_readers(proto, value.name, True):
+        _cast_input(proto, value)
+    value.type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def _whole_readers(proto: onnx.ModelProto, name: str, is_whole: bool) -> bool:
+    """Whether nodes look something up by the input's whole numbers, or compare them. is_whole: the input is integers;
+    else a cast may make them.
+
+    Raises ModelError if a node computes with them: a division of integers, for example, is none of real numbers.
+    """
+    follows, whole = {name}, {name} if is_whole else set()
+    found = False
     for node in proto.graph.node:
-        if not whole.intersection(node.input):
+        if not follows.intersection(node.input):
             continue
-        if node.op_type not in _MOVES:
+        to = next((a.i for a in node.attribute if a.name == "to"), 0) if node.op_type == "Cast" else 0
+        if not whole.intersection(node.input):
+            if node.op_type in _MOVES - {"Shape"}:
+                follows.update(node.output)
+                whole.update(node.output if to in INTEGERS else ())
+            continue
+        looks_up = node.op_type == "Gather" and node.input[0] not in whole
+        if looks_up or node.op_type in _COMPARES:
+            found = True
+        elif node.op_type not in _MOVES | {"Gather"}:
             raise ModelError(
                 f"node {node.name or node.output[0]} ({node.op_type}) computes with the input's whole numbers "
-                f"({type_name(value.type.tensor_type.elem_type)}); cast the input to float32 first, or export with a "
-                "float32 input"
+                f"({_kind_of(proto, name)}); cast the input to float32 first, or export with a float32 input"
             )
-        if node.op_type not in ("Cast", "Shape"):
+        elif node.op_type != "Shape" and (node.op_type != "Cast" or to in INTEGERS):
+            follows.update(node.output)
             whole.update(node.output)
-    value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return found
+
+
+def _kind_of(proto: onnx.ModelProto, name: str) -> str:
+    return next(type_name(v.type.tensor_type.elem_type) for v in proto.graph.input if v.name == name)
+
+
+def _cast_input(proto: onnx.ModelProto, value: onnx.ValueInfoProto) -> None:
+    """Let the input be floats that are cast to whole numbers first."""
+    names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
+    inner = _new_name(names, f"{value.name}_whole")
+    for node in proto.graph.node:
+        for position, name in enumerate(node.input):
+            if name == value.name:
+                node.input[position] = inner
+    kind = value.type.tensor_type.elem_type
+    proto.graph.node.insert(0, helper.make_node("Cast", [value.name], [inner], name=inner, to=kind))
 
 
 def _add_batch(proto: onnx.ModelProto, value: onnx.ValueInfoProto, sizes: Sequence[int | None]) -> None:

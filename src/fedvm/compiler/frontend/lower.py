@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from fedvm.compiler.errors import CompileError, ModelError, UnsupportedOperator
 from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend import heads
 from fedvm.compiler.frontend.builder import Builder, InputGrid, PaddingLevel
 from fedvm.compiler.frontend.chains import Chain, find_chains
+from fedvm.compiler.frontend.composite import COMPOSITE, softmax
 from fedvm.compiler.frontend.fold import FOLDABLE, fold
+from fedvm.compiler.frontend.gates import GATES
 from fedvm.compiler.frontend.inputs import model_input
 from fedvm.compiler.frontend.load import constant_array
 from fedvm.compiler.frontend.operators import OPERATORS, Node, Value, applied, single
@@ -24,22 +27,19 @@ from fedvm.compiler.frontend.opset import version_of
 from fedvm.compiler.frontend.pointwise import FUNCTIONS
 from fedvm.compiler.frontend.qonnx import QONNX, quantized_constant
 from fedvm.compiler.frontend.quantized import QUANTIZED, on_integers
+from fedvm.compiler.frontend.recurrent import RECURRENT
 from fedvm.compiler.frontend.resampling import RESAMPLING
+from fedvm.compiler.frontend.transposed import TRANSPOSED
 from fedvm.compiler.frontend.values import Part, Ref, Tensor
 from fedvm.compiler.frontend.varying import Relayout
 from fedvm.compiler.graph import INPUT, FloatGraph, FloatLayer, Grid, Input, Pointwise, ScoreMap
 
-_NORMALISES = (
-    "it divides by a deviation of each input, which has no kernel; train with BatchNormalization instead"
-)
-_RECURS = "recurrent layers have no kernel; use convolutions over time"
 _REASONS = {
-    **dict.fromkeys(("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization",
-                     "MeanVarianceNormalization", "RMSNormalization"), _NORMALISES),
-    **dict.fromkeys(("GRU", "LSTM", "Loop", "RNN", "Scan"), _RECURS),
-    "Attention": "products of activations (attention) have no kernel",
-    "ConvTranspose": "transposed convolutions have no kernel",
-}  # fmt: skip
+    **dict.fromkeys(
+        ("Loop", "Scan"), "loops have no kernel; recurrent layers are taken as RNN, GRU and LSTM"
+    ),
+    "Attention": "attention as one operator has no kernel; export it as products and a softmax (opset 22 or older)",
+}
 """Why some operators are refused."""
 
 
@@ -62,23 +62,30 @@ class Lowered:
 
 
 def lower(
-    proto: onnx.ModelProto, spec: Input, fixed: bool, *, adjustable: bool = False, measured: bool = False
+    proto: onnx.ModelProto,
+    spec: Input,
+    fixed: bool,
+    *,
+    adjustable: bool = False,
+    measured: bool = False,
+    probe: NDArray[np.uint8] | None = None,
 ) -> Lowered:
     """The network as float layers, with the input laid out as `spec` says.
 
     `Relayout` if the first convolution sees another layout and `fixed` is false; `PaddingLevel` if padding needs
     another level of the input and its range is `adjustable`; `InputGrid` if the file quantizes an input whose range was
     only `measured`; UnsupportedOperator and ModelError name the node they
-    mean.
+    mean. probe: some calibration inputs as bytes `[N, C, H, W]`.
     """
     name = model_input(proto)[0]
     opset = version_of(proto)
-    builder = Builder(spec, adjustable, measured)
+    builder = Builder(spec, adjustable, measured, probe)
     traced: dict[str, Tensor] = {}
     nodes: dict[str, onnx.NodeProto] = {}
     values: dict[str, Value] = {t.name: constant_array(t) for t in proto.graph.initializer}
     values[name] = _input_tensor(spec)
     chains = find_chains(proto.graph, opset, heads.ends_of(proto.graph))
+    shares = heads.softmax_inside(proto.graph)
     inside = {position for chain in chains for position in chain.nodes}
     ends = {chain.nodes[-1]: chain for chain in chains}
     readers = _readers(proto.graph, chains)
@@ -88,7 +95,9 @@ def lower(
         names = [ends[position].root] if position in ends else proto_node.input
         inputs = [_value(values, proto_node, given) for given in names]
         node = Node(proto_node, inputs, builder, opset, not fixed)
-        outputs = [_applied(node, ends[position])] if position in ends else _lower_node(node)
+        outputs = (
+            [_applied(node, ends[position])] if position in ends else _lower_node(node, position in shares)
+        )
         for output, value in zip(proto_node.output, outputs, strict=False):
             # Computed once where several nodes read it, so that no layer's arithmetic is repeated.
             if isinstance(value, Tensor):
@@ -124,11 +133,13 @@ def _of_integers(function: Pointwise, grid: Grid) -> Pointwise:
     return replace(function, of=lambda x: function.of(np.rint(x / grid.step) + grid.zero))
 
 
-def _lower_node(node: Node) -> list[Any]:
+def _lower_node(node: Node, is_share: bool = False) -> list[Any]:
+    """The outputs of a node. is_share: a softmax after which more is computed."""
     proto = node.proto
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     key = (domain, proto.op_type)
-    operator = QUANTIZED.get(key) or QONNX.get(key) or (None if domain else _plain(proto.op_type))
+    plain = softmax if is_share else None if domain else _plain(proto.op_type)
+    operator = QUANTIZED.get(key) or QONNX.get(key) or plain
     if domain and operator is None:
         raise _unsupported(node, f"the domain {proto.domain} is not supported")
     tensors = [value for value in node.inputs if isinstance(value, Tensor)]
@@ -170,12 +181,15 @@ def _lower_node(node: Node) -> list[Any]:
 
 def _plain(name: str) -> Callable[[Node], list[Tensor]] | None:
     """The lowering of a standard operator, None if it has none."""
-    return OPERATORS.get(name) or heads.OPERATORS.get(name) or RESAMPLING.get(name)
+    tables = (COMPOSITE, GATES, RECURRENT, TRANSPOSED, OPERATORS, heads.OPERATORS, RESAMPLING)
+    return next((table[name] for table in tables if name in table), None)
 
 
 def _unsupported(node: Node, reason: str) -> UnsupportedOperator:
     name = node.proto.name or (node.proto.output[0] if node.proto.output else "?")
-    known = ", ".join(sorted({*OPERATORS, *heads.OPERATORS, *RESAMPLING, *FUNCTIONS}))
+    known = ", ".join(
+        sorted({*OPERATORS, *COMPOSITE, *RECURRENT, *TRANSPOSED, *heads.OPERATORS, *RESAMPLING, *FUNCTIONS})
+    )
     return UnsupportedOperator(f"node {name}: operator {node.proto.op_type}: {reason}. Supported: {known}")
 
 

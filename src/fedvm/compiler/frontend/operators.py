@@ -15,10 +15,12 @@ from onnx import TensorProto, helper
 
 from fedvm.compiler.errors import ModelError, UnsupportedOperator
 from fedvm.compiler.frontend import builder as build
-from fedvm.compiler.frontend.builder import Builder, PaddingLevel
+from fedvm.compiler.frontend.aligned import aligned, vector_of
+from fedvm.compiler.frontend.builder import SELECTED, Builder, PaddingLevel
 from fedvm.compiler.frontend.load import FLOATS, MAX_ELEMENTS
+from fedvm.compiler.frontend.phases import from_phases, in_phases, over_phases
 from fedvm.compiler.frontend.values import PADDING, Part, Pending, Ref, Tensor, planes, tensor_of
-from fedvm.compiler.frontend.varying import Relayout, by_position, divisors, layout_for
+from fedvm.compiler.frontend.varying import MOST_VERSIONS, Relayout, by_position, divisors, layout_for
 from fedvm.compiler.graph import INPUT, SIGNS, Conv, Dense, FloatArray, MaxPool, Pointwise, Term
 
 Array: TypeAlias = NDArray[Any]
@@ -142,9 +144,10 @@ def _slice(node: Node, index: Array) -> Array:
     steps = node.ints("steps", 4) or [1] * len(starts)
     cuts = [slice(None)] * index.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step <= 0:
-            raise ValueError("negative steps are not supported")
-        cuts[axis] = slice(start, end, step)
+        if step < 0 and end < -index.shape[axis]:  # beyond the first
+            cuts[axis] = slice(start, None, step)
+        else:
+            cuts[axis] = slice(start, end, step)
     result = index[tuple(cuts)]
     if not result.size:
         raise ValueError("the slice is empty")
@@ -232,7 +235,9 @@ def _scale_shift(node: Node, tensor: Tensor, scale: Array | float, offset: Array
     except ValueError as error:
         raise ModelError(f"node {node.proto.name or node.proto.op_type}: {error}") from error
     if math.prod(shape) != tensor.index.size:
-        raise node.refuse("the constant is larger than the tensor; only per-channel constants are supported")
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise node.refuse("the result is too large")
+        tensor = replace(tensor, index=np.broadcast_to(tensor.index, shape))
     if not tensor.whole:
         tensor = tensor_of_single(node, tensor)
     index = tensor.index.reshape(shape)
@@ -259,6 +264,13 @@ def _vary(node: Node, tensor: Tensor, order: Array, scales: Array, offsets: Arra
             raise other
     tensor = node.builder.settle_all(tensor)
     shape = tensor.index.shape
+    if len(np.unique(np.stack([scales, offsets], axis=1), axis=0)) > MOST_VERSIONS:
+        vector = vector_of(node.builder, tensor) if tensor.index.size <= SELECTED else None
+        if vector is not None:
+            back = np.empty_like(order)
+            back[order] = np.arange(len(order))
+            part = build.affine(node.builder.open(vector), scales[back], offsets[back])
+            return Tensor((part,), np.arange(tensor.index.size).reshape(shape))
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return by_position(tensor, scales[back].reshape(shape), offsets[back].reshape(shape))
@@ -325,39 +337,42 @@ def _negate(node: Node) -> list[Tensor]:
 def _sum(node: Node, left: Tensor, right: Tensor) -> Tensor:
     """Sum of two tensors of one shape as one layer with the terms of both."""
     if left.index.shape != right.index.shape:
-        raise node.refuse(f"adds activations of the shapes {left.index.shape} and {right.index.shape}")
+        a, b, index = aligned(node.builder, left, right, node.label)
+        return Tensor((sum_of(node.builder, a, b),), index)
     if (left.index == PADDING).any() or (right.index == PADDING).any():
         raise node.refuse("a padded tensor must go into a convolution or a pooling layer first")
     same = len(left.parts) == len(right.parts) == 1 and left.whole and np.array_equal(left.index, right.index)
     if same and left.parts[0].shape == right.parts[0].shape:
         a, b, index = left.parts[0], right.parts[0], left.index
     else:
-        a, b = single(node, left), single(node, right)
-        index = np.arange(left.index.size, dtype=np.int64).reshape(left.index.shape)
-    first, second = node.builder.open(a), node.builder.open(b)
+        a, b, index = aligned(node.builder, left, right, node.label)
+    return Tensor((sum_of(node.builder, a, b),), index)
+
+
+def sum_of(builder: Builder, a: Part, b: Part) -> Pending:
+    """The sum of two parts of one shape, with the terms of both."""
+    first, second = builder.open(a), builder.open(b)
     if any(isinstance(term, Dense) for term in first.terms + second.terms):
-        first, second = _as_dense(node, first), _as_dense(node, second)
+        first, second = _as_dense(builder, first), _as_dense(builder, second)
     strides = {term.stride for term in first.terms + second.terms if isinstance(term, Conv)}
     if len(strides) > 1:
-        first, second = (_unstrided(node, part) for part in (first, second))
-    return Tensor(
-        (Pending(_merge(first.terms + second.terms), first.bias + second.bias, first.shape),), index
-    )
+        first, second = (_unstrided(builder, part) for part in (first, second))
+    return Pending(_merge(first.terms + second.terms), first.bias + second.bias, first.shape)
 
 
-def _unstrided(node: Node, part: Pending) -> Pending:
+def _unstrided(builder: Builder, part: Pending) -> Pending:
     """The part as a term of a sum whose terms advance by one: a strided convolution becomes a layer of its
     own."""
     if all(isinstance(term, Conv) and term.stride == (1, 1) for term in part.terms):
         return part
-    return build.pending(node.builder.settle(part))
+    return build.pending(builder.settle(part))
 
 
-def _as_dense(node: Node, part: Pending) -> Pending:
+def _as_dense(builder: Builder, part: Pending) -> Pending:
     """A sum of vectors in dense terms only; a convolution over a map becomes a layer of its own first."""
     if not all(isinstance(term, Dense) or term.weight.shape[2:] == (1, 1) for term in part.terms):
-        part = build.pending(node.builder.settle(part))
-    terms = []
+        part = build.pending(builder.settle(part))
+    terms: list[Term] = []
     for term in part.terms:
         if isinstance(term, Conv):
             full = (
@@ -480,7 +495,7 @@ def _convolution(node: Node) -> list[Tensor]:
     spatial = weight.ndim - 2
     if spatial not in (1, 2) or tensor.index.ndim != weight.ndim:
         raise node.refuse("only 1-D and 2-D convolutions are supported")
-    weight = _dilated(node, weight)
+    weight = dilated(node, weight)
     if spatial == 1:
         tensor, weight = replace(tensor, index=tensor.index[:, :, None, :]), weight[:, :, None, :]
     groups = int(node.attribute("group", 1))
@@ -488,20 +503,47 @@ def _convolution(node: Node) -> list[Tensor]:
         raise ModelError(
             f"node {node.proto.name or 'Conv'}: weight {weight.shape} and {groups} groups do not fit"
         )
-    tensor, frames = _side_by_side(tensor)
+    tensor, frames = side_by_side(tensor)
     weight, groups = np.tile(weight, (frames, 1, 1, 1)), groups * frames
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
-    stride = _pair(node, "strides", spatial, (1, 1))
+    stride = pair_of(node, "strides", spatial, (1, 1))
     pads = _pads(node, tensor.index.shape[2:], kernel, stride, spatial)
-    result = _apply_conv(node, tensor, weight, stride, pads, groups)
-    if node.given(2):
-        bias = np.asarray(node.array(2), np.float64).ravel()
-        result = replace(result, bias=result.bias + np.tile(bias, frames))
-    output = _apart(tensor_of(result), frames)
+    enlarged = (
+        None if planes(tensor) is not None else in_phases(node.builder, node.builder.settle_all(tensor))
+    )
+    bias = np.asarray(node.array(2), np.float64).ravel() if node.given(2) else np.zeros(len(weight) // frames)
+    if enlarged is not None:
+        whole = _conv_over_phases(
+            node, *enlarged, build.ungrouped(weight, groups), stride, pads, np.tile(bias, frames)
+        )
+    else:
+        result = apply_conv(node, tensor, weight, stride, pads, groups)
+        whole = tensor_of(replace(result, bias=result.bias + np.tile(bias, frames)))
+    output = apart(whole, frames)
     return [replace(output, index=output.index[:, :, 0]) if spatial == 1 else output]
 
 
-def _dilated(node: Node, weight: FloatArray) -> FloatArray:
+def _conv_over_phases(
+    node: Node,
+    tensor: Tensor,
+    by: tuple[int, int],
+    weight: FloatArray,
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    bias: FloatArray,
+) -> Tensor:
+    """The convolution of a map that was enlarged by `by`, given as its phases."""
+    size = (tensor.index.shape[2] * by[0], tensor.index.shape[3] * by[1])
+    found = over_phases(weight, stride, pads, by, size)
+    if found is None:
+        raise node.refuse(f"a stride of {stride} over a map that was enlarged by {by} has no kernel")
+    flat, step, around, phases, out = found
+    result = apply_conv(node, tensor, flat, step, around, 1)
+    result = replace(result, bias=result.bias + np.repeat(bias, phases[0] * phases[1]))
+    return from_phases(result, phases, out)
+
+
+def dilated(node: Node, weight: FloatArray) -> FloatArray:
     """The kernel with zeros between its taps."""
     steps = [int(d) for d in node.attribute("dilations", [])] or [1] * (weight.ndim - 2)
     if len(steps) != weight.ndim - 2 or min(steps) < 1:
@@ -515,18 +557,18 @@ def _dilated(node: Node, weight: FloatArray) -> FloatArray:
     return wide
 
 
-def _side_by_side(tensor: Tensor) -> tuple[Tensor, int]:
+def side_by_side(tensor: Tensor) -> tuple[Tensor, int]:
     """`[B, C, H, W]` as `[1, B·C, H, W]`, and B: what is done to each frame is done to groups of channels."""
     frames = tensor.index.shape[0]
     return replace(tensor, index=tensor.index.reshape(1, -1, *tensor.index.shape[2:])), frames
 
 
-def _apart(tensor: Tensor, frames: int) -> Tensor:
-    """Undoes `_side_by_side`."""
+def apart(tensor: Tensor, frames: int) -> Tensor:
+    """Undoes `side_by_side`."""
     return replace(tensor, index=tensor.index.reshape(frames, -1, *tensor.index.shape[2:]))
 
 
-def _apply_conv(
+def apply_conv(
     node: Node,
     tensor: Tensor,
     weight: FloatArray,
@@ -645,7 +687,7 @@ def _apply_dense(node: Node, tensor: Tensor, weight: FloatArray) -> Tensor:
     rows = tensor.index.reshape(1, math.prod(lead[:-1]), lead[-1], weight.shape[1])
     image = _channels_first(node, replace(tensor, index=rows.transpose(0, 3, 1, 2)))
     if planes(image) is not None:
-        result = tensor_of(_apply_conv(node, image, weight[:, :, None, None], (1, 1), (0, 0, 0, 0), 1))
+        result = tensor_of(apply_conv(node, image, weight[:, :, None, None], (1, 1), (0, 0, 0, 0), 1))
         return replace(result, index=result.index.transpose(0, 2, 3, 1).reshape(*lead, len(weight)))
     count = math.prod(lead)
     if weight.size * count * count > MAX_ELEMENTS:
@@ -765,13 +807,13 @@ def _depthwise(
     several = len(tensor.parts) > 1 or kernel == tensor.index.shape[2:]
     if several and found is not None and not any(found.pads):
         parts: list[Part] = [
-            _apply_conv(
+            apply_conv(
                 node, tensor_of(part), _equal(part.shape[0], kernel, value), stride, pads, part.shape[0]
             )
             for part in tensor.parts
         ]
         return _by_channel(parts, tensor)
-    return tensor_of(_apply_conv(node, tensor, _equal(channels, kernel, value), stride, pads, channels))
+    return tensor_of(apply_conv(node, tensor, _equal(channels, kernel, value), stride, pads, channels))
 
 
 def _equal(channels: int, kernel: tuple[int, int], value: float) -> FloatArray:
@@ -828,6 +870,14 @@ def _reduce(node: Node, mean: bool) -> Tensor:
             size = (int(image.index.shape[2]), int(image.index.shape[3]))
             result = _depthwise(node, image, size, (1, 1), (0, 0, 0, 0), value)
             return replace(result, index=result.index.reshape(shape))
+    if axes == [tensor.index.ndim - 1] and math.prod(tensor.index.shape[:-1]) > 1:
+        result = _apply_dense(node, tensor, np.full((1, count), value))
+        return replace(result, index=result.index.reshape(shape))
+    if tensor.index.ndim == 4 and axes == [1]:  # of channels, at every place
+        last = _apply_dense(
+            node, replace(tensor, index=tensor.index.transpose(0, 2, 3, 1)), np.full((1, count), value)
+        )
+        return replace(last, index=last.index.reshape(shape))
     return _summed(node, tensor, axes, value, shape)
 
 
@@ -877,12 +927,12 @@ def _image(node: Node) -> Tensor:
     if tensor.index.ndim not in (3, 4):
         raise node.refuse("only 1-D and 2-D pooling are supported")
     tensor = replace(tensor, index=tensor.index[:, :, None, :]) if tensor.index.ndim == 3 else tensor
-    return _side_by_side(tensor)[0]
+    return side_by_side(tensor)[0]
 
 
 def _squeezed(node: Node, result: Tensor) -> Tensor:
     """The result with the frames and the rank that the node's input has."""
-    result = _apart(result, node.tensor().index.shape[0])
+    result = apart(result, node.tensor().index.shape[0])
     return replace(result, index=result.index[:, :, 0]) if node.tensor().index.ndim == 3 else result
 
 
@@ -890,8 +940,8 @@ def _pooling(node: Node) -> tuple[Tensor, tuple[int, int], tuple[int, int], tupl
     """Input, kernel, stride and pads of a pooling node; ceil_mode becomes padding at the end."""
     spatial = node.tensor().index.ndim - 2
     tensor = _image(node)
-    kernel = _pair(node, "kernel_shape", spatial, None)
-    stride = _pair(node, "strides", spatial, (1, 1))
+    kernel = pair_of(node, "kernel_shape", spatial, None)
+    stride = pair_of(node, "strides", spatial, (1, 1))
     size = tensor.index.shape[2:]
     pads = _pads(node, size, kernel, stride, spatial)
     if node.attribute("ceil_mode", 0):
@@ -907,7 +957,7 @@ def _pooling(node: Node) -> tuple[Tensor, tuple[int, int], tuple[int, int], tupl
     return tensor, kernel, stride, pads
 
 
-def _pair(node: Node, name: str, spatial: int, default: tuple[int, int] | None) -> tuple[int, int]:
+def pair_of(node: Node, name: str, spatial: int, default: tuple[int, int] | None) -> tuple[int, int]:
     value = node.attribute(name)
     if value is None:
         if default is None:

@@ -20,10 +20,10 @@ from fedvm.compiler.frontend.choice import needed_nodes
 from fedvm.compiler.frontend.fold import FOLDABLE, fold
 from fedvm.compiler.frontend.load import FLOATS, constant_array
 from fedvm.compiler.frontend.opset import version_of
-from fedvm.compiler.frontend.tabular import encoders, linear
+from fedvm.compiler.frontend.tabular import encoders, linear, vectors
 from fedvm.compiler.frontend.tabular.affine import ROW, Affine, Logistic, Text, Total
 from fedvm.compiler.frontend.tabular.ensemble import Ensemble, Votes, ensemble_of
-from fedvm.compiler.frontend.tabular.node import Array, Follower, Node, Stacked, Value, sum_of
+from fedvm.compiler.frontend.tabular.node import Array, Follower, Node, Stacked, Value
 from fedvm.compiler.frontend.tabular.outputs import Outputs
 
 POINTWISE = {
@@ -125,13 +125,14 @@ def _add(node: Node, sign: float = 1.0) -> Value:
         return left.scaled(1.0, sign * _row_constant(right, left.size))
     if isinstance(right, np.ndarray):
         x = _spread(node.affine(0), right.size)
-        return _plain(x).scaled(1.0, sign * _row_constant(right, x.size))
+        return _plain(node, x).scaled(1.0, sign * _row_constant(right, x.size))
     if isinstance(left, np.ndarray):
         x = _spread(node.affine(1), left.size)
-        return _plain(x).scaled(sign, _row_constant(left, x.size))
+        return _plain(node, x).scaled(sign, _row_constant(left, x.size))
     if isinstance(left, Votes) and isinstance(right, Votes):
         return left.plus(right.scaled(sign, 0.0))
-    return sum_of(_plain(node.affine(0)), _plain(node.affine(1)).scaled(sign, 0.0))
+    first, second = _plain(node, node.affine(0)), _plain(node, node.affine(1)).scaled(sign, 0.0)
+    return first.plus(second) or _together(node, "Add", first, second)
 
 
 def _sum(node: Node) -> Value:
@@ -144,17 +145,21 @@ def _sum(node: Node) -> Value:
 def _multiply(node: Node) -> Value:
     if isinstance(node.values[0], np.ndarray):
         return _multiply(replace(node, values=[node.values[1], node.values[0]]))
+    if not isinstance(node.values[1], np.ndarray):
+        return _together(node, "Mul", *(_plain(node, node.affine(i)) for i in range(2)))
     value, constant = node.values[0], node.array(1)
     if isinstance(value, Votes):
         return value.scaled(_row_constant(constant, value.size), 0.0)
     x = _spread(node.affine(0), constant.size)
-    return _plain(x).scaled(_row_constant(constant, x.size), 0.0)
+    return _plain(node, x).scaled(_row_constant(constant, x.size), 0.0)
 
 
 def _divide(node: Node) -> Value:
     value, total = node.values[0], node.values[1]
     if isinstance(value, Logistic) and isinstance(total, Total) and total.of is value.of:
         return linear.with_transform(value.of, "LOGISTIC")
+    if not isinstance(total, np.ndarray):
+        return _together(node, "Div", *(_plain(node, node.affine(i)) for i in range(2)))
     constant = np.asarray(node.array(1), np.float64)
     if (constant == 0).any():
         raise UnsupportedOperator("division by zero")
@@ -166,7 +171,7 @@ def _negate(node: Node) -> Value:
 
 
 def _matmul(node: Node) -> Value:
-    return _plain(node.affine(0)).times(np.asarray(node.array(1), np.float64).T)
+    return _plain(node, node.affine(0)).times(np.asarray(node.array(1), np.float64).T)
 
 
 def _gemm(node: Node) -> Value:
@@ -177,17 +182,32 @@ def _gemm(node: Node) -> Value:
     bias: Any = 0.0
     if len(node.values) > 2 and node.values[2] is not None:
         bias = float(node.given.get("beta", 1.0)) * _row_constant(node.array(2), len(weight))
-    return _plain(node.affine(0)).times(float(node.given.get("alpha", 1.0)) * weight, bias)
+    return _plain(node, node.affine(0)).times(float(node.given.get("alpha", 1.0)) * weight, bias)
 
 
-def _plain(value: Affine) -> Affine:
-    if value.head:
+def _plain(node: Node, value: Affine) -> Affine:
+    """The value without a head: a softmax that does not end the model is computed."""
+    if not value.head:
+        return value
+    if value.head != "softmax":
         raise UnsupportedOperator(f"it follows the {value.head}, which ends the model")
-    return value
+    f, scores = node.follower, replace(value, head="")
+    if value.size == 2:  # the logistic function of how far each is above the other
+        between = scores.times(np.array([[1.0, -1.0], [-1.0, 1.0]]))
+        return Affine.of_root(f.add("Sigmoid", [f.realised(between)]), 2)
+    return Affine.of_root(f.add("Softmax", [f.realised(scores)], axis=1), value.size)
+
+
+def _together(node: Node, op: str, first: Affine, second: Affine) -> Affine:
+    """An operator on two values of different layers, computed by the network."""
+    if first.size != second.size and 1 not in (first.size, second.size):
+        raise UnsupportedOperator(f"{first.size} and {second.size} columns do not fit")
+    f = node.follower
+    return Affine.of_root(f.add(op, [f.realised(first), f.realised(second)]), max(first.size, second.size))
 
 
 def _scaler(node: Node) -> Value:
-    x = _plain(node.affine())
+    x = _plain(node, node.affine())
     offset = _row_constant(np.asarray(node.given.get("offset", [0.0])), x.size)
     scale = _row_constant(np.asarray(node.given.get("scale", [1.0])), x.size)
     return x.scaled(scale, -offset * scale)
@@ -201,10 +221,7 @@ def _normalizer(node: Node) -> Value:
         return value
     if isinstance(value, Votes) and value.positive:
         return value
-    raise UnsupportedOperator(
-        f"the norm {norm} divides every row by a number of its own, which has no kernel; scale the columns instead "
-        "(StandardScaler, MinMaxScaler)"
-    )
+    return vectors.over_norm(node.follower, _plain(node, node.affine()), norm)
 
 
 # -- arrangement ------------------------------------------------------------------------------------------------------
@@ -255,12 +272,20 @@ def _concat(node: Node) -> Value:
         if first.of is second.of and first.complement and not second.complement and first.of.size == 1:
             # the softmax of −z/2 and z/2 is 1 − p and p
             return replace(first.of.times(np.array([[-0.5], [0.5]])), head="softmax")
+    if all(isinstance(v, Logistic) and not v.complement for v in values):
+        inner = [v.of for v in values if isinstance(v, Logistic)]
+        joined = inner[0].joined(inner[1:])
+        if joined is not None:
+            return Logistic(joined)
     if all(isinstance(v, Text) for v in values):
         return Text(tuple(f for v in values if isinstance(v, Text) for f in v.features))
-    first, *others = (_plain(node.affine(i)) for i in range(len(values)))
+    first, *others = (_plain(node, node.affine(i)) for i in range(len(values)))
     joined = first.joined(others)
     if joined is None:
-        raise UnsupportedOperator("joins values of different layers")
+        f = node.follower
+        every = [first, *others]
+        name = f.add("Concat", [f.realised(each) for each in every], axis=1)
+        return Affine.of_root(name, sum(each.size for each in every))
     return joined
 
 
@@ -272,7 +297,12 @@ def _extract(node: Node) -> Value:
         raise UnsupportedOperator("gathering along another axis than the columns has no kernel")
     if isinstance(value, Text):
         return Text(tuple(value.features[i] for i in positions))
-    return node.affine().chosen(positions)
+    x = node.affine()
+    if x.head == "softmax" and x.size == 2 and len(positions) == 1:  # of two classes: a logistic function
+        chosen = int(positions[0]) % 2
+        sign = np.array([[-1.0, 1.0]]) if chosen else np.array([[1.0, -1.0]])
+        return Logistic(replace(x, head="").times(sign))
+    return x.chosen(positions)
 
 
 def _slice(node: Node) -> Value:
@@ -306,7 +336,7 @@ def _reduce(node: Node) -> Value:
         return value.mean()
     if isinstance(value, Logistic) and axes in ([1], [-1]) and node.proto.op_type == "ReduceSum":
         return Total(value.of)
-    x = _plain(node.affine())
+    x = _plain(node, node.affine())
     if axes is None or [int(a) for a in axes] not in ([1], [-1]):
         raise UnsupportedOperator("only sums over the columns have a kernel")
     weight = 1.0 if node.proto.op_type == "ReduceSum" else 1.0 / x.size
@@ -317,7 +347,7 @@ def _reduce(node: Node) -> Value:
 
 
 def _pointwise(node: Node) -> Value:
-    x = _plain(node.affine())
+    x = _plain(node, node.affine())
     if node.proto.op_type == "Sigmoid":
         return Logistic(x)
     f = node.follower
@@ -329,7 +359,7 @@ def _softmax(node: Node) -> Value:
     value = node.values[0]
     if isinstance(value, Votes):
         return value.with_head("softmax")
-    x = _plain(node.affine())
+    x = _plain(node, node.affine())
     axis = node.given.get("axis", 1 if node.follower.opset < 13 else -1)
     if axis not in (1, -1):
         raise UnsupportedOperator("only a softmax over the columns has a kernel")
@@ -337,19 +367,25 @@ def _softmax(node: Node) -> Value:
 
 
 def _linear_classifier(node: Node) -> list[Value]:
-    return [node.values[0], linear.linear_classifier(_plain(node.affine()), node.given)]  # type: ignore[list-item]
+    return [node.values[0], linear.linear_classifier(_plain(node, node.affine()), node.given)]  # type: ignore[list-item]
 
 
 def _linear_regressor(node: Node) -> Value:
-    return linear.linear_regressor(_plain(node.affine()), node.given)
+    return linear.linear_regressor(_plain(node, node.affine()), node.given)
 
 
 def _svm_regressor(node: Node) -> Value:
-    return linear.support_vector_regressor(_plain(node.affine()), node.given)
+    return linear.support_vector_regressor(_kernel(node), node.given)
+
+
+def _kernel(node: Node) -> Affine:
+    """The kernel of the row with each support vector."""
+    x = _plain(node, node.affine())
+    return vectors.kernel_of(node.follower, x, linear.support_vectors(x, node.given), node.given)
 
 
 def _svm_classifier(node: Node) -> list[Value]:
-    pairs, classes = linear.support_vector_pairs(_plain(node.affine()), node.given)
+    pairs, classes = linear.support_vector_pairs(_kernel(node), node.given)
     f = node.follower
     f.approximate = True  # the file's own scores of two classes have the other sign
     if classes == 2:
@@ -361,7 +397,7 @@ def _svm_classifier(node: Node) -> list[Value]:
 
 
 def _trees(node: Node) -> list[Value]:
-    x = _plain(node.affine())
+    x = _plain(node, node.affine())
     if x.root != ROW:
         raise UnsupportedOperator("trees over the outputs of another layer have no kernel")
     found: Ensemble = ensemble_of(node.proto.op_type, node.given)

@@ -47,41 +47,44 @@ def linear_regressor(x: Affine, given: dict[str, Any]) -> Affine:
     return x.times(weight, np.asarray(given.get("intercepts", [0.0]), np.float64))
 
 
-def support_vector_regressor(x: Affine, given: dict[str, Any]) -> Affine:
-    """SVMRegressor with a linear kernel: `[1]`."""
-    _require_linear(given)
-    coefficients = np.asarray(given["coefficients"], np.float64)
-    count = int(given.get("n_supports", 0))
-    weight = coefficients.reshape(1, -1)
-    if count:
-        weight = weight @ np.asarray(given["support_vectors"], np.float64).reshape(count, x.size)
+def support_vectors(x: Affine, given: dict[str, Any]) -> FloatArray:
+    """The vectors with which the kernel compares a row, `[V, K]`: those of an SVMRegressor or an SVMClassifier; an
+    identity for a regressor that holds its weights instead."""
+    count = int(given.get("n_supports", 0)) or sum(int(n) for n in given.get("vectors_per_class") or [])
+    if not count:
+        return np.eye(x.size)
+    return np.asarray(given["support_vectors"], np.float64).reshape(count, x.size)
+
+
+def support_vector_regressor(kernel: Affine, given: dict[str, Any]) -> Affine:
+    """SVMRegressor: `[1]`. kernel: of the row with each of its vectors."""
     if given.get("one_class"):
         raise UnsupportedOperator("one_class gives a sign, which has no kernel; export its decision function")
-    return x.times(weight, np.asarray(given["rho"], np.float64)[:1])
+    weight = np.asarray(given["coefficients"], np.float64).reshape(1, -1)
+    return kernel.times(weight, np.asarray(given["rho"], np.float64)[:1])
 
 
-def support_vector_pairs(x: Affine, given: dict[str, Any]) -> tuple[Affine, int]:
-    """SVMClassifier with a linear kernel: the decisions of all pairs of classes (i, j), i < j, above zero for class i,
-    and the number of classes (Chang and Lin, "LIBSVM: a library for support vector machines", 2011)."""
-    _require_linear(given)
+def support_vector_pairs(kernel: Affine, given: dict[str, Any]) -> tuple[Affine, int]:
+    """SVMClassifier: the decisions of all pairs of classes (i, j), i < j, above zero for class i, and the number of
+    classes (Chang and Lin, "LIBSVM: a library for support vector machines", 2011). kernel: of the row with each
+    vector."""
     per_class = [int(n) for n in given.get("vectors_per_class") or []]
     if not per_class:
         raise UnsupportedOperator(
             "the form without vectors_per_class has no kernel; export an SVC or a LinearSVC"
         )
     classes, total = len(per_class), sum(per_class)
-    vectors = np.asarray(given["support_vectors"], np.float64).reshape(total, x.size)
     coefficients = np.asarray(given["coefficients"], np.float64).reshape(classes - 1, total)
     starts = np.cumsum([0, *per_class])
     rows, bias = [], []
     for i in range(classes):
         for j in range(i + 1, classes):
             first, second = slice(starts[i], starts[i + 1]), slice(starts[j], starts[j + 1])
-            rows.append(
-                coefficients[j - 1, first] @ vectors[first] + coefficients[i, second] @ vectors[second]
-            )
+            row = np.zeros(total)
+            row[first], row[second] = coefficients[j - 1, first], coefficients[i, second]
+            rows.append(row)
             bias.append(float(given["rho"][len(rows) - 1]))
-    return x.times(np.array(rows), np.array(bias)), classes
+    return kernel.times(np.array(rows), np.array(bias)), classes
 
 
 def pair_scores(pairs: Affine, given: dict[str, Any]) -> Affine:
@@ -106,12 +109,3 @@ def pair_votes(classes: int) -> tuple[FloatArray, FloatArray]:
 
 def _head(scores: Affine, head: HeadKind) -> Affine:
     return Affine(scores.root, scores.weight, scores.bias, head)
-
-
-def _require_linear(given: dict[str, Any]) -> None:
-    kernel = str(given.get("kernel_type", "LINEAR"))
-    if kernel != "LINEAR":
-        raise UnsupportedOperator(
-            f"a support vector machine with the kernel {kernel} needs the distance to every support vector, which has "
-            'no kernel; train it with kernel="linear", or use trees or a small network'
-        )
