@@ -48,6 +48,7 @@ def test_a_search_saves_gas_within_the_loss_and_its_bits_make_the_same_program_a
     search = found.manifest["search"]
     assert found.manifest["gas"]["evm"] < plain.manifest["gas"]["evm"]
     assert search["loss"] + search["error"] <= 12 and search["trials"] > 1
+    assert search["fresh_loss"] <= 12
     assert search["rows"] + search["fresh_rows"] + 300 == 1200
     kept = {name: found.manifest["options"][name] for name in ("activation_bits", "input_bits", "lane_bits")}
     again = compile_model(model, x, **options, **kept, verify=False)
@@ -93,3 +94,18 @@ def test_what_already_loses_too_much_is_said():
     options = {"preprocess": (1.0, 0.0), "min_agreement": 0, "min_correlation": 0, "activation_bits": 1}
     with pytest.raises(CalibrationError, match="already before any bit is given up"):
         compile_model(model, x, **options, max_accuracy_loss=0.5, labels=answers(model, x))
+
+
+def test_steps_are_taken_back_that_lose_too_much_on_inputs_kept_for_the_end(monkeypatch):
+    model, x = classifier(), random_bytes((16,), 1200)
+    options = {"preprocess": (1.0, 0.0), "min_agreement": 0, "min_correlation": 0, "verify": False}
+    judged: list[float] = []
+
+    def fresh(self, bits):
+        judged.append(sum(bits.lanes.values()))
+        return Loss(400, 99.0, 1.0)
+
+    monkeypatch.setattr("fedvm.compiler.bit_search._Search.fresh", fresh)
+    found = compile_model(model, x, **options, labels=answers(model, x), max_accuracy_loss=12)
+    assert len(judged) > 1 and judged == sorted(judged)  # back up the steps, to the first choice
+    assert found.codes == compile_model(model, x, **options).codes

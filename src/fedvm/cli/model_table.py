@@ -44,7 +44,7 @@ def _search(search: dict[str, Any], options: dict[str, Any]) -> str:
     lanes = ", ".join(f"{name} {bits}" for name, bits in options["lane_bits"].items())
     return (
         f"Bits chosen in {search['trials']} trials: input {options['input_bits']}, lanes {lanes}. On "
-        f"{search['fresh_rows']} labelled inputs used for nothing else {search['fresh_loss']:.2f} ± "
+        f"{search['fresh_rows']} labelled inputs kept for the end {search['fresh_loss']:.2f} ± "
         f"{search['fresh_error']:.2f} points of accuracy are lost ({search['allowed']} allowed)."
     )
 

@@ -6,8 +6,8 @@ calibration inputs, lose at most the accuracy that was allowed on others; if the
 up bits, too, which leaves more for its weights; a layer for which nothing helps keeps its lanes.
 
 Accuracy on some thousand inputs is itself uncertain, and the best of many trials is a little worse than it looks. So
-the loss counts with one standard error of the paired difference (McNemar 1947), and is told for inputs that neither
-the fit nor the search has seen.
+the loss counts with one standard error of the paired difference (McNemar 1947). In the end it is measured on inputs
+that neither the fit nor the search has seen, and steps are taken back until it is within bounds there, too.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class Choice:
-    """The bits that were found. searched: their loss on the inputs of the search; fresh: on inputs that were used for
-    nothing else; trials: how many choices were judged."""
+    """The bits that were found. searched: their loss on the inputs of the search; fresh: on those kept for the end;
+    trials: how many choices were judged."""
 
     bits: Bits
     searched: Loss
@@ -128,8 +128,12 @@ def choose_bits(
             f"the integers {lost} already before any bit is given up, on {search.judged} calibration inputs; "
             f"max_accuracy_loss allows {most}: allow more, give more labelled inputs, or more activation_bits"
         )
-    found, loss = search.descend(bits, start)
-    return Choice(found, loss, search.fresh(found), search.trials)
+    path = search.descend(bits, start)
+    while True:
+        found, loss = path.pop()
+        fresh = search.fresh(found)
+        if fresh.points <= most or not path:
+            return Choice(found, loss, fresh, search.trials)
 
 
 class _Search:
@@ -178,7 +182,7 @@ class _Search:
         return self._loss(bits, *self._judged, self._right)
 
     def fresh(self, bits: Bits) -> Loss:
-        """What they lose on inputs that were used for nothing else."""
+        """What they lose on the inputs kept for the end."""
         loss = self._loss(bits, *self._unseen, self._right_answers(*self._unseen))
         assert loss is not None, "these bits have been judged before"
         return loss
@@ -204,8 +208,9 @@ class _Search:
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    def descend(self, bits: Bits, loss: Loss) -> tuple[Bits, Loss]:
-        """Take steps while any is worth it and within what may be lost."""
+    def descend(self, bits: Bits, loss: Loss) -> list[tuple[Bits, Loss]]:
+        """The choices on the way down while a step is worth it and within what may be lost, `bits` first."""
+        path = [(bits, loss)]
         kept: set[str] = set()
         while True:
             total = sum(self._work(layer.name, bits.lanes[layer.name]) for layer in self._graph.layers)
@@ -217,13 +222,14 @@ class _Search:
                 if saved > WORTH * total
             ]
             if not steps:
-                return bits, loss
+                return path
             _, position, lane_bits = max(steps)
             layer = self._graph.layers[position]
             for trial in self._variants(layer, bits, lane_bits):
                 found = self.judge(trial)
                 if found is not None and found.within(self._most):
-                    bits, loss = trial, found
+                    bits = trial
+                    path.append((trial, found))
                     break
             else:
                 kept.add(layer.name)
