@@ -34,6 +34,8 @@ def test_an_account_from_import_to_use(
     assert status == 0 and json.loads(out)["balance"] == str(10**22)
     status, out, _ = call(capsys, "account", "show", "me", "--rpc", anvil)
     assert status == 0 and "10000 ETH" in out and ADDRESS in out
+    status, out, _ = call(capsys, "networks", "check", anvil, "--account", "me", "--json")
+    assert status == 0 and json.loads(out)["account"]["address"] == ADDRESS
     status, out, _ = call(capsys, "doctor", str(tmp_path), "--rpc", anvil, "--account", "me")
     assert status == 0 and f"{ADDRESS} holds 10000 ETH" in out
     status, _, err = call(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_cli import call
-from test_deploy import ANVIL_KEY, anvil
+from test_deploy import ANVIL_KEY
 from torch import nn
 
 from fedvm.chain.inference import InferenceSession
@@ -17,8 +17,6 @@ from fedvm.chain.keys import load_key
 from fedvm.chain.networks import connect
 from fedvm.compiler.probe import reference_scores
 from fedvm.learning.export import export_onnx
-
-__all__ = ["anvil"]  # a fixture
 
 SHAPE = (3, 16, 16)
 

@@ -17,7 +17,7 @@ from fedvm.chain.passing_time import Waiting, fast_forward, keep_pace
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
-from fedvm.pipeline.ground import _simulated
+from fedvm.pipeline.ground import require_suitable
 from fedvm.pipeline.network_times import check_times, windows_of
 from fedvm.pipeline.results import RoundRow
 from fedvm.pipeline.run import run_all
@@ -93,11 +93,11 @@ def test_windows_must_suit_the_network() -> None:
 
 def test_keys_that_anyone_can_have_are_for_rehearsals() -> None:
     config = load_config(None, {"data.clients": 4})
-    assert len(_simulated(config, CALIBRATION)) == 4
+    assert len(require_suitable(config, CALIBRATION)) == 3
     with pytest.raises(ConfigError, match="anyone could use"):
-        _simulated(config, MAINNET)
+        require_suitable(config, MAINNET)
     with pytest.raises(ConfigError, match=r"leave security\.stake out"):
-        _simulated(load_config(None, {"data.clients": 4, "security.stake": 1}), CALIBRATION)
+        require_suitable(load_config(None, {"data.clients": 4, "security.stake": 1}), CALIBRATION)
 
 
 def test_time_is_set_on_a_local_node_alone(anvil: str) -> None:

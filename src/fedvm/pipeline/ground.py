@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from eth_account.signers.local import LocalAccount
-from eth_utils.address import to_checksum_address
 from web3 import Web3
 
 from fedvm.chain.creation_block import creation_block
@@ -21,6 +20,7 @@ from fedvm.chain.sender import Sender
 from fedvm.devnet.accounts import derive_account
 from fedvm.devnet.embedded import EmbeddedChain, open_chain
 from fedvm.evm.keccak import keccak
+from fedvm.federation.client.appointment import checked_address
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.network_times import check_times
@@ -71,7 +71,7 @@ class Ground:
 
     def addresses(self, given: Sequence[str]) -> list[str]:
         """The members' addresses, in the order of the clients: given ones, or those of the simulated clients."""
-        return [to_checksum_address(one) for one in given] or [str(one.address) for one in self.members]
+        return [checked_address("member", one) for one in given] or [str(one.address) for one in self.members]
 
 
 @contextmanager
@@ -117,8 +117,7 @@ def _on_network(
     began = Deployment.load(directory.path) if directory.deployment.is_file() else None
     w3 = endpoint.connect(chain_id=began.chain_id if began else None)
     network = network_of(w3)
-    members = _simulated(config, network)
-    notes = check_times(config, network)
+    notes = require_suitable(config, network)
     sender = Sender(w3)
     salt = keccak(f"fedvm run {config.run.name} {config.run.seed}".encode())
     ground = Ground(
@@ -127,7 +126,7 @@ def _on_network(
         ChainRef("rpc", endpoint.shown),
         owner=account,
         coordinator=account,
-        members=members,
+        members=_simulated(config),
         salt=salt,
         first_block=began.block if began else int(w3.eth.block_number),
         pass_time=fast_forward(w3, network),
@@ -146,17 +145,26 @@ def _on_network(
     return ground
 
 
-def _simulated(config: RunConfig, network: Network) -> tuple[LocalAccount, ...]:
-    """Keys of simulated clients. They derive from the seed, so anyone can have them: good for rehearsals alone."""
-    if config.deployment.members:
-        return ()
-    if network.is_valuable:
+def require_suitable(config: RunConfig, network: Network) -> tuple[str, ...]:
+    """Lines about the windows that the network allows, for the console.
+
+    Raises:
+        ConfigError: a window is too short there; or simulated clients, whose keys derive from the seed so that anyone
+            can have them, are to act where coins are worth money, or to stake.
+    """
+    if not config.deployment.members and network.is_valuable:
         raise ConfigError(
             f"simulated clients have keys that follow from run.seed, which on {network.title} anyone could use: name "
             "the real clients' addresses in deployment.members, or rehearse on a testnet"
         )
-    if config.security.stake:
+    if not config.deployment.members and config.security.stake:
         raise ConfigError(
             "simulated clients own nothing on a network that they could stake: leave security.stake out"
         )
+    return check_times(config, network)
+
+
+def _simulated(config: RunConfig) -> tuple[LocalAccount, ...]:
+    if config.deployment.members:
+        return ()
     return tuple(derive_account(config.run.seed, "member", index) for index in range(config.data.clients))

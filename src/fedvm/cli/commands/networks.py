@@ -8,6 +8,7 @@ import typer
 
 from fedvm.cli.commands.group import command_group
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.signing import address_of
 from fedvm.cli.help import HelpfulCommand
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def check(
     ],
     account: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Also say what this account can pay for. No key is needed."),
+        typer.Option(
+            metavar="NAME|ADDRESS", help="Also say what this account can pay for. No key is needed."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,10 +82,9 @@ def check(
     from fedvm.chain.node_check import examine_node
     from fedvm.cli.console import out
     from fedvm.cli.status import FAILURE
-    from fedvm.federation.client.appointment import checked_address
 
     wanted = None if "://" in node else find_network(node)
-    who = None if account is None else checked_address("account", account)
+    who = None if account is None else address_of(account)
     w3 = connect(rpc_address(node), chain_id=None if wanted is None else wanted.chain_id)
     network = wanted or network_of(w3)
     found = list(examine_node(w3, network))

@@ -62,12 +62,15 @@ def _payer(config: RunConfig, resume: bool, asked: dict[str, Any]) -> LocalAccou
         return None
     from fedvm.chain.costs import PlannedStep, rounds_step
     from fedvm.chain.factory import founding_steps
+    from fedvm.chain.networks import network_of
+    from fedvm.pipeline.ground import require_suitable
 
     payer, count = Signing(config.network.account).load(), config.data.clients
     if resume:
         return payer
     name = None if config.network.name == "embedded" else config.network.name
     w3 = needed_endpoint(name, config.network.rpc).connect()
+    require_suitable(config, network_of(w3))
     founding = founding_steps(w3, str(payer.address), count, sealed=bool(config.sealed.group_size))
     steps = [PlannedStep(one) for one in (*founding, rounds_step(config.federation.rounds, count))]
     what = "A federation and its rounds, without the model's deployment,"

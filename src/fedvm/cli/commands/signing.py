@@ -52,6 +52,16 @@ class Signing:
         return load_key()
 
 
+def address_of(named: str) -> str:
+    """The address (checksummed) of an account of this machine, by its name, or the one that is written out. Raises
+    SettingsError for what is neither."""
+    from fedvm.chain.accounts import Accounts
+    from fedvm.federation.client.appointment import checked_address
+
+    known = next((one for one in Accounts().all() if one.name == named), None)
+    return known.address if known is not None else checked_address("account", named)
+
+
 def ask_password(name: str) -> str | None:
     """The password of an account from a person in front of a terminal, None if there is nobody."""
     if not sys.stdin.isatty():
