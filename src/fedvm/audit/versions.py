@@ -105,7 +105,7 @@ class VersionReplay:
         rounds = self._finals.get(version.federation)
         if rounds is None:
             message = f"comes from the federation {version.federation}, which was not audited: audit it, too"
-            self._ledger.check("version", False, place, message)
+            self._ledger.unverified("version", place, message)
             return None
         final = rounds.get(version.round)
         same = final is not None and final.model_root == version.model_root
