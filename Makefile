@@ -120,8 +120,9 @@ bench-sealed: $(VENV)/.dev ## Seconds, bytes and gas of sealed rounds beside ope
 bench-tabular: $(VENV)/.dev ## Accuracy and gas of scikit-learn's models as programs; goes on when stopped
 	$(BIN)/python benchmarks/bench_tabular.py
 
-bench-networks: $(VENV)/.dev ## Megabytes a second of piece CIDs and CAR files
+bench-networks: $(VENV)/.dev ## Megabytes a second of piece CIDs and CAR files; audits, tampering with them, and false alarms
 	$(BIN)/python benchmarks/bench_networks.py
+	$(BIN)/python benchmarks/bench_audits.py
 
 bench-privacy: $(VENV)/.dev ## Accuracy against ε of differential privacy: local, in sealed sums, by a trusted curator; some five minutes
 	$(BIN)/python benchmarks/bench_privacy.py

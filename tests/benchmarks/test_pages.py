@@ -58,6 +58,16 @@ def test_storage() -> None:
     assert found["piececid_mb_per_second"] >= 50
 
 
+def test_audit() -> None:
+    found, page = results("networks.json"), (ROOT / "docs" / "audit.md").read_text()
+    assert (
+        f"in {found['audit_seconds_50x16']} s of one core's time and {found['audit_peak_mb']:,.0f} MB" in page
+    )
+    assert f"at {found['decisions_per_second']:,.0f} a second" in page
+    assert found["audit_seconds_50x16"] <= 60 and found["audit_peak_mb"] <= 1000
+    assert found["decisions_per_second"] >= 200
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_example_and_recipe_named_is_there(page: Path) -> None:
     text = page.read_text()

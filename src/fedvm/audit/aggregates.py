@@ -46,6 +46,11 @@ class AggregateReplay:
         except EncodingError as error:
             self._ledger.check("rules", False, place, str(error))
 
+    @property
+    def is_stateful(self) -> bool:
+        """Whether a round's model depends on the updates of those before."""
+        return self._rule is not None and self._rule.is_stateful
+
     def describe(self, rules: Rules) -> str:
         """How these rules make the model from the updates, and who can check that."""
         if self._rule is None:
@@ -58,7 +63,8 @@ class AggregateReplay:
         memory, self._memory = self._memory, None  # until this round is understood
         if round_.missing or round_.base is None:
             what = f"{round_.missing} accepted updates" if round_.missing else "the base model"
-            check("aggregate", False, place, f"cannot be computed again: {what} could not be verified")
+            message = f"cannot be computed again: {what} could not be verified"
+            self._ledger.unverified("aggregate", place, message)
         if round_.missing:
             return
         counted = round_.updates
@@ -105,7 +111,7 @@ class AggregateReplay:
                 if rule is None
                 else "a round before could not be verified"
             )
-            check("model", False, place, f"cannot be computed again: {why}")
+            self._ledger.unverified("model", place, f"cannot be computed again: {why}")
             return
         try:
             result = aggregate_sums(rule, base, sums, counted, memory, facts)

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
-from fedvm.store import Cid, InvalidCid
+from fedvm.store import Cid, CorruptBlock, InvalidCid, StoreError
+from fedvm.store.vectors import WrongVector
+
+
+class Nature(StrEnum):
+    """What a finding says. FALSE: something is stated, or was given, that is not so. MISSING: what was committed to
+    could not be had, so nobody can tell. UNVERIFIED: it depends on something that is a finding itself."""
+
+    FALSE = "false"
+    MISSING = "missing"
+    UNVERIFIED = "unverified"
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a finding was made; fields that do not apply are empty. tx: the transaction's hash, cid: the
-    artefact; epoch, group: of sealed rounds."""
+    artefact; epoch, group: of sealed rounds; event, field: names in the contract's ABI, of a struct's field with dots;
+    file: of a run's directory."""
 
     round: int | None = None
     member: str = ""
@@ -23,6 +35,10 @@ class Place:
     cid: str = ""
     epoch: int | None = None
     group: int | None = None
+    block: int | None = None
+    event: str = ""
+    field: str = ""
+    file: str = ""
 
     def __str__(self) -> str:
         parts = [f"{name} {value}" for name, value in asdict(self).items() if value not in (None, "")]
@@ -36,6 +52,7 @@ class Finding:
     check: str
     place: Place
     message: str
+    nature: Nature = Nature.FALSE
 
 
 @dataclass
@@ -53,11 +70,24 @@ class Ledger:
             self.findings.append(Finding(name, place, message))
         return holds
 
+    def unreadable(self, name: str, place: Place, error: Exception, what: str = "") -> None:
+        """Record that a store did not give what a check needs: other bytes than were committed to, or nothing."""
+        is_false = not isinstance(error, StoreError) or isinstance(
+            error, CorruptBlock | WrongVector | InvalidCid
+        )
+        nature = Nature.FALSE if is_false else Nature.MISSING
+        self.findings.append(Finding(name, place, f"{what}{error}", nature))
+
+    def unverified(self, name: str, place: Place, message: str) -> None:
+        """Record that a check could not be made because of another finding."""
+        self.findings.append(Finding(name, place, message, Nature.UNVERIFIED))
+
 
 @dataclass(frozen=True)
 class AuditReport:
     """The whole audit. passed: how often each check held; aggregation: how the federation's rules say that
-    updates make a model, "audit-only" where the contract does not check it ("" without a federation)."""
+    updates make a model, "audit-only" where the contract does not check it ("" without a federation); has_headers:
+    whether the blocks' hashes commit to the events, as Ethereum's do and Filecoin's do not."""
 
     chain_id: int
     federation: str
@@ -66,11 +96,16 @@ class AuditReport:
     passed: dict[str, int]
     findings: tuple[Finding, ...]
     gated: bool | None = None  # whether versions had to pass a gate to serve; None without a service
+    has_headers: bool = True
 
     @property
     def clean(self) -> bool:
-        """Whether the audit found nothing wrong."""
-        return not self.findings
+        """Whether something was checked, and nothing was found wrong."""
+        return not self.findings and any(self.passed.values())
+
+    def of_nature(self, nature: Nature) -> int:
+        """How many findings say this."""
+        return sum(finding.nature is nature for finding in self.findings)
 
     def rows(self) -> Iterator[tuple[str, int, int]]:
         """(check, times it held, times it failed), in the order of `CHECKS`."""
@@ -110,9 +145,16 @@ SEALED_CHECKS = (
 """Checks that only a federation of sealed rounds has."""
 
 CHECKS: dict[str, str] = {
+    "header": "the header of a block with events has the block's hash",
+    "receipts": "the receipts of a block with events have the root in its header",
+    "event": "an event is listed as its transaction's receipt has it, and every event there is listed",
+    "transaction": "a transaction with events has its hash",
+    "standing": "what the contracts say now is what their events come to, so that none is left out",
+    "event order": "events follow one another as the contract tells them",
     "contracts": "the federation, its sidecars and the service are this package's contracts, made as it makes them",
     "rules": "the rules' hash is that of the rules the contract was created with, their aggregator is known",
     "round opening": "a round trains from the current model, its seed and deadline follow",
+    "roll-up": "the store holds a roll-up's records, unaltered; their order and running totals follow",
     "relay": "the contract's verdict on every relayed update is the one its rules give",
     "membership": "who signed was a member when the update was relayed",
     "signature": "the member's key signed the statement (EIP-712)",
@@ -138,7 +180,7 @@ CHECKS: dict[str, str] = {
     "group norm": "the norm of a group's sum is within the bound",
     "total weight": "a final round's total weight and count are those of its accepted updates",
     "quorum": "a final round has its quorum, a failed one has not or is past its deadline",
-    "proposal": "a final round is what was proposed last, after its challenge window",
+    "proposal": "a proposal states weight and challenge window; a final round is the last one, after it",
     "aggregate": "the accepted updates add up to the stated aggregation and sum",
     "model": "base plus what the rules' aggregator makes of the updates has the stated model root",
     "model data": "the store holds each model, unaltered, with the root on the chain",
@@ -150,6 +192,7 @@ CHECKS: dict[str, str] = {
     "integer onnx": "compiling again gives the registered integer ONNX digest",
     "code hashes": "compiling again gives the registered code hashes",
     "code on chain": "the chain holds the code that was registered",
+    "run files": "the files of the run's directory are those of the version, and of the gate's samples",
     "gate terms": "the gate's integers follow from its terms, which never change",
     "gate age": "the validation set was committed to before the federation's first round",
     "draw": "which samples were asked follows from the hash of a block after the registration",
@@ -157,5 +200,6 @@ CHECKS: dict[str, str] = {
     "sample answer": "a sample's recorded answers are what the versions' code gives",
     "trial outcome": "how a trial ended follows from its answers",
     "promotion": "only versions serve that passed the gate",
+    "decider": "a recorded decision is of the version that served, and of the account that asked for it",
     "decision": "a recorded decision's scores are what its version's code gives for its input",
 }

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedvm.audit.chain_reader import ChainReader
+from fedvm.audit.errors import OutOfOrder
 from fedvm.audit.findings import Ledger, Place
+from fedvm.audit.service_standing import check_trials
 from fedvm.audit.versions import ServedVersion
+from fedvm.chain.decoding import decoded_input
+from fedvm.chain.errors import CallFailed
 from fedvm.chain.gate import (
     NO_ANSWER,
     GateEvent,
@@ -61,12 +65,13 @@ class GateReplay:
         if gate is None:
             return
         self._gate, self._terms = gate, gate.terms()
-        events = list(gate.events(first=first_block))
+        events = list(gate.events(first=first_block, last=self.reader.head))
+        check_trials(gate, events, self.reader, self.ledger)
         for done, event in enumerate(events, start=1):
             self._handle(event)
             if progress:
                 progress(done, len(events))
-        for change in self.service.served(first=first_block):
+        for change in self.service.served(first=first_block, last=self.reader.head):
             self.ledger.check(
                 "promotion",
                 change.version in self._passed,
@@ -75,6 +80,9 @@ class GateReplay:
             )
 
     def _handle(self, event: GateEvent) -> None:
+        if self._fixed is None and not isinstance(event, GateFixed):
+            message = f"{type(event).__name__} in {event.at.tx_hash} comes before the gate's terms"
+            raise OutOfOrder(message, event.at.tx_hash)
         match event:
             case GateFixed():
                 self._on_fixed(event)
@@ -88,6 +96,12 @@ class GateReplay:
             case TrialEnded():
                 self._on_ended(event)
 
+    def _trial(self, event: TrialDrawn | SampleAsked | TrialEnded) -> _Trial:
+        if event.version not in self._trials:
+            message = f"{type(event).__name__} in {event.at.tx_hash} is of version {event.version}, which has no trial"
+            raise OutOfOrder(message, event.at.tx_hash)
+        return self._trials[event.version]
+
     def _on_fixed(self, event: GateFixed) -> None:
         self._fixed = event
         self._pool = SamplePool(event.terms.samples)
@@ -99,7 +113,11 @@ class GateReplay:
         )
 
     def _check_age(self, event: TrialOpened) -> None:
-        version = self.service.version(event.version)
+        try:
+            version = self.service.version(event.version)
+        except CallFailed as error:
+            message = f"a trial is told of version {event.version}, which the service does not have: {error}"
+            raise OutOfOrder(message, event.at.tx_hash) from None
         if not version.has_lineage or self._fixed is None:
             return
         opened = self.first_openings.get(version.federation)
@@ -112,7 +130,7 @@ class GateReplay:
         )
 
     def _on_drawn(self, event: TrialDrawn) -> None:
-        trial = self._trials[event.version]
+        trial = self._trial(event)
         trial.seed = event.seed
         value = self._gate.randomness(trial.opened.seed_block)
         address = bytes.fromhex(self._gate.address[2:]).rjust(32, b"\0")
@@ -125,7 +143,7 @@ class GateReplay:
         )
 
     def _on_asked(self, event: SampleAsked) -> None:
-        trial, place = self._trials[event.version], Place(version=event.version, tx=event.at.tx_hash)
+        trial, place = self._trial(event), Place(version=event.version, tx=event.at.tx_hash)
         try:
             index = self._pool.draw(trial.seed, event.number)
         except RangeError:
@@ -177,11 +195,8 @@ class GateReplay:
 
     def _samples_in(self, tx_hash: str) -> tuple[int, Sequence[Any]]:
         """The number of the first sample that a transaction gave, and the samples."""
-        try:
-            function, arguments = self._gate.contract.decode_function_input(self.reader.calldata(tx_hash))
-        except ValueError:
-            return 0, ()
-        if function.fn_name != "runSamples":
+        name, arguments = decoded_input(self._gate.contract, self.reader.calldata(tx_hash))
+        if name != "runSamples":
             return 0, ()
         return arguments["first"], arguments["samples"]
 
@@ -195,7 +210,7 @@ class GateReplay:
         return NO_ANSWER if answer is None else answer
 
     def _on_ended(self, event: TrialEnded) -> None:
-        trial = self._trials[event.version]
+        trial = self._trial(event)
         counts = (trial.asked, trial.right, trial.better, trial.worse)
         stated = (event.asked, event.right, event.better, event.worse)
         expected = self._outcome(trial)

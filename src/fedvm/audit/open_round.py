@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from fedvm.audit.relayed import Verdict
 from fedvm.chain.federation_types import RoundProposed, SubmittedDirectly
-from fedvm.protocol import CountedUpdate, Refusal
+from fedvm.protocol import CountedUpdate
 from fedvm.protocol.address import Address
 from fedvm.protocol.vector import IntVector
 
@@ -39,4 +40,14 @@ class OpenRound:
     proposal: RoundProposed | None = None
     until: int = 0
     rejected: bool = False
-    expected: dict[str, Iterator[Refusal]] = field(default_factory=dict)  # by transaction, in its order
+    expected: dict[str, Iterator[Verdict]] = field(default_factory=dict)  # by transaction, in its order
+
+    def deviation(self, event: RoundProposed, window_ends: int) -> str:
+        """Which arguments of a proposal do not follow, by name; "" if all do. window_ends: Unix seconds of the end of
+        the challenge window that begins with it."""
+        parts = {
+            "attempt": event.attempt == (1 if self.proposal is None else self.proposal.attempt + 1),
+            "totalWeight": event.total_weight == self.total_weight,
+            "until": event.until == window_ends,
+        }
+        return ", ".join(name for name, holds in parts.items() if not holds)

@@ -11,15 +11,19 @@ from functools import cached_property
 
 from eth_abi.abi import encode
 
+from fedvm.audit.adoption import was_announced
 from fedvm.audit.aggregates import AggregateReplay, RoundUpdates
 from fedvm.audit.chain_reader import ChainReader
-from fedvm.audit.errors import AuditError
+from fedvm.audit.errors import AuditError, OutOfOrder
 from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.audit.open_round import FinalRound, OpenRound
-from fedvm.audit.relayed import follows, judge
+from fedvm.audit.relayed import Verdict, follows, judge, replaced
+from fedvm.audit.scope import WHOLE, Scope
 from fedvm.audit.sealed_epochs import Now
 from fedvm.audit.sealed_rounds import EPOCH_KINDS, ReplayedEvent, SealedReplay
+from fedvm.audit.standing import FederationStanding
 from fedvm.audit.stored import StoredVectors
+from fedvm.chain.decoding import decoded_input
 from fedvm.chain.direct import DirectSubmissionsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import (
@@ -42,7 +46,7 @@ from fedvm.chain.federation_types import (
 )
 from fedvm.chain.genuine import is_sealed
 from fedvm.chain.rollups import rolled_events, stated_rollup
-from fedvm.chain.rule_book import RuleBookContract, RulesAnnounced, keys_in_round
+from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sealed_rounds import RoundClosed, SealedRollupSubmitted
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import (
@@ -51,7 +55,6 @@ from fedvm.protocol import (
     EncodingError,
     Judged,
     Refusal,
-    Rollup,
     Rules,
 )
 from fedvm.protocol.address import by_address
@@ -79,7 +82,12 @@ class FederationReplay:
     """Replays one Federation contract into `ledger`; then `finals` holds its final rounds by number."""
 
     def __init__(
-        self, reader: ChainReader, contract: FederationContract, store: Store, ledger: Ledger
+        self,
+        reader: ChainReader,
+        contract: FederationContract,
+        store: Store,
+        ledger: Ledger,
+        scope: Scope = WHOLE,
     ) -> None:
         self.finals: dict[int, FinalRound] = {}
         self.first_opened: int | None = None  # Unix seconds of round 1
@@ -94,8 +102,10 @@ class FederationReplay:
         self._round: OpenRound | None = None
         self._rules: Rules | None = None
         self._aggregates = AggregateReplay(ledger)
-        self._notice = self._open_seconds = 0  # promised to members, in seconds
+        self._notice = self._open_seconds = self._challenge_seconds = 0  # promised to members, in seconds
         self._first_block = 0
+        self._scope = scope
+        self._standing = FederationStanding()
         sealed = is_sealed(reader.w3, contract.address)
         self._sealed = SealedReplay(reader, contract, store, ledger) if sealed else None
 
@@ -106,7 +116,7 @@ class FederationReplay:
     @property
     def aggregation(self) -> str:
         """How the rules say the updates make the model, and who can check that."""
-        return self._aggregates.describe(self.rules)
+        return "" if self._rules is None else self._aggregates.describe(self._rules)
 
     @property
     def rules(self) -> Rules:
@@ -124,15 +134,18 @@ class FederationReplay:
         Raises AuditError if the contract's creation is not among the events.
         """
         self._first_block = first_block
-        told = self._contract.events(first=first_block)
+        told = self._contract.events(first=first_block, last=self._reader.head)
         events = list(self._sealed.merged(told, first_block) if self._sealed else told)
         for done, event in enumerate(events, start=1):
             self._handle(event)
             if progress:
                 progress(done, len(events))
         assert self.rules
+        self._scope.require_within(self._latest)
+        self._standing.compare(self._contract, self._reader, self._ledger, first_block)
 
     def _handle(self, event: ReplayedEvent) -> None:
+        self._standing.note(event, self._reader.time(event.at.block_number))
         if self._sealed is not None:
             self._on_sealed(event, self._sealed)
         match event:
@@ -140,6 +153,7 @@ class FederationReplay:
                 self._on_created(event)
             case SecuritySet():
                 self._notice = event.security.notice_seconds
+                self._challenge_seconds = event.security.challenge_seconds
                 self._open_seconds = event.security.open_seconds
             case RulesAdopted():
                 self._on_adopted(event)
@@ -177,7 +191,7 @@ class FederationReplay:
                 self._check_open_time(event, self._opened(event))
                 sealed.on_closed(event, self._opened(event))
             case SealedRollupSubmitted():
-                sealed.on_rolled_up(event, self._opened(event), self.rules)
+                sealed.on_rolled_up(event, self._opened(event), self.rules, self._needs_updates(event.round))
             case RulesAdopted():
                 sealed.check_rules(event.rules, self._open_seconds, Place(tx=event.at.tx_hash))
             case _ if isinstance(event, EPOCH_KINDS):
@@ -195,16 +209,16 @@ class FederationReplay:
         )
         self._aggregates.go_by(event.rules, place)
         self._model_root = event.model_root
-        self._model = self._stored.model(self.rules, event.model_cid, event.model_root, place)
+        if self._needs_model(0):
+            self._model = self._stored.model(self.rules, event.model_cid, event.model_root, place)
 
     def _on_adopted(self, event: RulesAdopted) -> None:
         shape = (event.rules.elements, event.rules.fraction_bits)
-        announced = self._announcement_before(event)
         parts = {
             "hash": event.rules.digest() == event.rules_hash,
             "shape": shape == (self.rules.elements, self.rules.fraction_bits),
             "time": self._round is None,
-            "notice": announced is not None and self._noticed(announced, event),
+            "notice": was_announced(self._contract, event, self._reader, self._first_block, self._notice),
         }
         wrong = ", ".join(name for name, holds in parts.items() if not holds)
         place = Place(tx=event.at.tx_hash)
@@ -212,21 +226,6 @@ class FederationReplay:
         if event.rules.aggregator != self.rules.aggregator:
             self._aggregates.go_by(event.rules, place)
         self._rules = event.rules
-
-    def _announcement_before(self, event: RulesAdopted) -> RulesAnnounced | None:
-        """The rules that were announced when rules were adopted."""
-        book = RuleBookContract(self._contract.w3, self._contract.rule_book(), sender=self._contract.sender)
-        standing: RulesAnnounced | None = None
-        for other in book.events(self._first_block, event.at.block_number):
-            if (other.at.block_number, other.at.log_index) > (event.at.block_number, event.at.log_index):
-                break
-            standing = other if isinstance(other, RulesAnnounced) else None
-        return standing
-
-    def _noticed(self, announced: RulesAnnounced, event: RulesAdopted) -> bool:
-        """Whether these rules were announced as early as the federation promises."""
-        notice = self._reader.time(event.at.block_number) - self._reader.time(announced.at.block_number)
-        return announced.rules_hash == event.rules_hash and notice >= self._notice
 
     def _on_opened(self, event: RoundOpened) -> None:
         opened_at = self._reader.time(event.at.block_number)
@@ -281,6 +280,8 @@ class FederationReplay:
             self._last_accepted[member] = event.round
         opened.accepted += 1
         opened.total_weight += event.weight
+        if not self._needs_updates(event.round):
+            return
         vector = self._stored.update(self.rules, update, member, place)
         if vector is None:
             opened.missing += 1
@@ -299,6 +300,10 @@ class FederationReplay:
         opened = self._opened(event)
         if opened.proposal is None and not opened.rolled_up:
             self._check_open_time(event, opened)
+        window_ends = self._reader.time(event.at.block_number) + self._challenge_seconds
+        wrong = opened.deviation(event, window_ends)
+        where = Place(round=event.round, tx=event.at.tx_hash, event="RoundProposed", field=wrong)
+        self._ledger.check("proposal", not wrong, where, f"does not follow: {wrong}")
         opened.proposal, opened.until = event, event.until
         for member, submitted in opened.direct.items():
             place = Place(event.round, submitted.member, tx=submitted.at.tx_hash)
@@ -316,23 +321,29 @@ class FederationReplay:
 
     def _on_rolled_up(self, event: RollupSubmitted) -> None:
         """Check the roll-up against its published records, then these as if they had been relayed."""
-        opened, place = (
-            self._opened(event),
-            Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(event.cid)),
-        )
+        opened = self._opened(event)
+        place = Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(event.cid))
         self._check_open_time(event, opened)
         try:
             rollup = stated_rollup(event, self._store.get(event.cid))
             told = list(rolled_events(event, rollup))
         except (StoreError, EncodingError) as error:
-            self._ledger.check("roll-up", False, place, str(error))
+            self._ledger.unreadable("roll-up", place, error)
             opened.accepted, opened.total_weight = event.accepted, event.total_weight
             opened.missing = event.accepted
             return
         right = follows(rollup)
         self._ledger.check("roll-up", right, place, "its records' order or running totals do not follow")
         opened.expected[event.at.tx_hash] = iter(
-            [self._verdict_on(one, opened, event) for one in rollup.judged]
+            [
+                Verdict(
+                    self._verdict_on(one, opened, event),
+                    one.member,
+                    one.update.update_root,
+                    one.update.cid,
+                )
+                for one in rollup.judged
+            ]
         )
         opened.rolled_up = True
         for update in told:
@@ -340,16 +351,7 @@ class FederationReplay:
                 self._on_accepted(update)
             else:
                 self._on_refused(update)
-        self._check_omissions(opened, rollup)
-
-    def _check_omissions(self, opened: OpenRound, rollup: Rollup) -> None:
-        """Check that each update submitted by its member has a record; a refused record of another submission does not
-        replace it."""
-        records = {one.member: one for one in rollup.judged}
-        for member, submitted in opened.direct.items():
-            one, own = records.get(member), submitted.submission
-            if one is not None and one.reason and (one.update, one.signature) != (own.update, own.signature):
-                opened.dealt_with.discard(member)
+        opened.dealt_with -= replaced(rollup, opened.direct)
 
     def _verdict_on(self, one: Judged, opened: OpenRound, event: RollupSubmitted) -> Refusal:
         """The verdict by the rules. On stakes, and on members that left during the round, the records are believed."""
@@ -365,7 +367,8 @@ class FederationReplay:
         opened, check = self._opened(event), self._ledger.check
         proposal = opened.proposal
         if proposal is None:
-            raise AuditError(f"round {event.round} became final in {event.at.tx_hash} without a proposal")
+            message = f"round {event.round} became final in {event.at.tx_hash} without a proposal"
+            raise OutOfOrder(message, event.at.tx_hash, event.round)
         place = Place(round=event.round, tx=event.at.tx_hash, cid=cid_text(proposal.cid))
         stated = (event.attempt, event.model_root, event.aggregate_root)
         check(
@@ -388,15 +391,27 @@ class FederationReplay:
             place,
             f"{opened.accepted} accepted updates are fewer than the quorum of {self.rules.min_clients}",
         )
-        if self._sealed is not None:
+        if not self._needs_updates(event.round):
+            pass
+        elif self._sealed is not None:
             self._sealed.check_final(opened, self.rules, self._model, proposal, place)
         else:
             updates = RoundUpdates(opened.number, opened.updates, opened.missing, self._model)
             self._aggregates.check(updates, self.rules, proposal, place)
         self._model_root = event.model_root
-        self._model = self._stored.model(self.rules, proposal.cid, event.model_root, place)
+        self._model = None
+        if self._needs_model(event.round):
+            self._model = self._stored.model(self.rules, proposal.cid, event.model_root, place)
         self.finals[event.round] = FinalRound(event.model_root, self._model)
         self._round = None
+
+    def _needs_updates(self, number: int) -> bool:
+        """Whether the updates of a round are read: it is to be checked, or the server's memory goes on from it."""
+        return self._scope.wants(number) or self._aggregates.is_stateful
+
+    def _needs_model(self, number: int) -> bool:
+        """Whether the model of a round is read; 0: the first."""
+        return self._scope.wants_model(number) or self._aggregates.is_stateful
 
     def _on_failed(self, event: RoundFailed) -> None:
         opened = self._opened(event)
@@ -412,9 +427,10 @@ class FederationReplay:
 
     def _opened(self, event: _RoundEvent) -> OpenRound:
         if self._round is None or self._round.number != event.round:
-            raise AuditError(
-                f"{type(event).__name__} in {event.at.tx_hash} is of round {event.round}, which is not open: "
-                f"is {self._contract.address} a Federation of this version?"
+            raise OutOfOrder(
+                f"{type(event).__name__} in {event.at.tx_hash} is of round {event.round}, which is not open",
+                event.at.tx_hash,
+                event.round,
             )
         return self._round
 
@@ -428,18 +444,17 @@ class FederationReplay:
             opened.expected[tx] = iter(self._verdicts(opened, self._reader.calldata(tx), time))
         expected = next(opened.expected[tx], None)
         if expected is not None:
-            message = f"the verdict is {stated.label}, by the rules it is {expected.label}"
-            self._ledger.check("relay", stated is expected, place, message)
+            message = f"the verdict is {stated.label}, by the rules it is {expected.reason.label}"
+            other = expected.differs(event.member, event.update_root, event.cid)
+            message = f"was relayed with another {other}" if other else message
+            self._ledger.check("relay", stated is expected.reason and not other, place, message)
 
-    def _verdicts(self, opened: OpenRound, calldata: bytes, time: int) -> list[Refusal]:
+    def _verdicts(self, opened: OpenRound, calldata: bytes, time: int) -> list[Verdict]:
         """Verdicts on all updates that a transaction relays; none if it went through another contract."""
-        try:
-            function, arguments = self._contract.contract.decode_function_input(calldata)
-        except ValueError:
-            return self._verdict_on_included(opened, calldata)
-        if function.fn_name != "submit":
-            return []
-        reasons, last = [], opened.last_member
+        name, arguments = decoded_input(self._contract.contract, calldata)
+        if name != "submit":
+            return self._verdict_on_included(opened, calldata) if not name else []
+        verdicts, last = list[Verdict](), opened.last_member
         for submission in arguments["submissions"]:
             around = self._around(
                 opened,
@@ -449,19 +464,16 @@ class FederationReplay:
                 rests=self._rests(submission["member"], opened.number),
                 held=frozenset(opened.direct),
             )
-            reasons.append(judge(submission, around))
-            last = submission["member"] if reasons[-1] is Refusal.NONE else last
-        return reasons
+            verdicts.append(judge(submission, around))
+            last = submission["member"] if verdicts[-1].reason is Refusal.NONE else last
+        return verdicts
 
-    def _verdict_on_included(self, opened: OpenRound, calldata: bytes) -> list[Refusal]:
+    def _verdict_on_included(self, opened: OpenRound, calldata: bytes) -> list[Verdict]:
         """The verdict on a waiting update that a transaction includes; its deadlines were checked when it was
         submitted."""
         direct = DirectSubmissionsContract.of(self._contract).contract
-        try:
-            function, arguments = direct.decode_function_input(calldata)
-        except ValueError:
-            return []
-        if function.fn_name != "include":
+        name, arguments = decoded_input(direct, calldata)
+        if name != "include":
             return []
         submission = arguments["submission"]
         rests = self._rests(submission["member"], opened.number)

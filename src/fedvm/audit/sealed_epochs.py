@@ -12,7 +12,7 @@ from web3.contract import Contract
 
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.findings import Ledger, Place, cid_text
-from fedvm.chain.decoding import plain
+from fedvm.chain.decoding import decoded_input, plain
 from fedvm.chain.epoch_types import (
     Enrolled,
     EnrolmentRefused,
@@ -191,11 +191,8 @@ class EpochReplay:
 
     def _judged(self, calldata: bytes, one: _Standing, now: Now, time: int) -> Iterator[_Verdict]:
         """The verdict on each enrolment that a transaction brings; none if it went through another contract."""
-        try:
-            function, arguments = self._abi.decode_function_input(calldata)
-        except ValueError:
-            return
-        if function.fn_name != "enrol":
+        name, arguments = decoded_input(self._abi, calldata)
+        if name != "enrol":
             return
         for said in arguments["enrolments"]:
             member = to_address(said["member"])

@@ -68,8 +68,8 @@ class SealedReplay:
 
     def merged(self, events: Iterator[FederationEvent], first_block: int) -> Iterator[ReplayedEvent]:
         """These events of the federation and those of its epochs and sealed rounds, in the order of the chain."""
-        epochs = EpochsContract.of(self._contract).events(first=first_block)
-        rounds = SealedRoundsContract.of(self._contract).events(first=first_block)
+        epochs = EpochsContract.of(self._contract).events(first=first_block, last=self._reader.head)
+        rounds = SealedRoundsContract.of(self._contract).events(first=first_block, last=self._reader.head)
         return heapq.merge(events, epochs, rounds, key=lambda event: _order(event.at))
 
     def check_rules(self, rules: Rules, open_seconds: int, place: Place) -> None:
@@ -106,8 +106,10 @@ class SealedReplay:
         self._ledger.check("close", not wrong, place, f"does not follow: {wrong}")
         self._rounds[event.round] = _Round(close, time)
 
-    def on_rolled_up(self, event: SealedRollupSubmitted, opened: OpenRound, rules: Rules) -> None:
-        """Check the groups that count, and the published file, as far as it can be had."""
+    def on_rolled_up(
+        self, event: SealedRollupSubmitted, opened: OpenRound, rules: Rules, wanted: bool
+    ) -> None:
+        """Check the groups that count, and, if the round is wanted, the published file as far as it can be had."""
         place = Place(event.round, tx=event.at.tx_hash, cid=cid_text(event.cid))
         opened.rolled_up = True
         self._epochs.count_round()
@@ -117,7 +119,7 @@ class SealedReplay:
             self._ledger.check("close", False, place, "was rolled up without a close that follows")
             return
         groups = self._counting(event, one.close, place)
-        if groups is None:
+        if groups is None or not wanted:
             return
         file = self._file(event, place)
         if file is None:
@@ -139,13 +141,12 @@ class SealedReplay:
         one = self._rounds.get(opened.number)
         if one is None or one.close is None or one.file is None or base is None:
             what = "the base model" if one and one.file else "its close or its file"
-            self._ledger.check(
-                "aggregate", False, place, f"cannot be computed again: {what} could not be verified"
-            )
+            message = f"cannot be computed again: {what} could not be verified"
+            self._ledger.unverified("aggregate", place, message)
             return
         if one.wrong:
             message = f"cannot be computed again: {one.wrong} updates or seeds could not be verified"
-            self._ledger.check("aggregate", False, place, message)
+            self._ledger.unverified("aggregate", place, message)
             return
         self._recompute(one, one.close, one.file, self._terms(opened.number, rules, base), proposal, place)
 
@@ -214,7 +215,7 @@ class SealedReplay:
             peaks = [file.range.peak(height) for height in sorted(file.range.peaks, reverse=True)]
             _ = file.parsed
         except (StoreError, EncodingError) as error:
-            check("round file", False, place, str(error))
+            self._ledger.unreadable("round file", place, error)
             return None
         same = tuple(peaks) == event.peaks and file.total_weight == event.total_weight
         message = "its records have another root, or another weight, than the chain's"
@@ -257,7 +258,7 @@ class SealedReplay:
         try:
             data = self._store.get(masked.cid)
         except StoreError as error:
-            check("update data", False, place, str(error))
+            self._ledger.unreadable("update data", place, error)
             return None
         check("update data", True, place, "")
         width = lane_bytes(rules, self._epochs.rules)

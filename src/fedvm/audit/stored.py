@@ -27,7 +27,7 @@ class StoredVectors:
         try:
             tree = self._vectors.claimed(update.round, member, update)
         except StoreError as error:
-            check("update data", False, place, str(error))
+            self._ledger.unreadable("update data", place, error)
             return None
         check("update data", True, place, "")
         rooted = check(
@@ -51,7 +51,7 @@ class StoredVectors:
         try:
             model = stored_vector(self._store, cid, rules.elements)
         except StoreError as error:
-            check("model data", False, place, str(error))
+            self._ledger.unreadable("model data", place, error)
             return None
         message = "the stored model has another root than the chain's"
         return model if check("model data", model_root(model) == root, place, message) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -40,7 +40,8 @@ class ServedVersion:
 
 
 class VersionReplay:
-    """Checks the versions of one ModelService; then `served` holds those that can be run, by number.
+    """Checks the versions of one ModelService; then `served` holds those that can be run, by number, and `compiled`
+    what compiling them again gave.
 
     finals: final rounds of each federation that was replayed, by the federation's lower-case address.
     """
@@ -54,12 +55,13 @@ class VersionReplay:
         finals: Mapping[str, Mapping[int, FinalRound]],
     ) -> None:
         self.served: dict[int, ServedVersion] = {}
+        self.compiled: dict[int, tuple[Version, CompiledModel]] = {}
         self._reader, self._service, self._store = reader, service, store
         self._ledger, self._finals = ledger, finals
 
     def run(self, first_block: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Check every version; `progress(done, versions)`."""
-        registered = list(self._service.versions(first=first_block))
+        registered = list(self._service.versions(first=first_block, last=self._reader.head))
         for done, event in enumerate(registered):
             if progress:
                 progress(done, len(registered))
@@ -73,7 +75,7 @@ class VersionReplay:
         try:
             onnx = self._store.get(version.onnx_cid)
         except StoreError as error:
-            check("onnx data", False, place, str(error))
+            self._ledger.unreadable("onnx data", place, error)
             return
         check("onnx data", True, place, "")
         try:
@@ -87,10 +89,10 @@ class VersionReplay:
                 onnx, images, **arguments, verify=False, min_agreement=0, min_correlation=0
             )
         except (RecipeError, StoreError, CompileError) as error:
-            check("integer onnx", False, place, f"cannot be compiled again: {error}")
+            self._ledger.unreadable("integer onnx", place, error, "cannot be compiled again: ")
             return
         self._check_compilation(compiled, version, recipe.compiler, place)
-        self._check_description(onnx, compiled, place)
+        self._check_description(event.id, version, onnx, compiled, place)
 
     def _check_code(self, number: int, version: Version, place: Place) -> None:
         codes = {part.account: self._reader.code(part.account) for part in version.parts}
@@ -103,7 +105,7 @@ class VersionReplay:
         rounds = self._finals.get(version.federation)
         if rounds is None:
             message = f"comes from the federation {version.federation}, which was not audited: audit it, too"
-            self._ledger.check("version", False, place, message)
+            self._ledger.unverified("version", place, message)
             return None
         final = rounds.get(version.round)
         same = final is not None and final.model_root == version.model_root
@@ -144,10 +146,15 @@ class VersionReplay:
             "compiling again gives other code than registered" + other,
         )
 
-    def _check_description(self, onnx: bytes, compiled: CompiledModel, place: Place) -> None:
+    def _check_description(
+        self, number: int, version: Version, onnx: bytes, compiled: CompiledModel, place: Place
+    ) -> None:
         message = "what the ONNX file says of its input or its scores is not what compiling it again gives"
         try:
-            holds = read_description(onnx).agrees(compiled.manifest)
+            described = read_description(onnx)
+            holds = described.agrees(compiled.manifest)
+            manifest = {**compiled.manifest, "description": described.to_json()}
+            self.compiled[number] = (version, replace(compiled, manifest=manifest))
         except DescriptionError as error:
             holds, message = False, str(error)
         self._ledger.check("description", holds, place, message)

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from fedvm.chain.errors import ChainError
-from fedvm.chain.events import Place, RawEvent
+from fedvm.chain.events import Place, RawEvent, as_told
 from fedvm.protocol import Domain, Refusal
 from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.sealed.bitmaps import bitmap, set_bits
@@ -188,11 +188,12 @@ EPOCH_EVENTS: dict[str, type[Any]] = {
 def epoch_event(event: RawEvent) -> EpochEvent:
     """The dataclass of a decoded event whose name is in ``EPOCH_EVENTS``."""
     values = event.fields
-    if "member" in values:
-        values["member"] = to_address(values["member"])
-    if "reason" in values:
-        values["reason"] = Refusal(values["reason"])
-    typed: EpochEvent = EPOCH_EVENTS[event.name](**values, at=event.at)
+    with as_told(event.name, event.at.tx_hash):
+        if "member" in values:
+            values["member"] = to_address(values["member"])
+        if "reason" in values:
+            values["reason"] = Refusal(values["reason"])
+        typed: EpochEvent = EPOCH_EVENTS[event.name](**values, at=event.at)
     return typed
 
 

@@ -30,6 +30,14 @@ class KeyFileError(ChainError):
     """The key for a real network is missing, malformed or kept unsafely. The message never shows the key."""
 
 
+class MalformedEvent(ChainError):
+    """An event cannot be what a contract told. ``tx_hash``: of its transaction."""
+
+    def __init__(self, message: str, tx_hash: str) -> None:
+        super().__init__(message)
+        self.tx_hash = tx_hash
+
+
 class NetworkError(ChainError):
     """An RPC endpoint is unreachable, too slow, or refuses what a client needs."""
 

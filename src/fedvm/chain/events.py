@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from eth_abi.exceptions import DecodingError
 from eth_typing import ABIEvent, HexStr
 from eth_utils.abi import event_abi_to_log_topic
 from web3 import Web3
 from web3._utils.events import get_event_data
 from web3.contract import Contract
-from web3.exceptions import Web3RPCError
+from web3.exceptions import Web3Exception, Web3RPCError
 from web3.types import FilterParams, LogReceipt
 
 from fedvm.chain.decoding import plain, snake_case
+from fedvm.chain.errors import MalformedEvent
 from fedvm.chain.networks import Network, page
 from fedvm.chain.revert import explain
 
@@ -44,6 +47,16 @@ class RawEvent:
     def fields(self) -> dict[str, Any]:
         """The arguments by the names that Python gives them."""
         return {snake_case(name): value for name, value in self.args.items()}
+
+
+@contextmanager
+def as_told(name: str, tx_hash: str) -> Iterator[None]:
+    """Raise MalformedEvent where what is read inside cannot be an event of this name that a contract told."""
+    try:
+        yield
+    except (Web3Exception, DecodingError, ValueError, TypeError) as error:
+        message = f"what is listed as {name} in {tx_hash} cannot be one: {error}"
+        raise MalformedEvent(message, tx_hash) from None
 
 
 class EventReader:
@@ -106,6 +119,7 @@ class EventReader:
         entry = self._by_topic.get(bytes(log["topics"][0])) if log["topics"] else None
         if entry is None:
             return None
-        data = get_event_data(self._w3.codec, entry, log)
         place = Place(log["blockNumber"], log["transactionHash"].to_0x_hex(), log["logIndex"])
+        with as_told(entry["name"], place.tx_hash):
+            data = get_event_data(self._w3.codec, entry, log)
         return RawEvent(data["event"], plain(data["args"]), place)

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from fedvm.chain.decoding import snake_case
-from fedvm.chain.events import Place, RawEvent
+from fedvm.chain.events import Place, RawEvent, as_told
 from fedvm.protocol import Commitment, Refusal, Rules, Security, Submission, Update
 from fedvm.protocol.address import Address
 from fedvm.protocol.commitments import peak_heights
@@ -379,7 +379,13 @@ EVENT_TYPES: dict[str, type[Any]] = {
 
 
 def typed_event(event: RawEvent) -> FederationEvent:
-    """The dataclass of a decoded event whose name is in ``EVENT_TYPES``."""
+    """The dataclass of a decoded event whose name is in ``EVENT_TYPES``. Raises MalformedEvent where a value is none
+    that the contract can have told."""
+    with as_told(event.name, event.at.tx_hash):
+        return _typed(event)
+
+
+def _typed(event: RawEvent) -> FederationEvent:
     fields = event.fields
     if event.name in ("FederationCreated", "RulesAdopted"):
         fields["rules"] = rules_of(fields["rules"])
@@ -389,6 +395,8 @@ def typed_event(event: RawEvent) -> FederationEvent:
         fields |= {snake_case(name): value for name, value in fields.pop("attested").items()}
     elif event.name == "SubmittedDirectly":
         fields["submission"] = submission_of(fields["submission"])
+    elif event.name == "RollupSubmitted" and len(fields["peaks"]) != len(peak_heights(fields["accepted"])):
+        raise ValueError(f"{len(fields['peaks'])} peaks are not those of {fields['accepted']} updates")
     elif event.name == "UpdateRefused":
         fields["reason"] = Refusal(fields["reason"])
     typed: FederationEvent = EVENT_TYPES[event.name](**fields, at=event.at)

@@ -13,7 +13,7 @@ from web3.contract import Contract
 
 from fedvm.chain.artifacts import PROMOTION_GATE, contract_at
 from fedvm.chain.call import read
-from fedvm.chain.events import EventReader, Place, RawEvent
+from fedvm.chain.events import EventReader, Place, RawEvent, as_told
 from fedvm.chain.headers import block_header
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.protocol import AccuracyTest, SamplePool, Thresholds
@@ -295,20 +295,15 @@ def replayed_pool(samples: int, events: Iterator[GateEvent]) -> SamplePool:
 
 
 def _typed(event: RawEvent) -> GateEvent:
-    args = event.args
-    if event.name == "GateFixed":
-        terms, limits = _values(args["terms"]), _values(args["thresholds"])
-        return GateFixed(GateTerms.of(terms), Thresholds(*limits), event.at)
-    fields = {_NAMES.get(name, name): value for name, value in args.items()}
-    if event.name == "TrialEnded":
-        fields["outcome"] = TrialState(fields["outcome"])
-    if event.name == "TrialDrawn":
-        fields["seed"] = bytes(fields["seed"])
-    typed: GateEvent = _KINDS[event.name](**fields, at=event.at)
+    args, fields = event.args, event.fields
+    with as_told(event.name, event.at.tx_hash):
+        if event.name == "GateFixed":
+            terms, limits = _values(args["terms"]), _values(args["thresholds"])
+            return GateFixed(GateTerms.of(terms), Thresholds(*limits), event.at)
+        if event.name == "TrialEnded":
+            fields["outcome"] = TrialState(fields["outcome"])
+        typed: GateEvent = _KINDS[event.name](**fields, at=event.at)
     return typed
-
-
-_NAMES = {"seedBlock": "seed_block", "rivalAnswer": "rival_answer"}
 
 
 def _values(struct: Any) -> tuple[Any, ...]:

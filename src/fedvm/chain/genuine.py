@@ -33,7 +33,7 @@ from fedvm.chain.artifacts import (
     load_artifact,
 )
 from fedvm.chain.call import read
-from fedvm.chain.create2 import clone_address, cloned_by, create2_address
+from fedvm.chain.create2 import clone_address, clone_code, cloned_by, create2_address
 from fedvm.chain.errors import CallFailed, DeploymentError
 from fedvm.chain.events import EventReader
 from fedvm.chain.factory import implementation_address
@@ -98,6 +98,22 @@ def is_sealed(w3: Web3, federation: str) -> bool:
     return to_address(str(read(contract, "rollups"))) == expected
 
 
+def sidecars(w3: Web3, federation: str) -> dict[str, Address]:
+    """The contracts beside a federation, by their names. It says so of a genuine one alone."""
+    contract, sealed = contract_at(w3, FEDERATION, to_address(federation)), is_sealed(w3, federation)
+    found = {
+        name: to_address(str(read(contract, view)))
+        for name, view in (_SEALED_SIDECARS if sealed else _OPEN_SIDECARS).items()
+    }
+    if sealed:
+        # The federation has no view of it; its roll-ups have.
+        factory = to_address(str(read(contract, "factory")))
+        found[SEALED_COURT] = clone_address(
+            factory, _salt(to_address(federation)), implementation_address(factory, SEALED_COURT)
+        )
+    return found
+
+
 def service_deviations(w3: Web3, service: str, *, first_block: int = 0) -> Iterator[str]:
     """What is not as the ModelService of this package makes it, a sentence each; none if it is genuine.
 
@@ -122,8 +138,8 @@ def service_deviations(w3: Web3, service: str, *, first_block: int = 0) -> Itera
         is_ours = init_code.startswith(code) and create2_address(str(to), salt, init_code) == address
     if not is_ours:
         yield (
-            f"{address} was not created by a transaction with the ModelService of this version of FedVM: its maker "
-            "could write into it what it liked"
+            f"{address} was created by {first.at.tx_hash}, which does not hold the ModelService of this version of "
+            "FedVM: its maker could write into it what it liked"
         )
 
 
@@ -137,16 +153,10 @@ def _sidecar_deviations(w3: Web3, federation: Address, factory: Address) -> Iter
         "demandFee": security.demand_fee,
         "bond": security.bond,
     }
-    sealed = is_sealed(w3, federation)
-    found = {
-        name: to_address(str(read(contract, view)))
-        for name, view in (_SEALED_SIDECARS if sealed else _OPEN_SIDECARS).items()
-    }
+    found, wrong = sidecars(w3, federation), False
+    sealed = SEALED_COURT in found
     if sealed:
-        # The federation has no view of it; its roll-ups have.
-        court = clone_address(factory, _salt(federation), implementation_address(factory, SEALED_COURT))
-        found[SEALED_COURT] = given["court"] = court
-    wrong = False
+        given["court"] = found[SEALED_COURT]
     for name, address in found.items():
         for deviation in _clone_deviations(w3, name, address, factory, given):
             wrong = True
@@ -162,6 +172,12 @@ def _clone_deviations(
     federation = given["federation"]
     if found != clone_address(factory, _salt(federation), implementation_address(factory, name)):
         yield f"the {name} of {federation} is {found}, which its factory {factory} did not make for it"
+        return
+    # The address says what was deployed there; a node that gives other code says what is not so.
+    if bytes(w3.eth.get_code(w3.to_checksum_address(found))) != clone_code(
+        implementation_address(factory, name)
+    ):
+        yield f"the {name} of {federation} at {found} has other code than its factory deploys"
         return
     clone = contract_at(w3, name, found)
     for parameter in _initialised_with(name):

@@ -47,6 +47,25 @@ _NUMBERS: Final = frozenset(
 )
 
 
+def read_header(w3: Web3, number: int) -> tuple[bytes, dict[str, Any]]:
+    """A block's header in RLP, and the block as the node gives it in JSON, with its transactions' hashes. Whether the
+    header has the block's hash is not looked at.
+
+    Raises:
+        NetworkError: the block is not there, or not of the form of an Ethereum block.
+    """
+    # Not by web3's own method, which refuses what some chains put into extraData.
+    answer: Any = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), [hex(number), False])
+    block = answer.get("result")
+    if not block:
+        raise NetworkError(f"the node does not know block {number}: {answer.get('error')}")
+    present = (*_FIELDS, *(name for name in _LATER_FIELDS if block.get(name) is not None))
+    try:
+        return rlp.encode([_item(name, block[name]) for name in present]), block
+    except (KeyError, TypeError, ValueError) as error:
+        raise NetworkError(f"block {number} is not of the form of an Ethereum block: {error!r}") from None
+
+
 def block_header(w3: Web3, number: int) -> tuple[bytes, bytes]:
     """A block's header in RLP, and the beacon's value in it, 32 bytes.
 
@@ -54,15 +73,7 @@ def block_header(w3: Web3, number: int) -> tuple[bytes, bytes]:
         NetworkError: the block is not there, its hash is not that of an Ethereum header, or the chain has no beacon: no
             gate can draw there.
     """
-    # Not by web3's own method, which refuses what some chains put into extraData.
-    answer: Any = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), [hex(number), False])
-    block = answer.get("result")
-    if not block:
-        raise NetworkError(
-            f"the node does not know block {number}, by which a trial is drawn: {answer.get('error')}"
-        )
-    present = (*_FIELDS, *(name for name in _LATER_FIELDS if block.get(name) is not None))
-    header: bytes = rlp.encode([_item(name, block[name]) for name in present])
+    header, block = read_header(w3, number)
     if keccak(header) != bytes.fromhex(block["hash"][2:]):
         raise NetworkError(
             f"the hash of block {number} is not that of an Ethereum header, so a promotion gate cannot draw samples on "

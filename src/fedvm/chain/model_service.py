@@ -18,7 +18,7 @@ from fedvm.chain.artifacts import MODEL_SERVICE, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.deploy import contract_code, deploy_code
 from fedvm.chain.deployer import Deployer
-from fedvm.chain.errors import CallFailed, DeploymentError
+from fedvm.chain.errors import CallFailed, DeploymentError, MalformedEvent
 from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.fees import Contribution, Earnings, FeeTerms, Lineage
 from fedvm.chain.gate import NO_GATE, GateTerms, PromotionGate
@@ -375,6 +375,11 @@ def _registered(event: RawEvent) -> VersionRegistered:
             parts,
         )
     )
+    if not parts or args["program"] != version.program:
+        message = (
+            f"what is listed as {event.name} in {event.at.tx_hash} names another program than its first part"
+        )
+        raise MalformedEvent(message, event.at.tx_hash)
     return VersionRegistered(args["version"], version, event.at)
 
 
@@ -382,7 +387,7 @@ def _decision(event: RawEvent) -> Decision:
     args = event.args
     recorded = bytes(args["input"])
     # An empty input means "too long to record", unless the hash is that of the empty input.
-    known = recorded if keccak(recorded) == bytes(args["inputHash"]) else None
+    known = recorded if recorded or keccak(b"") == bytes(args["inputHash"]) else None
     scores = tuple(args["scores"])
     return Decision(
         args["id"],

@@ -13,7 +13,7 @@ from web3.contract import Contract
 from fedvm.chain.artifacts import RULE_BOOK, contract_at
 from fedvm.chain.call import read
 from fedvm.chain.errors import ChainError
-from fedvm.chain.events import EventReader, Place, RawEvent
+from fedvm.chain.events import EventReader, Place, RawEvent, as_told
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import rules_of
 from fedvm.chain.prepared import PreparedCall
@@ -166,4 +166,6 @@ def _typed(event: RawEvent) -> RuleBookEvent:
     rules_hash = event.args["rulesHash"]
     if event.name == "RulesCancelled":
         return RulesCancelled(rules_hash, event.at)
-    return RulesAnnounced(rules_hash, rules_of(event.args["rules"]), int(event.args["adoptableAt"]), event.at)
+    with as_told(event.name, event.at.tx_hash):
+        rules = rules_of(event.args["rules"])
+    return RulesAnnounced(rules_hash, rules, int(event.args["adoptableAt"]), event.at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.federation_options import FederationOption, RpcOption, ServiceOption
 from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.commands.recorded import AuditStores, FirstBlock, opened_record
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedvm.audit.findings import AuditReport
 
 
 def audit(
@@ -22,68 +27,95 @@ def audit(
     service: ServiceOption = None,
     stores: AuditStores = None,
     first_block: FirstBlock = 0,
+    since: Annotated[
+        int, typer.Option(min=1, help="Compute again from this round on; events are replayed from the first.")
+    ] = 1,
+    rounds: Annotated[
+        list[int] | None, typer.Option("--round", min=1, help="Compute these rounds alone again; repeat it.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", dir_okay=False, help="Write the report as JUnit XML, too.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a run from its chain and its store alone, and name everything that does not follow.
 
     Signatures, membership, the contract's verdicts, weights, norms, aggregate and model of every round; the
-    ONNX file, the integer ONNX and the code that compiling it again gives; every recorded decision. Exit
-    status 1 when something was found. Example counts and validation figures are attested by members: an audit
-    cannot prove them.
+    ONNX file, the integer ONNX and the code that compiling it again gives; every recorded decision. Events are held
+    against receipts and headers of their blocks, and against what the contracts say now. Of a run's directory the
+    program's files are compared, too. What is false and what is missing are told apart. Exit status 1 when something
+    was found. Example counts and validation figures are attested by members: an audit cannot prove them.
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from fedvm.audit.findings import CHECKS, AuditReport
+    from fedvm.audit.junit import to_junit
     from fedvm.audit.replay import audit as replay
+    from fedvm.audit.run_files import RunFiles
+    from fedvm.audit.scope import Scope
     from fedvm.cli.console import err, out
     from fedvm.cli.progress import CountDisplay
     from fedvm.cli.status import FAILURE
+    from fedvm.files import write_atomically
 
     with (
         opened_record(run, rpc, federation, service, stores, first_block) as at,
         CountDisplay(err()) as display,
     ):
-        report: AuditReport = replay(
+        report = replay(
             at.w3,
             at.store,
             federation=at.federation,
             service=at.service,
             first_block=at.first_block,
+            files=RunFiles(run, at.program) if run is not None and at.program else None,
+            scope=Scope(since, tuple(rounds or ())),
             progress=display.progress,
         )
 
-    def show(console: Console) -> None:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("check")
-        table.add_column("held", justify="right")
-        table.add_column("failed", justify="right")
-        table.add_column("what it says", style="dim")
-        for name, held, failed in report.rows():
-            mark = f"[bold red]{failed}[/]" if failed else "[dim]0[/]"
-            table.add_row(name, str(held), mark, CHECKS[name])
-        console.print(table)
-        if report.aggregation:
-            console.print(f"[dim]aggregation:[/] {escape(report.aggregation)}")
-        if report.gated is False:
-            console.print(
-                "[yellow]No gate[/]: versions serve because their owner registered them, whatever their accuracy."
-            )
-        for finding in report.findings:
-            console.print(f"[bold red]✗ {finding.check}[/]  {escape(str(finding.place))}")
-            console.print(f"  {escape(finding.message)}")
-        if report.clean:
-            console.print(f"[bold green]Nothing found[/] in {sum(report.passed.values())} checks.")
-        else:
-            console.print(f"[bold red]{len(report.findings)} findings.[/]")
-
+    if junit is not None:
+        write_atomically(junit, to_junit(report))
     if as_json:
         print_json(report.to_json())
     else:
-        show(out())
+        _show(report, out())
     if not report.clean:
         raise typer.Exit(FAILURE)
+
+
+def _show(report: AuditReport, console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from fedvm.audit.findings import CHECKS, Nature
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("check")
+    table.add_column("held", justify="right")
+    table.add_column("failed", justify="right")
+    table.add_column("what it says", style="dim")
+    for name, held, failed in report.rows():
+        mark = f"[bold red]{failed}[/]" if failed else "[dim]0[/]"
+        table.add_row(name, str(held), mark, CHECKS[name])
+    console.print(table)
+    if report.aggregation:
+        console.print(f"[dim]aggregation:[/] {escape(report.aggregation)}")
+    if report.gated is False:
+        console.print(
+            "[yellow]No gate[/]: versions serve because their owner registered them, whatever their accuracy."
+        )
+    for what, named in (("federation", report.federation), ("service", report.service)):
+        if not named:
+            console.print(f"[yellow]No {what}[/] is named, so none was audited.")
+    if not report.has_headers:
+        console.print("[dim]Blocks' headers hold no events here: these were held against receipts alone.[/]")
+    for finding in report.findings:
+        colour = "red" if finding.nature is Nature.FALSE else "yellow"
+        title = f"✗ {finding.check}: {finding.nature}"
+        console.print(f"[bold {colour}]{title}[/]  {escape(str(finding.place))}")
+        console.print(f"  {escape(finding.message)}")
+    if report.clean:
+        console.print(f"[bold green]Nothing found[/] in {sum(report.passed.values())} checks.")
+    else:
+        counts = ", ".join(f"{report.of_nature(nature)} {nature}" for nature in Nature)
+        console.print(f"[bold red]{len(report.findings)} findings[/]: {counts}.")
 
 
 COMMAND = Command(
@@ -92,6 +124,7 @@ COMMAND = Command(
     (
         ("fedvm audit --run runs/demo", ""),
         ("fedvm audit --run runs/demo --json > audit.json", ""),
+        ("fedvm audit --run runs/demo --since 40 --junit audit.xml", "what came since, for a CI system"),
         ("fedvm audit --run copy --store blocks", "with artefacts that `fedvm fetch` took from a file"),
         (
             "fedvm audit --rpc filecoin-calibration --federation 0x… --store blocks",

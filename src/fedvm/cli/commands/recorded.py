@@ -27,13 +27,15 @@ FirstBlock = Annotated[
 
 @dataclass(frozen=True)
 class Recorded:
-    """An open chain, the addresses (hex) of contracts on it, None for one that is not named, and their store."""
+    """An open chain, the addresses (hex) of contracts on it, None for one that is not named, and their store. program:
+    addresses that a run's deployment.json names."""
 
     w3: Web3
     store: Store
     federation: str | None
     service: str | None
     first_block: int
+    program: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def opened_record(
     if run is not None and rpc is None and federation is None and service is None:
         with open_run(run) as opened:
             store, at = open_store(stores) if stores else opened.store, opened.deployment
-            yield Recorded(opened.w3, store, at.federation, at.service, at.block)
+            yield Recorded(opened.w3, store, at.federation, at.service, at.block, at.program)
         return
     if run is not None or rpc is None or not (federation or service) or not stores:
         raise typer.BadParameter("give a run, or --rpc and --store with --federation or --service")

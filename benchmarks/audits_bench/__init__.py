@@ -1,0 +1,1 @@
+"""What `bench_audits.py` measures: audits, decisions, tampering and false alarms."""
