@@ -70,7 +70,7 @@ artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts t
 coverage-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Which lines and branches of the contracts the Solidity tests run; at least 98 %
 	cd contracts && $(CURDIR)/$(BIN)/python tools/coverage.py --least 98
 
-mutate-contracts: contracts/node_modules/.installed ## Would the Solidity tests see a wrong library? 500 seeded mutants, hours; goes on where it stopped
+mutate-contracts: contracts/node_modules/.installed ## Would the Solidity tests see a wrong contract? 500 seeded mutants, hours; goes on where it stopped
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/python tools/mutate.py
 
 lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, vulture, forge fmt and lint, slither

@@ -203,9 +203,9 @@ contract PromotionGateTest is GateFixture {
         vm.prank(owner);
         service.register{value: GATE_BOND - 1}(version);
         vm.prank(owner);
-        service.register{value: GATE_BOND + 7}(version);
-        vm.assertEq(gate.owed(owner), 7);
-        vm.assertEq(address(gate).balance, GATE_BOND + 7);
+        service.register{value: 3 * GATE_BOND + 7}(version);
+        vm.assertEq(gate.owed(owner), 2 * GATE_BOND + 7);
+        vm.assertEq(address(gate).balance, 3 * GATE_BOND + 7);
     }
 
     function test_holdsOneTrialAtATime() public {

@@ -1,23 +1,26 @@
-"""Would the Solidity tests see a wrong contract? Change one thing at a time in contracts/src and run them.
+"""Would the tests see a wrong contract? Change one thing at a time in contracts/src and run them.
 
 The mutants are those of slither's mutators (operators, constants, conditions, removed statements); `slither-mutate`
 runs all of them in place, for hours, and cannot go on where it stopped. This draws a seeded sample of them, tests each
-in a copy of the project, and keeps what it found; a file that changed is sampled anew, the others are not:
+in a copy of the project, and keeps what it found. The verdicts about a file hold as long as its text does:
 
-    python contracts/tools/mutate.py                 # go on with the sample in contracts/mutation.json
-    python contracts/tools/mutate.py --report        # print what is known
-    python contracts/tools/mutate.py --count 500 --seed 1
+    python contracts/tools/mutate.py                                 # go on with the sample over all sources
+    python contracts/tools/mutate.py --sources 'Ro*' --count 50      # until 50 mutants of some sources have a verdict
+    python contracts/tools/mutate.py --report                        # print what is known
 
-A mutant meets the tests that import least of the project first, since compiling takes most of the time; what those
-let live meets all. It is killed if a test fails. `equivalent` are those that compile to the very same code; `invalid`
-do not compile and are drawn again. Survivors are explained in contracts/survivors.json: mutant → why nothing can
-see it; those that are not explained there are tested again.
+Compiling takes most of the time. So the copy is built without the optimizer, and its tests load contracts from forge's
+output (`dynamic_test_linking`): a mutant of a contract compiles that contract alone. It meets the tests that speak of
+it most first; what those let live meets all. A mutant is killed if a test fails. `equivalent` are those that compile
+to the very same code; `invalid` do not compile and are drawn again. Survivors are explained in
+contracts/survivors.json: mutant → why nothing can see it; those that are not explained there are tested again. The
+contracts of sealed rounds are left out, since their tests are in Python.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import fnmatch
 import hashlib
 import json
 import os
@@ -37,7 +40,10 @@ SOURCES = CONTRACTS / "src"
 RESULTS = CONTRACTS / "mutation.json"
 SURVIVORS = CONTRACTS / "survivors.json"
 SLOW_OR_ABOUT_COST = "Gas|Invariant|Proofs"
+TESTS_ABOUT_COST = "test_whatAChunkCosts"
 TEST_SECONDS = 900
+# Their tests are in Python (tests/chain), which the laboratory does not run.
+TESTED_FROM_PYTHON = frozenset({"Epochs", "SealedCourt", "SealedDisputes", "SealedRounds", "SealedSeats"})
 # FHR swaps view and pure, which changes no code.
 LEFT_OUT = ("FHR",)
 # Of a condition's operands slither sometimes replaces one by the whole statement, which does not compile.
@@ -67,6 +73,11 @@ class Mutant:
         """Path below src."""
         return f"{self.source}.sol"
 
+    def is_comment(self) -> bool:
+        """Whether what it changes stands in a comment."""
+        line = (SOURCES / self.file).read_bytes()[: self.start].rsplit(b"\n", 1)[-1]
+        return b"//" in line
+
     def apply(self, project: Path) -> None:
         """Write the changed source into a copy of the project."""
         path = project / "src" / self.file
@@ -74,8 +85,11 @@ class Mutant:
         path.write_bytes(text[: self.start] + self.after.encode() + text[self.end :])
 
 
-def all_mutants() -> Iterator[Mutant]:
-    """Every mutant that slither's mutators find in the sources, without those that are the original."""
+def all_mutants(folder: Path) -> Iterator[Mutant]:
+    """Every mutant that slither's mutators find in the sources, without those that are the original.
+
+    Slither deletes what forge has built, so it reads a copy that is made in `folder`.
+    """
     from slither import Slither
     from slither.tools.mutator.mutators import all_mutators
     from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
@@ -85,13 +99,20 @@ def all_mutants() -> Iterator[Mutant]:
         for kind in vars(all_mutators).values()
         if isinstance(kind, type) and issubclass(kind, AbstractMutator) and kind.NAME not in ("", *LEFT_OUT)
     ]
-    slither = Slither(str(CONTRACTS), ignore_compile=False)
+    for name in ("src", "tools"):
+        shutil.copytree(CONTRACTS / name, folder / name)
+    settings = (CONTRACTS / "foundry.toml").read_text()
+    (folder / "foundry.toml").write_text(settings.replace("optimizer = true", "optimizer = false"))
+    (folder / "node_modules").symlink_to((CONTRACTS / "node_modules").resolve())
+    # It looks for sources below the working directory first.
+    with contextlib.chdir(folder):
+        slither = Slither(".")
     for unit in slither.compilation_units:
         for contract in sorted(unit.contracts, key=lambda c: c.name):
             path = Path(contract.source_mapping.filename.absolute)
-            if SOURCES not in path.parents or contract.is_interface:
+            if folder / "src" not in path.parents or contract.is_interface:
                 continue
-            source = path.relative_to(SOURCES).with_suffix("").as_posix()
+            source = path.relative_to(folder / "src").with_suffix("").as_posix()
             text = path.read_bytes()
             for kind in sorted(kinds, key=lambda k: k.NAME):
                 mutator = kind(unit, 0, "", "", contract, None, False, path.parent, [])
@@ -120,14 +141,20 @@ def _patches(mutator: Any, contract: Any) -> Iterator[dict[str, Any]]:
                 yield from patches()
 
 
-def draw(count: int, seed: int) -> list[Mutant]:
-    """A sample in an order of its own, longer than `count`, since some mutants do not compile."""
-    ordered = sorted(set(all_mutants()), key=lambda m: hashlib.sha256(f"{seed} {m.id}".encode()).digest())
-    return ordered[: 3 * count]
+def draw(seed: int, pattern: str, folder: Path) -> list[Mutant]:
+    """Mutants of the sources that match, in an order of their own; what changes a comment alone is left out."""
+    found = {
+        mutant
+        for mutant in all_mutants(folder)
+        if fnmatch.fnmatch(mutant.source, pattern)
+        and mutant.source not in TESTED_FROM_PYTHON
+        and not mutant.is_comment()
+    }
+    return sorted(found, key=lambda m: hashlib.sha256(f"{seed} {m.id}".encode()).digest())
 
 
 class Laboratory:
-    """A copy of the project in which mutants are built and tested."""
+    """A copy of the project in which mutants are built and tested by forge."""
 
     def __init__(self, folder: Path) -> None:
         self.project = folder / "contracts"
@@ -136,35 +163,47 @@ class Laboratory:
         (self.project / "node_modules").symlink_to((CONTRACTS / "node_modules").resolve())
         (folder / "tests").mkdir()
         (folder / "tests" / "protocol").symlink_to(CONTRACTS.parent / "tests" / "protocol")
-        settings = self.project / "foundry.toml"
-        # compiling takes longer than testing: no optimizer
-        settings.write_text(settings.read_text().replace("optimizer = true", "optimizer = false"))
-        self.environment = {**os.environ, "FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_LINT_LINT_ON_BUILD": "false"}
+        self._set_up()
+        self.environment = {
+            **os.environ,
+            "FOUNDRY_FUZZ_RUNS": "16",
+            "FOUNDRY_LINT_LINT_ON_BUILD": "false",
+            "FOUNDRY_DENY": "never",
+            "FORGE_SNAPSHOT_EMIT": "false",
+        }
         if not self._forge("build") or not self._tests_pass():
-            raise SystemExit("the unchanged project fails; run `forge test` in contracts/ and mend it")
+            raise SystemExit("the unchanged project fails; run its tests and mend it")
         self.original = self._code()
-        self.near = _nearest_tests(self.project)
 
     def judge(self, mutant: Mutant) -> str:
         """`killed`, `survived`, `equivalent` or `invalid`."""
         mutant.apply(self.project)
         try:
-            near = self.near.get(mutant.source, [])
-            if near:
-                if not self._forge("build", *near):
-                    return "invalid"
-                if not self._tests_pass("--match-path", "{" + ",".join(near) + "}"):
-                    return "killed"
             if not self._forge("build"):
                 return "invalid"
+            near = self.near.get(mutant.source, [])
+            if near and not self._tests_pass("--match-path", "{" + ",".join(near) + "}"):
+                return "killed"
             if self._code() == self.original:
                 return "equivalent"
             return "survived" if self._tests_pass() else "killed"
         finally:
             shutil.copy(SOURCES / mutant.file, self.project / "src" / mutant.file)
 
+    def _set_up(self) -> None:
+        _replace(self.project / "foundry.toml", "optimizer = true", "optimizer = false")
+        _replace(
+            self.project / "foundry.toml",
+            "isolate = true",
+            "isolate = true\ndynamic_test_linking = true\ncode_size_limit = 1000000",
+        )
+        # It loads their code, then.
+        fixture = self.project / "test" / "base" / "FederationFixture.sol"
+        _replace(fixture, "implementationCodes() internal pure", "implementationCodes() internal view")
+        self.near = nearest_tests(self.project)
+
     def _tests_pass(self, *which: str) -> bool:
-        excluded = ["--no-match-contract", SLOW_OR_ABOUT_COST]
+        excluded = ["--no-match-contract", SLOW_OR_ABOUT_COST, "--no-match-test", TESTS_ABOUT_COST]
         return self._forge("test", "--fail-fast", *excluded, *which, timeout=TEST_SECONDS)
 
     def _forge(self, *arguments: str, timeout: int | None = None) -> bool:
@@ -191,8 +230,16 @@ class Laboratory:
         return found
 
 
-def _nearest_tests(project: Path) -> dict[str, list[str]]:
-    """For each source the two files of tests that import it, itself or through others, and least besides."""
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise SystemExit(f"{path.name} has not one {old!r}; mend the laboratory in mutate.py")
+    path.write_text(text.replace(old, new))
+
+
+def nearest_tests(project: Path) -> dict[str, list[str]]:
+    """For each source the two files of tests that use it, themselves or through others, and are called after it or
+    name it most often; among such the one that uses least besides."""
     statement = re.compile(r'import\s+(?:\{[^}]*\}\s+from\s+)?"(\.[^"]+)"')
 
     def imported(path: Path, seen: set[Path]) -> set[Path]:
@@ -202,44 +249,45 @@ def _nearest_tests(project: Path) -> dict[str, list[str]]:
                 imported((path.parent / name).resolve(), seen)
         return seen
 
-    tests = {path: imported(path, set()) for path in sorted((project / "test").glob("*.t.sol"))}
+    tests = {path: imported(path, set()) for path in sorted((project / "test").rglob("*.t.sol"))}
     tests = {path: files for path, files in tests.items() if not re.search(SLOW_OR_ABOUT_COST, path.name)}
     sizes = {path: sum(file.stat().st_size for file in files) for path, files in tests.items()}
+    texts = {path: path.read_text().lower() for path in tests}
     nearest = {}
     for source in (project / "src").rglob("*.sol"):
-        users = sorted((path for path, files in tests.items() if source in files), key=sizes.__getitem__)
+        name = source.stem.lower()
+        users = [path for path, files in tests.items() if source in files]
+        users.sort(key=lambda path: (name not in path.name.lower(), -texts[path].count(name), sizes[path]))
         nearest[source.relative_to(project / "src").with_suffix("").as_posix()] = [
             str(path.relative_to(project)) for path in users[:2]
         ]
     return nearest
 
 
-def run(count: int, seed: int) -> None:
-    """Test mutants until `count` have a verdict; each verdict is kept at once."""
-    held = _load()
-    if held and (held["seed"], held["count"]) != (seed, count):
-        held = {}
-    verdicts: dict[str, dict[str, object]] = held.get("mutants", {})
-    sample = draw(count, seed)
-    wanted: list[tuple[str, Mutant]] = [(mutant.id, mutant) for mutant in sample]
+def run(count: int, seed: int, pattern: str) -> None:
+    """Test mutants of the sources that match until `count` of them have a verdict; each is kept at once."""
     explained = _explanations()
     verdicts = {
-        key: verdicts[key]
-        for key, _ in wanted
-        if key in verdicts and (verdicts[key]["verdict"] != "survived" or key in explained)
+        key: verdict
+        for key, verdict in _load().items()
+        if _is_current(key, verdict) and (verdict["verdict"] != "survived" or key in explained)
     }
-    with tempfile.TemporaryDirectory(prefix="fedvm-mutants-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fedvm-mutants-") as name:
+        folder = Path(name).resolve()
         laboratory: Laboratory | None = None
-        for key, mutant in wanted:
-            valid = sum(verdict["verdict"] != "invalid" for verdict in verdicts.values())
+        for mutant in draw(seed, pattern, folder / "sources"):
+            valid = sum(
+                verdict["verdict"] != "invalid" and fnmatch.fnmatch(verdict["source"], pattern)
+                for verdict in verdicts.values()
+            )
             if valid >= count:
                 break
-            if key in verdicts:
+            if mutant.id in verdicts:
                 continue
-            laboratory = laboratory or Laboratory(Path(folder).resolve())
+            laboratory = laboratory or Laboratory(folder)
             verdict = laboratory.judge(mutant)
-            verdicts[key] = {**asdict(mutant), "verdict": verdict}
-            _save({"seed": seed, "count": count, "mutants": verdicts})
+            verdicts[mutant.id] = {**asdict(mutant), "verdict": verdict}
+            _save(verdicts)
             print(
                 f"{valid + 1:4} of {count} {verdict:10} {mutant.source}:{mutant.line} {mutant.mutator}",
                 flush=True,
@@ -248,17 +296,22 @@ def run(count: int, seed: int) -> None:
 
 def report() -> int:
     """Print totals and survivors. Returns the number of survivors that nobody has explained."""
-    held = _load()
+    held = {key: found for key, found in _load().items() if _is_current(key, found)}
     if not held:
         print("nothing has been tested yet: run this without --report")
         return 0
     explained = _explanations()
-    totals = Counter(str(found["verdict"]) for found in held["mutants"].values())
-    judged = totals["killed"] + totals["survived"]
-    share = totals["killed"] / judged if judged else 1.0
-    print(f"{dict(totals)}: {share:.1%} of {judged} mutants that change the code are killed")
+    for kind, mine in (("libraries", True), ("contracts", False)):
+        totals = Counter(
+            str(found["verdict"])
+            for found in held.values()
+            if str(found["source"]).startswith("libraries/") is mine
+        )
+        judged = totals["killed"] + totals["survived"]
+        share = totals["killed"] / judged if judged else 1.0
+        print(f"{kind}: {dict(totals)}: {share:.1%} of {judged} mutants that change the code are killed")
     open_cases = 0
-    for key, found in held["mutants"].items():
+    for key, found in held.items():
         if found["verdict"] == "survived":
             reason = explained.get(key, "NOT EXPLAINED")
             open_cases += key not in explained
@@ -269,7 +322,13 @@ def report() -> int:
     return open_cases
 
 
-def _load() -> dict[str, object]:
+def _is_current(key: str, found: dict[str, Any]) -> bool:
+    """Whether a verdict is about the sources as they are."""
+    mutant = Mutant(**{name: value for name, value in found.items() if name != "verdict"})
+    return (SOURCES / mutant.file).is_file() and mutant.id == key
+
+
+def _load() -> dict[str, dict[str, Any]]:
     return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
 
 
@@ -277,9 +336,9 @@ def _explanations() -> dict[str, str]:
     return json.loads(SURVIVORS.read_text()) if SURVIVORS.is_file() else {}
 
 
-def _save(results: dict[str, object]) -> None:
+def _save(verdicts: dict[str, dict[str, Any]]) -> None:
     draft = RESULTS.with_suffix(".draft")
-    draft.write_text(json.dumps(results, indent=1) + "\n")
+    draft.write_text(json.dumps(verdicts, indent=1) + "\n")
     draft.replace(RESULTS)
 
 
@@ -288,13 +347,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=500, help="mutants with a verdict (default: 500)")
+    parser.add_argument("--sources", default="*", help="paths below src, without .sol (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument(
         "--report", action="store_true", help="print what is known; fails on unexplained survivors"
     )
     arguments = parser.parse_args()
     if not arguments.report:
-        run(arguments.count, arguments.seed)
+        run(arguments.count, arguments.seed, arguments.sources)
     return 1 if report() else 0
 
 
