@@ -46,7 +46,6 @@ tests/store/node/node_modules/.installed: tests/store/node/package-lock.json $(V
 test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/.installed ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
 	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test 'testFuzz|invariant'
-	cd contracts && $(CURDIR)/$(BIN)/python tools/matrix.py --tests 0.8.27
 
 # An environment of its own: Halmos pins another z3 than the tests of the compiler use.
 .venv-prove/.installed: contracts/symbolic-requirements.txt

@@ -1,12 +1,10 @@
 """Do the sources compile with every compiler that their pragmas allow?
 
-    python contracts/tools/matrix.py                 # each source with each compiler that its pragma allows
-    python contracts/tools/matrix.py --tests 0.8.27  # the tests, all compiled by another compiler than what ships
+    python contracts/tools/matrix.py    # each source with each compiler that its pragma allows
 
 Interfaces, and what they import, are for other people's projects: their pragmas are loose (`^`). They are compiled as
 such a project would do it: without the other sources, with the compiler's own defaults. Contracts that are deployed
-have an exact pragma, since the package ships their code. `--tests` changes it in a copy of the project, to see that
-what they do does not hang on the compiler; the tests of gas and code size are left out, for these do.
+have an exact pragma, since the package ships their code; forge builds them.
 
 The compilers are those of npm's `solc` that package.json names. The oldest that a pragma allows must be among them.
 """
@@ -17,18 +15,14 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 CONTRACTS = Path(__file__).resolve().parent.parent
 SOLC = CONTRACTS / "tools" / "solc"
 PRAGMA = re.compile(r"^pragma solidity (\^?)(\d+\.\d+\.\d+);$", re.MULTILINE)
-ABOUT_COST = "Gas|Invariant"
-TESTS_ABOUT_COST = "test_whatAChunkCosts"
 Version = tuple[int, ...]
 
 
@@ -133,48 +127,11 @@ def check() -> int:
     return failures
 
 
-def test_with(version: Version) -> int:
-    """Run the tests with all sources compiled by one compiler. Returns forge's exit code."""
-    known = compilers()
-    if version not in known:
-        raise SystemExit(
-            f"package.json has no solc-{spelled(version)}; it has {', '.join(map(spelled, known))}"
-        )
-    with tempfile.TemporaryDirectory(prefix="fedvm-matrix-") as folder:
-        project = Path(folder).resolve() / "contracts"
-        ignore = shutil.ignore_patterns("node_modules", "out", "cache", "symbolic", "snapshots")
-        shutil.copytree(CONTRACTS, project, ignore=ignore)
-        (project / "node_modules").symlink_to((CONTRACTS / "node_modules").resolve())
-        vectors = project.parent / "tests" / "protocol"
-        vectors.parent.mkdir()
-        vectors.symlink_to(CONTRACTS.parent / "tests" / "protocol")
-        for source in project.rglob("*.sol"):
-            if "node_modules" not in source.parts:
-                source.write_text(PRAGMA.sub(f"pragma solidity {spelled(version)};", source.read_text()))
-        command = [
-            "node_modules/.bin/forge",
-            "test",
-            "--no-match-contract",
-            ABOUT_COST,
-            "--no-match-test",
-            TESTS_ABOUT_COST,
-        ]
-        settings = {
-            "FEDVM_SOLC": known[version],
-            "FORGE_SNAPSHOT_EMIT": "false",
-            "FOUNDRY_CODE_SIZE_LIMIT": "65536",
-        }
-        return subprocess.run(command, cwd=project, env={**os.environ, **settings}, check=False).returncode
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tests", type=parsed, metavar="VERSION", help="run the tests with this compiler")
-    options = parser.parse_args()
-    if options.tests is not None:
-        return test_with(options.tests)
+    parser.parse_args()
     return int(check() > 0)
 
 
