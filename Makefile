@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-drawings bench-exact bench-sealed bench-tabular bench-networks contracts artifacts docs clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks contracts artifacts docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -104,6 +104,9 @@ bench-accuracy: $(VENV)/.dev ## Test accuracy of the federated recipes, with DAT
 
 bench-byzantine: $(VENV)/.dev ## Accuracy of every strategy under every attack, 0 to 40 % attackers; some ten minutes
 	$(BIN)/python benchmarks/bench_byzantine.py
+
+bench-coverage: $(VENV)/.dev ## How much of what people export from scikit-learn, Keras and PyTorch compiles; half an hour, goes on when stopped
+	$(BIN)/python benchmarks/bench_coverage.py
 
 bench-drawings: $(VENV)/.dev ## How many digits drawn with fonts, on paper, small or transparent, the demo's program reads
 	$(BIN)/python benchmarks/bench_drawings.py

@@ -23,7 +23,7 @@ from compiler_bench.measure import Measurement, PredictionDiffers, Progress, mea
 from compiler_bench.naive import SolidityUnavailable
 from compiler_bench.plot import draw
 from compiler_bench.report import all_rows, comparison_table, results_table, update_document
-from compiler_bench.rows import machine, write_results
+from compiler_bench.rows import machine, read_results, write_results
 
 from fedvm.compiler import CompileError
 from fedvm.learning.datasets import load_dataset
@@ -70,7 +70,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     if not options.quick:
-        write_results(options.out, all_rows(measurements, comparison))
+        kept = (
+            [row for row in read_results(options.out) if row.name.startswith("coverage: ")]
+            if options.out.is_file()
+            else []
+        )
+        write_results(options.out, [*all_rows(measurements, comparison), *kept])
     if options.plot:
         draw(all_rows(measurements, comparison), PLOT)
     if options.docs:

@@ -31,7 +31,7 @@ os.environ.update(
 from compiler_bench.rows import machine
 from exact_bench.campaign import COMPILED, Journal, Trial, backend_trials, counted, random_trials, version
 from exact_bench.generator import random_recipe
-from exact_bench.judge import Verdict
+from exact_bench.judge import WRONG, Verdict
 from exact_bench.self_check import self_check_share
 from exact_bench.shrink import shrink
 from exact_bench.trial import try_recipe
@@ -43,7 +43,6 @@ HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent.parent / "shared"
 RESULTS = HERE / "results" / "exact.json"
 JOURNAL = HERE.parent / "runs" / "exact" / "journal.jsonl"
-WRONG = ("crash", "hang", "contract differs", "reference differs", "gas differs", "float differs")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 
@@ -23,11 +24,22 @@ class Row:
 
 def write_results(path: Path, rows: Sequence[Row]) -> None:
     """Write {"machine", "rows"} to `path`, whole or not at all."""
-    content = {"machine": machine(), "rows": [asdict(row) for row in rows]}
+    _write(path, {"machine": machine(), "rows": [asdict(row) for row in rows]})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def merge_results(path: Path, prefix: str, rows: Sequence[Row]) -> None:
+    """Put `rows` in the place of those of the file whose names begin with `prefix`; the others stay as they are."""
+    others = [row for row in read_results(path) if not row.name.startswith(prefix)] if path.is_file() else []
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"machine": machine()}
+    content["rows"] = [asdict(row) for row in (*others, *rows)]
+    _write(path, content)
 
 
 def read_results(path: Path) -> list[Row]:

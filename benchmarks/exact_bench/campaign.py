@@ -44,9 +44,9 @@ def version() -> str:
 class Journal:
     """Trials that are done, a line each; a file of another version is begun anew."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, of: str | None = None) -> None:
         self._path = path
-        head = json.dumps({"version": version()})
+        head = json.dumps({"version": of or version()})
         lines = path.read_text().splitlines() if path.is_file() else []
         self.known: dict[str, Trial] = {}
         if lines[:1] != [head]:
@@ -87,7 +87,7 @@ def random_trials(journal: Journal, first: int, programs: int, workers: int, rep
         report(f"{made:,} of {programs:,} programs", trial.verdict)
 
     for seed, answer in Sandbox(try_seed, workers=workers, seconds=SECONDS).run(jobs()):
-        trial = Trial(str(seed), _verdict(answer))
+        trial = Trial(str(seed), verdict_of(answer))
         journal.add(trial)
         keep(seed, trial)
     return [done[seed] for seed in sorted(done)]
@@ -105,7 +105,7 @@ def backend_trials(journal: Journal, every: int, workers: int, report: Report) -
                 yield case
 
     for case, answer in Sandbox(try_backend, workers=workers, seconds=SECONDS).run(jobs()):
-        trial = Trial(case.name, _verdict(answer))
+        trial = Trial(case.name, verdict_of(answer))
         journal.add(trial)
         done.append(trial)
         report(f"{len(done):,} backend tests", trial.verdict)
@@ -117,7 +117,8 @@ def counted(trials: Iterable[Trial], *results: str) -> int:
     return sum(trial.verdict.result in results for trial in trials)
 
 
-def _verdict(answer: Verdict | Failed) -> Verdict:
+def verdict_of(answer: Verdict | Failed) -> Verdict:
+    """The answer of a process, or that it gave none."""
     if isinstance(answer, Verdict):
         return answer
     return Verdict("hang" if answer.kind == "hang" else "crash", f"{answer.kind}: {answer.reason}")

@@ -42,6 +42,8 @@ Result = Literal[
     "gas differs",
     "float differs",
 ]
+WRONG = ("crash", "hang", "contract differs", "reference differs", "gas differs", "float differs")
+"""Results that no model may have."""
 INPUTS = 40
 """Inputs a program is run on."""
 AGREEMENT, CORRELATION = 0.9, 0.95
@@ -51,6 +53,7 @@ inputs than these; agreement is allowed four standard deviations of its estimate
 OUTLIERS = 10
 """One held-back input in so many may lie outside what the calibration data shows. The compiler sees 40 inputs held back
 from it; what happens for fewer than one in ten may not be among them."""
+_WHOLE = {f"tensor({name})": name for name in ("int8", "int16", "int32", "int64", "uint8")}
 HEADS = ("Exp", "LogSoftmax", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh")
 """What is left out at the end of a network."""
 
@@ -94,12 +97,12 @@ def judge(question: Question, inputs: int = INPUTS) -> Verdict:
     except ExactnessError as error:  # the compiler saw it itself
         return Verdict("contract differs", f"self-check: {error}", seconds=time.perf_counter() - start)
     except Exception as error:
-        return Verdict("crash", _where(error), seconds=time.perf_counter() - start)
+        return Verdict("crash", where(error), seconds=time.perf_counter() - start)
     seconds = time.perf_counter() - start
     try:
         return _compare(question, compiled, caught.graph, inputs, seconds)
     except Exception as error:
-        return Verdict("crash", f"after compilation: {_where(error)}", seconds=seconds)
+        return Verdict("crash", f"after compilation: {where(error)}", seconds=seconds)
 
 
 class _Caught:
@@ -223,7 +226,9 @@ def run_float(question: Question, inputs: NDArray[Any], *, without_head: bool = 
     scale, offset = question.options.get("preprocess", (1.0, 0.0))
     session = _session(_before_head(question.model) if without_head else question.model)
     given = session.get_inputs()[0]
-    if given.type != "tensor(uint8)":
+    if given.type in _WHOLE:
+        inputs = inputs.astype(_WHOLE[given.type])
+    else:
         inputs = (inputs.astype(np.float64) * scale + offset).astype(np.float32)
     rows = [session.run(None, {given.name: inputs[i : i + 1]})[0].reshape(1, -1) for i in range(len(inputs))]
     scores = np.concatenate(rows).astype(np.float64)
@@ -264,7 +269,7 @@ def _difference(name: str, got: NDArray[Any], other: str, wanted: NDArray[Any]) 
     )
 
 
-def _where(error: Exception) -> str:
+def where(error: Exception) -> str:
     """The error and the innermost line of the package that raised it."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "fedvm" in f.filename]
     place = f"{frames[-1].filename.rpartition('fedvm/')[2]}:{frames[-1].lineno}" if frames else "?"

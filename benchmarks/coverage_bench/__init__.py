@@ -1,0 +1,1 @@
+"""What people export: lists of models of scikit-learn, Keras, PyTorch and for EZKL, and what becomes of each."""
