@@ -21,7 +21,7 @@ from fedvm.compiler import compile_model
 def test_support_vector_machines_of_any_kernel(kernel, load):
     model = SVC(kernel=kernel, degree=2, gamma=0.02)
     proto, x, labels = fitted(make_pipeline(StandardScaler(), model), load)
-    assert (classes_of(compile_model(proto, x), x) == labels).mean() > 0.97
+    assert (classes_of(compile_model(proto, x), x) == labels).mean() > 0.95
 
 
 def test_a_regressor_with_a_kernel():
