@@ -30,6 +30,9 @@ LOW_BIT: Mapping[str, Any] = {
 }
 """Lanes of 14 bits take a 14-wide row of pooled outputs in fewer words, and 18 outputs of a dense layer in one."""
 
+SEARCHED = 9000
+"""Labelled training images by which bits are chosen; none of the test images takes part."""
+
 LOW_BIT_RESNET: Mapping[str, Any] = {
     "activation_bits": {
         "conv1": 5, "conv2": 4, "conv3": 4, "conv4": 5, "conv5": 8, "conv6": 4, "conv7": 4, "conv8": 8, "conv9": 4,
@@ -79,6 +82,17 @@ def cifar_cases(data: ImageData, models: Path, quick: bool) -> list[Case]:
     options = {**lenet.options, "optimize": "deploy"}
     cases.append(replace(lenet, name="LeNet, small code", options=options, in_contract=in_contract // 5))
     cases.append(replace(lenet, name="LeNet, low-bit", options=LOW_BIT))
+    for points in () if quick else (0.5, 1.0):
+        chosen = {**lenet.options, "labels": data.train.labels[:SEARCHED], "max_accuracy_loss": points}
+        cases.append(
+            replace(
+                lenet,
+                name=f"LeNet, bits chosen, {points:g} point",
+                calibration=data.train.images[:SEARCHED],
+                options=chosen,
+                in_contract=in_contract // 5,
+            )
+        )
     trained = json.loads(QAT_MODEL.with_suffix(".json").read_text())
     cases.append(
         replace(

@@ -69,7 +69,7 @@ def _integers(case: Case, compiled: CompiledModel) -> IntegerGraph:
     """The integer graph that `compile_model` made and does not hand out, made again."""
     graph = load_graph(case.model, preprocess=case.preprocess)
     bits = case.options["activation_bits"]
-    integers = quantize(graph, case.calibration, QuantizeOptions(8, bits, lane_budget(graph, 8)))
+    integers = quantize(graph, case.calibration, QuantizeOptions(8, bits, lane_budget(graph, bits)))
     reference = build_reference(integers).SerializeToString(deterministic=True)
     if hashlib.sha256(reference).hexdigest() != compiled.manifest["reference_sha256"]:
         raise RuntimeError("quantizing again gave other integers; follow compile_model's steps in _integers")

@@ -36,6 +36,7 @@ class Measurement:
     classify_gas: int
     filecoin_gas: int
     deploy_gas: int
+    deploy_filecoin: int
     contracts: int
     code_bytes: int
     floor: float
@@ -55,6 +56,7 @@ class Measurement:
             ("gas over the floor", round(self.gas / self.floor, 3), "×"),
             ("Filecoin gas, whole message, estimate", self.filecoin_gas, "Filecoin gas"),
             ("deployment gas", self.deploy_gas, "gas"),
+            ("deployment, Filecoin gas, estimate", self.deploy_filecoin, "Filecoin gas"),
             ("contracts", self.contracts, "contracts"),
             ("code", self.code_bytes, "bytes"),
             ("multiply-accumulates", self.macs, "MAC"),
@@ -107,6 +109,7 @@ def measure(case: Case, say: Progress) -> tuple[Measurement, CompiledModel]:
         classify_gas=gas["classify"],
         filecoin_gas=gas["filecoin"],
         deploy_gas=gas["deploy"],
+        deploy_filecoin=gas["deploy_filecoin"],
         contracts=len(compiled.units),
         code_bytes=compiled.manifest["code_bytes"],
         floor=floor_gas(compiled.manifest["layers"]),
