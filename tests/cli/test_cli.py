@@ -79,7 +79,7 @@ def test_every_command_teaches_with_examples(capsys: pytest.CaptureFixture[str],
         (["compile", "{tmp}/model.onnx"], "cannot be read"),
         (["compile", "{text}"], "ONNX"),
         (["compile", "{text}", "--offset", "1"], "--offset needs --scale"),
-        (["deploy", "{text}", "--rpc", "http://127.0.0.1:1", "--env", "{tmp}/.env"], "no key"),
+        (["deploy", "{text}", "--rpc", "http://127.0.0.1:1", "--key-file", "{tmp}/none"], "cannot be read"),
         (["nonsense"], "nonsense"),
     ],
 )

@@ -36,7 +36,11 @@ def test_every_command_but_the_reference_takes_json(path: tuple[str, ...]) -> No
         (["predict", "x.png", "--run", "{tmp}"], 2, "holds no compiled model"),
         (["keys", "show", "{tmp}/none.key"], 2, "none.key"),
         (["keys", "of", "0x12", "--rpc", "anvll", "--federation", "0x12"], 2, "did you mean 'anvil'?"),
-        (["keys", "of", "0x12", "--rpc", "http://127.0.0.1:1", "--federation", "0x12"], 1, "127.0.0.1:1"),
+        (
+            ["keys", "of", "0x12", "--rpc", "http://127.0.0.1:1", "--federation", f"0x{12:040}"],
+            1,
+            "127.0.0.1:1",
+        ),
         (["nonsense"], 2, "nonsense"),
     ],
 )

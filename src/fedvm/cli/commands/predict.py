@@ -94,7 +94,7 @@ def _answers(
     if place.run is not None and not RunDirectory(place.run).deployment.is_file():
         if record:
             raise UsageError(
-                f"{place.run} holds nothing that is on a chain: leave --record out, or deploy it first"
+                f"{place.run} holds a program that is on no chain: leave --record out, or deploy it first"
             )
         yield from ask(images, place.run, values=values)
         return
