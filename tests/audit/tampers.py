@@ -7,11 +7,13 @@ kind stands for the others.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from eth_utils.abi import event_abi_to_log_topic
 from hexbytes import HexBytes
 from tampered_node import Change, TamperedNode, TamperedStore, flipped, in_answer, in_logs
@@ -228,7 +230,8 @@ def omitted(log: Any, name: str) -> Tamper:
 
     def named(report: AuditReport) -> bool:
         return any(
-            (one.place.tx == tx and one.place.event == name) or one.check in ("standing", "event order")
+            (one.place.tx == tx and one.place.event == name)
+            or one.check in ("standing", "event order", "contracts")
             for one in report.findings
         )
 
@@ -354,10 +357,8 @@ def of_files(subject: Subject) -> Iterator[Tamper]:
         *(f"program/{file.name}" for file in (home / "program").iterdir()),
     ]
     names = [name for name in names if name.endswith((".onnx", ".bin", "manifest.json"))]
-    names += ["gate-samples.npz"] if (home / "gate-samples.npz").is_file() else []
     for name in names:
         size = (home / name).stat().st_size
-        # Of an archive the last bytes repeat what its members say of themselves.
         for at in sorted({size // 3, size // 2, 2 * size // 3}):
 
             def apply(subject: Subject, name: str = name, at: int = at) -> None:
@@ -369,6 +370,21 @@ def of_files(subject: Subject) -> Iterator[Tamper]:
                 return [one.place.file for one in report.findings] == [name]
 
             yield Tamper("file", f"byte {at} of {name}", apply, named)
+    samples = home / "gate-samples.npz"
+    for part in ("inputs", "labels", "salts") if samples.is_file() else ():
+
+        def other(subject: Subject, part: str = part) -> None:
+            with np.load(samples) as held:
+                arrays = {name: held[name] for name in held.files}
+            arrays[part].reshape(-1)[0] ^= 1
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)
+            subject.write(samples, buffer.getvalue())
+
+        def of_samples(report: AuditReport) -> bool:
+            return [one.place.file for one in report.findings] == [samples.name]
+
+        yield Tamper("file", f"{part} of {samples.name}", other, of_samples)
     for index in range(len(program)):
 
         def replaced(subject: Subject, index: int = index) -> None:

@@ -23,8 +23,12 @@ from fedvm.protocol import EncodingError, Sample
 from fedvm.protocol.samples import SampleTree
 from fedvm.store.unixfs import cid_of
 
-MEASURED = ("quality", "agreement")
-"""Parts of a manifest that tell of measurements, which compiling again for an audit does not repeat."""
+PROVENANCE = (
+    *("quality", "max_gas", "stages"),
+    *("source_sha256", "calibration_sha256", "calibration_samples"),
+)
+"""Parts of a manifest that tell how a program was first compiled and measured, and not what it is: an audit compiles
+from the bytes that the store has, in one piece, and measures nothing."""
 LEAST = ("min_agreement", "min_correlation")
 """Options of the compiler that decide whether there is a program, and not which."""
 
@@ -89,11 +93,12 @@ class RunFiles:
 def _manifest(data: bytes) -> Any:
     try:
         manifest = json.loads(data)
-        kept = {name: value for name, value in manifest.items() if name not in MEASURED}
+        kept = {name: value for name, value in manifest.items() if name not in PROVENANCE}
         options = {name: value for name, value in kept["options"].items() if name not in LEAST}
+        given = {name: value for name, value in kept["input"].items() if name != "float"}
     except (ValueError, TypeError, AttributeError, KeyError):
         return None
-    return {**kept, "options": options}
+    return {**kept, "options": options, "input": given}
 
 
 def _manifest_of(compiled: CompiledModel) -> Any:

@@ -137,7 +137,9 @@ class VersionReplay:
             + other,
         )
         entry, *parts = version.parts
-        linked = compiled.link([part.account for part in parts]) if len(parts) < len(compiled.units) else ()
+        linked = (
+            compiled.link([part.account for part in parts]) if len(parts) == len(compiled.units) - 1 else ()
+        )
         hashes = [keccak(code) for code in linked]
         self._ledger.check(
             "code hashes",
