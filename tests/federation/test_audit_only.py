@@ -26,6 +26,8 @@ from fedvm.store import Cid
 AUDIT_ONLY = {
     "fedavgm": {"server_momentum": 0.9, "server_learning_rate": 0.5},
     "fedadam": {"eta": 0.01},
+    "fedyogi": {"eta": 0.01},
+    "fedadagrad": {"eta": 0.01},
     "fedmedian": {},
     "fedtrimmedavg": {"beta": 0.25},
     "krum": {"num_malicious_nodes": 1},

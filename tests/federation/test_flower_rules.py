@@ -13,8 +13,10 @@ from fedvm.protocol.aggregators import (
     Aggregator,
     CoordinateMedian,
     Krum,
+    ServerAdagrad,
     ServerAdam,
     ServerMomentum,
+    ServerYogi,
     TrimmedMean,
     WeightedMean,
 )
@@ -54,6 +56,8 @@ class MyAverage(flower.FedAvg):
             flower.FedAdam(eta=0.01, beta_1=0.9, beta_2=0.99, tau=1e-6),
             ServerAdam(10_000, 900_000, 990_000, 1),
         ),
+        (flower.FedYogi(eta=0.01, beta_1=0.5, tau=1e-6), ServerYogi(10_000, 500_000, 990_000, 1)),
+        (flower.FedAdagrad(eta=0.02), ServerAdagrad(20_000, 1_000)),
         (flower.FedMedian(), CoordinateMedian()),
         (MyMedian(), CoordinateMedian()),
         (MyCounting(), WeightedMean()),
@@ -70,8 +74,6 @@ def test_a_strategy_stands_for_its_rule(strategy: flower.FedAvg, rule: Aggregato
 @pytest.mark.parametrize(
     ("strategy", "why"),
     [
-        (flower.FedYogi(), "FedAdam is close"),
-        (flower.FedAdagrad(), "grows without bound"),
         (flower.Bulyan(), "MultiKrum is close"),
         (flower.QFedAvg(client_learning_rate=0.1), "merely attest"),
         (flower.FedXgbBagging(), "decision trees"),
@@ -136,7 +138,7 @@ def test_every_strategy_has_a_name_and_takes_its_parameters() -> None:
         assert all(getattr(strategy, parameter) == 0.25 for parameter in parameters)
     with pytest.raises(SettingsError, match="fedmedian has no parameters, not beta"):
         StrategySettings("fedmedian", {"beta": 0.1})
-    with pytest.raises(SettingsError, match="unknown strategy 'fedyogi'; known: fedavg, "):
-        StrategySettings("fedyogi")
+    with pytest.raises(SettingsError, match="unknown strategy 'bulyan'; known: fedavg, "):
+        StrategySettings("bulyan")
     with pytest.raises(SettingsError, match="fedtrimmedavg"):
         make_strategy(StrategySettings("fedtrimmedavg", {"beta": 0.5}))

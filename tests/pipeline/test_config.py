@@ -174,7 +174,7 @@ def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
         ("[federation]\nstrategy = 'fedprox'\n", ["needs strategy.proximal_mu"]),
         ("[federation]\nstrategy = 'fedavgm'\n", ["needs strategy.server_momentum"]),
         ("[federation]\nstrategy = 'multikrum'\n", ["needs strategy.num_nodes_to_select"]),
-        ("[federation]\nstrategy = 'fedyogi'\n", ["federation.strategy", "'krum'"]),
+        ("[federation]\nstrategy = 'bulyan'\n", ["federation.strategy", "'krum'"]),
         ("[strategy]\nmomentum = 1\n", ["strategy.momentum", "server_momentum"]),
         (
             "[federation]\nstrategy = 'krum'\n[strategy]\nnum_malicious_nodes = 4\n[rules]\nmin_clients = 10\n",

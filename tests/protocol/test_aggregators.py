@@ -18,8 +18,10 @@ from fedvm.protocol.aggregators import (
     CoordinateMedian,
     Krum,
     RoundFacts,
+    ServerAdagrad,
     ServerAdam,
     ServerMomentum,
+    ServerYogi,
     TrimmedMean,
     WeightedMean,
     aggregate,
@@ -34,6 +36,9 @@ RULES: list[Aggregator] = [
     ServerMomentum(730_000, 123_456),
     ServerAdam(100_000, 900_000, 990_000, 1_000),
     ServerAdam(10_000, 0, 0, 1),
+    ServerYogi(100_000, 900_000, 990_000, 1_000),
+    ServerYogi(10_000, 0, 500_000, 1),
+    ServerAdagrad(100_000, 1_000),
     CoordinateMedian(),
     TrimmedMean(200_000),
     TrimmedMean(499_999),
@@ -88,7 +93,24 @@ def slow_step(
             offset = math.ceil(Fraction(tau, 10**6) * 2 ** (bits + 16))
             scaled = 2**bits * Fraction(eta, 10**6) * correction * first
             return math.floor(scaled / (math.isqrt(second) + offset))
+        case ServerYogi(eta, beta_1, beta_2, tau):
+            first, second = 0, 0
+            one, two = Fraction(beta_1, 10**6), Fraction(beta_2, 10**6)
+            for played in rounds:
+                delta = guarded(played, element)
+                first = math.floor(one * first + (1 - one) * delta)
+                change = math.floor((1 - two) * delta**2)
+                second += change if second < delta**2 else -change if second > delta**2 else 0
+            return adaptive(eta, tau, first, second, bits)
+        case ServerAdagrad(eta, tau):
+            second = sum(guarded(played, element) ** 2 for played in rounds)
+            return adaptive(eta, tau, guarded(rounds[-1], element), second, bits)
     raise AssertionError(rule)
+
+
+def adaptive(eta: int, tau: int, first: int, second: int, bits: int) -> int:
+    offset = math.ceil(Fraction(tau, 10**6) * 2 ** (bits + 16))
+    return math.floor(2**bits * Fraction(eta, 10**6) * first / (math.isqrt(second) + offset))
 
 
 def guarded(played: tuple[list[list[int]], list[int]], element: int) -> int:

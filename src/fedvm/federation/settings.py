@@ -22,6 +22,8 @@ class StrategyName(StrEnum):
     FEDPROX = "fedprox"
     FEDAVGM = "fedavgm"
     FEDADAM = "fedadam"
+    FEDYOGI = "fedyogi"
+    FEDADAGRAD = "fedadagrad"
     FEDMEDIAN = "fedmedian"
     FEDTRIMMEDAVG = "fedtrimmedavg"
     KRUM = "krum"
@@ -114,8 +116,7 @@ class ServerSettings:
         int, Setting("Minimum number of clients that evaluate in a round", flag="--min-evaluate-nodes", ge=0)
     ] = 2
     min_available_nodes: Annotated[
-        int,
-        Setting("Clients that must be connected before a round begins", flag="--min-available-nodes", ge=1),
+        int, Setting("Clients connected before a round begins", flag="--min-available-nodes", ge=1)
     ] = 2
     submission: Annotated[
         SubmissionForm,
@@ -186,7 +187,7 @@ class DeploymentSettings:
 class StrategyParameters:
     """Parameters of `federation.strategy`, named as in Flower.
 
-    The contract's rules hold them in millionths, so they can have at most six decimals. `fedavgm` and `fedadam` change
+    At most six decimals: the rules hold millionths. `fedavgm`, `fedadam`, `fedyogi` and `fedadagrad` change
     every federated number, including BatchNorm's running variances, which a large step can make negative.
     """
 
@@ -200,11 +201,11 @@ class StrategyParameters:
         float | None, Setting("fedavgm: the server's momentum", unset="must be given", ge=0, lt=1)
     ] = None
     eta: Annotated[
-        float | None, Setting("fedadam: the server's learning rate", unset="Flower's 0.1", gt=0, le=100)
+        float | None, Setting("fedadam, fedyogi, fedadagrad: η", unset="Flower's 0.1", gt=0, le=100)
     ] = None
-    beta_1: Annotated[float | None, Setting("fedadam: β₁", unset="Flower's 0.9", ge=0, lt=1)] = None
-    beta_2: Annotated[float | None, Setting("fedadam: β₂", unset="Flower's 0.99", ge=0, lt=1)] = None
-    tau: Annotated[float | None, Setting("fedadam: τ", unset="Flower's 0.001", gt=0, le=100)] = None
+    beta_1: Annotated[float | None, Setting("fedadam, fedyogi: β₁", unset="Flower's 0.9", ge=0, lt=1)] = None
+    beta_2: Annotated[float | None, Setting("fedadam, fedyogi: β₂", unset="Flower's 0.99", ge=0, lt=1)] = None
+    tau: Annotated[float | None, Setting("The same three: τ", unset="Flower's 0.001", gt=0, le=100)] = None
     beta: Annotated[
         float | None,
         Setting(
@@ -231,11 +232,11 @@ class StrategyParameters:
 
 
 STRATEGY_KEYS: dict[StrategyName, tuple[str, ...]] = {
-    StrategyName.FEDAVG: (),
+    **dict.fromkeys((StrategyName.FEDAVG, StrategyName.FEDMEDIAN), ()),
     StrategyName.FEDPROX: ("proximal_mu",),
     StrategyName.FEDAVGM: ("server_learning_rate", "server_momentum"),
-    StrategyName.FEDADAM: ("eta", "beta_1", "beta_2", "tau"),
-    StrategyName.FEDMEDIAN: (),
+    **dict.fromkeys((StrategyName.FEDADAM, StrategyName.FEDYOGI), ("eta", "beta_1", "beta_2", "tau")),
+    StrategyName.FEDADAGRAD: ("eta", "tau"),
     StrategyName.FEDTRIMMEDAVG: ("beta",),
     StrategyName.KRUM: ("num_malicious_nodes",),
     StrategyName.MULTIKRUM: ("num_malicious_nodes", "num_nodes_to_select"),
@@ -263,9 +264,7 @@ class StoppingSettings:
         float | None,
         Setting("End the run after a round that reaches this accuracy", unset="never", gt=0, le=1),
     ] = None
-    loss: Annotated[
-        float | None, Setting("End the run after a round that reaches this loss", unset="never", gt=0)
-    ] = None
+    loss: Annotated[float | None, Setting("End the run at this loss", unset="never", gt=0)] = None
 
 
 @settings

@@ -16,8 +16,10 @@ from fedvm.protocol.aggregators import (
     Aggregator,
     CoordinateMedian,
     Krum,
+    ServerAdagrad,
     ServerAdam,
     ServerMomentum,
+    ServerYogi,
     TrimmedMean,
     WeightedMean,
     aggregator_named,
@@ -109,8 +111,8 @@ def _momentum(inner: Any) -> Aggregator:
     )
 
 
-def _adam(inner: Any) -> Aggregator:
-    return ServerAdam(*(micros(name, getattr(inner, name)) for name in ("eta", "beta_1", "beta_2", "tau")))
+def _optimiser(kind: Callable[..., Aggregator], *names: str) -> Callable[[Any], Aggregator]:
+    return lambda inner: kind(*(micros(name, getattr(inner, name)) for name in names))
 
 
 def _krum(inner: Any) -> Aggregator:
@@ -120,12 +122,25 @@ def _krum(inner: Any) -> Aggregator:
 _RULES: tuple[tuple[type[Strategy], Callable[[Any], Aggregator]], ...] = (
     (flower.FedAvg, lambda inner: WeightedMean()),  # FedProx aggregates by the same function
     (flower.FedAvgM, _momentum),
-    (flower.FedAdam, _adam),
+    (flower.FedAdam, _optimiser(ServerAdam, "eta", "beta_1", "beta_2", "tau")),
+    (flower.FedYogi, _optimiser(ServerYogi, "eta", "beta_1", "beta_2", "tau")),
+    (flower.FedAdagrad, _optimiser(ServerAdagrad, "eta", "tau")),
     (flower.FedMedian, lambda inner: CoordinateMedian()),
     (flower.FedTrimmedAvg, lambda inner: TrimmedMean(micros("beta", inner.beta))),
     (flower.MultiKrum, _krum),  # Krum aggregates by the same function
 )
-_NAMES = ("FedAvg", "FedProx", "FedAvgM", "FedAdam", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum")
+_NAMES = (
+    "FedAvg",
+    "FedProx",
+    "FedAvgM",
+    "FedAdam",
+    "FedYogi",
+    "FedAdagrad",
+    "FedMedian",
+    "FedTrimmedAvg",
+    "Krum",
+    "MultiKrum",
+)
 
 _OWN_AGGREGATION = "its aggregate_train is its own, and nobody could recompute what that does with floats"
 _NOISE = (
@@ -137,11 +152,6 @@ _CLIPPING = (
 )
 _TREES = "it gathers decision trees; the integer vector of a network has no place for them"
 _REFUSALS: tuple[tuple[type[Strategy], str], ...] = (
-    (
-        flower.FedYogi,
-        "its sign-controlled second moment has no fixed-point definition here; FedAdam is close to it",
-    ),
-    (flower.FedAdagrad, "its second moment grows without bound over the rounds; FedAdam's does not"),
     (
         flower.Bulyan,
         "its two stages over Krum's choice have no fixed-point definition here; MultiKrum is close to it",

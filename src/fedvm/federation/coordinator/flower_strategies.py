@@ -18,6 +18,8 @@ STRATEGIES: Mapping[str, type[FedAvg]] = MappingProxyType(
         StrategyName.FEDPROX: flower.FedProx,
         StrategyName.FEDAVGM: flower.FedAvgM,
         StrategyName.FEDADAM: flower.FedAdam,
+        StrategyName.FEDYOGI: flower.FedYogi,
+        StrategyName.FEDADAGRAD: flower.FedAdagrad,
         StrategyName.FEDMEDIAN: flower.FedMedian,
         StrategyName.FEDTRIMMEDAVG: flower.FedTrimmedAvg,
         StrategyName.KRUM: flower.Krum,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from fedvm.protocol.aggregators.adaptive import ServerAdagrad, ServerYogi
 from fedvm.protocol.aggregators.coordinate_median import CoordinateMedian
 from fedvm.protocol.aggregators.krum import Krum
 from fedvm.protocol.aggregators.rule import (
@@ -30,9 +31,11 @@ __all__ = [
     "Krum",
     "RoundFacts",
     "RoundResult",
+    "ServerAdagrad",
     "ServerAdam",
     "ServerMomentum",
     "ServerState",
+    "ServerYogi",
     "TrimmedMean",
     "WeightedMean",
     "aggregate",
@@ -46,6 +49,8 @@ _KINDS: Mapping[int, tuple[Callable[..., Aggregator], int]] = {
     CoordinateMedian.kind: (CoordinateMedian, 0),
     TrimmedMean.kind: (TrimmedMean, 1),
     Krum.kind: (Krum, 2),
+    ServerYogi.kind: (ServerYogi, 4),
+    ServerAdagrad.kind: (ServerAdagrad, 2),
 }
 
 
