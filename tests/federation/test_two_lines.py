@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, Result
 
 from fedvm.audit.replay import audit
 from fedvm.federation import Accountable, InProcessGrid, fedvm_mod, make_nodes, open_federation
+from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.in_place import fraction_bits_for
-from fedvm.federation.errors import FederationStalled, SettingsError
+from fedvm.federation.errors import FederationStalled, SettingsError, TermsError
 from fedvm.rundir.run import open_run
 
 ONES = ArrayRecord({"w": Array(np.ones(3, np.float32)), "steps": Array(np.array(0))})
@@ -271,3 +273,32 @@ def test_server_optimisers_and_wide_and_narrow_models(log: Lines) -> None:
         fraction_bits_for({"w": np.array([1e9])})
     with pytest.raises(SettingsError, match="wrap it once"):
         Accountable(Accountable(FedAvg()))
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("float16", 20), ("float32", 20), ("float64", 24)])
+def test_a_model_that_floats_cannot_hold_travels_whole(dtype: str, bits: int) -> None:
+    codec = ModelCodec.for_arrays({"w": np.zeros(200, dtype), "n": np.array(3)}, bits)
+    vector = np.random.default_rng(5).integers(-(2**31), 2**31, 200).astype(np.int32)
+    vector[:2] = -(2**31), 2**31 - 1
+    sent, remainder = named_arrays(codec.floats(vector)), codec.remainder(vector)
+    assert np.array_equal(codec.vector(sent, remainder), vector)
+    assert (remainder == b"") == (dtype == "float64")
+    near = codec.quantize({"w": np.linspace(-3, 3, 200).astype(dtype), "n": np.array(3)})
+    assert codec.remainder(near) == b""
+
+
+@pytest.mark.parametrize(
+    ("value", "remainder"),
+    [
+        (1.0, b"junk"),
+        (1.0, zlib.compress(bytes(4))),
+        (1.0, zlib.compress(bytes(2**20))),
+        (float("nan"), b""),
+        (float("inf"), b""),
+        (3_000.0, b""),
+    ],
+)
+def test_a_model_that_is_none_is_refused(value: float, remainder: bytes) -> None:
+    codec = ModelCodec.for_arrays({"w": np.zeros(4, np.float32)}, 20)
+    with pytest.raises(TermsError, match="the model in the server's message"):
+        codec.vector({"w": np.full(4, value, np.float32)}, remainder)

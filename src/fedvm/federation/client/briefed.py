@@ -14,7 +14,7 @@ from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.keys import RPC
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
-from fedvm.protocol import VectorSpec, int32_from_bytes, model_root, to_bytes
+from fedvm.protocol import EncodingError, VectorSpec, int32_from_bytes, model_root, to_bytes
 from fedvm.protocol.spec import FloatVector
 from fedvm.protocol.vector import IntVector
 
@@ -32,7 +32,10 @@ def receive(message: Message) -> tuple[RoundTerms, IntVector, VectorSpec, Briefi
     if model is None:
         raise TermsError(f"the message holds no ArrayRecord {briefing.arrays_key!r} with the model")
     arrays = named_arrays(model)
-    codec = ModelCodec.for_arrays(arrays, briefing.terms.rules.fraction_bits)
+    try:
+        codec = ModelCodec.for_arrays(arrays, briefing.terms.rules.fraction_bits)
+    except EncodingError as error:
+        raise TermsError(f"the model in the server's message cannot be read: {error}") from error
     vector = codec.vector(arrays, briefing.remainder)
     del message.content[RECORD]
     return briefing.terms, vector, codec.spec, briefing

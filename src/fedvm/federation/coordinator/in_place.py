@@ -49,6 +49,8 @@ _NOBODY = Domain(0, to_address("0x" + "00" * 20))
 _MOST_EXAMPLES, _WEIGHT_LIMIT, _ROOM = 1_000_000, 2**32, 4
 _MOST_BITS, _BITS_WITHOUT_VALUES, _HEADROOM = 24, 20, 128
 _WAIT_SECONDS = 1.0
+_ROUND_SECONDS = 86_400
+"""No app's client is to be too slow for the contract; the app has its own time-out."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class InPlace:
     """How to make a federation in place.
 
     directory: where, a new folder of `FEDVM_HOME` (by default `~/.fedvm`) unless given. fraction_bits: of the fixed
-    point, chosen from the app's initial arrays unless given. seed: fixes the chain's keys;
-    follows from the grid's unless given, or is drawn where that has none.
+    point, chosen from the app's initial arrays unless given. seed: fixes the chain's keys; follows from the grid's
+    unless given, or is drawn where that has none.
 
     Raises:
         SettingsError: fraction_bits is out of range.
@@ -136,7 +138,9 @@ def rules_as_met(strategy: FedAvg, *, elements: int, members: int, fraction_bits
     clients, every example counts (up to a million a client), no metric need be attested, and no update is too long."""
     quorum = max(1, min(strategy.min_train_nodes, members))
     most = max(1, min(_MOST_EXAMPLES, (_WEIGHT_LIMIT - 1) // (_ROOM * members)))
-    settings = RulesSettings(min_clients=quorum, max_examples=most, fraction_bits=fraction_bits)
+    settings = RulesSettings(
+        min_clients=quorum, max_examples=most, fraction_bits=fraction_bits, round_seconds=_ROUND_SECONDS
+    )
     fields = contract_rules(settings) | {"max_sum_squares": longest_sum_squares(elements)}
     return Rules(elements=elements, aggregator=rule_of(strategy).identifier, **fields)
 
