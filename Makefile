@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks contracts artifacts docs clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks bench-web contracts artifacts docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -122,6 +122,9 @@ bench-tabular: $(VENV)/.dev ## Accuracy and gas of scikit-learn's models as prog
 bench-networks: $(VENV)/.dev ## Megabytes a second of piece CIDs and CAR files; audits, tampering with them, and false alarms
 	$(BIN)/python benchmarks/bench_networks.py
 	$(BIN)/python benchmarks/bench_audits.py
+
+bench-web: $(VENV)/.dev ## First paint of the pages with 1,000 rounds and 10,000 decisions, and axe-core on all kinds of pages; needs chromium
+	$(BIN)/python benchmarks/bench_web.py
 
 bench-privacy: $(VENV)/.dev ## Accuracy against ε of differential privacy: local, in sealed sums, by a trusted curator; some five minutes
 	$(BIN)/python benchmarks/bench_privacy.py

@@ -52,6 +52,7 @@ class Follower:
         """Bring the index up to the head once. Raises what opening and reading raise."""
         source = self._opened()
         Reader(self.site.index, source).read()
+        _ = self.site.chronicle  # computed here, so that no visitor waits for it
 
     def _opened(self) -> Source:
         """The source, opened again when the run has deployed more."""
