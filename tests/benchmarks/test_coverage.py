@@ -19,7 +19,7 @@ SAMPLE = {
     "sklearn": ["LogisticRegression, iris", "DecisionTree, iris", "SVC, rbf, iris", "XGBoost, regression"],
     "keras": ["Dense, relu, softmax", "gated by a product", "Embedding, average"],
     "pytorch": ["perceptron, GLU", "embedding, mean (older exporter)", "LeNet"],
-    "ezkl-like": ["one layer: product of halves", "one layer: layer norm", "DecisionTree, iris"],
+    "ezkl-like": ["one layer: product of halves", "one layer: relu", "DecisionTree, iris"],
 }
 
 
