@@ -214,9 +214,9 @@ def effective(w3: Web3, cast: Cast, first: int) -> dict[str, int]:
     """How many transactions of each sender of the cast changed something. Read block by block, from ``first`` on.
 
     A call that lands where no contract is yet succeeds without an event. The owner's cannot: its nonces put what it
-    creates before what it calls.
+    creates before what it calls; but it may install twice what a reorganisation has hidden, which then does nothing.
     """
-    counts = dict.fromkeys(cast.senders, 0)
+    counts, installed = dict.fromkeys(cast.senders, 0), set()
     for number in range(first, int(w3.eth.block_number) + 1):
         try:
             block = w3.eth.get_block(number, full_transactions=True)
@@ -226,8 +226,11 @@ def effective(w3: Web3, cast: Cast, first: int) -> dict[str, int]:
             sent: Any = transaction
             if sent["from"] in counts:
                 receipt = w3.eth.get_transaction_receipt(sent["hash"])
-                did = receipt["logs"] or sent["from"] == cast.owner.address
-                counts[sent["from"]] += bool(receipt["status"] and did)
+                silent, data = sent["to"] and not receipt["logs"], bytes(sent["input"])
+                repeated = sent["from"] == cast.coordinator.address or data in installed
+                if receipt["status"] and not (silent and repeated):
+                    counts[sent["from"]] += 1
+                    installed.add(data)
     return counts
 
 
