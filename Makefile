@@ -119,7 +119,7 @@ bench-sealed: $(VENV)/.dev ## Seconds, bytes and gas of sealed rounds beside ope
 bench-tabular: $(VENV)/.dev ## Accuracy and gas of scikit-learn's models as programs; goes on when stopped
 	$(BIN)/python benchmarks/bench_tabular.py
 
-bench-networks: $(VENV)/.dev ## Megabytes a second of piece CIDs and CAR files; audits, tampering with them, and false alarms
+bench-networks: $(VENV)/.dev contracts/node_modules/.installed ## Speed of piece CIDs and CAR files, 10,000 faults of networks (half an hour); audits, tampering, false alarms
 	$(BIN)/python benchmarks/bench_networks.py
 	$(BIN)/python benchmarks/bench_audits.py
 

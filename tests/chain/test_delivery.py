@@ -17,7 +17,7 @@ from fedvm.chain.delivery import Delivery
 from fedvm.chain.errors import ChainError, NetworkError, TransactionFailed
 from fedvm.chain.networks import DEVNET, connect
 from fedvm.chain.outbox import Outbox, State, outbox_of
-from fedvm.chain.sender import Sender
+from fedvm.chain.sender import Receipt, Sender
 from fedvm.devnet.accounts import derive_account
 from fedvm.devnet.lotus import rpc
 from fedvm.devnet.lotus.chain import TipsetChain, Weather
@@ -266,3 +266,19 @@ def test_the_lock_keeps_other_senders_away(
         new_sender().send(USER, {"to": OTHER.address})
     with sqlite3.connect(tmp_path / "sent.sqlite") as db:
         assert db.execute("SELECT count(*) FROM sent").fetchone() == (0,)
+
+
+def test_a_caller_that_failed_before_it_took_note_gets_the_same_contract(new_sender: SenderMaker) -> None:
+    """As when a reorganisation undid another transaction, whose fate interrupts the caller."""
+    sender = new_sender()
+    seen: list[str] = []
+
+    def interrupted(receipt: Receipt) -> None:
+        seen.append(str(receipt.contract_address))
+        raise TransactionFailed("another", "came to something else", tx_hash="0x" + "11" * 32)
+
+    with pytest.raises(TransactionFailed, match="another failed"):
+        sender.send(USER, {"data": init_code(COUNTER)}, until=interrupted)
+    assert sender.send(USER, {"data": init_code(COUNTER)}).contract_address == seen[0]
+    assert nonce_of(sender) == 1
+    assert sender.send(USER, {"data": init_code(COUNTER)}).contract_address != seen[0]

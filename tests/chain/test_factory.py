@@ -57,11 +57,13 @@ def test_an_interrupted_deployment_goes_on_where_it_stopped(
     owner = chain.account("owner")
     sent: list[str] = []
 
-    def fail_once(self: object, account: object, transaction: object, *, action: str) -> object:
+    def fail_once(
+        self: object, account: object, transaction: object, *, action: str, **rest: object
+    ) -> object:
         sent.append(action)
         if len(sent) == 2:
             raise KeyboardInterrupt
-        return send(self, account, transaction, action=action)  # type: ignore[arg-type]
+        return send(self, account, transaction, action=action, **rest)  # type: ignore[arg-type]
 
     send = Sender.send
     monkeypatch.setattr(Sender, "send", fail_once)

@@ -87,6 +87,10 @@ class Delivery:
             self._sign(order, after=[one for one in fresh if one.entries])
         return [order.done or self._landed_for_good(order) for order in orders]
 
+    def heard(self, account: str, nonce: int) -> None:
+        """The caller knows what became of a nonce's transaction; the same order is a new one from now on."""
+        self._outbox.hear(account, nonce)
+
     def settle(self, accounts: Sequence[str]) -> None:
         """Finish what is under way of these accounts, and restore what was undone of any."""
         for account in accounts:
@@ -145,14 +149,14 @@ class Delivery:
         entry = self._outbox.unheard(order.intent)
         if entry is None:
             return None
-        self._outbox.hear(entry.account, entry.nonce)
         if entry.receipt is None:
+            self._outbox.hear(entry.account, entry.nonce)
             raise NetworkError(
                 f"{order.action}: was sent before as {entry.hash}, and its nonce {entry.nonce} is used, but this node "
                 "has no receipt, which public gateways keep for some minutes only; look it up, and run the same again "
                 "if it is not there"
             )
-        order.gas_limit = entry.gas
+        order.gas_limit, order.nonce = entry.gas, entry.nonce
         return _receipt_from(entry.receipt)
 
     def _finish(self, account: str) -> None:
@@ -278,7 +282,6 @@ class Delivery:
                     order.entries = []
                     self._sign(order)
                     receipt = self._landed(order)
-        self._outbox.hear(order.account.address, order.nonce)
         return receipt
 
     def _would_succeed(self, order: Order) -> bool:

@@ -40,14 +40,16 @@ def deploy_code(sender: Sender, account: LocalAccount, init_code: bytes, *, acti
             action,
             f"{len(init_code)} bytes of init code, at most {MAX_CALLDATA_BYTES} fit into a Filecoin message",
         )
-    receipt = sender.send(account, {"data": init_code}, action=action)
-    for _ in range(_LOOKS):
-        if receipt.contract_address and sender.w3.eth.get_code(
-            Web3.to_checksum_address(receipt.contract_address)
-        ):
-            return receipt
-        sender.settle(account.address)  # a reorganisation may have undone it
-    raise TransactionFailed(action, "no code at the new address", tx_hash=receipt.tx_hash)
+
+    def has_code(receipt: Receipt) -> None:
+        for _ in range(_LOOKS):
+            made = receipt.contract_address
+            if made and sender.w3.eth.get_code(Web3.to_checksum_address(made)):
+                return
+            sender.settle(account.address)  # a reorganisation may have undone it
+        raise TransactionFailed(action, "no code at the new address", tx_hash=receipt.tx_hash)
+
+    return sender.send(account, {"data": init_code}, action=action, until=has_code)
 
 
 def placed(

@@ -124,9 +124,10 @@ class FederationFactory:
 
     def _installed(self, account: LocalAccount, names: Iterable[str]) -> FederationFactory:
         for name in names:
-            if not self.w3.eth.get_code(
-                self.w3.to_checksum_address(implementation_address(self.address, name))
-            ):
+            place = self.w3.to_checksum_address(implementation_address(self.address, name))
+            if not self.w3.eth.get_code(place):
+                self.sender.settle(account.address)  # a reorganisation may have undone it
+            if not self.w3.eth.get_code(place):
                 data = self.contract.encode_abi("install", args=[load_artifact(name).bytecode])
                 transaction: Any = {"to": self.address, "data": data}
                 self.sender.send(account, transaction, action=f"installing {name}")

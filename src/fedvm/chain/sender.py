@@ -8,7 +8,7 @@ about nodes that fail and chains that are reorganised is in :mod:`fedvm.chain.de
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,17 +95,25 @@ class Sender:
             transaction["gas"] = gas
         return self.send(account, transaction, action=action)
 
-    def send(self, account: LocalAccount, transaction: TxParams, *, action: str = "transaction") -> Receipt:
+    def send(
+        self,
+        account: LocalAccount,
+        transaction: TxParams,
+        *,
+        action: str = "transaction",
+        until: Callable[[Receipt], None] | None = None,
+    ) -> Receipt:
         """Sign with ``account``, send, and wait for success.
 
         ``transaction`` holds ``to`` (absent to create a contract), ``data`` and ``value``; everything else is
         filled in, ``gas`` unless given. ``action`` names it in errors. If a process was killed while it sent the same
-        from the same account, nothing is sent: the result is what became of that transaction.
+        from the same account, nothing is sent: the result is what became of that transaction. ``until`` looks at the
+        result; if it raises, the same transaction is given to whoever sends the same next, as after a killed process.
 
         Raises :class:`TransactionFailed` if the chain refuses or reverts it, :class:`NetworkError` for
         missing funds or if it does not land in time (then the message lists the hashes to look for).
         """
-        return self.send_all(account, [transaction], action=action)[0]
+        return self._all(account, [transaction], action, until or (lambda _: None))[0]
 
     def send_all(
         self, account: LocalAccount, transactions: Sequence[TxParams], *, action: str
@@ -115,16 +123,36 @@ class Sender:
         They must not need each other: gas is estimated for each on the present state. Arguments and errors as for
         :meth:`send`; after an error the others may have landed all the same.
         """
+        return self._all(account, transactions, action, lambda _: None)
+
+    def _all(
+        self,
+        account: LocalAccount,
+        transactions: Sequence[TxParams],
+        action: str,
+        until: Callable[[Receipt], None],
+    ) -> list[Receipt]:
         with self._lock:
             if self._is_embedded:
-                return [self._sent_at_once(account, one, action) for one in transactions]
+                receipts = [self._sent_at_once(account, one, action) for one in transactions]
+                for receipt in receipts:
+                    until(receipt)
+                return receipts
             with self._deliveries().sending(account):
                 orders = [self._order(account, one, action) for one in transactions]
                 raws = self._deliveries().deliver(orders)
-                return [
-                    self._checked(order, raw, filled)
-                    for order, raw, filled in zip(orders, raws, transactions, strict=True)
-                ]
+            receipts = []
+            for order, raw, filled in zip(orders, raws, transactions, strict=True):
+                try:
+                    receipts.append(self._checked(order, raw, filled))
+                    until(receipts[-1])
+                except TransactionFailed as failed:
+                    # Of this one, not of another that a reorganisation undid meanwhile.
+                    if failed.tx_hash == Web3.to_hex(raw["transactionHash"]):
+                        self._deliveries().heard(account.address, order.nonce)
+                    raise
+                self._deliveries().heard(account.address, order.nonce)
+            return receipts
 
     def settle(self, *accounts: str) -> None:
         """Wait until all that these accounts (hex addresses) sent has landed, and whatever a reorganisation undid has
