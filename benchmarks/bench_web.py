@@ -22,6 +22,7 @@ from typing import Any
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 from web_bench.axe import PAGES_OF_A_RUN, SHAPES, browser, violations
+from web_bench.recording import record
 from web_bench.synthetic import SECONDS_A_BLOCK, history
 
 from fedvm.web.app import make_app
@@ -61,12 +62,11 @@ def main() -> None:
 
 def made_run(out: Path) -> Path:
     """The demo, with two decisions on record."""
-    from fedvm.pipeline.ask import ask
     from fedvm.pipeline.config_file import load_config
     from fedvm.pipeline.run import run_all
 
     run_all(load_config(Path(__file__).parents[1] / "examples" / "demo.toml", {"run.out": str(out)}))
-    list(ask(sorted((out / "images").glob("*.png"))[:2], out, record=True))
+    record(out, 2)
     return out
 
 

@@ -18,22 +18,22 @@ from fedvm.web.source import Target, open_source
 from fedvm.web.sync import Reader
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "pipeline"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunReport]:
     """The small run with a gate, three decisions on record. Tests that change it work on a copy."""
     from small_run import GATE, small_config, write_digits
+    from web_bench.recording import record
 
-    from fedvm.pipeline.ask import ask
     from fedvm.pipeline.run import run_all
 
     digits = write_digits(tmp_path_factory.mktemp("digits") / "images")
     out = tmp_path_factory.mktemp("finished") / "run"
     settings = {"data__preparation": "drawing", **GATE}
     report = run_all(small_config(digits, out, **settings))
-    images = sorted((out / "images").glob("*.png"))[:3]
-    assert len(list(ask(images, out, record=True))) == 3
+    assert record(out, 3) == 3
     return out, report
 
 

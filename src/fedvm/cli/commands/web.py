@@ -98,6 +98,9 @@ COMMAND = Command(
     (
         ("fedvm web --run runs/demo --open", ""),
         ("fedvm web --run runs/demo --export site", "files for any web space or IPFS"),
-        ("fedvm web --rpc calibration --federation 0x… --service 0x… --store blocks", "on a network"),
+        (
+            "fedvm web --rpc filecoin-calibration --federation 0x… --service 0x… --store blocks",
+            "on a network",
+        ),
     ),
 )
