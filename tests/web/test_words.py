@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from fedvm.chain.court import Fraud
@@ -62,3 +64,11 @@ def test_a_chart_places_every_point_inside(values: list[float]) -> None:
 def test_a_chart_without_points_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         line_chart("x", [Series("a", "one", [])], str)
+
+
+@pytest.mark.parametrize(("most", "ticks"), [(0, "0 1"), (1, "0 1"), (2, "0 1 2"), (9, "0 3 6 9")])
+def test_an_axis_of_counts_has_no_fractions(most: int, ticks: str) -> None:
+    chart = line_chart(
+        "refused", [Series("refused", "refused", [(1, 0), (2, most)])], lambda value: f"{value:.0f}"
+    )
+    assert re.findall(r'text-anchor="end">(\d+)<', chart) == ticks.split()

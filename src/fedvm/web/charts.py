@@ -42,7 +42,8 @@ def line_chart(
         raise ValueError("a chart needs at least one point")
     x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
     values = [y for _, y in points] + [y for line in series for edge in line.band for y in edge]
-    ticks = _ticks(0.0 if from_zero else min(values), max(values) if top is None else top)
+    counts = all(float(value).is_integer() for value in values)
+    ticks = _ticks(0.0 if from_zero else min(values), max(values) if top is None else top, whole=counts)
     low, high = ticks[0], ticks[-1]
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -95,12 +96,14 @@ def _text(x: float, y: float, anchor: str, content: str) -> str:
     return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to six round values from at most `low` to at least `high`."""
+def _ticks(low: float, high: float, *, whole: bool) -> list[float]:
+    """Four to six round values from at most `low` to at least `high`; whole: no fractions, so it may be fewer."""
     span = high - low or abs(high) or 1.0
     rough = span / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    if whole:
+        step = float(math.ceil(step))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)
     return [step * index for index in range(first, last + 1)]
