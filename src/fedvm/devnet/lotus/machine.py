@@ -30,6 +30,7 @@ from eth_typing import Address, BlockNumber, Hash32
 
 from fedvm.devnet.lotus import prices
 from fedvm.devnet.vm import FilecoinComputation, FilecoinState
+from fedvm.evm import gas as evm_gas
 from fedvm.evm.limits import BLOCK_GAS_LIMIT
 from fedvm.evm.opcodes import BY_BYTE
 
@@ -123,12 +124,18 @@ def _cost_of(code: int) -> Callable[[Any, Meter], float]:
 
         def call(computation: Any, meter: Meter) -> float:
             size = min(_peek(computation, inputs), BLOCK_GAS_LIMIT)
-            return base - _warmth(computation, _address(_peek(computation, 1))) + prices.INPUT_BYTE * size
+            return (
+                base
+                - _warmth(computation, _address(_peek(computation, 1)))
+                + evm_gas.PASSED_BYTE_FILECOIN * size
+            )
 
         return call
     if code in _COPIES:
         static = known.filecoin if known else prices.ENVIRONMENT
-        return lambda c, _: static + prices.COPIED_BYTE * min(_peek(c, _COPIES[code]), BLOCK_GAS_LIMIT)
+        return lambda c, _: (
+            static + evm_gas.COPY_BYTE_FILECOIN * min(_peek(c, _COPIES[code]), BLOCK_GAS_LIMIT)
+        )
     if 0xA0 <= code <= 0xA4:
         return lambda *_: prices.LOG + prices.LOG_TOPIC * (code - 0xA0)
     match code:
@@ -156,7 +163,7 @@ def _cost_of(code: int) -> Callable[[Any, Meter], float]:
             return lambda c, _: (
                 prices.CODE_READ
                 - _warmth(c, _address(_peek(c, 0)))
-                + prices.CODE_READ_BYTE * min(_peek(c, 3), BLOCK_GAS_LIMIT)
+                + evm_gas.DATA_BYTE_FILECOIN * min(_peek(c, 3), BLOCK_GAS_LIMIT)
             )
         case 0x3B | 0x3F:  # EXTCODESIZE, EXTCODEHASH
             return lambda c, _: prices.CODE_HASH - _warmth(c, _address(_peek(c, 0)))
@@ -187,9 +194,9 @@ class _CountedComputation(FilecoinComputation):
         computation: Any = super(FilecoinComputation, cls).apply_computation(
             state, message, transaction_context, parent_computation
         )
-        meter.gas += prices.MEMORY_BYTE * max(len(computation._memory) - prices.FREE_MEMORY_BYTES, 0)
+        meter.gas += evm_gas.memory_filecoin(len(computation._memory))
         if parent_computation is not None:
-            meter.gas += prices.OUTPUT_BYTE * len(computation.output)
+            meter.gas += evm_gas.GIVEN_BACK_BYTE_FILECOIN * len(computation.output)
         return computation
 
     @classmethod
@@ -317,7 +324,7 @@ def _persisted(state: Any) -> bytes:
 
 
 def _execute(state: Any, message: Message, gas_limit: int) -> Outcome:
-    state.meter = Meter(prices.MESSAGE + prices.MESSAGE_BYTE * len(message.data))
+    state.meter = Meter(evm_gas.MESSAGE_FILECOIN + evm_gas.CALLDATA_BYTE_FILECOIN * len(message.data))
     sender = Address(message.sender)
     nonce = state.get_nonce(sender)
     unsigned = _BUILDER.create_unsigned_transaction(
@@ -332,7 +339,7 @@ def _execute(state: Any, message: Message, gas_limit: int) -> Outcome:
         computation: Any = state.apply_transaction(SpoofTransaction(unsigned, from_=sender))
         error = computation.error if computation.is_error else None
         output = bytes(computation.output) if error is None or isinstance(error, Revert) else b""
-        used = int(state.meter.gas + prices.RETURNED_BYTE * (len(output) if message.to else 0))
+        used = int(state.meter.gas + evm_gas.RETURNED_BYTE_FILECOIN * (len(output) if message.to else 0))
         if used <= gas_limit:
             keep()
             return _outcome(computation, error, output, used, message)

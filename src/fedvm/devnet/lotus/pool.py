@@ -9,9 +9,9 @@ from typing import Final
 from eth.vm.forks.cancun.transactions import CancunTransactionBuilder
 
 from fedvm.chain.errors import ChainError
-from fedvm.devnet.lotus import prices
 from fedvm.devnet.lotus.machine import Machine, Message
 from fedvm.devnet.lotus.market import MINIMUM_BASE_FEE
+from fedvm.evm import gas as evm_gas
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, MAX_CALLDATA_BYTES
 
 MAX_NONCE_GAP: Final = 4
@@ -97,7 +97,7 @@ class Pool:
     def add(self, signed: Signed, machine: Machine, root: bytes) -> None:
         """Take a message on top of the state ``root``. Raises MessageRefused."""
         sender, nonce = signed.message.sender, signed.nonce
-        least = prices.MESSAGE + prices.MESSAGE_BYTE * len(signed.message.data)
+        least = evm_gas.MESSAGE_FILECOIN + evm_gas.CALLDATA_BYTE_FILECOIN * len(signed.message.data)
         if not least <= signed.gas <= BLOCK_GAS_LIMIT:
             raise MessageRefused(
                 f"message will not be included in a block: 'GasLimit' field {signed.gas} is not between the cost of "

@@ -1,4 +1,4 @@
-"""What Filecoin's EVM charges beside the static costs of `fedvm.evm.opcodes`, in Filecoin gas.
+"""What Filecoin's EVM charges beside what `fedvm.evm.opcodes` and `fedvm.evm.gas` know, in Filecoin gas.
 
 Measured on the mainnet EVM actor (network version 28) under the reference FVM's gas instrumentation. Where a cost was
 seen to vary, the figure lies in the middle; a whole message comes within some per cent.
@@ -9,32 +9,21 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from fedvm.evm.gas import READ_BYTE_FILECOIN, scan_filecoin
 from fedvm.evm.opcodes import PUSH1, PUSH32, sweep
 
-MESSAGE: Final = 2_089_765
-MESSAGE_BYTE: Final = 1_314
-"""A byte of calldata or init code."""
-RETURNED_BYTE: Final = 1_310
 CREATED, CREATED_BYTE = 51_000_000, 3_400
 """A new contract on mainnet, whose address map is large, and a byte of its code."""
 
-CODE_BYTE: Final = 10.4
-SCANNED, SCANNED_PUSH, SCANNED_PUSHED_BYTE = 84.4, 92.4, 0.41
-"""Before a contract runs its code is read and scanned: an instruction, a PUSH and each byte it pushes."""
-
 CALL, DELEGATE = 1_946_000, 1_500_000
 WARM_DISCOUNT: Final = 500_000
-INPUT_BYTE, OUTPUT_BYTE = 14.4, 14.7
 CODE_READ: Final = 1_950_000
-CODE_READ_BYTE: Final = 21.4
 CODE_HASH: Final = 1_490_000
 FIRST_STORE, STORE = 2_150_000, 750_000
 COLD_LOAD, WARM_LOAD = 230_000, 26_000
 TRANSIENT: Final = 2_260_000
 LOG, LOG_TOPIC = 32_000, 34_750
-FREE_MEMORY_BYTES, MEMORY_BYTE = 8_192, 0.83
 KECCAK, KECCAK_BYTE = 18_987, 0.4
-COPIED_BYTE: Final = 0.4
 BALANCE: Final = 500_000
 
 STATIC: Final = {
@@ -56,10 +45,7 @@ ENVIRONMENT: Final = 600
 @lru_cache(maxsize=1024)
 def entry(code: bytes) -> int:
     """Gas for reading and scanning the code of a contract that is called."""
-    scanned = 0.0
-    for instruction in sweep(code):
-        if PUSH1 <= instruction.code <= PUSH32:
-            scanned += SCANNED_PUSH + SCANNED_PUSHED_BYTE * (instruction.code - PUSH1 + 1)
-        else:
-            scanned += SCANNED
-    return int(scanned + CODE_BYTE * len(code))
+    scanned = sum(
+        scan_filecoin(one.code - PUSH1 + 1 if PUSH1 <= one.code <= PUSH32 else None) for one in sweep(code)
+    )
+    return int(scanned + READ_BYTE_FILECOIN * len(code))
