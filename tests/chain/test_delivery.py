@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from eth_account import Account
 from handmade import COUNTER, init_code
 from web3 import Web3
+from web3.exceptions import Web3RPCError
 
 from fedvm.chain.delivery import Delivery
 from fedvm.chain.errors import ChainError, NetworkError, TransactionFailed
@@ -236,6 +238,87 @@ def test_a_refusal_ends_it_and_leaves_nothing_behind(new_sender: SenderMaker) ->
         sender.send(USER, {"to": OTHER.address, "gas": 100_000})
     sender.send(USER, {"to": OTHER.address, "value": 1})
     assert nonce_of(sender) == 1
+
+
+def refusing(sender: Sender, monkeypatch: pytest.MonkeyPatch, words: str, *, passed_on: bool) -> None:
+    """Let the node answer the next transactions with an error."""
+    before = sender.w3.eth.send_raw_transaction
+
+    def refuse(raw: Any) -> Any:
+        if passed_on:
+            before(raw)
+        raise Web3RPCError(words)
+
+    monkeypatch.setattr(sender.w3.eth, "send_raw_transaction", refuse)
+
+
+def test_after_a_refusal_a_killed_process_sends_nothing_twice(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        sender = new_sender()
+        refusing(sender, patch, "too many pending messages", passed_on=False)
+        with pytest.raises(TransactionFailed, match="too many pending"):
+            sender.send(USER, {"to": OTHER.address, "value": 5})
+    killed_while_waiting(
+        new_sender(), monkeypatch, to=OTHER.address, value=1
+    )  # with the nonce that was refused
+    sender = new_sender()
+    while nonce_of(sender) < 1:
+        time.sleep(0.01)
+    sender.send(USER, {"to": OTHER.address, "value": 1})
+    assert nonce_of(sender) == 1
+    assert sender.w3.eth.get_balance(OTHER.address) == 10**22 + 1
+
+
+def test_what_a_gateway_passes_on_and_says_it_refuses(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = new_sender()
+    with monkeypatch.context() as patch:
+        refusing(sender, patch, "context deadline exceeded", passed_on=True)
+        assert sender.send(USER, {"to": OTHER.address, "value": 1}).gas_used > 0
+    # Nor is it forgotten when it seems to be nowhere, and lands later.
+    with monkeypatch.context() as patch:
+        refusing(sender, patch, "context deadline exceeded", passed_on=True)
+        patch.setattr(Delivery, "_has_it", lambda *_: False)
+        with pytest.raises(TransactionFailed, match="deadline exceeded"):
+            sender.send(USER, {"to": OTHER.address, "value": 2})
+    while nonce_of(sender) < 2:
+        time.sleep(0.01)
+    again = new_sender()
+    assert again.send(USER, {"to": OTHER.address, "value": 2}).gas_used > 0
+    assert nonce_of(again) == 2
+
+
+def test_of_several_none_is_sent_twice_after_one_hangs(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three: list[Any] = [{"to": OTHER.address, "value": value} for value in (1, 2, 2)]
+    landed = Delivery._landed
+
+    def hangs(self: Delivery, order: Any) -> Any:
+        if order.nonce == 2:
+            raise NetworkError("hangs")
+        return landed(self, order)
+
+    with monkeypatch.context() as patch, pytest.raises(NetworkError, match="hangs"):
+        patch.setattr(Delivery, "_landed", hangs)
+        new_sender().send_all(USER, three, action="paying")
+    sender = new_sender()
+    assert len({one.tx_hash for one in sender.send_all(USER, three, action="paying")}) == 3
+    assert nonce_of(sender) == 3
+
+
+def test_a_first_try_that_failed_is_not_the_answer_to_a_later_call(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(rpc, "ESTIMATE_ROOM", 0.85)
+        new_sender().send(USER, {"data": init_code(COUNTER)})
+    sender = new_sender()
+    assert sender.send(USER, {"data": init_code(COUNTER)}).contract_address
+    assert nonce_of(sender) == 3
 
 
 def test_the_outbox_of_a_new_local_chain_is_new(url: str, tmp_path: Path) -> None:

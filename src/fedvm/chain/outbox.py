@@ -137,6 +137,13 @@ class Outbox:
     def mark(self, tx_hash: str, state: State) -> None:
         self._db.execute("UPDATE sent SET state = ? WHERE hash = ?", (state.value, tx_hash))
 
+    def lose(self, account: str, nonce: int) -> None:
+        """Another one has used a nonce: of the transactions that wait with it none can land."""
+        self._db.execute(
+            "UPDATE sent SET state = 'lost' WHERE account = ? AND nonce = ? AND state = 'waiting'",
+            (account.lower(), nonce),
+        )
+
     def hear(self, account: str, nonce: int) -> None:
         """The caller has learnt what became of a nonce's transaction."""
         self._db.execute(
@@ -144,10 +151,11 @@ class Outbox:
         )
 
     def waiting(self, account: str) -> dict[int, list[Entry]]:
-        """Nonce → its transactions, for nonces of which none has landed or was lost."""
+        """Nonce → its transactions, for nonces of which none has landed. One that a node refused may have had the same
+        nonce before."""
         rows = self._rows(
             "WHERE account = ?1 AND state = 'waiting' AND NOT EXISTS (SELECT 1 FROM sent AS o WHERE o.account = ?1 AND "
-            "o.nonce = sent.nonce AND o.state IN ('landed', 'final', 'lost')) ORDER BY nonce, created",
+            "o.nonce = sent.nonce AND o.state IN ('landed', 'final')) ORDER BY nonce, created",
             account.lower(),
         )
         by_nonce: dict[int, list[Entry]] = {}
@@ -164,14 +172,17 @@ class Outbox:
         where = "WHERE account = ? AND nonce = ? AND state != 'lost' ORDER BY created"
         return self._rows(where, account.lower(), nonce)
 
-    def unheard(self, intent: str) -> Entry | None:
-        """A transaction of this intent that landed, or was lost, without its caller hearing of it."""
-        rows = self._rows(
-            "WHERE intent = ? AND heard = 0 AND state != 'waiting' AND created > ? ORDER BY nonce LIMIT 1",
-            intent,
-            time.time() - FORGET_SECONDS,
+    def unheard(self, intent: str) -> list[Entry]:
+        """Transactions of this intent that landed, or were lost, without their caller hearing of it, by nonce."""
+        where = (
+            "WHERE intent = ? AND heard = 0 AND state != 'waiting' AND created > ? ORDER BY nonce, created"
         )
-        return rows[0] if rows else None
+        return self._rows(where, intent, time.time() - FORGET_SECONDS)
+
+    def refused(self, intent: str) -> list[Entry]:
+        """Transactions of this intent that were given up and may have landed all the same, the latest first."""
+        where = "WHERE intent = ? AND state = 'lost' AND created > ? ORDER BY created DESC"
+        return self._rows(where, intent, time.time() - FORGET_SECONDS)
 
     def next_nonce(self, account: str) -> int:
         """The nonce behind the last one that landed, 0 if none did."""
