@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from web3.exceptions import Web3RPCError
 from fedvm.chain.delivery import Delivery
 from fedvm.chain.errors import ChainError, NetworkError, TransactionFailed
 from fedvm.chain.networks import DEVNET, connect
-from fedvm.chain.outbox import Outbox, State, outbox_of
+from fedvm.chain.outbox import STATE_VARIABLE, Outbox, State, outbox_of
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.devnet.accounts import derive_account
 from fedvm.devnet.lotus import rpc
@@ -329,6 +330,20 @@ def test_the_outbox_of_a_new_local_chain_is_new(url: str, tmp_path: Path) -> Non
     later = TipsetChain(31415926, {}, started=1_800_000_001)
     with LotusServer(later, epoch_seconds=0) as server:
         assert outbox_of(connect(server.url), tmp_path).path != first.path
+
+
+def test_what_was_tried_on_a_copy_of_a_network_is_not_sent_to_the_network(
+    start_anvil: Callable[..., AbstractContextManager[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path))
+    account = Account.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+    with start_anvil("--chain-id", "314") as tried:
+        Sender(connect(tried)).send(account, {"to": OTHER.address, "value": 1})
+    with start_anvil("--chain-id", "314") as there:
+        sender = Sender(connect(there))
+        sender.settle(OTHER.address)
+        assert sender.w3.eth.get_balance(OTHER.address) == 0
+        assert outbox_of(sender.w3).path == outbox_of(connect(there)).path
 
 
 def test_an_outbox_that_cannot_be_used(tmp_path: Path) -> None:
