@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,12 @@ import pytest
 from eth_account import Account
 from handmade import COUNTER, init_code
 from web3 import Web3
+from web3.exceptions import Web3RPCError
 
 from fedvm.chain.delivery import Delivery
 from fedvm.chain.errors import ChainError, NetworkError, TransactionFailed
 from fedvm.chain.networks import DEVNET, connect
-from fedvm.chain.outbox import Outbox, State, outbox_of
+from fedvm.chain.outbox import STATE_VARIABLE, Outbox, State, outbox_of
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.devnet.accounts import derive_account
 from fedvm.devnet.lotus import rpc
@@ -238,6 +241,87 @@ def test_a_refusal_ends_it_and_leaves_nothing_behind(new_sender: SenderMaker) ->
     assert nonce_of(sender) == 1
 
 
+def refusing(sender: Sender, monkeypatch: pytest.MonkeyPatch, words: str, *, passed_on: bool) -> None:
+    """Let the node answer the next transactions with an error."""
+    before = sender.w3.eth.send_raw_transaction
+
+    def refuse(raw: Any) -> Any:
+        if passed_on:
+            before(raw)
+        raise Web3RPCError(words)
+
+    monkeypatch.setattr(sender.w3.eth, "send_raw_transaction", refuse)
+
+
+def test_after_a_refusal_a_killed_process_sends_nothing_twice(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        sender = new_sender()
+        refusing(sender, patch, "too many pending messages", passed_on=False)
+        with pytest.raises(TransactionFailed, match="too many pending"):
+            sender.send(USER, {"to": OTHER.address, "value": 5})
+    killed_while_waiting(
+        new_sender(), monkeypatch, to=OTHER.address, value=1
+    )  # with the nonce that was refused
+    sender = new_sender()
+    while nonce_of(sender) < 1:
+        time.sleep(0.01)
+    sender.send(USER, {"to": OTHER.address, "value": 1})
+    assert nonce_of(sender) == 1
+    assert sender.w3.eth.get_balance(OTHER.address) == 10**22 + 1
+
+
+def test_what_a_gateway_passes_on_and_says_it_refuses(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = new_sender()
+    with monkeypatch.context() as patch:
+        refusing(sender, patch, "context deadline exceeded", passed_on=True)
+        assert sender.send(USER, {"to": OTHER.address, "value": 1}).gas_used > 0
+    # Nor is it forgotten when it seems to be nowhere, and lands later.
+    with monkeypatch.context() as patch:
+        refusing(sender, patch, "context deadline exceeded", passed_on=True)
+        patch.setattr(Delivery, "_has_it", lambda *_: False)
+        with pytest.raises(TransactionFailed, match="deadline exceeded"):
+            sender.send(USER, {"to": OTHER.address, "value": 2})
+    while nonce_of(sender) < 2:
+        time.sleep(0.01)
+    again = new_sender()
+    assert again.send(USER, {"to": OTHER.address, "value": 2}).gas_used > 0
+    assert nonce_of(again) == 2
+
+
+def test_of_several_none_is_sent_twice_after_one_hangs(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three: list[Any] = [{"to": OTHER.address, "value": value} for value in (1, 2, 2)]
+    landed = Delivery._landed
+
+    def hangs(self: Delivery, order: Any) -> Any:
+        if order.nonce == 2:
+            raise NetworkError("hangs")
+        return landed(self, order)
+
+    with monkeypatch.context() as patch, pytest.raises(NetworkError, match="hangs"):
+        patch.setattr(Delivery, "_landed", hangs)
+        new_sender().send_all(USER, three, action="paying")
+    sender = new_sender()
+    assert len({one.tx_hash for one in sender.send_all(USER, three, action="paying")}) == 3
+    assert nonce_of(sender) == 3
+
+
+def test_a_first_try_that_failed_is_not_the_answer_to_a_later_call(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(rpc, "ESTIMATE_ROOM", 0.85)
+        new_sender().send(USER, {"data": init_code(COUNTER)})
+    sender = new_sender()
+    assert sender.send(USER, {"data": init_code(COUNTER)}).contract_address
+    assert nonce_of(sender) == 3
+
+
 def test_the_outbox_of_a_new_local_chain_is_new(url: str, tmp_path: Path) -> None:
     w3 = connect(url)
     first = outbox_of(w3, tmp_path)
@@ -246,6 +330,20 @@ def test_the_outbox_of_a_new_local_chain_is_new(url: str, tmp_path: Path) -> Non
     later = TipsetChain(31415926, {}, started=1_800_000_001)
     with LotusServer(later, epoch_seconds=0) as server:
         assert outbox_of(connect(server.url), tmp_path).path != first.path
+
+
+def test_what_was_tried_on_a_copy_of_a_network_is_not_sent_to_the_network(
+    start_anvil: Callable[..., AbstractContextManager[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path))
+    account = Account.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+    with start_anvil("--chain-id", "314") as tried:
+        Sender(connect(tried)).send(account, {"to": OTHER.address, "value": 1})
+    with start_anvil("--chain-id", "314") as there:
+        sender = Sender(connect(there))
+        sender.settle(OTHER.address)
+        assert sender.w3.eth.get_balance(OTHER.address) == 0
+        assert outbox_of(sender.w3).path == outbox_of(connect(there)).path
 
 
 def test_an_outbox_that_cannot_be_used(tmp_path: Path) -> None:

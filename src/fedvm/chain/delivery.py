@@ -38,6 +38,8 @@ FINAL_BLOCKS: Final = 64
 """Blocks after which nothing is undone, where a node does not say which block is final."""
 RECEIPT_SECONDS: Final = 300.0
 """For so long, at least, every node shows a receipt."""
+_NOT_TAKEN: Final = (Refusal.OTHER, Refusal.FUNDS, Refusal.FEE_TOO_LOW, Refusal.POOL_FULL)
+"""Refusals after which a transaction is in no pool, unless the node's words mean something else."""
 OUT_OF_GAS_SHARE: Final = 0.97
 """Of the gas limit used by a failed transaction, from which on it may have run out of it."""
 
@@ -81,7 +83,7 @@ class Delivery:
         """Send all orders, all of one account, and wait until each has landed; whether it succeeded is the caller's to
         see. Raises TransactionFailed if the chain refuses one, NetworkError if one does not land."""
         for order in orders:
-            order.done = self._known(order)
+            order.done = self._known(order, [one.nonce for one in orders if one.done is not None])
         fresh = [order for order in orders if order.done is None]
         for order in fresh:
             self._sign(order, after=[one for one in fresh if one.entries])
@@ -144,11 +146,13 @@ class Delivery:
 
     # What is left from before
 
-    def _known(self, order: Order) -> TxReceipt | None:
-        """The receipt of the same order of a process that was killed before its caller heard of it."""
-        entry = self._outbox.unheard(order.intent)
-        if entry is None:
-            return None
+    def _known(self, order: Order, taken: Sequence[int]) -> TxReceipt | None:
+        """The receipt of the same order of a process that was killed before its caller heard of it. taken: nonces that
+        stand for other orders."""
+        left = [entry for entry in self._outbox.unheard(order.intent) if entry.nonce not in taken]
+        if not left:
+            return self._refused_and_landed(order)
+        entry = next((one for one in left if one.nonce == left[0].nonce and one.receipt), left[0])
         if entry.receipt is None:
             self._outbox.hear(entry.account, entry.nonce)
             raise NetworkError(
@@ -159,13 +163,23 @@ class Delivery:
         order.gas_limit, order.nonce = entry.gas, entry.nonce
         return _receipt_from(entry.receipt)
 
+    def _refused_and_landed(self, order: Order) -> TxReceipt | None:
+        """The receipt of the same order that a node said it refused, and passed on nevertheless."""
+        for entry in self._outbox.refused(order.intent):
+            receipt = self._receipt(entry.hash)
+            if receipt is not None:
+                self._note(receipt)
+                order.gas_limit, order.nonce = entry.gas, entry.nonce
+                return receipt
+        return None
+
     def _finish(self, account: str) -> None:
         for nonce, entries in self._outbox.waiting(account).items():
             receipt = self._awaited(entries)
             if receipt is not None:
                 self._note(receipt)
             elif self._count(account) > nonce:
-                self._outbox.mark(entries[-1].hash, State.LOST)
+                self._outbox.lose(account, nonce)
             else:
                 raise NetworkError(
                     f"{entries[-1].action}: was sent earlier with nonce {nonce} of {account} and has not landed; it "
@@ -247,12 +261,7 @@ class Delivery:
             order.entries.append(entry)
             return
         refusal = refusal_of(explain(refused))
-        if not order.entries and refusal in (
-            Refusal.OTHER,
-            Refusal.FUNDS,
-            Refusal.FEE_TOO_LOW,
-            Refusal.POOL_FULL,
-        ):
+        if not order.entries and refusal in _NOT_TAKEN and not self._has_it(entry):
             self._outbox.mark(entry.hash, State.LOST)
             self._outbox.hear(entry.account, entry.nonce)
             reason = advised(explain(refused))
@@ -268,6 +277,16 @@ class Delivery:
             return None if refusal_of(explain(error)) is Refusal.KNOWN else error
         return None
 
+    def _has_it(self, entry: Entry) -> bool:
+        """Whether a node has a transaction that it seemed to refuse: a gateway's error may come after it was passed
+        on."""
+        with suppress(Web3Exception):
+            self._w3.eth.get_transaction(HexBytes(entry.hash))
+            return True
+        time.sleep(self._network.poll_seconds)
+        refused = self._push(entry)
+        return refused is None or refusal_of(explain(refused)) not in _NOT_TAKEN
+
     def _landed_for_good(self, order: Order) -> TxReceipt:
         """Wait until an order has landed. It is sent anew if it had too little gas, or failed for want of something
         that a reorganisation had undone."""
@@ -279,6 +298,9 @@ class Delivery:
                 before = order.gas_limit
                 order.gas_limit = max(self._gas(order, order.more_gas if short else 1.0), 1)
                 if undone or order.gas_limit > before:
+                    self._outbox.hear(
+                        order.account.address, order.nonce
+                    )  # it failed, and another one follows
                     order.entries = []
                     self._sign(order)
                     receipt = self._landed(order)
@@ -315,7 +337,7 @@ class Delivery:
     def _lost(self, order: Order, waited: float) -> NetworkError:
         """What to say of an order whose nonce is used, though the node has no receipt of any of its transactions."""
         account, nonce = order.account.address, order.nonce
-        self._outbox.mark(order.entries[-1].hash, State.LOST)
+        self._outbox.lose(account, nonce)
         if not any(map(self._is_in_block, order.entries)) and waited < RECEIPT_SECONDS:
             self._outbox.hear(account, nonce)
             return NetworkError(

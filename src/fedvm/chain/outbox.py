@@ -7,6 +7,8 @@ Filecoin show receipts for 20 epochs only. Signed transactions are no secrets; k
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,9 +20,12 @@ from typing import Any, Final
 
 import platformdirs
 from filelock import FileLock, Timeout
+from requests.exceptions import RequestException
 from web3 import Web3
+from web3.exceptions import Web3Exception
+from web3.types import RPCEndpoint
 
-from fedvm.chain.errors import ChainError, NetworkError
+from fedvm.chain.errors import BadAnswer, ChainError, NetworkError
 from fedvm.evm.keccak import keccak
 from fedvm.evm.limits import FILECOIN_DEVNET_CHAIN_ID
 
@@ -33,6 +38,9 @@ FORGET_SECONDS: Final = 86_400.0
 
 LOCAL_CHAINS: Final = frozenset((1337, 31337, FILECOIN_DEVNET_CHAIN_ID))
 """Chain ids that many chains have; the hash of the first block tells them apart. Public gateways do not show theirs."""
+
+_COPIES: Final = ("anvil", "hardhat", "ganache", "ethereumjs")
+"""Programs, as nodes name them, that can play a copy of another chain under its id and up to its latest block."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS sent (
@@ -137,6 +145,13 @@ class Outbox:
     def mark(self, tx_hash: str, state: State) -> None:
         self._db.execute("UPDATE sent SET state = ? WHERE hash = ?", (state.value, tx_hash))
 
+    def lose(self, account: str, nonce: int) -> None:
+        """Another one has used a nonce: of the transactions that wait with it none can land."""
+        self._db.execute(
+            "UPDATE sent SET state = 'lost' WHERE account = ? AND nonce = ? AND state = 'waiting'",
+            (account.lower(), nonce),
+        )
+
     def hear(self, account: str, nonce: int) -> None:
         """The caller has learnt what became of a nonce's transaction."""
         self._db.execute(
@@ -144,10 +159,11 @@ class Outbox:
         )
 
     def waiting(self, account: str) -> dict[int, list[Entry]]:
-        """Nonce → its transactions, for nonces of which none has landed or was lost."""
+        """Nonce → its transactions, for nonces of which none has landed. One that a node refused may have had the same
+        nonce before."""
         rows = self._rows(
             "WHERE account = ?1 AND state = 'waiting' AND NOT EXISTS (SELECT 1 FROM sent AS o WHERE o.account = ?1 AND "
-            "o.nonce = sent.nonce AND o.state IN ('landed', 'final', 'lost')) ORDER BY nonce, created",
+            "o.nonce = sent.nonce AND o.state IN ('landed', 'final')) ORDER BY nonce, created",
             account.lower(),
         )
         by_nonce: dict[int, list[Entry]] = {}
@@ -164,14 +180,17 @@ class Outbox:
         where = "WHERE account = ? AND nonce = ? AND state != 'lost' ORDER BY created"
         return self._rows(where, account.lower(), nonce)
 
-    def unheard(self, intent: str) -> Entry | None:
-        """A transaction of this intent that landed, or was lost, without its caller hearing of it."""
-        rows = self._rows(
-            "WHERE intent = ? AND heard = 0 AND state != 'waiting' AND created > ? ORDER BY nonce LIMIT 1",
-            intent,
-            time.time() - FORGET_SECONDS,
+    def unheard(self, intent: str) -> list[Entry]:
+        """Transactions of this intent that landed, or were lost, without their caller hearing of it, by nonce."""
+        where = (
+            "WHERE intent = ? AND heard = 0 AND state != 'waiting' AND created > ? ORDER BY nonce, created"
         )
-        return rows[0] if rows else None
+        return self._rows(where, intent, time.time() - FORGET_SECONDS)
+
+    def refused(self, intent: str) -> list[Entry]:
+        """Transactions of this intent that were given up and may have landed all the same, the latest first."""
+        where = "WHERE intent = ? AND state = 'lost' AND created > ? ORDER BY created DESC"
+        return self._rows(where, intent, time.time() - FORGET_SECONDS)
 
     def next_nonce(self, account: str) -> int:
         """The nonce behind the last one that landed, 0 if none did."""
@@ -194,7 +213,8 @@ class Outbox:
 
 
 def outbox_of(w3: Web3, folder: Path | None = None) -> Outbox:
-    """The outbox for the chain that ``w3`` talks to. A local chain that was begun anew has a new one.
+    """The outbox for the chain that ``w3`` talks to. A local chain that was begun anew has a new one, and so has each
+    copy of a network: what was tried there would be valid on the network itself.
 
     ``folder``: where outboxes lie; the user's folder for the state of programs unless given or named by
     FEDVM_STATE_DIR. Raises ChainError if it cannot be used.
@@ -204,8 +224,28 @@ def outbox_of(w3: Web3, folder: Path | None = None) -> Outbox:
         if os.environ.get(STATE_VARIABLE)
         else platformdirs.user_state_path("fedvm")
     )
-    name = str(w3.eth.chain_id)
-    if w3.eth.chain_id in LOCAL_CHAINS:
+    name, instance = str(w3.eth.chain_id), _instance(w3)
+    if instance:
+        name += f"-{instance}"
+    elif w3.eth.chain_id in LOCAL_CHAINS:
         genesis: Any = w3.eth.get_block(0)
         name += f"-{bytes(genesis['hash']).hex()[:16]}"
+    elif instance is not None:  # it does not say which one it is
+        name += f"-{secrets.token_hex(8)}"
     return Outbox(base / "sent" / f"{name}.sqlite")
+
+
+def _instance(w3: Web3) -> str | None:
+    """What tells apart the runs of a program that plays copies of networks: two that start in the same second have the
+    same first block. Empty if it does not say, None of other nodes."""
+    try:
+        program = str(w3.client_version).lower()
+    except (Web3Exception, RequestException, BadAnswer):
+        return None  # gateways may not say
+    if not program.startswith(_COPIES):
+        return None
+    told = w3.provider.make_request(RPCEndpoint("hardhat_metadata"), []).get("result")
+    instance = told.get("instanceId") if isinstance(told, dict) else None
+    if isinstance(instance, str) and re.fullmatch("0x[0-9a-f]{64}", instance):
+        return f"copy-{instance[2:18]}"
+    return ""

@@ -151,6 +151,7 @@ class Sender:
                     if failed.tx_hash == Web3.to_hex(raw["transactionHash"]):
                         self._deliveries().heard(account.address, order.nonce)
                     raise
+            for order in orders:  # only now: after an error of one the caller learns of none
                 self._deliveries().heard(account.address, order.nonce)
             return receipts
 
