@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,39 @@ def atomic_file(path: Path, *, durable: bool = True, private: bool = False) -> I
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, name):
             raise _of(path, error) from error
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder to write into, beside `path`, which takes its place when the context is left without an exception;
+    what was there is deleted then. Not flushed to the disk.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield made
+        made.chmod(0o755)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+            path.replace(old)
+            made.replace(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            made.replace(path)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def is_free(path: Path, mark: str) -> bool:
+    """Whether a folder with a file named `mark` may take the place of `path`: nothing is there, or an empty folder, or
+    another one with such a file."""
+    if path.is_dir():
+        return not any(path.iterdir()) or (path / mark).is_file()
+    return not path.exists() and not path.is_symlink()
 
 
 def _flush_folder(path: Path) -> None:

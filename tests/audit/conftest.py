@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-for other in ("pipeline", "chain"):
+for other in ("pipeline", "chain", "docs"):
     sys.path.insert(0, str(Path(__file__).parent.parent / other))
 
 from sealed_record import Recorded, record  # noqa: E402

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from fedvm.audit.findings import cid_text
+from fedvm.files import atomic_folder, is_free
 from fedvm.web.app import STATIC
 from fedvm.web.asking import ask_page
 from fedvm.web.database import Index
@@ -47,21 +46,14 @@ def export(
     and reading raise.
     """
     require_free(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
     index = Index()
     try:
         with open_source(target) as source:
             site = Site(index, target, Renderer(static=True))
             site.source = source
             Reader(index, source).read()
-            made = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
-            try:
+            with atomic_folder(directory) as made:
                 written = _write(site, made, progress)
-                made.chmod(0o755)
-                _put(made, directory)
-            except BaseException:
-                shutil.rmtree(made, ignore_errors=True)
-                raise
     finally:
         index.close()
     return written
@@ -69,9 +61,7 @@ def export(
 
 def require_free(directory: Path) -> None:
     """Raise WebError if a site would take the place of something else."""
-    if directory.is_dir() and (not any(directory.iterdir()) or (directory / MARK).is_file()):
-        return
-    if directory.exists():
+    if not is_free(directory, MARK):
         raise WebError(f"{directory} is there already and is no site of FedVM: name another folder")
 
 
@@ -128,14 +118,3 @@ def _write(site: Site, directory: Path, progress: Callable[[int, int], None]) ->
     }
     put(MARK, (json.dumps(told, indent=2) + "\n").encode())
     return Exported(len(pages), size)
-
-
-def _put(made: Path, directory: Path) -> None:
-    """Move a finished folder into its place; the one that was there is deleted afterwards."""
-    if directory.exists():
-        old = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.old."))
-        directory.replace(old)
-        made.replace(directory)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        made.replace(directory)

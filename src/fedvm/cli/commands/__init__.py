@@ -13,6 +13,7 @@ from fedvm.cli.commands.decisions import COMMAND as DECISIONS
 from fedvm.cli.commands.deploy import COMMAND as DEPLOY
 from fedvm.cli.commands.devnet import COMMAND as DEVNET
 from fedvm.cli.commands.doctor import COMMAND as DOCTOR
+from fedvm.cli.commands.export import COMMAND as EXPORT
 from fedvm.cli.commands.fetch import COMMAND as FETCH
 from fedvm.cli.commands.piece import COMMAND as PIECE
 from fedvm.cli.commands.predict import COMMAND as PREDICT
@@ -39,6 +40,7 @@ ALL: tuple[Command, ...] = (
     PUBLISH,
     FETCH,
     PIECE,
+    EXPORT,
     COMPILE,
     DEPLOY,
     VERIFY,
