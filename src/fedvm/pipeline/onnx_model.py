@@ -17,6 +17,7 @@ from fedvm.audit.errors import DescriptionError, RecipeError
 from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
 from fedvm.chain.creation_block import creation_block
 from fedvm.chain.deployer import Deployer
+from fedvm.chain.errors import DeploymentError
 from fedvm.chain.program import Progress
 from fedvm.chain.revm import RevmProgram
 from fedvm.chain.sender import Sender
@@ -47,6 +48,7 @@ from fedvm.pipeline.table import read_labels, read_rows, shape_of_inputs
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.errors import RunDirectoryError
 from fedvm.rundir.layout import RunDirectory
+from fedvm.rundir.run import Run
 from fedvm.store import DEFAULT_STORES, Cid, StoreError, cid_of, open_store
 
 _SYNTHETIC = 128
@@ -303,6 +305,32 @@ def deploy(
             done = replace(done, federation=prepared.federated.lineage.federation, stores=stores)
         done.save(directory.path)
         return served
+
+
+def deploy_beside(prepared: Prepared, run: Run, progress: Callable[[int, int], None] | None = None) -> Served:
+    """Deploy on the embedded chain of a federation's directory, which then has all that a finished run's has.
+
+    run: open for writing, of a federation that serves no model yet. The owner pays, whose account the chain has. The
+    version has the lineage of `prepared.federated`, else none. Raises DeploymentError where the federation is on a
+    network or the directory has a service, ChainError when a transaction fails.
+    """
+    if run.chain is None or run.path is None:
+        raise DeploymentError(
+            "the federation is on a network: deploy there, with `fedvm deploy --federation-run`"
+        )
+    if run.deployment.service is not None:
+        raise DeploymentError(
+            f"{run.path} has a service already, {run.deployment.service}: name another directory"
+        )
+    deployable, directory = Deployable.of(prepared), RunDirectory(run.path)
+    with directory.locked():
+        run.store.put(deployable.calibration)
+        onnx_cid = publish(deployable.onnx, prepared.compiled, run.store, directory)
+        lineage = prepared.federated.lineage if prepared.federated else None
+        owner = run.chain.account("owner")
+        served = serve(run.w3, owner, prepared.compiled, onnx_cid, directory, lineage, progress)
+    run.deployment = Deployment.load(run.path)
+    return served
 
 
 def synthetic_calibration(shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -146,12 +146,13 @@ def _begin(path: Path) -> RunDirectory:
     return RunDirectory(path)
 
 
-def open_federation(where: Context | Path | str) -> Federation:
+def open_federation(where: Context | Run | Path | str) -> Federation:
     """Open the federation in a directory, for `Accountable(..., federation=open_federation(context))`.
 
-    where: the directory, or a ServerApp's context whose run config names it as `fedvm-directory`. An embedded chain in
-    the directory stays open while this process runs, and no other process can write to it meanwhile. On a network the
-    coordinator's key is `PRIVATE_KEY`, from the environment or `.env`.
+    where: the directory, a ServerApp's context whose run config names it as `fedvm-directory`, or a run that is open
+    for writing. An embedded chain in the directory stays open while this process runs, or until the run is closed, and
+    no other process can write to it meanwhile. On a network the coordinator's key is `PRIVATE_KEY`, from the
+    environment or `.env`.
 
     Raises:
         SettingsError: no directory is named, its path is relative, or the key is not the coordinator's.
@@ -170,7 +171,7 @@ def open_federation(where: Context | Path | str) -> Federation:
             raise SettingsError(
                 f"{DIRECTORY} is {where!r}; give an absolute path: Flower runs apps elsewhere"
             )
-    run = open_run(where, read_only=False)
+    run = where if isinstance(where, Run) else open_run(where, read_only=False)
     return Federation(ledger_of(run), run.store)
 
 
