@@ -19,13 +19,13 @@ from pathlib import Path
 
 from federated_results import Row, machine, merge
 
-from fedvm.devnet.embedded import open_chain
 from fedvm.learning.errors import LearningError
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import load_config, save_config
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import federate
+from fedvm.pipeline.ground import opened_ground
 from fedvm.pipeline.results import RoundRow
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore
@@ -85,9 +85,9 @@ def play(config: RunConfig, observer: Observer) -> tuple[RoundRow, ...]:
             raise SystemExit(
                 f"bench_accuracy: {config.out} holds another recipe's run; remove it to begin anew"
             )
-        with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
+        with opened_ground(config, directory, None, resume=False) as ground:
             return federate(
-                config, data, chain, ContentStore(directory.path / "store"), directory, observer
+                config, data, ground, ContentStore(directory.path / "store"), directory, observer
             ).rounds
 
 

@@ -72,6 +72,10 @@ def _rows(first: NDArray[Any], part: int) -> NDArray[Any]:
     else:
         real = np.nan_to_num(first.astype(np.float64), posinf=0, neginf=0)
         noise = rng.normal(real.mean() if real.size else 0, (real.std() if real.size else 0) or 1, shape)
+        if (
+            first.dtype.kind in "iu"
+        ):  # whole numbers of its type: what a cast would cut off is nothing to compare
+            noise = np.rint(noise).clip(np.iinfo(first.dtype).min, np.iinfo(first.dtype).max)
         noise = noise.astype(np.float32)
     if not part and first.ndim > 0:
         count = min(len(first), ROWS)

@@ -242,9 +242,9 @@ def test_every_form_of_input_has_its_samples():
 
 
 def test_failures_of_the_sandbox_are_verdicts():
-    assert campaign._verdict(Failed("hang", "too long")).result == "hang"
-    assert campaign._verdict(Failed("died", "signal 11")).result == "crash"
-    assert campaign._verdict(Verdict("exact")).result == "exact"
+    assert campaign.verdict_of(Failed("hang", "too long")).result == "hang"
+    assert campaign.verdict_of(Failed("died", "signal 11")).result == "crash"
+    assert campaign.verdict_of(Verdict("exact")).result == "exact"
 
 
 def test_the_recorded_run_found_nothing_wrong():

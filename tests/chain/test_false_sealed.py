@@ -73,7 +73,7 @@ def test_whoever_makes_it_right_may_have_made_it(chain: EmbeddedChain, factory: 
             f"the {EPOCHS} of .* was initialised with answerSeconds = 61",
         ),
         ({"federation_rules": replace(RULES, max_sum_squares=1 << 61, max_examples=10**6)}, "lanes of"),
-        ({"federation_rules": replace(RULES, aggregator=b"\1" * 32)}, "must be the weighted mean"),
+        ({"federation_rules": replace(RULES, aggregator=b"\1" * 32)}, "has more than the 2 parameters"),
         ({"sealed": replace(SEALED, unmask_seconds=3500), "federation_rules": replace(RULES, round_seconds=3000)},
          "exceed"),
         ({SEALED_DISPUTES: "0x" + "11" * 20}, f"the {SEALED_DISPUTES} of .* is 0x1111"),

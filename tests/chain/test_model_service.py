@@ -11,7 +11,8 @@ from handmade import DOUBLER, init_code, program
 from setup_federation import ELEMENTS, Setup, some_cid
 from test_federation import PROPOSAL, SECURITY, run_round
 
-from fedvm.audit.decisions import replay_decisions
+from fedvm.audit.chain_reader import ChainReader
+from fedvm.audit.decisions import DecisionReplay
 from fedvm.audit.findings import Ledger
 from fedvm.audit.versions import ServedVersion
 from fedvm.chain.deploy import deploy_code
@@ -149,10 +150,11 @@ def test_more_scores_than_an_event_holds_go_by_hash(chain: EmbeddedChain) -> Non
     assert service.predict(b"\x09").tolist() == [9] * 300
     ledger = Ledger()
     programs = {1: ServedVersion(address, {address: code}, 100_000)}
-    replay_decisions(service, ledger, programs, 0)
+    DecisionReplay(ChainReader(chain.w3), service, ledger, programs).run(0)
     assert not ledger.findings
     other = code.replace(bytes.fromhex("60f8"), bytes.fromhex("60f9"))
-    replay_decisions(service, ledger, {1: ServedVersion(address, {address: other}, 100_000)}, 0)
+    altered = {1: ServedVersion(address, {address: other}, 100_000)}
+    DecisionReplay(ChainReader(chain.w3), service, ledger, altered).run(0)
     assert "class 0 and scores of the hash 0x" in str(ledger.findings)
 
 

@@ -157,7 +157,7 @@ def test_the_audit_finds_a_round_that_was_closed_too_early(
 
     monkeypatch.setattr(ChainReader, "time", hasty)  # as if the contract had let the round be closed at once
     report = audit(parties.chain.w3, parties.store, federation=parties.contract.address, service=None)
-    assert [(one.check, one.place.round) for one in report.findings] == [("open time", 1)]
+    assert [(one.check, one.place.round) for one in report.findings] == [("open time", 1), ("proposal", 1)]
 
 
 @open_for(600)

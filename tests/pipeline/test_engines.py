@@ -12,7 +12,6 @@ from flwr.app import Context, Message, RecordDict
 from small_run import small_config
 
 from fedvm.chain.epochs import EpochsContract
-from fedvm.devnet.embedded import open_chain
 from fedvm.federation.engines.flower_task import set_server_identity
 from fedvm.federation.engines.superlink import SuperLink, free_port
 from fedvm.federation.errors import EngineError, FederationStalled, TermsError
@@ -27,6 +26,7 @@ from fedvm.pipeline.engines import flower_grid
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.flower_app import client_app
 from fedvm.pipeline.flower_project import write_app
+from fedvm.pipeline.ground import opened_ground
 from fedvm.pipeline.results import RoundRow
 from fedvm.protocol import Domain
 from fedvm.protocol.address import to_address
@@ -38,10 +38,10 @@ from fedvm.store import ContentStore
 def digest_of(config: RunConfig, observer: Observer | None = None) -> str:
     """Root of the model that the run's rounds come to, without what follows them."""
     directory = RunDirectory(config.out)
-    with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
+    with opened_ground(config, directory, None, resume=False) as ground:
         store = ContentStore(directory.path / "store")
         trained = federating.federate(
-            config, prepare_data(config), chain, store, directory, observer or Observer()
+            config, prepare_data(config), ground, store, directory, observer or Observer()
         )
     return trained.model_root.hex()
 

@@ -10,10 +10,10 @@ import pytest
 from small_run import small_config
 
 from fedvm.audit.replay import audit
-from fedvm.devnet.embedded import open_chain
 from fedvm.pipeline.data import prepare_data
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.federate import federate
+from fedvm.pipeline.ground import opened_ground
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import open_run
 from fedvm.store import ContentStore, StoreError, open_store
@@ -36,8 +36,8 @@ def test_a_round_runs_and_is_audited_on_several_stores(tmp_path: Path, digits: P
     stores = ["mirror", url, node.replace("http", "kubo")]
     config = small_config(digits, out, run__store=stores, federation__rounds=1)
     directory, store = RunDirectory(out), open_store(config.run.store, out)
-    with open_chain(directory.chain, seed=config.run.seed, create=True) as chain:
-        trained = federate(config, prepare_data(config), chain, store, directory, Observer())
+    with opened_ground(config, directory, None, resume=False) as ground:
+        trained = federate(config, prepare_data(config), ground, store, directory, Observer())
     assert not (out / "store").exists()
     with open_run(out) as run:
         for store in (run.store, *(open_store(one, out) for one in (*stores, node))):

@@ -40,7 +40,7 @@ class Patience:
     bounds all tries together; ``asked``: the longest pause that a node may ask for by Retry-After."""
 
     first: float = 0.25
-    most: float = 15.0
+    most: float = 5.0
     total: float = 300.0
     asked: float = 120.0
 

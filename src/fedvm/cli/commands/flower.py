@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.group import command_group
+from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.help import HelpfulCommand
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def run(
         Path | None,
         typer.Option(help="Where Accountable(...) makes its federations. Default: FEDVM_HOME, or ~/.fedvm."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run an unmodified Flower app, accountable or not, in processes of this machine.
 
@@ -74,6 +76,8 @@ def run(
     with _progress() as show:
         how = InProcessRun(nodes, seed, workers, client_timeout or CLIENT_TIMEOUT, show)
         run_directory(app, overrides=overrides, how=how)
+    if as_json:  # the app's own output stands before it
+        print_json({"app": str(app.resolve()), "clients": nodes, "seed": seed})
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.federation_options import FederationOption, RpcOption, ServiceOption
+from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.commands.recorded import AuditStores, FirstBlock
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def web(
         Path | None,
         typer.Option(help="File of the index. Default: in the run's directory, or the user's cache."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a federation to people: rounds, rules, refusals, the model, a field to ask it, and all decisions.
 
@@ -56,11 +58,17 @@ def web(
 
         with CountDisplay(err()) as display:
             made = export(target, export_to, lambda done, total: display.progress("pages", done, total))
+        if as_json:
+            print_json({"pages": made.pages, "folder": str(export_to)})
+            return
         out().print(f"{made.pages} pages in {export_to}. Open {export_to / 'index.html'}", markup=False)
         return
 
     def ready(address: str) -> None:
-        out().print(f"{address}  (Ctrl-C ends it)", markup=False)
+        if as_json:
+            print_json({"address": address})
+        else:
+            out().print(f"{address}  (Ctrl-C ends it)", markup=False)
         if open_browser:
             typer.launch(address)
 

@@ -290,14 +290,20 @@ _TESTS: dict[str, Callable[[FloatArray], NDArray[Any]]] = {
     "Less": lambda x: x < 0,
     "LessOrEqual": lambda x: x <= 0,
 }
-_WHOLE = Pointwise("Equal", lambda x: (np.abs(x) < 0.5).astype(np.float64))
+_WHOLE_TESTS: dict[str, Callable[[FloatArray], NDArray[Any]]] = {
+    "Equal": lambda x: np.abs(x) < 0.5,
+    "Greater": lambda x: x > 0.5,
+    "GreaterOrEqual": lambda x: x > -0.5,
+    "Less": lambda x: x < -0.5,
+    "LessOrEqual": lambda x: x < 0.5,
+}
+"""Of differences of whole numbers: the edge lies halfway between two, so that the steps of a table need not meet it."""
 
 
 def _compared(node: Node, left: Value, right: Value, op: str) -> Tensor:
     difference = call(node, "Sub", left, right)
-    if op == "Equal" and all(_is_whole(node, value) for value in (left, right)):
-        return applied(node, difference, _WHOLE)  # with steps finer than one, so that none is missed
-    test = _TESTS[op]
+    whole = all(_is_whole(node, value) for value in (left, right))
+    test = (_WHOLE_TESTS if whole else _TESTS)[op]
     rises = op.startswith("Greater")
     return applied(node, difference, Pointwise(op, lambda x: test(x).astype(np.float64), rises))
 
