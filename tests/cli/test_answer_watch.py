@@ -220,10 +220,10 @@ def test_it_answers_in_time_outlasts_an_outage_and_ends_when_told(proposed: Prop
 
         proposed.gateway.down = True
         due = proposed.demand(proposed.roots[1])
-        watched.until("trying on")
+        watched.until("asking again")
         assert "ConnectionError" in watched.said and watched.process.poll() is None
         proposed.gateway.down = False
-        watched.until("The chain answers again")
+        watched.until("answers again")
         assert proposed.answered_at(proposed.roots[1]) < due
 
         watched.process.send_signal(signal.SIGINT)

@@ -127,6 +127,16 @@ def test_the_reply_is_a_signed_integer_update_of_the_trained_difference() -> Non
 def test_metrics_that_are_not_measured_are_attested_as_the_worst() -> None:
     update = read_reply(ask(own_app(), terms()).content).update
     assert (update.accuracy_ppm, update.loss_micros) == (0, 2**64 - 1)
+    nan = float("nan")
+    diverged = own_app(**{"validation-accuracy": nan, "validation-loss": nan})
+    update = read_reply(ask(diverged, terms()).content).update
+    assert (update.accuracy_ppm, update.loss_micros) == (0, 2**64 - 1)
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), -1, 2.5, [3, 4]])
+def test_a_number_of_examples_that_is_none_is_refused(count: float | list[int]) -> None:
+    with pytest.raises(CommitmentError, match="whole number of 'num-examples'"):
+        ask(own_app(**{"num-examples": count}), terms())  # type: ignore[dict-item]
 
 
 def test_a_key_file_is_read_and_no_key_is_named_clearly(tmp_path: Path) -> None:

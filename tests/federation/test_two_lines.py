@@ -21,6 +21,7 @@ from fedvm.federation import Accountable, InProcessGrid, fedvm_mod, make_nodes, 
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.coordinator.in_place import fraction_bits_for
 from fedvm.federation.errors import FederationStalled, SettingsError, TermsError
+from fedvm.federation.terms import SHAPES
 from fedvm.rundir.run import open_run
 
 ONES = ArrayRecord({"w": Array(np.ones(3, np.float32)), "steps": Array(np.array(0))})
@@ -302,3 +303,21 @@ def test_a_model_that_is_none_is_refused(value: float, remainder: bytes) -> None
     codec = ModelCodec.for_arrays({"w": np.zeros(4, np.float32)}, 20)
     with pytest.raises(TermsError, match="the model in the server's message"):
         codec.vector({"w": np.full(4, value, np.float32)}, remainder)
+
+
+def test_no_client_chooses_the_first_model(home: Path) -> None:
+    """An app without initial arrays asks a client for shapes alone, and the next one where the first is of no use."""
+
+    def lying(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if SHAPES not in message.content.config_records:
+            return call_next(message, context)
+        wild = {"w": Array(np.full(3, 1e6, np.float32))} if context.node_config["partition-id"] else {}
+        return Message(RecordDict({"arrays": ArrayRecord(wild)}), reply_to=message)
+
+    strategy = Own()
+    app = averaging(lying, fedvm_mod)
+    with InProcessGrid(make_nodes(app, [{}] * 3), seed=1) as grid:
+        Accountable(strategy).start(
+            grid, ArrayRecord(), num_rounds=1, train_config=ConfigRecord({"rate": 0.1})
+        )
+    assert strategy.seen == [0.0]

@@ -19,6 +19,7 @@ import onnx
 
 from fedvm.audit.errors import DescriptionError
 from fedvm.images.prepare import Preparation
+from fedvm.jsontext import parse_json
 
 _KEY: Final = "fedvm.description"
 _LONGEST_NAME: Final = 200
@@ -99,7 +100,7 @@ class Description:
             unit=(BRIGHTNESS if len(shape) == 3 else "") if unit is None else unit,
             low=tuple(float(low) for low in offset),
             high=tuple(float(high) for high in 255 * scale + offset),
-            row=json.loads(json.dumps(spec.get("row"))),
+            row=parse_json(json.dumps(spec.get("row"))),
         )
         return cls(
             title, tuple(classes), asked, tuple(float(one) for one in worth.ravel()), str(output["head"])
@@ -185,7 +186,7 @@ def read_description(model: bytes) -> Description:
     if text is None:
         raise DescriptionError(f"the ONNX file says nothing of its classes: it has no {_KEY} in its metadata")
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError as error:
         raise DescriptionError(f"{_KEY} of the ONNX file is no JSON: {error}") from None
     return Description.from_json(fields)

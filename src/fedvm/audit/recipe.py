@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fedvm.audit.errors import RecipeError
 from fedvm.compiler import COMPILER_VERSION, version_of
+from fedvm.jsontext import parse_json
 from fedvm.store import Store
 
 OPTIONS = frozenset(
@@ -63,7 +64,7 @@ def read_recipe(model: bytes) -> CompileRecipe:
     try:
         proto = onnx.load_model_from_string(model)
         text = {entry.key: entry.value for entry in proto.metadata_props}[_KEY]
-        fields = json.loads(text)
+        fields = parse_json(text)
         scale_offset, options = fields["preprocess"], dict(fields["options"])
         if unknown := sorted(options.keys() - OPTIONS):
             raise RecipeError(f"unknown compiler options {unknown}")

@@ -19,6 +19,7 @@ import numpy as np
 from fedvm.audit.findings import Ledger, Place
 from fedvm.chain.model_service import ModelService, Version
 from fedvm.compiler import CompiledModel
+from fedvm.jsontext import parse_json
 from fedvm.protocol import EncodingError, Sample
 from fedvm.protocol.samples import SampleTree
 from fedvm.store.unixfs import cid_of
@@ -92,7 +93,7 @@ class RunFiles:
 
 def _manifest(data: bytes) -> Any:
     try:
-        manifest = json.loads(data)
+        manifest = parse_json(data)
         kept = {name: value for name, value in manifest.items() if name not in PROVENANCE}
         options = {name: value for name, value in kept["options"].items() if name not in LEAST}
         given = {name: value for name, value in kept["input"].items() if name != "float"}

@@ -21,6 +21,7 @@ from eth_utils.address import is_address, to_checksum_address
 
 from fedvm.chain.errors import KeyFileError
 from fedvm.files import write_atomically
+from fedvm.jsontext import parse_json
 
 PASSWORD: Final = "FEDVM_PASSWORD"
 HOME: Final = "FEDVM_HOME"
@@ -101,7 +102,7 @@ class Accounts:
                 "or run this in a terminal"
             )
         try:
-            key = Account.decrypt(json.loads(stored.file.read_text(encoding="utf-8")), password)
+            key = Account.decrypt(parse_json(stored.file.read_text(encoding="utf-8")), password)
         except (ValueError, KeyError, TypeError):
             # No chaining: nothing of what was tried may be quoted.
             raise KeyFileError(
@@ -116,7 +117,7 @@ class Accounts:
         self._require_private(self.folder)
         self._require_private(file)
         try:
-            fields = json.loads(file.read_text(encoding="utf-8"))
+            fields = parse_json(file.read_text(encoding="utf-8"))
             version, address = fields["version"], "0x" + str(fields["address"]).removeprefix("0x")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise KeyFileError(f"{file} is no keystore ({type(error).__name__}); move it elsewhere") from None

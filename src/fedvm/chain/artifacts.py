@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,6 +12,7 @@ from web3 import Web3
 from web3.contract import Contract
 
 from fedvm.chain.errors import ArtifactError, DeploymentError
+from fedvm.jsontext import parse_json
 
 FEDERATION_FACTORY: Final = "FederationFactory"
 FEDERATION: Final = "Federation"
@@ -66,7 +66,7 @@ def load_artifact(name: str) -> Artifact:
     """
     file = files("fedvm.chain") / "artifacts" / f"{name}.json"
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = parse_json(file.read_text(encoding="utf-8"))
         return Artifact(
             name,
             fields["abi"],

@@ -8,7 +8,6 @@ filecoin-project/lotus.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from fedvm.chain.outbox import Entry, Outbox, State, intent_of
 from fedvm.chain.pricing import Offer, offer
 from fedvm.chain.refusals import Refusal, advised, refusal_of
 from fedvm.chain.revert import explain, revert_data
+from fedvm.jsontext import parse_json
 
 MAX_ATTEMPTS: Final = 3
 """Offers for one transaction, each higher than the one before."""
@@ -131,7 +131,7 @@ class Delivery:
                     f"still land as {entry.hash}; run the same again later"
                 )
             self._note(receipt)
-            before = json.loads(entry.receipt or "{}")
+            before = parse_json(entry.receipt or "{}")
             if (receipt["status"], len(receipt["logs"])) != (
                 before.get("status"),
                 len(before.get("logs", [])),
@@ -432,7 +432,7 @@ def _hashes(entries: Sequence[Entry]) -> str:
 
 def _receipt_from(text: str) -> TxReceipt:
     """A receipt as web3 gives it, from its JSON."""
-    fields = json.loads(text)
+    fields = parse_json(text)
     for name in ("transactionHash", "blockHash", "logsBloom"):
         if fields.get(name) is not None:
             fields[name] = HexBytes(fields[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from requests.exceptions import RequestException
 from web3 import HTTPProvider
@@ -13,6 +13,7 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from fedvm.chain.errors import BadAnswer
 from fedvm.chain.rpc_url import shown
+from fedvm.jsontext import parse_json
 
 _DATA, _QUANTITY = re.compile(r"0x([0-9a-fA-F]{2})*"), re.compile(r"0x[0-9a-fA-F]+")
 _BYTES: Final = frozenset({"eth_call", "eth_getCode", "eth_sendRawTransaction"})
@@ -45,6 +46,11 @@ class DiscreetProvider(HTTPProvider):
             answer = super().make_request(method, params)
         self._check(method, answer)
         return answer
+
+    @staticmethod
+    def decode_rpc_response(raw_response: bytes) -> RPCResponse:
+        """As web3's, for answers of any depth. Raises ValueError."""
+        return cast(RPCResponse, parse_json(raw_response))
 
     def make_batch_request(self, batch_requests: list[tuple[RPCEndpoint, Any]]) -> Any:
         """As web3's."""

@@ -83,6 +83,8 @@ class PatientProvider(DiscreetProvider):
                 refused, why = error, "an answer that is none"
             else:
                 if not _is_limited(response):
+                    if pause > patience.first:
+                        self._tell(f"{shown(str(self.endpoint_uri))} answers again")
                     return response
                 why = "it limits requests"
             left = begun + patience.total - time.monotonic()

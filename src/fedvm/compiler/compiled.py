@@ -19,6 +19,7 @@ from fedvm.compiler.input_range import quantize_input
 from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.evm.keccak import keccak
 from fedvm.files import write_atomically
+from fedvm.jsontext import parse_json
 
 ABI: list[dict[str, Any]] = [
     {
@@ -155,7 +156,7 @@ class CompiledModel:
         """
         source = Path(directory)
         try:
-            manifest = json.loads((source / "manifest.json").read_bytes())
+            manifest = parse_json((source / "manifest.json").read_bytes())
             reference = (source / "model.int.onnx").read_bytes()
             units = _read_units(source, manifest["contracts"])
             stages = tuple(_read_units(source, stage["contracts"]) for stage in manifest.get("stages", ()))

@@ -22,6 +22,8 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from fedvm.jsontext import parse_json
+
 
 class Fault(Enum):
     """What can happen to a request."""
@@ -147,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         try:
-            request = json.loads(body)
+            request = parse_json(body)
         except ValueError:
             request = None
         method = str(request.get("method", "")) if isinstance(request, dict) else ""
@@ -238,7 +240,7 @@ def _error(request: Any, code: int, message: str) -> bytes:
 
 
 def _lagging(method: str, body: bytes) -> bytes:
-    answer = json.loads(body)
+    answer = parse_json(body)
     if "result" in answer:
         answer["result"] = _LAGGING[method](answer["result"])
     return json.dumps(answer).encode()

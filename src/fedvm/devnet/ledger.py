@@ -24,6 +24,7 @@ from fedvm.devnet.sqlite_db import SCHEMA, SqliteDB
 from fedvm.devnet.vm import chain_class
 from fedvm.evm.keccak import keccak
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, MAX_CALLDATA_BYTES
+from fedvm.jsontext import parse_json
 
 FORMAT_VERSION = "1"
 GENESIS_BALANCE_WEI = 10**24
@@ -155,7 +156,7 @@ def read_genesis(db: SqliteDB) -> Genesis:
             f"{db.path} has format {meta.get('format')!r}, this version reads {FORMAT_VERSION!r}; "
             "use the version that wrote it"
         )
-    return Genesis(int(meta["seed"]), int(meta["chain_id"]), json.loads(meta["funded_roles"]))
+    return Genesis(int(meta["seed"]), int(meta["chain_id"]), parse_json(meta["funded_roles"]))
 
 
 class Ledger:

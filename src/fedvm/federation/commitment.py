@@ -55,8 +55,8 @@ class Attestation:
 
     @property
     def accuracy_ppm(self) -> int:
-        """Accuracy in parts per million, rounded down."""
-        return 0 if self.accuracy is None else int(self.accuracy * PPM)
+        """Accuracy in parts per million, rounded down; 0 for one that is not finite."""
+        return int(self.accuracy * PPM) if self.accuracy is not None and math.isfinite(self.accuracy) else 0
 
     @property
     def loss_micros(self) -> int:

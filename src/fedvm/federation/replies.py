@@ -13,6 +13,7 @@ from fedvm.federation.arrays import VECTOR
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError
 from fedvm.federation.terms import RECORD
+from fedvm.jsontext import parse_json
 from fedvm.protocol import EncodingError, Update
 from fedvm.protocol.address import to_address
 
@@ -65,7 +66,7 @@ def read_reply(content: RecordDict) -> SignedUpdate:
             "the reply holds no signed update; add fedvm_mod to the ClientApp: ClientApp(mods=[fedvm_mod])"
         )
     try:
-        statement = json.loads(str(record["update"]))
+        statement = parse_json(str(record["update"]))
         statement.update({name: bytes.fromhex(statement[name]) for name in _BYTES})
         update, signature = Update(**statement), record["signature"]
         member = to_address(str(record["member"]), "member")

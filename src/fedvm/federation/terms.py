@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import ConfigRecord, ConfigRecordValues
 
 from fedvm.federation.errors import TermsError
+from fedvm.jsontext import parse_json
 from fedvm.protocol import Domain, EncodingError, Rules
 from fedvm.protocol.address import to_address
 
@@ -64,7 +65,7 @@ class Briefing:
     def from_record(cls, record: ConfigRecord) -> Briefing:
         """Inverse of `to_record`. Raises TermsError if the record cannot be read."""
         try:
-            terms = _terms(json.loads(str(record["terms"])))
+            terms = _terms(parse_json(str(record["terms"])))
             remainder = record["remainder"]
             if not isinstance(remainder, bytes):
                 raise TypeError("the remainder is not bytes")

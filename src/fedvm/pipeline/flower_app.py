@@ -7,7 +7,6 @@ key that the run's seed deals out to it; a client of a deployment has only what 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from fedvm.federation.engines.relay import carry
 from fedvm.federation.errors import TermsError
 from fedvm.federation.keys import DATA, KEY, SEALED, SIMULATED, folder_of_partition
 from fedvm.federation.simulated.server import image_app
+from fedvm.jsontext import parse_json
 from fedvm.learning.data import Normalisation
 from fedvm.learning.models import ModelSpec
 from fedvm.learning.quantization import QuantizationSettings
@@ -75,7 +75,7 @@ def _answer(message: Message, context: Context) -> Message:
 
 
 def _app(config: RunConfig, model: str, partition: int, images: Callable[[int], ClientData]) -> ClientApp:
-    facts = json.loads(model)
+    facts = parse_json(model)
     normalisation = Normalisation(facts["scale"], facts["offset"])
     wanted = facts["quantization"]
     quantization = None if wanted is None else QuantizationSettings(**wanted)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedvm.files import write_atomically
+from fedvm.jsontext import parse_json
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ class BaselineFacts:
     @classmethod
     def from_json(cls, text: str) -> BaselineFacts:
         """Inverse of the JSON of `asdict`. Raises ValueError, KeyError or TypeError when it is not that."""
-        stored = json.loads(text)
+        stored = parse_json(text)
         rows = tuple(AloneRow(**{**row, "accuracy": tuple(row["accuracy"])}) for row in stored["alone"])
         return cls(tuple(stored["rounds"]), tuple(stored["all_data"]), rows, stored["clients"])
 

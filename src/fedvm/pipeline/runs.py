@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fedvm.jsontext import parse_json
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError, UsageError
 from fedvm.rundir.layout import RunDirectory
@@ -53,7 +53,7 @@ def _row(directory: RunDirectory) -> RunRow:
         accuracy = None
         if directory.report.is_file():
             accuracy = float(
-                json.loads(directory.report.read_text(encoding="utf-8"))["evaluation"]["chain_accuracy"]
+                parse_json(directory.report.read_text(encoding="utf-8"))["evaluation"]["chain_accuracy"]
             )
     except (ConfigError, OSError, ValueError, KeyError, TypeError):
         return RunRow(str(directory.path), RunState.UNREADABLE)

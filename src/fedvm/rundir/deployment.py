@@ -11,6 +11,7 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 
 from fedvm.chain.errors import DeploymentError
 from fedvm.files import write_atomically
+from fedvm.jsontext import parse_json
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import DEFAULT_STORES
 
@@ -70,7 +71,7 @@ class Deployment:
         """Read it; :class:`DeploymentError` if it is missing or malformed."""
         path = RunDirectory(Path(directory)).deployment
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = parse_json(path.read_text(encoding="utf-8"))
             if fields["format"] != FORMAT:
                 raise DeploymentError(f"{path} has format {fields['format']}, this version reads {FORMAT}")
             return cls(

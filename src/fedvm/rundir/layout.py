@@ -70,11 +70,6 @@ class RunDirectory:
         return self.path / "site"
 
     @property
-    def index(self) -> Path:
-        """What `fedvm web` has read of the chain; it can be deleted at any time."""
-        return self.path / "web.sqlite"
-
-    @property
     def samples(self) -> Path:
         """The gate's validation set, which its custodian must keep secret."""
         return self.path / "gate-samples.npz"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
+from fedvm.jsontext import parse_json
 from fedvm.store.cid import RAW, Cid, as_cid
 from fedvm.store.dag import read_file
 from fedvm.store.errors import CorruptBlock, InvalidCid, MissingBlock, StoreError
@@ -120,7 +120,7 @@ def _one_file(data: bytes) -> tuple[dict[str, str], bytes]:
 
 def _fields(answer: Answer) -> dict[str, Any]:
     try:
-        fields = json.loads(answer.body)
+        fields = parse_json(answer.body)
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from fedvm.audit.description import Description, read_description
 from fedvm.audit.errors import DescriptionError, RecipeError
 from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe
 from fedvm.compiler import CompileError, compile_model
+from fedvm.jsontext import parse_json
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import Store, StoreError
 from fedvm.web.chronicle import VersionFacts
@@ -95,7 +95,7 @@ class Artefacts:
             return None
         try:
             reference = self.directory.reference.read_bytes()
-            manifest = json.loads((self.directory.program / "manifest.json").read_text(encoding="utf-8"))
+            manifest = parse_json((self.directory.program / "manifest.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return (

@@ -135,7 +135,7 @@ class Chronicle:
     def report(self) -> dict[str, Any] | None:
         """What the run says of itself, None without a finished run."""
         text = self.index.meta("report")
-        return None if text is None else dict(json.loads(text))
+        return dict(json.loads(text)) if text else None
 
     @property
     def is_sealed(self) -> bool:

@@ -14,6 +14,7 @@ from fedvm.web.render import CSP
 
 MAX_BODY = 12 << 20
 """Bytes of a request: a photograph of a phone fits."""
+_MOST_PATH = 1_000
 _HEADERS = {
     "content-security-policy": CSP + "; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -51,19 +52,21 @@ class Guard:
                     headers["cache-control"] = "no-store"
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope), scope["method"])
+        refusal = self._refusal(Headers(scope=scope), scope["method"], scope["path"])
         if refusal is not None:
             await refusal(scope, receive, guarded)
             return
         await self.app(scope, receive, guarded)
 
-    def _refusal(self, headers: Headers, method: str) -> PlainTextResponse | None:
+    def _refusal(self, headers: Headers, method: str, path: str) -> PlainTextResponse | None:
         host = headers.get("host", "")
         if _name(host) not in self.names:
             return PlainTextResponse(
                 "These pages are not served under that name. If they should be, start `fedvm web` with --name.",
                 421,
             )
+        if len(path) > _MOST_PATH:
+            return PlainTextResponse("There is no page with so long an address.", 414)
         if method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("Only GET and POST are known here.", 405)
         if method == "POST" and not _same_origin(headers, host):

@@ -108,7 +108,7 @@ def _is_of(chronicle: Chronicle, version: VersionFacts) -> bool:
 
 def _held_out(report: dict[str, Any] | None, names: Sequence[str]) -> Confusion | None:
     counts = (report or {}).get("evaluation", {}).get("confusion") or ()
-    if not counts or len(counts) != len(names) or len(names) > _MOST_CLASSES:
+    if not counts or {len(counts), *map(len, counts)} != {len(names)} or len(names) > _MOST_CLASSES:
         return None
     return Confusion(names, counts)
 

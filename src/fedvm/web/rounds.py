@@ -187,6 +187,8 @@ def _baselines(chronicle: Chronicle) -> list[Series]:
     if not said:
         return []
     numbers, alone = said["rounds"], said["alone"]
+    if not alone or {len(said["all_data"]), *(len(row["accuracy"]) for row in alone)} != {len(numbers)}:
+        return []
     by_round = list(zip(*(row["accuracy"] for row in alone), strict=True))
     drawn = f", {len(alone)} of {said['clients']} drawn" if len(alone) < said["clients"] else ""
     return [

@@ -65,11 +65,11 @@ def serve(
 
 
 def index_file(target: Target) -> Path:
-    """Where a target's index lies: in the run's directory, or in the user's cache."""
-    if target.run is not None:
-        return RunDirectory(target.run).index
+    """Where a target's index lies: in the user's cache. A run's directory may come from somebody else, and what is in
+    an index is taken for what the chain says."""
+    run = None if target.run is None else str(target.run.resolve())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedvm" / "web"
-    name = repr((target.rpc, target.federation, target.service, target.first_block))
+    name = repr((run, target.rpc, target.federation, target.service, target.first_block))
     return cache / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.sqlite"
 
 

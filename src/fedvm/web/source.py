@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from pydantic import TypeAdapter
 from web3 import Web3
 
 from fedvm.chain.artifacts import ROLLUPS, SEALED_COURT, SEALED_ROUNDS, contract_at
@@ -24,10 +26,15 @@ from fedvm.chain.networks import Network, connect, network_of
 from fedvm.chain.rule_book import RuleBookContract
 from fedvm.chain.sealed_disputes import SealedDisputesContract
 from fedvm.chain.sealed_rounds import SealedRoundsContract
+from fedvm.jsontext import parse_json
+from fedvm.pipeline.results import RunReport
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
 from fedvm.store import Store, open_store
 from fedvm.web.errors import WebError
+
+_REPORT: Final = TypeAdapter(RunReport)
+_MOST: Final = 10**100
 
 
 @dataclass(frozen=True)
@@ -183,9 +190,32 @@ def open_source(target: Target) -> Source:
 
 
 def statement_of(directory: RunDirectory) -> dict[str, Any] | None:
-    """What a run says of itself in report.json; None before it has ended, or where the file is no report."""
+    """What a run says of itself in report.json; None before it has ended, or where the file is no report. Numbers that
+    are not finite are None."""
     try:
-        said = json.loads(directory.report.read_text(encoding="utf-8"))
+        said = read_statement(directory.report)
+        _REPORT.validate_json(json.dumps(said), strict=True)
     except (OSError, ValueError):
         return None
-    return said if isinstance(said, dict) else None
+    return dict(said)
+
+
+def read_statement(path: Path) -> Any:
+    """The JSON values in a file of a run's directory, which somebody else may have written. Raises OSError and
+    ValueError."""
+    return _bounded(parse_json(path.read_bytes()))
+
+
+def _bounded(value: Any) -> Any:
+    """The same with None for numbers that are not finite. Raises ValueError for integers that no float can hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        if abs(value) > _MOST:
+            raise ValueError("a number that no float can hold")
+        return value
+    if isinstance(value, list):
+        return [_bounded(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _bounded(one) for name, one in value.items()}
+    return value

@@ -29,12 +29,14 @@ from fedvm.protocol.sealed.records import SealedFile
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import StoreError
 from fedvm.web.database import Index, body_of
-from fedvm.web.source import Source, statement_of
+from fedvm.web.source import Source, read_statement, statement_of
 
 STEP: Final = 20_000
 """Blocks that are read before what they say is written."""
 FILLED: Final = 400
 """Transactions whose gas and time are asked for in one go."""
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_MOST_PICTURE: Final = 1 << 20
 Progress = Callable[[int, int], None]
 
 
@@ -279,34 +281,25 @@ class Reader:
         if directory is None:
             return
         report = statement_of(directory)
-        values = {} if report is None else {"report": json.dumps(report)}
-        rounds = {}
+        stated, rounds = "" if report is None else json.dumps(report), {}
         for path in sorted(directory.rounds.glob("round-*.json")):
             try:
-                said = json.loads(path.read_text(encoding="utf-8"))
-                keys = (
-                    "test_accuracy",
-                    "test_loss",
-                    "train_loss",
-                    "validation_accuracy",
-                    "seconds",
-                    "failures",
-                )
-                rounds[str(int(said["round"]))] = {key: said.get(key) for key in keys}
-            except (OSError, ValueError, KeyError, TypeError):
+                said = read_statement(path)
+                rounds[str(int(said["round"]))] = {
+                    key: float(said[key])
+                    for key in ("test_accuracy", "seconds")
+                    if isinstance(said.get(key), int | float)
+                }
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
-        self.index.set_meta({**values, "rounds": json.dumps(rounds), "name": self._name(directory)})
-        if report is None or self.index.meta("pictures of") == values["report"]:
+        self.index.set_meta({"report": stated, "rounds": json.dumps(rounds), "name": self._name(directory)})
+        if report is None or self.index.meta("pictures of") == stated:
             return
-        pictures = [
-            (path.relative_to(directory.images).as_posix(), path.read_bytes())
-            for path in sorted(directory.images.rglob("*.png"))
-            if path.stat().st_size <= 1 << 20
-        ]
+        pictures = list(_pictures(directory))
         with self.index.changing() as db:
             db.execute("DELETE FROM pictures")
             db.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?)", pictures)
-        self.index.set_meta({"pictures of": values["report"]})
+        self.index.set_meta({"pictures of": stated})
 
     def _name(self, directory: RunDirectory) -> str:
         try:
@@ -352,3 +345,13 @@ def _add_update(db: sqlite3.Connection, event: UpdateAccepted | UpdateRefused) -
                event.loss_micros, event.labels, event.epsilon, str(event.sum_squares),
                "0x" + event.update_root.hex(), event.cid.hex(), *place)  # fmt: skip
     db.execute(f"INSERT INTO updates VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _pictures(directory: RunDirectory) -> Iterator[tuple[str, bytes]]:
+    """(name, PNG) of a run's pictures. What a link leads to is none of the run's, and is not shown to anybody."""
+    inside = directory.path.resolve() / directory.images.name
+    for path in sorted(directory.images.rglob("*.png")):
+        if path.resolve() != inside / path.relative_to(directory.images) or not path.is_file():
+            continue
+        if path.stat().st_size <= _MOST_PICTURE and (png := path.read_bytes()).startswith(_PNG):
+            yield path.relative_to(directory.images).as_posix(), png

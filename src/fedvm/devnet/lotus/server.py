@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fedvm.devnet.lotus.chain import TipsetChain
 from fedvm.devnet.lotus.rpc import LotusRpc
+from fedvm.jsontext import parse_json
 
 RPC_PATHS: Final = ("/rpc/v1", "/")
 MAX_REQUEST_BYTES: Final = 5 << 20
@@ -76,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         try:
-            request = json.loads(self.rfile.read(int(size)))
+            request = parse_json(self.rfile.read(int(size)))
         except ValueError:
             self._answer(
                 400, {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "not JSON"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -132,7 +133,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _count(name: str, value: object) -> int:
-    if not isinstance(value, int | float) or value != int(value) or value < 0:
+    if not isinstance(value, int | float) or not math.isfinite(value) or value != int(value) or value < 0:
         raise CommitmentError(f"the app must report a whole number of {name!r}, not {value!r}")
     return int(value)
 

@@ -10,6 +10,7 @@ from typing import Any
 from fedvm.federation.commitment import SignedUpdate
 from fedvm.federation.errors import CommitmentError
 from fedvm.files import write_atomically
+from fedvm.jsontext import parse_json
 from fedvm.protocol import Domain, EncodingError, Update, int32_from_bytes, to_bytes
 from fedvm.protocol.address import to_address
 
@@ -48,7 +49,7 @@ def keep_update(directory: Path, domain: Domain, signed: SignedUpdate) -> Path:
 def read_kept_update(path: Path) -> KeptUpdate:
     """What :func:`keep_update` wrote. Raises CommitmentError, naming the file, if it is missing or malformed."""
     try:
-        kept = json.loads(path.read_text())
+        kept = parse_json(path.read_text())
         statement = kept["update"]
         statement.update({name: bytes.fromhex(statement[name]) for name in _BYTES})
         update = Update(**statement)

@@ -21,6 +21,7 @@ from fedvm.federation.client.accountant import Releases
 from fedvm.federation.errors import TermsError
 from fedvm.federation.keys import SealedHome
 from fedvm.files import write_atomically
+from fedvm.jsontext import parse_json
 from fedvm.protocol import Domain, EncodingError
 from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.sealed.deposit import Held
@@ -197,7 +198,7 @@ class SealedFolder:
         """
         path = self._folder / _STATE
         try:
-            return self._state(json.loads(path.read_text()))
+            return self._state(parse_json(path.read_text()))
         except FileNotFoundError as error:
             if path.exists():
                 raise TermsError(f"{error.filename} is missing beside {path}; restore it") from error

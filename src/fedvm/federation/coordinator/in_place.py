@@ -10,14 +10,14 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.app.message_type import MessageType
 from flwr.common import log
 from flwr.serverapp import Grid
@@ -29,14 +29,14 @@ from fedvm.federation.arrays import named_arrays
 from fedvm.federation.coordinator.directory import create_federation_of, ledger_of
 from fedvm.federation.coordinator.flower_rules import rule_of
 from fedvm.federation.coordinator.membership import Federation
-from fedvm.federation.coordinator.roster import ASK_TIMES, Roster, ask_nodes
+from fedvm.federation.coordinator.roster import ASK_SECONDS, ASK_TIMES, Roster, ask_nodes
 from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.reproducible import derive_seed
 from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.settings import RulesSettings, SecuritySettings
 from fedvm.federation.terms import SHAPES
-from fedvm.protocol import Domain, Rules, Security, VectorSpec
+from fedvm.protocol import Domain, EncodingError, Rules, Security, VectorSpec
 from fedvm.protocol.address import Address, by_address, to_address
 from fedvm.protocol.security import posting_seconds
 from fedvm.protocol.vector import MAX_FRACTION_BITS
@@ -99,7 +99,7 @@ class InPlace:
         arrays = named_arrays(initial)
         if not any(np.issubdtype(one.dtype, np.floating) and one.size for one in arrays.values()):
             dressed["server-round"] = 1
-            initial = _shapes(grid, next(iter(proved)), dressing)
+            initial = _shapes(grid, proved, dressing)
             arrays = named_arrays(initial)
         bits = self.fraction_bits or fraction_bits_for(arrays)
         rules = rules_as_met(
@@ -179,20 +179,34 @@ def _new_directory() -> Path:
     return home / "runs" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
-def _shapes(grid: Grid, node_id: int, content: RecordDict) -> ArrayRecord:
-    """Zeros in the shapes that a node trains."""
+def _shapes(grid: Grid, node_ids: Iterable[int], content: RecordDict) -> ArrayRecord:
+    """Zeros in the shapes that the first of the nodes trains that says so; their values are not taken from it, so that
+    none chooses the first model."""
     asked = RecordDict({**dict(content), SHAPES: ConfigRecord()})
-    replies = list(grid.send_and_receive([Message(asked, node_id, MessageType.TRAIN)]))
-    if not replies or replies[0].has_error():
-        why = replies[0].error.reason if replies else "it did not answer"
-        raise SettingsError(
-            f"the app's initial arrays are empty, and node {node_id} could not say which it trains: {why}. Start from "
-            "arrays of the shapes that clients return"
+    reasons = []
+    for node_id in node_ids:
+        replies = list(
+            grid.send_and_receive([Message(asked, node_id, MessageType.TRAIN)], timeout=ASK_SECONDS)
         )
-    log(
-        INFO, "The app's initial arrays are empty: round 1 starts from zeros in the shapes that clients train"
+        if not replies or replies[0].has_error():
+            reasons.append(f"node {node_id}: {replies[0].error.reason if replies else 'it did not answer'}")
+            continue
+        try:
+            (record,) = replies[0].content.array_records.values()
+            trained = named_arrays(record)
+            VectorSpec.from_arrays(trained)
+        except (EncodingError, TypeError, ValueError) as error:
+            reasons.append(f"node {node_id}: {error}")
+            continue
+        log(
+            INFO,
+            "The app's initial arrays are empty: round 1 starts from zeros in the shapes that clients train",
+        )
+        return ArrayRecord({name: Array(np.zeros_like(array)) for name, array in trained.items()})
+    raise SettingsError(
+        "the app's initial arrays are empty, and no node could say which it trains: "
+        f"{'; '.join(reasons[:3])}. Start from arrays of the shapes that clients return"
     )
-    return next(iter(replies[0].content.array_records.values()))
 
 
 def _proved_keys(grid: Grid, wanted: int, dressing: RecordDict) -> dict[int, Address]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedvm.federation.coordinator.records import RoundRecord
 from fedvm.federation.errors import LedgerMismatch
+from fedvm.jsontext import parse_json
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RoundJournal:
         if not file.exists():
             return None
         try:
-            return RoundRecord.from_json(json.loads(file.read_text(encoding="utf-8")))
+            return RoundRecord.from_json(parse_json(file.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             raise LedgerMismatch(
                 f"{file.name} is not a round's record ({error}); delete it to go on"

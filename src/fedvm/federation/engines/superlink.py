@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 import tomli_w
 
 from fedvm.federation.errors import EngineError
+from fedvm.jsontext import parse_json
 
 _START_SECONDS = 60.0
 _SUBMIT_SECONDS = 180.0
@@ -109,7 +109,7 @@ def submit(
         command += ["--federation-config", " ".join(f"{key}={value}" for key, value in federation.items())]
     answer = _run(command, home)
     try:
-        found = json.loads(answer[answer.index("{") :])
+        found = parse_json(answer[answer.index("{") :])
         run_id = int(found["run-id"])
     except (ValueError, KeyError, TypeError):
         raise EngineError(f"Flower did not start the run: {_tail(answer)}") from None

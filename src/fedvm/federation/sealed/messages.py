@@ -15,6 +15,7 @@ from flwr.app import ConfigRecord, ConfigRecordValues, RecordDict
 
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.terms import SEALED_STEP
+from fedvm.jsontext import parse_json
 from fedvm.protocol import Domain, EncodingError, Rules
 from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.sealed.epoch import Draw, read_draw
@@ -56,7 +57,7 @@ class EnrolRequest:
                 _domain(record),
                 _int(record, "epoch"),
                 rules_from_json(str(record["rules"])),
-                SealedRules(**json.loads(str(record["sealed"]))),
+                SealedRules(**parse_json(str(record["sealed"]))),
                 _int(record, "deadline"),
             )
 
@@ -308,7 +309,7 @@ def round_record(epoch: int) -> ConfigRecord:
 
 def rules_from_json(text: str) -> Rules:
     """Rules as messages hold them. Raises KeyError, TypeError, ValueError or EncodingError if they are malformed."""
-    fields = json.loads(text)
+    fields = parse_json(text)
     return Rules(**{**fields, "aggregator": bytes.fromhex(fields["aggregator"])})
 
 
