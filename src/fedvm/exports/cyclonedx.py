@@ -146,8 +146,8 @@ def _data(facts: Facts) -> list[dict[str, Any]]:
                 "type": "data",
                 "bom-ref": _UPDATES,
                 "name": f"Updates of members of {facts.account(told.address)}",
-                "description": f"{last.accepted} updates made the model of round {last.number}. The examples behind "
-                "them stayed with the members.",
+                "description": f"{last.accepted} updates made the model of round {last.number}. Members send updates, "
+                "and no examples.",
                 "data": [{"type": "dataset", "classification": TO_WRITE}],
                 "properties": _cited("fedvm:accepted", str(last.accepted), last.ended),
             }

@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from fedvm.exports.annex_iv import annex_iv_files
+from fedvm.exports.croissant import croissant_files
 from fedvm.exports.cyclonedx import cyclonedx_files
 from fedvm.exports.decision_log import decision_log_files
 from fedvm.exports.errors import ExportError, NothingToExport
 from fedvm.exports.facts import Facts
 from fedvm.exports.in_toto import in_toto_files
 from fedvm.exports.model_card import model_card_files
+from fedvm.exports.model_signing import model_signing_files, signed
+from fedvm.exports.registers import register_files
 from fedvm.files import atomic_folder, is_free
 
+_SIGNING: Final = "model-signing"
 MARK: Final = "fedvm-export.json"
 """A file by which a folder of exports is known, so that an export never takes the place of anything else."""
 
@@ -33,6 +40,12 @@ FORMATS: Final[Mapping[str, Format]] = {
     "decision-log": Format("log of decisions (Article 12 of the EU AI Act)", decision_log_files),
     "cyclonedx": Format("CycloneDX 1.6 ML-BOM with a model card", cyclonedx_files),
     "model-card": Format("Hugging Face model card with a model-index", model_card_files),
+    "annex-iv": Format(
+        "technical documentation (Annex IV of the EU AI Act), to be completed", annex_iv_files
+    ),
+    "algorithm-registers": Format("entries for registers of algorithms (NL, Eurocities, UK)", register_files),
+    _SIGNING: Format("OpenSSF Model Signing v1.0 over ONNX file, program and evidence", model_signing_files),
+    "croissant": Format("Croissant 1.0 of the disclosed validation samples", croissant_files),
 }
 
 
@@ -44,9 +57,17 @@ class Exported:
     left_out: Mapping[str, str]
 
 
-def export(facts: Facts, names: Sequence[str], directory: Path, *, leave_out: bool = False) -> Exported:
+def export(
+    facts: Facts,
+    names: Sequence[str],
+    directory: Path,
+    *,
+    leave_out: bool = False,
+    key: EllipticCurvePrivateKey | None = None,
+) -> Exported:
     """Write formats into a folder, each into one of its own, all or nothing; a folder of exports that is there already
     is replaced. The same facts give the same bytes. leave_out: leave out formats for which there is nothing on chain.
+    key: signs the format model-signing, which stays unsigned without.
 
     Raises:
         NothingToExport: there is nothing to export in a format, or in any.
@@ -64,6 +85,8 @@ def export(facts: Facts, names: Sequence[str], directory: Path, *, leave_out: bo
             if not leave_out:
                 raise NothingToExport(f"{name}: {error}") from error
             left_out[name] = str(error)
+    if key is not None and _SIGNING in made:
+        made[_SIGNING] = signed(made[_SIGNING], key)
     if not made:
         raise NothingToExport("; ".join(f"{name}: {why}" for name, why in left_out.items()))
     listed = {name: tuple(files) for name, files in made.items()}
