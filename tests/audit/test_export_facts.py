@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from exported import facts_of
-from hexbytes import HexBytes
+from exported import check_sources, facts_of
 from test_commands import problems
-from web3 import Web3
 
-from fedvm.chain.artifacts import contract_at
-from fedvm.evm.keccak import keccak
 from fedvm.exports.errors import ExportError
 from fedvm.exports.facts import Facts, cited
 from fedvm.exports.reading import read_facts
@@ -64,29 +60,7 @@ def test_the_service_is_as_the_contract_says(facts: Facts, run: Run) -> None:
 
 
 def test_every_source_is_an_event_on_chain(facts: Facts, run: Run) -> None:
-    sources = set(cited(facts))
-    assert len(sources) > 20
-    topics = {}
-    for name in ("Federation", "ModelService", "PromotionGate"):
-        for entry in contract_at(run.w3, name, facts.federation.address).abi:  # type: ignore[union-attr]
-            if entry["type"] == "event":
-                topics[entry["name"]] = keccak(_signature(entry).encode())
-    for source in sources:
-        receipt = run.w3.eth.get_transaction_receipt(HexBytes(source.tx))
-        assert receipt["blockNumber"] == source.block
-        (log,) = [one for one in receipt["logs"] if one["logIndex"] == source.log_index]
-        assert log["address"] == Web3.to_checksum_address(source.contract)
-        assert bytes(log["topics"][0]) == topics[source.event.partition("(")[0]]
-
-
-def _signature(entry) -> str:
-    return f"{entry['name']}({','.join(_kind(one) for one in entry['inputs'])})"
-
-
-def _kind(one) -> str:
-    if not one["type"].startswith("tuple"):
-        return one["type"]
-    return f"({','.join(_kind(part) for part in one['components'])}){one['type'][len('tuple') :]}"
+    assert check_sources(run.w3, facts) > 20
 
 
 def test_every_command_is_one_that_there_is(facts: Facts) -> None:

@@ -43,6 +43,11 @@ def test_the_command_writes_all_formats_twice_alike(recorded_run: Path, tmp_path
     assert str(recorded_run).encode() not in everything  # no path of the machine it was made on
 
 
+def test_the_help_names_every_format() -> None:
+    shown = CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "200"}).output
+    assert all(name in shown for name in FORMATS)
+
+
 @pytest.mark.parametrize("words", [[], ["sbom"], ["in-toto", "--all"]], ids=["no format", "unknown", "both"])
 def test_wrong_formats_are_refused(words: list[str], recorded_run: Path, tmp_path: Path) -> None:
     to = tmp_path / "exports"

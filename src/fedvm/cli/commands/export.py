@@ -16,7 +16,7 @@ from fedvm.cli.commands.places import Place, placed
 def export(
     place: Place,
     formats: Annotated[
-        list[str] | None, typer.Argument(metavar="FORMAT…", help="The formats to write; see below.")
+        list[str] | None, typer.Argument(metavar="FORMAT…", help="The formats to write.")
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="All formats for which there is something on chain.")
@@ -38,6 +38,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write reports on a federation and its model, for auditors, registers and tools, from the chain and a store alone.
+
+    Formats: in-toto, decision-log, cyclonedx, model-card, annex-iv, algorithm-registers, model-signing, croissant.
 
     Each number in them names the event that says it and the command that shows it again. What no chain can say is
     marked for a person to write. The same chain gives the same bytes; the folder appears whole or not at all.
