@@ -63,10 +63,12 @@ def test_hostile_names_stay_text_in_the_dossier(facts: Facts) -> None:
     assert page.count("<h1") == 1 and page.count("<h2") == 10
 
 
-def test_nothing_is_said_of_a_federation_that_is_not_named(facts: Facts) -> None:
-    alone = replace(facts, federation=None)
+@pytest.mark.parametrize("other", [False, True], ids=["none is named", "another is named"])
+def test_nothing_is_said_of_a_federation_that_did_not_train_it(facts: Facts, other: bool) -> None:
+    assert facts.federation is not None
+    alone = replace(facts, federation=replace(facts.federation, address="0x" + "11" * 20) if other else None)
     text = annex_iv_files(alone)["technical-documentation.md"].decode()
-    assert "No federation is named" in text
+    assert "nothing is known of the training" in text
     for name, data in register_files(alone).items():
         assert name == "sources.json" or "federated learning (" not in data.decode()
 
@@ -234,6 +236,12 @@ def test_the_command_signs(recorded_run: Path, tmp_path: Path) -> None:
     verify(tmp_path / "out" / "model-signing")
     written = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert b"PRIVATE" not in written
+
+
+def test_a_key_without_anything_to_sign_is_refused(facts: Facts, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="a key signs"):
+        export(facts, ["in-toto"], tmp_path / "out", key=ec.generate_private_key(ec.SECP256R1()))
+    assert not (tmp_path / "out").exists()
 
 
 def test_keys_that_cannot_sign_are_refused(tmp_path: Path) -> None:

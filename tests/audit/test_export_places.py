@@ -11,9 +11,12 @@ from exported import check_sources
 from relayed_rpc import relayed
 from sealed_record import Recorded
 from tamper_records import record_rolled_up
+from tampers import Subject
 from test_commands import problems
 from typer.testing import CliRunner
+from web3 import Web3
 
+from fedvm.audit.findings import cid_text
 from fedvm.cli.app import app
 from fedvm.devnet.embedded import open_chain
 from fedvm.exports.errors import ExportError
@@ -67,6 +70,19 @@ def test_addresses_alone_give_the_same_facts(recorded_run: Path, tmp_path: Path)
     assert url.encode() not in everything and str(recorded_run).encode() not in everything
     samples = [(tmp_path / name / "croissant" / "samples.csv").read_bytes() for name in ("here", "there")]
     assert samples[0] == samples[1]
+
+
+def test_an_onnx_file_that_is_not_the_one_on_chain_is_left_out(open_subject: Subject, tmp_path: Path) -> None:
+    w3, at = Web3(open_subject.node), open_subject
+    true = read_facts(w3, at.store, federation=at.federation, service=at.service)
+    assert true.latest is not None and true.latest.onnx is not None
+    cid = cid_text(true.latest.version.onnx_cid)
+    at.store.alter(cid, true.latest.onnx[:-1] + b"x")
+    told = read_facts(w3, at.store, federation=at.federation, service=at.service)
+    assert told.latest is not None and told.latest.onnx is None and cid in told.latest.missing
+    done = export(told, list(FORMATS), tmp_path / "out", leave_out=True)
+    assert list(done.left_out) == ["model-signing"]
+    assert done.files["model-card"] == ("README.md",)
 
 
 def test_before_the_contracts_there_is_nothing(recorded_run: Path, tmp_path: Path) -> None:

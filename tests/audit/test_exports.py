@@ -76,7 +76,7 @@ def test_nothing_else_is_replaced_and_a_failure_leaves_what_was(facts: Facts, tm
 
 
 def test_in_toto_takes_the_statement(facts: Facts) -> None:
-    data = FORMATS["in-toto"].files(facts)["statement.json"]
+    data = FORMATS["in-toto"](facts)["statement.json"]
     message = Parse(data, StatementMessage())
     Statement.copy_from_pb(message).validate()
     assert message.predicate_type == PREDICATE

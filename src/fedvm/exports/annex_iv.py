@@ -5,8 +5,8 @@ Its headings follow the points of the annex. What the chain says is filled in; t
 
 from __future__ import annotations
 
-from fedvm.exports.facts import Facts, VersionFacts
-from fedvm.exports.figures import LIMITS, needed_version
+from fedvm.exports.facts import Facts, FederationFacts, VersionFacts
+from fedvm.exports.figures import LIMITS, needed_version, trained_in
 from fedvm.exports.sections import evaluation_lines, lineage_lines, model_lines, training_lines
 from fedvm.exports.text import References, escaped, moment, table, to_write
 
@@ -25,7 +25,7 @@ def annex_iv_files(facts: Facts) -> dict[str, bytes]:
         *_general(facts, version, sources),
         *_development(facts, version, sources),
         *_monitoring(facts, version, sources),
-        *_rest(facts, sources),
+        *_rest(facts, version, sources),
         *sources.section(),
     ]
     return {"technical-documentation.md": ("\n".join(lines) + "\n").encode()}
@@ -60,7 +60,7 @@ def _general(facts: Facts, version: VersionFacts, sources: References) -> list[s
 
 
 def _development(facts: Facts, version: VersionFacts, sources: References) -> list[str]:
-    told = facts.federation
+    told = trained_in(facts, version)
     return [
         "## 2. Elements and development",
         "",
@@ -79,7 +79,7 @@ def _development(facts: Facts, version: VersionFacts, sources: References) -> li
         "",
         "Members send updates, and no examples. The chain has, for each update, what the member attests of its data.",
         "",
-        *_attested(facts, sources),
+        *_attested(told, sources),
         to_write(
             "origin, scope, collection, labelling and cleaning of the members' data, and who is missing from it"
         ),
@@ -106,16 +106,18 @@ def _development(facts: Facts, version: VersionFacts, sources: References) -> li
         "",
         "### (h) Cybersecurity",
         "",
-        *_security(facts, sources),
+        *_security(told, sources),
         to_write("keys, access, and other measures of whoever operates it"),
         "",
     ]
 
 
-def _attested(facts: Facts, sources: References) -> list[str]:
-    told = facts.federation
+def _attested(told: FederationFacts | None, sources: References) -> list[str]:
     if told is None:
-        return ["No federation is named, so nothing is known of the training.", ""]
+        return [
+            "The federation that trained it was not read, or there was none: nothing is known of the training.",
+            "",
+        ]
     rows = [
         [
             str(one.number),
@@ -145,8 +147,7 @@ def _gate(facts: Facts, sources: References) -> list[str]:
     ]
 
 
-def _security(facts: Facts, sources: References) -> list[str]:
-    told = facts.federation
+def _security(told: FederationFacts | None, sources: References) -> list[str]:
     if told is None:
         return []
     security = told.security
@@ -181,7 +182,7 @@ def _monitoring(facts: Facts, version: VersionFacts, sources: References) -> lis
     ]
 
 
-def _rest(facts: Facts, sources: References) -> list[str]:
+def _rest(facts: Facts, version: VersionFacts, sources: References) -> list[str]:
     assert facts.service is not None
     rows = [
         [
@@ -191,7 +192,7 @@ def _rest(facts: Facts, sources: References) -> list[str]:
         ]
         for one in facts.service.served
     ]
-    told = facts.federation
+    told = trained_in(facts, version)
     if told is not None:
         rows += [
             [

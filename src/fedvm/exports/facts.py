@@ -260,14 +260,6 @@ class Facts:
         return f"eip155:{self.chain_id}:{address}"
 
     @property
-    def name(self) -> str:
-        """A name for what is exported, which may be anything that can be printed."""
-        latest = self.latest
-        if latest is not None:
-            return latest.title
-        return "Federation" if self.federation is not None else "Model service"
-
-    @property
     def latest(self) -> VersionFacts | None:
         """The version that serves, or else the latest that was registered."""
         if self.service is None or not self.service.versions:

@@ -27,26 +27,17 @@ MARK: Final = "fedvm-export.json"
 """A file by which a folder of exports is known, so that an export never takes the place of anything else."""
 
 
-@dataclass(frozen=True)
-class Format:
-    """title: what it is, in words. files: from facts to the files (paths and bytes); raises NothingToExport."""
-
-    title: str
-    files: Callable[[Facts], Mapping[str, bytes]]
-
-
-FORMATS: Final[Mapping[str, Format]] = {
-    "in-toto": Format("in-toto Statement v1 with the federation's lineage", in_toto_files),
-    "decision-log": Format("log of decisions (Article 12 of the EU AI Act)", decision_log_files),
-    "cyclonedx": Format("CycloneDX 1.6 ML-BOM with a model card", cyclonedx_files),
-    "model-card": Format("Hugging Face model card with a model-index", model_card_files),
-    "annex-iv": Format(
-        "technical documentation (Annex IV of the EU AI Act), to be completed", annex_iv_files
-    ),
-    "algorithm-registers": Format("entries for registers of algorithms (NL, Eurocities, UK)", register_files),
-    _SIGNING: Format("OpenSSF Model Signing v1.0 over ONNX file, program and evidence", model_signing_files),
-    "croissant": Format("Croissant 1.0 of the disclosed validation samples", croissant_files),
+FORMATS: Final[Mapping[str, Callable[[Facts], Mapping[str, bytes]]]] = {
+    "in-toto": in_toto_files,
+    "decision-log": decision_log_files,
+    "cyclonedx": cyclonedx_files,
+    "model-card": model_card_files,
+    "annex-iv": annex_iv_files,
+    "algorithm-registers": register_files,
+    _SIGNING: model_signing_files,
+    "croissant": croissant_files,
 }
+"""From the facts to the paths and bytes of a format's files; each raises NothingToExport where there is nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +62,18 @@ def export(
 
     Raises:
         NothingToExport: there is nothing to export in a format, or in any.
-        ExportError: there is no such format, or something else is at `directory`.
+        ExportError: there is no such format, something else is at `directory`, or there is nothing for the key.
         OSError: the folder cannot be written.
     """
     check_names(names)
     require_free(directory)
+    if key is not None and _SIGNING not in names:
+        raise ExportError(f"a key signs the format {_SIGNING} alone: name it, too, or leave the key away")
     made: dict[str, Mapping[str, bytes]] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(names):
         try:
-            made[name] = FORMATS[name].files(facts)
+            made[name] = FORMATS[name](facts)
         except NothingToExport as error:
             if not leave_out:
                 raise NothingToExport(f"{name}: {error}") from error

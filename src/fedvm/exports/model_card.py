@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fedvm.exports.facts import Facts, GateFacts, VersionFacts
-from fedvm.exports.figures import LIMITS, Figure, figures, needed_version, task_of
+from fedvm.exports.figures import LIMITS, Figure, figures, needed_version, task_of, trained_in
 from fedvm.exports.sections import evaluation_lines, lineage_lines, model_lines, training_lines
 from fedvm.exports.text import References, escaped, hexadecimal, moment, source_json, to_write
 
@@ -58,7 +58,7 @@ def _result(figure: Figure, gate: GateFacts, version: VersionFacts) -> EvalResul
 
 
 def _body(facts: Facts, version: VersionFacts) -> str:
-    sources = References()
+    sources, told = References(), trained_in(facts, version)
     lines = [
         f"# {escaped(version.title)}",
         "",
@@ -74,9 +74,11 @@ def _body(facts: Facts, version: VersionFacts) -> str:
         "",
         to_write("what the model is for, for whom, and what it must not be used for"),
         "",
+        to_write("under which licence it may be used; the metadata above has no licence yet"),
+        "",
         "## Training",
         "",
-        *([] if facts.federation is None else training_lines(facts.federation, sources)),
+        *([] if told is None else training_lines(told, sources)),
         *lineage_lines(facts, version, sources),
         "",
         to_write("what data the members hold, how it was collected and labelled, and who is missing from it"),

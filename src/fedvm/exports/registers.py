@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 from fedvm.exports.facts import Facts, Source, VersionFacts
-from fedvm.exports.figures import LIMITS, figures, needed_version
+from fedvm.exports.figures import LIMITS, figures, needed_version, trained_in
 from fedvm.exports.text import TO_WRITE, json_bytes, moment, source_json
 
 _SHORT: Final = 150
@@ -64,8 +64,8 @@ def _known(facts: Facts, version: VersionFacts) -> dict[str, Any]:
     return {
         "name": version.title,
         "methods_and_models": _method(facts, version),
-        "source_data": f"{_data(facts)} {TO_WRITE}",
-        "training_data": f"{_data(facts)} {TO_WRITE}",
+        "source_data": f"{_data(facts, version)} {TO_WRITE}",
+        "training_data": f"{_data(facts, version)} {TO_WRITE}",
     }
 
 
@@ -105,7 +105,7 @@ def _uk(facts: Facts, version: VersionFacts) -> dict[str, Any]:
         "model_type": _method(facts, version),
         "frequency_usage": f"{len(decisions)} decisions are recorded on chain up to block {facts.block}. {TO_WRITE}",
         "provided_information": f"A class and a score for each of {len(version.classes) or 'its'} classes. {TO_WRITE}",
-        "source_data_description": f"{_data(facts)} {TO_WRITE}",
+        "source_data_description": f"{_data(facts, version)} {TO_WRITE}",
         "risk_description": f"{' '.join(LIMITS)} {TO_WRITE}",
         "system_architecture": None,
         "website": None,
@@ -122,11 +122,11 @@ def _summary(version: VersionFacts) -> str:
 
 
 def _method(facts: Facts, version: VersionFacts) -> str:
-    said, told = version.version, facts.federation
+    said, told = version.version, trained_in(facts, version)
     how = (
         f"A neural network or tree ensemble in {len(said.parts)} contracts at {facts.account(said.program)}."
     )
-    if told is None or not said.has_lineage:
+    if told is None:
         return how
     return (
         f"{how} It was trained by federated learning ({told.aggregator}) by {len(told.members)} members of "
@@ -134,8 +134,8 @@ def _method(facts: Facts, version: VersionFacts) -> str:
     )
 
 
-def _data(facts: Facts) -> str:
-    told = facts.federation
+def _data(facts: Facts, version: VersionFacts) -> str:
+    told = trained_in(facts, version)
     if told is None:
         return ""
     rounds = len(told.final_rounds)
@@ -157,7 +157,7 @@ def _performance(version: VersionFacts) -> str:
 def _sources(facts: Facts, version: VersionFacts) -> dict[str, list[Source]]:
     """What is filled in, by what it is about."""
     assert facts.service is not None
-    told = facts.federation
+    told = trained_in(facts, version)
     rounds = () if told is None else told.final_rounds
     return {
         "version": [version.source],
