@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,25 @@ def test_blocks_and_addresses_that_cannot_be_read(run: Run) -> None:
         read_facts(run.w3, None, federation=None, service=None)
     with pytest.raises(ExportError, match="the chain's head"):
         read_facts(run.w3, None, federation=run.deployment.federation, service=None, last_block=10**6)
+
+
+def test_the_block_is_that_of_the_latest_change_and_of_no_other_block(
+    recorded_run: Path, facts: Facts, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recorded_run, copy)
+    with open_run(copy, read_only=False) as run:
+        assert run.chain is not None and facts.federation is not None
+        contract, owner = run.federation_contract, run.chain.account("owner")
+        contract.deposit(1).send(run.chain.account("coordinator"))
+    assert facts_of(copy) == facts
+    with open_run(copy, read_only=False) as run:
+        gone = facts.federation.members[0].address
+        left = run.federation_contract.remove_member(gone).send(owner)
+    later = facts_of(copy)
+    assert later.block == left.block_number > facts.block
+    assert later.federation is not None
+    assert [one.address for one in later.federation.members] == [
+        one.address for one in facts.federation.members if one.address != gone
+    ]
+    assert facts_of(copy, last_block=later.block - 1) == facts

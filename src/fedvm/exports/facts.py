@@ -91,7 +91,8 @@ class RoundFacts:
 
 @dataclass(frozen=True)
 class FederationFacts:
-    """A federation. aggregator: its rule in words. rules: the first and all that were adopted."""
+    """A federation. aggregator: its rule in words. rules: the first and all that were adopted. changed_in: block of the
+    latest event that these facts follow from, which need not be a source of one of them."""
 
     address: str
     owner: str
@@ -108,6 +109,7 @@ class FederationFacts:
     rules: tuple[RulesFacts, ...]
     members: tuple[MemberFacts, ...]
     rounds: tuple[RoundFacts, ...]
+    changed_in: int
 
     @property
     def final_rounds(self) -> tuple[RoundFacts, ...]:

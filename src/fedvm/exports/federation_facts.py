@@ -59,8 +59,11 @@ def federation_facts(
     rules = [RulesFacts(created.rules, created.rules_hash, created_source)]
     members: dict[str, Source] = {}
     security: tuple[Security, Source] | None = None
+    proposals = [one for told in history.rounds.values() for one in told.proposals.values()]
+    changed_in = max([created.at.block_number, *(one.at.block_number for one in proposals)])
     kinds = (MemberAdded, MemberRemoved, RulesAdopted, CoordinatorReplaced, SecuritySet)
     for event in contract.events(kinds, first, last):
+        changed_in = max(changed_in, event.at.block_number)
         match event:
             case MemberAdded():
                 call = f"MemberAdded(member={event.member})"
@@ -98,6 +101,7 @@ def federation_facts(
             for _, told in sorted(history.rounds.items())
             if (facts := _round(told, store, cite, time_of, contract.rollups(), sealed=sealed)) is not None
         ),
+        changed_in=changed_in,
     )
 
 

@@ -66,6 +66,8 @@ def read_facts(
     if told is None and serving is None:
         raise ExportError(f"nothing of it was there yet in the blocks {first_block} to {last}: name others")
     block = max(source.block for source in cited((told, serving)))
+    if told is not None:
+        block = max(block, told.changed_in)
     return Facts(int(w3.eth.chain_id), network.title, block, time_of(block), told, serving)
 
 
