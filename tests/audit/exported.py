@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fedvm.exports.facts import Facts
+from eth_utils.abi import event_abi_to_log_topic
+from hexbytes import HexBytes
+from web3 import Web3
+
+from fedvm.chain.artifacts import load_artifact
+from fedvm.exports.facts import Facts, cited
 from fedvm.exports.reading import read_facts
 from fedvm.rundir.run import open_run
 
@@ -36,6 +41,23 @@ def facts_of(run: Path, *, last_block: int | None = None, stored: bool = True) -
             first_block=at.block,
             last_block=last_block,
         )
+
+
+def check_sources(w3: Web3, facts: Facts) -> int:
+    """Hold every source against the receipt of its transaction; how many there are."""
+    topics = {}
+    for name in ("Federation", "Rollups", "ModelService", "PromotionGate"):
+        for entry in load_artifact(name).abi:
+            if entry["type"] == "event":
+                topics[entry["name"]] = event_abi_to_log_topic(entry)
+    sources = set(cited(facts))
+    for source in sources:
+        receipt = w3.eth.get_transaction_receipt(HexBytes(source.tx))
+        assert receipt["blockNumber"] == source.block
+        (log,) = [one for one in receipt["logs"] if one["logIndex"] == source.log_index]
+        assert log["address"] == source.contract
+        assert bytes(log["topics"][0]) == topics[source.event.partition("(")[0]]
+    return len(sources)
 
 
 def with_hostile_names(facts: Facts) -> Facts:

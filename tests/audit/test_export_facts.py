@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from exported import facts_of
-from hexbytes import HexBytes
+from exported import check_sources, facts_of
 from test_commands import problems
-from web3 import Web3
 
-from fedvm.chain.artifacts import contract_at
-from fedvm.evm.keccak import keccak
 from fedvm.exports.errors import ExportError
 from fedvm.exports.facts import Facts, cited
 from fedvm.exports.reading import read_facts
@@ -64,29 +61,7 @@ def test_the_service_is_as_the_contract_says(facts: Facts, run: Run) -> None:
 
 
 def test_every_source_is_an_event_on_chain(facts: Facts, run: Run) -> None:
-    sources = set(cited(facts))
-    assert len(sources) > 20
-    topics = {}
-    for name in ("Federation", "ModelService", "PromotionGate"):
-        for entry in contract_at(run.w3, name, facts.federation.address).abi:  # type: ignore[union-attr]
-            if entry["type"] == "event":
-                topics[entry["name"]] = keccak(_signature(entry).encode())
-    for source in sources:
-        receipt = run.w3.eth.get_transaction_receipt(HexBytes(source.tx))
-        assert receipt["blockNumber"] == source.block
-        (log,) = [one for one in receipt["logs"] if one["logIndex"] == source.log_index]
-        assert log["address"] == Web3.to_checksum_address(source.contract)
-        assert bytes(log["topics"][0]) == topics[source.event.partition("(")[0]]
-
-
-def _signature(entry) -> str:
-    return f"{entry['name']}({','.join(_kind(one) for one in entry['inputs'])})"
-
-
-def _kind(one) -> str:
-    if not one["type"].startswith("tuple"):
-        return one["type"]
-    return f"({','.join(_kind(part) for part in one['components'])}){one['type'][len('tuple') :]}"
+    assert check_sources(run.w3, facts) > 20
 
 
 def test_every_command_is_one_that_there_is(facts: Facts) -> None:
@@ -124,3 +99,25 @@ def test_blocks_and_addresses_that_cannot_be_read(run: Run) -> None:
         read_facts(run.w3, None, federation=None, service=None)
     with pytest.raises(ExportError, match="the chain's head"):
         read_facts(run.w3, None, federation=run.deployment.federation, service=None, last_block=10**6)
+
+
+def test_the_block_is_that_of_the_latest_change_and_of_no_other_block(
+    recorded_run: Path, facts: Facts, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recorded_run, copy)
+    with open_run(copy, read_only=False) as run:
+        assert run.chain is not None and facts.federation is not None
+        contract, owner = run.federation_contract, run.chain.account("owner")
+        contract.deposit(1).send(run.chain.account("coordinator"))
+    assert facts_of(copy) == facts
+    with open_run(copy, read_only=False) as run:
+        gone = facts.federation.members[0].address
+        left = run.federation_contract.remove_member(gone).send(owner)
+    later = facts_of(copy)
+    assert later.block == left.block_number > facts.block
+    assert later.federation is not None
+    assert [one.address for one in later.federation.members] == [
+        one.address for one in facts.federation.members if one.address != gone
+    ]
+    assert facts_of(copy, last_block=later.block - 1) == facts

@@ -43,6 +43,11 @@ def test_the_command_writes_all_formats_twice_alike(recorded_run: Path, tmp_path
     assert str(recorded_run).encode() not in everything  # no path of the machine it was made on
 
 
+def test_the_help_names_every_format() -> None:
+    shown = CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "200"}).output
+    assert all(name in shown for name in FORMATS)
+
+
 @pytest.mark.parametrize("words", [[], ["sbom"], ["in-toto", "--all"]], ids=["no format", "unknown", "both"])
 def test_wrong_formats_are_refused(words: list[str], recorded_run: Path, tmp_path: Path) -> None:
     to = tmp_path / "exports"
@@ -71,7 +76,7 @@ def test_nothing_else_is_replaced_and_a_failure_leaves_what_was(facts: Facts, tm
 
 
 def test_in_toto_takes_the_statement(facts: Facts) -> None:
-    data = FORMATS["in-toto"].files(facts)["statement.json"]
+    data = FORMATS["in-toto"](facts)["statement.json"]
     message = Parse(data, StatementMessage())
     Statement.copy_from_pb(message).validate()
     assert message.predicate_type == PREDICATE

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 import fedvm
 from fedvm.audit.findings import cid_text
 from fedvm.exports.facts import Facts, Source, VersionFacts
-from fedvm.exports.figures import LIMITS, figures, needed_version, task_of
+from fedvm.exports.figures import LIMITS, figures, needed_version, task_of, trained_in
 from fedvm.exports.text import TO_WRITE, hexadecimal, json_bytes, moment
 
 _DECIMALS: Final = 6
@@ -26,7 +26,7 @@ def cyclonedx_files(facts: Facts) -> dict[str, bytes]:
 def bill_of_materials(facts: Facts) -> dict[str, Any]:
     """The bill as plain data. Raises NothingToExport without a version."""
     version = needed_version(facts)
-    parts = [*_programs(facts, version), *_data(facts)]
+    parts = [*_programs(facts, version), *_data(facts, version)]
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -91,7 +91,7 @@ def _card(facts: Facts, version: VersionFacts) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "approach": {"type": "supervised"},
         "task": task_of(version),
-        "datasets": [{"ref": part["bom-ref"]} for part in _data(facts)],
+        "datasets": [{"ref": part["bom-ref"]} for part in _data(facts, version)],
     }
     described = version.description
     if described is not None:
@@ -134,10 +134,10 @@ def _programs(facts: Facts, version: VersionFacts) -> list[dict[str, Any]]:
     ]
 
 
-def _data(facts: Facts) -> list[dict[str, Any]]:
+def _data(facts: Facts, version: VersionFacts) -> list[dict[str, Any]]:
     """What is known of data: the updates of members, whose examples stay with them, and the validation set."""
     found: list[dict[str, Any]] = []
-    told = facts.federation
+    told = trained_in(facts, version)
     if told is not None and told.final_rounds:
         last = told.final_rounds[-1]
         assert last.ended is not None
@@ -146,8 +146,8 @@ def _data(facts: Facts) -> list[dict[str, Any]]:
                 "type": "data",
                 "bom-ref": _UPDATES,
                 "name": f"Updates of members of {facts.account(told.address)}",
-                "description": f"{last.accepted} updates made the model of round {last.number}. The examples behind "
-                "them stayed with the members.",
+                "description": f"{last.accepted} updates made the model of round {last.number}. Members send updates, "
+                "and no examples.",
                 "data": [{"type": "dataset", "classification": TO_WRITE}],
                 "properties": _cited("fedvm:accepted", str(last.accepted), last.ended),
             }

@@ -32,7 +32,7 @@ def disclosed_samples(
         sample = _checked(rows[event.number - first], event, terms)
         if sample is not None:
             call = f"SampleAsked(version={event.version}, number={event.number})"
-            source = cite.event(call, event.at, "audit", contract=gate.address)
+            source = cite.audited(call, event.at, contract=gate.address)
             found.append(AskedSample(event.version, event.index, event.number, sample, event.answer, source))
     lost = len(asked) - len(found)
     return tuple(

@@ -91,7 +91,8 @@ class RoundFacts:
 
 @dataclass(frozen=True)
 class FederationFacts:
-    """A federation. aggregator: its rule in words. rules: the first and all that were adopted."""
+    """A federation. aggregator: its rule in words. rules: the first and all that were adopted. changed_in: block of the
+    latest event that these facts follow from, which need not be a source of one of them."""
 
     address: str
     owner: str
@@ -108,6 +109,7 @@ class FederationFacts:
     rules: tuple[RulesFacts, ...]
     members: tuple[MemberFacts, ...]
     rounds: tuple[RoundFacts, ...]
+    changed_in: int
 
     @property
     def final_rounds(self) -> tuple[RoundFacts, ...]:
@@ -258,14 +260,6 @@ class Facts:
     def account(self, address: str) -> str:
         """An account or contract (hex address) on this chain, as CAIP-10 writes it."""
         return f"eip155:{self.chain_id}:{address}"
-
-    @property
-    def name(self) -> str:
-        """A name for what is exported, which may be anything that can be printed."""
-        latest = self.latest
-        if latest is not None:
-            return latest.title
-        return "Federation" if self.federation is not None else "Model service"
 
     @property
     def latest(self) -> VersionFacts | None:

@@ -21,7 +21,7 @@ from fedvm.chain.genuine import is_sealed
 from fedvm.chain.history import FederationHistory, RoundHistory, Verdict
 from fedvm.chain.rollups import stated_rollup
 from fedvm.exports.facts import FederationFacts, MemberFacts, RoundFacts, RulesFacts, Source, UpdateFacts
-from fedvm.exports.sources import Citations
+from fedvm.exports.sources import Citations, Where
 from fedvm.protocol import EncodingError, Rules, Security
 from fedvm.protocol.address import by_address
 from fedvm.protocol.aggregators import aggregator_named
@@ -39,43 +39,43 @@ def federation_facts(
     first: int,
     last: int,
     time_of: Times,
-    *,
-    is_embedded: bool,
-) -> FederationFacts:
-    """The facts of a genuine federation at `address` (hex) by its events from block `first` to `last`. store: where the
-    files of roll-ups are, None if nobody said.
+    where: Where,
+) -> FederationFacts | None:
+    """The facts of a genuine federation at `address` (hex) by its events from block `first` to `last`; None if it was
+    not created in these. store: where the files of roll-ups are, None if nobody said.
 
     Raises:
-        ChainError: the chain cannot be read, or the federation was not created in these blocks.
+        ChainError: the chain cannot be read, or tells the creation in part.
     """
     contract = FederationContract(w3, address)
-    cite = Citations(contract.address, "federation", is_embedded=is_embedded)
+    cite = Citations(contract.address, "federation", where)
     history = FederationHistory(contract, first_block=first).read(last)
     created = history.created
     if created is None:
-        raise ChainError(
-            f"{address} tells nothing of its creation in the blocks {first} to {last}: name earlier or later ones"
-        )
+        return None
     sealed = is_sealed(w3, address)
     coordinator: str = created.coordinator
-    created_source = cite.event("FederationCreated", created.at, "audit")
+    created_source = cite.audited("FederationCreated", created.at)
     rules = [RulesFacts(created.rules, created.rules_hash, created_source)]
     members: dict[str, Source] = {}
     security: tuple[Security, Source] | None = None
+    proposals = [one for told in history.rounds.values() for one in told.proposals.values()]
+    changed_in = max([created.at.block_number, *(one.at.block_number for one in proposals)])
     kinds = (MemberAdded, MemberRemoved, RulesAdopted, CoordinatorReplaced, SecuritySet)
     for event in contract.events(kinds, first, last):
+        changed_in = max(changed_in, event.at.block_number)
         match event:
             case MemberAdded():
                 call = f"MemberAdded(member={event.member})"
-                members[event.member] = cite.event(call, event.at, "members list", stored=False)
+                members[event.member] = cite.listed(call, event.at, "members list")
             case MemberRemoved():
                 members.pop(event.member, None)
             case CoordinatorReplaced():
                 coordinator = event.coordinator
             case SecuritySet():
-                security = event.security, cite.event("SecuritySet", event.at, "audit")
+                security = event.security, cite.audited("SecuritySet", event.at)
             case RulesAdopted():
-                source = cite.event("RulesAdopted", event.at, "rules show", stored=False)
+                source = cite.listed("RulesAdopted", event.at, "rules show")
                 rules.append(RulesFacts(event.rules, event.rules_hash, source))
             case _:
                 pass
@@ -99,20 +99,20 @@ def federation_facts(
         rounds=tuple(
             facts
             for _, told in sorted(history.rounds.items())
-            if (facts := _round(told, store, cite, time_of, sealed=sealed)) is not None
+            if (facts := _round(told, store, cite, time_of, contract.rollups(), sealed=sealed)) is not None
         ),
+        changed_in=changed_in,
     )
 
 
 def _round(
-    told: RoundHistory, store: Store | None, cite: Citations, time_of: Times, *, sealed: bool
+    told: RoundHistory, store: Store | None, cite: Citations, time_of: Times, rollups: str, *, sealed: bool
 ) -> RoundFacts | None:
     opened, ended, number = told.opened, told.ended, told.number
     if opened is None:
         return None
-    command = f"audit --round {number}"
     missing = _SEALED if sealed else _take_records(told, store)
-    source = cite.event(f"RoundOpened(round={number})", opened.at, command)
+    source = cite.audited(f"RoundOpened(round={number})", opened.at, round_=number)
     final = ended if isinstance(ended, RoundFinal) else None
     state = "open"
     if ended is not None:
@@ -127,7 +127,7 @@ def _round(
         rules_hash=opened.rules_hash,
         opened_at=time_of(opened.at.block_number),
         opened=source,
-        updates=() if sealed else tuple(_update(one, told, cite, command) for one in told.verdicts),
+        updates=() if sealed else tuple(_update(one, told, cite, rollups) for one in told.verdicts),
         missing=missing,
         proposals=len(told.proposals),
         accepted=final.accepted if final else 0,
@@ -136,16 +136,17 @@ def _round(
         aggregate_root=final.aggregate_root if final else b"",
         model_cid=told.proposals[final.attempt].cid if final else b"",
         ended_at=0 if ended is None else time_of(ended.at.block_number),
-        ended=None if ended is None else cite.event(call, ended.at, command),
+        ended=None if ended is None else cite.audited(call, ended.at, round_=number),
     )
 
 
-def _update(verdict: Verdict, told: RoundHistory, cite: Citations, command: str) -> UpdateFacts:
-    name = type(verdict).__name__
-    call = f"{name}(round={verdict.round}, member={verdict.member})"
-    if told.rollup is not None:
-        call = f"RollupSubmitted(round={verdict.round}), and the record of {verdict.member} in the file that it names"
-    source = cite.event(call, verdict.at, command)
+def _update(verdict: Verdict, told: RoundHistory, cite: Citations, rollups: str) -> UpdateFacts:
+    name, number, member = type(verdict).__name__, verdict.round, verdict.member
+    if told.rollup is None:
+        source = cite.audited(f"{name}(round={number}, member={member})", verdict.at, round_=number)
+    else:
+        call = f"RollupSubmitted(round={number}), and the record of {member} in the file that it names"
+        source = cite.audited(call, verdict.at, round_=number, contract=rollups)
     if not isinstance(verdict, UpdateAccepted):
         return UpdateFacts(verdict.member, verdict.cid, verdict.reason.name.lower(), source)
     return UpdateFacts(

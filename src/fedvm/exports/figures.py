@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedvm.exports.errors import NothingToExport
-from fedvm.exports.facts import Facts, Source, VersionFacts
+from fedvm.exports.facts import Facts, FederationFacts, Source, VersionFacts
 
 LIMITS = (
     "Numbers of examples, and the accuracies and losses that members state, are signed by them and not proved.",
@@ -33,6 +33,15 @@ def needed_version(facts: Facts) -> VersionFacts:
     if facts.latest is None:
         raise NothingToExport("no version of a model is registered: deploy one, and name its --service")
     return facts.latest
+
+
+def trained_in(facts: Facts, version: VersionFacts) -> FederationFacts | None:
+    """The federation that made the version, as it was in the version's round; None if it is another one than was read,
+    or the chain does not say."""
+    told, said = facts.federation, version.version
+    if told is None or not said.has_lineage or told.address != said.federation:
+        return None
+    return replace(told, rounds=tuple(one for one in told.rounds if one.number <= said.round))
 
 
 def figures(version: VersionFacts) -> Iterator[Figure]:

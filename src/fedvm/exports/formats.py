@@ -8,32 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from fedvm.exports.annex_iv import annex_iv_files
+from fedvm.exports.croissant import croissant_files
 from fedvm.exports.cyclonedx import cyclonedx_files
 from fedvm.exports.decision_log import decision_log_files
 from fedvm.exports.errors import ExportError, NothingToExport
 from fedvm.exports.facts import Facts
 from fedvm.exports.in_toto import in_toto_files
 from fedvm.exports.model_card import model_card_files
+from fedvm.exports.model_signing import model_signing_files, signed
+from fedvm.exports.registers import register_files
 from fedvm.files import atomic_folder, is_free
 
+_SIGNING: Final = "model-signing"
 MARK: Final = "fedvm-export.json"
 """A file by which a folder of exports is known, so that an export never takes the place of anything else."""
 
 
-@dataclass(frozen=True)
-class Format:
-    """title: what it is, in words. files: from facts to the files (paths and bytes); raises NothingToExport."""
-
-    title: str
-    files: Callable[[Facts], Mapping[str, bytes]]
-
-
-FORMATS: Final[Mapping[str, Format]] = {
-    "in-toto": Format("in-toto Statement v1 with the federation's lineage", in_toto_files),
-    "decision-log": Format("log of decisions (Article 12 of the EU AI Act)", decision_log_files),
-    "cyclonedx": Format("CycloneDX 1.6 ML-BOM with a model card", cyclonedx_files),
-    "model-card": Format("Hugging Face model card with a model-index", model_card_files),
+FORMATS: Final[Mapping[str, Callable[[Facts], Mapping[str, bytes]]]] = {
+    "in-toto": in_toto_files,
+    "decision-log": decision_log_files,
+    "cyclonedx": cyclonedx_files,
+    "model-card": model_card_files,
+    "annex-iv": annex_iv_files,
+    "algorithm-registers": register_files,
+    _SIGNING: model_signing_files,
+    "croissant": croissant_files,
 }
+"""From the facts to the paths and bytes of a format's files; each raises NothingToExport where there is nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +48,38 @@ class Exported:
     left_out: Mapping[str, str]
 
 
-def export(facts: Facts, names: Sequence[str], directory: Path, *, leave_out: bool = False) -> Exported:
+def export(
+    facts: Facts,
+    names: Sequence[str],
+    directory: Path,
+    *,
+    leave_out: bool = False,
+    key: EllipticCurvePrivateKey | None = None,
+) -> Exported:
     """Write formats into a folder, each into one of its own, all or nothing; a folder of exports that is there already
     is replaced. The same facts give the same bytes. leave_out: leave out formats for which there is nothing on chain.
+    key: signs the format model-signing, which stays unsigned without.
 
     Raises:
         NothingToExport: there is nothing to export in a format, or in any.
-        ExportError: there is no such format, or something else is at `directory`.
+        ExportError: there is no such format, something else is at `directory`, or there is nothing for the key.
         OSError: the folder cannot be written.
     """
     check_names(names)
     require_free(directory)
+    if key is not None and _SIGNING not in names:
+        raise ExportError(f"a key signs the format {_SIGNING} alone: name it, too, or leave the key away")
     made: dict[str, Mapping[str, bytes]] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(names):
         try:
-            made[name] = FORMATS[name].files(facts)
+            made[name] = FORMATS[name](facts)
         except NothingToExport as error:
             if not leave_out:
                 raise NothingToExport(f"{name}: {error}") from error
             left_out[name] = str(error)
+    if key is not None and _SIGNING in made:
+        made[_SIGNING] = signed(made[_SIGNING], key)
     if not made:
         raise NothingToExport("; ".join(f"{name}: {why}" for name, why in left_out.items()))
     listed = {name: tuple(files) for name, files in made.items()}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fedvm.audit.findings import cid_text
 from fedvm.exports.errors import NothingToExport
-from fedvm.exports.facts import Facts, FederationFacts, RoundFacts, ServiceFacts, VersionFacts
+from fedvm.exports.facts import Facts, FederationFacts, RoundFacts, ServiceFacts, UpdateFacts, VersionFacts
 from fedvm.exports.text import hexadecimal, json_bytes, moment, source_json
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
@@ -80,6 +80,7 @@ def _parameters(facts: Facts) -> dict[str, Any]:
             "owner": facts.account(told.owner),
             "aggregator": told.aggregator,
             "sealed": told.is_sealed,
+            "openMembership": told.is_open,
             "security": {**asdict(told.security), "source": source_json(told.security_source)},
             "rules": [
                 {
@@ -136,10 +137,20 @@ def _dependencies(facts: Facts) -> list[dict[str, Any]]:
                 {
                     "name": f"round-{number}/{update.member}",
                     "uri": f"ipfs://{cid_text(update.cid)}",
-                    "annotations": {"weight": update.weight, "source": source_json(update.source)},
+                    "annotations": {
+                        "weight": update.weight,
+                        "attested": _attested(update),
+                        "source": source_json(update.source),
+                    },
                 }
             )
     return found
+
+
+def _attested(update: UpdateFacts) -> dict[str, int]:
+    """What the member signed of its data and its model, which nobody has proved."""
+    names = ("examples", "labels", "accuracy_ppm", "loss_micros", "epsilon_micros")
+    return {name: getattr(update, name) for name in names}
 
 
 def _details(facts: Facts) -> dict[str, Any]:
@@ -208,6 +219,8 @@ def _version(facts: Facts, told: FederationFacts | None, one: VersionFacts) -> d
     }
     if one.missing:
         found["missing"] = one.missing
+    if one.recipe is not None:
+        found["compiler"] = {"version": one.recipe.compiler, "options": one.recipe.options}
     if said.has_lineage:
         found["lineage"] = {
             "federation": facts.account(said.federation),

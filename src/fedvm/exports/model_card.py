@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fedvm.audit.findings import cid_text
-from fedvm.exports.facts import Facts, FederationFacts, GateFacts, VersionFacts
-from fedvm.exports.figures import LIMITS, Figure, figures, needed_version, task_of
-from fedvm.exports.text import References, escaped, hexadecimal, moment, source_json, table, to_write
+from fedvm.exports.facts import Facts, GateFacts, VersionFacts
+from fedvm.exports.figures import LIMITS, Figure, figures, needed_version, task_of, trained_in
+from fedvm.exports.sections import evaluation_lines, lineage_lines, model_lines, training_lines
+from fedvm.exports.text import References, escaped, hexadecimal, moment, source_json, to_write
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -58,7 +58,7 @@ def _result(figure: Figure, gate: GateFacts, version: VersionFacts) -> EvalResul
 
 
 def _body(facts: Facts, version: VersionFacts) -> str:
-    sources = References()
+    sources, told = References(), trained_in(facts, version)
     lines = [
         f"# {escaped(version.title)}",
         "",
@@ -66,22 +66,26 @@ def _body(facts: Facts, version: VersionFacts) -> str:
         f"{sources.mark(version.source)}, as of block {facts.block} of {escaped(facts.network)}, "
         f"{moment(facts.block_time)}.",
         "",
-        *_model(version),
+        "## Model",
+        "",
+        *model_lines(version),
         "",
         "## Intended use",
         "",
         to_write("what the model is for, for whom, and what it must not be used for"),
         "",
+        to_write("under which licence it may be used; the metadata above has no licence yet"),
+        "",
         "## Training",
         "",
-        *([] if facts.federation is None else _training(facts.federation, sources)),
-        *_lineage(facts, version, sources),
+        *([] if told is None else training_lines(told, sources)),
+        *lineage_lines(facts, version, sources),
         "",
         to_write("what data the members hold, how it was collected and labelled, and who is missing from it"),
         "",
         "## Evaluation",
         "",
-        *_evaluation(version, sources),
+        *evaluation_lines(version, sources),
         "",
         "## Limitations",
         "",
@@ -96,79 +100,3 @@ def _body(facts: Facts, version: VersionFacts) -> str:
 def _service(facts: Facts) -> str:
     assert facts.service is not None
     return facts.service.address
-
-
-def _model(version: VersionFacts) -> list[str]:
-    said, described = version.version, version.description
-    rows = [
-        ["ONNX file", f"`{cid_text(said.onnx_cid)}`"],
-        ["SHA-256 of the ONNX file", f"`{version.onnx_sha256}`" if version.onnx_sha256 else "unknown"],
-        ["SHA-256 of the integer ONNX file", f"`{said.integer_onnx_digest.hex()}`"],
-        ["Program on chain", f"`{said.program}`, {len(said.parts)} contracts, {version.code_bytes:,} bytes"],
-    ]
-    if described is not None:
-        shape = " × ".join(map(str, described.input.shape))
-        rows.append(["Input", f"bytes, {shape} {escaped(described.input.layout)}"])
-        rows.append(["Classes", ", ".join(map(escaped, described.classes))])
-    if version.missing:
-        rows.append(["Missing", escaped(version.missing)])
-    return ["## Model", "", *table(["what", "value"], rows)]
-
-
-def _training(told: FederationFacts, sources: References) -> list[str]:
-    rows = []
-    for one in told.rounds:
-        counted = [update for update in one.updates if not update.refusal]
-        rows.append(
-            [
-                f"{one.number} {sources.mark(one.ended or one.opened)}",
-                one.state,
-                str(one.accepted),
-                str(len(one.updates) - len(counted)) if not one.missing else "unknown",
-                f"{one.total_weight:,}",
-            ]
-        )
-    return [
-        f"Trained by {len(told.members)} members of the federation `{told.address}`{sources.mark(told.source)}, whose "
-        f"contract enforces these rules{sources.mark(told.rules[-1].source)}; rule of aggregation: "
-        f"{escaped(told.aggregator)}.",
-        "",
-        *(f"- {sentence}" for sentence in told.rules[-1].rules.sentences()),
-        "",
-        *table(["round", "state", "updates that count", "refused", "total weight"], rows),
-        "",
-    ]
-
-
-def _lineage(facts: Facts, version: VersionFacts, sources: References) -> list[str]:
-    said = version.version
-    if not said.has_lineage:
-        return ["The version was registered without a lineage: the chain does not say how it was trained."]
-    return [
-        f"The version was made of round {said.round} of `{facts.account(said.federation)}`, model root "
-        f"`{hexadecimal(said.model_root)}`{sources.mark(version.source)}."
-    ]
-
-
-def _evaluation(version: VersionFacts, sources: References) -> list[str]:
-    measured = list(figures(version))
-    trial = version.trial
-    if trial is None:
-        return ["The service has no gate: the chain has no figure of the model's quality."]
-    if not measured:
-        return [f"The version's trial in the gate is {trial.state.name.lower()}{sources.mark(trial.source)}."]
-    compared = ""
-    if trial.rival:
-        compared = (
-            f" {trial.better} were got right by it alone, {trial.worse} by version {trial.rival} alone."
-        )
-    rows = [
-        [one.name, escaped(one.part) or "all", f"{one.value:.2%}", f"{one.asked} {sources.mark(one.source)}"]
-        for one in measured
-    ]
-    return [
-        f"The gate asked {trial.asked} samples of a validation set that was committed to beforehand: "
-        f"{trial.state.name.lower()}.{compared}",
-        "",
-        *table(["figure", "of class", "value", "samples"], rows),
-    ]

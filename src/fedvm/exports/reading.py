@@ -15,6 +15,7 @@ from fedvm.exports.errors import ExportError
 from fedvm.exports.facts import Facts, cited
 from fedvm.exports.federation_facts import federation_facts
 from fedvm.exports.service_facts import service_facts
+from fedvm.exports.sources import Where
 from fedvm.store import Store
 
 _KEPT: Final = 100_000
@@ -30,12 +31,13 @@ def read_facts(
     first_block: int = 0,
     last_block: int | None = None,
 ) -> Facts:
-    """The facts up to the block `last_block`, the head if it is None. What no store has is left out and said.
+    """The facts up to the block `last_block`, the head if it is None. What was not there yet, and what no store has, is
+    left out.
 
     federation, service: addresses (hex) of either or both. first_block: at or before the creation of both.
 
     Raises:
-        ExportError: nothing is named, or the block is before the contracts.
+        ExportError: nothing is named, or nothing was there at that block.
         AuditError: a contract is not this package's, so nothing that it tells can be relied on.
         ChainError: the chain cannot be read.
     """
@@ -50,7 +52,7 @@ def read_facts(
     if service is not None:
         _require(service_deviations(w3, service, first_block=first_block))
     network = network_of(w3)
-    is_embedded = network.name == "embedded"
+    where = Where(federation, service, is_embedded=network.name == "embedded")
 
     @lru_cache(maxsize=_KEPT)
     def time_of(block: int) -> int:
@@ -58,10 +60,14 @@ def read_facts(
 
     told = serving = None
     if federation is not None:
-        told = federation_facts(w3, federation, store, first_block, last, time_of, is_embedded=is_embedded)
+        told = federation_facts(w3, federation, store, first_block, last, time_of, where)
     if service is not None:
-        serving = service_facts(w3, service, store, first_block, last, time_of, is_embedded=is_embedded)
+        serving = service_facts(w3, service, store, first_block, last, time_of, where)
+    if told is None and serving is None:
+        raise ExportError(f"nothing of it was there yet in the blocks {first_block} to {last}: name others")
     block = max(source.block for source in cited((told, serving)))
+    if told is not None:
+        block = max(block, told.changed_in)
     return Facts(int(w3.eth.chain_id), network.title, block, time_of(block), told, serving)
 
 

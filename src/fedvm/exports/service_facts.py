@@ -33,7 +33,7 @@ from fedvm.exports.facts import (
     TrialFacts,
     VersionFacts,
 )
-from fedvm.exports.sources import Citations
+from fedvm.exports.sources import Citations, Where
 from fedvm.store import Store, StoreError
 
 Times = Callable[[int], int]
@@ -47,22 +47,23 @@ def service_facts(
     first: int,
     last: int,
     time_of: Times,
-    *,
-    is_embedded: bool,
-) -> ServiceFacts:
-    """The facts of a genuine service at `address` (hex) by its events from block `first` to `last`. store: where the
-    ONNX files are, None if nobody said.
+    where: Where,
+) -> ServiceFacts | None:
+    """The facts of a genuine service at `address` (hex) by its events from block `first` to `last`; None if it was
+    created later. store: where the ONNX files are, None if nobody said.
 
     Raises:
         ChainError: the chain cannot be read.
     """
     service = ModelService(w3, address)
-    cite = Citations(service.address, "service", is_embedded=is_embedded)
+    cite = Citations(service.address, "service", where)
     transfers = list(
         EventReader(w3, contract_at(w3, MODEL_SERVICE, address), network_of(w3)).fetch(
             ("OwnershipTransferred",), first, last
         )
     )
+    if not transfers:
+        return None
     gate = service.gate()
     trials: dict[int, TrialFacts] = {}
     told = None
@@ -73,7 +74,7 @@ def service_facts(
             one.version,
             one.previous,
             time_of(one.at.block_number),
-            cite.event(f"VersionServes(version={one.version})", one.at, "service versions", stored=False),
+            cite.listed(f"VersionServes(version={one.version})", one.at, "service versions"),
         )
         for one in service.served(first, last)
     )
@@ -85,7 +86,7 @@ def service_facts(
     return ServiceFacts(
         address=service.address,
         owner=str(transfers[-1].args["newOwner"]),
-        source=cite.event("OwnershipTransferred", transfers[-1].at, "service versions", stored=False),
+        source=cite.listed("OwnershipTransferred", transfers[-1].at, "service versions"),
         versions=versions,
         served=served,
         gate=told,
@@ -94,7 +95,7 @@ def service_facts(
                 one,
                 time_of(one.at.block_number),
                 by_number[one.version].class_name(one.label),
-                cite.event(f"Decision(id={one.id})", one.at, "decisions"),
+                cite.listed(f"Decision(id={one.id})", one.at, "decisions"),
             )
             for one in service.decisions(first, last)
         ),
@@ -123,7 +124,7 @@ def _version(
         number=event.id,
         version=event.version,
         registered_at=time_of(event.at.block_number),
-        source=cite.event(f"VersionRegistered(version={event.id})", event.at, "audit"),
+        source=cite.audited(f"VersionRegistered(version={event.id})", event.at),
         codes={
             part.account: bytes(w3.eth.get_code(Web3.to_checksum_address(part.account)))
             for part in event.version.parts
@@ -148,13 +149,13 @@ def _gate(
         call = f"{type(event).__name__}(version={getattr(event, 'version', 0)})"
         match event:
             case GateFixed():
-                fixed = cite.event("GateFixed", event.at, "audit", contract=gate.address)
+                fixed = cite.audited("GateFixed", event.at, contract=gate.address)
             case TrialOpened():
                 opened[event.version] = event
-                source = cite.event(call, event.at, "audit", contract=gate.address)
+                source = cite.audited(call, event.at, contract=gate.address)
                 trials[event.version] = TrialFacts(TrialState.REGISTERED, 0, 0, 0, 0, event.rival, (), source)
             case TrialDrawn():
-                source = cite.event(call, event.at, "audit", contract=gate.address)
+                source = cite.audited(call, event.at, contract=gate.address)
                 rival = opened[event.version].rival
                 trials[event.version] = TrialFacts(TrialState.DRAWN, 0, 0, 0, 0, rival, (), source)
             case SampleAsked():
@@ -173,7 +174,7 @@ def _gate(
                         ClassCount(counts[label, True] + counts[label, False], counts[label, True])
                         for label in range(terms.classes)
                     ),
-                    cite.event(call, event.at, "audit", contract=gate.address),
+                    cite.audited(call, event.at, contract=gate.address),
                 )
     assert fixed is not None  # a gate tells of its terms in its constructor
     asked_samples = [one for one in events if isinstance(one, SampleAsked)]

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from fedvm.exports.facts import Source
 
-_NUMBERED: Final = re.compile(r"^(\d+)\.")
 TO_WRITE: Final = "TO BE WRITTEN BY A PERSON"
 """Marks what no chain can say."""
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>()#|!~:@&$^]|^[-+=]|(?<=www)\.)", re.IGNORECASE)
 """What begins markup: anywhere, or at the beginning of a line, or as a link that Markdown makes by itself."""
+
+_NUMBERED: Final = re.compile(r"^(\d+)\.")
+"""What begins a numbered list."""
 
 
 def json_bytes(value: Any) -> bytes:

@@ -16,7 +16,7 @@ from fedvm.cli.commands.places import Place, placed
 def export(
     place: Place,
     formats: Annotated[
-        list[str] | None, typer.Argument(metavar="FORMAT…", help="The formats to write; see below.")
+        list[str] | None, typer.Argument(metavar="FORMAT…", help="The formats to write.")
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="All formats for which there is something on chain.")
@@ -27,9 +27,19 @@ def export(
     block: Annotated[
         int | None, typer.Option("--block", min=0, help="Only what happened up to this block. Default: all.")
     ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key",
+            dir_okay=False,
+            help="A private key (PEM; P-256, P-384 or P-521) that signs model-signing.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write reports on a federation and its model, for auditors, registers and tools, from the chain and a store alone.
+
+    Formats: in-toto, decision-log, cyclonedx, model-card, annex-iv, algorithm-registers, model-signing, croissant.
 
     Each number in them names the event that says it and the command that shows it again. What no chain can say is
     marked for a person to write. The same chain gives the same bytes; the folder appears whole or not at all.
@@ -38,6 +48,7 @@ def export(
     from fedvm.cli.console import err, out
     from fedvm.exports.formats import FORMATS, check_names, require_free
     from fedvm.exports.formats import export as write
+    from fedvm.exports.model_signing import signing_key
     from fedvm.exports.reading import read_facts
 
     if every and formats:
@@ -45,6 +56,7 @@ def export(
     names = list(FORMATS) if every else list(formats or ())
     check_names(names)
     require_free(to)
+    signer = None if key is None else signing_key(key)
     with place.opened() as run:
         try:
             store = run.store
@@ -58,7 +70,7 @@ def export(
             first_block=run.deployment.block,
             last_block=block,
         )
-    done = write(facts, names, to, leave_out=every)
+    done = write(facts, names, to, leave_out=every, key=signer)
     if as_json:
         print_json(
             {"folder": str(to), "block": facts.block, "formats": done.files, "left_out": done.left_out}
