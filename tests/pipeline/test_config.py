@@ -152,10 +152,12 @@ def test_training_arguments_are_a_recipe_and_its_schedule(tmp_path: Path) -> Non
     assert Schedule.of(training) == Schedule("step", warmup=2, every=5, factor=0.5)
 
 
-EXAMPLES = (Path(__file__).parents[2] / "examples").rglob("*.toml")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize("file", sorted(file for file in EXAMPLES if file.name != "pyproject.toml"), ids=str)
+@pytest.mark.parametrize(
+    "file", sorted([*EXAMPLES.glob("*.toml"), *EXAMPLES.glob("recipes/*.toml")]), ids=lambda file: file.stem
+)
 def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
     from fedvm.learning.augment import AUGMENTATIONS
     from fedvm.learning.models import ARCHITECTURES

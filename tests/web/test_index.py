@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from fedvm.chain.events import Place
+from fedvm.chain.federation_types import RoundOpened, UpdateAccepted
 from fedvm.devnet.embedded import open_chain
+from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.pipeline.results import RunReport
+from fedvm.protocol.address import to_address
 from fedvm.rundir.run import open_run
 from fedvm.web.chronicle import Chronicle
 from fedvm.web.database import Index
@@ -122,3 +126,25 @@ def test_a_store_without_the_files_is_said_and_not_fatal(copy: Path) -> None:
     read(copy, index)
     assert index.one("SELECT class FROM decisions WHERE id = 1")["class"].startswith("class ")
     assert len(Chronicle(index).rounds) == 2
+
+
+def test_losses_that_are_not_stated_and_such_as_no_network_has(copy: Path) -> None:
+    def accepted(number: int, member: int, loss: int) -> UpdateAccepted:
+        address, place = to_address(f"0x{member:040x}"), Place(number, f"0x{number:064x}", member)
+        return UpdateAccepted(number, address, bytes(32), 10, 10, 500_000, loss, 0, 0, 4, 9, b"", b"", place)
+
+    index = Index()
+    with open_source(Target(run=copy)) as source, index.changing() as db:
+        reader = Reader(index, source)
+        for number in (1, 2, 3):
+            at = Place(number, f"0x{number:064x}", 0)
+            reader.add(db, "federation", RoundOpened(number, bytes(32), bytes(32), bytes(32), 9, at))
+        for event in (
+            *(accepted(1, member, NOT_ATTESTED_LOSS) for member in (1, 2)),
+            *(accepted(2, member, loss) for member, loss in ((1, NOT_ATTESTED_LOSS), (2, 3_000_000))),
+            accepted(3, 1, NOT_ATTESTED_LOSS - 1),
+        ):
+            reader.add(db, "federation", event)
+    assert [(one.accuracy, one.loss) for one in Chronicle(index).rounds.values()] == [
+        (0.5, None), (0.5, 3.0), (0.5, pytest.approx(2**64 / 1e6)),
+    ]  # fmt: skip

@@ -327,7 +327,8 @@ class Chronicle:
         for row in self.index.rows(
             """SELECT round, SUM(reason = 0) AS accepted, SUM(reason > 0) AS refused,
                  SUM(reason = 0 AND weight < examples) AS capped, SUM(weight) AS weight,
-                 SUM(weight * 1.0 * accuracy_ppm) AS right, SUM(weight * 1.0 * loss_micros) AS loss
+                 SUM(weight * 1.0 * accuracy_ppm) AS right, SUM(weight * 1.0 * loss_micros) AS loss,
+                 SUM(CASE WHEN loss_micros IS NOT NULL THEN weight END) AS stating
                FROM updates GROUP BY round"""
         ):
             if (told := self.rounds.get(row["round"])) is None:
@@ -336,7 +337,7 @@ class Chronicle:
             told.weight = row["weight"] or told.weight
             if row["weight"] and (row["right"] or row["loss"]):
                 told.accuracy = row["right"] / row["weight"] / 1e6
-                told.loss = row["loss"] / row["weight"] / 1e6
+                told.loss = row["loss"] / row["stating"] / 1e6 if row["stating"] else None
         for row in self.index.rows(
             """SELECT t.round AS round, SUM(r.gas) AS gas FROM (SELECT round, tx FROM events WHERE round IS NOT NULL
                  UNION SELECT round, tx FROM updates) t JOIN receipts r ON r.tx = t.tx GROUP BY t.round"""

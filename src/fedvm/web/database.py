@@ -28,7 +28,7 @@ CREATE TABLE events (
 ) WITHOUT ROWID;
 CREATE TABLE updates (
     round INTEGER NOT NULL, seq INTEGER NOT NULL, member TEXT NOT NULL, reason INTEGER NOT NULL,
-    weight INTEGER, examples INTEGER, accuracy_ppm INTEGER, loss_micros INTEGER, labels INTEGER,
+    weight INTEGER, examples INTEGER, accuracy_ppm INTEGER, loss_micros REAL, labels INTEGER,
     epsilon REAL, norm_squares TEXT, root TEXT, cid TEXT, block INTEGER NOT NULL, tx TEXT NOT NULL,
     PRIMARY KEY (round, seq)
 ) WITHOUT ROWID;

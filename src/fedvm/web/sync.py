@@ -21,6 +21,7 @@ from fedvm.chain.model_service import Decision
 from fedvm.chain.networks import page
 from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.chain.sealed_rounds import SealedRollupSubmitted
+from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.sealed_facts import sealed_facts
@@ -341,8 +342,10 @@ def _add_update(db: sqlite3.Connection, event: UpdateAccepted | UpdateRefused) -
         row = (event.round, seq, event.member, int(event.reason), None, None, None, None, None, None, None,
                "0x" + event.update_root.hex(), event.cid.hex(), *place)  # fmt: skip
     else:
-        row = (event.round, seq, event.member, 0, event.weight, event.examples, event.accuracy_ppm,
-               event.loss_micros, event.labels, event.epsilon, str(event.sum_squares),
+        # A loss may be any uint64, SQLite's integers end at 2^63.
+        loss = None if event.loss_micros == NOT_ATTESTED_LOSS else float(event.loss_micros)
+        row = (event.round, seq, event.member, 0, event.weight, event.examples, event.accuracy_ppm, loss,
+               event.labels, event.epsilon, str(event.sum_squares),
                "0x" + event.update_root.hex(), event.cid.hex(), *place)  # fmt: skip
     db.execute(f"INSERT INTO updates VALUES ({', '.join('?' * len(row))})", row)
 

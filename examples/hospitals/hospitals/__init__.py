@@ -1,0 +1,1 @@
+"""Hospitals that learn together to tell benign tumours from malignant ones."""
