@@ -355,6 +355,18 @@ def test_an_outbox_that_cannot_be_used(tmp_path: Path) -> None:
         Outbox(tmp_path / "file" / "sent.sqlite")
 
 
+def test_a_node_that_asks_for_a_premium_beyond_all_measure(
+    new_sender: SenderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = new_sender()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(sender.w3.eth), "max_priority_fee", 10**13)
+        with pytest.raises(NetworkError, match=r"premium of 10,000,000,000,000 wei.*it was not sent"):
+            sender.send(USER, {"data": init_code(COUNTER)})
+    assert nonce_of(sender) == 0
+    assert sender.send(USER, {"data": init_code(COUNTER)}).contract_address
+
+
 def test_the_lock_keeps_other_senders_away(
     new_sender: SenderMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

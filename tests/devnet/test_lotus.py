@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from lotus_chain import CALM, FUNDS, STARTED, Node, new_chain, signed, user, weathered
 
@@ -238,3 +240,12 @@ def test_requests_that_are_none() -> None:
     rpc = LotusRpc(new_chain())
     for nonsense in (None, [], "eth_chainId", {"method": 5}):
         assert rpc.answer(nonsense)["error"]["code"] == -32600
+
+
+def test_malformed_parameters_are_refused_as_such() -> None:
+    rpc = LotusRpc(new_chain())
+    odd: list[Any] = [5, "0xzz", [[]], {"value": "-0x1"}, {"from": 5}, {"topics": 5}, "0x" + "f" * 80, None]
+    for method in ("eth_call", "eth_estimateGas", "eth_getLogs", "eth_getBalance", "eth_getStorageAt"):
+        for params in [[one] for one in odd] + [["0x" + "11" * 20, one] for one in odd] + [{"a": 1}, 5]:
+            answer = rpc.answer({"id": 1, "method": method, "params": params})
+            assert ("result" in answer) != ("error" in answer)

@@ -231,6 +231,7 @@ class Delivery:
 
     def _send_new(self, order: Order, price: Offer) -> None:
         fields = order.fields
+        price.require_modest(order.gas_limit)
         filled: Any = {
             **{name: fields[name] for name in ("to", "data", "value") if fields.get(name) is not None},
             "gas": order.gas_limit,

@@ -59,6 +59,8 @@ def read_header(w3: Web3, number: int) -> tuple[bytes, dict[str, Any]]:
     block = answer.get("result")
     if not block:
         raise NetworkError(f"the node does not know block {number}: {answer.get('error')}")
+    if not isinstance(block, dict):
+        raise NetworkError(f"block {number} is not of the form of an Ethereum block: {block!r}")
     present = (*_FIELDS, *(name for name in _LATER_FIELDS if block.get(name) is not None))
     try:
         return rlp.encode([_item(name, block[name]) for name in present]), block

@@ -98,11 +98,16 @@ def _bloom(logs: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _bytes(value: str) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text of bytes")
     return bytes.fromhex(value.removeprefix("0x"))
 
 
 def _number(value: str | int) -> int:
-    return value if isinstance(value, int) else int(value, 16)
+    number = value if isinstance(value, int) else int(value, 16)
+    if number < 0:
+        raise ValueError(f"{value!r} is negative")
+    return number
 
 
 def _minimal(value: str | int) -> bytes:

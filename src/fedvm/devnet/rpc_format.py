@@ -35,9 +35,12 @@ def unhex(value: Any) -> bytes:
 
 def quantity(value: Any) -> int:
     try:
-        return value if isinstance(value, int) else int(value, 16)
+        number = value if isinstance(value, int) else int(value, 16)
     except (TypeError, ValueError) as error:
         raise InvalidParams(f"{value!r} is not a quantity") from error
+    if not 0 <= number < 1 << 256:
+        raise InvalidParams(f"{value!r} is not a quantity of 256 bits")
+    return number
 
 
 def optional_quantity(fields: dict[str, Any], name: str, default: int | None = None) -> int | None:
@@ -62,6 +65,8 @@ def input_data(fields: dict[str, Any]) -> bytes:
 
 
 def call_request(fields: dict[str, Any]) -> CallRequest:
+    if not isinstance(fields, dict):
+        raise InvalidParams(f"{fields!r} is not a call")
     if fields.get("accessList"):
         raise InvalidParams("access lists are not supported")
     gas = optional_quantity(fields, "gas", BLOCK_GAS_LIMIT)

@@ -224,6 +224,8 @@ class LotusRpc:
         return answers.receipt(done)
 
     def _logs(self, query: Any) -> list[Any]:
+        if not isinstance(query, dict):
+            raise fmt.InvalidParams(f"{query!r} is not a filter")
         addresses = fmt.one_or_many(query.get("address"), fmt.address)
         topics = [fmt.one_or_many(topic, fmt.unhex) for topic in query.get("topics") or ()]
         if len(topics) > MAX_TOPICS:
