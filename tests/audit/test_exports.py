@@ -63,6 +63,8 @@ def test_nothing_else_is_replaced_and_a_failure_leaves_what_was(facts: Facts, tm
     with pytest.raises(ExportError, match="name another folder"):
         export(facts, ["in-toto"], taken)
     assert files_in(taken) == {"thesis.md": b"mine"}
+    with pytest.raises(ExportError, match=r"thesis\.md is a file"):
+        export(facts, ["in-toto"], taken / "thesis.md" / "exports")
     ours = tmp_path / "ours"
     export(facts, ["in-toto"], ours)
     before = files_in(ours)

@@ -109,6 +109,9 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def require_free(directory: Path) -> None:
-    """Raise ExportError if exports would take the place of something else."""
+    """Raise ExportError if exports would take the place of something else, or cannot lie there."""
+    above = next((one for one in directory.absolute().parents if one.is_file()), None)
+    if above is not None:
+        raise ExportError(f"{directory} cannot be a folder, since {above} is a file: name another folder")
     if not is_free(directory, MARK):
         raise ExportError(f"{directory} is there already and holds no exports of FedVM: name another folder")

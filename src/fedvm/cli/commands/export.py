@@ -31,6 +31,7 @@ def export(
         Path | None,
         typer.Option(
             "--key",
+            exists=True,
             dir_okay=False,
             help="A private key (PEM; P-256, P-384 or P-521) that signs model-signing.",
         ),
