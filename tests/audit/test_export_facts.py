@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from exported import check_sources, facts_of
-from test_commands import problems
+from test_shown_commands import problems
 
 from fedvm.exports.errors import ExportError
 from fedvm.exports.facts import Facts, cited

@@ -12,7 +12,7 @@ from relayed_rpc import relayed
 from sealed_record import Recorded
 from tamper_records import record_rolled_up
 from tampers import Subject
-from test_commands import problems
+from test_shown_commands import problems
 from typer.testing import CliRunner
 from web3 import Web3
 

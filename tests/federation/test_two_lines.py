@@ -43,9 +43,12 @@ class Lines(logging.Handler):
 @pytest.fixture
 def log() -> Iterator[Lines]:
     lines, logger = Lines(), logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.INFO)  # another test's `fedvm run` may have silenced it in this process
     logger.addHandler(lines)
     yield lines
     logger.removeHandler(lines)
+    logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
