@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.protocol.aggregators.arithmetic import GUARD_BITS, guarded_mean, shown_micros
+from fedvm.protocol.aggregators.arithmetic import guarded_mean, shown_micros
+from fedvm.protocol.aggregators.moments import MOST_RATE, TwoMoments, divisors
 from fedvm.protocol.aggregators.rule import (
     MICROS,
     Aggregator,
@@ -24,11 +24,9 @@ from fedvm.protocol.aggregators.rule import (
 )
 from fedvm.protocol.mean import WeightedSums
 
-_MOST_RATE = 100 * MICROS
-
 
 @dataclass(frozen=True)
-class ServerYogi(Aggregator):
+class ServerYogi(TwoMoments):
     """m ← floor(β₁·m + (1−β₁)·Δ), v ← v − sign(v − Δ²) · floor((1−β₂)·Δ²) with Δ = floor(S·2^16 / W); both are 0 at
     first.
 
@@ -42,35 +40,10 @@ class ServerYogi(Aggregator):
     title = "FedYogi"
     kind = 6
 
-    eta: int
-    beta_1: int
-    beta_2: int
-    tau: int
-
-    def __post_init__(self) -> None:
-        check_parameter("FedYogi's eta, in millionths,", self.eta, 1, _MOST_RATE)
-        check_parameter("FedYogi's beta_1, in millionths,", self.beta_1, 0, MICROS - 1)
-        check_parameter("FedYogi's beta_2, in millionths,", self.beta_2, 0, MICROS - 1)
-        check_parameter("FedYogi's tau, in millionths,", self.tau, 1, _MOST_RATE)
-
-    def parameters(self) -> tuple[int, ...]:
-        """(η, β₁, β₂, τ)."""
-        return self.eta, self.beta_1, self.beta_2, self.tau
-
-    def shown_parameters(self) -> dict[str, str]:
-        """As in Flower."""
-        names = ("eta", "beta_1", "beta_2", "tau")
-        return dict(zip(names, map(shown_micros, self.parameters()), strict=True))
-
-    def remember(self, state: ServerState, sums: WeightedSums) -> ServerState:
-        """(m, v) after the round, Python integers (n,)."""
-        delta = guarded_mean(sums).astype(object)
-        zeros = np.zeros(delta.size, dtype=object)
-        first, second = state or (zeros, zeros)
-        first = (self.beta_1 * first + (MICROS - self.beta_1) * delta) // MICROS
-        square = delta * delta
-        second = second - np.sign(second - square) * ((MICROS - self.beta_2) * square // MICROS)
-        return first, second
+    def second_moment(self, before: NDArray[Any], square: NDArray[Any]) -> NDArray[Any]:
+        """v − sign(v − Δ²) · floor((1−β₂)·Δ²)."""
+        moved: NDArray[Any] = before - np.sign(before - square) * ((MICROS - self.beta_2) * square // MICROS)
+        return moved
 
     def step(
         self,
@@ -102,8 +75,8 @@ class ServerAdagrad(Aggregator):
     tau: int
 
     def __post_init__(self) -> None:
-        check_parameter("FedAdagrad's eta, in millionths,", self.eta, 1, _MOST_RATE)
-        check_parameter("FedAdagrad's tau, in millionths,", self.tau, 1, _MOST_RATE)
+        check_parameter("FedAdagrad's eta, in millionths,", self.eta, 1, MOST_RATE)
+        check_parameter("FedAdagrad's tau, in millionths,", self.tau, 1, MOST_RATE)
 
     def parameters(self) -> tuple[int, ...]:
         """(η, τ)."""
@@ -132,7 +105,5 @@ class ServerAdagrad(Aggregator):
 
 
 def _step(eta: int, tau: int, first: NDArray[Any], second: NDArray[Any], facts: RoundFacts) -> NDArray[Any]:
-    offset = -(-(tau << (facts.fraction_bits + GUARD_BITS)) // MICROS)  # rounded up, so that no divisor is 0
-    divisors = np.array([isqrt(value) + offset for value in second.tolist()], dtype=object)
-    step: NDArray[Any] = (eta << facts.fraction_bits) * first // (MICROS * divisors)
+    step: NDArray[Any] = (eta << facts.fraction_bits) * first // (MICROS * divisors(second, tau, facts))
     return step
