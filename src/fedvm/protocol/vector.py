@@ -87,7 +87,7 @@ def quantize_update(difference: FloatVector, bound: float, fraction_bits: int) -
     finite = _finite("update", difference)
     # Relative to the largest element, the squares of huge finite values cannot overflow.
     largest = float(np.max(np.abs(finite), initial=0.0))
-    norm = largest * _length(finite / largest) if largest > 0.0 else 0.0
+    norm = largest * length(finite / largest) if largest > 0.0 else 0.0
     scale = min(1.0, bound / norm) if norm > 0.0 else 1.0
     shrink = _FIRST_SHRINK
     while True:
@@ -132,7 +132,8 @@ def check_vector(name: str, vector: NDArray[np.generic], dtype: type[np.generic]
     return vector
 
 
-def _length(values: FloatVector) -> float:
+def length(values: FloatVector) -> float:
+    """The L2 norm of a vector, float32 or float64 (n,), the same to the bit on any number of threads."""
     # Not np.linalg.norm: BLAS splits the sum over its threads, so that its last bit depends on their number.
     return math.sqrt(float(np.square(values).sum()))
 

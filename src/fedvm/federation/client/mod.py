@@ -38,7 +38,7 @@ from fedvm.federation.replies import Rounding, write_reply
 from fedvm.federation.terms import SEALED_ROUND, SEALED_STEP, SHAPES, RoundTerms
 from fedvm.protocol import Rules, VectorSpec, dequantize
 from fedvm.protocol.spec import FloatVector
-from fedvm.protocol.vector import IntVector
+from fedvm.protocol.vector import IntVector, length
 
 if TYPE_CHECKING:
     from fedvm.federation.client.distributed_privacy import DistributedPrivacy, SealedNoise
@@ -202,7 +202,7 @@ def _commit_reply(
 
 
 def _rounding(difference: FloatVector, update: IntVector, rules: Rules) -> Rounding:
-    norm, signed = float(np.linalg.norm(difference)), dequantize(update, rules.fraction_bits)
+    norm, signed = length(difference), dequantize(update, rules.fraction_bits)
     bound = norm_bound(rules)
     clipped = difference if norm <= bound else difference * (bound / norm)
-    return Rounding(norm, float(np.linalg.norm(signed)), float(np.linalg.norm(clipped - signed)))
+    return Rounding(norm, length(signed), length(clipped - signed))

@@ -23,6 +23,7 @@ from fedvm.federation.client.accountant import PrivacyBudget, Releases
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.reproducible import derive_seed
+from fedvm.protocol.vector import length
 
 Normal = Callable[[int], NDArray[np.float64]]
 """From a count to so many independent standard normal numbers."""
@@ -35,7 +36,7 @@ class LocalPrivacy(PrivacyBudget):
 
     def privatise(self, difference: NDArray[np.float64], normal: Normal) -> NDArray[np.float64]:
         """Clip a vector (elements,) to the L2 norm `clip` and add the noise."""
-        norm = float(np.linalg.norm(difference))
+        norm = length(difference)
         kept = difference * min(1.0, self.clip / norm) if norm > 0 else difference
         return np.asarray(kept + self.noise_multiplier * self.clip * normal(difference.size))
 

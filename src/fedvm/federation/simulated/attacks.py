@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedvm.federation.commitment import clip_and_quantize, norm_bound
 from fedvm.protocol import Rules
-from fedvm.protocol.vector import IntVector
+from fedvm.protocol.vector import IntVector, length
 
 Difference = NDArray[np.float64]
 """What a client's training changed, float64 (elements,)."""
@@ -62,5 +62,5 @@ def a_little_is_enough(differences: NDArray[np.float64], clients: int) -> Differ
 
 
 def _stretched(difference: Difference, rules: Rules) -> Difference:
-    norm = float(np.linalg.norm(difference))
+    norm = length(difference)
     return difference * (norm_bound(rules) / norm) if norm > 0 else difference
