@@ -10,22 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 from web_bench.axe import PAGES_OF_A_RUN, SHAPES, browser, violations
 from web_bench.recording import record
+from web_bench.serving import served
 from web_bench.synthetic import SECONDS_A_BLOCK, history
 
-from fedvm.web.app import make_app
 from fedvm.web.database import Index
 from fedvm.web.export import all_pages
 from fedvm.web.render import Renderer
@@ -141,23 +136,6 @@ def whole_run(source: Source, run: Path, chromium: Browser) -> dict[str, Any]:
     pages = len(list(all_pages(site)))
     index.close()
     return {"axe_violations": count, "axe_pages": looked, "pages": pages}
-
-
-@contextmanager
-def served(site: Site) -> Iterator[str]:
-    """A server of the pages in a thread; its address."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_app(site), log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 if __name__ == "__main__":

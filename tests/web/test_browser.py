@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from fedvm.pipeline.results import RunReport
-from fedvm.web.app import make_app
 from fedvm.web.database import Index
 from fedvm.web.export import export
 from fedvm.web.render import Renderer
@@ -26,6 +21,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("axe_playwright_python")
 from web_bench.axe import PAGES_OF_A_RUN, SHAPES, browser, violations_of  # noqa: E402
 from web_bench.recording import record  # noqa: E402
+from web_bench.serving import served  # noqa: E402
 
 pytestmark = pytest.mark.slow
 Finished = tuple[Path, RunReport]
@@ -42,22 +38,13 @@ def chromium() -> Iterator[object]:
 
 
 @contextmanager
-def served(run: Path) -> Iterator[str]:
+def following(run: Path) -> Iterator[str]:
     """The pages of a run, which they follow; their address."""
     site = Site(Index(), Target(run=run), Renderer(static=False))
-    with Follower(site) as follower, socket.socket() as listening:
+    with Follower(site) as follower:
         follower.wait(60)
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_app(site), log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+        with served(site) as address:
+            yield address
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, finished: Finished) -> Path:
 
 @pytest.fixture(scope="module")
 def address(run: Path) -> Iterator[str]:
-    with served(run) as found:
+    with following(run) as found:
         yield found
 
 

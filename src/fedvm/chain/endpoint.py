@@ -25,10 +25,12 @@ class Endpoint:
             NetworkError: nothing answers there.
             ChainMismatch: another chain does.
         """
-        own = None if self.network is None else self.network.chain_id
-        if chain_id is not None and own is not None and own != chain_id:
-            raise ChainMismatch(f"{self.network.title} is chain {own}, wanted {chain_id}")  # type: ignore[union-attr]
-        return connect(self.url, chain_id=own if chain_id is None else chain_id)
+        wanted = chain_id
+        if self.network is not None:
+            wanted = self.network.chain_id
+            if chain_id not in (None, wanted):
+                raise ChainMismatch(f"{self.network.title} is chain {wanted}, wanted {chain_id}")
+        return connect(self.url, chain_id=wanted)
 
     @property
     def shown(self) -> str:
