@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from web3 import Web3
@@ -103,7 +104,7 @@ def _pace(w3: Web3, number: int, timestamp: int, network: Network) -> Capability
     before = None
     while back and before is None:  # an epoch may have no block
         earlier = number - back
-        before, _ = _asked(lambda at=earlier: w3.eth.get_block(at))  # type: ignore[misc]
+        before, _ = _asked(partial(w3.eth.get_block, earlier))
         back -= before is None
     if not before or timestamp == int(before["timestamp"]):
         usual = f"{network.block_seconds:g} s usually" if network.block_seconds else "with transactions"
@@ -142,7 +143,7 @@ def _logs(w3: Web3, number: int, network: Network) -> Capability:
             continue
         first = max(number - span + 1, 0)
         query: Any = {"address": Web3.to_checksum_address(_NOBODY), "fromBlock": first, "toBlock": number}
-        answer, problem = _asked(lambda q=query: w3.eth.get_logs(q))  # type: ignore[misc]
+        answer, problem = _asked(partial(w3.eth.get_logs, query))
         if answer is not None:
             taken = min(span, number + 1)
             small = network.log_range is not None and taken < min(network.log_range, number + 1)
