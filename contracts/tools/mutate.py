@@ -11,9 +11,10 @@ in a copy of the project, and keeps what it found. The verdicts about a file hol
 Compiling takes most of the time. So the copy is built without the optimizer, and its tests load contracts from forge's
 output (`dynamic_test_linking`): a mutant of a contract compiles that contract alone. It meets the tests that speak of
 it most first; what those let live meets all. A mutant is killed if a test fails. `equivalent` are those that compile
-to the very same code; `invalid` do not compile and are drawn again. Survivors are explained in
-contracts/survivors.json: mutant → why nothing can see it; those that are not explained there are tested again. The
-contracts of sealed rounds are left out, since their tests are in Python.
+to the very same code; `invalid` do not compile and are drawn again. What says by its form that it changes nothing is
+not drawn: a word of a comment, `i++` for `++i` as a statement, `<= 0` for `== 0` of what has no sign. Survivors are
+explained in contracts/survivors.json: mutant → why nothing can see it; those that are not explained there are tested
+again. The contracts of sealed rounds are left out, since their tests are in Python.
 """
 
 from __future__ import annotations
@@ -73,16 +74,74 @@ class Mutant:
         """Path below src."""
         return f"{self.source}.sol"
 
-    def is_comment(self) -> bool:
-        """Whether what it changes stands in a comment."""
-        line = (SOURCES / self.file).read_bytes()[: self.start].rsplit(b"\n", 1)[-1]
-        return b"//" in line
+    def changes_nothing(self) -> bool:
+        """Whether its form alone says that it behaves as the original. Each costs a run of all tests otherwise."""
+        text = (SOURCES / self.file).read_bytes()
+        ahead, behind = text[: self.start].decode(), text[self.end :].decode()
+        if "//" in ahead.rsplit("\n", 1)[-1] or _without_comments(self.before) == _without_comments(
+            self.after
+        ):
+            return True
+        # Locals are 0 without being set to it.
+        if re.fullmatch(r"(u?int\d* \w+) ?= 0", self.before) and self.after.strip() + " = 0" == self.before:
+            return True
+        # Where no number has a sign, there is none below 0.
+        if not re.search(r"\bint\d*\b", _without_comments(text.decode())):
+            for equal, same in ((" == 0", " <= 0"), (" != 0", " > 0")):
+                if self.before.endswith(equal) and self.after == self.before.removesuffix(equal) + same:
+                    return True
+        # The value of a statement is not used.
+        swapped = {
+            re.sub(r"^(\+\+|--)(\w+)$|^(\w+)(\+\+|--)$", _as_prefix, x) for x in (self.before, self.after)
+        }
+        if len(swapped) == 1 and ahead.rstrip()[-1:] in ";{}" and behind.lstrip()[:1] in (";", ")"):
+            return True
+        return self._only_counts_otherwise(ahead, behind)
+
+    def _only_counts_otherwise(self, ahead: str, behind: str) -> bool:
+        """Whether it gives a loop another counter that takes the same values: `for (uint256 i = 0; i < n; ++i)`."""
+        head = r"for \(uint256 (\w+) = 0; \1 < ([\w.]+); \+\+\1\) \{"
+        line = ahead.rsplit("\n", 1)[-1]
+        old = (line + self.before + behind).lstrip()
+        new = (line + self.after + behind).lstrip()
+        found = re.match(head, old)
+        if found is None:
+            return False
+        counter, bound = found.groups()
+        body = _block(old[found.end() - 1 :])
+        if re.search(rf"\b{counter}\b\s*([-+*/%&|^]?=[^=]|\+\+|--|<<=|>>=)|(\+\+|--){counter}\b", body):
+            return False
+        rest = old[found.end() :]
+        # It rises by one from 0, so it meets the bound before it passes it.
+        if new == found.group().replace(f"{counter} < ", f"{counter} != ") + rest:
+            return True
+        # No array has 2^128 elements.
+        narrow = found.group().replace("uint256", "uint128")
+        return bound.endswith(".length") and new == narrow + rest
 
     def apply(self, project: Path) -> None:
         """Write the changed source into a copy of the project."""
         path = project / "src" / self.file
         text = (SOURCES / self.file).read_bytes()
         path.write_bytes(text[: self.start] + self.after.encode() + text[self.end :])
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def _as_prefix(found: re.Match[str]) -> str:
+    return (found[1] or found[4]) + (found[2] or found[3])
+
+
+def _block(text: str) -> str:
+    """The block that begins at the text's first character, an opening brace."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if depth == 0:
+            return text[: place + 1]
+    return text
 
 
 def all_mutants(folder: Path) -> Iterator[Mutant]:
@@ -142,13 +201,13 @@ def _patches(mutator: Any, contract: Any) -> Iterator[dict[str, Any]]:
 
 
 def draw(seed: int, pattern: str, folder: Path) -> list[Mutant]:
-    """Mutants of the sources that match, in an order of their own; what changes a comment alone is left out."""
+    """Mutants of the sources that match, in an order of their own; what changes nothing by its form is left out."""
     found = {
         mutant
         for mutant in all_mutants(folder)
         if fnmatch.fnmatch(mutant.source, pattern)
         and mutant.source not in TESTED_FROM_PYTHON
-        and not mutant.is_comment()
+        and not mutant.changes_nothing()
     }
     return sorted(found, key=lambda m: hashlib.sha256(f"{seed} {m.id}".encode()).digest())
 
@@ -270,7 +329,9 @@ def run(count: int, seed: int, pattern: str) -> None:
     verdicts = {
         key: verdict
         for key, verdict in _load().items()
-        if _is_current(key, verdict) and (verdict["verdict"] != "survived" or key in explained)
+        if _is_current(key, verdict)
+        and not _mutant(verdict).changes_nothing()
+        and (verdict["verdict"] != "survived" or key in explained)
     }
     with tempfile.TemporaryDirectory(prefix="fedvm-mutants-") as name:
         folder = Path(name).resolve()
@@ -324,8 +385,12 @@ def report() -> int:
 
 def _is_current(key: str, found: dict[str, Any]) -> bool:
     """Whether a verdict is about the sources as they are."""
-    mutant = Mutant(**{name: value for name, value in found.items() if name != "verdict"})
+    mutant = _mutant(found)
     return (SOURCES / mutant.file).is_file() and mutant.id == key
+
+
+def _mutant(found: dict[str, Any]) -> Mutant:
+    return Mutant(**{name: value for name, value in found.items() if name != "verdict"})
 
 
 def _load() -> dict[str, dict[str, Any]]:

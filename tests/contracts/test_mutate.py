@@ -45,9 +45,28 @@ def test_a_mutant_changes_its_place_alone(mutate: ModuleType, tmp_path: Path) ->
     )
 
 
-def test_words_of_comments_are_no_mutants(mutate: ModuleType) -> None:
-    assert mutant_of(mutate, "Rollups", "SPDX", "XYZ").is_comment()
-    assert not mutant_of(mutate, "Rollups", "msg.sender == ", "msg.sender != ").is_comment()
+def test_what_changes_nothing_by_its_form_is_no_mutant(mutate: ModuleType) -> None:
+    def nothing(source: str, before: str, after: str) -> bool:
+        return mutant_of(mutate, source, before, after).changes_nothing()
+
+    assert nothing("Rollups", "SPDX", "XYZ")
+    assert nothing("libraries/Checkpoint", "++i", "i++")
+    assert nothing("libraries/UpdateNodes", "i < depth", "i != depth")
+    assert nothing("libraries/UpdateNodes", "uint256 i = 0", "uint256 i ")
+    assert nothing("Escrow", "amount == 0", "amount <= 0")
+    assert not nothing("Rollups", "msg.sender == ", "msg.sender != ")
+    assert not nothing("libraries/UpdateNodes", "i < depth", "i <= depth")
+    assert not nothing("libraries/UpdateNodes", "uint256 i = 0", "uint256 i = 1")
+    assert not nothing("Escrow", "amount == 0", "amount >= 0")
+    # Its numbers have signs.
+    assert not nothing("libraries/VectorTree", "(int256 value)", "(int128 value)")
+
+
+def test_no_mutant_that_a_test_has_killed_changes_nothing(mutate: ModuleType) -> None:
+    held = {key: found for key, found in mutate._load().items() if mutate._is_current(key, found)}
+    killed = [mutate._mutant(found) for found in held.values() if found["verdict"] == "killed"]
+    assert killed
+    assert not [mutant for mutant in killed if mutant.changes_nothing()]
 
 
 def test_a_verdict_holds_for_one_text(mutate: ModuleType) -> None:
