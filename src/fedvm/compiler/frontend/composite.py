@@ -15,7 +15,9 @@ from onnx import helper
 from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend.aligned import MOST_SELECTED, vector_of
 from fedvm.compiler.frontend.gates import GATES, product
-from fedvm.compiler.frontend.operators import OPERATORS, Node, Value, applied
+from fedvm.compiler.frontend.operators import OPERATORS
+from fedvm.compiler.frontend.operators.bounds import applied
+from fedvm.compiler.frontend.operators.node import Node, Value
 from fedvm.compiler.frontend.resampling import RESAMPLING
 from fedvm.compiler.frontend.values import PADDING, Part, Pending, Ref, Tensor
 from fedvm.compiler.graph import INPUT, FloatArray, IntArray, Pointwise

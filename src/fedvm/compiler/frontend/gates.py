@@ -17,7 +17,10 @@ import numpy as np
 from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend.aligned import aligned
 from fedvm.compiler.frontend.builder import Builder
-from fedvm.compiler.frontend.operators import OPERATORS, Node, applied, sum_of
+from fedvm.compiler.frontend.operators import OPERATORS
+from fedvm.compiler.frontend.operators.bounds import applied
+from fedvm.compiler.frontend.operators.node import Node
+from fedvm.compiler.frontend.operators.sums import sum_of
 from fedvm.compiler.frontend.values import Part, Pending, Tensor
 from fedvm.compiler.graph import SQUARE, Conv, Dense, FloatArray, IntArray, Pointwise
 

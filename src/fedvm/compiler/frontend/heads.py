@@ -14,7 +14,7 @@ import onnx
 
 from fedvm.compiler.errors import ModelError, UnsupportedOperator
 from fedvm.compiler.frontend import builder as build
-from fedvm.compiler.frontend.operators import Node
+from fedvm.compiler.frontend.operators.node import Node
 from fedvm.compiler.frontend.values import Part, Pending, Tensor
 from fedvm.compiler.graph import IntArray, ScoreMap
 

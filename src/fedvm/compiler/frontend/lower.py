@@ -22,7 +22,10 @@ from fedvm.compiler.frontend.fold import FOLDABLE, fold
 from fedvm.compiler.frontend.gates import GATES
 from fedvm.compiler.frontend.inputs import model_input
 from fedvm.compiler.frontend.load import constant_array
-from fedvm.compiler.frontend.operators import OPERATORS, Node, Value, applied, single
+from fedvm.compiler.frontend.operators import OPERATORS
+from fedvm.compiler.frontend.operators.bounds import applied
+from fedvm.compiler.frontend.operators.node import Node, Value
+from fedvm.compiler.frontend.operators.sums import single
 from fedvm.compiler.frontend.opset import version_of
 from fedvm.compiler.frontend.pointwise import FUNCTIONS
 from fedvm.compiler.frontend.qonnx import QONNX, quantized_constant

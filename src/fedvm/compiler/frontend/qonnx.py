@@ -20,7 +20,7 @@ from fedvm.compiler.errors import ModelError
 from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend.attributes import attributes_of
 from fedvm.compiler.frontend.choice import constant_tensors
-from fedvm.compiler.frontend.operators import Node
+from fedvm.compiler.frontend.operators.node import Node
 from fedvm.compiler.frontend.quantized import Operator, affine, on_grid
 from fedvm.compiler.frontend.replaced import Replacement, with_nodes_replaced
 from fedvm.compiler.frontend.values import Part, Ref, Tensor

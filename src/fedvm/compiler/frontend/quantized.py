@@ -20,7 +20,8 @@ from fedvm.compiler.frontend import builder as build
 from fedvm.compiler.frontend import heads
 from fedvm.compiler.frontend.attributes import attributes_of
 from fedvm.compiler.frontend.builder import InputGrid
-from fedvm.compiler.frontend.operators import OPERATORS, Node, Value
+from fedvm.compiler.frontend.operators import OPERATORS
+from fedvm.compiler.frontend.operators.node import Node, Value
 from fedvm.compiler.frontend.replaced import Replacement, with_nodes_replaced
 from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor
 from fedvm.compiler.graph import INPUT, FloatArray, Grid

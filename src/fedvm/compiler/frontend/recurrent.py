@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fedvm.compiler.errors import UnsupportedOperator
 from fedvm.compiler.frontend.composite import call
-from fedvm.compiler.frontend.operators import Node, Value, applied
+from fedvm.compiler.frontend.operators.bounds import applied
+from fedvm.compiler.frontend.operators.node import Node, Value
 from fedvm.compiler.frontend.pointwise import FUNCTIONS
 from fedvm.compiler.frontend.values import Tensor
 from fedvm.compiler.graph import FloatArray, Pointwise

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedvm.compiler.frontend.load import MAX_ELEMENTS
-from fedvm.compiler.frontend.operators import Node
+from fedvm.compiler.frontend.operators.node import Node
 from fedvm.compiler.frontend.values import Tensor
 from fedvm.compiler.graph import FloatArray, IntArray
 

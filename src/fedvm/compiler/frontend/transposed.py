@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from fedvm.compiler.errors import ModelError
-from fedvm.compiler.frontend.operators import Node, apart, apply_conv, dilated, pair_of, side_by_side
+from fedvm.compiler.frontend.operators.linear import apply_conv, dilated
+from fedvm.compiler.frontend.operators.node import Node
+from fedvm.compiler.frontend.operators.windows import apart, pair_of, side_by_side
 from fedvm.compiler.frontend.phases import from_phases, transposed_as_phases
 from fedvm.compiler.frontend.values import Tensor
 
