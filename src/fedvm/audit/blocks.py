@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.abi import event_abi_to_log_topic
-from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
 
 from fedvm.audit.chain_reader import Block, ChainReader, Json
 from fedvm.audit.findings import Ledger, Place
-from fedvm.chain.errors import MalformedEvent, NetworkError
+from fedvm.chain.errors import ChainError, MalformedAnswer, MalformedEvent, NetworkError
 from fedvm.chain.events import EventReader
+from fedvm.chain.logs import quoted, read_log, require_log
 from fedvm.chain.networks import network_of
 from fedvm.chain.receipts import receipts_root, transaction_hash
 
@@ -65,16 +65,33 @@ class BlockReplay:
     def run(self, first_block: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Check everything from `first_block` on; `progress(done, blocks)`."""
         listed: dict[int, list[Json]] = defaultdict(list)
-        for log in self._reader.logs(list(self._readers), first_block):
+        for log in self._listed(first_block):
             listed[int(log["blockNumber"], 16)].append(log)
         for done, (number, logs) in enumerate(sorted(listed.items()), start=1):
             self._check_block(number, logs)
             if progress:
                 progress(done, len(listed))
 
+    def _listed(self, first_block: int) -> Iterator[Json]:
+        """What is listed and has the form of an event; all else is a finding."""
+        try:
+            told = self._reader.logs(list(self._readers), first_block)
+        except MalformedAnswer as error:
+            self._differs(Place(), str(error))
+            return
+        for one in told:
+            try:
+                yield require_log(one)
+            except MalformedEvent as error:
+                self._differs(Place(tx=error.tx_hash), str(error))
+
     def _check_block(self, number: int, listed: Sequence[Json]) -> None:
         reader, check = self._reader, self._ledger.check
-        block = reader.block(number)
+        try:
+            block = reader.block(number)
+        except MalformedAnswer as error:
+            check("header", False, self._place(listed), str(error))
+            return
         if reader.has_headers:
             place = Place() if block.has_hash else self._place(listed)
             check("header", block.has_hash, place, f"the hash of block {number} is not that of its header")
@@ -93,8 +110,9 @@ class BlockReplay:
             for tx_hash, receipt in known.items():
                 if tx_hash not in by_transaction:
                     self._compare(tx_hash, (), self._own(receipt))
-        except (NetworkError, KeyError, TypeError, ValueError) as error:
-            message = f"{self._told(listed)} cannot be compared with a receipt: {error}"
+        except (NetworkError, MalformedEvent, KeyError, TypeError, ValueError, AttributeError) as error:
+            said = str(error) if isinstance(error, ChainError) else quoted(error)
+            message = f"{self._told(listed)} cannot be compared with a receipt: {said}"
             check("event", False, self._place(listed), message)
 
     def _check_root(self, block: Block, receipts: Sequence[Json], listed: Sequence[Json]) -> None:
@@ -144,25 +162,13 @@ class BlockReplay:
         self._ledger.check("event", False, place, message)
 
     def _decoded(self, log: Json) -> _Told:
-        address = Web3.to_checksum_address(log["address"])
-        topics = [HexBytes(topic) for topic in log["topics"]]
+        read = read_log(log)
+        address, topics = read["address"], read["topics"]
         name = self._names.get((address, bytes(topics[0]) if topics else b""), "")
-        receipt: Any = {
-            "address": address,
-            "topics": topics,
-            "data": HexBytes(log["data"]),
-            "blockNumber": int(log["blockNumber"], 16),
-            "blockHash": HexBytes(log["blockHash"]),
-            "transactionHash": HexBytes(log["transactionHash"]),
-            "transactionIndex": int(log["transactionIndex"], 16),
-            "logIndex": int(log["logIndex"], 16),
-        }
-        block = int(log["blockNumber"], 16)
-        raw = {f"topic {at}": bytes(topic) for at, topic in enumerate(topics)} | {
-            "data": bytes(receipt["data"])
-        }
+        block = read["blockNumber"]
+        raw = {f"topic {at}": bytes(topic) for at, topic in enumerate(topics)} | {"data": bytes(read["data"])}
         try:
-            (event,) = self._readers[address].decode([receipt]) or (None,)
+            (event,) = self._readers[address].decode([read]) or (None,)
         except MalformedEvent:
             event = None
         if event is None:

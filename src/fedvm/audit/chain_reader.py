@@ -10,8 +10,9 @@ from typing import Any
 from web3 import Web3
 from web3.types import RPCEndpoint
 
-from fedvm.chain.errors import NetworkError
+from fedvm.chain.errors import MalformedAnswer, NetworkError
 from fedvm.chain.headers import read_header
+from fedvm.chain.logs import quoted
 from fedvm.chain.networks import network_of, page
 from fedvm.evm.keccak import keccak
 
@@ -33,7 +34,8 @@ class Block:
 
 
 class ChainReader:
-    """Plain JSON-RPC reads, remembered where they repeat. Raises NetworkError where the node does not answer."""
+    """Plain JSON-RPC reads, remembered where they repeat. Raises NetworkError where the node does not answer, and
+    MalformedAnswer where what it says has not the form of such a thing."""
 
     def __init__(self, w3: Web3) -> None:
         self.w3 = w3
@@ -52,9 +54,16 @@ class ChainReader:
     @cached_property
     def has_headers(self) -> bool:
         """Whether the hashes of this chain's blocks are those of Ethereum's headers, which commit to receipts. The
-        network's name is believed, and three blocks are asked: what one says of itself changes nothing."""
+        network's name is believed, and three blocks are asked: what one says of itself changes nothing. One that has
+        not the form of a block says nothing, so that it cannot spare a node the comparison."""
         asked = (self.head, max(self.head - 1, 0), self.head // 2)
-        return not network_of(self.w3).is_filecoin and any(self.block(one).has_hash for one in asked)
+        return not network_of(self.w3).is_filecoin and any(map(self._may_have_hash, asked))
+
+    def _may_have_hash(self, number: int) -> bool:
+        try:
+            return self.block(number).has_hash
+        except MalformedAnswer:
+            return True
 
     def block(self, number: int) -> Block:
         """A block by its number."""
@@ -81,7 +90,11 @@ class ChainReader:
 
     def calldata(self, tx_hash: str) -> bytes:
         """The input of a transaction."""
-        return bytes.fromhex(self.transaction(tx_hash)["input"][2:])
+        told = self.transaction(tx_hash).get("input")
+        try:
+            return bytes.fromhex(str(told).removeprefix("0x"))
+        except ValueError:
+            raise MalformedAnswer(f"the input of {tx_hash} is {quoted(told)}") from None
 
     def transaction(self, tx_hash: str) -> Json:
         """A transaction as the node gives it."""
@@ -93,8 +106,8 @@ class ChainReader:
             answer: Any = self.w3.provider.make_request(
                 RPCEndpoint("eth_getBlockReceipts"), [hex(block.number)]
             )
-            if answer.get("result"):
-                told: Sequence[Json] = answer["result"]
+            told = answer.get("result")
+            if isinstance(told, list) and told:
                 return told
         return [self.receipt(tx_hash) for tx_hash in block.transactions]
 
@@ -102,9 +115,10 @@ class ChainReader:
         """A transaction's receipt as the node gives it."""
         return self._object("eth_getTransactionReceipt", tx_hash)
 
-    def logs(self, addresses: Sequence[str], first: int) -> Sequence[Json]:
-        """All events of the contracts from block ``first`` on, in the order of the chain."""
-        found: list[Json] = []
+    def logs(self, addresses: Sequence[str], first: int) -> Sequence[Any]:
+        """All that is listed as events of the contracts from block ``first`` on, in the order of the chain. Whether
+        each has the form of an event is not looked at."""
+        found: list[Any] = []
         if not addresses:  # to a node no address means every contract
             return found
         for begin, end in page(network_of(self.w3), first, self.head):
@@ -114,6 +128,8 @@ class ChainReader:
                 raise NetworkError(
                     f"the node gives no events of blocks {begin} to {end}: {answer.get('error')}"
                 )
+            if not isinstance(answer["result"], list):
+                raise MalformedAnswer(f"the node lists {quoted(answer['result'])} as events")
             found += answer["result"]
         return found
 
@@ -123,7 +139,9 @@ class ChainReader:
 
     def _object(self, method: str, argument: str) -> Json:
         answer: Any = self.w3.provider.make_request(RPCEndpoint(method), [argument])
-        told: Json | None = answer.get("result")
-        if not told:
+        told = answer.get("result")
+        if told is None:
             raise NetworkError(f"the node knows nothing of {argument} ({method}): {answer.get('error')}")
+        if not isinstance(told, Mapping) or not told:
+            raise MalformedAnswer(f"the node says {quoted(told)} of {argument} ({method})")
         return told

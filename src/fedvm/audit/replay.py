@@ -22,7 +22,7 @@ from fedvm.audit.scope import WHOLE, Scope
 from fedvm.audit.service_standing import check_service
 from fedvm.audit.versions import VersionReplay
 from fedvm.chain.artifacts import FEDERATION, contract_at
-from fedvm.chain.errors import MalformedEvent
+from fedvm.chain.errors import MalformedAnswer, MalformedEvent
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.genuine import deviations, service_deviations, sidecars
 from fedvm.chain.model_service import ModelService
@@ -129,6 +129,8 @@ def _in_order(ledger: Ledger) -> Iterator[None]:
         ledger.check("event order", False, Place(round=error.round, tx=error.tx_hash), str(error))
     except MalformedEvent as error:
         ledger.check("event order", False, Place(tx=error.tx_hash), str(error))
+    except MalformedAnswer as error:
+        ledger.check("event order", False, Place(), str(error))
     except AuditError as error:
         if not ledger.findings:  # the operator's mistake, and not a node's lie
             raise

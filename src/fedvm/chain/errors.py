@@ -47,6 +47,10 @@ class BadAnswer(NetworkError, OSError):
     fails for a moment, so it is an OSError, too: who tries again after those does so here."""
 
 
+class MalformedAnswer(NetworkError):
+    """A node says of its chain what has not the form of such a thing. It does not pass by itself as an outage does."""
+
+
 class TransactionFailed(ChainError):
     """A transaction was refused or reverted.
 

@@ -15,10 +15,11 @@ from web3 import Web3
 from web3._utils.events import get_event_data
 from web3.contract import Contract
 from web3.exceptions import Web3Exception, Web3RPCError
-from web3.types import FilterParams, LogReceipt
+from web3.types import FilterParams, LogReceipt, RPCEndpoint
 
 from fedvm.chain.decoding import plain, snake_case
 from fedvm.chain.errors import MalformedEvent
+from fedvm.chain.logs import quoted, read_log
 from fedvm.chain.networks import Network, page
 from fedvm.chain.revert import explain
 
@@ -106,9 +107,16 @@ class EventReader:
 
     def _logs(self, query: FilterParams, first: int, last: int) -> list[LogReceipt]:
         """Logs of a range, in halves where a node finds that too much; nodes differ in how much they answer."""
-        query = {**query, "fromBlock": first, "toBlock": last}
+        asked = {**query, "fromBlock": hex(first), "toBlock": hex(last)}
         try:
-            return self._w3.eth.get_logs(query)
+            # Not by web3's own method, which fails with an error of Python's over what is no event.
+            answer = self._w3.provider.make_request(RPCEndpoint("eth_getLogs"), [asked])
+            if answer.get("error") is not None:
+                raise Web3RPCError(str(answer["error"]), rpc_response=answer)
+            listed: Any = answer.get("result")
+            if not isinstance(listed, list):
+                raise MalformedEvent(f"the node lists {quoted(listed)} as events", "")
+            return [read_log(one) for one in listed]
         except Web3RPCError as error:
             if first >= last or not _TOO_MUCH.search(explain(error)):
                 raise

@@ -8,9 +8,11 @@ import rlp
 from web3 import Web3
 from web3.types import RPCEndpoint
 
-from fedvm.chain.errors import NetworkError
+from fedvm.chain.errors import MalformedAnswer, NetworkError
+from fedvm.chain.logs import quoted
 from fedvm.evm.keccak import keccak
 
+HASH_BYTES: Final = 32
 _FIELDS: Final = (
     "parentHash",
     "sha3Uncles",
@@ -52,20 +54,26 @@ def read_header(w3: Web3, number: int) -> tuple[bytes, dict[str, Any]]:
     header has the block's hash is not looked at.
 
     Raises:
-        NetworkError: the block is not there, or not of the form of an Ethereum block.
+        NetworkError: the block is not there.
+        MalformedAnswer: it is not of the form of an Ethereum block.
     """
     # Not by web3's own method, which refuses what some chains put into extraData.
     answer: Any = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), [hex(number), False])
     block = answer.get("result")
-    if not block:
+    if block is None:
         raise NetworkError(f"the node does not know block {number}: {answer.get('error')}")
     if not isinstance(block, dict):
-        raise NetworkError(f"block {number} is not of the form of an Ethereum block: {block!r}")
+        raise MalformedAnswer(f"block {number} is not of the form of an Ethereum block: {quoted(block)}")
     present = (*_FIELDS, *(name for name in _LATER_FIELDS if block.get(name) is not None))
     try:
+        if len(bytes.fromhex(block["hash"][2:])) != HASH_BYTES:
+            raise ValueError("its hash has another length")
+        if not all(isinstance(one, str) for one in block["transactions"]):
+            raise TypeError("its transactions are no hashes")
         return rlp.encode([_item(name, block[name]) for name in present]), block
     except (KeyError, TypeError, ValueError) as error:
-        raise NetworkError(f"block {number} is not of the form of an Ethereum block: {error!r}") from None
+        message = f"block {number} is not of the form of an Ethereum block: {quoted(error)}"
+        raise MalformedAnswer(message) from None
 
 
 def block_header(w3: Web3, number: int) -> tuple[bytes, bytes]:
@@ -94,4 +102,6 @@ def _item(name: str, value: str) -> bytes:
     if name not in _NUMBERS:
         return bytes.fromhex(value[2:])
     number = int(value, 16)
+    if number < 0:
+        raise ValueError(f"{name} is negative")
     return number.to_bytes(-(-number.bit_length() // 8))
