@@ -21,12 +21,13 @@ from web_bench.recording import record
 from web_bench.serving import served
 from web_bench.synthetic import SECONDS_A_BLOCK, history
 
+from fedvm.rundir.target import Target
 from fedvm.web.database import Index
 from fedvm.web.export import all_pages
 from fedvm.web.render import Renderer
 from fedvm.web.rounds import federation_page
 from fedvm.web.site import Site
-from fedvm.web.source import Source, Target, open_source
+from fedvm.web.source import Source, open_source
 from fedvm.web.sync import Reader
 
 RESULTS = Path(__file__).parent / "results" / "web.json"

@@ -18,8 +18,8 @@ from fedvm.pipeline.results import RunReport
 from fedvm.pipeline.run import run_all
 from fedvm.protocol import Sample, SampleTree
 from fedvm.rundir.run import open_run
+from fedvm.rundir.target import Target
 from fedvm.web.export import export
-from fedvm.web.source import Target
 
 
 class _Interrupt(Observer):

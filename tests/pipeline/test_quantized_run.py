@@ -22,8 +22,8 @@ from fedvm.pipeline.network import model_spec
 from fedvm.pipeline.results import RunReport
 from fedvm.pipeline.run import run_all
 from fedvm.rundir.run import open_run
+from fedvm.rundir.target import Target
 from fedvm.web.export import export
-from fedvm.web.source import Target
 
 FEW_BITS = {
     "training__quantization_aware": True,

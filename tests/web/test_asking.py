@@ -17,12 +17,13 @@ from starlette.testclient import TestClient
 from fedvm.devnet.embedded import open_chain
 from fedvm.pipeline.results import RunReport
 from fedvm.rundir.run import open_run
+from fedvm.rundir.target import Target
 from fedvm.web.app import make_app
 from fedvm.web.database import Index
 from fedvm.web.inference import picture_of
 from fedvm.web.render import Renderer
 from fedvm.web.site import Site
-from fedvm.web.source import Target, open_source
+from fedvm.web.source import open_source
 from fedvm.web.sync import Reader
 
 Finished = tuple[Path, RunReport]

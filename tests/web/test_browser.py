@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from fedvm.pipeline.results import RunReport
+from fedvm.rundir.target import Target
 from fedvm.web.database import Index
 from fedvm.web.export import export
 from fedvm.web.render import Renderer
 from fedvm.web.service import Follower
 from fedvm.web.site import Site
-from fedvm.web.source import Target
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("axe_playwright_python")

@@ -12,9 +12,9 @@ import pytest
 from html_pages import HtmlPage
 
 from fedvm.pipeline.results import RunReport
+from fedvm.rundir.target import Target
 from fedvm.web.errors import WebError
 from fedvm.web.export import MARK, export
-from fedvm.web.source import Target
 
 Finished = tuple[Path, RunReport]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
+from fedvm.rundir.target import Target
 from fedvm.web.app import make_app
 from fedvm.web.database import Index
 from fedvm.web.guard import MAX_BODY
 from fedvm.web.render import Renderer
 from fedvm.web.site import Site
-from fedvm.web.source import Target
 
 ORIGIN = "http://localhost:8000"
 

@@ -12,13 +12,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from fedvm.pipeline.results import RunReport
+from fedvm.rundir.target import Target
 from fedvm.web.app import make_app
 from fedvm.web.database import Index
 from fedvm.web.export import all_pages
 from fedvm.web.render import Renderer
 from fedvm.web.serve import index_file
 from fedvm.web.site import Site
-from fedvm.web.source import Target, open_source
+from fedvm.web.source import open_source
 from fedvm.web.sync import Reader
 
 Finished = tuple[Path, RunReport]

@@ -14,9 +14,10 @@ from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.pipeline.results import RunReport
 from fedvm.protocol.address import to_address
 from fedvm.rundir.run import open_run
+from fedvm.rundir.target import Target
 from fedvm.web.chronicle import Chronicle
 from fedvm.web.database import Index
-from fedvm.web.source import Target, open_source
+from fedvm.web.source import open_source
 from fedvm.web.sync import Reader
 
 Finished = tuple[Path, RunReport]

@@ -12,16 +12,18 @@ from html_pages import HtmlPage
 from starlette.testclient import TestClient
 from web3 import Web3
 
+from fedvm.chain.endpoint import Endpoint
 from fedvm.cli.entry import run as fedvm
 from fedvm.images.encode import png
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ModelSpec, build_model
 from fedvm.rundir.deployment import Deployment
+from fedvm.rundir.target import Target
 from fedvm.web.app import make_app
 from fedvm.web.database import Index
 from fedvm.web.render import Renderer
 from fedvm.web.site import Site
-from fedvm.web.source import Target, open_source
+from fedvm.web.source import open_source
 from fedvm.web.sync import Reader
 
 ANVIL_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -42,7 +44,7 @@ def test_a_wallet_records_a_decision(
              "--offset", "-1", "--calibration", str(tmp_path / "images.npz"), "--classes", "a,b,c,d,e,f,g,h,i,j"]
         ) == 0  # fmt: skip
         service = Deployment.load(out).service
-        target, index = Target(rpc=url, service=service, stores=(str(out / "store"),)), Index()
+        target, index = Target(endpoint=Endpoint(url), service=service, stores=(str(out / "store"),)), Index()
         with open_source(target) as source:
             site = Site(index, target, Renderer(static=False))
             site.source = source

@@ -10,11 +10,11 @@ from html_pages import HtmlPage
 from starlette.testclient import TestClient
 
 from fedvm.pipeline.results import RunReport
+from fedvm.rundir.target import Target
 from fedvm.web.app import make_app
 from fedvm.web.database import Index
 from fedvm.web.render import Renderer
 from fedvm.web.site import Site
-from fedvm.web.source import Target
 
 PAGES = ("/", "/rounds", "/rounds/1", "/rounds/2", "/model", "/model/1", "/ask", "/decisions", "/decisions/1")
 Finished = tuple[Path, RunReport]

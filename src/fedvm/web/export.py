@@ -11,6 +11,7 @@ from typing import Final
 
 from fedvm.audit.findings import cid_text
 from fedvm.files import atomic_folder, is_free
+from fedvm.rundir.target import Target
 from fedvm.web.app import STATIC
 from fedvm.web.asking import ask_page
 from fedvm.web.database import Index
@@ -20,7 +21,7 @@ from fedvm.web.models import model_page
 from fedvm.web.render import Renderer, file_of
 from fedvm.web.rounds import ROUNDS_SHOWN, federation_page, round_page, rounds_page, update_pages
 from fedvm.web.site import Page, Site, page_count, pages_of
-from fedvm.web.source import Target, open_source
+from fedvm.web.source import open_source
 from fedvm.web.sync import Reader
 
 MARK: Final = "fedvm-site.json"

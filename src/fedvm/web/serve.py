@@ -12,13 +12,14 @@ from pathlib import Path
 import uvicorn
 
 from fedvm.rundir.layout import RunDirectory
+from fedvm.rundir.target import Target
 from fedvm.web.app import LOCAL_NAMES, make_app
 from fedvm.web.database import Index
 from fedvm.web.errors import WebError
 from fedvm.web.render import Renderer
 from fedvm.web.service import Follower
 from fedvm.web.site import Site
-from fedvm.web.source import Target, open_source
+from fedvm.web.source import open_source
 
 _FIRST_SECONDS = 5.0
 """How long the first page waits for the chain to be read."""
@@ -68,8 +69,9 @@ def index_file(target: Target) -> Path:
     """Where a target's index lies: in the user's cache. A run's directory may come from somebody else, and what is in
     an index is taken for what the chain says."""
     run = None if target.run is None else str(target.run.resolve())
+    endpoint = None if target.endpoint is None else target.endpoint.url
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedvm" / "web"
-    name = repr((run, target.rpc, target.federation, target.service, target.first_block))
+    name = repr((run, endpoint, target.federation, target.service, target.first_block))
     return cache / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.sqlite"
 
 

@@ -10,12 +10,14 @@ from functools import partial
 from typing import Any
 
 import fedvm
+from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.networks import EMBEDDED, Network
+from fedvm.rundir.target import Target
 from fedvm.web.artefacts import Artefacts
 from fedvm.web.chronicle import Chronicle, VersionFacts
 from fedvm.web.database import Index
 from fedvm.web.render import Renderer
-from fedvm.web.source import Source, Target
+from fedvm.web.source import Source
 
 
 class NotThere(LookupError):
@@ -115,7 +117,7 @@ class Site:
         """The command that checks everything."""
         if self.target.run is not None:
             return shlex.join(["fedvm", "audit", "--run", self.target.run.name])
-        words = ["fedvm", "audit", "--rpc", "URL"]
+        words = ["fedvm", "audit", *_network_words(self.target.endpoint)]
         for name, value in (("--federation", self.federation), ("--service", self.service)):
             words += [name, value] if value else []
         return shlex.join([*words, "--store", "STORE"])
@@ -128,6 +130,12 @@ class Site:
 
 
 Page = Callable[[], str]
+
+
+def _network_words(endpoint: Endpoint | None) -> list[str]:
+    """How a command names a network; never by an address of a node, which may hold a key."""
+    network = None if endpoint is None else endpoint.network
+    return ["--rpc", "URL"] if network is None else ["--network", network.name]
 
 
 def page_count(items: int, size: int) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -22,32 +21,19 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.gate import PromotionGate
 from fedvm.chain.genuine import is_sealed
 from fedvm.chain.model_service import ModelService
-from fedvm.chain.networks import Network, connect, network_of
+from fedvm.chain.networks import Network, network_of
 from fedvm.chain.rule_book import RuleBookContract
 from fedvm.chain.sealed_disputes import SealedDisputesContract
 from fedvm.chain.sealed_rounds import SealedRoundsContract
 from fedvm.jsontext import parse_json
 from fedvm.pipeline.results import RunReport
 from fedvm.rundir.layout import RunDirectory
-from fedvm.rundir.run import Run, open_run
-from fedvm.store import Store, open_store
-from fedvm.web.errors import WebError
+from fedvm.rundir.run import Run
+from fedvm.rundir.target import Target
+from fedvm.store import Store
 
 _REPORT: Final = TypeAdapter(RunReport)
 _MOST: Final = 10**100
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the pages are about: the directory of a run, or contracts at an RPC. Addresses are checksummed; first_block:
-    at or before their creation; stores: as `fedvm.store.open_store` takes them, in place of the run's own."""
-
-    run: Path | None = None
-    rpc: str | None = None
-    federation: str | None = None
-    service: str | None = None
-    stores: Sequence[str] = ()
-    first_block: int = 0
 
 
 class _Proofs:
@@ -171,22 +157,16 @@ def open_source(target: Target) -> Source:
     """Open a target.
 
     Raises:
-        WebError: the options do not name one.
-        DeploymentError: the run has not deployed its contracts yet.
+        DeploymentError: nothing is named, the run has not deployed its contracts yet, or no store has its artefacts.
         ChainError: the chain cannot be opened or read.
     """
-    if target.run is not None:
-        run = open_run(target.run)
-        if target.stores:
-            run.store = open_store(target.stores)
+    run = target.opened()
+    try:
         at = run.deployment
         return Source(run.w3, run.store, at.federation, at.service, at.block, run)
-    if target.rpc is None or not (target.federation or target.service):
-        raise WebError("name a run with --run, or a network with --rpc and --federation or --service")
-    if not target.stores:
-        raise WebError("name with --store where the artefacts are: a folder, or a gateway's address")
-    w3 = connect(target.rpc)
-    return Source(w3, open_store(target.stores), target.federation, target.service, target.first_block)
+    except Exception:
+        run.close()
+        raise
 
 
 def statement_of(directory: RunDirectory) -> dict[str, Any] | None:

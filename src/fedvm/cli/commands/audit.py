@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import FederationOption, RpcOption, ServiceOption
 from fedvm.cli.commands.json_option import JsonOption, print_json
-from fedvm.cli.commands.recorded import AuditStores, FirstBlock, opened_record
+from fedvm.cli.commands.places import Place, placed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,15 +17,9 @@ if TYPE_CHECKING:
     from fedvm.audit.findings import AuditReport
 
 
+@placed("federation", "service", stored=True)
 def audit(
-    run: Annotated[
-        Path | None, typer.Option("--run", help="Directory with deployment.json, chain and store.")
-    ] = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
-    service: ServiceOption = None,
-    stores: AuditStores = None,
-    first_block: FirstBlock = 0,
+    place: Place,
     since: Annotated[
         int, typer.Option(min=1, help="Compute again from this round on; events are replayed from the first.")
     ] = 1,
@@ -55,17 +48,15 @@ def audit(
     from fedvm.cli.status import FAILURE
     from fedvm.files import write_atomically
 
-    with (
-        opened_record(run, rpc, federation, service, stores, first_block) as at,
-        CountDisplay(err()) as display,
-    ):
+    with place.opened() as run, CountDisplay(err()) as display:
+        at = run.deployment
         report = replay(
-            at.w3,
-            at.store,
+            run.w3,
+            run.store,
             federation=at.federation,
             service=at.service,
-            first_block=at.first_block,
-            files=RunFiles(run, at.program) if run is not None and at.program else None,
+            first_block=at.block,
+            files=RunFiles(run.path, at.program) if run.path is not None and at.program else None,
             scope=Scope(since, tuple(rounds or ())),
             progress=display.progress,
         )
@@ -127,7 +118,7 @@ COMMAND = Command(
         ("fedvm audit --run runs/demo --since 40 --junit audit.xml", "what came since, for a CI system"),
         ("fedvm audit --run copy --store blocks", "with artefacts that `fedvm fetch` took from a file"),
         (
-            "fedvm audit --rpc filecoin-calibration --federation 0x… --store blocks",
+            "fedvm audit --network filecoin-calibration --federation 0x… --store blocks",
             "on a network, without a run's directory",
         ),
     ),

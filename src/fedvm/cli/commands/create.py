@@ -9,11 +9,11 @@ import typer
 
 from fedvm.cli.addresses import address_facts, print_address
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import stores_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
 from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 from fedvm.cli.commands.spending import PriceOption, YesOption, spend
+from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedvm.cli.commands.federation_options import stores_option
 from fedvm.cli.commands.shared import option, parameters_of, with_options
+from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
     from fedvm.chain.endpoint import Endpoint
     from fedvm.rundir.run import Run
+    from fedvm.rundir.target import Target
 
 NetworkOption = Annotated[
     str | None,
@@ -94,15 +95,12 @@ class Place:
     stores: tuple[str, ...] = ()
     first_block: int | None = None
 
-    @contextmanager
-    def opened(self, *, read_only: bool = True) -> Iterator[Run]:
-        """The run that is named, or the contracts on a network, while their chain is open. read_only concerns an
-        embedded chain.
-
-        Raises BadParameter unless the options name one, SettingsError for a malformed address, and ChainError.
-        """
+    @property
+    def target(self) -> Target:
+        """What the options name. Raises BadParameter unless they name one place, and SettingsError for a malformed
+        address."""
         from fedvm.federation.client.appointment import checked_address
-        from fedvm.rundir.run import open_run, run_at
+        from fedvm.rundir.target import Target
 
         endpoint = checked_endpoint(self.network, self.rpc)
         named = {
@@ -110,18 +108,18 @@ class Place:
             for name in self.contracts
             if (address := getattr(self, name)) is not None
         }
-        stores = tuple(one if "://" in one else str(Path(one).absolute()) for one in self.stores)
-        if self.run is not None and not named:
-            with open_run(self.run, read_only=read_only, endpoint=endpoint) as opened:
-                if stores:
-                    opened.deployment = replace(opened.deployment, stores=stores)
-                yield opened
-        elif self.run is None and endpoint is not None and named:
-            with run_at(endpoint, **named, stores=stores, first_block=self.first_block) as opened:
-                yield opened
-        else:
+        if bool(named) == (self.run is not None) or (self.run is None and endpoint is None):
             asked = " or ".join(f"--{name}" for name in self.contracts)
             raise typer.BadParameter(f"give --run, or --network NAME or --rpc URL with {asked}")
+        stores = tuple(one if "://" in one else str(Path(one).absolute()) for one in self.stores)
+        return Target(self.run, endpoint, **named, stores=stores, first_block=self.first_block)
+
+    @contextmanager
+    def opened(self, *, read_only: bool = True) -> Iterator[Run]:
+        """The run that is named, or the contracts on a network, while their chain is open. read_only concerns an
+        embedded chain. Raises as `target`, and ChainError."""
+        with self.target.opened(read_only=read_only) as run:
+            yield run
 
     def words(self) -> list[str]:
         """The options that name it, for a command line that is printed."""

@@ -9,16 +9,14 @@ from typing import Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import FederationOption, RpcOption, ServiceOption
 from fedvm.cli.commands.json_option import JsonOption, print_json
-from fedvm.cli.commands.recorded import AuditStores, FirstBlock, opened_record
+from fedvm.cli.commands.places import Place, placed
 
 
+@placed("federation", "service", stored=True)
 def publish(
+    place: Place,
     car: Annotated[Path, typer.Option("--car", dir_okay=False, help="The CAR file to write.")],
-    run: Annotated[
-        Path | None, typer.Argument(help="Directory with deployment.json, chain and store.")
-    ] = None,
     rounds: Annotated[
         list[int] | None,
         typer.Option(
@@ -28,11 +26,6 @@ def publish(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out artefacts that the store lacks.")
     ] = False,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
-    service: ServiceOption = None,
-    stores: AuditStores = None,
-    first_block: FirstBlock = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Write everything that an audit reads of a federation and its model service into one CAR file (IPLD, version 1).
@@ -47,16 +40,12 @@ def publish(
     from fedvm.cli.progress import CountDisplay
     from fedvm.pipeline.archive import of_rounds, publish_car
 
-    with (
-        opened_record(run, rpc, federation, service, stores, first_block) as at,
-        CountDisplay(err()) as display,
-    ):
-        listed = artefacts(
-            at.w3, at.store, federation=at.federation, service=at.service, first_block=at.first_block
-        )
+    with place.opened() as run, CountDisplay(err()) as display:
+        at, store = run.deployment, run.store
+        listed = artefacts(run.w3, store, federation=at.federation, service=at.service, first_block=at.block)
         done = publish_car(
             of_rounds(listed, rounds) if rounds else listed,
-            at.store,
+            store,
             car,
             allow_missing=allow_missing,
             progress=lambda done, total: display.progress("artefacts", done, total),
@@ -73,10 +62,10 @@ COMMAND = Command(
     "publish",
     publish,
     (
-        ("fedvm publish runs/demo --car demo.car", ""),
-        ("fedvm publish runs/demo --round 3 --car round-3.car", ""),
+        ("fedvm publish --run runs/demo --car demo.car", ""),
+        ("fedvm publish --run runs/demo --round 3 --car round-3.car", ""),
         (
-            "fedvm publish --rpc filecoin-calibration --federation 0x… --store blocks --car federation.car",
+            "fedvm publish --network filecoin-calibration --federation 0x… --store blocks --car federation.car",
             "on a network",
         ),
     ),

@@ -92,8 +92,8 @@ def _run(
     config = resumed_config(path, overrides) if resume else load_config(path, overrides)
 
     from fedvm.pipeline.run import run_all
+    from fedvm.rundir.target import Target
     from fedvm.web.export import export
-    from fedvm.web.source import Target
 
     account = _payer(config, resume, asked)
 

@@ -10,9 +10,9 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import CompilerOptions, with_compiler_options
-from fedvm.cli.commands.federation_options import stores_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, needed_endpoint
+from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
     from fedvm.pipeline.verify import Verified

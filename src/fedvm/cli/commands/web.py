@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import FederationOption, RpcOption, ServiceOption
 from fedvm.cli.commands.json_option import JsonOption, print_json
-from fedvm.cli.commands.recorded import AuditStores, FirstBlock
-
-if TYPE_CHECKING:
-    from fedvm.web.source import Target
+from fedvm.cli.commands.places import Place, placed
 
 
+@placed("federation", "service", stored=True)
 def web(
-    run: Annotated[
-        Path | None, typer.Option("--run", help="Directory of a run, also of one that goes on now.")
-    ] = None,
-    rpc: RpcOption = None,
-    federation: FederationOption = None,
-    service: ServiceOption = None,
-    stores: AuditStores = None,
-    first_block: FirstBlock = 0,
+    place: Place,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for one that is free.")] = 0,
     names: Annotated[
@@ -52,7 +42,7 @@ def web(
     from fedvm.web.export import export
     from fedvm.web.serve import serve
 
-    target = _target(run, rpc, federation, service, stores, first_block)
+    target = place.target
     if export_to is not None:
         from fedvm.cli.progress import CountDisplay
 
@@ -75,31 +65,6 @@ def web(
     serve(target, host=host, port=port, names=names or (), index=index, ready=ready)
 
 
-def _target(
-    run: Path | None,
-    rpc: str | None,
-    federation: str | None,
-    service: str | None,
-    stores: list[str] | None,
-    first_block: int,
-) -> Target:
-    """What the options name. Raises BadParameter unless they name a run, or contracts on a network with a store."""
-    from fedvm.federation.client.appointment import checked_address
-    from fedvm.web.source import Target
-
-    if run is not None and rpc is None and federation is None and service is None:
-        return Target(run=run, stores=tuple(stores or ()))
-    if run is not None or rpc is None or not (federation or service) or not stores:
-        raise typer.BadParameter("give a run, or --rpc and --store with --federation or --service")
-    return Target(
-        rpc=rpc,
-        federation=None if federation is None else checked_address("federation", federation),
-        service=None if service is None else checked_address("service", service),
-        stores=tuple(stores),
-        first_block=first_block,
-    )
-
-
 COMMAND = Command(
     "web",
     web,
@@ -107,7 +72,7 @@ COMMAND = Command(
         ("fedvm web --run runs/demo --open", ""),
         ("fedvm web --run runs/demo --export site", "files for any web space or IPFS"),
         (
-            "fedvm web --rpc filecoin-calibration --federation 0x… --service 0x… --store blocks",
+            "fedvm web --network filecoin-calibration --federation 0x… --service 0x… --store blocks",
             "on a network",
         ),
     ),
