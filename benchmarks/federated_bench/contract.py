@@ -10,12 +10,12 @@ from fedvm.chain.federation import FederationContract
 from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.federation import ChainLedger, Federation, publish_model
 from fedvm.federation.arrays import ModelCodec, named_arrays
-from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.federation.engines.grid import FIRST_NODE_ID
 from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.settings import RulesSettings, SecuritySettings
 from fedvm.pipeline.rule_units import contract_security
 from fedvm.protocol import WEIGHTED_MEAN, Rules
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.store import Cid, ContentStore
 
 FRACTION_BITS, MAX_NORM = 20, 20.0

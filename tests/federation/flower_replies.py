@@ -44,7 +44,8 @@ class _Nodes(Grid):
 def flower_round(
     strategy: FedAvg, number: int, base: np.ndarray, updates: Sequence[np.ndarray], weights: Sequence[int]
 ) -> np.ndarray:
-    """The model, float64 (n,), that a Flower strategy comes to; base and updates float64 (n,)."""
+    """The model, float64 (n,), that a Flower strategy comes to; base and updates float64 (n,). A client's loss is its
+    weight over 10,000."""
     arrays = ArrayRecord({"w": Array(base)})
     with task_identity(run_id=1, node_id=SERVER_NODE_ID):
         messages = list(strategy.configure_train(number, arrays, ConfigRecord(), _Nodes(len(updates))))
@@ -54,7 +55,7 @@ def flower_round(
         content = RecordDict(
             {
                 "arrays": ArrayRecord({"w": Array(base + update)}),
-                "metrics": MetricRecord({"num-examples": weight}),
+                "metrics": MetricRecord({"num-examples": weight, "train_loss": weight / 10_000}),
             }
         )
         node_id = message.metadata.dst_node_id

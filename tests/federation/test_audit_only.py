@@ -32,6 +32,8 @@ AUDIT_ONLY = {
     "fedtrimmedavg": {"beta": 0.25},
     "krum": {"num_malicious_nodes": 1},
     "multikrum": {"num_malicious_nodes": 1, "num_nodes_to_select": 2},
+    "bulyan": {"num_malicious_nodes": 1},
+    "qfedavg": {"client_learning_rate": 0.05, "q": 0.5},
 }
 
 
@@ -73,6 +75,7 @@ def stored_contributions(bench: Bench, verdicts: Sequence[object], elements: int
         CountedUpdate(
             Commitment(update.member, update.weight, bytes(32), 0),
             int32_from_bytes(bench.store.get(update.cid), elements),
+            update.loss_micros,
         )
         for update in verdicts
         if isinstance(update, UpdateAccepted)

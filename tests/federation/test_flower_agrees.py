@@ -9,7 +9,9 @@ from flwr.serverapp import strategy as flower
 
 from fedvm.protocol import Commitment, CountedUpdate
 from fedvm.protocol.aggregators import (
+    Bulyan,
     CoordinateMedian,
+    FairAverage,
     Krum,
     RoundFacts,
     ServerAdagrad,
@@ -33,6 +35,8 @@ FLOWER = {
     "FedMedian": (flower.FedMedian(), CoordinateMedian()),
     "FedTrimmedAvg": (flower.FedTrimmedAvg(beta=0.2), TrimmedMean(200_000)),
     "Krum": (flower.Krum(num_malicious_nodes=2), Krum(2, 1)),
+    "Bulyan": (flower.Bulyan(num_malicious_nodes=1), Bulyan(1)),
+    "QFedAvg": (flower.QFedAvg(client_learning_rate=0.05, q=0.7), FairAverage(50_000, 700_000)),
     "MultiKrum": (flower.MultiKrum(num_malicious_nodes=2, num_nodes_to_select=4), Krum(2, 4)),
 }
 
@@ -40,7 +44,7 @@ FLOWER = {
 def contributions(updates: np.ndarray, weights: list[int]) -> list[CountedUpdate]:
     pairs = enumerate(zip(updates, weights, strict=True))
     return [
-        CountedUpdate(Commitment(f"0x{at + 1:040x}", weight, bytes(32), 0), update)
+        CountedUpdate(Commitment(f"0x{at + 1:040x}", weight, bytes(32), 0), update, weight * 100)
         for at, (update, weight) in pairs
     ]
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from flwr.serverapp import strategy as flower
 
 from fedvm.federation.coordinator.flower_rules import check_rule, micros, rule_of
 from fedvm.federation.coordinator.flower_strategies import STRATEGIES, StrategySettings, make_strategy
 from fedvm.federation.errors import SettingsError
-from fedvm.federation.settings import STRATEGY_KEYS
+from fedvm.federation.strategy_settings import STRATEGY_KEYS
 from fedvm.protocol.aggregators import (
     Aggregator,
+    Bulyan,
     CoordinateMedian,
+    FairAverage,
     Krum,
     ServerAdagrad,
     ServerAdam,
@@ -64,6 +69,8 @@ class MyAverage(flower.FedAvg):
         (flower.FedTrimmedAvg(beta=0.3), TrimmedMean(300_000)),
         (flower.Krum(num_malicious_nodes=3), Krum(3, 1)),
         (flower.MultiKrum(num_malicious_nodes=3, num_nodes_to_select=5), Krum(3, 5)),
+        (flower.Bulyan(num_malicious_nodes=2), Bulyan(2)),
+        (flower.QFedAvg(client_learning_rate=0.05, q=0.3), FairAverage(50_000, 300_000)),
     ],
 )
 def test_a_strategy_stands_for_its_rule(strategy: flower.FedAvg, rule: Aggregator) -> None:
@@ -74,8 +81,6 @@ def test_a_strategy_stands_for_its_rule(strategy: flower.FedAvg, rule: Aggregato
 @pytest.mark.parametrize(
     ("strategy", "why"),
     [
-        (flower.Bulyan(), "MultiKrum is close"),
-        (flower.QFedAvg(client_learning_rate=0.1), "merely attest"),
         (flower.FedXgbBagging(), "decision trees"),
         (flower.FedXgbCyclic(), "decision trees"),
         (flower.DifferentialPrivacyServerSideFixedClipping(flower.FedAvg(), 1, 1, 2), "noise .* secret"),
@@ -83,8 +88,8 @@ def test_a_strategy_stands_for_its_rule(strategy: flower.FedAvg, rule: Aggregato
             flower.DifferentialPrivacyServerSideAdaptiveClipping(flower.FedAvg(), 0.01, 2),
             "noise .* secret",
         ),
-        (flower.DifferentialPrivacyClientSideFixedClipping(flower.FedAvg(), 1, 1, 2), "norm"),
-        (flower.DifferentialPrivacyClientSideAdaptiveClipping(flower.FedAvg(), 0.01, 2), "norm"),
+        (flower.DifferentialPrivacyClientSideFixedClipping(flower.FedAvg(), 1, 1, 2), "max_norm"),
+        (flower.DifferentialPrivacyClientSideAdaptiveClipping(flower.FedAvg(), 0.01, 2), "max_norm"),
         (MyAverage(), "aggregate_train is its own"),
     ],
     ids=lambda value: type(value).__name__,
@@ -103,11 +108,44 @@ def test_what_has_no_fixed_point_form_is_refused_with_the_reason(strategy: flowe
         (flower.FedAvgM(server_momentum=1.5), "momentum"),
         (flower.FedAvgM(server_momentum=float("nan")), "at most six decimals"),
         (flower.MultiKrum(num_nodes_to_select=0), "to select"),
+        (flower.QFedAvg(client_learning_rate=0.0), "client_learning_rate"),
+        (flower.Bulyan(selection_rule=lambda contents, malicious, select: contents), "selection_rule"),
     ],
 )
 def test_parameters_that_the_rules_cannot_hold_are_refused(strategy: flower.FedAvg, complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
         rule_of(strategy)
+
+
+def test_the_page_has_a_row_for_every_strategy_of_flowers() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "flower.md").read_text()
+    table = page[page.index("| strategy | |") :]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")]
+    said = {name.strip(): meaning for names, meaning in rows for name in names.split(",")}
+    strategies = set(flower.__all__) - {"Strategy", "Result"}
+    assert strategies <= set(said)
+    disputable = {name for name in strategies if "disputed on chain" in said[name]}
+    refused = {name for name in strategies if said[name].strip().startswith("refused before the first round")}
+    assert {name for name in strategies if _standing(name) == "disputable"} == disputable
+    assert {name for name in strategies if _standing(name) == "refused"} == refused
+    assert all("audit-only" in said[name] for name in strategies - disputable - refused)
+
+
+def _standing(name: str) -> str:
+    """What becomes of a strategy, made with parameters that any of them takes."""
+    kind = getattr(flower, name)
+    required: dict[str, tuple[Any, ...]] = {
+        "QFedAvg": (0.1,),
+        "DifferentialPrivacyServerSideFixedClipping": (flower.FedAvg(), 1, 1, 2),
+        "DifferentialPrivacyClientSideFixedClipping": (flower.FedAvg(), 1, 1, 2),
+        "DifferentialPrivacyServerSideAdaptiveClipping": (flower.FedAvg(), 0.01, 2),
+        "DifferentialPrivacyClientSideAdaptiveClipping": (flower.FedAvg(), 0.01, 2),
+    }
+    try:
+        rule = rule_of(kind(*required.get(name, ())))
+    except SettingsError:
+        return "refused"
+    return "audit-only" if rule.is_audit_only else "disputable"
 
 
 def test_a_mismatch_names_both() -> None:
@@ -138,7 +176,7 @@ def test_every_strategy_has_a_name_and_takes_its_parameters() -> None:
         assert all(getattr(strategy, parameter) == 0.25 for parameter in parameters)
     with pytest.raises(SettingsError, match="fedmedian has no parameters, not beta"):
         StrategySettings("fedmedian", {"beta": 0.1})
-    with pytest.raises(SettingsError, match="unknown strategy 'bulyan'; known: fedavg, "):
-        StrategySettings("bulyan")
+    with pytest.raises(SettingsError, match="unknown strategy 'fedxgbbagging'; known: fedavg, "):
+        StrategySettings("fedxgbbagging")
     with pytest.raises(SettingsError, match="fedtrimmedavg"):
         make_strategy(StrategySettings("fedtrimmedavg", {"beta": 0.5}))

@@ -13,11 +13,11 @@ from test_sealed_rounds_run import CLIENTS, RULES, SETTINGS, nodes_with
 
 from fedvm.audit.replay import audit
 from fedvm.federation.client.distributed_privacy import DistributedPrivacy
-from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.federation.errors import FederationStalled
 from fedvm.federation.sealed.messages import REPLY, MaskedReply
 from fedvm.protocol import max_sum_squares
 from fedvm.protocol.sealed.noise import certain_members, member_scale
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 
 CLIP = 0.5
 FREE = DistributedPrivacy(CLIP, 2.0, assumed_corrupt=2)

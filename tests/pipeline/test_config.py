@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedvm.federation.settings import STRATEGY_KEYS, AdversaryKind, RulesSettings, StrategyName
+from fedvm.federation.settings import AdversaryKind, RulesSettings
+from fedvm.federation.strategy_settings import STRATEGY_KEYS, StrategyName
 from fedvm.learning.recipes import default_recipe
 from fedvm.learning.schedule import Schedule
 from fedvm.learning.settings import (
@@ -176,7 +177,12 @@ def test_examples_are_valid_and_name_what_there_is(file: Path) -> None:
         ("[federation]\nstrategy = 'fedprox'\n", ["needs strategy.proximal_mu"]),
         ("[federation]\nstrategy = 'fedavgm'\n", ["needs strategy.server_momentum"]),
         ("[federation]\nstrategy = 'multikrum'\n", ["needs strategy.num_nodes_to_select"]),
-        ("[federation]\nstrategy = 'bulyan'\n", ["federation.strategy", "'krum'"]),
+        ("[federation]\nstrategy = 'fedxgbbagging'\n", ["federation.strategy", "'krum'"]),
+        ("[federation]\nstrategy = 'qfedavg'\n", ["needs strategy.client_learning_rate"]),
+        (
+            "[federation]\nstrategy = 'bulyan'\n[strategy]\nnum_malicious_nodes = 2\n[rules]\nmin_clients = 10\n",
+            ["num_malicious_nodes = 2 can be borne among 11 updates", "min_clients = 10"],
+        ),
         ("[strategy]\nmomentum = 1\n", ["strategy.momentum", "server_momentum"]),
         (
             "[federation]\nstrategy = 'krum'\n[strategy]\nnum_malicious_nodes = 4\n[rules]\nmin_clients = 10\n",
@@ -307,10 +313,10 @@ SEALED_NOISE = (
 
 def test_noise_of_sealed_rounds_is_in_their_sums(tmp_path: Path) -> None:
     from fedvm.federation.client.distributed_privacy import DistributedPrivacy
-    from fedvm.federation.commitment import NOT_ATTESTED_LOSS
     from fedvm.pipeline.federate import federation_settings, rules_for, sealing
     from fedvm.pipeline.rule_units import described_noise
     from fedvm.protocol.sealed.noise import sum_excess
+    from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 
     config = load_config(_write(tmp_path, SEALED_NOISE))
     privacy = DistributedPrivacy(1.0, 2.0, max_epsilon=40.0, assumed_corrupt=2)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from fedvm.protocol import Commitment, CountedUpdate, EncodingError, RangeError
 from fedvm.protocol.aggregators import (
     Aggregator,
+    Bulyan,
     CoordinateMedian,
+    FairAverage,
     Krum,
     RoundFacts,
     ServerAdagrad,
@@ -44,14 +46,29 @@ RULES: list[Aggregator] = [
     TrimmedMean(499_999),
     Krum(1, 1),
     Krum(2, 3),
+    Bulyan(0),
+    Bulyan(1),
+    Bulyan(2),
+    FairAverage(100_000, 100_000),
+    FairAverage(30_000, 2_500_000),
+    FairAverage(100_000, 0),
 ]
 
 
 def contributions(vectors: list[list[int]], weights: list[int]) -> list[CountedUpdate]:
     return [
-        CountedUpdate(Commitment(f"0x{at + 1:040x}", weight, bytes(32), 0), np.array(vector, dtype=np.int32))
+        CountedUpdate(
+            Commitment(f"0x{at + 1:040x}", weight, bytes(32), 0),
+            np.array(vector, dtype=np.int32),
+            loss_of(weight),
+        )
         for at, (vector, weight) in enumerate(zip(vectors, weights, strict=True))
     ]
+
+
+def loss_of(weight: int) -> int:
+    """An attested loss, in millionths, that a test can tell from the weight."""
+    return weight * 7 % 5_000_000
 
 
 # --- the definitions, one element at a time, in fractions ---
@@ -75,6 +92,11 @@ def slow_step(
             return math.floor(Fraction(sum(kept), len(kept)))
         case Krum(malicious, select):
             return slow_krum(vectors, weights, malicious, select, element)
+        case Bulyan(malicious):
+            return slow_bulyan(vectors, malicious, element)
+        case FairAverage(rate, fairness):
+            shares = slow_shares(vectors, [loss_of(weight) for weight in weights], rate, fairness, bits)
+            return math.floor(Fraction(sum(map(int.__mul__, column, shares)), 2**31))
         case ServerMomentum(rate, momentum):
             memory = 0
             for number in range(len(rounds)):
@@ -119,7 +141,47 @@ def guarded(played: tuple[list[list[int]], list[int]], element: int) -> int:
     return math.floor(Fraction(total, sum(weights)) * 2**16)
 
 
+def slow_shares(
+    vectors: list[list[int]], losses: list[int], rate: int, fairness: int, bits: int
+) -> list[int]:
+    """q-FedAvg's shares; the powers as the greatest integers whose logarithm is not above the true one."""
+    eta, q = Fraction(rate, 10**6), Fraction(fairness, 10**6)
+    real = [Fraction(loss, 10**6) + Fraction(1, 10**10) for loss in losses]
+    powers = [10**30 if one == max(real) else root_power(one / max(real), q) for one in real]
+    curved = [
+        math.floor(q / eta * power / one * Fraction(sum(value**2 for value in vector), 4**bits))
+        for power, one, vector in zip(powers, real, vectors, strict=True)
+    ]
+    return [math.floor(Fraction(power * 2**31, sum(powers) + sum(curved))) for power in powers]
+
+
+def root_power(ratio: Fraction, q: Fraction) -> int:
+    """floor(10^30 · ratio^q) by Newton's method for integers: the q.denominator-th root of an integer."""
+    inside = ratio**q.numerator * Fraction(10) ** (30 * q.denominator)
+    whole, degree = math.floor(inside), q.denominator
+    guess = 1 << -(-whole.bit_length() // degree)
+    while True:
+        better = ((degree - 1) * guess + whole // guess ** (degree - 1)) // degree
+        if better >= guess:
+            return guess
+        guess = better
+
+
+def slow_bulyan(vectors: list[list[int]], malicious: int, element: int) -> int:
+    select = max(1, len(vectors) - 2 * malicious)
+    column = sorted(vectors[at][element] for at in slow_selected(vectors, malicious, select))
+    median = Fraction(column[(len(column) - 1) // 2] + column[len(column) // 2], 2)
+    closest = sorted(column, key=lambda value: (abs(value - median), value))[: max(1, select - 2 * malicious)]
+    return math.floor(Fraction(sum(closest), len(closest)))
+
+
 def slow_krum(vectors: list[list[int]], weights: list[int], malicious: int, select: int, element: int) -> int:
+    chosen = slow_selected(vectors, malicious, select)
+    total = sum(vectors[at][element] * weights[at] for at in chosen)
+    return math.floor(Fraction(total, sum(weights[at] for at in chosen)))
+
+
+def slow_selected(vectors: list[list[int]], malicious: int, select: int) -> list[int]:
     scored = []
     for at, own in enumerate(vectors):
         distances = sorted(
@@ -128,9 +190,7 @@ def slow_krum(vectors: list[list[int]], weights: list[int], malicious: int, sele
             if position != at
         )
         scored.append((sum(distances[: max(1, len(vectors) - malicious - 2)]), at))
-    chosen = [at for _, at in sorted(scored)[:select]]
-    total = sum(vectors[at][element] * weights[at] for at in chosen)
-    return math.floor(Fraction(total, sum(weights[at] for at in chosen)))
+    return [at for _, at in sorted(scored)[:select]]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.describe())
@@ -190,7 +250,7 @@ def test_a_model_that_leaves_int32_is_refused_by_every_rule() -> None:
     base = np.array([2**31 - 1, 0], dtype=np.int32)
     for rule in RULES:
         with pytest.raises(RangeError, match="element 0 of the new model"):
-            aggregate(rule, base, contributions([[2**24, 0]] * 5, [1] * 5), (), RoundFacts(1, 20))
+            aggregate(rule, base, contributions([[2**24, 0]] * 5, [500_000] * 5), (), RoundFacts(1, 20))
 
 
 def test_a_momentum_that_runs_away_is_an_error_and_does_not_wrap() -> None:
@@ -199,6 +259,27 @@ def test_a_momentum_that_runs_away_is_an_error_and_does_not_wrap() -> None:
     with pytest.raises(RangeError, match="momentum reached"):
         for number in range(1, 2000):
             state = aggregate(rule, np.zeros(1, np.int32), sums, state, RoundFacts(number, 8)).state
+
+
+def test_an_update_that_attests_no_loss_moves_nothing_under_qfedavg() -> None:
+    rule, facts = FairAverage(100_000, 500_000), RoundFacts(1, 20)
+    told, silent = contributions([[100], [900]], [5, 5])
+    silent = CountedUpdate(silent.commitment, silent.vector)
+    assert rule.shares([told, silent], facts)[1] == 0 < rule.shares([told, silent], facts)[0]
+    assert rule.shares([silent, silent], facts) == (0, 0)
+    assert aggregate(rule, np.zeros(1, np.int32), [silent], (), facts).model.tolist() == [0]
+
+
+def test_a_loss_of_zero_and_the_greatest_are_weighed_exactly() -> None:
+    facts, vector = RoundFacts(1, 20), np.array([2**31 - 1], np.int32)
+    for fairness in (1, 999_999, 100_000_000):
+        rule = FairAverage(1, fairness)
+        updates = [
+            CountedUpdate(Commitment(f"0x{at + 1:040x}", 1, bytes(32), 0), vector, loss)
+            for at, loss in enumerate((0, 1, 2**64 - 2))
+        ]
+        low, middle, high = rule.shares(updates, facts)
+        assert 0 <= low <= middle <= high and low + middle + high <= 2**31
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.describe())
@@ -217,7 +298,7 @@ def test_identifiers_hold_their_parameters_as_written() -> None:
 @pytest.mark.parametrize(
     ("identifier", "complaint"),
     [
-        ("09", "not known"),
+        ("0b", "not known"),
         ("0302", "version 2"),
         ("030100000001", "more than the 0 parameters"),
         ("0401000f4240", "beta"),

@@ -10,9 +10,9 @@ import pytest
 from fedvm.chain.events import Place
 from fedvm.chain.federation_types import RoundOpened, UpdateAccepted
 from fedvm.devnet.embedded import open_chain
-from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.pipeline.results import RunReport
 from fedvm.protocol.address import to_address
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.rundir.run import open_run
 from fedvm.rundir.target import Target
 from fedvm.web.chronicle import Chronicle

@@ -286,7 +286,7 @@ class FederationReplay:
         if vector is None:
             opened.missing += 1
         else:
-            opened.updates.append(CountedUpdate(event.commitment, vector))
+            opened.updates.append(CountedUpdate(event.commitment, vector, event.loss_micros))
 
     def _on_refused(self, event: UpdateRefused) -> None:
         place = Place(event.round, event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))

@@ -28,11 +28,11 @@ from fedvm.protocol import (
     update_tree,
 )
 from fedvm.protocol.address import to_address
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.protocol.vector import IntVector
 from fedvm.store.unixfs import cid_of
 
 PPM = 1_000_000
-NOT_ATTESTED_LOSS = 2**64 - 1  # the largest the field holds
 
 Quantizer = Callable[[NDArray[np.float64], Rules], IntVector]
 """From a float difference of shape (elements,) and the rules to the int32 update."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
 
-from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.federation.settings import RulesSettings
 from fedvm.protocol import max_sum_squares
 from fedvm.protocol.rules import PPM
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 
 SCALED: Mapping[str, str] = MappingProxyType(
     {

@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import ConfigRecord, ConfigRecordValues
 
 from fedvm.federation.errors import TermsError
+from fedvm.federation.metrics import MetricNames
 from fedvm.jsontext import parse_json
 from fedvm.protocol import Domain, EncodingError, Rules
 from fedvm.protocol.address import to_address
@@ -43,13 +44,14 @@ class Briefing:
     """What FedVM adds to a train message beside the model's tensors.
 
     arrays_key: of the ArrayRecord that is the model. weighted_by: the metric by which the strategy weights clients.
-    remainder: what the tensors lack of the vector (`ModelCodec.remainder`).
+    remainder: what the tensors lack of the vector (`ModelCodec.remainder`). loss: the metric that is attested as loss.
     """
 
     terms: RoundTerms
     arrays_key: str = "arrays"
     weighted_by: str = "num-examples"
     remainder: bytes = b""
+    loss: str = MetricNames.attested_loss
 
     def to_record(self) -> ConfigRecord:
         """As a Flower ConfigRecord; integers beyond 64 bits are why the terms are JSON inside."""
@@ -58,6 +60,7 @@ class Briefing:
             "arrays": self.arrays_key,
             "weighted-by": self.weighted_by,
             "remainder": self.remainder,
+            "loss": self.loss,
         }
         return ConfigRecord(content)
 
@@ -69,7 +72,8 @@ class Briefing:
             remainder = record["remainder"]
             if not isinstance(remainder, bytes):
                 raise TypeError("the remainder is not bytes")
-            return cls(terms, str(record["arrays"]), str(record["weighted-by"]), remainder)
+            names = str(record["arrays"]), str(record["weighted-by"])
+            return cls(terms, *names, remainder, str(record["loss"]))
         except (KeyError, TypeError, ValueError, EncodingError) as error:
             raise TermsError(f"the server's fedvm record cannot be read: {error}") from error
 

@@ -18,7 +18,6 @@ from pydantic import BeforeValidator, StringConstraints
 from fedvm.compiler.defaults import ACTIVATION_BITS, INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
 from fedvm.federation.sealed.settings import SealedSettings
 from fedvm.federation.settings import (
-    STRATEGY_KEYS,
     AdversaryKind,
     ConsentSettings,
     DeploymentSettings,
@@ -30,9 +29,8 @@ from fedvm.federation.settings import (
     SecuritySettings,
     ServerSettings,
     StoppingSettings,
-    StrategyName,
-    StrategyParameters,
 )
+from fedvm.federation.strategy_settings import STRATEGY_KEYS, StrategyName, StrategyParameters
 from fedvm.learning.settings import BaselineSettings, DataSettings, ModelSettings, TrainingSettings
 from fedvm.protocol.sealed.grouping import least_included, least_ready
 from fedvm.settings import OnResume, Setting, settings
@@ -406,8 +404,11 @@ _REQUIRED = {
     StrategyName.FEDPROX: "proximal_mu",
     StrategyName.FEDAVGM: "server_momentum",
     StrategyName.MULTIKRUM: "num_nodes_to_select",
+    StrategyName.QFEDAVG: "client_learning_rate",
 }
 """The parameter that a strategy of Flower's has no default for."""
+_ROBUST_AMONG = {StrategyName.KRUM: 2, StrategyName.MULTIKRUM: 2, StrategyName.BULYAN: 4}
+"""m of the m·a + 3 updates among which a malicious ones can be borne, as the papers prove."""
 
 
 def _strategy_is_whole(config: RunConfig) -> None:
@@ -421,8 +422,8 @@ def _strategy_is_whole(config: RunConfig) -> None:
     needed_key = _REQUIRED.get(name)
     if needed_key and needed_key not in given:
         raise ValueError(f"federation.strategy = {name} needs strategy.{needed_key}")
-    needed = 2 * int(given.get("num_malicious_nodes", 0)) + 3
-    if name in (StrategyName.KRUM, StrategyName.MULTIKRUM) and config.rules.min_clients < needed:
+    needed = _ROBUST_AMONG.get(name, 0) * int(given.get("num_malicious_nodes", 0)) + 3
+    if name in _ROBUST_AMONG and config.rules.min_clients < needed:
         raise ValueError(
             f"strategy.num_malicious_nodes = {given.get('num_malicious_nodes', 0)} can be borne among {needed} "
             f"updates or more, but rules.min_clients = {config.rules.min_clients}: raise it, or expect fewer"

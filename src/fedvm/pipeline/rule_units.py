@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.federation.rule_units import SCALED, contract_rules
 from fedvm.federation.sealed.settings import SealedSettings
 from fedvm.federation.settings import RULE_CHANGE, RulesSettings, SecuritySettings
@@ -19,6 +18,7 @@ from fedvm.protocol.rules import PPM
 from fedvm.protocol.sealed.noise import largest_scale
 from fedvm.protocol.sealed.odds import chance_of_an_open_group
 from fedvm.protocol.sealed.rules import SealedRules, lane_bytes
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 
 if TYPE_CHECKING:
     from fedvm.federation.client.distributed_privacy import DistributedPrivacy

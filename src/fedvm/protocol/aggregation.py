@@ -19,6 +19,7 @@ from fedvm.protocol.commitments import Commitment
 from fedvm.protocol.errors import EncodingError, RangeError, ShapeError
 from fedvm.protocol.hashing import EMPTY
 from fedvm.protocol.trees import PlainTree, aggregate_tree
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.protocol.vector import IntVector, SumVector, check_vector
 
 AGGREGATION_LEAF, AGGREGATION_NODE = b"\x08", b"\x09"
@@ -28,10 +29,12 @@ Node = TypeVar("Node")
 
 @dataclass(frozen=True)
 class CountedUpdate:
-    """An accepted update that counts: its commitment and its int32 vector (n,)."""
+    """An accepted update that counts: its commitment, its int32 vector (n,), and the loss that its member attests, in
+    millionths, which only some rules look at."""
 
     commitment: Commitment
     vector: IntVector
+    loss_micros: int = NOT_ATTESTED_LOSS
 
     @property
     def member(self) -> str:

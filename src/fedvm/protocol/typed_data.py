@@ -24,6 +24,8 @@ UPDATE_TYPE = (
     "uint64 elements,uint8 fractionBits,uint32 examples,uint32 accuracyPpm,uint64 lossMicros,"
     "uint32 labels,uint64 epsilonMicros,uint64 deadline,bytes cid)"
 )
+NOT_ATTESTED_LOSS = 2**64 - 1
+"""What is signed for a loss that the app does not measure: the largest that the field holds."""
 MAX_CID_BYTES = 64  # ContentId.MAX_BYTES of the contracts
 
 # secp256k1's group order; an s above its half is the malleable twin of a signature (EIP-2).

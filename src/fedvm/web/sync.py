@@ -21,12 +21,12 @@ from fedvm.chain.model_service import Decision
 from fedvm.chain.networks import page
 from fedvm.chain.rollups import rolled_events, stated_rollup
 from fedvm.chain.sealed_rounds import SealedRollupSubmitted
-from fedvm.federation.commitment import NOT_ATTESTED_LOSS
 from fedvm.pipeline.config_file import load_config
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.sealed_facts import sealed_facts
 from fedvm.protocol import EncodingError
 from fedvm.protocol.sealed.records import SealedFile
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import StoreError
 from fedvm.web.database import Index, body_of

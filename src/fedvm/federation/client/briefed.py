@@ -15,8 +15,10 @@ from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.keys import RPC
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
-from fedvm.protocol import EncodingError, VectorSpec, int32_from_bytes, model_root, to_bytes
+from fedvm.protocol import EncodingError, Rules, VectorSpec, int32_from_bytes, model_root, to_bytes
+from fedvm.protocol.aggregators import aggregator_named
 from fedvm.protocol.spec import FloatVector
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.protocol.vector import IntVector
 
 
@@ -125,6 +127,19 @@ def attestation(content: RecordDict, names: MetricNames) -> Attestation:
         labels=_count(names.labels, metrics.get(names.labels, 0)),
         epsilon=_number(metrics, names.epsilon),
     )
+
+
+def check_loss(said: Attestation, names: MetricNames, rules: Rules) -> None:
+    """Raise CommitmentError unless a loss is attested where the rules' aggregator weighs by it."""
+    try:
+        rule = aggregator_named(rules.aggregator)
+    except EncodingError as error:
+        raise CommitmentError(str(error)) from error
+    if rule.needs_losses and said.loss_micros == NOT_ATTESTED_LOSS:
+        raise CommitmentError(
+            f"{rule.name} weighs clients by their loss, and the app reports no finite {names.attested_loss!r}: let it "
+            "report one"
+        )
 
 
 def _listed(names: list[str]) -> str:

@@ -15,6 +15,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from fedvm.federation.arrays import named_arrays
 from fedvm.federation.client.briefed import (
     attestation,
+    check_loss,
     check_terms,
     only_arrays,
     receive,
@@ -109,7 +110,7 @@ def accountable_mod(
         signer = _Signer(private_key, member_from_node_config(context, private_key))
         reply = call_next(message, context)
         if not reply.has_error():
-            said = names or MetricNames(examples=briefing.weighted_by)
+            said = names or MetricNames(examples=briefing.weighted_by, attested_loss=briefing.loss)
             signed = _commit_reply(reply.content, spec, terms, base, signer, said, quantizer)
             if folder := context.node_config.get(KEEP):
                 keep_update(Path(str(folder)), terms.domain, signed)
@@ -196,6 +197,7 @@ def _commit_reply(
     difference = trained_vector(spec, arrays) - dequantize(base, fraction_bits)
     update = quantizer(difference, terms.rules)
     said = attestation(content, names)
+    check_loss(said, names, terms.rules)
     signed: SignedUpdate = commit(update, terms, said, signer.private_key, signer.member)
     write_reply(content, signed, arrays_key=arrays_key, rounding=_rounding(difference, update, terms.rules))
     return signed

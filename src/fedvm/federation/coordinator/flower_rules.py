@@ -8,13 +8,17 @@ from typing import Any
 
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import FedAvg, Strategy
+from flwr.serverapp.strategy.multikrum import select_multikrum
 
 from fedvm.federation.errors import SettingsError
+from fedvm.federation.metrics import MetricNames
 from fedvm.protocol import EncodingError
 from fedvm.protocol.aggregators import (
     MICROS,
     Aggregator,
+    Bulyan,
     CoordinateMedian,
+    FairAverage,
     Krum,
     ServerAdagrad,
     ServerAdam,
@@ -91,6 +95,11 @@ def check_rule(inner: Strategy, rule: Aggregator, recorded: bytes) -> None:
     )
 
 
+def loss_key(inner: Strategy) -> str:
+    """The metric of a train reply that a client attests as its loss: the one that the strategy weights by, if any."""
+    return inner.train_loss_key if isinstance(inner, flower.QFedAvg) else MetricNames.attested_loss
+
+
 def micros(name: str, value: float) -> int:
     """A parameter in millionths. Raises SettingsError unless it is a number with at most six decimals."""
     try:
@@ -119,6 +128,19 @@ def _krum(inner: Any) -> Aggregator:
     return Krum(inner.num_malicious_nodes, inner.num_nodes_to_select)
 
 
+def _bulyan(inner: Any) -> Aggregator:
+    if inner.selection_rule is not select_multikrum:
+        raise SettingsError(
+            "Bulyan cannot be made accountable with a selection_rule of its own, which nobody could recompute: leave "
+            "it out, for Multi-Krum's"
+        )
+    return Bulyan(inner.num_malicious_nodes)
+
+
+def _fair(inner: Any) -> Aggregator:
+    return FairAverage(micros("client_learning_rate", inner.client_learning_rate), micros("q", inner.q))
+
+
 _RULES: tuple[tuple[type[Strategy], Callable[[Any], Aggregator]], ...] = (
     (flower.FedAvg, lambda inner: WeightedMean()),  # FedProx aggregates by the same function
     (flower.FedAvgM, _momentum),
@@ -128,6 +150,8 @@ _RULES: tuple[tuple[type[Strategy], Callable[[Any], Aggregator]], ...] = (
     (flower.FedMedian, lambda inner: CoordinateMedian()),
     (flower.FedTrimmedAvg, lambda inner: TrimmedMean(micros("beta", inner.beta))),
     (flower.MultiKrum, _krum),  # Krum aggregates by the same function
+    (flower.Bulyan, _bulyan),
+    (flower.QFedAvg, _fair),
 )
 _NAMES = (
     "FedAvg",
@@ -140,30 +164,22 @@ _NAMES = (
     "FedTrimmedAvg",
     "Krum",
     "MultiKrum",
+    "Bulyan",
+    "QFedAvg",
 )
 
 _OWN_AGGREGATION = "its aggregate_train is its own, and nobody could recompute what that does with floats"
 _NOISE = (
-    "the noise it adds to the aggregate on the server is secret, so that nobody could recompute the model"
-)
-_CLIPPING = (
-    "its clipping is not needed, since the contract's rules bound every update's norm, and its server-side noise "
-    "could not be recomputed"
+    "the noise it adds to the aggregate on the server is secret, so that nobody could recompute the model. Wrap the "
+    "strategy inside it instead: the rule max_norm clips every update, and noise that clients add themselves "
+    "(docs/privacy.md, or Flower's LocalDpMod after fedvm_mod) needs no trusted server"
 )
 _TREES = "it gathers decision trees; the integer vector of a network has no place for them"
 _REFUSALS: tuple[tuple[type[Strategy], str], ...] = (
-    (
-        flower.Bulyan,
-        "its two stages over Krum's choice have no fixed-point definition here; MultiKrum is close to it",
-    ),
-    (
-        flower.QFedAvg,
-        "its weights are powers of losses that the clients merely attest; a false loss would buy any weight",
-    ),
     (flower.FedXgbBagging, _TREES),
     (flower.FedXgbCyclic, _TREES),
     (flower.DifferentialPrivacyServerSideFixedClipping, _NOISE),
     (flower.DifferentialPrivacyServerSideAdaptiveClipping, _NOISE),
-    (flower.DifferentialPrivacyClientSideFixedClipping, _CLIPPING),
-    (flower.DifferentialPrivacyClientSideAdaptiveClipping, _CLIPPING),
+    (flower.DifferentialPrivacyClientSideFixedClipping, _NOISE),
+    (flower.DifferentialPrivacyClientSideAdaptiveClipping, _NOISE),
 )

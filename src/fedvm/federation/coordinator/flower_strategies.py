@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import FedAvg
 
 from fedvm.federation.errors import SettingsError
-from fedvm.federation.settings import STRATEGY_KEYS, ServerSettings, StrategyName
+from fedvm.federation.metrics import MetricNames
+from fedvm.federation.settings import ServerSettings
+from fedvm.federation.strategy_settings import STRATEGY_KEYS, StrategyName
 
 STRATEGIES: Mapping[str, type[FedAvg]] = MappingProxyType(
     {
@@ -24,6 +27,8 @@ STRATEGIES: Mapping[str, type[FedAvg]] = MappingProxyType(
         StrategyName.FEDTRIMMEDAVG: flower.FedTrimmedAvg,
         StrategyName.KRUM: flower.Krum,
         StrategyName.MULTIKRUM: flower.MultiKrum,
+        StrategyName.BULYAN: flower.Bulyan,
+        StrategyName.QFEDAVG: flower.QFedAvg,
     }
 )
 """Flower's class for each name."""
@@ -55,7 +60,10 @@ def make_strategy(settings: StrategySettings, **sampling: float | int) -> FedAvg
     Raises SettingsError for a parameter that the strategy refuses.
     """
     kind = STRATEGIES[settings.name]
+    own: dict[str, Any] = {**sampling, **settings.parameters}
+    if kind is flower.QFedAvg:
+        own["train_loss_key"] = MetricNames.attested_loss
     try:
-        return kind(**sampling, **settings.parameters)  # type: ignore[arg-type]
+        return kind(**own)
     except ValueError as error:
         raise SettingsError(f"{settings.name}: {error}") from error

@@ -79,7 +79,7 @@ class _Block:
 
     def load(self) -> Iterator[CountedUpdate]:
         for update in self.updates:
-            yield CountedUpdate(update.commitment, self._vector(update))
+            yield CountedUpdate(update.commitment, self._vector(update), update.loss_micros)
 
     def _vector(self, update: UpdateAccepted) -> IntVector:
         if update.member not in self.doubtful:

@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 from numpy.typing import NDArray
 
 from fedvm.federation.arrays import ModelCodec, named_arrays, same_arrays
-from fedvm.federation.coordinator.flower_rules import check_rule, rule_of
+from fedvm.federation.coordinator.flower_rules import check_rule, loss_key, rule_of
 from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.outcome import Failure, TrainOutcome
@@ -228,7 +228,8 @@ class RoundStrategy(Strategy):
             terms = RoundTerms(ledger.domain, server_round, self.rules, opened.base_root, opened.deadline)
         self._open = _OpenRound(opened, tuple(addressed), asked)
         key, weighted_by = self.inner.arrayrecord_key, self.inner.weighted_by_key
-        record = Briefing(terms, key, weighted_by, self.codec.remainder(self.vector)).to_record()
+        remainder = self.codec.remainder(self.vector)
+        record = Briefing(terms, key, weighted_by, remainder, loss_key(self.inner)).to_record()
         for content in {id(message.content): message.content for message in messages}.values():
             self._check_model(content, key)
             content[RECORD] = record

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fedvm.protocol.aggregators.adaptive import ServerAdagrad, ServerYogi
+from fedvm.protocol.aggregators.bulyan import Bulyan
 from fedvm.protocol.aggregators.coordinate_median import CoordinateMedian
+from fedvm.protocol.aggregators.fair import FairAverage
 from fedvm.protocol.aggregators.krum import Krum
 from fedvm.protocol.aggregators.rule import (
     MICROS,
@@ -27,7 +29,9 @@ from fedvm.protocol.errors import EncodingError
 __all__ = [
     "MICROS",
     "Aggregator",
+    "Bulyan",
     "CoordinateMedian",
+    "FairAverage",
     "Krum",
     "RoundFacts",
     "RoundResult",
@@ -51,6 +55,8 @@ _KINDS: Mapping[int, tuple[Callable[..., Aggregator], int]] = {
     Krum.kind: (Krum, 2),
     ServerYogi.kind: (ServerYogi, 4),
     ServerAdagrad.kind: (ServerAdagrad, 2),
+    Bulyan.kind: (Bulyan, 1),
+    FairAverage.kind: (FairAverage, 2),
 }
 
 

@@ -36,6 +36,10 @@ class Point(Protocol):
     def vector(self) -> IntVector:
         """int32 (n,)."""
 
+    @property
+    def loss_micros(self) -> int:
+        """The loss that its member attests, in millionths; `NOT_ATTESTED_LOSS` for none."""
+
 
 @dataclass(frozen=True)
 class RoundFacts:
@@ -67,6 +71,9 @@ class Aggregator(ABC):
     """First byte of the identifier."""
     needs_updates: ClassVar[bool] = False
     """Whether `step` looks at single updates (in a sealed round at the groups' means); S and W are enough otherwise."""
+
+    needs_losses: ClassVar[bool] = False
+    """Whether `step` looks at the losses that members attest; a client must then report one."""
 
     @abstractmethod
     def parameters(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from fedvm.protocol.sealed.aggregation import GROUP_NODE, UnmaskedUpdate, check_
 from fedvm.protocol.sealed.masks import read_signed
 from fedvm.protocol.sealed.trees import norm_tree
 from fedvm.protocol.trees import aggregate_root
+from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.protocol.vector import IntVector
 
 _INT32 = np.iinfo(np.int32)
@@ -39,6 +40,11 @@ class GroupSubtotal(Subtotal):
         means = self.sums // np.int64(self.weight)
         cut: IntVector = np.clip(means, _INT32.min, _INT32.max).astype(np.int32)
         return cut
+
+    @property
+    def loss_micros(self) -> int:
+        """A group attests no loss."""
+        return NOT_ATTESTED_LOSS
 
 
 def group_subtotal(updates: Sequence[UnmaskedUpdate], height: int, lane_bytes: int) -> GroupSubtotal:

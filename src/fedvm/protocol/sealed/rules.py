@@ -86,6 +86,11 @@ class SealedRules:
                 f"rules.aggregator is {rule.name}, which remembers rounds: a sealed federation has the weighted "
                 "mean, or a rule without memory, such as FedMedian, over the means of groups"
             )
+        if rule.needs_losses:
+            raise EncodingError(
+                f"rules.aggregator is {rule.name}, which weighs clients by their losses: a sealed round shows only the "
+                "sums of groups, so take the weighted mean, or FedMedian over the means of groups"
+            )
         if rule.needs_updates and self.min_groups < LEAST_COMPARED:
             raise EncodingError(
                 f"{rule.name} compares the means of groups, and sealed.min_groups is {self.min_groups}: of fewer than "
