@@ -20,7 +20,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "FedVM needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt src/fedvm/evm/_keccak.c
+$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt src/fedvm/evm/_keccak.c src/fedvm/evm/_keccak_lanes.h
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
