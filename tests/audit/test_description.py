@@ -18,7 +18,8 @@ from fedvm.devnet.embedded import open_chain
 from fedvm.images.prepare import Preparation
 from fedvm.learning.export import export_onnx
 from fedvm.learning.models import ModelSpec, build_model
-from fedvm.pipeline.onnx_model import Prepared, Request, deploy, prepare
+from fedvm.pipeline.onnx_model import Prepared, Request, prepare
+from fedvm.pipeline.placing import deploy
 from fedvm.rundir.layout import RunDirectory
 from fedvm.store import ContentStore
 

@@ -116,11 +116,22 @@ def _served_with_lineage(
     )
     export_onnx(build_model(MODEL, seed=99), MODEL.shape, home / "network.onnx")
     monkeypatch.chdir(home)
-    words = ["deploy", "network.onnx", "--rpc", anvil, "--out", "served", "--scale", "0.00392", "--json"]
-    lineage = ["--federation-run", str(directory), "--app"]
-    assert run_command([*words, *lineage, "own_app:nothing"]) == 2
-    assert run_command([*words, "--federation-run", str(directory)]) == 2
-    assert run_command([*words, *lineage, "own_app:state"]) == 0
+    words = [
+        "serve",
+        str(directory),
+        "--onnx",
+        "network.onnx",
+        "--out",
+        "served",
+        "--scale",
+        "0.00392",
+        "--json",
+    ]
+    assert run_command([*words, "--model", "own_app:nothing"]) == 2
+    assert run_command(words) == 2
+    assert run_command([*words, "--model", "own_app:state", "--dry-run"]) == 0
+    assert not (home / "served").exists()
+    assert run_command([*words, "--model", "own_app:state"]) == 0
     with open_run(home / "served") as run:
         version = run.model_service.version(1)
         assert (version.federation, version.round) == (address, 1)

@@ -16,7 +16,8 @@ from fedvm.chain.errors import DeploymentError
 from fedvm.federation import open_federation
 from fedvm.learning.export import onnx_bytes
 from fedvm.pipeline.config_file import load_config
-from fedvm.pipeline.onnx_model import Prepared, Request, deploy_beside, prepare
+from fedvm.pipeline.onnx_model import Prepared, Request, prepare
+from fedvm.pipeline.placing import deploy_beside
 from fedvm.pipeline.user_model import create_for_model
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import Run, open_run
@@ -61,5 +62,5 @@ def test_what_is_deployed_answers_from_the_federations_directory(tmp_path: Path,
 
 def test_a_federation_on_a_network_is_not_for_it(tmp_path: Path, prepared: Prepared) -> None:
     at = Deployment(ChainRef("rpc", "http://127.0.0.1:1"), 314)
-    with pytest.raises(DeploymentError, match="fedvm deploy --federation-run"):
+    with pytest.raises(DeploymentError, match="fedvm serve"):
         deploy_beside(prepared, Run(tmp_path, at, Web3(), None))

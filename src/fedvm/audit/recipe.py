@@ -32,7 +32,8 @@ class CompileRecipe:
 
     calibration: CID of the calibration images, uint8 of shape calibration_shape in C order; preprocess:
     (scale, offset) of the ONNX input's real numbers over bytes, None if it takes bytes; tensors: names of the
-    federated tensors in canonical order and fraction_bits their scale, empty and 0 without a federation;
+    federated tensors in canonical order, initializers or `NODE.ATTRIBUTE` of floats, and fraction_bits their scale,
+    empty and 0 without a federation;
     options: the other keyword arguments of `fedvm.compiler.compile_model`, of those in `OPTIONS`; compiler: version of
     the compiler that made the program.
     """
@@ -89,7 +90,13 @@ def calibration_images(store: Store, recipe: CompileRecipe) -> NDArray[np.uint8]
     return np.frombuffer(data, dtype=np.uint8).reshape(recipe.calibration_shape)
 
 
-def initializers(model: bytes) -> dict[str, NDArray[Any]]:
-    """The weights stored in an ONNX file, by name."""
+def stored_weights(model: bytes) -> dict[str, NDArray[Any]]:
+    """The weights in an ONNX file: initializers by name, and attributes of floats as `NODE.ATTRIBUTE`."""
     graph = onnx.load_model_from_string(model).graph
-    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = {
+        f"{node.name}.{attribute.name}": np.array(attribute.floats, np.float32)
+        for node in graph.node
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.FLOATS
+    }
+    return weights | {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}

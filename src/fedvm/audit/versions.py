@@ -13,7 +13,7 @@ from fedvm.audit.description import read_description
 from fedvm.audit.errors import DescriptionError, RecipeError
 from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.audit.open_round import FinalRound
-from fedvm.audit.recipe import CompileRecipe, calibration_images, initializers, read_recipe
+from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, stored_weights
 from fedvm.chain.model_service import ModelService, Version, VersionRegistered
 from fedvm.compiler import (
     COMPILER_VERSION,
@@ -113,7 +113,7 @@ class VersionReplay:
         return final if self._ledger.check("version", same, place, message) else None
 
     def _check_weights(self, onnx: bytes, recipe: CompileRecipe, model: IntVector, place: Place) -> None:
-        stored = initializers(onnx)
+        stored = stored_weights(onnx)
         parts = [stored[name].reshape(-1) for name in recipe.tensors if name in stored]
         weights = np.concatenate([np.zeros(0, np.float32), *parts])
         expected = dequantize(model, recipe.fraction_bits).astype(np.float32)

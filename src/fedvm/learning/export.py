@@ -41,17 +41,17 @@ def export_onnx(model: nn.Module, shape: Shape, path: Path) -> bytes:
     return content
 
 
-def onnx_bytes(model: nn.Module, shape: Shape) -> bytes:
+def onnx_bytes(model: nn.Module, shape: tuple[int, ...]) -> bytes:
     """`model` with its present weights as an ONNX file, checked to give the same scores in ONNX Runtime.
 
-    The graph takes `input` float32 [batch, C, H, W], normalised as in training, and gives `scores` float32
+    The graph takes `input` float32 [batch, *shape], normalised as in training, and gives `scores` float32
     [batch, classes]; opset 17, the batch size free. The same weights give the same bytes (with one version of
     PyTorch).
 
     Args:
         model: on any device, in any mode; it is exported in evaluation mode and left unchanged. A quantized network
             as `quantization.DeployableNetwork`.
-        shape: (C, H, W).
+        shape: of one input, (C, H, W) for images.
 
     Raises:
         ExportError: the network cannot be exported, has weights that are not finite, or ONNX Runtime's scores
@@ -68,7 +68,7 @@ def onnx_bytes(model: nn.Module, shape: Shape) -> bytes:
     return content
 
 
-def _trace(model: nn.Module, shape: Shape) -> bytes:
+def _trace(model: nn.Module, shape: tuple[int, ...]) -> bytes:
     # The tracing exporter: the newer one lacks opset 17, makes Flatten a Reshape and takes 4 s, not 40 ms.
     buffer = io.BytesIO()
     try:
@@ -97,7 +97,7 @@ def _trace(model: nn.Module, shape: Shape) -> bytes:
     return bytes(graph.SerializeToString(deterministic=True))
 
 
-def _verify(model: nn.Module, shape: Shape, content: bytes) -> None:
+def _verify(model: nn.Module, shape: tuple[int, ...], content: bytes) -> None:
     import onnxruntime
 
     images = np.random.default_rng(0).uniform(-1, 1, (_CHECKED_IMAGES, *shape)).astype(np.float32)

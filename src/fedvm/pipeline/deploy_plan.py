@@ -22,7 +22,8 @@ from fedvm.evm.creation import creation_code
 from fedvm.evm.keccak import keccak
 from fedvm.pipeline.answer_gas import serving_gas
 from fedvm.pipeline.errors import UsageError
-from fedvm.pipeline.onnx_model import Deployable, Prepared
+from fedvm.pipeline.onnx_model import Prepared
+from fedvm.pipeline.placing import Deployable
 from fedvm.pipeline.serve import SCANNED_AT_ONCE, service_salt, version_of
 
 _REGISTER_EVM, _PART_EVM, _BYTE_EVM = 300_000, 80_000, 32

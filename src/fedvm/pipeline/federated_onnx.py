@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,22 @@ from typing import Any
 import numpy as np
 import onnx
 from flwr.app import ArrayRecord
+from numpy.typing import NDArray
 
 from fedvm.chain.history import FederationHistory
 from fedvm.federation.arrays import named_arrays
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Lineage
 from fedvm.protocol import VectorSpec, dequantize, model_root
-from fedvm.protocol.vector import int32_from_bytes
+from fedvm.protocol.vector import IntVector, int32_from_bytes
 from fedvm.rundir.run import Run
 
 
 @dataclass(frozen=True)
 class Federated:
-    """An ONNX file with the weights of a round. tensors: names of the federated tensors in canonical order;
-    fraction_bits: their scale; stores: where the federation's artefacts are, as absolute paths or URLs."""
+    """An ONNX file with the weights of a round. tensors: names in the file of the federated tensors, in canonical order
+    (`fedvm.audit.recipe`); fraction_bits: their scale; stores: where the federation's artefacts are, as absolute paths
+    or URLs."""
 
     onnx: bytes
     lineage: Lineage
@@ -31,14 +34,21 @@ class Federated:
     stores: tuple[str, ...]
 
 
-def with_latest_round(file: bytes, run: Run, initial: ArrayRecord) -> Federated:
-    """Put the weights of a federation's latest final round into an ONNX file of the same network.
+@dataclass(frozen=True)
+class FinalModel:
+    """The model of a federation's latest final round: int32 (n,) and its scale. stores: as of `Federated`."""
 
-    run: open, with the federation and its store. initial: the state that the federation began with, whose names and
-    order are those of the vector; the ONNX file's initializers have these names, as PyTorch's exporters write them.
+    vector: IntVector
+    fraction_bits: int
+    lineage: Lineage
+    stores: tuple[str, ...]
+
+
+def final_model(run: Run) -> FinalModel:
+    """The model of the latest final round. run: open, with the federation and its store.
 
     Raises:
-        UsageError: no round is final; the state is of another network; or the file has no such weights.
+        UsageError: no round is final, or the store holds another model.
         StoreError: the store does not have the round's model.
     """
     contract = run.federation_contract
@@ -46,37 +56,69 @@ def with_latest_round(file: bytes, run: Run, initial: ArrayRecord) -> Federated:
     if told.final is None or told.model_cid is None:
         raise UsageError(f"no round of {contract.address} is final: there is no result to deploy yet")
     rules = contract.rules()
-    spec = VectorSpec.from_arrays(named_arrays(initial))
-    if spec.elements != rules.elements:
-        raise UsageError(
-            f"--app gives a network of {spec.elements:,} parameters, the federation's has {rules.elements:,}: name the "
-            "function that it was created with"
-        )
     vector = int32_from_bytes(run.store.get(told.model_cid), rules.elements)
     root = model_root(vector)
     if root != contract.model_root():
         raise UsageError("the model in the store is not that of the latest final round: audit the federation")
-    weights = spec.unflatten(dequantize(vector, rules.fraction_bits))
-    lineage = Lineage(contract.address, told.final.number, root)
-    names = tuple(tensor.name for tensor in spec.tensors)
     home = run.path or Path()
     stores = tuple(one if "://" in one else str((home / one).resolve()) for one in run.deployment.stores)
-    return Federated(_replaced(file, weights), lineage, names, rules.fraction_bits, stores)
+    lineage = Lineage(contract.address, told.final.number, root)
+    return FinalModel(vector, rules.fraction_bits, lineage, stores)
 
 
-def _replaced(file: bytes, weights: dict[str, Any]) -> bytes:
+def with_weights(file: bytes, arrays: Mapping[str, NDArray[Any]], final: FinalModel) -> Federated:
+    """Put a round's weights into an ONNX file of the same network.
+
+    arrays: the network's state by the names that its tensors have in the file: initializers, or `NODE.ATTRIBUTE`; only
+    names, order, shapes and dtypes count.
+
+    Raises:
+        UsageError: the state is of another network, or the file has no such weights.
+    """
+    spec = VectorSpec.from_arrays(arrays)
+    if spec.elements != final.vector.size:
+        raise UsageError(
+            f"--model gives a network of {spec.elements:,} parameters, the federation's has {final.vector.size:,}: "
+            "name the function whose model the app trains"
+        )
+    weights = spec.unflatten(dequantize(final.vector, final.fraction_bits))
+    names = tuple(tensor.name for tensor in spec.tensors)
+    return Federated(_replaced(file, weights), final.lineage, names, final.fraction_bits, final.stores)
+
+
+def with_latest_round(file: bytes, run: Run, initial: ArrayRecord) -> Federated:
+    """Put the weights of a federation's latest final round into an ONNX file of the same network.
+
+    run: open, with the federation and its store. initial: the state that the federation began with, whose names and
+    order are those of the vector; the ONNX file's initializers have these names, as PyTorch's exporters write them.
+    Raises as `final_model` and `with_weights`.
+    """
+    return with_weights(file, named_arrays(initial), final_model(run))
+
+
+def _replaced(file: bytes, weights: Mapping[str, Any]) -> bytes:
     model = onnx.load_model_from_string(file)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    if missing := [name for name in weights if name not in stored]:
+    attributes = {
+        f"{node.name}.{attribute.name}": attribute
+        for node in model.graph.node
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.FLOATS
+    }
+    if missing := [name for name in weights if name not in stored and name not in attributes]:
         raise UsageError(
             f"the ONNX file has no weights named {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}: export it "
             "with the names of the state (torch.onnx.export does, without folding constants), or federate those it has"
         )
     for name, array in weights.items():
-        tensor = stored[name]
-        if tuple(tensor.dims) != array.shape:
-            raise UsageError(
-                f"{name} has the shape {tuple(tensor.dims)} in the ONNX file, {array.shape} in the app"
-            )
-        tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype(np.float32), name))
+        values = np.asarray(array, np.float32)
+        if name in stored:
+            tensor = stored[name]
+            if int(np.prod(tensor.dims)) != values.size:
+                raise UsageError(
+                    f"{name} has the shape {tuple(tensor.dims)} in the ONNX file, {values.shape} in the app"
+                )
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.reshape(tuple(tensor.dims)), name))
+        else:
+            attributes[name].floats[:] = values.ravel().tolist()
     return bytes(model.SerializeToString(deterministic=True))

@@ -1,26 +1,19 @@
-"""A user's own ONNX file: compile it, check it, deploy it; like the second half of a run, without the training."""
+"""A user's own ONNX file: compile it and check it; like a part of a run, without the training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
-from web3 import Web3
 
-from fedvm.audit.description import Description, read_description, write_description
+from fedvm.audit.description import Description, read_description
 from fedvm.audit.errors import DescriptionError, RecipeError
-from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe, write_recipe
-from fedvm.chain.creation_block import creation_block
-from fedvm.chain.deployer import Deployer
-from fedvm.chain.errors import DeploymentError
+from fedvm.audit.recipe import CompileRecipe, calibration_images, read_recipe
 from fedvm.chain.program import Progress
 from fedvm.chain.revm import RevmProgram
-from fedvm.chain.sender import Sender
 from fedvm.compiler import CompiledModel, StageError, compile_model
 from fedvm.compiler.defaults import (
     INPUT_BITS,
@@ -42,14 +35,8 @@ from fedvm.images.prepare import Preparation
 from fedvm.pipeline.calibration import MAX_ROWS, load_calibration
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.federated_onnx import Federated
-from fedvm.pipeline.publish import publish
-from fedvm.pipeline.serve import Served, serve
 from fedvm.pipeline.table import read_labels, read_rows, shape_of_inputs
-from fedvm.rundir.deployment import ChainRef, Deployment
-from fedvm.rundir.errors import RunDirectoryError
-from fedvm.rundir.layout import RunDirectory
-from fedvm.rundir.run import Run
-from fedvm.store import DEFAULT_STORES, Cid, StoreError, cid_of, open_store
+from fedvm.store import DEFAULT_STORES, StoreError, open_store
 
 _SYNTHETIC = 128
 
@@ -193,144 +180,6 @@ def local_program(compiled: CompiledModel) -> RevmProgram:
     addresses = [f"0x{0xFED << 100 | number:040x}" for number in range(len(compiled.units))]
     *_, entry = addresses
     return RevmProgram(dict(zip(addresses, compiled.link(addresses[:-1]), strict=True)), entry)
-
-
-@dataclass(frozen=True)
-class Deployable:
-    """What a deployment leaves in a store: the ONNX file with recipe and description, and the calibration inputs."""
-
-    onnx: bytes
-    calibration: bytes
-
-    @classmethod
-    def of(cls, prepared: Prepared) -> Deployable:
-        """The files of a prepared model: the same for the same model and inputs."""
-        federated = prepared.federated
-        calibration = prepared.calibration.tobytes()
-        recipe = CompileRecipe(
-            calibration=str(cid_of(calibration)),
-            calibration_shape=prepared.calibration.shape,
-            preprocess=prepared.preprocess,
-            tensors=federated.tensors if federated else (),
-            fraction_bits=federated.fraction_bits if federated else 0,
-            options=prepared.options,
-        )
-        return cls(write_description(write_recipe(prepared.onnx, recipe), prepared.description), calibration)
-
-    @property
-    def onnx_cid(self) -> Cid:
-        """Under which the version names the file."""
-        return cid_of(self.onnx)
-
-
-def require_own(directory: RunDirectory, deployable: Deployable) -> None:
-    """Raise RunDirectoryError unless the directory is free, or holds an unfinished deployment of this very model."""
-    unfinished = directory.deployment.is_file() and not directory.started and directory.onnx.is_file()
-    if not unfinished:
-        directory.require_free()
-    elif Deployment.load(directory.path).service is not None:
-        raise RunDirectoryError(
-            f"{directory.path} holds a deployment that is finished: name another directory with --out"
-        )
-    elif directory.onnx.read_bytes() != deployable.onnx:
-        raise RunDirectoryError(
-            f"{directory.path} holds an unfinished deployment of another model, or of this one with other options: "
-            "give the same command as then to go on, or name another directory with --out"
-        )
-
-
-def leave(
-    prepared: Prepared,
-    endpoint: ChainRef,
-    chain_id: int,
-    block: int,
-    directory: RunDirectory,
-    *,
-    service: str,
-    program: tuple[str, ...],
-) -> None:
-    """Write the directory of a deployment that somebody else sends. service, program: where everything will be; block:
-    before it. Raises RunDirectoryError as `require_own`."""
-    deployable = Deployable.of(prepared)
-    require_own(directory, deployable)
-    with directory.locked():
-        store = open_store(DEFAULT_STORES, directory.path)
-        store.put(deployable.calibration)
-        publish(deployable.onnx, prepared.compiled, store, directory)
-        federated = prepared.federated
-        done = Deployment(endpoint, chain_id, None, service, program, block)
-        if federated is not None:
-            stores = (*DEFAULT_STORES, *federated.stores)
-            done = replace(done, federation=federated.lineage.federation, stores=stores)
-        done.save(directory.path)
-
-
-def deploy(
-    prepared: Prepared,
-    w3: Web3,
-    rpc_url: str,
-    owner: LocalAccount,
-    directory: RunDirectory,
-    progress: Callable[[int, int], None] | None = None,
-) -> Served:
-    """Deploy with a ModelService and leave a directory that `predict`, `decisions` and `audit` understand.
-
-    The version has the lineage of `prepared.federated`, else none. What an interrupted deployment has put on the
-    chain is found there, and not paid for again. rpc_url: as it may be stored. Raises RunDirectoryError as
-    `require_own`, ChainError when a transaction fails.
-    """
-    deployable = Deployable.of(prepared)
-    require_own(directory, deployable)
-    with directory.locked():
-        require_own(directory, deployable)
-        store = open_store(DEFAULT_STORES, directory.path)
-        store.put(deployable.calibration)
-        onnx_cid = publish(deployable.onnx, prepared.compiled, store, directory)
-        chain_id = int(w3.eth.chain_id)
-        if not directory.deployment.is_file():
-            at = ChainRef("rpc", rpc_url)
-            Deployment(at, chain_id, block=w3.eth.block_number).save(directory.path)
-        elif (begun := Deployment.load(directory.path).chain_id) != chain_id:
-            raise RunDirectoryError(f"{directory.path} was begun on chain {begun}: name another with --out")
-        deployer = Deployer.ensure(Sender(w3), owner)
-        lineage = prepared.federated.lineage if prepared.federated else None
-        served = serve(
-            w3, owner, prepared.compiled, onnx_cid, directory, lineage, progress, deployer=deployer
-        )
-        named = [served.service.address] + ([lineage.federation] if lineage else [])
-        first = min(creation_block(w3, address) for address in named)
-        done = replace(Deployment.load(directory.path), block=first)
-        if prepared.federated is not None:
-            stores = (*DEFAULT_STORES, *prepared.federated.stores)
-            done = replace(done, federation=prepared.federated.lineage.federation, stores=stores)
-        done.save(directory.path)
-        return served
-
-
-def deploy_beside(prepared: Prepared, run: Run, progress: Callable[[int, int], None] | None = None) -> Served:
-    """Deploy on the embedded chain of a federation's directory, which then has all that a finished run's has.
-
-    run: open for writing, of a federation that serves no model yet. The owner pays, whose account the chain has. The
-    version has the lineage of `prepared.federated`, else none. Raises DeploymentError where the federation is on a
-    network or the directory has a service, ChainError when a transaction fails.
-    """
-    if run.chain is None or run.path is None:
-        raise DeploymentError(
-            "the federation is on a network: deploy there, with `fedvm deploy --federation-run`"
-        )
-    if run.deployment.service is not None:
-        raise DeploymentError(
-            f"{run.path} has a service already, {run.deployment.service}: name another directory"
-        )
-    deployable, directory = Deployable.of(prepared), RunDirectory(run.path)
-    with directory.locked():
-        run.store.put(deployable.calibration)
-        onnx_cid = publish(deployable.onnx, prepared.compiled, run.store, directory)
-        lineage = prepared.federated.lineage if prepared.federated else None
-        owner = run.chain.account("owner")
-        served = serve(run.w3, owner, prepared.compiled, onnx_cid, directory, lineage, progress)
-    run.deployment = Deployment.load(run.path)
-    return served
 
 
 def synthetic_calibration(shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -98,8 +98,12 @@ def read_inputs(
     return array.astype(np.float32)
 
 
-def shape_of_inputs(path: Path) -> tuple[int, ...] | None:
-    """The shape of one input in a .npy or .npz file; None for other files. UsageError if it holds no inputs."""
+def shape_of_inputs(path: Path, *, labels: str | None = None) -> tuple[int, ...] | None:
+    """The shape of one input in a .npy, .npz or CSV file; None for other files. labels: a column that is no input.
+    UsageError if it holds no inputs."""
+    if path.suffix.lower() in _TEXT:
+        table = read_table(path)
+        return (len((table.without(labels) if labels else table).cells[0]),)
     if path.suffix.lower() not in (".npy", ".npz"):
         return None
     return tuple(read_array(path, INPUT_NAMES).shape[1:]) or None

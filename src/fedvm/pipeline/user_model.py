@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from flwr.app import ArrayRecord
@@ -15,6 +14,7 @@ from fedvm.federation.arrays import named_arrays
 from fedvm.federation.coordinator.directory import create_federation, create_federation_on
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.factory import made_by
 from fedvm.pipeline.federate import rules_for, sealing
 from fedvm.pipeline.preflight import check_cap
 from fedvm.pipeline.rule_units import contract_security
@@ -27,19 +27,12 @@ def import_model(reference: str, directory: Path) -> ArrayRecord:
     The function returns a PyTorch module, its state dict, or an ArrayRecord. Its code runs in this process.
     Raises ConfigError if there is no such function or it returns something else.
     """
-    module_name, _, function_name = reference.partition(":")
-    if not module_name or not function_name:
-        raise ConfigError(
-            f"--model {reference}: write it as MODULE:FUNCTION, e.g. quickstart.task:initial_model"
-        )
-    sys.path.insert(0, str(directory))
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"--model {reference}: {error}. Run this in the app's own directory.") from error
-    finally:
-        sys.path.remove(str(directory))
-    model = function()
+    return state_of(made_by(reference, directory), reference)
+
+
+def state_of(model: Any, reference: str) -> ArrayRecord:
+    """The state of a PyTorch module, a state dict or an ArrayRecord. Raises ConfigError for something else, which names
+    `reference`."""
     if isinstance(model, ArrayRecord):
         return model
     state = model.state_dict() if hasattr(model, "state_dict") else model

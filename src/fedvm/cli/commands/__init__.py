@@ -20,6 +20,7 @@ from fedvm.cli.commands.predict import COMMAND as PREDICT
 from fedvm.cli.commands.publish import COMMAND as PUBLISH
 from fedvm.cli.commands.run import COMMAND as RUN
 from fedvm.cli.commands.runs import COMMAND as RUNS
+from fedvm.cli.commands.serve import COMMAND as SERVE
 from fedvm.cli.commands.settings import COMMAND as SETTINGS
 from fedvm.cli.commands.split import COMMAND as SPLIT
 from fedvm.cli.commands.submit import COMMAND as SUBMIT
@@ -43,6 +44,7 @@ ALL: tuple[Command, ...] = (
     EXPORT,
     COMPILE,
     DEPLOY,
+    SERVE,
     VERIFY,
     SPLIT,
     SUBMIT,

@@ -36,6 +36,10 @@ _RunOption = Annotated[
     Path | None,
     typer.Option("--run", help="Directory of a run, whose deployment.json names chain and contracts."),
 ]
+_RunArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[DIR]", help="Directory of a federation, whose deployment.json names its chain."),
+]
 _ADDRESSES: dict[str, Any] = {
     "federation": Annotated[
         str | None,
@@ -133,16 +137,20 @@ class Place:
         return [str(word) for name, value in given if value is not None for word in (name, value)]
 
 
-def placed(*contracts: str, stored: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes a `Place` first the options that name it. stored: whether it needs artefacts or
-    events."""
+def placed(
+    *contracts: str, stored: bool = False, argument: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command whose first parameter is `place`, a `Place`, the options that name it. stored: whether it needs
+    artefacts or events; argument: whether the run is named by an argument, not by --run."""
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
         _, *own = parameters_of(function)
         shared = place_options(contracts, stored=stored)
+        if argument:
+            shared["run"] = _RunArgument
 
         def action(**given: Any) -> None:
-            function(take_place(given, contracts), **given)
+            function(place=take_place(given, contracts), **given)
 
         options = [option(name, annotation, None) for name, annotation in shared.items()]
         return with_options(action, function, [*own, *options])
