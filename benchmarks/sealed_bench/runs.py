@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -197,9 +198,18 @@ def compare(work: Comparison, name: str, turns: int) -> list[Row]:
     return rows
 
 
-def runs(turns: int = 2) -> list[Row]:
+COMPARISONS = {"16": (SIXTEEN, 2), "1000": (THOUSAND, 1), "1000_small": (SMALL, 1)}
+"""By name, with how many turns each is played."""
+
+
+def walls(names: Iterable[str] = COMPARISONS) -> list[Row]:
+    """The rows of some comparisons: seconds, bytes, and whether the models are the same."""
+    return [row for name in names for row in compare(COMPARISONS[name][0], name, COMPARISONS[name][1])]
+
+
+def runs() -> list[Row]:
     """The rows of whole rounds. Counting opcodes takes its time, so gas has runs of its own."""
-    rows = [*compare(SIXTEEN, "16", turns), *compare(THOUSAND, "1000", 1), *compare(SMALL, "1000_small", 1)]
+    rows = walls()
     for work, name, epoch in (
         (SIXTEEN, "client_round_gas_16", "client_epoch_gas_16"),
         (SMALL, "client_life_gas_rollup_1000", "client_epoch_gas_1000"),

@@ -210,8 +210,35 @@ def test_of_a_process_that_was_killed_while_it_wrote_nothing_stays(game: Epochs)
     folder = next(game.members[member].home.path.rglob("epoch.json")).parent
     for name in (".epoch.json.k2x9", ".round-4.masked.a_b1", ".round-5.masked.zz00"):
         shutil.copy(folder / "epoch.json", folder / name)
+    shutil.copy(folder / "round-4.masked", folder / ".round-5.masked.")
     kept = game.seal(member, epoch, 5)
-    assert {one.name for one in folder.iterdir()} == {".lock", "epoch.json", "round-5.masked"}
+    of_epoch = {".lock", "epoch.json", "epoch-1.roster", "epoch-1.keys"}
+    assert {one.name for one in folder.iterdir()} == of_epoch | {"round-4.masked", "round-5.masked"}
+    assert game.state(member).update == kept
+
+
+def test_an_update_is_written_over_the_one_before_the_last(
+    game: Epochs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = game.begun(1, 4)
+    member = next(iter(game.members))
+    game.seal(member, epoch, 4)
+    game.seal(member, epoch, 5)
+    folder = next(game.members[member].home.path.rglob("epoch.json")).parent
+    file = (folder / "round-4.masked").stat().st_ino
+    last = game.seal(member, epoch, 6)
+    assert (folder / "round-6.masked").stat().st_ino == file
+    assert {one.name for one in folder.glob("round-*")} == {"round-5.masked", "round-6.masked"}
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fedvm.federation.client.sealed_state.write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            game.seal(member, epoch, 8)
+    assert game.state(member).update == last  # what the state names is whole
+    kept = game.seal(member, epoch, 8)
     assert game.state(member).update == kept
 
 

@@ -37,16 +37,23 @@ def address_bytes(name: str, address: str) -> bytes:
     Raises:
         EncodingError: not such an address, or its EIP-55 checksum is wrong.
     """
-    if not (isinstance(address, str) and address.startswith("0x") and is_hex_address(address)):
+    found = _read_address(address) if isinstance(address, str) else None
+    if found is None:
         raise EncodingError(f"{name} is {address!r}; give 0x and 40 hex digits")
-    if not _keeps_its_checksum(address):
+    if not found:
         raise EncodingError(
             f"{name} {address} has a wrong checksum (EIP-55); a digit or its case is mistyped"
         )
-    return bytes.fromhex(address[2:])
+    return found
 
 
-@lru_cache(maxsize=4096)
-def _keeps_its_checksum(address: str) -> bool:
+# A round names each of its members dozens of times.
+@lru_cache(maxsize=1 << 16)
+def _read_address(text: str) -> bytes | None:
+    """The bytes of an address: none if its checksum is wrong, None if the text is no address."""
+    if not (text.startswith("0x") and is_hex_address(text)):
+        return None
     # Mixed case carries a checksum; eth_utils.is_address would let a wrong one pass.
-    return not is_checksum_formatted_address(address) or is_checksum_address(address)
+    if is_checksum_formatted_address(text) and not is_checksum_address(text):
+        return b""
+    return bytes.fromhex(text[2:])

@@ -153,14 +153,15 @@ class SealedMember:
         """
         folder = self._folder(terms.domain)
         with folder.alone():
-            state = folder.load(number).in_round(terms.round)
+            before = folder.load(number)
+            state = before.in_round(terms.round)
             if state.update and state.sealed == terms.round:  # by another process, while this one trained
                 return state.update
             released, spent = self._spend(state, terms)
             if spent is not None:
                 said = replace(said, epsilon=spent)
             kept = self._sealed_in(state, terms, update, said, metrics)
-            folder.save(replace(state, update=kept, released=released))
+            folder.save(replace(state, update=kept, released=released), before)
         return kept
 
     def _sealed_in(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
@@ -35,6 +36,7 @@ from fedvm.protocol.sealed.rules import SealedRules
 
 _STATE = "epoch.json"
 _LOCK = ".lock"
+_UPDATE = "round-"
 MOST_TURNS = 1 << 16
 """Rounds that a member goes on at once: as many as an epoch can have. Each takes a hash an edge, and none can be taken
 back."""
@@ -146,9 +148,12 @@ class SealedFolder:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
 
-    def save(self, state: EpochState) -> None:
+    def save(self, state: EpochState, before: EpochState | None = None) -> None:
         """Write a state down, whole or not at all; the epoch before is forgotten with it. Only for who holds the folder
         (`alone`): what a process that was killed was about to write is deleted, since it has edges that are over.
+
+        before: the state that it takes the place of, when an update is new: the file of that one's stays, to be written
+        over in the next round. To delete a file and make another takes longer than to write it.
 
         Raises:
             TermsError: the folder cannot be written; then nothing must leave the client.
@@ -156,26 +161,44 @@ class SealedFolder:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.chmod(0o700)
-            if state.update:
-                self._keep(_name(state.sealed), state.update.file)
-            self._write(_STATE, json.dumps(_plain(state)).encode())
+            kept = _beside(state)
+            for name, content in kept.items():
+                if not self._has(name, content) and not self._written_over(name, content, before):
+                    write_atomically(self._folder / name, content, durable=self.home.durable, private=True)
+            content = json.dumps(_plain(state)).encode()
+            write_atomically(self._folder / _STATE, content, durable=self.home.durable, private=True)
+            spare = {_name(before.sealed)} if before else set()
             for old in self._folder.iterdir():
-                if _is_left_behind(old.name) and not (state.update and old.name == _name(state.sealed)):
+                if _is_left_behind(old.name) and old.name not in kept.keys() | spare:
                     old.unlink(missing_ok=True)
         except OSError as error:
             raise TermsError(f"this client cannot keep its state of sealed rounds: {error}") from error
 
-    def _keep(self, name: str, content: bytes) -> None:
-        """Write what does not change once it is there: an update is saved again with every answer."""
+    def _has(self, name: str, content: bytes) -> bool:
+        """Whether a file is there already: most change less often than the state is written."""
         try:
-            if (self._folder / name).read_bytes() == content:
-                return
+            return (self._folder / name).read_bytes() == content
         except FileNotFoundError:
-            pass
-        self._write(name, content)
+            return False
 
-    def _write(self, name: str, content: bytes) -> None:
-        write_atomically(self._folder / name, content, durable=self.home.durable)
+    def _written_over(self, name: str, content: bytes, before: EpochState | None) -> bool:
+        """Whether an update could be written over one that no state names any more. Until it is whole it has no name
+        that a state could have."""
+        if before is None or not before.update or not name.startswith(_UPDATE):
+            return False
+        named = {name, _name(before.sealed)}
+        spare = next((one for one in self._folder.glob(f"{_UPDATE}*") if one.name not in named), None)
+        if spare is None:
+            return False
+        unnamed = spare.replace(self._folder / f".{name}.")
+        with unnamed.open("r+b") as file:
+            file.write(content)
+            file.truncate()
+            file.flush()
+            if self.home.durable:
+                os.fsync(file.fileno())
+        unnamed.replace(self._folder / name)
+        return True
 
     def load(self, number: int) -> EpochState:
         """The state of an epoch.
@@ -209,7 +232,8 @@ class SealedFolder:
     def _state(self, fields: dict[str, Any]) -> EpochState:
         draw = epoch = None
         if drawn_from := fields["draw"]:
-            packed, seed = bytes.fromhex(drawn_from["roster"]), bytes.fromhex(drawn_from["seed"])
+            packed = (self._folder / _roster(fields["number"])).read_bytes()
+            seed = bytes.fromhex(drawn_from["seed"])
             drawn = self.domain, fields["number"], drawn_from["group_size"], packed, seed
             draw = read_draw(*drawn)
             if fields["ready"] is not None:
@@ -217,7 +241,7 @@ class SealedFolder:
         own = edges = update = None
         if fields["own"]:
             kem = {int(rank): bytes.fromhex(one) for rank, one in fields["own"]["kem"].items()}
-            own = KeyFile(bytes.fromhex(fields["own"]["data"]), kem)
+            own = KeyFile((self._folder / _keys(fields["number"])).read_bytes(), kem)
         if fields["edges"]:
             by_rank = {int(rank): bytes.fromhex(one) for rank, one in fields["edges"]["keys"].items()}
             edges = Edges(fields["edges"]["round"], by_rank)
@@ -258,7 +282,7 @@ def _plain(state: EpochState) -> dict[str, Any]:
         "public": [one.hex() for one in (state.public.x25519, state.public.mlkem, state.mlkem)],
         "sealed_rules": state.sealed_rules.as_tuple(),
         "draw": state.draw and _plain_draw(state.draw),
-        "own": own and {"data": own.data.hex(), "kem": _hex_by_rank(own.kem)},
+        "own": own and {"kem": _hex_by_rank(own.kem)},
         "ready": state.epoch and state.epoch.ready.hex(),
         "first_round": state.epoch and state.epoch.first_round,
         "edges": edges and {"round": edges.round, "keys": _hex_by_rank(edges.keys)},
@@ -281,13 +305,34 @@ def _hex_by_rank(values: Any) -> dict[str, str]:
 
 
 def _plain_draw(draw: Draw) -> dict[str, Any]:
-    return {"group_size": draw.group_size, "seed": draw.seed.hex(), "roster": draw.roster_bytes.hex()}
+    return {"group_size": draw.group_size, "seed": draw.seed.hex()}
+
+
+def _beside(state: EpochState) -> dict[str, bytes]:
+    """What lies in files of its own beside the state, by their names: it is long, and stays as it is for an epoch or a
+    round, while the state is written in every step."""
+    files = {}
+    if state.draw:
+        files[_roster(state.number)] = state.draw.roster_bytes
+    if state.own:
+        files[_keys(state.number)] = state.own.data
+    if state.update:
+        files[_name(state.sealed)] = state.update.file
+    return files
+
+
+def _roster(number: int) -> str:
+    return f"epoch-{number}.roster"
+
+
+def _keys(number: int) -> str:
+    return f"epoch-{number}.keys"
 
 
 def _name(number: int) -> str:
-    return f"round-{number}.masked"
+    return f"{_UPDATE}{number}.masked"
 
 
 def _is_left_behind(name: str) -> bool:
-    """Whether a file is an update, or was being written (`write_atomically`) when its process was killed."""
-    return name.startswith(("round-", ".round-", f".{_STATE}."))
+    """Whether a file is of an epoch or an update, or was being written when its process was killed."""
+    return name.lstrip(".").startswith((_UPDATE, "epoch-")) or name.startswith(f".{_STATE}.")

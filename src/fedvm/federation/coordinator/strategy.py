@@ -285,6 +285,7 @@ class RoundStrategy(Strategy):
                 self._sealing.epoch,
                 opened.ledger_round,
                 self.vector,
+                spread,
             )
             masked = [one for one in answers.submissions if isinstance(one, SealedSubmission)]
             settlement = settle_sealed(sealed, masked, answers.withheld)

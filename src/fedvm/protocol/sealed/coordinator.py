@@ -15,7 +15,7 @@ from fedvm.protocol.sealed.close import GroupClose, SeedName
 from fedvm.protocol.sealed.epoch import Epoch
 from fedvm.protocol.sealed.masked_file import MaskedFile
 from fedvm.protocol.sealed.shares import SHARE_BYTES, Bytes, interpolate
-from fedvm.protocol.sealed.trees import masked_tree, seed_commitment, seeds_tree
+from fedvm.protocol.sealed.trees import masked_root, seed_commitment, seeds_tree
 from fedvm.protocol.sealed.typed_data import Masked
 
 SEARCH = 2_000
@@ -37,7 +37,7 @@ def check_file(
         raise EncodingError(f"the update of {member} is for another epoch or another set of ready members")
     file = MaskedFile.parse(data, group, elements, lane_bytes)
     context = epoch.draw.domain.place(masked.round, member).context(elements)
-    if masked_tree(file.lanes, lane_bytes, context).root != masked.masked_root:
+    if masked_root(data[: elements * lane_bytes], lane_bytes, context) != masked.masked_root:
         raise ProofError(f"the masked vector of {member} is not the one it signed")
     if seeds_tree(group, file.commitments).root != masked.seeds_root:
         raise ProofError(f"the commitments of {member} are not those it signed")

@@ -40,20 +40,31 @@ def build_deposit(group: Group, owner: int, edges: Edges, shares: Bytes) -> byte
     )
 
 
+def parts_of(group: Group, owner: int, deposit: bytes) -> dict[int, bytes]:
+    """The parts of the deposit of the member of rank ``owner``, by the rank of their holder.
+
+    Raises:
+        EncodingError: the deposit has another length.
+    """
+    if len(deposit) != deposit_bytes(group):
+        raise EncodingError(
+            f"the deposit has {len(deposit)} bytes; with {len(group.ready)} ready it takes {deposit_bytes(group)}"
+        )
+    length = part_bytes(group)
+    holders = (rank for rank in group.ready if rank != owner)
+    return {holder: deposit[at * length : (at + 1) * length] for at, holder in enumerate(holders)}
+
+
 def part_for(group: Group, owner: int, holder: int, deposit: bytes) -> bytes:
     """The part of a deposit for another ready member, both given by rank.
 
     Raises:
         EncodingError: the deposit has another length, or holds no such part.
     """
-    if len(deposit) != deposit_bytes(group):
-        raise EncodingError(
-            f"the deposit has {len(deposit)} bytes; with {len(group.ready)} ready it takes {deposit_bytes(group)}"
-        )
-    if holder == owner or not {owner, holder} <= set(group.ready):
+    parts = parts_of(group, owner, deposit)
+    if owner not in group.ready or holder not in parts:
         raise EncodingError(f"the deposit of rank {owner} holds no part for rank {holder}")
-    at = part_bytes(group) * [rank for rank in group.ready if rank != owner].index(holder)
-    return deposit[at : at + part_bytes(group)]
+    return parts[holder]
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,20 @@ class MaskedFile:
         Raises:
             ShapeError: it has another length than such a file.
         """
+        deposit = read_deposit(data, group, elements, lane_bytes)
         vector, hashes = elements * lane_bytes, 32 * len(group.ready)
-        if len(data) != vector + hashes + deposit_bytes(group):
-            raise ShapeError(
-                f"a masked update of {elements} lanes of {lane_bytes} bytes among {len(group.ready)} ready takes "
-                f"{vector + hashes + deposit_bytes(group)} bytes, the file has {len(data)}"
-            )
         starts = range(vector, vector + hashes, 32)
         commitments = {rank: data[at : at + 32] for rank, at in zip(group.ready, starts, strict=True)}
-        return cls(from_bytes(data[:vector], elements, lane_bytes), commitments, data[vector + hashes :])
+        return cls(from_bytes(data[:vector], elements, lane_bytes), commitments, deposit)
+
+
+def read_deposit(data: bytes, group: Group, elements: int, lane_bytes: int) -> bytes:
+    """The deposit of a member's file alone. Raises ShapeError as `MaskedFile.parse`."""
+    hashes = 32 * len(group.ready)
+    expected = elements * lane_bytes + hashes + deposit_bytes(group)
+    if len(data) != expected:
+        raise ShapeError(
+            f"a masked update of {elements} lanes of {lane_bytes} bytes among {len(group.ready)} ready takes "
+            f"{expected} bytes, the file has {len(data)}"
+        )
+    return data[elements * lane_bytes + hashes :]

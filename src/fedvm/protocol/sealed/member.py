@@ -21,7 +21,7 @@ from fedvm.protocol.sealed.keys import EpochKeys, agree, decapsulate, encapsulat
 from fedvm.protocol.sealed.masked_file import MaskedFile
 from fedvm.protocol.sealed.masks import SEED_BYTES, add_masks
 from fedvm.protocol.sealed.shares import SHARE_BYTES, random_coefficients, share
-from fedvm.protocol.sealed.trees import masked_tree, seed_commitment, seeds_tree
+from fedvm.protocol.sealed.trees import masked_root, seed_commitment, seeds_tree
 from fedvm.protocol.vector import SumVector
 
 NO_SHARE = bytes(SHARE_BYTES)
@@ -150,9 +150,10 @@ def seal(
     )
     shares = share(secret, [rank + 1 for rank in group.ready], masking.coefficients)
     deposit = build_deposit(group, here, edges, shares)
+    file = MaskedFile(lanes, commitments, deposit).to_bytes(lane_bytes)
     return SealedUpdate(
-        MaskedFile(lanes, commitments, deposit).to_bytes(lane_bytes),
-        masked_tree(lanes, lane_bytes, context).root,
+        file,
+        masked_root(file[: lanes.size * lane_bytes], lane_bytes, context),
         seeds_tree(group, commitments).root,
         Held.of(group.ready, shares[group.ready.index(here)].tobytes()),
     )

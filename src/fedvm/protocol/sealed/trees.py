@@ -66,10 +66,13 @@ def masked_tree(lanes: Lanes, lane_bytes: int, context: bytes) -> MaskedTree:
     Raises:
         EncodingError: a lane does not fit k bytes.
     """
-    width = np.full((chunk_count(lanes.size), 1), lane_bytes, dtype=np.uint8)
-    prefix = MASKED_LEAF + check_bytes("context", context, 32)
-    leaves = leaf_hashes(to_bytes(lanes, lane_bytes), lane_bytes, prefix, width)
-    return MaskedTree(context, lanes, lane_bytes, _levels(MASKED_NODE, leaves, tree_height(lanes.size)))
+    levels = _masked_levels(to_bytes(lanes, lane_bytes), lane_bytes, context)
+    return MaskedTree(context, lanes, lane_bytes, levels)
+
+
+def masked_root(vector: bytes, lane_bytes: int, context: bytes) -> bytes:
+    """``maskedRoot`` of a masked vector in its stored form, k bytes a lane (`masks.to_bytes`): 32 bytes."""
+    return _masked_levels(vector, lane_bytes, context)[-1].tobytes()
 
 
 def verify_masked(opening: Opening, root: bytes, context: bytes, elements: int, lane_bytes: int) -> None:
@@ -236,6 +239,13 @@ def _chunk_squares(values: SumVector) -> list[int]:
         ]
         terms.append([(top << 32) + bottom for top, bottom in zip(*parts, strict=True)])
     return [(a << 64) + (b << 33) + c for a, b, c in zip(*terms, strict=True)]
+
+
+def _masked_levels(vector: bytes, lane_bytes: int, context: bytes) -> tuple[Rows, ...]:
+    elements = len(vector) // lane_bytes
+    width = np.full((chunk_count(elements), 1), lane_bytes, dtype=np.uint8)
+    prefix = MASKED_LEAF + check_bytes("context", context, 32)
+    return _levels(MASKED_NODE, leaf_hashes(vector, lane_bytes, prefix, width), tree_height(elements))
 
 
 def _levels(domain: bytes, leaves: Rows, height: int) -> tuple[Rows, ...]:

@@ -17,22 +17,21 @@ from fedvm.chain.federation_types import Premises, Proposal, RoundState
 from fedvm.chain.sealed_rounds import sealed_rollup
 from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
+from fedvm.federation.coordinator.reception import Spread
 from fedvm.federation.coordinator.sealed.accepted import accepted_of
 from fedvm.federation.coordinator.sealed.epochs import MARGIN, EpochKeeper, Request
+from fedvm.federation.coordinator.sealed.opening import ClosedGroup, OpenedGroup, open_sum
 from fedvm.federation.coordinator.settlement import Refused, Settlement, require_same
 from fedvm.federation.errors import CommitmentError, LedgerMismatch
 from fedvm.federation.sealed.messages import SharesReply, SharesRequest
 from fedvm.protocol import EncodingError, ProofError, SignatureError, model_root, to_bytes
 from fedvm.protocol.address import Address
 from fedvm.protocol.aggregators import aggregator_named
-from fedvm.protocol.sealed.aggregation import UnmaskedUpdate
-from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal
 from fedvm.protocol.sealed.bitmaps import bitmap
-from fedvm.protocol.sealed.close import Close, GroupClose, SeedName
-from fedvm.protocol.sealed.coordinator import open_group
-from fedvm.protocol.sealed.deposit import part_for
+from fedvm.protocol.sealed.close import Close, GroupClose
+from fedvm.protocol.sealed.deposit import parts_of
 from fedvm.protocol.sealed.epoch import Epoch
-from fedvm.protocol.sealed.masked_file import MaskedFile
+from fedvm.protocol.sealed.masked_file import read_deposit
 from fedvm.protocol.sealed.recomputation import (
     Recomputed,
     Terms,
@@ -42,7 +41,6 @@ from fedvm.protocol.sealed.recomputation import (
 )
 from fedvm.protocol.sealed.records import SealedFile, SealedRecord, SealedSubmission
 from fedvm.protocol.sealed.typed_data import Shares
-from fedvm.protocol.sealed.unmasking import unmask
 from fedvm.protocol.trees import aggregate_root
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import signs_for
@@ -52,7 +50,8 @@ from fedvm.store.masked import StoredMasked
 
 @dataclass(frozen=True)
 class SealedRound:
-    """A sealed round that is being settled. grid: where the members are. base: int32 (elements,)."""
+    """A sealed round that is being settled. grid: where the members are. base: int32 (elements,). spread: runs the sums
+    of groups, in workers if there are any."""
 
     federation: Federation
     keeper: EpochKeeper
@@ -60,6 +59,7 @@ class SealedRound:
     epoch: Epoch
     round: LedgerRound
     base: IntVector
+    spread: Spread = map
 
     @cached_property
     def terms(self) -> Terms:
@@ -67,19 +67,12 @@ class SealedRound:
         ledger = self.federation.ledger
         return Terms(ledger.rules(), self.keeper.ledger.rules, self.base, ledger.key_in(self.round.number))
 
-    def file_of(self, group: GroupClose, one: SealedSubmission) -> MaskedFile:
-        """A member's file, from the store. Raises StoreError if it is lost, EncodingError if it is another's."""
+    def parts_of(self, group: GroupClose, rank: int, one: SealedSubmission) -> dict[int, bytes]:
+        """What an included member left for each other ready one, by rank, from its file in the store. Raises StoreError
+        if that is lost, EncodingError if it is another's."""
         data = self.federation.store.get(one.masked.cid)
-        return MaskedFile.parse(data, group.group, self.base.size, self.terms.lane_bytes)
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """The groups that can count, ascending, each with its seeds and what its sum came to."""
-
-    groups: tuple[GroupClose, ...]
-    seeds: tuple[Mapping[SeedName, bytes], ...]
-    sums: tuple[GroupSubtotal, ...]
+        deposit = read_deposit(data, group.group, self.base.size, self.terms.lane_bytes)
+        return parts_of(group.group, rank, deposit)
 
 
 def settle_sealed(
@@ -109,13 +102,15 @@ def settle_sealed(
     sealed.federation.ledger.hold_open(number)
     ledger.close(number, sealed.epoch, close.included)
     opened = _open_groups(sealed, close, by_place)
-    counted = sum(len(group.included) for group in opened.groups)
-    if len(opened.groups) < ledger.rules.min_groups or counted < sealed.terms.rules.min_clients:
+    counted = sum(len(one.group.included) for one in opened)
+    if len(opened) < ledger.rules.min_groups or counted < sealed.terms.rules.min_clients:
         return _given_up(sealed, refused)
     file = _file(sealed, opened, by_place)
     cid = sealed.federation.store.put(file.to_bytes())
-    counting = [group.group.number for group in opened.groups]
-    made = sealed.terms.result(number, opened.sums)  # may leave int32: then no bond is at stake yet
+    counting = [one.group.group.number for one in opened]
+    made = sealed.terms.result(
+        number, [one.sums for one in opened]
+    )  # may leave int32: then no bond is at stake yet
     ledger.submit(number, sealed_rollup(close, counting, file, Cid.parse(cid).binary))
     return _conclude(sealed, file, made, refused)
 
@@ -143,20 +138,23 @@ def _given_up(sealed: SealedRound, refused: tuple[Refused, ...]) -> Settlement:
     return Settlement(ledger.round(number), (), refused, None, None, None)
 
 
-def _open_groups(sealed: SealedRound, close: Close, by_place: Mapping[int, SealedSubmission]) -> _Opened:
-    """Ask ready members for their shares, and open the sums of the groups that have enough."""
+def _open_groups(
+    sealed: SealedRound, close: Close, by_place: Mapping[int, SealedSubmission]
+) -> list[OpenedGroup]:
+    """Ask ready members for their shares, and open the sums of the groups that have enough: those that can count, in
+    ascending order."""
     ledger, number = sealed.federation.ledger, sealed.round.number
     open_ = [group for group in close.groups if group.is_open]
     requests: dict[Address, Request] = {}
     for group in open_:
-        files = {rank: sealed.file_of(group, by_place[group.group.first + rank]) for rank in group.included}
-        for holder in group.group.ready:
+        left = {
+            rank: sealed.parts_of(group, rank, by_place[group.group.first + rank]) for rank in group.included
+        }
+        for holder, member in _ready(group):
             parts = {
-                group.group.members[owner]: part_for(group.group, owner, holder, files[owner].deposit)
-                for owner in group.included
-                if owner != holder
+                group.group.members[owner]: parts[holder] for owner, parts in left.items() if owner != holder
             }
-            requests[group.group.members[holder]] = SharesRequest(
+            requests[member] = SharesRequest(
                 ledger.domain, sealed.epoch.draw.number, number, sealed.round.base_root, close.included, parts
             )
     answers: dict[Address, bytes] = {}
@@ -171,50 +169,26 @@ def _open_groups(sealed: SealedRound, close: Close, by_place: Mapping[int, Seale
 
     until = sealed.round.deadline - sealed.keeper.ledger.rules.unmask_seconds // MARGIN
     sealed.keeper.ask(sealed.grid, requests, take, until=until)
-    groups, seeds, sums = [], [], []
-    for group in open_:
-        found = _opened(sealed, group, by_place, answers)
-        if found is not None:
-            groups.append(group)
-            seeds.append(found[0])
-            sums.append(found[1])
-    return _Opened(tuple(groups), tuple(seeds), tuple(sums))
-
-
-def _opened(
-    sealed: SealedRound,
-    group: GroupClose,
-    by_place: Mapping[int, SealedSubmission],
-    answers: Mapping[Address, bytes],
-) -> tuple[Mapping[SeedName, bytes], GroupSubtotal] | None:
-    """The seeds and the sum of a group; None if too few shares came, or its norm is beyond the bound."""
-    members, terms = group.group.members, sealed.terms
-    by_rank = {rank: by_place[group.group.first + rank] for rank in group.included}
-    files = {rank: sealed.file_of(group, one) for rank, one in by_rank.items()}
-    domain, number = sealed.epoch.draw.domain, sealed.round.number
-    contexts = {rank: domain.place(number, members[rank]).context(sealed.base.size) for rank in files}
-    opened = open_group(
-        group,
-        {rank: answers[members[rank]] for rank in group.group.ready if members[rank] in answers},
-        {rank: file.commitments for rank, file in files.items()},
-        contexts,
-    )
-    if opened.missed is not None:
-        return None
-    updates = [
-        UnmaskedUpdate(
-            record.weight,
-            unmask(group, rank, files[rank].lanes, opened.seeds, terms.lane_bytes),
-            record.digest(),
+    domain, height = sealed.epoch.draw.domain, sealed.epoch.draw.grouping.height
+    closed = [
+        ClosedGroup(
+            sealed.federation.store,
+            domain,
+            number,
+            group,
+            height,
+            sealed.terms.rules,
+            sealed.terms.sealed,
+            {rank: by_place[group.group.first + rank] for rank in group.included},
+            {rank: answers[who] for rank, who in _ready(group) if who in answers},
         )
-        for rank in group.included
-        for record in (_record(sealed, group, rank, by_place),)
+        for group in open_
     ]
-    found = group_subtotal(updates, sealed.epoch.draw.grouping.height, terms.lane_bytes)
-    allowed = terms.sealed.norm_allows(
-        found.squares, found.weight, found.included, terms.rules.max_sum_squares
-    )
-    return (opened.seeds, found) if allowed else None
+    return [one for one in sealed.spread(open_sum, closed) if one is not None]
+
+
+def _ready(group: GroupClose) -> list[tuple[int, Address]]:
+    return [(rank, group.group.members[rank]) for rank in group.group.ready]
 
 
 def _record(
@@ -224,11 +198,11 @@ def _record(
     return make_record(by_place[place], place, sealed.terms.rules)
 
 
-def _file(sealed: SealedRound, opened: _Opened, by_place: Mapping[int, SealedSubmission]) -> SealedFile:
-    records = [_record(sealed, group, rank, by_place) for group in opened.groups for rank in group.included]
-    seeds = [
-        found[name] for group, found in zip(opened.groups, opened.seeds, strict=True) for name in group.wanted
-    ]
+def _file(
+    sealed: SealedRound, opened: Sequence[OpenedGroup], by_place: Mapping[int, SealedSubmission]
+) -> SealedFile:
+    records = [_record(sealed, one.group, rank, by_place) for one in opened for rank in one.group.included]
+    seeds = [one.seeds[name] for one in opened for name in one.group.wanted]
     submissions = tuple(by_place[record.place].to_bytes() for record in records)
     return SealedFile(tuple(records), submissions, tuple(seeds))
 
