@@ -61,10 +61,11 @@ contracts: contracts/node_modules/.installed ## Test the Solidity sources, compa
 	cd contracts && FORGE_SNAPSHOT_CHECK=true node_modules/.bin/forge test
 	cd contracts && node_modules/.bin/forge snapshot --no-match-contract 'Shared.*Test|InvariantTest' --no-match-test testFuzz --check --tolerance 1
 	cd contracts && $(CURDIR)/$(BIN)/python tools/export_artifacts.py --check
+	cd contracts && $(CURDIR)/$(BIN)/python tools/export_package.py --check
 	cd contracts && $(CURDIR)/$(BIN)/python tools/matrix.py
 
-artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package
-	cd contracts && node_modules/.bin/forge build && $(CURDIR)/$(BIN)/python tools/export_artifacts.py
+artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package, and those of the npm package
+	cd contracts && node_modules/.bin/forge build && $(CURDIR)/$(BIN)/python tools/export_artifacts.py && $(CURDIR)/$(BIN)/python tools/export_package.py
 
 coverage-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Which lines and branches of the contracts the Solidity tests run; at least 98 %
 	cd contracts && $(CURDIR)/$(BIN)/python tools/coverage.py --least 98

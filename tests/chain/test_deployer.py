@@ -16,7 +16,7 @@ from fedvm.chain.create2 import DEPLOYER
 from fedvm.chain.creation_block import creation_block
 from fedvm.chain.deployer import RUNTIME, Deployer
 from fedvm.chain.errors import TransactionFailed
-from fedvm.chain.factory import FederationFactory
+from fedvm.chain.factory import OPEN_IMPLEMENTATIONS, FederationFactory, shared_addresses
 from fedvm.chain.genuine import service_deviations
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.networks import ANVIL, CALIBRATION, connect
@@ -88,6 +88,9 @@ def test_a_service_made_through_a_deployer_is_genuine(anvil: Web3) -> None:
 def test_the_factory_is_shared(anvil: Web3) -> None:
     one, two = rich(anvil), rich(anvil)
     factory = FederationFactory.shared(anvil, one)
+    where = shared_addresses()
+    assert where["FederationFactory"] == factory.address
+    assert [name for name in OPEN_IMPLEMENTATIONS if not anvil.eth.get_code(where[name])] == []
     spent = anvil.eth.get_transaction_count(two.address)
     assert FederationFactory.shared(anvil, two).address == factory.address
     assert anvil.eth.get_transaction_count(two.address) == spent

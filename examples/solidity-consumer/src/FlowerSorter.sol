@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {IModelService} from "@fedvm/interfaces/IModelService.sol";
-import {IProgram} from "@fedvm/interfaces/IProgram.sol";
+import {IModelService} from "@fedvm/contracts/src/interfaces/IModelService.sol";
+import {IProgram} from "@fedvm/contracts/src/interfaces/IProgram.sol";
 
 /// @title A contract that sorts irises by what a model says of their measures
 /// @notice `look` asks the compiled model itself: a view, so by `eth_call` it costs nothing. `sort` has the service that

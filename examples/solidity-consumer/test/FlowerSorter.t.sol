@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {FeeTerms, IDecisions} from "@fedvm/interfaces/IDecisions.sol";
-import {IModelService} from "@fedvm/interfaces/IModelService.sol";
-import {IProgram} from "@fedvm/interfaces/IProgram.sol";
-import {GateTerms} from "@fedvm/interfaces/IPromotionGate.sol";
-import {IVersions, ProgramPart, Version} from "@fedvm/interfaces/IVersions.sol";
+import {FeeTerms, IDecisions} from "@fedvm/contracts/src/interfaces/IDecisions.sol";
+import {IModelService} from "@fedvm/contracts/src/interfaces/IModelService.sol";
+import {IProgram} from "@fedvm/contracts/src/interfaces/IProgram.sol";
+import {GateTerms} from "@fedvm/contracts/src/interfaces/IPromotionGate.sol";
+import {IVersions, ProgramPart, Version} from "@fedvm/contracts/src/interfaces/IVersions.sol";
 
 import {FlowerSorter} from "../src/FlowerSorter.sol";
 

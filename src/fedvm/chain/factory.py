@@ -27,9 +27,9 @@ from fedvm.chain.artifacts import (
 )
 from fedvm.chain.call import read
 from fedvm.chain.costs import Step, creation, federation_step
-from fedvm.chain.create2 import create2_address
+from fedvm.chain.create2 import DEPLOYER, create2_address
 from fedvm.chain.deploy import contract_code, deploy_contract
-from fedvm.chain.deployer import RUNTIME, Deployer
+from fedvm.chain.deployer import RUNTIME, ZERO_SALT, Deployer
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.address import Address
@@ -50,6 +50,17 @@ DEFAULT_SALT: Final = bytes(32)
 def implementation_address(factory: str, name: str) -> Address:
     """Where the factory at ``factory`` installs the implementation ``name`` of this package."""
     return create2_address(factory, bytes(32), load_artifact(name).bytecode)
+
+
+def shared_addresses() -> dict[str, Address]:
+    """Where :meth:`FederationFactory.shared` puts the factory and what it installs, by name, on each chain that has
+    the common CREATE2 deployer. Whether they stand there already is for the chain to say."""
+    code = contract_code(Web3(), FEDERATION_FACTORY, (_hashes(),))
+    factory = create2_address(DEPLOYER, ZERO_SALT, code)
+    return {
+        FEDERATION_FACTORY: factory,
+        **{one: implementation_address(factory, one) for one in IMPLEMENTATIONS},
+    }
 
 
 class FederationFactory:
