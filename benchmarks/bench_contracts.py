@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument(
         "--campaign",
         action="store_true",
-        help="plays the long invariant campaign too, half an hour; else its rows stay as they are",
+        help="plays the long invariant campaigns too, an hour; else its rows stay as they are",
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -278,11 +278,11 @@ def main() -> None:
 
 
 def _kept() -> list[Row]:
-    """Rows of the last campaign."""
+    """Rows of the last campaigns."""
     if not RESULTS.exists():
         return []
     rows: list[Row] = json.loads(RESULTS.read_text())["rows"]
-    return [row for row in rows if row["name"] in campaign.UNITS]
+    return [row for row in rows if row["name"] in campaign.ROWS]
 
 
 def _elsewhere(row: Row) -> str:

@@ -1,6 +1,7 @@
-"""The long invariant campaign: honest and lying parties at random over all contracts of a federation.
+"""The long invariant campaigns: honest and lying parties at random over all contracts of a federation, open or sealed.
 
-`contracts/test/invariants/Game.t.sol` plays it and writes a line of JSON a run, with what it counted.
+`Game.t.sol` and `SealedGame.t.sol` in contracts/test/invariants play them and write a line of JSON a run, with what it
+counted.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 FORGE = CONTRACTS / "node_modules" / ".bin" / "forge"
 # Where `foundry.toml` lets tests write.
 DIARY = Path("cache") / "campaign" / "diary.jsonl"
-UNITS = {
+# What the names of a campaign's rows begin with, and the contract that plays it.
+CONTRACTS_OF = {"": "TheoremInvariantTest", "sealed_": "SealedTheoremInvariantTest"}
+COUNTED = {
     "honest_losses": "times that the money of an honest party fell",
     "false_finals": "false proposals that became final",
     "late_finals": "true proposals that stood longer than W + 2·A·k",
     "campaign_calls": "calls",
 }
+ROWS = tuple(prefix + name for prefix in CONTRACTS_OF for name in COUNTED)
 
 
-def play(profile: str = "full") -> Counter[str]:
-    """Plays the campaign, and adds up what its runs counted.
+def play(contract: str, profile: str = "full") -> Counter[str]:
+    """Plays the campaign of a contract, and adds up what its runs counted.
 
     Raises:
         RuntimeError: The campaign ended otherwise than by its last call or by a violation that it counted.
@@ -42,7 +46,7 @@ def play(profile: str = "full") -> Counter[str]:
             "FEDVM_CAMPAIGN": str(DIARY),
         }
         ended = subprocess.run(
-            [FORGE, "test", "--match-contract", "^TheoremInvariantTest$"],
+            [FORGE, "test", "--match-contract", f"^{contract}$"],
             cwd=CONTRACTS,
             env={**os.environ, **settings},
             capture_output=True,
@@ -54,13 +58,18 @@ def play(profile: str = "full") -> Counter[str]:
     # Forge plays the last run once more at the end.
     for line in lines[:-1] if lines[-1:] == lines[-2:-1] else lines:
         counted.update(json.loads(line))
-    violations = sum(counted[name] for name in UNITS if name != "campaign_calls")
+    violations = sum(counted[name] for name in COUNTED if name != "campaign_calls")
     if not lines or (ended.returncode != 0 and violations == 0):
         raise RuntimeError(f"the campaign failed:\n{ended.stdout[-4000:]}{ended.stderr[-4000:]}")
     return counted
 
 
 def campaign() -> list[dict[str, object]]:
-    """The rows of `benchmarks/results/contracts.json` that come from a run of the long campaign."""
-    counted = play()
-    return [{"name": name, "value": counted[name], "unit": unit} for name, unit in UNITS.items()]
+    """The rows of `benchmarks/results/contracts.json` that come from a run of the long campaigns."""
+    rows: list[dict[str, object]] = []
+    for prefix, contract in CONTRACTS_OF.items():
+        counted = play(contract)
+        rows += [
+            {"name": prefix + name, "value": counted[name], "unit": unit} for name, unit in COUNTED.items()
+        ]
+    return rows

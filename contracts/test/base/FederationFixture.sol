@@ -85,6 +85,13 @@ abstract contract FederationFixture is TestBase {
         return Federation(factory.create(parameters, bytes32(_created++)));
     }
 
+    function createSealed(FederationParameters memory parameters, SealedRules memory sealedRules)
+        internal
+        returns (Federation)
+    {
+        return Federation(factory.createSealed(parameters, sealedRules, bytes32(_created++)));
+    }
+
     function parametersOf(Rules memory rules, Security memory security)
         internal
         view

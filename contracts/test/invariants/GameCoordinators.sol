@@ -11,9 +11,12 @@ import {Refusal} from "../../src/libraries/RulesLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
 import {HashTree} from "../base/HashTree.sol";
 import {GameLedger} from "./GameLedger.sol";
+import {Knowledge, Known} from "./Knowledge.sol";
 
 /// @notice Two coordinators between whom the owner changes: one honest, one that lies or does not, as it likes.
 abstract contract GameCoordinators is GameLedger {
+    using Knowledge for Known;
+
     bytes internal constant JUNK = "no submission";
 
     /// A roll-up with all that was computed for it.
@@ -383,7 +386,7 @@ abstract contract GameCoordinators is GameLedger {
             if (question.round != roundId || question.attempt != attempt || question.answered) continue;
             if (known.length == 0) known = knownHere();
             Answer[] memory answers = new Answer[](1);
-            answers[0] = _answerOf(known, question.hash, question.levels);
+            answers[0] = known.answer(question.hash, question.levels);
             address by = federation.coordinator();
             vm.prank(by);
             try disputes.answerMany(roundId, answers) {
@@ -403,28 +406,6 @@ abstract contract GameCoordinators is GameLedger {
         bytes32[][] memory tree;
         if (leaves.length > 0) tree = recordTree();
         return knownOf(tell(lie, lieSeed), tree, leaves);
-    }
-
-    function _answerOf(Known memory known, bytes32 hash, uint8 levels)
-        private
-        pure
-        returns (Answer memory given)
-    {
-        bytes32[] memory queue = new bytes32[](128);
-        queue[0] = hash;
-        uint256 length = 1;
-        uint256 next = 0;
-        for (uint256 level = 1; level < levels; ++level) {
-            for (uint256 end = length; next < end; ++next) {
-                (bytes32 left, bytes32 right) = childrenOf(preimageOf(known, queue[next]));
-                if (left != 0) queue[length++] = left;
-                if (right != 0) queue[length++] = right;
-            }
-        }
-        given = Answer(hash, levels, new bytes[](length));
-        for (uint256 i = 0; i < length; ++i) {
-            given.preimages[i] = preimageOf(known, queue[i]);
-        }
     }
 
     function finalizeAny() internal returns (bool) {

@@ -7,6 +7,7 @@ import {Proposal, Round, RoundState} from "../../src/libraries/RoundLib.sol";
 import {Rules} from "../../src/libraries/RulesLib.sol";
 import {Submission} from "../../src/libraries/UpdateTypes.sol";
 import {GameMembers} from "./GameMembers.sol";
+import {Knowledge} from "./Knowledge.sol";
 
 /// @notice What strangers, a hostile owner, time and the chain itself do to a federation.
 /// @dev Before time passes the end of a window the honest get to act: the coordinator answers, members post, a challenger
@@ -49,14 +50,14 @@ contract GameHandler is GameMembers {
         if (which == 4 && lie != Falsehood.Hidden) {
             path = new bytes[](1);
             path[0] = topOf(tell(lie, lieSeed)).preimage;
-            (hash,) = childrenOf(path[0]);
+            (hash,) = Knowledge.childrenOf(path[0]);
         }
         ask(seed % 3 == 0 ? liar : stranger, path, hash, levels);
     }
 
     function _commitBlindly(uint8 who, uint64 seed) private {
         if (!isProposed()) return;
-        vm.prank(actors[HONEST_ACTORS + who % (actors.length - HONEST_ACTORS)]);
+        vm.prank(actors[honestActors + who % (actors.length - honestActors)]);
         disputes.commit(roundId, bytes32(uint256(seed)));
     }
 

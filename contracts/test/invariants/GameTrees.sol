@@ -11,10 +11,13 @@ import {HashTree} from "../base/HashTree.sol";
 import {SumTree} from "../base/SumTree.sol";
 import {VectorForest} from "../base/VectorForest.sol";
 import {GameWorld} from "./GameWorld.sol";
+import {Knowledge, Known} from "./Knowledge.sol";
 
 /// @notice What a coordinator states of the updates that count, true or false, built whole in memory; and the preimages
 ///         below it.
 abstract contract GameTrees is GameWorld {
+    using Knowledge for Known;
+
     /// Element that lies change: that of the last chunk.
     uint256 internal constant LAST = ELEMENTS - 1;
 
@@ -29,12 +32,6 @@ abstract contract GameTrees is GameWorld {
         Built[][] levels;
         int256[] model;
         Proposal proposal;
-    }
-
-    struct Known {
-        bytes32[] hashes;
-        bytes[] preimages;
-        uint256 length;
     }
 
     /// @dev All of a proposal over the updates that count, but for what it lies about.
@@ -185,43 +182,32 @@ abstract contract GameTrees is GameWorld {
         view
         returns (Known memory known)
     {
-        known.hashes = new bytes32[](256);
-        known.preimages = new bytes[](256);
+        known = Knowledge.nothing(256);
         for (uint256 level = 0; level < told.levels.length; ++level) {
             for (uint256 p = 0; p < told.levels[level].length; ++p) {
                 Built memory built = told.levels[level][p];
                 if (built.preimage.length == 0) continue;
-                _know(known, built.preimage);
-                _knowVector(known, VectorKind.Sums, built.sums);
+                known.know(built.preimage);
+                known.knowVector(VectorKind.Sums, built.sums);
             }
         }
-        _knowVector(known, VectorKind.Model, told.model);
-        _know(known, malformedRoot(told.model));
+        known.knowVector(VectorKind.Model, told.model);
+        known.know(malformedRoot(told.model));
         for (uint256 i = 0; i < counted.length; ++i) {
             _knowUpdate(known, counted[i]);
         }
         bytes32[][][] memory trees = rangeTrees();
         for (uint256 i = 0; i < trees.length; ++i) {
-            _knowTree(known, 0x0b, trees[i]);
+            known.knowTree(0x0b, trees[i]);
         }
         for (uint256 i = 0; i < recordLeaves.length; ++i) {
-            _know(known, recordLeaves[i]);
+            known.know(recordLeaves[i]);
         }
-        if (recordLeaves.length > 0) _knowTree(known, 0x0d, recordTree);
-    }
-
-    function _knowVector(Known memory known, VectorKind kind, int256[] memory values) private pure {
-        bytes32[][] memory levels = VectorForest.build(kind, values);
-        uint8 first = VectorForest.first(kind);
-        _know(known, abi.encodePacked(first + 2, ELEMENTS, levels[1][0]));
-        _know(known, abi.encodePacked(first + 1, levels[0][0], levels[0][1]));
-        _know(known, VectorForest.leafOf(kind, values, 0));
-        _know(known, VectorForest.leafOf(kind, values, 1));
+        if (recordLeaves.length > 0) known.knowTree(0x0d, recordTree);
     }
 
     function _knowUpdate(Known memory known, Commitment memory commitment) private view {
-        _know(
-            known,
+        known.know(
             abi.encodePacked(
                 uint8(0x0a),
                 commitment.member,
@@ -236,9 +222,9 @@ abstract contract GameTrees is GameWorld {
         for (uint32 i = 0; i < 2; ++i) {
             uint32 length = uint32(MerkleSumTree.chunkLength(ELEMENTS, i));
             bytes memory head = abi.encodePacked(uint8(0), context, i, length, levels[0][i].sum);
-            _know(known, bytes.concat(head, SumTree.chunkOf(vectorOf(roundId, index), i)));
+            known.know(bytes.concat(head, SumTree.chunkOf(vectorOf(roundId, index), i)));
         }
-        _know(known, updateTop(levels));
+        known.know(updateTop(levels));
     }
 
     /// @dev Preimage of an update's root.
@@ -247,45 +233,6 @@ abstract contract GameTrees is GameWorld {
             abi.encodePacked(
                 uint8(1), levels[0][0].hash, levels[0][0].sum, levels[0][1].hash, levels[0][1].sum
             );
-    }
-
-    function _knowTree(Known memory known, uint8 kind, bytes32[][] memory levels) private pure {
-        for (uint256 level = 1; level < levels.length; ++level) {
-            for (uint256 i = 0; i < levels[level].length; ++i) {
-                _know(known, abi.encodePacked(kind, levels[level - 1][2 * i], levels[level - 1][2 * i + 1]));
-            }
-        }
-    }
-
-    function _know(Known memory known, bytes memory preimage) private pure {
-        known.hashes[known.length] = keccak256(preimage);
-        known.preimages[known.length++] = preimage;
-    }
-
-    function preimageOf(Known memory known, bytes32 hash) internal pure returns (bytes memory) {
-        for (uint256 i = 0; i < known.length; ++i) {
-            if (known.hashes[i] == hash) return known.preimages[i];
-        }
-        return "";
-    }
-
-    /// @dev What lies below a preimage in its own tree, as docs/protocol.md has it.
-    function childrenOf(bytes memory preimage) internal pure returns (bytes32 left, bytes32 right) {
-        if (preimage.length == 0) return (0, 0);
-        uint8 kind = uint8(preimage[0]);
-        if (kind == 0x01 && preimage.length == 97) return (word(preimage, 1), word(preimage, 49));
-        if (kind == 0x03 || kind == 0x06 || kind == 0x0b || kind == 0x0d) {
-            return (word(preimage, 1), word(preimage, 33));
-        }
-        if (kind == 0x09) return (word(preimage, 41), word(preimage, 73));
-        if (kind == 0x04 || kind == 0x07) return (word(preimage, 9), 0);
-        if (kind == 0x0a) return (word(preimage, 25), 0);
-    }
-
-    function word(bytes memory data, uint256 begin) internal pure returns (bytes32 found) {
-        assembly ("memory-safe") {
-            found := mload(add(add(data, 32), begin))
-        }
     }
 
     function off(uint256 seed) internal pure returns (int256) {

@@ -14,14 +14,14 @@ import {Rules} from "../../src/libraries/RulesLib.sol";
 import {Security} from "../../src/libraries/SecurityLib.sol";
 import {Submission, Update} from "../../src/libraries/UpdateTypes.sol";
 import {VectorKind} from "../../src/libraries/VectorTree.sol";
-import {FederationFixture} from "../base/FederationFixture.sol";
 import {SumTree} from "../base/SumTree.sol";
 import {VectorForest} from "../base/VectorForest.sol";
+import {Purses} from "./Purses.sol";
 
 /// @notice The parties of the campaign, and what they know of the present round beside the contracts.
 /// @dev Members 0 to 2 are honest, 3 to 5 accomplices of the lying coordinator. Whatever a handler does is first worked out
 ///      in memory and written down when it succeeded, so that a reorganisation can take it along.
-abstract contract GameWorld is FederationFixture {
+abstract contract GameWorld is Purses {
     uint64 internal constant ELEMENTS = 65;
     uint256 internal constant CLIENTS = 6;
     uint256 internal constant HONEST = 3;
@@ -31,7 +31,6 @@ abstract contract GameWorld is FederationFixture {
     uint64 internal constant NOTICE = 900;
     /// Of two chunks.
     uint256 internal constant POST_FEE = 2000;
-    uint256 internal constant RICHES = 1_000_000 ether;
 
     enum Falsehood {
         None,
@@ -66,9 +65,6 @@ abstract contract GameWorld is FederationFixture {
     Rollups internal court;
     DirectSubmissions internal direct;
     RuleBook internal book;
-    /// Honest ones first: the coordinator, three members, two challengers.
-    address[] internal actors;
-    uint256 internal constant HONEST_ACTORS = 6;
 
     uint64 internal roundId;
     int256[] internal base;
@@ -113,6 +109,8 @@ abstract contract GameWorld is FederationFixture {
         }
         actors.push(challenger);
         actors.push(second);
+        // The coordinator, three members, two challengers.
+        honestActors = actors.length;
         for (uint256 i = HONEST; i < CLIENTS; ++i) {
             actors.push(members[i]);
         }
