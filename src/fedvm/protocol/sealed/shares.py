@@ -37,16 +37,18 @@ def share(values: Bytes, xs: Sequence[int], coefficients: Bytes) -> Bytes:
     _check_points(xs)
     polynomials = np.concatenate([values[None], coefficients]).reshape(len(coefficients) + 1, -1)
     # x^c · byte is linear in the byte: with each coefficient also doubled one to seven times, a share is an exclusive
-    # or of rows, eight bytes at once.
+    # or of rows, eight bytes at once; and of half as many if each four of them are added in all ways beforehand.
     doubled = [polynomials]
     for _ in range(7):
         doubled.append(_products()[2][doubled[-1]])
-    rows = np.stack(doubled, axis=1).reshape(-1, polynomials.shape[1]).view(np.uint64)
+    fours = np.stack(doubled, axis=1).view(np.uint64).reshape(2 * len(polynomials), 4, -1)
+    sums = np.zeros((len(fours), 16, fours.shape[2]), dtype=np.uint64)
+    for bit in range(4):
+        sums[:, 1 << bit : 2 << bit] = sums[:, : 1 << bit] ^ fours[:, bit : bit + 1]
+    rows = sums.reshape(-1, fours.shape[2])
     shares = np.empty((len(xs), rows.shape[1]), dtype=np.uint64)
-    for at, x in enumerate(xs):
-        powers = np.array(_powers(x, len(polynomials)), dtype=np.uint8)
-        chosen = np.unpackbits(powers, bitorder="little").astype(bool)
-        shares[at] = np.bitwise_xor.reduce(rows[chosen], axis=0)
+    for at, chosen in enumerate(_halves(tuple(xs), len(polynomials))):
+        np.bitwise_xor.reduce(rows[chosen], axis=0, out=shares[at])
     return shares.view(np.uint8).reshape(len(xs), *values.shape)
 
 
@@ -97,6 +99,15 @@ def _powers(x: int, count: int) -> tuple[int, ...]:
     while len(powers) < count:
         powers.append(int(_products()[powers[-1], x]))
     return tuple(powers)
+
+
+@lru_cache(maxsize=64)
+def _halves(xs: tuple[int, ...], count: int) -> NDArray[np.intp]:
+    """For each x the places of the lower and the upper four bits of each of its powers 1, x, …, x^(count − 1), among 16
+    each, (xs, 2 · count)."""
+    powers = np.array([_powers(x, count) for x in xs], dtype=np.uint8)
+    halves = np.stack([powers & 15, powers >> 4], axis=2).reshape(len(xs), -1).astype(np.intp)
+    return halves + 16 * np.arange(2 * count)
 
 
 @cache
