@@ -29,7 +29,9 @@ import sklearn
 from skl2onnx import to_onnx
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
@@ -38,9 +40,11 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC, SVR
 
 from fedvm.compiler import CompileError, compile_model
@@ -56,6 +60,10 @@ CLASSIFIERS: dict[str, Any] = {
     "LogisticRegression": LogisticRegression(max_iter=1000),
     "SVC, linear": SVC(kernel="linear"),
     "MLPClassifier, 100 units": MLPClassifier(max_iter=400, random_state=0),
+    "GaussianNB": GaussianNB(),
+    "QuadraticDiscriminantAnalysis": QuadraticDiscriminantAnalysis(reg_param=0.1),
+    "OneVsRest, LogisticRegression": OneVsRestClassifier(LogisticRegression(max_iter=1000)),
+    "AdaBoost, 50 rounds": AdaBoostClassifier(random_state=0),
     "RandomForest, 100 trees": RandomForestClassifier(100, random_state=0),
     "RandomForest, 100 trees of depth 6": RandomForestClassifier(100, max_depth=6, random_state=0),
     "GradientBoosting, 100 rounds": GradientBoostingClassifier(random_state=0),
@@ -65,6 +73,8 @@ REGRESSORS: dict[str, Any] = {
     "LinearRegression": LinearRegression(),
     "Ridge": Ridge(),
     "SVR, linear": SVR(kernel="linear", C=100.0),
+    "SVR, polynomial of degree 2": SVR(kernel="poly", degree=2, coef0=1.0, C=100.0),
+    "PolynomialFeatures, Ridge": make_pipeline(PolynomialFeatures(2), Ridge()),
     "MLPRegressor, 100 units": MLPRegressor(max_iter=1000, random_state=0),
     "RandomForest, 100 trees": RandomForestRegressor(100, random_state=0),
     "GradientBoosting, 100 rounds": GradientBoostingRegressor(random_state=0),
@@ -163,7 +173,7 @@ def cases() -> Iterator[tuple[str, str, Any, str, int]]:
     """(data, model's name, model, scaler, splits) of every row."""
     for data in DATA:
         for name, model in (REGRESSORS if data == "diabetes" else CLASSIFIERS).items():
-            trees = "Forest" in name or "Boosting" in name
+            trees = any(kind in name for kind in ("Forest", "Boost"))
             for scaling in ["none", "StandardScaler"] if trees else SCALERS:
                 yield data, name, model, scaling, 1 if trees else SPLITS
 
@@ -181,11 +191,13 @@ def main() -> None:
     }
     rows = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() and not quick else []
     done = {(one["data"], one["model"], one["scaler"]) for one in rows}
+    order = {(data, name, scaling): number for number, (data, name, _, scaling, _) in enumerate(cases())}
     for data, name, model, scaling, splits in cases():
         if (data, name, scaling) in done or (quick and data == "digits"):
             continue
         rows.append(row(data, name, model, scaling, 1 if quick else splits))
         print(json.dumps(rows[-1]), flush=True)
+        rows.sort(key=lambda one: order[one["data"], one["model"], one["scaler"]])
         if not quick:
             RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     if not quick:

@@ -125,3 +125,16 @@ def test_a_softmax_of_scores_and_constants_is_refused() -> None:
     constants = {"c": np.array([True, False, False]), "one": np.array(1.0, np.float32)}
     with pytest.raises(CompileError, match="activations and constants"):
         load_lowered(graph_model(nodes, constants, ("N", 3)))
+
+
+@pytest.mark.parametrize("form", [lambda y: y * y, lambda y: y.pow(2)], ids=["product", "power"])
+def test_squares_of_channels_of_unlike_ranges(form: Any) -> None:
+    """One table serves all channels, so that they are stretched; one that never varies is left out of that."""
+    scale = torch.tensor([300.0, 1.0, 0.02, 0.0])
+
+    def of(y: torch.Tensor) -> torch.Tensor:
+        return form(y * scale) * torch.tensor([1 / 9e4, 1.0, 2500.0, 1.0])
+
+    model = export(randomise(Of(of, nn.Linear(6, 4), nn.Linear(4, 3)), 3), (6,))
+    quality = compile_model(model, rows(6)).manifest["quality"]
+    assert quality["correlation"] > 0.995

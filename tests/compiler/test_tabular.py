@@ -16,7 +16,6 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
-    AdaBoostClassifier,
     BaggingClassifier,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
@@ -26,6 +25,7 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier, SGDClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -330,9 +330,9 @@ def test_an_output_is_chosen_and_its_scores_are_real_numbers(model):
     ("model", "reason"),
     [
         (make_pipeline(PCA(4), RandomForestClassifier(2)), "PCA"),
-        (AdaBoostClassifier(n_estimators=3), "ArgMax"),
+        (KNeighborsClassifier(3), "Scan"),
     ],
-    ids=["projection", "adaboost"],
+    ids=["projection", "neighbours"],
 )
 def test_what_has_no_kernel_is_refused_by_name(model, reason):
     proto, x, _ = fitted(model)

@@ -21,11 +21,15 @@ from fedvm.compiler.frontend.operators import OPERATORS
 from fedvm.compiler.frontend.operators.bounds import applied
 from fedvm.compiler.frontend.operators.node import Node
 from fedvm.compiler.frontend.operators.sums import sum_of
-from fedvm.compiler.frontend.values import Part, Pending, Tensor
+from fedvm.compiler.frontend.values import Part, Pending, Ref, Tensor
 from fedvm.compiler.graph import SQUARE, Conv, Dense, FloatArray, IntArray, Pointwise
 
 DIGITS = 64
 """Steps to which centres and widths of operands are rounded, so that no last digit of a float decides anything."""
+SMALL = 1e-9
+"""What counts as zero beside the largest channel, if each is stretched by itself."""
+UNLIKE = 32.0
+"""Widest range of a channel, relative to the narrowest, for which one table of squares serves both."""
 NARROW = 1e-3
 """Least width of an element's range, relative to the widest of its tensor."""
 
@@ -54,6 +58,32 @@ def product(builder: Builder, a: Part, b: Part) -> Pending:
     return replace(total, bias=total.bias - middle_a * middle_b)
 
 
+_SQUARE = Pointwise("Square", np.square)
+
+
+def square(builder: Builder, part: Part) -> Part:
+    """The square of every element. Channels of unlike ranges are stretched first, so that one table serves them all."""
+    x = part if isinstance(part, Ref) or part.linear else builder.settle(part)
+    reach = _reach(builder, build.pending(x) if isinstance(x, Ref) else x)
+    if reach is None or reach.max() <= UNLIKE * reach.min():
+        return build.applied(x, _SQUARE)
+    near = build.affine(x, 1 / reach, np.zeros(len(reach)))
+    return build.affine(builder.settle(build.applied(near, _SQUARE)), np.square(reach), np.zeros(len(reach)))
+
+
+def _reach(builder: Builder, part: Pending) -> FloatArray | None:
+    """How far each channel goes from zero on the calibration inputs, those that are always zero as far as the narrowest
+    other; None if there are none."""
+    values = builder.values(part)
+    if values is None or not values.any():
+        return None
+    found = np.abs(values).max(axis=(0, 2, 3))
+    mantissa, exponent = np.frexp(np.maximum(found, SMALL * found.max()))
+    rounded = np.ldexp(np.ceil(mantissa * DIGITS) / DIGITS, exponent)
+    reach: FloatArray = np.where(found == 0, rounded[found > 0].min(), rounded)
+    return reach
+
+
 def _plain(builder: Builder, part: Part) -> Pending:
     """The part as a sum of few terms: it is computed three times. Others become layers of their own."""
     if isinstance(part, Pending) and part.linear:
@@ -75,6 +105,9 @@ def _range(builder: Builder, part: Pending) -> tuple[FloatArray, FloatArray]:
     low, high = values.min(axis=(0, 2, 3)), values.max(axis=(0, 2, 3))
     width = (high - low) / 2
     widest = float(width.max()) or float(np.abs(high).max()) or 1.0
+    width = np.where(
+        width == 0, widest, width
+    )  # a channel that never varies must not set the steps of all others
     mantissa, exponent = np.frexp(np.maximum(width, NARROW * widest))
     width = np.ldexp(np.ceil(mantissa * DIGITS) / DIGITS, exponent)
     middle: FloatArray = np.rint((low + high) / 2 / width * DIGITS) / DIGITS * width

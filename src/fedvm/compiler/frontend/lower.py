@@ -19,7 +19,7 @@ from fedvm.compiler.frontend.builder import Builder, InputGrid, PaddingLevel
 from fedvm.compiler.frontend.chains import Chain, find_chains
 from fedvm.compiler.frontend.composite import COMPOSITE, softmax
 from fedvm.compiler.frontend.fold import FOLDABLE, fold
-from fedvm.compiler.frontend.gates import GATES
+from fedvm.compiler.frontend.gates import GATES, square
 from fedvm.compiler.frontend.inputs import model_input
 from fedvm.compiler.frontend.load import constant_array
 from fedvm.compiler.frontend.operators import OPERATORS
@@ -33,7 +33,7 @@ from fedvm.compiler.frontend.quantized import QUANTIZED, on_integers
 from fedvm.compiler.frontend.recurrent import RECURRENT
 from fedvm.compiler.frontend.resampling import RESAMPLING
 from fedvm.compiler.frontend.transposed import TRANSPOSED
-from fedvm.compiler.frontend.values import Part, Ref, Tensor
+from fedvm.compiler.frontend.values import PADDING, Part, Ref, Tensor
 from fedvm.compiler.frontend.varying import Relayout
 from fedvm.compiler.graph import INPUT, FloatGraph, FloatLayer, Grid, Input, Pointwise, ScoreMap
 
@@ -128,7 +128,17 @@ def _applied(node: Node, chain: Chain) -> Tensor:
         function = _of_integers(function, tensor.grid)
         tensor = replace(tensor, grid=None)
     index = tensor.index.reshape((1,) * (chain.rank - tensor.index.ndim) + tensor.index.shape)
+    if _is_square(function) and not (index == PADDING).any():
+        parts = tuple(square(node.builder, part) for part in tensor.parts)
+        return replace(tensor, parts=parts, index=index)
     return applied(node, replace(tensor, index=index), function)
+
+
+def _is_square(function: Pointwise) -> bool:
+    places = np.linspace(-3, 3, 25)
+    return function.grid is None and bool(
+        np.allclose(function.of(places), np.square(places), rtol=1e-12, atol=0)
+    )
 
 
 def _of_integers(function: Pointwise, grid: Grid) -> Pointwise:

@@ -9,11 +9,18 @@ import numpy as np
 from fedvm.compiler.columns import Cell, Column, Row
 from fedvm.compiler.errors import UnsupportedOperator
 from fedvm.compiler.frontend.tabular.affine import ROW, Affine, Text
+from fedvm.compiler.frontend.tabular.deferred import Place
+from fedvm.compiler.graph import FloatArray
 
 
-def one_hot(row: Row, value: Affine | Text, given: dict[str, Any]) -> Affine:
-    """OneHotEncoder: a column for each category of each feature."""
+def one_hot(row: Row, value: Affine | Text | Place, given: dict[str, Any]) -> Affine:
+    """OneHotEncoder: a column for each category of each feature, or for each place in a row of steps."""
     categories: list[Cell] = list(given.get("cats_strings") or given.get("cats_int64s") or [])
+    if isinstance(value, Place):
+        steps = _steps(row, value.of)
+        if categories != list(range(steps.size)):
+            raise UnsupportedOperator("categories of another number of bins have no kernel")
+        return steps.times(np.eye(steps.size) - np.eye(steps.size, k=-1))
     features = [_feature(row, value, i) for i in range(value.size)]
     made = [Column(f, "is", category=c) for f in features for c in categories]
     return _columns(row, made)
@@ -55,6 +62,79 @@ def binarizer(row: Row, value: Affine | Text, given: dict[str, Any]) -> Affine:
     return _columns(row, made)
 
 
+def are_features(row: Row, value: Affine) -> bool:
+    """Whether every element is a function of one column that is encoded as a number or as 0 and 1."""
+    if value.root != ROW:
+        return False
+    used = value.weight != 0
+    kinds = {row.columns[c].kind for c in np.flatnonzero(used.any(axis=0))}
+    return bool((used.sum(axis=1) == 1).all()) and kinds <= {"number", "above", "is"}
+
+
+def compared(row: Row, value: Affine, edges: FloatArray, op: str) -> Affine:
+    """Greater, GreaterOrEqual, Less or LessOrEqual of features and constants `[K]`: 1 where it holds, else 0."""
+    made: list[tuple[int, float]] = []  # column, and whether its truth is turned round
+    for element, edge in enumerate(edges):
+        column = int(np.flatnonzero(value.weight[element])[0])
+        scale, offset = float(value.weight[element, column]), float(value.bias[element])
+        base = row.columns[column]
+        if base.kind != "number":
+            at = [bool(_holds(np.array(offset + scale * v), edge, op)) for v in (0, 1)]
+            made.append((column if at[0] != at[1] else -1, float(at[0])))
+            continue
+        greater, within = op.startswith("Greater"), op.endswith("OrEqual")
+        # `>` leaves the edge out, and so does what is not `<=`; below it for `>=` and `<`
+        above = _threshold(
+            (edge - offset) / scale, (greater == within) == (scale > 0), (scale, offset) == (1, 0)
+        )
+        fresh = Column(base.feature, "above", threshold=above, missing=base.missing, marker=base.marker)
+        made.append((row.add(fresh), float(greater != (scale > 0))))
+    matrix, bias = np.zeros((len(made), len(row.columns))), np.zeros(len(made))
+    for element, (column, turned) in enumerate(made):
+        bias[element] = turned
+        if column >= 0:
+            matrix[element, column] = 1.0 - 2.0 * turned
+    return Affine.of(ROW, matrix, bias)
+
+
+def _holds(number: Any, edge: float, op: str) -> Any:
+    tests = {"Greater": np.greater, "GreaterOrEqual": np.greater_equal, "Less": np.less}
+    return tests.get(op, np.less_equal)(number, edge)
+
+
+def _threshold(edge: float, with_edge: bool, as_given: bool) -> float:
+    """What a number exceeds if it exceeds the edge, or with it equals it. The file compares float32: half a step of
+    these away if the feature is compared as it is given."""
+    if not as_given:
+        return float(np.nextafter(edge, -np.inf)) if with_edge else edge
+    single = np.float32(edge)
+    other = np.nextafter(single, np.float32(-np.inf if with_edge else np.inf))
+    return (float(single) + float(other)) / 2
+
+
+def place(row: Row, steps: Affine) -> Affine:
+    """The position of the first step of a row that is 1: how many are 0."""
+    found = _steps(row, steps)
+    return found.times(np.full((1, found.size), -1.0), float(found.size))
+
+
+def _steps(row: Row, value: Affine) -> Affine:
+    """Numbers that are 0 up to a place and 1 from there on: a feature below rising edges, and 1 at last. Raises
+    UnsupportedOperator for others."""
+    known = value.root == ROW and are_features(row, value.chosen(np.arange(value.size - 1)))
+    edges: list[tuple[int, float]] = []
+    for element in range(value.size - 1 if known else 0):
+        column = int(np.flatnonzero(value.weight[element])[0])
+        base = row.columns[column]
+        if base.kind == "above" and value.weight[element, column] == -1 and value.bias[element] == 1:
+            edges.append((base.feature, base.threshold))
+    last = known and not value.weight[-1].any() and value.bias[-1] == 1
+    one_feature = len({feature for feature, _ in edges}) <= 1
+    if not last or len(edges) != value.size - 1 or not one_feature or edges != sorted(edges):
+        raise UnsupportedOperator("the place of the largest is understood for bins of one feature only")
+    return value
+
+
 def imputer(row: Row, value: Affine | Text, given: dict[str, Any]) -> Affine:
     """Imputer: what stands for a missing value."""
     fills = given.get("imputed_value_floats") or given.get("imputed_value_int64s")
@@ -80,14 +160,14 @@ def imputer(row: Row, value: Affine | Text, given: dict[str, Any]) -> Affine:
     matrix = np.zeros((len(weights), len(row.columns)))
     for i, (position, scale) in enumerate(weights):
         matrix[i, position] = scale
-    return Affine(ROW, matrix, np.array(bias))
+    return Affine.of(ROW, matrix, np.array(bias))
 
 
 def _columns(row: Row, made: list[Column]) -> Affine:
     positions = [row.add(column) for column in made]
     matrix = np.zeros((len(positions), len(row.columns)))
     matrix[np.arange(len(positions)), positions] = 1.0
-    return Affine(ROW, matrix, np.zeros(len(positions)))
+    return Affine.of(ROW, matrix, np.zeros(len(positions)))
 
 
 def _scaled(row: Row, value: Affine | Text, element: int) -> tuple[float, float, int]:

@@ -5,6 +5,7 @@ All comparisons become two forms: is the number at most the threshold, or equal 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -108,6 +109,56 @@ class Votes:
         """Whether dividing all by their sum keeps their order."""
         return bool(self.head) or self.ensemble.positive
 
+    @property
+    def whole(self) -> bool:
+        """Whether the sums of one tree are whole numbers, such as the position of a class."""
+        values = self._leaf_scores()
+        return values is not None and bool((values == np.rint(values)).all())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the scores of all outputs add up to zero, whichever leaves are reached."""
+        ones = np.ones(self.size) @ self.matrix
+        total = float(self.bias.sum() + ones @ self.ensemble.base)
+        size = float(np.abs(self.matrix).max(initial=0)) or 1.0
+        for tree in self.ensemble.trees:
+            sums = [float(ones @ node.values) for node in tree if isinstance(node, Leaf)]
+            if max(sums) - min(sums) > 1e-6 * size:
+                return False
+            total += sums[0]
+        return abs(total) <= 1e-6 * size
+
+    def mapped(self, of: Callable[[FloatArray], FloatArray]) -> Votes:
+        """A function of the scores of one tree: of those of each of its leaves. of: `[N, K]` to `[N, O]`.
+
+        Raises UnsupportedOperator for the sum of several trees.
+        """
+        if len(self.ensemble.trees) != 1 or self.head:
+            raise UnsupportedOperator("a function of the sum of several trees has no kernel")
+        scores = self._leaf_scores()
+        assert scores is not None
+        values = iter(of(scores))
+        (tree,) = self.ensemble.trees
+        made = tuple(Leaf(next(values)) if isinstance(node, Leaf) else node for node in tree)
+        size = next(len(node.values) for node in made if isinstance(node, Leaf))
+        positive = all(bool((node.values >= 0).all()) for node in made if isinstance(node, Leaf))
+        merged = Ensemble((made,), np.zeros(size), "NONE", positive)
+        return replace(self, ensemble=merged, matrix=np.eye(size), bias=np.zeros(size))
+
+    def _leaf_scores(self) -> FloatArray | None:
+        """The scores of every leaf `[leaves, K]` of the only tree, None if there are several."""
+        if len(self.ensemble.trees) != 1:
+            return None
+        leaves = [node.values for node in self.ensemble.trees[0] if isinstance(node, Leaf)]
+        found: FloatArray = (np.array(leaves) + self.ensemble.base) @ self.matrix.T + self.bias
+        return found
+
+    def chosen(self, positions: NDArray[Any]) -> Votes:
+        """Some of the scores."""
+        if self.head:
+            raise UnsupportedOperator(f"it follows the {self.head}, which ends the model")
+        return replace(self, matrix=self.matrix[positions], bias=self.bias[positions])
+
     def scaled(self, scale: Any, offset: Any) -> Votes:
         """`scale · self + offset`; each a number or `[K]`."""
         if np.all(np.asarray(scale) == 1) and not np.any(offset):
@@ -129,6 +180,21 @@ class Votes:
         positive = self.ensemble.positive and other.ensemble.positive
         merged = Ensemble(trees, base, "NONE", positive)
         return replace(self, ensemble=merged, matrix=np.eye(self.size), bias=self.bias + other.bias)
+
+    def joined(self, others: list[Votes]) -> Votes:
+        """The scores of this and the others, one after the other. Raises UnsupportedOperator as `plus` does."""
+        everything = [self, *others]
+        size, start = sum(one.size for one in everything), 0
+        total: Votes | None = None
+        for one in everything:
+            if one.head:
+                raise UnsupportedOperator(f"it follows the {one.head}, which ends the model")
+            places = np.eye(size)[:, start : start + one.size]
+            start += one.size
+            wide = replace(one, matrix=places @ one.matrix, bias=places @ one.bias)
+            total = wide if total is None else total.plus(wide)
+        assert total is not None
+        return total
 
     def with_head(self, head: HeadKind) -> Votes:
         """The same scores, with an increasing function of them left out."""

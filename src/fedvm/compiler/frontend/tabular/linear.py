@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def with_transform(scores: Affine, transform: str) -> Affine:
     if transform in ("SOFTMAX", "SOFTMAX_ZERO"):
         return _head(scores, "softmax")
     if transform == "LOGISTIC":
-        if scores.size == 2 and np.allclose(scores.weight[0], -scores.weight[1]):
+        if scores.size == 2 and _are_opposite(scores):
             # 1 / (1 + exp(−s)) of s and −s is the softmax of s/2 and −s/2
             return _head(scores.scaled(0.5, 0.0), "softmax")
         return _head(scores, "sigmoid")
@@ -56,18 +57,17 @@ def support_vectors(x: Affine, given: dict[str, Any]) -> FloatArray:
     return np.asarray(given["support_vectors"], np.float64).reshape(count, x.size)
 
 
-def support_vector_regressor(kernel: Affine, given: dict[str, Any]) -> Affine:
-    """SVMRegressor: `[1]`. kernel: of the row with each of its vectors."""
+def support_vector_sum(given: dict[str, Any]) -> tuple[FloatArray, float]:
+    """SVMRegressor: the coefficients `[1, V]` of its vectors, and what is added."""
     if given.get("one_class"):
         raise UnsupportedOperator("one_class gives a sign, which has no kernel; export its decision function")
-    weight = np.asarray(given["coefficients"], np.float64).reshape(1, -1)
-    return kernel.times(weight, np.asarray(given["rho"], np.float64)[:1])
+    return np.asarray(given["coefficients"], np.float64).reshape(1, -1), float(given["rho"][0])
 
 
-def support_vector_pairs(kernel: Affine, given: dict[str, Any]) -> tuple[Affine, int]:
-    """SVMClassifier: the decisions of all pairs of classes (i, j), i < j, above zero for class i, and the number of
-    classes (Chang and Lin, "LIBSVM: a library for support vector machines", 2011). kernel: of the row with each
-    vector."""
+def support_vector_pairs(given: dict[str, Any]) -> tuple[FloatArray, FloatArray, int]:
+    """SVMClassifier: the coefficients `[pairs, V]` of its vectors in the decisions of all pairs of classes (i, j),
+    i < j, above zero for class i, what is added to these, and the number of classes (Chang and Lin, "LIBSVM: a library
+    for support vector machines", 2011)."""
     per_class = [int(n) for n in given.get("vectors_per_class") or []]
     if not per_class:
         raise UnsupportedOperator(
@@ -84,7 +84,7 @@ def support_vector_pairs(kernel: Affine, given: dict[str, Any]) -> tuple[Affine,
             row[first], row[second] = coefficients[j - 1, first], coefficients[i, second]
             rows.append(row)
             bias.append(float(given["rho"][len(rows) - 1]))
-    return kernel.times(np.array(rows), np.array(bias)), classes
+    return np.array(rows), np.array(bias), classes
 
 
 def pair_scores(pairs: Affine, given: dict[str, Any]) -> Affine:
@@ -107,5 +107,16 @@ def pair_votes(classes: int) -> tuple[FloatArray, FloatArray]:
     return matrix, bias
 
 
+def normalised(scores: Affine, norm: str) -> Affine:
+    """Scores whose function the file divides by its sum (L1) or its largest, which moves none past another."""
+    return scores if scores.head == "softmax" or norm != "L1" else replace(scores, shares=True)
+
+
+def _are_opposite(scores: Affine) -> bool:
+    return all(np.allclose(weight[0], -weight[1]) for _, weight in scores.terms) and bool(
+        np.isclose(scores.bias[0], -scores.bias[1])
+    )
+
+
 def _head(scores: Affine, head: HeadKind) -> Affine:
-    return Affine(scores.root, scores.weight, scores.bias, head)
+    return replace(scores, head=head)

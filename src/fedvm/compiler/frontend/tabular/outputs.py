@@ -24,11 +24,13 @@ _LABELS = ("classlabels_strings", "classlabels_ints", "classlabels_int64s")
 @dataclass(frozen=True)
 class Outputs:
     """scores: name of the value with the scores; label: of the output with the label, "" if there is none; classes: the
-    labels in the order of the scores, () if the file does not name them."""
+    labels in the order of the scores, () if the file does not name them. smallest: the label is the position of the
+    smallest score."""
 
     scores: str
     label: str
     classes: tuple[int | str, ...] = field(default=())
+    smallest: bool = False
 
 
 def find_outputs(proto: onnx.ModelProto) -> Outputs:
@@ -51,11 +53,24 @@ def find_outputs(proto: onnx.ModelProto) -> Outputs:
             "a label and scores at most"
         )
     label = labels[0] if labels else ""
+    nearest = makers.get(label)
+    if nearest is not None and nearest.op_type == "ArgMin":
+        return Outputs(nearest.input[0], label, smallest=True)
     found = scores[0] if scores else _scores_of(label, makers)
+    found = _before_shares(found, _maker_of(label, makers, {"ArgMax"}), makers)
     pairs = _maker_of(label, makers, {"SVMClassifier"})
     if pairs is not None and len(pairs.output) > 1:
         found = pairs.output[1]  # what follows orders the classes as the votes of the pairs do
     return Outputs(found, label, _classes(proto, makers, [*scores, label, found]))
+
+
+def _before_shares(scores: str, decided: onnx.NodeProto | None, makers: dict[str, onnx.NodeProto]) -> str:
+    """Name of the scores that the label is the largest of, where the file then divides them by their sum, whatever sign
+    that has."""
+    quotient = makers.get(scores)
+    if decided is None or quotient is None or quotient.op_type != "Div":
+        return scores
+    return str(decided.input[0]) if quotient.input[0] == decided.input[0] else scores
 
 
 def _holds_floats(output: onnx.ValueInfoProto) -> bool:

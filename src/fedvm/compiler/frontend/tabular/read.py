@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from fedvm.compiler.frontend.choice import inputs_of
 from fedvm.compiler.frontend.load import INPUT_TYPES
 from fedvm.compiler.frontend.opset import NEUTRAL
 from fedvm.compiler.frontend.tabular import linear
-from fedvm.compiler.frontend.tabular.affine import ROW, Affine, Logistic, Text
+from fedvm.compiler.frontend.tabular.affine import ROW, Affine, Text
+from fedvm.compiler.frontend.tabular.deferred import Deferred, Logistic
 from fedvm.compiler.frontend.tabular.ensemble import Votes
 from fedvm.compiler.frontend.tabular.follow import follow
 from fedvm.compiler.frontend.tabular.node import Follower, Value
@@ -55,12 +56,15 @@ class Tabular:
 
 
 def is_tabular(proto: onnx.ModelProto) -> bool:
-    """Whether a file is a tabular model: it has operators of ai.onnx.ml, or text, or several columns as inputs."""
+    """Whether a file is a tabular model: it has operators of ai.onnx.ml, or text, or several columns as inputs, or
+    its label is the nearest of some vectors."""
     inputs = inputs_of(proto.graph)
     kinds = [value.type.tensor_type for value in inputs]
     columns = len(inputs) > 1 and all(len(kind.shape.dim) == 2 for kind in kinds)
     text = any(kind.elem_type == TensorProto.STRING for kind in kinds)
-    return columns or text or any(node.domain == ML for node in proto.graph.node)
+    results = {value.name for value in proto.graph.output}
+    nearest = any(node.op_type == "ArgMin" and node.output[0] in results for node in proto.graph.node)
+    return columns or text or nearest or any(node.domain == ML for node in proto.graph.node)
 
 
 def read_tabular(proto: onnx.ModelProto) -> Tabular:
@@ -68,6 +72,9 @@ def read_tabular(proto: onnx.ModelProto) -> Tabular:
     outputs = find_outputs(proto)
     row, inputs = _inputs(proto)
     value, follower = follow(proto, outputs, row, inputs)
+    if outputs.smallest and isinstance(value, Affine | Votes):
+        value, follower.approximate = value.scaled(-1.0, 0.0), True
+        outputs = replace(outputs, classes=tuple(range(value.size)))
     if isinstance(value, Logistic) and value.size > 1 and not value.complement:
         value = linear.with_transform(value.of, "LOGISTIC")
     if isinstance(value, Votes):
@@ -115,7 +122,12 @@ def _widened(votes: Votes, row: Row) -> Votes:
     columns = votes.columns
     weight = np.pad(columns.weight, ((0, 0), (0, len(row.columns) - columns.weight.shape[1])))
     return Votes(
-        votes.ensemble, votes.source, Affine(ROW, weight, columns.bias), votes.matrix, votes.bias, votes.head
+        votes.ensemble,
+        votes.source,
+        Affine.of(ROW, weight, columns.bias),
+        votes.matrix,
+        votes.bias,
+        votes.head,
     )
 
 
@@ -123,18 +135,17 @@ def _network(
     value: Value, follower: Follower, outputs: Outputs
 ) -> tuple[onnx.ModelProto, tuple[Column, ...]]:
     """The model as a network of standard operators over the columns that it uses, and these."""
-    if isinstance(value, Logistic):
-        value = follower.sigmoid(value)
-    if not isinstance(value, Affine):
+    if isinstance(value, Deferred):
+        value = follower.computed(value)
+    if not isinstance(value, Affine) or not value.terms:
         raise UnsupportedOperator("the model's output does not depend on its numbers")
     if value.size == 1 and len(outputs.classes) == 2 and not value.head:
         value = value.times(np.array([[-1.0], [1.0]]))  # one decision of two classes
-    weight = np.pad(value.weight, ((0, 0), (0, max(0, _width(value, follower) - value.weight.shape[1]))))
-    scores = follower.add(
-        "Gemm", [value.root, follower.constant(weight), follower.constant(value.bias)], transB=1
-    )
-    if value.head == "softmax":
-        scores = follower.add("Softmax", [scores], axis=1)
+    if len(value.terms) > 1 and (outputs.smallest or value.head in ("softmax", "log_softmax")):
+        value = value.without_common()
+    scores = follower.scores(value)
+    if value.head in ("softmax", "log_softmax"):
+        scores = follower.add("Softmax" if value.head == "softmax" else "LogSoftmax", [scores], axis=1)
     columns = _narrowed(follower)
     graph = helper.make_graph(
         follower.nodes,
@@ -148,10 +159,6 @@ def _network(
     )
     onnx.checker.check_model(model)
     return model, columns
-
-
-def _width(value: Affine, follower: Follower) -> int:
-    return len(follower.row.columns) if value.root == ROW else value.weight.shape[1]
 
 
 def _narrowed(follower: Follower) -> tuple[Column, ...]:
