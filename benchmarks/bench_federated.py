@@ -5,7 +5,7 @@
 FOLDER holds CIFAR-10 as train.parquet and test.parquet. Every run is a process of its own, timed from its start to
 its exit; the sides of a comparison take turns, run the same ClientApp on the same images with one thread a client,
 two clients at a time, and the ratio is that of their medians. Runs are kept as they are made: a benchmark that was
-stopped goes on. Needs Ray (`fedvm[simulation]`). About ten minutes on two cores.
+stopped goes on. Needs Ray (`fedvm[simulation]`). About an hour on two cores.
 
 Rows go into benchmarks/results/federated.json beside those of other benchmarks, and into docs/performance.md.
 """
@@ -41,6 +41,7 @@ class Work:
     images: int
     rounds: int
     sampled: int | None = None
+    network: str | None = None
 
     def arguments(self) -> list[str]:
         """For `federated_bench.side`."""
@@ -49,6 +50,7 @@ class Work:
             "images": self.images,
             "rounds": self.rounds,
             "sampled": self.sampled,
+            "network": self.network,
         }
         return [
             word for name, value in named.items() if value is not None for word in (f"--{name}", str(value))
@@ -58,6 +60,9 @@ class Work:
 SIXTEEN = Work(clients=16, images=3_125, rounds=5)
 THOUSAND = Work(clients=1_000, images=50, rounds=1)
 TEN_THOUSAND = Work(clients=10_000, images=50, rounds=1, sampled=100)
+ALL_TEN_THOUSAND = Work(clients=10_000, images=10, rounds=1)
+LARGE = Work(clients=16, images=256, rounds=1, network="resnet18")
+LARGE_BRIEFLY = Work(clients=16, images=32, rounds=1, network="resnet18")
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,11 @@ def memory_ratio_16(bench: Bench) -> Row:
 
 def accountability_overhead_share(bench: Bench) -> Row:
     """What commitments, signatures, trees and the chain add to a round of 16 clients on the same engine."""
-    runs = bench.in_turns("accountability_overhead_share", ("accountable", "engine"), SIXTEEN, 3)
+    return _overhead(bench, "accountability_overhead_share", SIXTEEN, 3)
+
+
+def _overhead(bench: Bench, row: str, work: Work, count: int) -> Row:
+    runs = bench.in_turns(row, ("accountable", "engine"), work, count)
     seconds = {side: statistics.median(one["round_seconds"] for one in made) for side, made in runs.items()}
     share = seconds["accountable"] / seconds["engine"] - 1
     return {
@@ -138,6 +147,21 @@ def clients_10000_peak_mb(bench: Bench) -> Row:
     """A round of 100 sampled of 10,000 clients."""
     done = bench.one("clients_10000_peak_mb", "engine", TEN_THOUSAND, memory=True)
     return {"value": round(done["peak_mb"]), "unit": "MB", "engine_s": done["seconds"]}
+
+
+def clients_10000_all_peak_mb(bench: Bench) -> Row:
+    """An accountable round of all 10,000 clients, each with ten images."""
+    return _peak(bench, "clients_10000_all_peak_mb", ALL_TEN_THOUSAND)
+
+
+def resnet18_overhead_share(bench: Bench) -> Row:
+    """What accountability adds to a round of 16 clients that train 11.2 million parameters."""
+    return _overhead(bench, "resnet18_overhead_share", LARGE, 1)
+
+
+def resnet18_peak_mb(bench: Bench) -> Row:
+    """An accountable round of these, over fewer images, which the memory does not depend on."""
+    return _peak(bench, "resnet18_peak_mb", LARGE_BRIEFLY)
 
 
 def cifar10_lenet_iid_5_rounds(bench: Bench) -> Row:
@@ -180,6 +204,9 @@ ROWS: Mapping[str, Callable[[Bench], Row]] = MappingProxyType(
         "wall_ratio_1000": wall_ratio_1000,
         "wall_ratio_1000_accountable": wall_ratio_1000_accountable,
         "clients_10000_peak_mb": clients_10000_peak_mb,
+        "clients_10000_all_peak_mb": clients_10000_all_peak_mb,
+        "resnet18_overhead_share": resnet18_overhead_share,
+        "resnet18_peak_mb": resnet18_peak_mb,
         "cifar10_lenet_iid_5_rounds": cifar10_lenet_iid_5_rounds,
         "apps_two_lines": apps_two_lines,
     }
@@ -191,6 +218,9 @@ _SAID = {
     "wall_ratio_1000": "Wall time, 1,000 clients × 50 images, 1 round: engine / Flower over Ray",
     "wall_ratio_1000_accountable": "The same 1,000, all accountable / plain Flower over Ray",
     "clients_10000_peak_mb": "Peak memory, 10,000 clients, 1 round of 100 sampled, engine alone",
+    "clients_10000_all_peak_mb": "Peak memory, all of 10,000 clients in a round of 10 images each, all accountable",
+    "resnet18_overhead_share": "What accountability adds to a round of 16 clients with ResNet-18, 256 images each",
+    "resnet18_peak_mb": "Peak memory of such a round, all accountable",
     "apps_two_lines": "Apps that come to the same metrics with the two lines, in process and over Ray",
     "cifar10_lenet_iid_5_rounds": "Test accuracy, LeNet on CIFAR-10, 16 IID clients, 5 rounds of one local epoch",
 }
@@ -235,6 +265,11 @@ def write_document(results: Path, document: Path) -> None:
     before = document.read_text(encoding="utf-8")
     after = re.sub(rf"{re.escape(_MARK)}\n.*?<!-- end -->", lambda _: block, before, flags=re.DOTALL)
     document.write_text(after, encoding="utf-8")
+
+
+def _peak(bench: Bench, row: str, work: Work) -> Row:
+    done = bench.one(row, "accountable", work, memory=True)
+    return {"value": round(done["peak_mb"]), "unit": "MB", "accountable_s": done["seconds"]}
 
 
 def _wall_ratio(bench: Bench, row: str, sides: tuple[str, str], work: Work, count: int) -> Row:

@@ -1,12 +1,13 @@
 """An ordinary Flower ClientApp in plain PyTorch, as a user of Flower would write it; nothing of FedVM in it.
 
-All sides of the benchmark run this same app. The train config says `data` (folder of arrays) and `images` (of a
-client).
+All sides of the benchmark run this same app. The train config says `data` (folder of arrays), `images` (of a
+client) and `network`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -38,6 +39,48 @@ class Net(nn.Module):
         return self.fc3(torch.relu(self.fc2(torch.relu(self.fc1(x)))))
 
 
+class Block(nn.Module):
+    """A basic block of ResNet-18: He et al. 2016, arXiv:1512.03385."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outside)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inside != outside:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 for images of 32×32, 11.2 million parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (64, 64, 128, 128, 256, 256, 512, 512)
+        self.first = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+        self.blocks = nn.Sequential(
+            *(
+                Block(before, width, 2 if width != before else 1)
+                for before, width in zip((64, *widths), widths, strict=False)
+            )
+        )
+        self.last = nn.Linear(512, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.blocks(self.first(x)).mean((2, 3)))
+
+
+NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType({"lenet": Net, "resnet18": ResNet18})
+
+
 def make_app(mods: Sequence[Mod] = ()) -> ClientApp:
     """The app; FedVM adds its mod and nothing else."""
     app = ClientApp(mods=list(mods))
@@ -53,7 +96,7 @@ def train(message: Message, context: Context) -> Message:
     )
     pixels = torch.from_numpy(images).float().div_(127.5).sub_(1.0)
     truth = torch.from_numpy(labels)
-    net = Net()
+    net = NETWORKS[str(config["network"])]()
     net.load_state_dict(message.content["arrays"].to_torch_state_dict())
     optimizer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True)
     loss_of = nn.CrossEntropyLoss()

@@ -1,4 +1,4 @@
-"""How many of the sixteen apps of the tests come to the same with the two lines as without, in process and over Ray.
+"""How many of the apps of the tests come to the same with the two lines as without, in process and over Ray.
 
     python -m federated_bench.apps
 
@@ -24,9 +24,11 @@ def main() -> None:
     from flower_apps import APPS
     from flower_plays import in_process, same, simulated
 
+    from federated_bench.ray_cluster import ray_cluster
+
     logging.getLogger("flwr").setLevel(logging.ERROR)
     passed, failed = [], {}
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, ray_cluster():
         os.environ["FEDVM_HOME"] = home
         for app in APPS:
             print(app.name, file=sys.stderr, flush=True)

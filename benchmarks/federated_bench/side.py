@@ -61,7 +61,7 @@ def accountable(options: argparse.Namespace) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as name, open_chain(name, seed=SEED, create=True) as chain:
         federation, keys = recorded(
-            chain, Path(name), first_arrays(), options.clients, quorum=options.sampled
+            chain, Path(name), first_arrays(options.network), options.clients, quorum=options.sampled
         )
         nodes = make_nodes(make_app([fedvm_mod]), [{KEY: key} for key in keys])
         with InProcessGrid(nodes, seed=SEED, workers=WORKERS) as grid:
@@ -83,14 +83,14 @@ def fedavg(options: argparse.Namespace) -> FedAvg:
     )
 
 
-def first_arrays() -> ArrayRecord:
+def first_arrays(network: str) -> ArrayRecord:
     """The model every side begins with."""
     import torch
 
-    from federated_bench.app import Net
+    from federated_bench.app import NETWORKS
 
     torch.manual_seed(SEED)
-    return ArrayRecord(Net().state_dict())
+    return ArrayRecord(NETWORKS[network]().state_dict())
 
 
 def play(options: argparse.Namespace, grid: Grid, strategy: Strategy) -> dict[str, Any]:
@@ -98,9 +98,11 @@ def play(options: argparse.Namespace, grid: Grid, strategy: Strategy) -> dict[st
     started = time.perf_counter()
     result = strategy.start(
         grid,
-        first_arrays(),
+        first_arrays(options.network),
         num_rounds=options.rounds,
-        train_config=ConfigRecord({"data": options.data, "images": options.images}),
+        train_config=ConfigRecord(
+            {"data": options.data, "images": options.images, "network": options.network}
+        ),
     )
     seconds = time.perf_counter() - started
     return {
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--sampled", type=int, help="clients a round (all)")
     parser.add_argument("--images", type=int, required=True, help="of a client")
     parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--network", default="lenet", help="of federated_bench.app.NETWORKS")
     parser.add_argument("--data", required=True, help="folder with images.npy and labels.npy")
     options = parser.parse_args()
     options.sampled = options.sampled or options.clients

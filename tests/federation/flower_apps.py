@@ -1,4 +1,4 @@
-"""Sixteen small Flower apps, each of another kind, written as Flower's users write them. None knows of FedVM.
+"""Small Flower apps, each of another kind, written as Flower's users write them. None knows of FedVM.
 
 `App.play` runs one without the two lines or with them. Data are drawn by partition; nothing is fetched.
 """
@@ -16,7 +16,17 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid, ServerApp
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, Result
+from flwr.serverapp.strategy import (
+    Bulyan,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedProx,
+    FedXgbBagging,
+    QFedAvg,
+    Result,
+)
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -239,6 +249,51 @@ def line_arrays() -> ArrayRecord:
     return ArrayRecord({"weights": Array(np.zeros(4)), "offset": Array(np.zeros(()))})
 
 
+# --- XGBoost: trees as bytes ---
+
+
+def boosters(mods: Sequence[Mod]) -> ClientApp:
+    """The client of Flower's XGBoost quickstart, for bagging."""
+    import xgboost
+
+    app = ClientApp(mods=list(mods))
+    params = {"objective": "binary:logistic", "max_depth": 3, "eta": 0.3, "nthread": 1, "eval_metric": "auc"}
+
+    def booster_of(message: Message) -> xgboost.Booster | None:
+        given = message.content["arrays"]["0"].numpy().tobytes()
+        if not given:
+            return None
+        booster = xgboost.Booster(params=params)
+        booster.load_model(bytearray(given))
+        return booster
+
+    @app.train()
+    def train(msg: Message, context: Context) -> Message:
+        x, y = points(context, 60)
+        data, booster = xgboost.DMatrix(x, label=y), booster_of(msg)
+        if booster is None:
+            booster = xgboost.train(params, data, num_boost_round=1)
+        else:
+            booster.update(data, booster.num_boosted_rounds())
+            booster = booster[booster.num_boosted_rounds() - 1 : booster.num_boosted_rounds()]
+        arrays = ArrayRecord([np.frombuffer(booster.save_raw("json"), dtype=np.uint8)])
+        return reply_to(msg, arrays, num_examples=len(y))
+
+    @app.evaluate()
+    def evaluate(msg: Message, context: Context) -> Message:
+        x, y = points(context, 60)
+        booster = booster_of(msg)
+        assert booster is not None
+        right = float(((booster.predict(xgboost.DMatrix(x)) > 0.5) == y).mean())
+        return reply_to(msg, None, num_examples=len(y), accuracy=right)
+
+    return app
+
+
+def no_trees() -> ArrayRecord:
+    return ArrayRecord([np.frombuffer(b"", dtype=np.uint8)])
+
+
 # --- a language model's adapters: only these travel ---
 
 
@@ -383,6 +438,14 @@ APPS = (
         lambda: FedAdam(**ALL, eta=0.05, tau=0.01),
         tolerance=1e-3,
     ),
+    App("xgboost", no_trees, boosters, lambda: FedXgbBagging(**ALL)),
+    App(
+        "fair",
+        seeded(network),
+        torch_client(network),
+        lambda: QFedAvg(client_learning_rate=0.1, q=0.5, **ALL),
+    ),
+    App("bulyan", seeded(network), torch_client(network), lambda: Bulyan(**ALL)),
 )
 MEDIAN = App("median", seeded(network), torch_client(network), lambda: FedMedian(**ALL))
 """One more, whose rule looks at single updates."""

@@ -14,6 +14,8 @@ from fedvm.federation.errors import SettingsError
 from fedvm.federation.strategy_settings import STRATEGY_KEYS
 from fedvm.protocol.aggregators import (
     Aggregator,
+    BoosterBagging,
+    BoosterTurns,
     Bulyan,
     CoordinateMedian,
     FairAverage,
@@ -70,6 +72,8 @@ class MyAverage(flower.FedAvg):
         (flower.Krum(num_malicious_nodes=3), Krum(3, 1)),
         (flower.MultiKrum(num_malicious_nodes=3, num_nodes_to_select=5), Krum(3, 5)),
         (flower.Bulyan(num_malicious_nodes=2), Bulyan(2)),
+        (flower.FedXgbBagging(), BoosterBagging()),
+        (flower.FedXgbCyclic(), BoosterTurns()),
         (flower.QFedAvg(client_learning_rate=0.05, q=0.3), FairAverage(50_000, 300_000)),
     ],
 )
@@ -81,8 +85,6 @@ def test_a_strategy_stands_for_its_rule(strategy: flower.FedAvg, rule: Aggregato
 @pytest.mark.parametrize(
     ("strategy", "why"),
     [
-        (flower.FedXgbBagging(), "decision trees"),
-        (flower.FedXgbCyclic(), "decision trees"),
         (flower.DifferentialPrivacyServerSideFixedClipping(flower.FedAvg(), 1, 1, 2), "noise .* secret"),
         (
             flower.DifferentialPrivacyServerSideAdaptiveClipping(flower.FedAvg(), 0.01, 2),

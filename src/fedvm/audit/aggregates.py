@@ -17,6 +17,8 @@ from fedvm.protocol.aggregators import (
 )
 from fedvm.protocol.mean import WeightedSums, weighted_sums
 from fedvm.protocol.vector import IntVector
+from fedvm.store import Store, StoreError
+from fedvm.store.payloads import StoredPayloads
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class RoundUpdates:
 class AggregateReplay:
     """Follows the server's memory from round to round, and checks each proposal that became final."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger = ledger
+        self._payloads = StoredPayloads(store)
         self._rule: Aggregator | None = None  # None: the rules name an unknown aggregator
         self._memory: ServerState | None = ()  # None: a round that the state depends on could not be verified
 
@@ -82,7 +85,7 @@ class AggregateReplay:
         )
         self._memory = self._remembered(memory, sums)
         if round_.base is not None:
-            facts = RoundFacts(round_.number, rules.fraction_bits)
+            facts = RoundFacts(round_.number, rules.fraction_bits, self._payloads)
             self._check_model(round_.base, sums, counted, memory, facts, proposal, place)
 
     def _remembered(self, memory: ServerState | None, sums: WeightedSums) -> ServerState | None:
@@ -115,8 +118,13 @@ class AggregateReplay:
             return
         try:
             result = aggregate_sums(rule, base, sums, counted, memory, facts)
+            if rule.over_bytes:
+                self._payloads.get(result.model)  # whoever goes on from the model needs its bytes
         except EncodingError as error:
             check("model", False, place, f"cannot be computed again: {error}")
+            return
+        except StoreError as error:
+            self._ledger.unreadable("model", place, error, "cannot be computed again: ")
             return
         check(
             "model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from web3 import Web3
@@ -17,6 +18,7 @@ from fedvm.chain.model_service import ModelService
 from fedvm.chain.rollups import stated_rollup
 from fedvm.chain.sealed_rounds import SealedRollupSubmitted, SealedRoundsContract
 from fedvm.protocol import EncodingError
+from fedvm.protocol.aggregators import NAME_ELEMENTS, is_over_bytes
 from fedvm.protocol.sealed.records import SealedFile
 from fedvm.store import Cid, Store, StoreError
 
@@ -59,6 +61,20 @@ def _require(deviations: Iterator[str]) -> None:
 
 
 def _of_federation(contract: FederationContract, store: Store, first_block: int) -> Iterator[Artefact]:
+    listed = _of_history(contract, store, first_block)
+    yield from _with_bytes(listed, store) if is_over_bytes(contract.rules()) else listed
+
+
+def _with_bytes(listed: Iterator[Artefact], store: Store) -> Iterator[Artefact]:
+    """Each vector of a federation over bytes, and the bytes that it names."""
+    for one in listed:
+        yield one
+        with suppress(StoreError):
+            if len(name := store.get(one.cid)) == 4 * NAME_ELEMENTS:
+                yield Artefact(name, f"the bytes of {one.what}", one.round, is_model=one.is_model)
+
+
+def _of_history(contract: FederationContract, store: Store, first_block: int) -> Iterator[Artefact]:
     history = FederationHistory(contract, first_block=first_block).read()
     if history.created is not None:
         yield Artefact(history.created.model_cid, "the first model", 0, is_model=True)

@@ -14,10 +14,12 @@ from fedvm.protocol.vector import IntVector
 
 @dataclass(frozen=True)
 class FinalRound:
-    """A final round as replayed, with its model, None if the store does not have it."""
+    """A final round as replayed, with its model, None if the store does not have it. over_bytes: whether the model is
+    the name of bytes."""
 
     model_root: bytes
     model: IntVector | None
+    over_bytes: bool = False
 
 
 @dataclass

@@ -58,6 +58,7 @@ from fedvm.protocol import (
     Rules,
 )
 from fedvm.protocol.address import by_address
+from fedvm.protocol.aggregators import is_over_bytes
 from fedvm.protocol.vector import IntVector
 from fedvm.protocol.verdict import Circumstances, signer_of, signs_for, verdict
 from fedvm.store import Store, StoreError
@@ -101,7 +102,7 @@ class FederationReplay:
         self._latest = 0
         self._round: OpenRound | None = None
         self._rules: Rules | None = None
-        self._aggregates = AggregateReplay(ledger)
+        self._aggregates = AggregateReplay(ledger, store)
         self._notice = self._open_seconds = self._challenge_seconds = 0  # promised to members, in seconds
         self._first_block = 0
         self._scope = scope
@@ -201,12 +202,8 @@ class FederationReplay:
     def _on_created(self, event: FederationCreated) -> None:
         self._rules = event.rules
         place = Place(tx=event.at.tx_hash, cid=cid_text(event.model_cid))
-        self._ledger.check(
-            "rules",
-            event.rules.digest() == event.rules_hash,
-            place,
-            "the rules' hash is not that of the rules",
-        )
+        hashed = event.rules.digest() == event.rules_hash
+        self._ledger.check("rules", hashed, place, "the rules' hash is not that of the rules")
         self._aggregates.go_by(event.rules, place)
         self._model_root = event.model_root
         if self._needs_model(0):
@@ -402,7 +399,7 @@ class FederationReplay:
         self._model = None
         if self._needs_model(event.round):
             self._model = self._stored.model(self.rules, proposal.cid, event.model_root, place)
-        self.finals[event.round] = FinalRound(event.model_root, self._model)
+        self.finals[event.round] = FinalRound(event.model_root, self._model, is_over_bytes(self.rules))
         self._round = None
 
     def _needs_updates(self, number: int) -> bool:

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from fedvm.audit.booster_trees import same_trees
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.description import read_description
 from fedvm.audit.errors import DescriptionError, RecipeError
@@ -24,7 +25,7 @@ from fedvm.compiler import (
     verdict_on,
 )
 from fedvm.evm.keccak import keccak
-from fedvm.protocol import dequantize
+from fedvm.protocol import dequantize, to_bytes
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Store, StoreError
 
@@ -82,7 +83,10 @@ class VersionReplay:
             recipe = read_recipe(onnx)
             check("compiler", not known_faults(recipe.compiler), place, verdict_on(recipe.compiler))
             if final is not None and final.model is not None:
-                self._check_weights(onnx, recipe, final.model, place)
+                if final.over_bytes:
+                    self._check_trees(onnx, final.model, place)
+                else:
+                    self._check_weights(onnx, recipe, final.model, place)
             # Whether the program is the registered one is asked here, not how good it is.
             images, arguments = calibration_images(self._store, recipe), recipe.arguments()
             compiled = compile_model(
@@ -121,6 +125,15 @@ class VersionReplay:
         self._ledger.check(
             "onnx weights", same, place, "the weights in the ONNX file are not the round's model"
         )
+
+    def _check_trees(self, onnx: bytes, model: IntVector, place: Place) -> None:
+        booster, same, why = self._store.get(to_bytes(model)), False, ""
+        try:
+            same = same_trees(onnx, booster)
+        except ValueError as error:
+            why = f" ({error})"
+        message = f"the trees in the ONNX file are not those of the round's model{why}"
+        self._ledger.check("onnx weights", same, place, message)
 
     def _check_compilation(
         self, compiled: CompiledModel, version: Version, compiler: int, place: Place

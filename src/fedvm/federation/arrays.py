@@ -54,6 +54,21 @@ class ModelCodec:
         others = {name: array for name, array in arrays.items() if name not in federated}
         return cls(spec, others, tuple(arrays), fraction_bits)
 
+    @property
+    def elements(self) -> int:
+        """How many numbers are federated."""
+        return self.spec.elements
+
+    def trained(self, base: IntVector, record: ArrayRecord) -> ArrayRecord:
+        """What a client trained, from the record of its reply: base plus its update, as the app's tensors; empty for
+        one that will be refused."""
+        update = record[VECTOR].numpy()
+        if update.dtype != np.int32 or update.shape != base.shape:
+            return ArrayRecord()
+        whole = dequantize(base, self.fraction_bits) + dequantize(update, self.fraction_bits)
+        tensors = {**self.spec.unflatten(whole), **self.others}
+        return ArrayRecord({name: Array(np.asarray(tensors[name])) for name in self.order})
+
     def quantize(self, arrays: Mapping[str, NDArray[Any]]) -> IntVector:
         """The first model's vector, int32 (elements,), rounded to nearest, ties to even. Raises ShapeError or
         RangeError."""

@@ -45,15 +45,14 @@ def of_rounds(listed: Iterable[Artefact], rounds: Collection[int]) -> Iterator[A
     Raises:
         UsageError: the chain knows no such round.
     """
-    base: Artefact | None = None
+    base: list[Artefact] = []
     wanted, found = set(rounds), set[int]()
     for number, group in _by_round(listed):
         if number in wanted:
             found.add(number)
-            if base is not None:
-                yield base
+            yield from base
             yield from group
-        base = next((one for one in reversed(group) if one.is_model), base)
+        base = [one for one in group if one.is_model] or base
     if lacking := wanted - found:
         raise UsageError(f"there is nothing of round {min(lacking)}: name rounds that have been opened")
 

@@ -17,8 +17,10 @@ from fedvm.federation.arrays import named_arrays
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Lineage
 from fedvm.protocol import VectorSpec, dequantize, model_root
+from fedvm.protocol.aggregators import is_over_bytes
 from fedvm.protocol.vector import IntVector, int32_from_bytes
 from fedvm.rundir.run import Run
+from fedvm.store.payloads import StoredPayloads
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Federated:
 
 @dataclass(frozen=True)
 class FinalModel:
-    """The model of a federation's latest final round: int32 (n,) and its scale. stores: as of `Federated`."""
+    """The model of a federation's latest final round: int32 (n,) and its scale. stores: as of `Federated`. data: the
+    bytes that the vector names, None unless the federation is over bytes."""
 
     vector: IntVector
     fraction_bits: int
     lineage: Lineage
     stores: tuple[str, ...]
+    data: bytes | None = None
 
 
 def final_model(run: Run) -> FinalModel:
@@ -63,7 +67,8 @@ def final_model(run: Run) -> FinalModel:
     home = run.path or Path()
     stores = tuple(one if "://" in one else str((home / one).resolve()) for one in run.deployment.stores)
     lineage = Lineage(contract.address, told.final.number, root)
-    return FinalModel(vector, rules.fraction_bits, lineage, stores)
+    data = StoredPayloads(run.store).get(vector) if is_over_bytes(rules) else None
+    return FinalModel(vector, rules.fraction_bits, lineage, stores, data)
 
 
 def with_weights(file: bytes, arrays: Mapping[str, NDArray[Any]], final: FinalModel) -> Federated:

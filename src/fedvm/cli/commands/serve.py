@@ -58,7 +58,7 @@ def serve(
 
     The federation is DIR's (of `fedvm create`, or the one that the log of an app names), or with --federation one on a
     network, whose models are in --store. Its weights are put into the network of --model, which is written as ONNX and
-    compiled to a program.
+    compiled to a program. A federation over XGBoost's trees needs no --model.
 
     A federation on the chain in DIR is served there, and later rounds become later versions of the same service. On a
     network costs are shown before anything is sent, in a terminal with a question; where the coin is worth money, --yes
@@ -68,9 +68,7 @@ def serve(
     """
     from fedvm.chain.networks import network_of
 
-    if compiler.model is None:
-        raise typer.BadParameter("give --model MODULE:FUNCTION, the function that makes the app's network")
-    factory = str(compiler.model)
+    factory = None if compiler.model is None else str(compiler.model)
     # An embedded chain is written to; of a network's federation only its model is read.
     with place.opened(read_only=spending.dry_run) as run:
         at = network_of(run.w3)
@@ -85,16 +83,22 @@ def serve(
         from fedvm.rundir.layout import RunDirectory
 
         endpoint = checked_endpoint(place.network, place.rpc) or Endpoint(run.deployment.chain.location)
-        directory = RunDirectory(out or Path("runs") / f"{factory.partition(':')[2]}-{at.name}")
+        directory = RunDirectory(out or Path("runs") / f"{_name(factory)}-{at.name}")
         deploy_prepared(prepared, run.w3, endpoint, payer, spending, directory, as_json=as_json)
 
 
+def _name(factory: str | None) -> str:
+    """What to call the model."""
+    return "booster" if factory is None else factory.partition(":")[2]
+
+
 def _prepared(
-    run: Run, compiler: CompilerOptions, factory: str, onnx: Path | None, target: Target
+    run: Run, compiler: CompilerOptions, factory: str | None, onnx: Path | None, target: Target
 ) -> Prepared:
     """The compiled program of the latest final round."""
     from fedvm.cli.progress import prepare_aloud
     from fedvm.pipeline.app_model import federated_app
+    from fedvm.pipeline.booster_onnx import federated_booster
     from fedvm.pipeline.factory import made_by
     from fedvm.pipeline.federated_onnx import final_model
     from fedvm.pipeline.table import shape_of_inputs
@@ -104,9 +108,15 @@ def _prepared(
     if shape is None and request.calibration is not None:
         shape = shape_of_inputs(request.calibration, labels=request.labels)
     final = final_model(run)
-    federated = federated_app(made_by(factory, Path.cwd()), factory, final, onnx=onnx, input_shape=shape)
+    if final.data is not None:
+        federated = federated_booster(final)
+    elif factory is None:
+        raise typer.BadParameter("give --model MODULE:FUNCTION, the function that makes the app's network")
+    else:
+        made = made_by(factory, Path.cwd())
+        federated = federated_app(made, factory, final, onnx=onnx, input_shape=shape)
     with TemporaryDirectory() as folder:
-        file = Path(folder) / f"{factory.partition(':')[2]}.onnx"
+        file = Path(folder) / f"{_name(factory)}.onnx"
         file.write_bytes(federated.onnx)
         return replace(prepare_aloud(replace(request, model=file)), federated=federated)
 
@@ -152,6 +162,7 @@ COMMAND = Command(
             "a PyTorch app's",
         ),
         ("fedvm serve DIR --model task:model --calibration rows.csv --labels class", "a scikit-learn app's"),
+        ("fedvm serve DIR --calibration rows.csv --labels class", "an XGBoost app's"),
         (
             "fedvm serve --federation 0x… --network filecoin-calibration --store https://gateway.example "
             "--model task:Net --calibration x.npz --account me",

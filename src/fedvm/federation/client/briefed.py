@@ -16,10 +16,17 @@ from fedvm.federation.keys import RPC
 from fedvm.federation.metrics import MetricNames
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
 from fedvm.protocol import EncodingError, Rules, VectorSpec, int32_from_bytes, model_root, to_bytes
-from fedvm.protocol.aggregators import aggregator_named
 from fedvm.protocol.spec import FloatVector
 from fedvm.protocol.typed_data import NOT_ATTESTED_LOSS
 from fedvm.protocol.vector import IntVector
+
+
+def read_briefing(message: Message) -> Briefing:
+    """FedVM's record in a train message. Raises TermsError if there is none that can be read."""
+    record = message.content.config_records.get(RECORD)
+    if record is None:
+        raise TermsError("the message carries no FedVM terms; wrap the server's strategy: Accountable(...)")
+    return Briefing.from_record(record)
 
 
 def receive(message: Message) -> tuple[RoundTerms, IntVector, VectorSpec, Briefing]:
@@ -27,10 +34,7 @@ def receive(message: Message) -> tuple[RoundTerms, IntVector, VectorSpec, Briefi
 
     What is left is what the app would see without FedVM.
     """
-    record = message.content.config_records.get(RECORD)
-    if record is None:
-        raise TermsError("the message carries no FedVM terms; wrap the server's strategy: Accountable(...)")
-    briefing = Briefing.from_record(record)
+    briefing = read_briefing(message)
     model = message.content.array_records.get(briefing.arrays_key)
     if model is None:
         raise TermsError(f"the message holds no ArrayRecord {briefing.arrays_key!r} with the model")
@@ -131,11 +135,15 @@ def attestation(content: RecordDict, names: MetricNames) -> Attestation:
 
 def check_loss(said: Attestation, names: MetricNames, rules: Rules) -> None:
     """Raise CommitmentError unless a loss is attested where the rules' aggregator weighs by it."""
+    if said.loss_micros != NOT_ATTESTED_LOSS or not any(rules.aggregator):
+        return
+    from fedvm.protocol.aggregators import aggregator_named  # the weighted mean needs none of them
+
     try:
         rule = aggregator_named(rules.aggregator)
     except EncodingError as error:
         raise CommitmentError(str(error)) from error
-    if rule.needs_losses and said.loss_micros == NOT_ATTESTED_LOSS:
+    if rule.needs_losses:
         raise CommitmentError(
             f"{rule.name} weighs clients by their loss, and the app reports no finite {names.attested_loss!r}: let it "
             "report one"

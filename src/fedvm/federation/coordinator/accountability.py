@@ -8,8 +8,7 @@ from dataclasses import replace
 from logging import INFO, WARNING
 from pathlib import Path
 
-import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
@@ -28,7 +27,6 @@ from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.engines.grids import GridAround
 from fedvm.federation.errors import FederationStalled, SettingsError
 from fedvm.federation.terms import RECORD
-from fedvm.protocol import dequantize
 from fedvm.protocol.vector import IntVector
 
 _MOST_FAILED = 3
@@ -270,14 +268,7 @@ class Accountability:
         for key, record in reply.content.array_records.items():
             if VECTOR not in record:
                 continue
-            update = record[VECTOR].numpy()
-            if update.dtype != np.int32 or update.shape != self.vector.shape:  # will be refused
-                reply.content[key] = ArrayRecord()
-                continue
-            codec, bits = self.rounds.codec, self.rounds.codec.fraction_bits
-            whole = dequantize(self.vector, bits) + dequantize(update, bits)
-            tensors = {**codec.spec.unflatten(whole), **codec.others}
-            reply.content[key] = ArrayRecord({name: Array(np.asarray(tensors[name])) for name in codec.order})
+            reply.content[key] = self.rounds.codec.trained(self.vector, record)
 
     def _tell(self, received: list[Received]) -> None:
         by_member: dict[str, Received] = {
@@ -289,7 +280,9 @@ class Accountability:
         weighted_by = self._inner.weighted_by_key
         log_verdicts(self.outcome, by_member, weighted_by=weighted_by, bound=norm_bound(rules))
         accepted = self.outcome.settlement.accepted
-        unbounded = rules.max_sum_squares >= longest_sum_squares(rules.elements)
+        unbounded = (
+            rules.max_sum_squares >= longest_sum_squares(rules.elements) and not self.rounds.rule.over_bytes
+        )
         if unbounded and accepted and not self._norms_told:
             self._norms_told = True
             norms = sorted(math.ldexp(math.sqrt(one.sum_squares), -rules.fraction_bits) for one in accepted)

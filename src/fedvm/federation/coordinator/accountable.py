@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 
 from fedvm.federation.coordinator.accountability import Accountability, ReceivingGrid
-from fedvm.federation.coordinator.flower_rules import rule_of
+from fedvm.federation.coordinator.flower_rules import check_asker, rule_of
 from fedvm.federation.coordinator.in_place import InPlace
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.wrapping import own_aggregation, wrapped_class
@@ -98,6 +99,8 @@ class Accountable(FedAvg):
         """The strategy's messages, with the round's terms in them; none for a round that a run before this one
         played."""
         accountability = self.accountability
+        frame = inspect.currentframe()  # a wrapper of Flower's shows itself nowhere else
+        check_asker(frame.f_back.f_locals.get("self") if frame and frame.f_back else None)
         arrays = accountability.begin_with(server_round, grid, arrays, config)
         if accountability.is_closed(server_round):
             return []

@@ -19,12 +19,15 @@ from fedvm.chain.keys import keep_key, load_key
 from fedvm.devnet import CHAIN_FILE
 from fedvm.devnet.accounts import derive_account
 from fedvm.devnet.embedded import open_chain
+from fedvm.federation.arrays import named_arrays
+from fedvm.federation.byte_model import model_bytes
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.founding import first_model, found
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.keys import DIRECTORY, key_of_partition
 from fedvm.protocol import Rules, Security
+from fedvm.protocol.aggregators import is_over_bytes
 from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
@@ -84,6 +87,8 @@ def create_federation_of(
 ) -> str:
     """As `create_federation`, for members (hex addresses) that keep their own keys."""
     model, kept, directory = first_model(initial, rules, security), open_store(stores, path), _begin(path)
+    if is_over_bytes(rules):
+        kept.put(model_bytes(named_arrays(initial)))
     with open_chain(directory.chain, seed=seed, create=True) as chain:
         owner = chain.account("owner")
         contract, block = found(
@@ -121,6 +126,8 @@ def create_federation_on(
     """
     w3, model, kept = endpoint.connect(), first_model(initial, rules, security), open_store(stores, path)
     _begin(path)
+    if is_over_bytes(rules):
+        kept.put(model_bytes(named_arrays(initial)))
     factory = FederationFactory.shared(w3, account)
     contract, block = found(
         factory,

@@ -16,6 +16,8 @@ from fedvm.protocol import EncodingError
 from fedvm.protocol.aggregators import (
     MICROS,
     Aggregator,
+    BoosterBagging,
+    BoosterTurns,
     Bulyan,
     CoordinateMedian,
     FairAverage,
@@ -95,6 +97,14 @@ def check_rule(inner: Strategy, rule: Aggregator, recorded: bytes) -> None:
     )
 
 
+def check_asker(asker: object) -> None:
+    """Raise SettingsError if what asks an accountable strategy for a round is one of Flower's wrappers that change the
+    updates before it, and the model after it."""
+    why = next((why for kind, why in _REFUSALS if isinstance(asker, kind)), None)
+    if why is not None:
+        raise SettingsError(f"{type(asker).__name__} cannot wrap an accountable strategy: {why}")
+
+
 def loss_key(inner: Strategy) -> str:
     """The metric of a train reply that a client attests as its loss: the one that the strategy weights by, if any."""
     return inner.train_loss_key if isinstance(inner, flower.QFedAvg) else MetricNames.attested_loss
@@ -152,6 +162,8 @@ _RULES: tuple[tuple[type[Strategy], Callable[[Any], Aggregator]], ...] = (
     (flower.MultiKrum, _krum),  # Krum aggregates by the same function
     (flower.Bulyan, _bulyan),
     (flower.QFedAvg, _fair),
+    (flower.FedXgbBagging, lambda inner: BoosterBagging()),
+    (flower.FedXgbCyclic, lambda inner: BoosterTurns()),
 )
 _NAMES = (
     "FedAvg",
@@ -166,6 +178,8 @@ _NAMES = (
     "MultiKrum",
     "Bulyan",
     "QFedAvg",
+    "FedXgbBagging",
+    "FedXgbCyclic",
 )
 
 _OWN_AGGREGATION = "its aggregate_train is its own, and nobody could recompute what that does with floats"
@@ -174,10 +188,7 @@ _NOISE = (
     "strategy inside it instead: the rule max_norm clips every update, and noise that clients add themselves "
     "(docs/privacy.md, or Flower's LocalDpMod after fedvm_mod) needs no trusted server"
 )
-_TREES = "it gathers decision trees; the integer vector of a network has no place for them"
 _REFUSALS: tuple[tuple[type[Strategy], str], ...] = (
-    (flower.FedXgbBagging, _TREES),
-    (flower.FedXgbCyclic, _TREES),
     (flower.DifferentialPrivacyServerSideFixedClipping, _NOISE),
     (flower.DifferentialPrivacyServerSideAdaptiveClipping, _NOISE),
     (flower.DifferentialPrivacyClientSideFixedClipping, _NOISE),

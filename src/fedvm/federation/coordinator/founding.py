@@ -10,17 +10,21 @@ from flwr.app import ArrayRecord
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
 from fedvm.federation.arrays import ModelCodec, named_arrays
+from fedvm.federation.byte_model import model_bytes
 from fedvm.federation.coordinator.membership import publish_model
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol import Rules, Security
+from fedvm.protocol.aggregators import is_over_bytes
 from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.protocol.security import UNITS_A_DOUBLING, posting_seconds
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, Store
+from fedvm.store.payloads import name_of
 
 
 def first_model(initial: ArrayRecord, rules: Rules, security: Security) -> IntVector:
-    """The model's state that round 1 starts from, named float tensors, in the rules' fixed point: int32 (elements,).
+    """The model's state that round 1 starts from, named float tensors, in the rules' fixed point: int32 (elements,);
+    of a model of bytes, its name.
 
     Raises SettingsError if the rules speak of another model, if members, who have a stake by `security`, could not
     post a vector of its size in time, or if questions cost too little beside the bond.
@@ -39,6 +43,8 @@ def first_model(initial: ArrayRecord, rules: Rules, security: Security) -> IntVe
             f"demand_fee = {least} or more"
         )
     arrays = named_arrays(initial)
+    if is_over_bytes(rules):
+        return name_of(model_bytes(arrays))
     codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
     if codec.spec.elements != rules.elements:
         raise SettingsError(

@@ -38,6 +38,7 @@ from fedvm.federation.settings import RulesSettings, SecuritySettings
 from fedvm.federation.terms import SHAPES
 from fedvm.protocol import Domain, EncodingError, Rules, Security, VectorSpec
 from fedvm.protocol.address import Address, by_address, to_address
+from fedvm.protocol.aggregators import NAME_ELEMENTS
 from fedvm.protocol.security import posting_seconds
 from fedvm.protocol.vector import MAX_FRACTION_BITS
 from fedvm.rundir.run import Run, open_run
@@ -96,18 +97,15 @@ class InPlace:
         dressing = RecordDict({strategy.arrayrecord_key: initial, strategy.configrecord_key: dressed})
         proved = _proved_keys(grid, max(strategy.min_available_nodes, strategy.min_train_nodes), dressing)
         members = sorted(set(proved.values()), key=by_address)
-        arrays = named_arrays(initial)
-        if not any(np.issubdtype(one.dtype, np.floating) and one.size for one in arrays.values()):
+        arrays, rule = named_arrays(initial), rule_of(strategy)
+        floats = (one for one in arrays.values() if np.issubdtype(one.dtype, np.floating))
+        if not rule.over_bytes and not any(one.size for one in floats):
             dressed["server-round"] = 1
             initial = _shapes(grid, proved, dressing)
             arrays = named_arrays(initial)
-        bits = self.fraction_bits or fraction_bits_for(arrays)
-        rules = rules_as_met(
-            strategy,
-            elements=VectorSpec.from_arrays(arrays).elements,
-            members=len(members),
-            fraction_bits=bits,
-        )
+        elements = NAME_ELEMENTS if rule.over_bytes else VectorSpec.from_arrays(arrays).elements
+        bits = self.fraction_bits or fraction_bits_for({} if rule.over_bytes else arrays)
+        rules = rules_as_met(strategy, elements=elements, members=len(members), fraction_bits=bits)
         directory = self.directory or _new_directory()
         seed = secrets.randbits(128) if self.seed is None else self.seed
         if self.seed is None and isinstance(grid, InProcessGrid):
@@ -136,13 +134,14 @@ class InPlace:
 def rules_as_met(strategy: FedAvg, *, elements: int, members: int, fraction_bits: int) -> Rules:
     """Rules that demand nothing of an app but what its strategy does: the quorum is the strategy's least number of
     clients, every example counts (up to a million a client), no metric need be attested, and no update is too long."""
-    quorum = max(1, min(strategy.min_train_nodes, members))
+    rule = rule_of(strategy)
+    quorum = 1 if rule.takes_turns else max(1, min(strategy.min_train_nodes, members))
     most = max(1, min(_MOST_EXAMPLES, (_WEIGHT_LIMIT - 1) // (_ROOM * members)))
     settings = RulesSettings(
         min_clients=quorum, max_examples=most, fraction_bits=fraction_bits, round_seconds=_ROUND_SECONDS
     )
     fields = contract_rules(settings) | {"max_sum_squares": longest_sum_squares(elements)}
-    return Rules(elements=elements, aggregator=rule_of(strategy).identifier, **fields)
+    return Rules(elements=elements, aggregator=rule.identifier, **fields)
 
 
 def longest_sum_squares(elements: int) -> int:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedvm.federation.byte_model import payload_of
 from fedvm.federation.commitment import check_commitment
 from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.errors import CommitmentError
@@ -21,6 +23,7 @@ from fedvm.federation.terms import RECORD
 from fedvm.protocol import Domain, Submission, to_bytes
 from fedvm.protocol.sealed.records import SealedSubmission
 from fedvm.store import Store
+from fedvm.store.payloads import name_of
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Calls a function for each item and returns the results in order, as `map` does; perhaps in several processes."""
@@ -45,10 +48,12 @@ class Received:
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes in the replies of one federation into one store."""
+    """Takes in the replies of one federation into one store. over_bytes: whether updates name bytes, which come with
+    them."""
 
     store: Store
     domain: Domain
+    over_bytes: bool = False
 
     def __call__(self, reply: Message) -> Received:
         """Check a reply and stage its vector. Raises only what the store raises (for a full disk, say)."""
@@ -66,6 +71,11 @@ class Intake:
             check_commitment(signed, self.domain)
         except CommitmentError as error:
             return replace(received, withheld=str(error))
+        if self.over_bytes:
+            data = payload_of(reply.content)
+            if data is None or not np.array_equal(name_of(data), signed.vector):
+                return replace(received, withheld="its bytes are not those that its update names")
+            self.store.stage(data)
         self.store.stage(to_bytes(signed.vector))
         return received
 

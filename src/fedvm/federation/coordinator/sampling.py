@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from flwr.app import Message
 
 from fedvm.chain.federation_types import RoundFailed
 from fedvm.evm.keccak import keccak
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.errors import SettingsError
+from fedvm.protocol.address import by_address
 from fedvm.protocol.checks import address_bytes
+from fedvm.protocol.sealed.epoch import Epoch
 
 
 def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: str) -> tuple[str, ...]:
@@ -24,6 +28,23 @@ def choose_members(seed: bytes, members: Iterable[str], count: int, *, purpose: 
     return tuple(addresses[address] for address in sorted(ranked[:count]))
 
 
+def member_in_turn(number: int, members: Iterable[str]) -> tuple[str, ...]:
+    """The member whose turn round `number` (1 …) is, among those that are there, ascending by address; none if nobody
+    is."""
+    there = sorted(members, key=by_address)
+    return (there[(number - 1) % len(there)],) if there else ()
+
+
+def readdressed(messages: list[Message], members: Iterable[str], nodes: Mapping[int, str]) -> list[Message]:
+    """As many of the messages as there are members, each to the node of one. nodes: node id → member."""
+    node_ids = {member: node_id for node_id, member in nodes.items()}
+    addressed = []
+    for message, member in zip(messages, members, strict=False):  # fewer members where some rest
+        message.metadata.dst_node_id = node_ids[member]
+        addressed.append(message)
+    return addressed
+
+
 def resting_members(ledger: ChainLedger, number: int) -> frozenset[str]:
     """Members that the rules make sit round `number` out (`Rules.rests_after`)."""
     return frozenset(
@@ -32,3 +53,22 @@ def resting_members(ledger: ChainLedger, number: int) -> frozenset[str]:
         if not isinstance(ledger.history(before).ended, RoundFailed)
         for update in ledger.history(before).accepted
     )
+
+
+def whole_groups(epoch: Epoch, present: Iterable[str], asked: int) -> tuple[str, ...]:
+    """The ready members of groups that can take part, ascending by address. Raises SettingsError if the inner strategy
+    asks fewer nodes: a sealed round asks whole groups."""
+    there = frozenset(present)
+    members = [
+        group.members[rank]
+        for group in epoch.groups
+        if group.is_fit
+        for rank in group.ready
+        if group.members[rank] in there
+    ]
+    if len(members) > asked:
+        raise SettingsError(
+            f"the strategy asks {asked} nodes, {len(members)} members are ready: a sealed round asks whole groups, so "
+            "set fraction_train = 1.0"
+        )
+    return tuple(sorted(members, key=by_address))

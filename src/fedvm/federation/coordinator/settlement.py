@@ -33,6 +33,7 @@ from fedvm.protocol.aggregators import (
 from fedvm.protocol.mean import WeightedSums
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid
+from fedvm.store.payloads import StoredPayloads
 
 ROLLUP_ABOVE = 64
 """So many updates are still relayed one by one where the form of submission is left open."""
@@ -136,8 +137,10 @@ def _settled(
     if len(accepted) < ledger.rules().min_clients:
         ledger.fail(round_.number)
         return Settlement(ledger.round(round_.number), accepted, refused, None, None, None, memory)
-    facts = RoundFacts(round_.number, ledger.rules().fraction_bits)
-    plan = _Plan(rule or WeightedMean(), base, memory, facts, spread)
+    rule = rule or WeightedMean()
+    payloads = StoredPayloads(federation.store, writing=True) if rule.over_bytes else None
+    facts = RoundFacts(round_.number, ledger.rules().fraction_bits, payloads)
+    plan = _Plan(rule, base, memory, facts, spread)
     updates = StoredUpdates(federation, round_.number, accepted)
     concluded = _conclude(federation, plan, updates)
     ended = ledger.round(round_.number)

@@ -15,13 +15,20 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 from numpy.typing import NDArray
 
 from fedvm.federation.arrays import ModelCodec, named_arrays, same_arrays
+from fedvm.federation.byte_model import ByteCodec
 from fedvm.federation.coordinator.flower_rules import check_rule, loss_key, rule_of
 from fedvm.federation.coordinator.ledger import LedgerRound
 from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.outcome import Failure, TrainOutcome
 from fedvm.federation.coordinator.reception import Intake, Received, Spread
 from fedvm.federation.coordinator.roster import MemberGrid, Roster
-from fedvm.federation.coordinator.sampling import choose_members, resting_members
+from fedvm.federation.coordinator.sampling import (
+    choose_members,
+    member_in_turn,
+    readdressed,
+    resting_members,
+    whole_groups,
+)
 from fedvm.federation.coordinator.sealed.epochs import EpochKeeper
 from fedvm.federation.coordinator.sealed.intake import SealedIntake
 from fedvm.federation.coordinator.sealed.settlement import SealedRound, settle_sealed
@@ -37,6 +44,8 @@ from fedvm.protocol.sealed.epoch import Epoch
 from fedvm.protocol.sealed.records import SealedSubmission
 from fedvm.protocol.sealed.rules import lane_bytes
 from fedvm.protocol.vector import IntVector
+
+Codec = ModelCodec | ByteCodec
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class RoundStrategy(Strategy):
         self.rule = rule_of(inner)
         check_rule(inner, self.rule, self.rules.aggregator)
         self._memory: ServerState = ()
-        self._codec: ModelCodec | None = None
+        self._codec: Codec | None = None
         self._vector: IntVector | None = None
         self._floats: ArrayRecord | None = None
         self._roster = roster or Roster(federation.ledger, federation.nodes)
@@ -124,11 +133,10 @@ class RoundStrategy(Strategy):
         Raises LedgerMismatch if the contract's rules speak of another number of parameters.
         """
         arrays = named_arrays(initial_arrays)
-        self._codec = ModelCodec.for_arrays(arrays, self.rules.fraction_bits)
-        if self._codec.spec.elements != self.rules.elements:
+        codec = self._codec = self._codec_for(arrays)
+        if codec.elements != self.rules.elements:
             raise LedgerMismatch(
-                f"the model has {self._codec.spec.elements} parameters, the federation's rules say "
-                f"{self.rules.elements}"
+                f"the model has {codec.elements} parameters, the federation's rules say {self.rules.elements}"
             )
         self._vector = self.federation.load_model()
         self._memory = recall_memory(self.federation, self.rule)
@@ -144,6 +152,11 @@ class RoundStrategy(Strategy):
             {self.inner.arrayrecord_key: self.floats, self.inner.configrecord_key: config}
         )
         return self.floats
+
+    def _codec_for(self, arrays: Mapping[str, NDArray[Any]]) -> Codec:
+        if self.rule.over_bytes:
+            return ByteCodec(self.federation.store, self.rules.fraction_bits)
+        return ModelCodec.for_arrays(arrays, self.rules.fraction_bits)
 
     def _is_the_model(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
         try:
@@ -204,13 +217,17 @@ class RoundStrategy(Strategy):
         opened, ledger = self._open_for(draft), self.federation.ledger
         with ledger.step():
             if draft.epoch is not None:
-                chosen = _whole_groups(draft.epoch, draft.nodes.values(), len(messages))
+                chosen = whole_groups(draft.epoch, draft.nodes.values(), len(messages))
             else:
                 resting = resting_members(ledger, server_round)
                 ready = [member for member in draft.nodes.values() if member not in resting]
                 count = min(len(messages), len(ready))
-                chosen = choose_members(opened.seed, ready, count, purpose="train")
-        return _readdressed(messages, chosen, draft.nodes)
+                chosen = (
+                    member_in_turn(server_round, ready)
+                    if self.rule.takes_turns
+                    else choose_members(opened.seed, ready, count, purpose="train")
+                )
+        return readdressed(messages, chosen, draft.nodes)
 
     def address_train(self, server_round: int, drafts: Iterable[Message]) -> list[Message]:
         """The messages with the round's terms in them, to those members whose updates are still wanted.
@@ -252,7 +269,7 @@ class RoundStrategy(Strategy):
         if self._keeper and self._sealing:
             width = lane_bytes(self.rules, self._keeper.ledger.rules)
             return SealedIntake(self.federation.store, self._sealing.epoch, self.rules.elements, width)
-        return Intake(self.federation.store, ledger.domain)
+        return Intake(self.federation.store, ledger.domain, self.rule.over_bytes)
 
     def is_configured(self, server_round: int) -> bool:
         """Whether the round is open, and waits for `conclude_train`."""
@@ -330,7 +347,7 @@ class RoundStrategy(Strategy):
         nodes = self._roster.present(grid)
         count = min(len(messages), len(nodes))
         chosen = choose_members(seed, nodes.values(), count, purpose="evaluate")
-        return _readdressed(messages, chosen, nodes)
+        return readdressed(messages, chosen, nodes)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """The inner strategy's weighted mean of the clients' metrics."""
@@ -353,7 +370,7 @@ class RoundStrategy(Strategy):
     # --- Flower's remaining interface ---
 
     @property
-    def codec(self) -> ModelCodec:
+    def codec(self) -> Codec:
         """Between the vector and the model's tensors."""
         if self._codec is None:
             raise SettingsError("call begin(initial_arrays) first")
@@ -470,31 +487,3 @@ class RoundStrategy(Strategy):
         if not weighted:
             return None
         return self.inner.train_metrics_aggr_fn(weighted, self.inner.weighted_by_key)
-
-
-def _readdressed(messages: list[Message], members: Iterable[str], nodes: Mapping[int, str]) -> list[Message]:
-    node_ids = {member: node_id for node_id, member in nodes.items()}
-    addressed = []
-    for message, member in zip(messages, members, strict=False):  # fewer members where some rest
-        message.metadata.dst_node_id = node_ids[member]
-        addressed.append(message)
-    return addressed
-
-
-def _whole_groups(epoch: Epoch, present: Iterable[str], asked: int) -> tuple[str, ...]:
-    """The ready members of groups that can take part, ascending by address. Raises SettingsError if the inner strategy
-    asks fewer nodes: a sealed round asks whole groups."""
-    there = frozenset(present)
-    members = [
-        group.members[rank]
-        for group in epoch.groups
-        if group.is_fit
-        for rank in group.ready
-        if group.members[rank] in there
-    ]
-    if len(members) > asked:
-        raise SettingsError(
-            f"the strategy asks {asked} nodes, {len(members)} members are ready: a sealed round asks whole groups, so "
-            "set fraction_train = 1.0"
-        )
-    return tuple(sorted(members, key=by_address))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fedvm.protocol.aggregators.adaptive import ServerAdagrad, ServerYogi
+from fedvm.protocol.aggregators.boosters import BoosterBagging, BoosterTurns
 from fedvm.protocol.aggregators.bulyan import Bulyan
+from fedvm.protocol.aggregators.byte_rule import NAME_ELEMENTS
 from fedvm.protocol.aggregators.coordinate_median import CoordinateMedian
 from fedvm.protocol.aggregators.fair import FairAverage
 from fedvm.protocol.aggregators.krum import Krum
 from fedvm.protocol.aggregators.rule import (
     MICROS,
     Aggregator,
+    Payloads,
     RoundFacts,
     RoundResult,
     ServerState,
@@ -25,14 +28,19 @@ from fedvm.protocol.aggregators.trimmed_mean import TrimmedMean
 from fedvm.protocol.aggregators.weighted import WeightedMean
 from fedvm.protocol.checks import check_bytes
 from fedvm.protocol.errors import EncodingError
+from fedvm.protocol.rules import Rules
 
 __all__ = [
     "MICROS",
+    "NAME_ELEMENTS",
     "Aggregator",
+    "BoosterBagging",
+    "BoosterTurns",
     "Bulyan",
     "CoordinateMedian",
     "FairAverage",
     "Krum",
+    "Payloads",
     "RoundFacts",
     "RoundResult",
     "ServerAdagrad",
@@ -45,6 +53,7 @@ __all__ = [
     "aggregate",
     "aggregate_sums",
     "aggregator_named",
+    "is_over_bytes",
 ]
 
 _KINDS: Mapping[int, tuple[Callable[..., Aggregator], int]] = {
@@ -57,6 +66,8 @@ _KINDS: Mapping[int, tuple[Callable[..., Aggregator], int]] = {
     ServerAdagrad.kind: (ServerAdagrad, 2),
     Bulyan.kind: (Bulyan, 1),
     FairAverage.kind: (FairAverage, 2),
+    BoosterBagging.kind: (BoosterBagging, 0),
+    BoosterTurns.kind: (BoosterTurns, 0),
 }
 
 
@@ -75,3 +86,11 @@ def aggregator_named(identifier: bytes) -> Aggregator:
         )
     make, count = _KINDS[identifier[0]]
     return make(*unpack(identifier, count))
+
+
+def is_over_bytes(rules: Rules) -> bool:
+    """Whether the rules' aggregator works on bytes; not if it is unknown."""
+    try:
+        return aggregator_named(rules.aggregator).over_bytes
+    except EncodingError:
+        return False

@@ -41,13 +41,24 @@ class Point(Protocol):
         """The loss that its member attests, in millionths; `NOT_ATTESTED_LOSS` for none."""
 
 
+class Payloads(Protocol):
+    """The bytes that vectors stand for, where a federation aggregates no vectors (`ByteRule`)."""
+
+    def get(self, vector: IntVector) -> bytes:
+        """The bytes whose name is a vector, int32 (9,)."""
+
+    def put(self, data: bytes) -> IntVector:
+        """The vector that is the name of these bytes, int32 (9,)."""
+
+
 @dataclass(frozen=True)
 class RoundFacts:
     """Facts about the round that is aggregated: its number on chain (1 …), and the scale of all values,
-    2^−fraction_bits."""
+    2^−fraction_bits. payloads: for a rule over bytes."""
 
     number: int
     fraction_bits: int
+    payloads: Payloads | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,10 @@ class Aggregator(ABC):
     needs_updates: ClassVar[bool] = False
     """Whether `step` looks at single updates (in a sealed round at the groups' means); S and W are enough otherwise."""
 
+    over_bytes: ClassVar[bool] = False
+    """Whether vectors are names of bytes (`ByteRule`)."""
+    takes_turns: ClassVar[bool] = False
+    """Whether one member trains a round, in turns."""
     needs_losses: ClassVar[bool] = False
     """Whether `step` looks at the losses that members attest; a client must then report one."""
 
@@ -89,6 +104,21 @@ class Aggregator(ABC):
     ) -> NDArray[Any]:
         """What is added to the base, integers (n,). state: as `remember` returned it in the same round.
         counted: may be empty for a rule that does not need them."""
+
+    def model(
+        self,
+        base: IntVector,
+        counted: Sequence[Point],
+        sums: WeightedSums,
+        state: ServerState,
+        facts: RoundFacts,
+    ) -> IntVector:
+        """The next model, int32 (n,). base: the one before it; the rest as of `step`.
+
+        Raises:
+            RangeError: an element leaves int32.
+        """
+        return moved(base, self.step(counted, sums, state, facts))
 
     def remember(self, state: ServerState, sums: WeightedSums) -> ServerState:
         """The server's state after a round, from the state before it; it follows from S and W of the final rounds."""
@@ -157,7 +187,7 @@ def aggregate_sums(
 ) -> RoundResult:
     """As `aggregate`, from S and W that are known already; counted: empty if the rule does not need them."""
     after = rule.remember(state, sums)
-    return RoundResult(sums, moved(base, rule.step(counted, sums, after, facts)), after)
+    return RoundResult(sums, rule.model(base, counted, sums, after, facts), after)
 
 
 def unpack(identifier: bytes, count: int) -> tuple[int, ...]:

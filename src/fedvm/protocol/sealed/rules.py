@@ -86,6 +86,11 @@ class SealedRules:
                 f"rules.aggregator is {rule.name}, which remembers rounds: a sealed federation has the weighted "
                 "mean, or a rule without memory, such as FedMedian, over the means of groups"
             )
+        if rule.over_bytes:
+            raise EncodingError(
+                f"rules.aggregator is {rule.name}, which gathers the bytes of each member: a sealed round shows only "
+                "sums"
+            )
         if rule.needs_losses:
             raise EncodingError(
                 f"rules.aggregator is {rule.name}, which weighs clients by their losses: a sealed round shows only the "
