@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks bench-web contracts artifacts docs clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks bench-web contracts artifacts wheel docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,7 +25,8 @@ $(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt src/fedvm/evm/_ke
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet "pip>=25.1"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
 contracts/node_modules/.installed: contracts/package-lock.json $(VENV)/.dev
@@ -129,6 +130,10 @@ bench-web: $(VENV)/.dev ## First paint of the pages with 1,000 rounds and 10,000
 
 bench-privacy: $(VENV)/.dev ## Accuracy against ε of differential privacy: local, in sealed sums, by a trusted curator; some five minutes
 	$(BIN)/python benchmarks/bench_privacy.py
+
+wheel: $(VENV)/.dev ## What a release publishes, in dist/: wheel, sources, bill of materials, checksums; built twice, and the same
+	rm -rf dist
+	$(BIN)/python tools/release.py dist --twice
 
 docs: $(VENV)/.dev ## The documentation as a site in docs/_build, strictly: a link that leads nowhere is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build

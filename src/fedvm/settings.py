@@ -160,6 +160,8 @@ def _bare(hint: Any) -> Any:
 
 def _structure(kind: Any) -> str:
     origin, parts = get_origin(kind), get_args(kind)
+    if origin is tuple and get_origin(parts[0]) is Literal:
+        return f"list of {', '.join(get_args(parts[0]))}"
     if origin is tuple:
         return f"list of {_KINDS.get(parts[0], 'texts')}s"
     if origin is dict:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import MinLen
 from pydantic import BeforeValidator, StringConstraints
@@ -35,6 +35,8 @@ from fedvm.learning.settings import BaselineSettings, DataSettings, ModelSetting
 from fedvm.protocol.sealed.grouping import least_included, least_ready
 from fedvm.settings import OnResume, Setting, settings
 from fedvm.store import DEFAULT_STORES
+
+WriterName = Literal["tensorboard", "trackio"]
 
 
 @settings
@@ -65,6 +67,15 @@ class RunSettings:
         MinLen(1),
         BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
     ] = DEFAULT_STORES
+    writers: Annotated[
+        tuple[WriterName, ...],
+        Setting(
+            "What else writes down the figures of rounds: tensorboard (into the run directory) or trackio",
+            flag="--writer",
+            on_resume=OnResume.FREE,
+        ),
+        BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+    ] = ()
     out: Annotated[
         Path | None, Setting("The run directory", unset="runs/NAME", flag="--out", on_resume=OnResume.FREE)
     ] = None

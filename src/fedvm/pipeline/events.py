@@ -24,3 +24,37 @@ class Observer:
 
     def round_done(self, row: RoundRow, total: int) -> None:
         """A round is final or failed; `total` rounds are planned."""
+
+    def ended(self) -> None:
+        """The run is over: done, failed or interrupted. Called once, if `started` was."""
+
+
+class Observers(Observer):
+    """Passes each report on to several observers, in order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def started(self, config: RunConfig, resumed: bool) -> None:
+        for one in self._observers:
+            one.started(config, resumed)
+
+    def step(self, title: str) -> None:
+        for one in self._observers:
+            one.step(title)
+
+    def note(self, text: str) -> None:
+        for one in self._observers:
+            one.note(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        for one in self._observers:
+            one.progress(what, done, total)
+
+    def round_done(self, row: RoundRow, total: int) -> None:
+        for one in self._observers:
+            one.round_done(row, total)
+
+    def ended(self) -> None:
+        for one in self._observers:
+            one.ended()

@@ -30,7 +30,7 @@ from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.config_file import save_config
 from fedvm.pipeline.cost import forecast, size_of
 from fedvm.pipeline.data import PreparedData, prepare_data
-from fedvm.pipeline.events import Observer
+from fedvm.pipeline.events import Observer, Observers
 from fedvm.pipeline.federate import Trained, federate, federation_settings, sealing_notes
 from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
@@ -54,6 +54,7 @@ from fedvm.pipeline.resume import keep_growth
 from fedvm.pipeline.sealed_facts import sealed_facts
 from fedvm.pipeline.serve import Lineage, Served, serve, served_before
 from fedvm.pipeline.trial import Custodian, try_version
+from fedvm.pipeline.writers import writers_of
 from fedvm.protocol import SampleTree
 from fedvm.protocol.aggregators import aggregator_named
 from fedvm.rundir.layout import RunDirectory
@@ -94,14 +95,14 @@ def run_all(
     the bit. Raises RunDirectoryError when the directory is in use, not empty, or (resuming) holds no run;
     otherwise what the steps raise. KeyboardInterrupt passes through; nothing needs to be cleaned up.
     """
-    watcher, directory = observer or Observer(), RunDirectory(config.out)
+    watcher = Observers(observer or Observer(), *writers_of(config))
+    directory = RunDirectory(config.out)
     if resume:
         directory.require_run()
     else:
         directory.require_free()
     steps = _Steps(watcher)
-    with directory.locked():
-        watcher.started(config, resume)
+    with directory.locked(), _announced(watcher, config, resume):
         with steps.step("data", f"Reading {config.data.dataset} and dealing it out"):
             data = prepare_data(config)
             check_settings(config, data)
@@ -132,6 +133,16 @@ def run_all(
             for note in ground.notes:
                 watcher.note(note)
             return _run(config, directory, data, ground, steps)
+
+
+@contextmanager
+def _announced(watcher: Observer, config: RunConfig, resume: bool) -> Iterator[None]:
+    """Tells an observer that the run has started, and in any case that it has ended."""
+    try:
+        watcher.started(config, resume)
+        yield
+    finally:
+        watcher.ended()
 
 
 def _run(
