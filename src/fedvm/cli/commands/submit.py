@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.store_option import stores_option
 from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
 from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
