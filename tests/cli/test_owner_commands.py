@@ -246,6 +246,27 @@ def test_a_coordinator_is_replaced_and_pays_in(run: Path, say: Say) -> None:
     assert new in say("coordinator", "show")[1] and is_clean(say)
 
 
+def test_anybody_ends_what_a_silent_coordinator_left(run: Path, say: Say) -> None:
+    with open_run(run) as opened:
+        assert opened.chain is not None
+        stranger = opened.chain.account("user").address
+    status, _, err = say("coordinator", "end", "--from", stranger, "--dry-run")
+    assert status == 2 and "nothing stands that could be ended" in err
+    with open_run(run, read_only=False) as opened:
+        assert opened.chain is not None
+        contract = opened.federation_contract
+        contract.open_round(opened.chain.account("coordinator"))
+        number, seconds = contract.current_round(), contract.rules().round_seconds
+    status, _, err = say("coordinator", "end", "--from", stranger)
+    assert status == 2 and f"round {number} is the coordinator's until" in err
+    pass_time(run, seconds + 1)
+    status, out, err = say("coordinator", "end", "--from", stranger, "--dry-run")
+    assert status == 0 and f"Round {number} ends without a result" in out and "Nothing is sent" in out, err
+    status, out, err = say("coordinator", "end", "--from", stranger, "--json")
+    assert status == 0 and json.loads(out)["action"] == "Federation.failRound", err
+    assert say("coordinator", "end", "--from", stranger)[0] == 2 and is_clean(say)
+
+
 def test_a_fee_is_set_and_paid(run: Path, say: Say, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(image)

@@ -249,3 +249,19 @@ def test_malformed_parameters_are_refused_as_such() -> None:
         for params in [[one] for one in odd] + [["0x" + "11" * 20, one] for one in odd] + [{"a": 1}, 5]:
             answer = rpc.answer({"id": 1, "method": method, "params": params})
             assert ("result" in answer) != ("error" in answer)
+
+
+def test_the_beacon_of_an_epoch_that_has_come_is_known() -> None:
+    node = Node(new_chain())
+    node.ask("fedvm_advance", 5)
+    latest = int(node.ask("eth_blockNumber"), 16)
+    precompile = "0xfe" + 37 * "0" + "6"
+
+    def value(epoch: int) -> Any:
+        return node.ask("eth_call", {"to": precompile, "data": f"0x{epoch:064x}"}, "latest")
+
+    assert len({value(latest - 1), value(latest - 2), value(latest - 1)}) == 2
+    assert len(value(latest - 1)) == 66
+    assert "error" in str(
+        node.error("eth_call", {"to": precompile, "data": f"0x{latest + 9:064x}"}, "latest")
+    )

@@ -215,3 +215,23 @@ def test_nothing_that_a_client_measures_is_attested() -> None:
 def test_members_that_cannot_be_counted_are_refused() -> None:
     with pytest.raises(SettingsError, match="give 0 or more"):
         replace(PRIVACY, assumed_corrupt=-1)
+
+
+@pytest.mark.parametrize("updates", [None, 3])
+def test_a_budget_covers_another_set_over_the_same_base(tmp_path: Path, updates: int | None) -> None:
+    members = game(tmp_path, replace(PRIVACY, max_epsilon=updates and PRIVACY.epsilon(updates)))
+    epoch = members.begun(1, 1)
+    last = epoch.draw.seats[-1].member
+    everybody = range(len(epoch.draw.seats))
+    for number in (1, 2):
+        for member in members.members:
+            members.seal(member, epoch, number)
+    assert members.shares(last, epoch, 2, everybody).shares
+    for member in members.members:
+        members.seal(member, epoch, 3)
+    if updates:
+        assert members.shares(last, epoch, 3, everybody[1:]).shares
+        assert len(members.state(last).answered) == 2
+    else:
+        with pytest.raises(TermsError, match="another included set"):
+            members.shares(last, epoch, 3, everybody[1:])

@@ -220,6 +220,9 @@ def test_a_member_answers_once() -> None:
     following = FIRST_ROUND + 1
     with pytest.raises(EncodingError, match="another included set"):
         may_answer(game.close(fewer, following), member, base, [first])
+    assert may_answer(game.close(fewer, following), member, base, [first], bounded=True).round == following
+    with pytest.raises(EncodingError, match="answered already"):
+        may_answer(game.close(fewer), member, base, [first], bounded=True)
     assert (
         may_answer(game.close(fewer_elsewhere, following), member, base, [first]).included == first.included
     )

@@ -23,6 +23,7 @@ from fedvm.chain.epoch_types import (
 )
 from fedvm.chain.events import EventReader
 from fedvm.chain.federation import FederationContract
+from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.protocol import Domain
 from fedvm.protocol.address import Address, to_address
@@ -32,6 +33,8 @@ from fedvm.protocol.sealed.rules import SealedRules
 
 ENROLMENTS_A_MESSAGE: Final = 100
 """Some 10 million gas, and 42 KiB of calldata: both fit into one message on every network."""
+DRAWN_AFTER: Final = 2
+"""Blocks from the one in which enrolment was closed to the one by whose hash groups are drawn."""
 
 
 class EpochsContract:
@@ -74,7 +77,15 @@ class EpochsContract:
 
     def draw(self, account: LocalAccount, number: int) -> Receipt:
         """Draw the groups (anyone), from the third block after the closing one on. After 258 blocks the epoch fails."""
-        return self._send(account, "draw", number)
+        return self.draw_call(number).send(account)
+
+    def draw_call(self, number: int) -> PreparedCall:
+        """The transaction of :meth:`draw`."""
+        return self.prepared("draw", number)
+
+    def prepared(self, function: str, *arguments: Any) -> PreparedCall:
+        """A call of the contract that anybody may send, to be priced first or sent by a wallet."""
+        return PreparedCall(self.sender, self.contract, f"{EPOCHS}.{function}", arguments)
 
     def state_ready(self, account: LocalAccount, number: int, ready: bytes) -> Receipt:
         """State whose key files are there and well-formed (coordinator, once, between rounds).

@@ -185,6 +185,14 @@ class FederationContract:
         receipt = self._send(account, "failRound", number)
         return self._only(receipt, RoundFailed), receipt
 
+    def finalize_call(self, number: int) -> PreparedCall:
+        """The transaction of :meth:`finalize_round`."""
+        return self._prepared("finalizeRound", number)
+
+    def fail_call(self, number: int) -> PreparedCall:
+        """The transaction of :meth:`fail_round`."""
+        return self._prepared("failRound", number)
+
     # Membership: what an owner or a member sends
 
     def add_members(self, members: Sequence[str]) -> PreparedCall:

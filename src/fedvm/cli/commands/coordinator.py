@@ -12,7 +12,9 @@ from fedvm.cli.commands.places import Place, placed
 from fedvm.cli.commands.sending import Sending, sent_to_federation
 from fedvm.cli.help import HelpfulCommand
 
-GROUP = command_group("See who coordinates a federation, replace it (the owner), and pay in for its bonds.")
+GROUP = command_group(
+    "See who coordinates a federation, replace it (the owner), pay in for its bonds, end what it left (anybody)."
+)
 
 
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm coordinator show --run runs/demo`")
@@ -82,6 +84,22 @@ def deposit(
 
     with sending.federation() as (contract, actor):
         sending.carry_out(actor, plans.deposit(contract, actor.address, amount))
+
+
+@GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm coordinator end --run runs/net --dry-run`")
+@sent_to_federation(by_owner=False)
+def end(sending: Sending) -> None:
+    """Bring to its end what a silent coordinator left standing. Anybody may, once the coordinator's time is over.
+
+    A proposal whose time for challenges is over becomes final. A round without a proposal fails: the model stays as it
+    was, and no bond or stake is lost. In a sealed federation the same goes for an epoch: its enrolment is closed, its
+    groups are drawn, or it fails. One thing at a time: send it again to go on. Then the owner can name another
+    coordinator (`fedvm coordinator replace`), which goes on in the same epoch.
+    """
+    from fedvm.pipeline import endings
+
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, endings.end(contract))
 
 
 def _next(successor: str | None) -> str:

@@ -21,6 +21,7 @@ from eth.exceptions import (
     InvalidJumpDestination,
     OutOfGas,
     Revert,
+    VMError,
 )
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.cancun.state import CancunState
@@ -29,8 +30,9 @@ from eth.vm.spoof import SpoofTransaction
 from eth_typing import Address, BlockNumber, Hash32
 
 from fedvm.devnet.lotus import prices
-from fedvm.devnet.vm import FilecoinComputation, FilecoinState
+from fedvm.devnet.vm import FILECOIN_PRECOMPILES, FilecoinComputation, FilecoinState
 from fedvm.evm import gas as evm_gas
+from fedvm.evm.keccak import keccak
 from fedvm.evm.limits import BLOCK_GAS_LIMIT
 from fedvm.evm.opcodes import BY_BYTE
 
@@ -44,6 +46,7 @@ _EXITS: Final = {
     InvalidJumpDestination: 39,
 }
 
+_GET_RANDOMNESS: Final = Address(bytes.fromhex("fe00000000000000000000000000000000000006"))
 _CALLS: Final = {0xF1: prices.CALL, 0xF4: prices.DELEGATE, 0xFA: prices.CALL}
 _COPIES: Final = {0x37: 2, 0x39: 2, 0x3E: 2, 0x5E: 2}
 """Opcode → where the length lies, counted from the top of the stack."""
@@ -173,7 +176,24 @@ def _cost_of(code: int) -> Callable[[Any, Meter], float]:
     return lambda *_: cost
 
 
-class _CountedComputation(FilecoinComputation):
+def _randomness(computation: Any) -> Any:
+    """`get_randomness` of Filecoin's EVM: the beacon's value of an epoch that has come, the same on every fork."""
+    epoch = int.from_bytes(bytes(computation.msg.data[:32]).ljust(32, b"\0"), "big")
+    if epoch > computation.state.block_number:
+        raise VMError(f"epoch {epoch} has not come")
+    computation.output = keccak(b"drand of a local chain" + epoch.to_bytes(32, "big"))
+    return computation
+
+
+class _WithBeacon(FilecoinComputation):
+    _precompiles: Any = FILECOIN_PRECOMPILES | {_GET_RANDOMNESS: _randomness}
+
+
+class _UncountedState(FilecoinState):
+    computation_class = _WithBeacon
+
+
+class _CountedComputation(_WithBeacon):
     """Every opcode is counted, so nothing is handed to another machine."""
 
     opcodes: Any = {  # noqa: RUF012, as in the class above
@@ -260,7 +280,7 @@ class Machine:
     ) -> Outcome:
         """Run a message and keep nothing, behind others that are sure to come first. Not counted, pure programs run in
         revm, and the gas is no Filecoin gas."""
-        state = self._state(_CountedState if counted else FilecoinState, epoch, root)
+        state = self._state(_CountedState if counted else _UncountedState, epoch, root)
         for earlier in before:
             _execute(state, earlier, BLOCK_GAS_LIMIT)
         return _execute(state, message, BLOCK_GAS_LIMIT)

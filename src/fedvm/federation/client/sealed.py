@@ -299,7 +299,9 @@ class SealedMember:
         own_base = state.update.submission.masked.base_root if state.update else b""
         if state.sealed == request.round and own_base != request.base_root:
             raise TermsError("the server names another base than this client's update is for")
-        new = may_answer(close, self.member, request.base_root, state.answered)
+        # Every update counts against the budget, also of a round that fails: so the budget covers the difference, too.
+        bounded = self.noise is not None and self.noise.privacy.max_epsilon is not None
+        new = may_answer(close, self.member, request.base_root, state.answered, bounded=bounded)
         if new not in state.answered:
             state = replace(state, answered=(*state.answered, new))
         folder.save(state)

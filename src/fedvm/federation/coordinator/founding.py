@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from eth_account.signers.local import LocalAccount
 from flwr.app import ArrayRecord
+from web3 import Web3
 
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
+from fedvm.chain.networks import network_of
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.byte_model import model_bytes
 from fedvm.federation.coordinator.membership import publish_model
@@ -20,6 +22,9 @@ from fedvm.protocol.security import UNITS_A_DOUBLING, posting_seconds
 from fedvm.protocol.vector import IntVector
 from fedvm.store import Cid, Store
 from fedvm.store.payloads import name_of
+
+ANSWER_SECONDS = 120
+"""Time for members' shares once a close is final: Flower takes a minute to see that a node is gone, and asks again."""
 
 
 def first_model(initial: ArrayRecord, rules: Rules, security: Security) -> IntVector:
@@ -72,12 +77,17 @@ def found(
     again. Another contract would have another address, and with it other seeds and other samples.
 
     model: the first one, `first_model`; goes into the store. members: their addresses (hex). coordinator: its address,
-    the owner's unless given. sealed: how its rounds are sealed, None if they are open. Raises TransactionFailed if the
-    contract refuses a parameter.
+    the owner's unless given. sealed: how its rounds are sealed, None if they are open.
+
+    Raises:
+        TransactionFailed: the contract refuses a parameter.
+        SettingsError: sealed rounds leave no time for answers after a close is final on this network.
     """
     w3, address = factory.w3, factory.address_of(owner.address, salt)
     if w3.eth.get_code(w3.to_checksum_address(address)):
         return FederationContract(w3, address), 0
+    if sealed:
+        _check_chain(w3, sealed)
     root, cid = publish_model(store, model)
     contract, receipt = FederationContract.create(
         factory,
@@ -92,3 +102,14 @@ def found(
         salt=salt,
     )
     return contract, receipt.block_number
+
+
+def _check_chain(w3: Web3, sealed: SealedRules) -> None:
+    network = network_of(w3)
+    least = network.finality_seconds + ANSWER_SECONDS
+    if network.finality_seconds and sealed.unmask_seconds < least:
+        raise SettingsError(
+            f"sealed.unmask_seconds = {sealed.unmask_seconds} is too short for {network.name}: members give their "
+            f"shares for a close in a final block alone, which takes {network.finality_seconds} s there, and then "
+            f"need {ANSWER_SECONDS} s to answer. Set sealed.unmask_seconds = {least} or more"
+        )

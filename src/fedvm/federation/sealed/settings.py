@@ -62,7 +62,7 @@ class SealedSettings:
     unmask_seconds: Annotated[
         int,
         Setting(
-            "Time of a round that is kept for opening groups' sums",
+            "Time of a round that is kept for opening groups' sums; on a network its time to finality and 120 s",
             unit="s",
             ge=LEAST_SECONDS,
             le=MOST_SECONDS,

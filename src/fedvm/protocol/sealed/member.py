@@ -170,9 +170,12 @@ class Answered:
     included: tuple[Address, ...]
 
 
-def may_answer(close: Close, member: Address, base_root: bytes, before: Sequence[Answered]) -> Answered:
+def may_answer(
+    close: Close, member: Address, base_root: bytes, before: Sequence[Answered], *, bounded: bool = False
+) -> Answered:
     """What to write down before a member answers this close, whose bitmap and epoch it has read from the chain itself
-    at a final block. before: all it has answered in this epoch, and in others over this base.
+    at a final block. before: all it has answered in this epoch, and in others over this base. bounded: whether its own
+    budget of ε bounds what sums reveal, however many there are; then it may answer for another set over this base.
 
     The difference of two sums over one base is itself a sum, of those that are in one of them alone. Of another group
     those are many; of two included sets of one group, and where the groups of two epochs nearly agree, they are few.
@@ -195,7 +198,7 @@ def may_answer(close: Close, member: Address, base_root: bytes, before: Sequence
         if old.round == new.round:
             raise EncodingError(f"round {old.round} is answered already, for another close")
         apart = len(set(old.included) ^ set(new.included))
-        if old.base_root == new.base_root and 0 < apart < group.group.least_included:
+        if not bounded and old.base_root == new.base_root and 0 < apart < group.group.least_included:
             raise EncodingError(
                 f"round {old.round} over the same base was answered for another included set, which {apart} members "
                 "tell apart; include the same members again, or leave the group out"

@@ -10,7 +10,7 @@ from functools import cached_property
 from eth_account.signers.local import LocalAccount
 
 from fedvm.chain.epoch_types import EpochStanding, EpochState, SignedEnrolment
-from fedvm.chain.epochs import EpochsContract
+from fedvm.chain.epochs import DRAWN_AFTER, EpochsContract
 from fedvm.chain.errors import unless_done
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.rule_book import keys_in_round
@@ -86,7 +86,7 @@ class SealedLedger:
                 )
         if standing.state is EpochState.CLOSED:
             # A node estimates the gas by its latest block, so that one must do.
-            while self.contract.w3.eth.block_number <= standing.closed_in + 2:
+            while self.contract.w3.eth.block_number <= standing.closed_in + DRAWN_AFTER:
                 self.wait(1)
             with unless_done("WrongEpochState"), self.sender() as account:
                 self._epochs.draw(account, standing.number)
