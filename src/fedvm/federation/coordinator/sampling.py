@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from flwr.app import Message
 
 from fedvm.chain.federation_types import RoundFailed
 from fedvm.evm.keccak import keccak
@@ -32,3 +34,14 @@ def resting_members(ledger: ChainLedger, number: int) -> frozenset[str]:
         if not isinstance(ledger.history(before).ended, RoundFailed)
         for update in ledger.history(before).accepted
     )
+
+
+def readdressed(messages: list[Message], members: Iterable[str], nodes: Mapping[int, str]) -> list[Message]:
+    """The first messages, addressed to the nodes of these members, in their order; fewer where some rest. nodes: node
+    id → member."""
+    node_ids = {member: node_id for node_id, member in nodes.items()}
+    addressed = []
+    for message, member in zip(messages, members, strict=False):
+        message.metadata.dst_node_id = node_ids[member]
+        addressed.append(message)
+    return addressed

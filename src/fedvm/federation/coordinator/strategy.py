@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging import INFO, WARNING
 from typing import Any
@@ -21,7 +22,7 @@ from fedvm.federation.coordinator.membership import Federation
 from fedvm.federation.coordinator.outcome import Failure, TrainOutcome
 from fedvm.federation.coordinator.reception import Intake, Received, Spread
 from fedvm.federation.coordinator.roster import MemberGrid, Roster
-from fedvm.federation.coordinator.sampling import choose_members, resting_members
+from fedvm.federation.coordinator.sampling import choose_members, readdressed, resting_members
 from fedvm.federation.coordinator.sealed.epochs import EpochKeeper
 from fedvm.federation.coordinator.sealed.intake import SealedIntake
 from fedvm.federation.coordinator.sealed.settlement import SealedRound, settle_sealed
@@ -165,6 +166,16 @@ class RoundStrategy(Strategy):
             raise SettingsError("call begin(initial_arrays) first")
         return self._vector
 
+    @contextmanager
+    def looking_back(self, vector: IntVector) -> Iterator[ArrayRecord]:
+        """In it the global model is an earlier round's, int32 (elements,), to be evaluated again; its arrays."""
+        now = self._vector, self._floats
+        self._vector, self._floats = vector, None
+        try:
+            yield self.floats
+        finally:
+            self._vector, self._floats = now
+
     @property
     def outcome(self) -> TrainOutcome:
         """The outcome of the latest `aggregate_train`."""
@@ -210,7 +221,7 @@ class RoundStrategy(Strategy):
                 ready = [member for member in draft.nodes.values() if member not in resting]
                 count = min(len(messages), len(ready))
                 chosen = choose_members(opened.seed, ready, count, purpose="train")
-        return _readdressed(messages, chosen, draft.nodes)
+        return readdressed(messages, chosen, draft.nodes)
 
     def address_train(self, server_round: int, drafts: Iterable[Message]) -> list[Message]:
         """The messages with the round's terms in them, to those members whose updates are still wanted.
@@ -328,7 +339,7 @@ class RoundStrategy(Strategy):
         nodes = self._roster.present(grid)
         count = min(len(messages), len(nodes))
         chosen = choose_members(seed, nodes.values(), count, purpose="evaluate")
-        return _readdressed(messages, chosen, nodes)
+        return readdressed(messages, chosen, nodes)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """The inner strategy's weighted mean of the clients' metrics."""
@@ -468,15 +479,6 @@ class RoundStrategy(Strategy):
         if not weighted:
             return None
         return self.inner.train_metrics_aggr_fn(weighted, self.inner.weighted_by_key)
-
-
-def _readdressed(messages: list[Message], members: Iterable[str], nodes: Mapping[int, str]) -> list[Message]:
-    node_ids = {member: node_id for node_id, member in nodes.items()}
-    addressed = []
-    for message, member in zip(messages, members, strict=False):  # fewer members where some rest
-        message.metadata.dst_node_id = node_ids[member]
-        addressed.append(message)
-    return addressed
 
 
 def _whole_groups(epoch: Epoch, present: Iterable[str], asked: int) -> tuple[str, ...]:
