@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks bench-web contracts artifacts wheel docs clean
+.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks bench-web scenario contracts artifacts wheel docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -124,6 +124,9 @@ bench-tabular: $(VENV)/.dev ## Accuracy and gas of scikit-learn's models as prog
 bench-networks: $(VENV)/.dev contracts/node_modules/.installed ## Speed of piece CIDs and CAR files, 10,000 faults of networks (half an hour); audits, tampering, false alarms
 	$(BIN)/python benchmarks/bench_networks.py
 	$(BIN)/python benchmarks/bench_audits.py
+
+scenario: $(VENV)/.dev contracts/node_modules/.installed ## A federation's life, from its creation to an audit elsewhere, on three local chains: the same addresses and digests; some five minutes
+	$(BIN)/python benchmarks/bench_scenario.py
 
 bench-web: $(VENV)/.dev ## First paint of the pages with 1,000 rounds and 10,000 decisions, and axe-core on all kinds of pages; needs chromium
 	$(BIN)/python benchmarks/bench_web.py

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from lotus_chain import CALM, FUNDS, STARTED, Node, new_chain, signed, user, weathered
 
+from fedvm.chain.receipts import transaction_hash
 from fedvm.devnet.lotus.rpc import Lookback, LotusRpc
 from fedvm.evm.creation import creation_code
 from fedvm.evm.limits import BLOCK_GAS_LIMIT
@@ -265,3 +266,16 @@ def test_the_beacon_of_an_epoch_that_has_come_is_known() -> None:
     assert "error" in str(
         node.error("eth_call", {"to": precompile, "data": f"0x{latest + 9:064x}"}, "latest")
     )
+
+
+def test_what_is_said_of_a_transaction_has_its_hash() -> None:
+    chain = new_chain()
+    node = Node(chain)
+    raw = signed(user(), to=user(1).address, value=5)
+    tx_hash = node.ask("eth_sendRawTransaction", raw)
+    waiting = node.ask("eth_getTransactionByHash", tx_hash)
+    for _ in range(3):
+        chain.tick()
+    for told in (waiting, node.ask("eth_getTransactionByHash", tx_hash)):
+        found = transaction_hash(told)
+        assert found is not None and "0x" + found.hex() == tx_hash

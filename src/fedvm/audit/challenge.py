@@ -51,6 +51,17 @@ class Upheld:
     reward: int
 
 
+@dataclass(frozen=True)
+class Suspicion:
+    """What a challenge would say of a proposal. fraud: what can be proved at once; None where data have to be asked for
+    first, since what was proposed does not follow from what is published."""
+
+    round: int
+    attempt: int
+    fraud: Fraud | None
+    questions: int
+
+
 @dataclass
 class _Standing:
     """The proposal that is challenged. round: the data it must follow from, once they are known. asked: what the
@@ -116,6 +127,21 @@ class Challenger:
         return Upheld(
             standing.number, standing.attempt, fraud, gas, len(standing.asked), self._collect(standing)
         )
+
+    def examine(self) -> Suspicion | None:
+        """What `challenge` would begin with; None if there is no pending proposal or nothing is wrong with it. Nothing
+        is sent.
+
+        Raises AuditError when the base model is not in the store.
+        """
+        standing = self._standing()
+        if standing is None:
+            return None
+        try:
+            evidence = self._find_fraud(standing, self._rollup_case(standing.number))
+        except PreimagesMissing as missing:
+            return Suspicion(standing.number, standing.attempt, None, len(missing.questions))
+        return None if evidence is None else Suspicion(standing.number, standing.attempt, evidence.fraud, 0)
 
     def _other_courts(self) -> Sequence[Court]:
         """The contracts that judge proofs besides that of the disputes."""

@@ -9,14 +9,17 @@ from web3 import Web3
 from fedvm.chain.errors import ChainMismatch, NetworkError
 from fedvm.chain.networks import Network, connect, find_network
 from fedvm.chain.rpc_url import shown
+from fedvm.chain.transport import Patience
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An RPC address, and the network that must answer there; None for whichever does."""
+    """An RPC address, and the network that must answer there; None for whichever does. patience: for how long requests
+    are tried again."""
 
     url: str
     network: Network | None = None
+    patience: Patience | None = None
 
     def connect(self, *, chain_id: int | None = None) -> Web3:
         """A checked connection. chain_id: of the chain that is wanted, if it is known otherwise, too.
@@ -30,7 +33,7 @@ class Endpoint:
             wanted = self.network.chain_id
             if chain_id not in (None, wanted):
                 raise ChainMismatch(f"{self.network.title} is chain {wanted}, wanted {chain_id}")
-        return connect(self.url, chain_id=wanted)
+        return connect(self.url, chain_id=wanted, patience=self.patience)
 
     @property
     def shown(self) -> str:

@@ -30,7 +30,7 @@ from fedvm.evm.keccak import keccak
 from fedvm.evm.limits import FILECOIN_DEVNET_CHAIN_ID
 
 STATE_VARIABLE: Final = "FEDVM_STATE_DIR"
-"""Names the folder in which outboxes lie, instead of the user's folder for the state of programs."""
+"""Names the folder for outboxes and the places of watches, instead of the user's folder for the state of programs."""
 LOCK_SECONDS: Final = 900.0
 """How long a process waits for another one that sends from the same account."""
 FORGET_SECONDS: Final = 86_400.0
@@ -219,11 +219,7 @@ def outbox_of(w3: Web3, folder: Path | None = None) -> Outbox:
     ``folder``: where outboxes lie; the user's folder for the state of programs unless given or named by
     FEDVM_STATE_DIR. Raises ChainError if it cannot be used.
     """
-    base = folder or (
-        Path(os.environ[STATE_VARIABLE])
-        if os.environ.get(STATE_VARIABLE)
-        else platformdirs.user_state_path("fedvm")
-    )
+    base = folder or state_folder()
     name, instance = str(w3.eth.chain_id), _instance(w3)
     if instance:
         name += f"-{instance}"
@@ -233,6 +229,12 @@ def outbox_of(w3: Web3, folder: Path | None = None) -> Outbox:
     elif instance is not None:  # it does not say which one it is
         name += f"-{secrets.token_hex(8)}"
     return Outbox(base / "sent" / f"{name}.sqlite")
+
+
+def state_folder() -> Path:
+    """The user's folder for the state of programs, or the one that FEDVM_STATE_DIR names."""
+    named = os.environ.get(STATE_VARIABLE)
+    return Path(named) if named else platformdirs.user_state_path("fedvm")
 
 
 def _instance(w3: Web3) -> str | None:

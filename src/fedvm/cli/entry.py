@@ -61,7 +61,7 @@ def _interrupted(hint: str, ending: list[int], as_json: bool) -> int:
 
     status = TERMINATED if ending else INTERRUPTED
     if as_json:
-        print(json.dumps({"error": hint or "interrupted", "kind": "Interrupted", "status": status}, indent=2))
+        print(json.dumps({"error": hint or "interrupted", "kind": "Interrupted", "status": status}))
     else:
         show_interrupt("Asked to end." if ending else "Interrupted.", hint)
     return status

@@ -46,7 +46,7 @@ def show_failure(error: Exception, *, as_json: bool) -> None:
     text = expected or f"{type(error).__name__}: {error}"
     if as_json:
         kind = type(error).__name__
-        click.echo(json.dumps({"error": text, "kind": kind, "status": status_of(error)}, indent=2))
+        click.echo(json.dumps({"error": text, "kind": kind, "status": status_of(error)}))
     elif isinstance(error, click.ClickException):
         error.show()
     elif expected is not None:

@@ -57,6 +57,11 @@ def command_line(*words: str | Path) -> str:
     return shlex.join(str(word) for word in words)
 
 
+def printable(text: str) -> str:
+    """A text of others in one line, without characters that a terminal obeys: those are shown by their numbers."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 def _nearest(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error

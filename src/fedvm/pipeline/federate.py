@@ -188,7 +188,8 @@ def rules_for(config: RunConfig, *, max_examples: int, elements: int) -> Rules:
     return Rules(elements=elements, aggregator=aggregation_rule(config).identifier, **fields)
 
 
-def _rules(config: RunConfig, data: PreparedData, initial: ArrayRecord) -> Rules:
+def federation_rules(config: RunConfig, data: PreparedData, initial: ArrayRecord) -> Rules:
+    """The rules that the run's federation is created with. initial: its first model, named tensors."""
     elements = VectorSpec.from_arrays(named_arrays(initial)).elements
     return rules_for(config, max_examples=example_cap(config, data), elements=elements)
 
@@ -199,7 +200,7 @@ def sealing_notes(config: RunConfig, data: PreparedData) -> tuple[str, ...]:
     if not config.sealed.group_size:
         return ()
     initial = initial_arrays(model_spec(config, data.images), config.run.seed, data.calibration)
-    rules, privacy = _rules(config, data, initial), distributed_privacy(config)
+    rules, privacy = federation_rules(config, data, initial), distributed_privacy(config)
     sealing(config, rules)
     notes = (described_sealing(config.sealed, config.data.clients),)
     if privacy is None:
@@ -312,8 +313,10 @@ def _contract(
     members: list[str],
 ) -> FederationContract:
     """The federation of this run, created now or found on the chain."""
+    if chain.federation is not None:
+        return FederationContract(chain.w3, chain.federation)
     owner = chain.owner
-    rules = _rules(config, data, initial)
+    rules = federation_rules(config, data, initial)
     security = contract_security(config.security)
     contract, _ = found(
         chain.factory(),

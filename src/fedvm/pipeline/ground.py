@@ -35,7 +35,8 @@ class Ground:
     owner owns federation and service, coordinator opens rounds; on a network both are the account that pays. members:
     keys of the simulated clients, none where the clients have their own. at: how the run's directory names the chain.
     first_block: the one before anything of the run. pass_time: lets chain time go by, None where only waiting does.
-    salt: of the federation's address. notes: lines for the console.
+    salt: of the federation's address. federation: its address, where the run's directory names it. notes: lines for the
+    console.
     """
 
     w3: Web3
@@ -45,6 +46,7 @@ class Ground:
     coordinator: LocalAccount
     members: tuple[LocalAccount, ...]
     salt: bytes
+    federation: str | None = None
     first_block: int = 0
     pass_time: Callable[[int], None] | None = None
     embedded: EmbeddedChain | None = None
@@ -128,6 +130,7 @@ def _on_network(
         coordinator=account,
         members=_simulated(config),
         salt=salt,
+        federation=began.federation if began else None,
         first_block=began.block if began else int(w3.eth.block_number),
         pass_time=fast_forward(w3, network),
         deployer=Deployer.ensure(sender, account),

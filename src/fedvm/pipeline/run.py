@@ -32,6 +32,7 @@ from fedvm.pipeline.cost import forecast, size_of
 from fedvm.pipeline.data import PreparedData, prepare_data
 from fedvm.pipeline.events import Observer, Observers
 from fedvm.pipeline.federate import Trained, federate, federation_settings, sealing_notes
+from fedvm.pipeline.from_chain import rebuild
 from fedvm.pipeline.gas import read_gas
 from fedvm.pipeline.gate import gate_terms, gated_service, sample_tree, save_samples
 from fedvm.pipeline.ground import Ground, opened_ground
@@ -84,12 +85,14 @@ def run_all(
     config: RunConfig,
     *,
     resume: bool = False,
+    from_chain: str | None = None,
     observer: Observer | None = None,
     account: LocalAccount | None = None,
 ) -> RunReport:
     """Run everything that `config` says, or go on with a run that was interrupted at any moment.
 
-    account: on a network, who pays, owns and coordinates.
+    from_chain: with resume, the address of the run's federation, whose directory is lost: it is rebuilt
+    (`fedvm.pipeline.from_chain`). account: on a network, who pays, owns and coordinates.
 
     With the same configuration the result is the same, interrupted or not: `model_root` and the weights to
     the bit. Raises RunDirectoryError when the directory is in use, not empty, or (resuming) holds no run;
@@ -97,9 +100,9 @@ def run_all(
     """
     watcher = Observers(observer or Observer(), *writers_of(config))
     directory = RunDirectory(config.out)
-    if resume:
+    if resume and from_chain is None:
         directory.require_run()
-    else:
+    elif from_chain is None or not directory.has_memory_alone:
         directory.require_free()
     steps = _Steps(watcher)
     with directory.locked(), _announced(watcher, config, resume):
@@ -124,7 +127,11 @@ def run_all(
                 watcher.note(
                     cost.describe() if cost else "too big for a forecast: compiling it will take minutes"
                 )
-        if not resume:
+        if from_chain is not None:
+            with steps.step("rebuild", "Rebuilding the run's directory from chain and store"):
+                for note in rebuild(config, data, directory, from_chain, account):
+                    watcher.note(note)
+        elif not resume:
             directory.require_free()  # check again, now that no other process can begin here
             save_config(config, directory.config)
         else:

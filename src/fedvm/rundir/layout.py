@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fedvm.devnet import CHAIN_FILE
 from fedvm.rundir.errors import RunDirectoryError
+from fedvm.store import DEFAULT_STORES
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,15 @@ class RunDirectory:
             return
         hint = "continue it with --resume" if self.started else "it holds no run"
         raise RunDirectoryError(f"{self.path} is not empty: {hint}, or name another directory with --out.")
+
+    @property
+    def has_memory_alone(self) -> bool:
+        """Whether nothing is here but what simulated clients remember, and a store: brought from a machine that is lost;
+        or what a rebuilding that was interrupted had written."""
+        if not self.path.is_dir() or self.started:
+            return False
+        allowed = {self.lock.name, self.clients.name, self.deployment.name, DEFAULT_STORES[0]}
+        return {one.name for one in self.path.iterdir()} <= allowed
 
     @property
     def in_use(self) -> bool:

@@ -25,6 +25,7 @@ from fedvm.cli.commands.settings import COMMAND as SETTINGS
 from fedvm.cli.commands.split import COMMAND as SPLIT
 from fedvm.cli.commands.submit import COMMAND as SUBMIT
 from fedvm.cli.commands.verify import COMMAND as VERIFY
+from fedvm.cli.commands.watch import COMMAND as WATCH
 from fedvm.cli.commands.web import COMMAND as WEB
 
 ALL: tuple[Command, ...] = (
@@ -38,6 +39,7 @@ ALL: tuple[Command, ...] = (
     AUDIT,
     CHALLENGE,
     ANSWER,
+    WATCH,
     PUBLISH,
     FETCH,
     PIECE,

@@ -76,6 +76,7 @@ def _show(report: AuditReport, console: Console) -> None:
     from rich.table import Table
 
     from fedvm.audit.findings import CHECKS, Nature
+    from fedvm.cli.terminal import printable
 
     table = Table(box=None, pad_edge=False)
     table.add_column("check")
@@ -100,8 +101,8 @@ def _show(report: AuditReport, console: Console) -> None:
     for finding in report.findings:
         colour = "red" if finding.nature is Nature.FALSE else "yellow"
         title = f"✗ {finding.check}: {finding.nature}"
-        console.print(f"[bold {colour}]{title}[/]  {escape(str(finding.place))}")
-        console.print(f"  {escape(finding.message)}")
+        console.print(f"[bold {colour}]{title}[/]  {escape(printable(str(finding.place)))}")
+        console.print(f"  {escape(printable(finding.message))}")
     if report.clean:
         console.print(f"[bold green]Nothing found[/] in {sum(report.passed.values())} checks.")
     else:

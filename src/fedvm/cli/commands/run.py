@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,15 @@ def run(
         Path | None, typer.Argument(help="A TOML file such as examples/demo.toml; flags override it.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    from_chain: Annotated[
+        str | None,
+        typer.Option(
+            "--from-chain",
+            metavar="ADDRESS",
+            help="With --resume, where the run's directory is lost: the run's federation, from which, with its --store "
+            "and the run's file and flags, the directory is made again in --out.",
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,7 +57,17 @@ def run(
     report, and `site/`, the pages of the run for any browser.
     """
     overrides = dict(ctx.obj) | dict(_assigned(assignments))
-    _run(config, overrides, resume, as_json, {"yes": yes, "price": price})
+    if from_chain is not None and not resume:
+        raise typer.BadParameter("--from-chain goes on with a run: give --resume, too")
+    _run(config, overrides, _Going(resume, from_chain), as_json, {"yes": yes, "price": price})
+
+
+@dataclass(frozen=True)
+class _Going:
+    """Whether a run goes on, and from which federation if its directory is lost."""
+
+    resume: bool
+    from_chain: str | None
 
 
 def _assigned(assignments: list[str] | None) -> list[tuple[str, Any]]:
@@ -79,28 +99,33 @@ def _payer(config: RunConfig, resume: bool, asked: dict[str, Any]) -> LocalAccou
 
 
 def _run(
-    path: Path | None, overrides: dict[str, Any], resume: bool, as_json: bool, asked: dict[str, Any]
+    path: Path | None, overrides: dict[str, Any], going: _Going, as_json: bool, asked: dict[str, Any]
 ) -> None:
     from fedvm.cli.console import Interrupted
     from fedvm.cli.progress import RunDisplay
     from fedvm.cli.summary import print_summary
     from fedvm.cli.terminal import command_line
+    from fedvm.federation.client.appointment import checked_address
     from fedvm.pipeline.config_file import load_config
     from fedvm.pipeline.resume import resumed_config
     from fedvm.rundir.layout import RunDirectory
 
-    config = resumed_config(path, overrides) if resume else load_config(path, overrides)
+    has_directory = going.resume and going.from_chain is None
+    config = resumed_config(path, overrides) if has_directory else load_config(path, overrides)
+    federation = None if going.from_chain is None else checked_address("federation", going.from_chain)
 
     from fedvm.pipeline.run import run_all
     from fedvm.rundir.target import Target
     from fedvm.web.export import export
 
-    account = _payer(config, resume, asked)
+    account = _payer(config, going.resume, asked)
 
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its log lines would break up the table of rounds
     with RunDisplay() as display:
         try:
-            report = run_all(config, resume=resume, observer=display, account=account)
+            report = run_all(
+                config, resume=going.resume, from_chain=federation, observer=display, account=account
+            )
             display.step("Writing the pages")
             export(Target(run=config.out), RunDirectory(config.out).site)
         except (KeyboardInterrupt, OSError, sqlite3.OperationalError) as error:
@@ -126,6 +151,10 @@ COMMAND = Command(
         ("fedvm run --alpha 0.3 --max-examples 400", "uneven data, and a cap on one client's say"),
         ("fedvm run my.toml --network filecoin-calibration --account me", "on a network"),
         ("fedvm run --out runs/a --resume", "go on after Ctrl-C or a crash"),
+        (
+            "fedvm run my.toml --resume --from-chain 0x… --network filecoin-calibration --account me --store https://…",
+            "on another machine, the run's directory being lost",
+        ),
     ),
     kind=SettingsCommand,
 )

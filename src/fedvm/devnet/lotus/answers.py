@@ -51,6 +51,7 @@ def block(tipset: Tipset, full: bool, *, executed: bool) -> dict[str, Any]:
 def transaction(signed: Signed, done: Done | None) -> dict[str, Any]:
     message = signed.message
     fields: dict[str, Any] = {
+        "chainId": hex(signed.chain_id),
         "hash": data(signed.hash),
         "blockHash": data(done.tipset.hash) if done else None,
         "blockNumber": hex(done.tipset.epoch) if done else None,

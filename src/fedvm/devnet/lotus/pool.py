@@ -40,6 +40,7 @@ class Signed:
     v: int
     r: int
     s: int
+    chain_id: int
 
     @property
     def required_funds(self) -> int:
@@ -74,6 +75,7 @@ def decoded(raw: bytes, chain_id: int) -> Signed:
         transaction.y_parity,
         transaction.r,
         transaction.s,
+        chain_id,
     )
 
 

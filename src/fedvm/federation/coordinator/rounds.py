@@ -115,7 +115,7 @@ def run_rounds(
         if on_round:
             on_round(record)
 
-    for record in _closed_rounds(loop, arrays, journal):
+    for record in _closed_rounds(loop, journal):
         finish(record)
     failed_in_a_row = 0
     stopped = None
@@ -193,31 +193,36 @@ def _evaluated(loop: _Loop, record: RoundRecord, arrays: ArrayRecord) -> RoundRe
     )
 
 
-def _closed_rounds(loop: _Loop, arrays: ArrayRecord, journal: RoundJournal | None) -> list[RoundRecord]:
-    """Records of the rounds the chain has closed already: from the journal, else rebuilt from the chain."""
-    federation = loop.strategy.federation
-    ledger = federation.ledger
-    current = ledger.current_round()
-    closed = [n for n in range(1, current + 1) if ledger.round(n).status.is_over]
-    model_root = ledger.model_root()
+def _closed_rounds(loop: _Loop, journal: RoundJournal | None) -> list[RoundRecord]:
+    """Records of the rounds the chain has closed already: from the journal, else rebuilt from chain and store."""
+    ledger = loop.strategy.federation.ledger
     records = []
-    for closed_round in closed:
-        record = journal.read(closed_round) if journal else None
+    for closed in range(1, ledger.current_round() + 1):
+        if not ledger.round(closed).status.is_over:
+            continue
+        record = journal.read(closed) if journal else None
         if record is None:
-            settlement = recall(federation, closed_round)
-            judged = {one.member for one in settlement.accepted} | {one.member for one in settlement.refused}
-            sampled = tuple(sorted(judged, key=by_address))
-            record = record_of(
-                TrainOutcome(sampled, settlement, (), None), gas=ledger.gas(closed_round), seconds=0.0
-            )
-            if (
-                settlement.round.model_root == model_root
-            ):  # the run was killed before the evaluation of the latest round, whose model is available
-                record = _evaluated(loop, record, arrays)
+            record = _recalled(loop, closed)
             if journal:
                 journal.write(record)
         records.append(record)
     return records
+
+
+def _recalled(loop: _Loop, closed: int) -> RoundRecord:
+    """The record of a closed round, whose model is evaluated again: the process that played the round was killed before
+    it did, or its journal is lost."""
+    federation = loop.strategy.federation
+    settlement = recall(federation, closed)
+    judged = {one.member for one in settlement.accepted} | {one.member for one in settlement.refused}
+    sampled = tuple(sorted(judged, key=by_address))
+    outcome = TrainOutcome(sampled, settlement, (), None)
+    record = record_of(outcome, gas=federation.ledger.gas(closed), seconds=0.0)
+    if settlement.model_cid is None or record.status != "final":
+        return record
+    vector = federation.model_of(settlement.model_cid, settlement.round.model_root)
+    with loop.strategy.looking_back(vector) as arrays:
+        return _evaluated(loop, record, arrays)
 
 
 def _stalled(record: RoundRecord, failed: int, quorum: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging import INFO, WARNING
 from typing import Any
@@ -177,6 +178,16 @@ class RoundStrategy(Strategy):
         if self._vector is None:
             raise SettingsError("call begin(initial_arrays) first")
         return self._vector
+
+    @contextmanager
+    def looking_back(self, vector: IntVector) -> Iterator[ArrayRecord]:
+        """In it the global model is an earlier round's, int32 (elements,), to be evaluated again; its arrays."""
+        now = self._vector, self._floats
+        self._vector, self._floats = vector, None
+        try:
+            yield self.floats
+        finally:
+            self._vector, self._floats = now
 
     @property
     def outcome(self) -> TrainOutcome:
