@@ -13,8 +13,8 @@ from fedvm.cli.addresses import address_facts, print_address
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import CompilerOptions, with_compiler_options
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import actor_of, print_batch
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, needed_endpoint
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 from fedvm.cli.commands.spending import Spending, spend, with_spending
 from fedvm.compiler.defaults import Target
 
@@ -33,8 +33,6 @@ def deploy(
     *,
     network: NetworkOption = None,
     rpc: RpcUrlOption = None,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Directory to write. Default: runs/MODEL-NETWORK.")
     ] = None,
@@ -76,8 +74,11 @@ def deploy(
     from fedvm.pipeline.onnx_model import Deployable, require_own
     from fedvm.rundir.layout import RunDirectory
 
-    endpoint, signing = needed_endpoint(network, rpc), Signing(account, key_file)
-    payer, who = _payer(spending, signing, stages=stages)
+    endpoint = needed_endpoint(network, rpc)
+    if spending.unsigned and stages:
+        raise typer.BadParameter("a program in stages cannot be printed with --unsigned: leave --stages out")
+    actor = actor_of(spending)
+    payer, who = actor.account, actor.address
     w3 = endpoint.connect()
     at = network_of(w3)
     directory = RunDirectory(out or Path("runs") / f"{compiler.model.stem}-{at.name}")
@@ -103,23 +104,6 @@ def deploy(
         print_json({**facts, **native, "network": at.name, "gas": prepared.compiled.manifest["gas"]})
     else:
         _print(facts, at)
-
-
-def _payer(spending: Spending, signing: Signing, *, stages: bool) -> tuple[LocalAccount | None, str]:
-    """Who pays: the account, None if its key is not needed, and its address. Raises BadParameter for options that do
-    not go together, and what loading a key raises."""
-    from fedvm.federation.client.appointment import checked_address
-
-    if spending.sender is None:
-        if spending.unsigned:
-            raise typer.BadParameter("--unsigned goes with --from, the wallet that will send")
-        payer = signing.load()
-        return payer, str(payer.address)
-    if signing.is_named or spending.dry_run == spending.unsigned:
-        raise typer.BadParameter("--from goes with --dry-run or with --unsigned, and without a key")
-    if spending.unsigned and stages:
-        raise typer.BadParameter("a program in stages cannot be printed with --unsigned: leave --stages out")
-    return None, checked_address("sender", spending.sender)
 
 
 def _prepared(request: Request, federation_run: Path | None, app: str | None, chain_id: int) -> Prepared:
@@ -151,7 +135,6 @@ def _prepared(request: Request, federation_run: Path | None, app: str | None, ch
 
 def _print_unsigned(prepared: Prepared, w3: Web3, rpc: str, wallet: str, directory: RunDirectory) -> None:
     """The transactions on standard output; the directory names what will be where."""
-    from fedvm.cli.console import err
     from fedvm.pipeline.deploy_plan import unsigned_deployment
     from fedvm.pipeline.onnx_model import leave
     from fedvm.rundir.deployment import ChainRef
@@ -160,12 +143,10 @@ def _print_unsigned(prepared: Prepared, w3: Web3, rpc: str, wallet: str, directo
     at, block = ChainRef("rpc", rpc), int(w3.eth.block_number)
     chain_id = int(w3.eth.chain_id)
     leave(prepared, at, chain_id, block, directory, service=planned.service, program=planned.program)
-    err().print(
-        f"{len(planned.transactions)} transactions for {wallet} to send in this order. Then {planned.service} is the "
-        f"ModelService, and {directory.path} serves `fedvm predict`.",
-        markup=False,
+    what = (
+        f"Deploying {planned.service}, the ModelService of which {directory.path} then serves `fedvm predict`"
     )
-    print_json([one.as_json() for one in planned.transactions])
+    print_batch(planned.transactions, wallet, what)
 
 
 def _sent(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,10 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import actor_of
 from fedvm.cli.commands.places import needed_endpoint
 from fedvm.cli.commands.signing import Signing
-from fedvm.cli.commands.spending import PriceOption, YesOption, spend
+from fedvm.cli.commands.spending import DryRunOption, PriceOption, Spending, YesOption, spend
 from fedvm.cli.setting_flags import SettingsCommand
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def run(
             help="Any setting (`fedvm settings` lists them), e.g. --set adversaries.3=bad_signature.",
         ),
     ] = None,
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
     price: PriceOption = None,
     as_json: JsonOption = False,
@@ -45,9 +48,12 @@ def run(
     CONFIG is a TOML file such as examples/demo.toml; flags override it. Without one 16 honest clients learn
     digits (MNIST-5k) on the embedded chain. Everything is written to the run directory: chain, store, model, program,
     report, and `site/`, the pages of the run for any browser.
+
+    On a network --dry-run says what the federation and its rounds cost. A run reacts to what happens on the chain, so
+    it needs a key; a wallet that has none here can own the federation (`fedvm create --unsigned`).
     """
     overrides = dict(ctx.obj) | dict(_assigned(assignments))
-    _run(config, overrides, resume, as_json, {"yes": yes, "price": price})
+    _run(config, overrides, resume, as_json, {"dry_run": dry_run, "yes": yes, "price": price})
 
 
 def _assigned(assignments: list[str] | None) -> list[tuple[str, Any]]:
@@ -56,26 +62,42 @@ def _assigned(assignments: list[str] | None) -> list[tuple[str, Any]]:
     return [parse_assignment(assignment) for assignment in assignments or []]
 
 
-def _payer(config: RunConfig, resume: bool, asked: dict[str, Any]) -> LocalAccount | None:
-    """The account that pays for the run on a network, after it was said what federation and rounds cost."""
+def _on_network(
+    config: RunConfig, resume: bool, stated: Collection[str], asked: dict[str, Any]
+) -> tuple[RunConfig, LocalAccount | None]:
+    """For a run on a network, its configuration with windows that suit the network, and the account that pays, after it
+    was said what federation and rounds cost. stated: the settings that somebody stated."""
     if config.network.is_embedded:
-        return None
+        if asked["dry_run"]:
+            raise typer.BadParameter(
+                "the embedded chain costs nothing: name a --network to see what a run costs"
+            )
+        return config, None
     from fedvm.chain.costs import PlannedStep, rounds_step
     from fedvm.chain.factory import founding_steps
     from fedvm.chain.networks import network_of
+    from fedvm.cli.console import err
     from fedvm.pipeline.ground import require_suitable
+    from fedvm.pipeline.network_times import suited
 
-    payer, count = Signing(config.network.account).load(), config.data.clients
     if resume:
-        return payer
+        if asked["dry_run"]:
+            raise typer.BadParameter("what is left of a run is not priced: leave --dry-run or --resume away")
+        return config, Signing(config.network.account).load()
+    actor = actor_of(Spending(account=config.network.account, dry_run=asked["dry_run"]))
+    count = config.data.clients
     name = None if config.network.name == "embedded" else config.network.name
     w3 = needed_endpoint(name, config.network.rpc).connect()
-    require_suitable(config, network_of(w3))
-    founding = founding_steps(w3, str(payer.address), count, sealed=bool(config.sealed.group_size))
+    config = suited(config, network_of(w3), stated)
+    notes = require_suitable(config, network_of(w3))  # the run itself says them, too, if it is begun
+    for line in notes if asked["dry_run"] else ():
+        err().print(line, style="dim", markup=False)
+    founding = founding_steps(w3, actor.address, count, sealed=bool(config.sealed.group_size))
     steps = [PlannedStep(one) for one in (*founding, rounds_step(config.federation.rounds, count))]
     what = "A federation and its rounds, without the model's deployment,"
-    spend(what, steps, w3, str(payer.address), dry_run=False, as_json=False, **asked)
-    return payer
+    if not spend(what, steps, w3, actor.address, **asked):
+        raise typer.Exit
+    return config, actor.account
 
 
 def _run(
@@ -85,7 +107,7 @@ def _run(
     from fedvm.cli.progress import RunDisplay
     from fedvm.cli.summary import print_summary
     from fedvm.cli.terminal import command_line
-    from fedvm.pipeline.config_file import load_config
+    from fedvm.pipeline.config_file import load_config, stated_keys
     from fedvm.pipeline.resume import resumed_config
     from fedvm.rundir.layout import RunDirectory
 
@@ -95,7 +117,8 @@ def _run(
     from fedvm.rundir.target import Target
     from fedvm.web.export import export
 
-    account = _payer(config, resume, asked)
+    stated = stated_keys(path, overrides)
+    config, account = _on_network(config, resume, stated, {**asked, "as_json": as_json})
 
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its log lines would break up the table of rounds
     with RunDisplay() as display:
