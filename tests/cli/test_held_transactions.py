@@ -7,9 +7,11 @@ import random
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from test_cli import call
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "audit"))
@@ -22,8 +24,10 @@ from fedvm.chain.disputes import Question
 from fedvm.chain.errors import KeyFileError
 from fedvm.chain.federation_types import RoundState
 from fedvm.chain.networks import CALIBRATION, MAINNET
+from fedvm.chain.sender import Cost
 from fedvm.chain.supervised import SupervisedAccount
-from fedvm.cli.commands.paying import require_answer
+from fedvm.cli.commands.paying import _Look, approve_rest, require_answer
+from fedvm.cli.commands.spending import Spending
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.results import RunReport
 from fedvm.rundir.deployment import ChainRef, Deployment
@@ -149,6 +153,26 @@ def test_an_account_without_its_key_signs_nothing() -> None:
         account.sign_transaction(
             {"to": STRANGER, "value": 0, "gas": 1, "gasPrice": 1, "nonce": 0, "chainId": 1}
         )
+
+
+def test_what_may_come_later_is_asked_about_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that waits for a person would let an answer's time pass."""
+    asked: list[str] = []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(typer, "confirm", lambda text, **_: asked.append(text))
+    sender: Any = SimpleNamespace(network=CALIBRATION, cost=lambda *_, **__: Cost(21_000, 5, 0))
+    for ahead in (True, False):
+        asked.clear()
+        account = SupervisedAccount(STRANGER, None, _Look(Spending(), sender, STRANGER, False))
+        if ahead:
+            approve_rest(account)
+            assert asked == [f"{STRANGER} will pay for what must be sent from now on. Go on?"]
+        account.look([{"to": STRANGER}], "Disputes.answer")
+        account.look([{"to": STRANGER}], "Disputes.answer")
+        assert len(asked) == 1
+    account = SupervisedAccount(STRANGER, None, _Look(Spending(yes=True), sender, STRANGER, False))
+    approve_rest(account)
+    assert len(asked) == 1
 
 
 def test_where_nobody_can_be_asked_valuable_coin_needs_a_yes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
-from fedvm.cli.commands.paying import paying
+from fedvm.cli.commands.paying import approve_rest, paying
 from fedvm.cli.commands.places import Place, placed
 from fedvm.cli.commands.spending import Spending, with_spending
 
@@ -70,6 +70,7 @@ def answer(
         if watch:
             # Several looks before an answer is overdue, since one takes a while and can fail.
             seconds = min(every, opened.federation_contract.security().answer_seconds / 4)
+            approve_rest(payer)
             fell = _watch(answers, place, seconds)
         else:
             answers.look()

@@ -100,6 +100,15 @@ def paying(
         raise typer.Exit from None
 
 
+def approve_rest(account: LocalAccount) -> None:
+    """Ask now for all that an account of `paying` may have to send: later, when minutes count, nobody may be in front
+    of the terminal. Raises as `confirm`."""
+    from fedvm.chain.supervised import SupervisedAccount
+
+    if isinstance(account, SupervisedAccount) and isinstance(account.look, _Look):
+        account.look.approve(f"{account.address} will pay for what must be sent from now on.")
+
+
 def user_of(chain: EmbeddedChain | None) -> Callable[[], str] | None:
     """The default for what anybody may send: the "user" of an embedded chain."""
     return None if chain is None else lambda: str(chain.account("user").address)
@@ -194,8 +203,12 @@ class _Look:
             cost = "what it costs cannot be told now"
         self._say(f"{action}: {cost}")
         if not self.approved:
-            sentence = f"{self.payer} pays for this, and for what follows from it."
-            confirm(sentence, network, yes=self.spending.yes)
+            self.approve(f"{self.payer} pays for this, and for what follows from it.")
+
+    def approve(self, sentence: str) -> None:
+        """Ask, unless that was done."""
+        if not (self.approved or self.spending.reads):
+            confirm(sentence, self.sender.network, yes=self.spending.yes)
             self.approved = True
 
     def _text(self, costs: Sequence[Cost]) -> str:

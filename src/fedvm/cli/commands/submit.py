@@ -13,7 +13,7 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
-from fedvm.cli.commands.paying import paying
+from fedvm.cli.commands.paying import approve_rest, paying
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
 from fedvm.cli.commands.spending import Spending, with_spending
 from fedvm.cli.commands.store_option import stores_option
@@ -98,6 +98,7 @@ def submit(
             out().print(said)
         state = DirectState.WAITING
         if wait and not spending.dry_run:
+            approve_rest(payer)
             state = _stay(contract, payer, kept.signed, update, posts=not spending.unsigned)
     if as_json:
         print_json({"round": number, "member": kept.signed.member, "state": state.name.lower()})
