@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -55,6 +56,33 @@ def atomic_file(path: Path, *, durable: bool = True, private: bool = False) -> I
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, name):
+            raise _of(path, error) from error
+        raise
+
+
+@contextmanager
+def resumable_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written piece by piece and by several processes in turn: what an earlier one left is in it, open
+    for reading and writing at its beginning. It appears at `path` when the context is left without an exception;
+    otherwise it stays beside it, as `.NAME.part`.
+
+    Raises:
+        BlockingIOError: another process writes it now.
+        OSError: the folder is missing or cannot be written.
+    """
+    part = path.parent / f".{path.name}.part"
+    try:
+        with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            part.replace(path)
+        _flush_folder(path.parent)
+    except BlockingIOError as error:
+        raise BlockingIOError(error.errno, "another process writes this file now", str(path)) from error
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(part)):
             raise _of(path, error) from error
         raise
 

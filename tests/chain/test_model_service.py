@@ -214,13 +214,13 @@ def test_fees_go_to_those_who_contributed(setup: Setup, chain: EmbeddedChain, pa
     service.decide(user, b"\x07", max_fee=5000)
     assert (service.owed(treasury), service.owed(user.address)) == (100, 0)
     for position, commitment in enumerate(commitments):
-        service.collect(user, 1, Contribution(position, commitment, tree))
+        service.collection(1, Contribution(position, commitment, tree)).send(user)
         assert service.owed(commitment.member) == 300
     assert service.earnings(1) == Earnings(per_update=300, collected=900)
     with pytest.raises(TransactionFailed, match="NothingToCollect"):
-        service.collect(user, 1, Contribution(0, commitments[0], tree))
+        service.collection(1, Contribution(0, commitments[0], tree)).send(user)
     before = chain.w3.eth.get_balance(setup.members[0].address)
-    receipt = service.withdraw(setup.members[0])
+    receipt = service.withdrawal().send(setup.members[0])
     paid = receipt.gas_used * receipt.gas_price
     assert chain.w3.eth.get_balance(setup.members[0].address) == before + 300 - paid
     made, _ = service.decide(user, b"\x07", max_fee=1000)

@@ -134,13 +134,14 @@ def test_the_transaction_for_a_wallet_appoints_when_the_wallet_sends_it(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key, member = account_in(run / "client.key"), account_in(run / "member-1.key")
-    asked = ("keys", "appoint", key.address, "--run", str(run), "--unsigned", "--member", member.address)
+    asked = ("keys", "appoint", key.address, "--run", str(run), "--unsigned", "--from", member.address)
     status, printed, warned = call(capsys, *asked, "--proof", proof_for(run, member, capsys))
     assert status == 0 and "Be sure that it is yours" in warned
-    transaction = json.loads(printed)
+    batch = json.loads(printed)
+    (transaction,) = batch["transactions"]
     with open_run(run, read_only=False) as opened:
         assert opened.federation_contract.current_round() == 1  # nothing was sent
-        assert transaction["chainId"] == opened.deployment.chain_id and transaction["value"] == "0"
+        assert batch["chainId"] == str(opened.deployment.chain_id) and transaction["value"] == "0"
         sent = {name: transaction[name] for name in ("to", "data")}
         opened.federation_contract.sender.send(member, sent)  # type: ignore[arg-type]
     status, told, _ = call(capsys, "keys", "of", member.address, "--run", str(run))
@@ -170,8 +171,8 @@ def test_what_would_harm_or_serve_nobody_is_refused_before_anything_is_sent(
     assert "the zero address is no key" in refused("member-0.key", "0x" + 40 * "0", *proof)
     assert "not an address" in refused("member-0.key", key.address[:-1], *proof)
     assert "--none" in refused("member-0.key") and "--none" in refused("member-0.key", key.address, "--none")
-    named = (key.address, *proof, "--member", member.address)
-    assert "--unsigned goes with --member" in refused("member-0.key", *named)
+    named = (key.address, *proof, "--from", member.address)
+    assert "one of them" in refused("member-0.key", *named)
     assert "with its --proof" in refused("member-0.key", key.address)
     assert "with its --proof" in refused("member-0.key", "--none", *proof)
     assert "65 bytes in hex" in refused("member-0.key", key.address, "--proof", "0xnone")
@@ -206,7 +207,9 @@ def test_a_key_gives_itself_up_and_is_free_for_others(run: Path, capsys: pytest.
             assert book_of(opened.federation_contract).key_of(member.address, 2) == key.address
             payer = opened.chain.account("user")
             opened.federation_contract.sender.send(payer, {"to": key.address, "value": 10**17})  # type: ignore[arg-type]
-        status, said, complaint = call(capsys, "keys", "give-up", str(run / "client.key"), "--run", str(run))
+        status, said, complaint = call(
+            capsys, "keys", "give-up", "--key-file", str(run / "client.key"), "--run", str(run)
+        )
         assert status == 0, complaint
         assert f"From round 2 on {key.address} signs for nobody and no more for {member.address}" in said
         with open_run(run) as opened:
@@ -244,11 +247,10 @@ def test_a_wallet_that_is_a_contract_appoints_a_key_on_a_network(
             capsys, "keys", "prove", str(tmp_path / "client.key"), *where, "--member", wallet
         )
         assert status == 0
-        asked = ("keys", "appoint", key.address, "--proof", proof.strip(), *where, "--member", wallet)
+        asked = ("keys", "appoint", key.address, "--proof", proof.strip(), *where, "--from", wallet)
         status, printed, told = call(capsys, *asked, "--unsigned")
         assert status == 0 and f"From round 1 on: nobody signs for {wallet}, a contract" in told
-        transaction = json.loads(printed)
-        assert transaction["chainId"] == 31337
+        (transaction,) = json.loads(printed)["transactions"]
         anvil("anvil_impersonateAccount", wallet)
         anvil("anvil_setBalance", wallet, hex(10**18))
         sent = anvil("eth_sendTransaction", {"from": wallet, **{k: transaction[k] for k in ("to", "data")}})

@@ -218,10 +218,11 @@ def test_members_come_and_go(run: Path, say: Say) -> None:
 def test_the_transaction_printed_for_a_wallet_does_what_it_says(run: Path, say: Say) -> None:
     status, out, err = say("members", "add", NEWCOMER, "--unsigned")
     assert status == 0 and "becomes a member" in err
-    transaction = json.loads(out)
+    batch = json.loads(out)
+    (transaction,) = batch["transactions"]
     with open_run(run, read_only=False) as opened:
         assert opened.chain is not None and not opened.federation_contract.is_member(NEWCOMER)
-        assert transaction["chainId"] == opened.deployment.chain_id and transaction["value"] == "0"
+        assert batch["chainId"] == str(opened.deployment.chain_id) and transaction["value"] == "0"
         sent: Any = {name: transaction[name] for name in ("to", "data")}
         opened.federation_contract.sender.send(opened.chain.account("owner"), sent)
         assert opened.federation_contract.is_member(NEWCOMER)
@@ -337,7 +338,7 @@ def test_a_member_joins_with_a_stake_and_fetches_it_again(
     )
     assert standing() == (0, 0, 0)
     status, out, _ = member("join", "--unsigned")
-    assert status == 0 and json.loads(out)["value"] == str(STAKE)
+    assert status == 0 and json.loads(out)["transactions"][0]["value"] == str(STAKE)
     assert member("join")[0] == 0 and standing() == (1, STAKE, 0)
     status, _, err = member("stake")
     assert status == 2 and "nothing is lacking" in err
@@ -389,7 +390,7 @@ def test_owner_and_members_act_on_a_network(
         )
         assert status == 0 and "ETH" in out and "Nothing is sent" in out, err
         status, out, err = call(capsys, "members", "add", NEWCOMER, *where, "--unsigned")
-        assert status == 0 and json.loads(out)["to"] == contract.address, err
+        assert status == 0 and json.loads(out)["transactions"][0]["to"] == contract.address, err
         assert not contract.is_member(NEWCOMER)
         monkeypatch.setenv("PRIVATE_KEY", ANVIL_KEY)
         status, out, err = call(capsys, "members", "add", NEWCOMER, *where)
@@ -404,8 +405,8 @@ def test_owner_and_members_act_on_a_network(
         status, out, err = call(capsys, "publish", *at, "--car", "made.car", "--json")
         assert status == 0 and json.loads(out)["artefacts"] == 1, err
         status, _, err = call(capsys, "audit", *where)
-        assert status == 2 and "--rpc and --store" in err
+        assert status == 2 and "say with --store where they are" in err
         status, _, err = call(
             capsys, "publish", *at[:2], "--federation", NEWCOMER, *at[4:], "--car", "made.car"
         )
-        assert status == 1 and "no factory's clone is there" in err
+        assert status == 2 and "there is no contract at" in err

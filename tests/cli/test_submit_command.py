@@ -127,7 +127,7 @@ def test_an_update_that_an_appointed_key_signed_is_submitted_by_whoever_pays(
         if len(seconds) == 1:
             direct.demand_posting(coordinator, 2, member.address)
         elif len(seconds) == 2:
-            for one in json.loads(late.with_suffix(".posting.json").read_text()):
+            for one in json.loads(late.with_suffix(".posting.json").read_text())["transactions"]:
                 sender.send(derive_account(3, "member", 0), {"to": one["to"], "data": one["data"]})
             assert direct.posted_vector(2, member.address) == to_bytes(np.ones(150, np.int32))
             (event,) = [e for e in opened[-1].events() if type(e).__name__ == "SubmittedDirectly"]

@@ -132,8 +132,10 @@ def test_a_wallet_deploys_what_it_is_given_unsigned(
     assert call(capsys, *words, "--unsigned")[0] == 2
     status, said, err = call(capsys, *words, "--unsigned", "--from", wallet)
     assert status == 0, err
-    for one in json.loads(said):
-        assert one["chainId"] == 31337 and one["value"] == "0"
+    batch = json.loads(said)
+    assert batch["chainId"] == "31337" and batch["meta"]["createdFromSafeAddress"] == wallet
+    for one in batch["transactions"]:
+        assert one["value"] == "0"
         sent = w3.eth.send_transaction({"from": wallet, "to": one["to"], "data": one["data"]})
         assert w3.eth.wait_for_transaction_receipt(sent)["status"] == 1
     service = json.loads((out / "deployment.json").read_text())["service"]

@@ -12,15 +12,17 @@ import pytest
 from eth_account import Account
 from small_run import GATE, small_config, write_digits
 
-from fedvm.chain.networks import ANVIL, CALIBRATION, EMBEDDED, MAINNET, SEPOLIA, connect
+from fedvm.chain.networks import ANVIL, BASE, CALIBRATION, EMBEDDED, MAINNET, SEPOLIA, connect
 from fedvm.chain.passing_time import Waiting, fast_forward, keep_pace
-from fedvm.pipeline.config_file import load_config
+from fedvm.pipeline.config_file import load_config, save_config, stated_keys
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.events import Observer
 from fedvm.pipeline.ground import require_suitable
-from fedvm.pipeline.network_times import check_times, windows_of
+from fedvm.pipeline.network_times import check_times, suited, windows_of
 from fedvm.pipeline.results import RoundRow
+from fedvm.pipeline.resume import resumed_config
 from fedvm.pipeline.run import run_all
+from fedvm.rundir.layout import RunDirectory
 
 PAYER = Account.from_key(
     "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -89,6 +91,53 @@ def test_windows_must_suit_the_network() -> None:
                 ):
                     check_times(short, network)
     assert check_times(config, ANVIL) == ()
+
+
+def test_windows_that_nobody_states_follow_from_the_network() -> None:
+    config = load_config(None, {})
+    for network, challenge, answer in (
+        (CALIBRATION, 2 * 600 + 20 * 30 + 1_800, 600 + 2 * 10 * 30),
+        (SEPOLIA, 2 * 960 + 20 * 12 + 1_800, 960 + 2 * 10 * 12),
+        (BASE, 2 * 1_800 + 20 * 2 + 1_800, 1_800 + 2 * 10 * 2),
+    ):
+        derived = suited(config, network, ())
+        assert (derived.security.challenge_seconds, derived.security.answer_seconds) == (challenge, answer)
+        lines = check_times(derived, network)
+        assert (
+            f"2 × finality of {network.finality_seconds:,} s" in lines[0] and f"{challenge:,} s" in lines[0]
+        )
+        stated = suited(
+            load_config(None, {"security.challenge_seconds": 5_000}), network, {"security.challenge_seconds"}
+        )
+        assert (stated.security.challenge_seconds, stated.security.answer_seconds) == (5_000, answer)
+        assert "2 × finality" not in check_times(stated, network)[0]
+    for network in (EMBEDDED, ANVIL):
+        assert suited(config, network, ()) == config
+    long = load_config(None, {"security.open_seconds": 7_200, "rules.round_seconds": 20_000})
+    assert suited(long, CALIBRATION, ()).rules.round_seconds == 2 * 7_200
+    assert suited(long, CALIBRATION, {"rules.round_seconds"}).rules.round_seconds == 20_000
+
+
+def test_what_a_file_or_a_flag_states_is_known(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[security]\nanswer_seconds = 900\n[adversaries]\n3 = 'free_rider'\n")
+    assert stated_keys(file, {"rules.round_seconds": 5}) == {
+        "security.answer_seconds", "adversaries.3", "rules.round_seconds"
+    }  # fmt: skip
+    assert stated_keys(None) == frozenset()
+
+
+def test_a_resumed_run_keeps_the_windows_that_it_began_with(tmp_path: Path) -> None:
+    """Its file states none, so what followed from the network is no other setting."""
+    file, out = tmp_path / "own.toml", tmp_path / "run"
+    file.write_text("[run]\nname = 'own'\n")
+    begun = suited(load_config(file, {"run.out": str(out)}), BASE, ())
+    directory = RunDirectory(out)
+    out.mkdir()
+    save_config(begun, directory.config)
+    assert resumed_config(file, {"run.out": str(out)}).security == begun.security
+    with pytest.raises(ConfigError, match=r"security\.challenge_seconds: 5440 → 7000"):
+        resumed_config(file, {"run.out": str(out), "security.challenge_seconds": 7_000})
 
 
 def test_keys_that_anyone_can_have_are_for_rehearsals() -> None:

@@ -10,14 +10,17 @@ from typing import Any
 
 from eth_abi.abi import encode
 from eth_account.signers.local import LocalAccount
+from eth_typing import HexStr
 from web3 import Web3
 from web3.contract import Contract
+from web3.types import TxParams
 
 from fedvm.chain.artifacts import DISPUTES, contract_at
 from fedvm.chain.events import Place
 from fedvm.chain.networks import EMBEDDED
 from fedvm.chain.passing_time import keep_pace
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.chain.supervised import SupervisedAccount
 from fedvm.evm.keccak import keccak
 
 
@@ -87,6 +90,13 @@ class Court:
         data = self.contract.encode_abi(evidence.function, args=arguments)
         types = ["address", "bytes32"]
         digest = keccak(encode(types, [account.address, keccak(bytes.fromhex(data.removeprefix("0x")))]))
+        if isinstance(account, SupervisedAccount):
+            commit = self.hearing.encode_abi("commit", args=[number, digest])
+            both: list[TxParams] = [
+                {"to": self.hearing.address, "data": HexStr(commit)},
+                {"to": self.contract.address, "data": HexStr(data)},
+            ]
+            account.look(both, f"{self.name}.{evidence.function}", apart=True)
         committed = self.sender.transact(account, self.hearing, f"{DISPUTES}.commit", number, digest)
         self._await_block_after(committed.block_number)
         return self._send(account, evidence.function, *arguments)

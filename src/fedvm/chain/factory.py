@@ -84,7 +84,7 @@ class FederationFactory:
         pays for what is not there yet."""
         sender = Sender(w3)
         deployer = Deployer.ensure(sender, account)
-        code = contract_code(w3, FEDERATION_FACTORY, (_hashes(),))
+        code = factory_code(w3)
         address, _ = deployer.create(account, code, action=f"creating {FEDERATION_FACTORY}")
         return cls(w3, address, sender=sender)._installed(account, OPEN_IMPLEMENTATIONS)
 
@@ -145,6 +145,11 @@ class FederationFactory:
         return self
 
 
+def factory_code(w3: Web3) -> bytes:
+    """The init code of the factory, with its constructor's arguments."""
+    return contract_code(w3, FEDERATION_FACTORY, (_hashes(),))
+
+
 def founding_steps(w3: Web3, account: str, members: int, *, sealed: bool = False) -> tuple[Step, ...]:
     """What :meth:`FederationFactory.shared` and opening a federation take, less what is on the chain already. account:
     address (hex) of who pays; members: number of members."""
@@ -153,8 +158,7 @@ def founding_steps(w3: Web3, account: str, members: int, *, sealed: bool = False
     if deployer is None:
         steps.append(creation("CREATE2 deployer", [len(RUNTIME)]))
     else:
-        code = contract_code(w3, FEDERATION_FACTORY, (_hashes(),))
-        factory = deployer.address_of(code)
+        factory = deployer.address_of(factory_code(w3))
         there = bool(w3.eth.get_code(w3.to_checksum_address(factory)))
     if not there:
         steps.append(_creation_of(FEDERATION_FACTORY))

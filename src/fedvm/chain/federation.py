@@ -110,21 +110,37 @@ class FederationContract:
         Raises :class:`~fedvm.chain.errors.TransactionFailed`: a parameter is refused, or the account opened a
         federation with this salt before.
         """
-        parameters = (
-            owner or account.address,
-            coordinator,
-            rules.as_tuple(),
-            security.as_tuple(),
-            open_membership,
-            list(members),
-            model_root,
-            model_cid,
+        parameters = cls.parameters(
+            owner=owner or account.address,
+            coordinator=coordinator,
+            rules=rules,
+            security=security,
+            open_membership=open_membership,
+            members=members,
+            model_root=model_root,
+            model_cid=model_cid,
         )
         if sealed is None:
             receipt = factory.create(account, parameters, salt)
         else:
             receipt = factory.create_sealed(account, parameters, sealed, salt)
         return cls(factory.w3, factory.address_of(account.address, salt), sender=factory.sender), receipt
+
+    @staticmethod
+    def parameters(
+        *,
+        owner: str,
+        coordinator: str,
+        rules: Rules,
+        members: Sequence[str],
+        model_root: bytes,
+        model_cid: bytes,
+        security: Security,
+        open_membership: bool = False,
+    ) -> tuple[Any, ...]:
+        """What a factory takes: the fields of Solidity's ``FederationParameters``. Arguments as for :meth:`create`."""
+        terms = (rules.as_tuple(), security.as_tuple(), open_membership)
+        return (owner, coordinator, *terms, list(members), model_root, model_cid)
 
     @classmethod
     def deploy(cls, w3: Web3, account: LocalAccount, **parameters: Any) -> tuple[FederationContract, Receipt]:

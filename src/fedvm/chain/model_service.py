@@ -261,9 +261,9 @@ class ModelService:
         """What a decision by a version costs."""
         return FeeTerms(*read(self.contract, "feeTerms", version_id))
 
-    def collect(self, account: LocalAccount, version_id: int, contribution: Contribution) -> Receipt:
+    def collection(self, version_id: int, contribution: Contribution) -> PreparedCall:
         """Credit an update's share of a version's fees to its member (anyone may)."""
-        return self._send(account, "collect", version_id, *contribution.as_tuple())
+        return self._prepared("collect", version_id, *contribution.as_tuple())
 
     def earnings(self, version_id: int) -> Earnings:
         """What a version has earned for those who contributed to it."""
@@ -281,9 +281,9 @@ class ModelService:
         """Wei that an account may withdraw."""
         return int(read(self.contract, "owed", address))
 
-    def withdraw(self, account: LocalAccount) -> Receipt:
-        """Send the account all it is owed."""
-        return self._send(account, "withdraw")
+    def withdrawal(self) -> PreparedCall:
+        """Send whoever calls all it is owed."""
+        return self._prepared("withdraw")
 
     def lineage(self, decision_id: int) -> Lineage:
         """Version, code, round, rules and roots behind a recorded decision."""

@@ -18,7 +18,6 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import rules_of
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
-from fedvm.chain.unsent import UnsentTransaction, unsent
 from fedvm.protocol import Rules
 
 
@@ -105,7 +104,7 @@ class RuleBookContract:
         :meth:`key_nonce`. Reverts with ``NotProved`` without it, with ``KeyTaken`` if the key signs for another
         account, and with ``SignsForItself`` if it is a member.
         """
-        receipt = self._send(account, "appointKey", _stated(key), proof)
+        receipt = self.appointment(key, proof).send(account)
         events = [event for event in self._events.decode(receipt.raw["logs"]) if event.name == "KeyAppointed"]
         if len(events) != 1:
             raise ChainError(
@@ -114,13 +113,13 @@ class RuleBookContract:
         member, key, from_round = (events[0].args[name] for name in ("member", "key", "fromRound"))
         return KeyAppointed(member, "" if key == NO_KEY else key, int(from_round), events[0].at), receipt
 
-    def unsent_appointment(self, key: str | None, proof: bytes = b"") -> UnsentTransaction:
-        """The transaction of :meth:`appoint_key`, for a member that is a contract to send."""
-        return unsent(self.contract, "appointKey", _stated(key), proof)
+    def appointment(self, key: str | None, proof: bytes = b"") -> PreparedCall:
+        """The call of :meth:`appoint_key`."""
+        return self._prepared("appointKey", _stated(key), proof)
 
-    def give_up_key(self, account: LocalAccount) -> Receipt:
-        """The account is a key, which signs for nobody from the next round on; what it proved before is void."""
-        return self._send(account, "giveUpKey")
+    def giving_up(self) -> PreparedCall:
+        """The caller is a key, which signs for nobody from the next round on; what it proved before is void."""
+        return self._prepared("giveUpKey")
 
     def key_nonce(self, key: str) -> int:
         """Number that the next proof of a key (hex address) must state."""
@@ -143,9 +142,6 @@ class RuleBookContract:
 
     def _prepared(self, function: str, *arguments: Any) -> PreparedCall:
         return PreparedCall(self.sender, self.contract, f"RuleBook.{function}", arguments)
-
-    def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
-        return self.sender.transact(account, self.contract, f"RuleBook.{function}", *arguments)
 
 
 def keys_in_round(contract: FederationContract, number: int) -> Callable[[str], str]:

@@ -25,6 +25,7 @@ from fedvm.chain.outbox import Outbox, outbox_of
 from fedvm.chain.pricing import Offer, offer
 from fedvm.chain.refusals import advised
 from fedvm.chain.revert import explain, revert_data
+from fedvm.chain.supervised import SupervisedAccount
 from fedvm.evm.limits import BLOCK_GAS_LIMIT, ETHEREUM_TRANSACTION_GAS_LIMIT
 
 GAS_ROOM: Final = 1.25
@@ -132,6 +133,8 @@ class Sender:
         action: str,
         until: Callable[[Receipt], None],
     ) -> list[Receipt]:
+        if isinstance(account, SupervisedAccount):
+            account.look(transactions, action)
         with self._lock:
             if self._is_embedded:
                 receipts = [self._sent_at_once(account, one, action) for one in transactions]
@@ -174,15 +177,14 @@ class Sender:
     def cost(self, account: str, transaction: TxParams, *, action: str) -> Cost:
         """What a transaction would cost an account (hex address), which is not asked for its key; nothing is sent.
 
-        Raises :class:`TransactionFailed` if it would be refused or revert, :class:`NetworkError` for missing funds.
+        The account need not own the fee, which somebody else may pay for a wallet that is a contract. Raises
+        :class:`TransactionFailed` if it would be refused or revert, :class:`NetworkError` if the value is not there.
         """
         address, value = Web3.to_checksum_address(account), int(transaction.get("value", 0))
         require_funds(self.w3, address, value)
         gas = self._node_estimate(address, dict(transaction), action)
         price = self.w3.eth.get_block("latest").get("baseFeePerGas", 0) + self.w3.eth.max_priority_fee
-        cost = Cost(gas, price, value)
-        require_funds(self.w3, address, value + cost.fee)
-        return cost
+        return Cost(gas, price, value)
 
     def _deliveries(self) -> Delivery:
         if self._delivery is None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hexbytes import HexBytes
+from web3 import Web3
 from web3.contract import Contract
+from web3.types import TxParams
+
+from fedvm.chain.errors import TransactionFailed
 
 
 @dataclass(frozen=True)
@@ -17,13 +22,26 @@ class UnsentTransaction:
     data: str
     value: int = 0
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields under the names that wallets know them by."""
-        return {"chainId": self.chain_id, "to": self.to, "value": str(self.value), "data": self.data}
-
 
 def unsent(contract: Contract, function: str, *arguments: Any, value: int = 0) -> UnsentTransaction:
     """The transaction that calls a function of a contract, with ``value`` wei."""
     chain_id = int(contract.w3.eth.chain_id)
     data = contract.encode_abi(function, args=list(arguments))
     return UnsentTransaction(chain_id, contract.address, data, value)
+
+
+def unsent_of(chain_id: int, transaction: TxParams, action: str) -> UnsentTransaction:
+    """A transaction as web3 takes it (``to``, ``data``, ``value``). action: names it in the error.
+
+    Raises:
+        TransactionFailed: it creates a contract without a deployer, which wallets that are contracts cannot do.
+    """
+    to, data = transaction.get("to"), transaction.get("data", b"")
+    if not to:
+        raise TransactionFailed(
+            action,
+            "a wallet that is a contract cannot create a contract like this: have an account with a key do this step",
+        )
+    return UnsentTransaction(
+        chain_id, Web3.to_checksum_address(to), Web3.to_hex(HexBytes(data)), int(transaction.get("value", 0))
+    )

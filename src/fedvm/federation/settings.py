@@ -372,7 +372,8 @@ class SecuritySettings:
     """Bonds, stakes and times that secure the coordinator's proposals (docs/protocol.md); the defaults suit a trial.
 
     On a network, `challenge_seconds` must exceed the time to finality plus the time for which transactions could be
-    censored. `bond` must exceed what a lie could gain plus the gas of disputing it. 1 FIL or 1 ETH is 10^18 wei.
+    censored. If it or `answer_seconds` is left out there, it follows from the network (docs/networks.md). `bond` must
+    exceed what a lie could gain plus the gas of disputing it. 1 FIL or 1 ETH is 10^18 wei.
     """
 
     challenge_seconds: Annotated[

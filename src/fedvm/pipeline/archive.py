@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fedvm.audit.artefacts import Artefact
-from fedvm.files import atomic_file
+from fedvm.files import resumable_file
 from fedvm.pipeline.errors import UsageError
 from fedvm.store import Cid, ContentStore, InvalidCid, Store, StoreError
-from fedvm.store.car import blocks_from_root, read_car, write_car
+from fedvm.store.car import CarWriter, blocks_from_root, read_car
 
 Progress = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
@@ -32,7 +33,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was read from a CAR. bytes: of the blocks."""
+    """What a folder has now. blocks: read from a CAR, or in the folder. bytes: read now."""
 
     artefacts: int
     blocks: int
@@ -68,14 +69,16 @@ def publish_car(
     """Write the artefacts into a CAR with each of them as a root, in the order given; the file appears whole or not at
     all. The same artefacts give the same bytes. allow_missing: leave out what the store lacks.
 
+    What was written before an error, or before the process was killed, lies beside the file, and the same call goes on
+    from there.
+
     Raises:
         MissingArtefacts: the store lacks some, or all.
-        UsageError: they are too many for one CAR.
+        UsageError: they are too many for one CAR, or another process writes it.
         OSError: the file cannot be written.
     """
     wanted, missing = _named(listed)
     while True:
-        lost: dict[Cid, str] = {}
         if missing and not allow_missing:
             _complain(missing)
         if not wanted:
@@ -84,14 +87,14 @@ def publish_car(
                 + ("; ".join(missing) or "the chain names no artefact; name another --federation")
             )
         try:
-            with atomic_file(file) as out:
-                blocks = write_car(out, list(wanted), _blocks(wanted, store, lost, progress))
+            with resumable_file(file) as out:
+                blocks = _written(out, wanted, store, progress)
                 size = out.tell()
-        except ValueError as error:
-            if not lost:
-                raise UsageError(f"{error}; name --round") from error
-            missing += [f"{wanted[cid]}: {why}" for cid, why in lost.items()]
-            wanted = {cid: what for cid, what in wanted.items() if cid not in lost}
+        except _Lost as lost:
+            missing += [f"{wanted[cid]}: {why}" for cid, why in lost.why.items()]
+            wanted = {cid: what for cid, what in wanted.items() if cid not in lost.why}
+        except BlockingIOError as error:
+            raise UsageError(f"{error}: wait for it, or name another file") from error
         else:
             return Published(len(wanted), blocks, size, tuple(missing))
 
@@ -124,6 +127,36 @@ def fetch_car(file: Path, to: Path, *, progress: Progress = lambda done, total: 
     return Fetched(len(car.roots), blocks, size)
 
 
+def fetch_artefacts(
+    listed: Iterable[Artefact], store: Store, to: Path, *, progress: Progress = lambda done, total: None
+) -> Fetched:
+    """Copy artefacts from a store into the folder ``to``, each block checked, where an audit finds them. What is there
+    already is not fetched again, so the same call goes on after an interruption.
+
+    Raises:
+        MissingArtefacts: the store lacks some; the others are fetched.
+        OSError: the folder cannot be written.
+    """
+    wanted, missing = _named(listed)
+    kept, size = ContentStore(to), 0
+    for done, cid in enumerate(wanted):
+        progress(done, len(wanted))
+        if kept.has(str(cid)):
+            continue
+        try:
+            data = store.get(cid.binary)
+        except StoreError as error:
+            missing.append(f"{wanted[cid]}: {error}")
+        else:
+            kept.stage(data)
+            size += len(data)
+    kept.sync()
+    progress(len(wanted), len(wanted))
+    if missing:
+        _complain(missing)
+    return Fetched(len(wanted), sum(1 for _ in kept), size)
+
+
 def _by_round(listed: Iterable[Artefact]) -> list[tuple[int, list[Artefact]]]:
     groups: dict[int, list[Artefact]] = {}
     for one in listed:
@@ -144,23 +177,43 @@ def _named(listed: Iterable[Artefact]) -> tuple[dict[Cid, str], list[str]]:
     return wanted, missing
 
 
-def _blocks(
-    wanted: dict[Cid, str], store: Store, lost: dict[Cid, str], progress: Progress
-) -> Iterator[tuple[Cid, bytes]]:
+class _Lost(Exception):
+    """A store lacks artefacts. why: by their CIDs."""
+
+    def __init__(self, why: dict[Cid, str]) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+def _written(out: BinaryIO, wanted: dict[Cid, str], store: Store, progress: Progress) -> int:
+    """Write what a CAR does not have yet; the number of its blocks. Raises _Lost with all that the store lacks: what
+    follows the first of them is looked at and not written, so that the file can go on there."""
+    try:
+        car = CarWriter(out, list(wanted))
+    except ValueError as error:
+        raise UsageError(f"{error}; name --round") from error
+    lost: dict[Cid, str] = {}
     for done, cid in enumerate(wanted):
         progress(done, len(wanted))
+        if car.has(cid):
+            continue
         try:
             data = store.get(cid.binary)
         except StoreError as error:
             lost[cid] = str(error)
         else:
-            yield from blocks_from_root(data)
+            if not lost:
+                car.write(blocks_from_root(data))
     progress(len(wanted), len(wanted))
+    if lost:
+        raise _Lost(lost)
+    return car.blocks
 
 
 def _complain(missing: list[str]) -> None:
     more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
     raise MissingArtefacts(
         f"the store lacks {len(missing)} artefacts that an audit reads: {'; '.join(missing[:3])}{more}. Name a --store "
-        "that has them, or give --allow-missing: an audit will then find them missing, unless they were posted on chain"
+        "that has them, or publish with --allow-missing: an audit will then find them missing, unless they were posted "
+        "on chain"
     )

@@ -50,6 +50,13 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         raise ConfigError("\n".join(findings)) from None
 
 
+def stated_keys(path: Path | None, overrides: Mapping[str, Any] | None = None) -> frozenset[str]:
+    """The settings, as "table.key", that a file or the overrides state. Raises ConfigError for what is no TOML file."""
+    tables = _parse(_read(path), path) if path is not None else {}
+    in_file = {f"{table}.{key}" for table, keys in tables.items() if isinstance(keys, dict) for key in keys}
+    return frozenset(in_file | set(overrides or {}))
+
+
 def parse_config(text: str) -> RunConfig:
     """A resolved configuration as `dump_config` writes it. Raises pydantic's ValidationError for any other."""
     return config_of(tomllib.loads(text))

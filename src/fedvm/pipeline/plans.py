@@ -19,7 +19,7 @@ from fedvm.chain.networks import network_of, require_funds
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.rule_book import Announced, RuleBookContract
 from fedvm.chain.sender import Cost, Receipt
-from fedvm.federation.client.appointment import book_of, checked_address
+from fedvm.federation.client.appointment import book_of, checked_address, require_appointable
 from fedvm.pipeline.call_advice import advice_on, utc
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.rule_units import require_sealable, rules_in_settings
@@ -221,6 +221,32 @@ def withdraw(federation: FederationContract, who: str, to: str | None = None) ->
     receiver = checked_address("receiver", to)
     sentence = f"{who} has {amount} that it is owed sent to {receiver}, whose own they are then"
     return Plan(sentence, federation.withdraw(receiver), federation.owner())
+
+
+# Keys of members
+
+
+def appoint_key(federation: FederationContract, who: str, key: str | None, proof: bytes) -> Plan:
+    """Let a key (hex address) sign for a member; None: none but its own. Raises SettingsError for what the contract
+    would refuse or would serve nobody."""
+    require_appointable(federation, who, key, proof)
+    return Plan(
+        f"From round {federation.current_round() + 1} on {key or 'no key but its own'} signs for {who}",
+        book_of(federation).appointment(key, proof),
+        federation.owner(),
+    )
+
+
+def give_up_key(federation: FederationContract, key: str) -> Plan:
+    """Let a key (hex address) sign for nobody."""
+    book = book_of(federation)
+    member = book.appointed_by(key)
+    no_more = f" and no more for {member}" if member else ""
+    return Plan(
+        f"From round {federation.current_round() + 1} on {key} signs for nobody{no_more}",
+        book.giving_up(),
+        federation.owner(),
+    )
 
 
 # Coordinator

@@ -8,8 +8,9 @@ from typing import Any
 
 from fedvm.learning.settings import ScheduleName
 from fedvm.pipeline.config import RunConfig
-from fedvm.pipeline.config_file import differences, free_on_resume, load_config, save_config
+from fedvm.pipeline.config_file import differences, free_on_resume, load_config, save_config, stated_keys
 from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.network_times import values_of
 from fedvm.rundir.layout import RunDirectory
 
 _NAMING = ("run.out", "run.name", "data.dataset", "data.path")  # the directory's name depends on these
@@ -27,7 +28,10 @@ def resumed_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig
     directory.require_run("--out")
     own = {"run.out": str(directory.path)}
     begun = load_config(directory.config, own)
-    wanted = load_config(path or directory.config, {**overrides, **own})
+    # What followed from the network when the run was begun, and is not stated now, stays.
+    stated = stated_keys(path or directory.config, overrides)
+    kept = {key: value for key, value in values_of(begun).items() if key not in stated}
+    wanted = load_config(path or directory.config, {**kept, **overrides, **own})
     changed = differences(begun, wanted)
     if changed:
         raise ConfigError(

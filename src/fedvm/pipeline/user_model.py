@@ -10,8 +10,13 @@ from eth_account.signers.local import LocalAccount
 from flwr.app import ArrayRecord
 
 from fedvm.chain.endpoint import Endpoint
+from fedvm.chain.founding_plan import UnsignedFounding
 from fedvm.federation.arrays import named_arrays
-from fedvm.federation.coordinator.directory import create_federation, create_federation_on
+from fedvm.federation.coordinator.directory import (
+    create_federation,
+    create_federation_on,
+    leave_federation_on,
+)
 from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.factory import made_by
@@ -71,8 +76,9 @@ def create_for_model_on(
     *,
     members: Sequence[str],
     account: LocalAccount,
+    coordinator: str | None = None,
 ) -> str:
-    """The same on a network, paid for by `account`, which becomes the coordinator."""
+    """The same on a network, paid for by `account`, which becomes the coordinator unless another address is given."""
     rules, security = _terms(config, initial)
     return create_federation_on(
         endpoint,
@@ -82,6 +88,33 @@ def create_for_model_on(
         security=security,
         members=members,
         account=account,
+        coordinator=coordinator,
+        stores=config.run.store,
+        sealed=sealing(config, rules),
+    )
+
+
+def leave_for_model_on(
+    endpoint: Endpoint,
+    path: Path,
+    config: RunConfig,
+    initial: ArrayRecord,
+    *,
+    members: Sequence[str],
+    owner: str,
+    coordinator: str,
+) -> UnsignedFounding:
+    """The same for a wallet (owner) to send: addresses are checksummed."""
+    rules, security = _terms(config, initial)
+    return leave_federation_on(
+        endpoint,
+        path,
+        initial,
+        rules=rules,
+        security=security,
+        members=members,
+        owner=owner,
+        coordinator=coordinator,
         stores=config.run.store,
         sealed=sealing(config, rules),
     )

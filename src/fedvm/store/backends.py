@@ -27,9 +27,17 @@ def _kubo(url: str) -> Store:
     return KuboStore(url)
 
 
+def _onchain_cloud(url: str) -> Store:
+    from fedvm.store.foc import OnchainCloud
+
+    return OnchainCloud(url)
+
+
 BACKENDS: Final[dict[str, Callable[[str], Store]]] = {
     "http": _gateway,
     "https": _gateway,
+    "foc": _onchain_cloud,
+    "foc+http": _onchain_cloud,
     "kubo": _kubo,
     "kubo+https": _kubo,
 }

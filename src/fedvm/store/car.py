@@ -34,12 +34,7 @@ def write_car(out: BinaryIO, roots: Sequence[Cid], blocks: Iterable[tuple[Cid, b
         ValueError: there is no root, a root twice or too many; or a root's block does not come.
         OSError: the stream cannot be written.
     """
-    if not roots or len(set(roots)) < len(roots):
-        raise ValueError("a CAR names at least one root, and each once")
-    header = _header(roots)
-    if len(header) > MAX_HEADER_BYTES:
-        raise ValueError(f"{len(roots)} roots do not fit the header of a CAR; write several")
-    out.write(encode_varint(len(header)) + header)
+    out.write(_checked_head(roots))
     written: set[Cid] = set()
     for cid, data in blocks:
         if cid not in written:
@@ -48,6 +43,81 @@ def write_car(out: BinaryIO, roots: Sequence[Cid], blocks: Iterable[tuple[Cid, b
     if missing := [root for root in roots if root not in written]:
         raise ValueError(f"root {missing[0]} is not among the blocks")
     return len(written)
+
+
+class CarWriter:
+    """Writes a CAR to a file, after what an earlier process wrote of the same one: with the same roots and the same
+    order of blocks, the bytes are those of a process that was not interrupted.
+
+    Raises:
+        ValueError: there is no root, a root twice or too many.
+        OSError: the file cannot be read or written.
+    """
+
+    def __init__(self, file: BinaryIO, roots: Sequence[Cid]) -> None:
+        self._file, self._roots = file, tuple(roots)
+        self._written: set[Cid] = set()
+        self._nodes: dict[Cid, list[Cid]] = {}
+        head = _checked_head(roots)
+        file.seek(0)
+        if file.read(len(head)) != head:
+            file.seek(0)
+            file.write(head)
+            file.truncate()
+        else:
+            file.seek(self._kept(len(head)))
+            file.truncate()
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks it holds."""
+        return len(self._written)
+
+    def has(self, root: Cid) -> bool:
+        """Whether all blocks of a file are written."""
+        pending = [root]
+        while pending:
+            cid = pending.pop()
+            if cid not in self._written:
+                return False
+            pending += self._nodes.get(cid, [])
+        return True
+
+    def write(self, blocks: Iterable[tuple[Cid, bytes]]) -> None:
+        """Blocks that follow; one that is written already is left out."""
+        for cid, data in blocks:
+            if cid not in self._written:
+                self._file.write(encode_varint(CID_BYTES + len(data)) + cid.binary + data)
+                self._note(cid, data)
+
+    def _kept(self, begin: int) -> int:
+        """Take what is whole of the blocks that are there; where it ends."""
+        self._file.seek(0)
+        source = _Source(self._file)
+        source.read(begin, "the header")
+        end = begin
+        try:
+            for cid, data in _blocks(source, ()):
+                self._note(cid, data)
+                end = source.at
+        except (InvalidCar, CorruptBlock):  # where the process was killed
+            pass
+        return end
+
+    def _note(self, cid: Cid, data: bytes) -> None:
+        self._written.add(cid)
+        if cid.codec == DAG_PB:
+            self._nodes[cid] = [link.cid for link in decode_node(data)]
+
+
+def _checked_head(roots: Sequence[Cid]) -> bytes:
+    """The first bytes of a CAR with these roots. Raises ValueError: there is none, one twice, or they are too many."""
+    if not roots or len(set(roots)) < len(roots):
+        raise ValueError("a CAR names at least one root, and each once")
+    header = _header(roots)
+    if len(header) > MAX_HEADER_BYTES:
+        raise ValueError(f"{len(roots)} roots do not fit the header of a CAR; write several")
+    return encode_varint(len(header)) + header
 
 
 def blocks_from_root(data: bytes) -> Iterator[tuple[Cid, bytes]]:

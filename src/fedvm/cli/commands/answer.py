@@ -10,14 +10,16 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import approve_rest, paying
 from fedvm.cli.commands.places import Place, placed
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.spending import Spending, with_spending
 
 if TYPE_CHECKING:
     from fedvm.chain.federation_types import RoundState
     from fedvm.federation.coordinator.chain_ledger import ChainLedger
 
 
+@with_spending
 @placed("federation", stored=True)
 def answer(
     place: Place,
@@ -30,8 +32,8 @@ def answer(
             min=0.1, help="With --watch: most seconds between two looks, or less for short windows."
         ),
     ] = 15.0,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
+    *,
+    spending: Spending,
     as_json: JsonOption = False,
 ) -> None:
     """Answer what is asked of the pending proposal; half of the fees is earned when it becomes final.
@@ -41,18 +43,26 @@ def answer(
     continues through outages of the RPC, until the proposal is final or rejected. Exit status 1 when it is rejected, or
     when data that are asked for are not in the store.
     """
+    from contextlib import ExitStack
+
     from fedvm.cli.console import out
     from fedvm.cli.status import FAILURE
     from fedvm.federation.coordinator.directory import ledger_of
     from fedvm.pipeline.errors import UsageError
 
-    with place.opened(read_only=False) as opened:
+    if watch and spending.reads:
+        raise typer.BadParameter("--watch goes on and answers: leave --dry-run and --unsigned away")
+    with ExitStack() as stack:
+        opened = stack.enter_context(place.opened(read_only=spending.reads))
         if watch and opened.chain is not None:
             raise UsageError(
                 "nobody else can write to an embedded chain while it is watched; leave --watch away"
             )
-        signer = Signing(account, key_file).load() if opened.chain is None else None
-        ledger = ledger_of(opened, signer)
+        coordinator = opened.federation_contract.coordinator
+        payer = stack.enter_context(
+            paying(spending, opened.w3, opened.chain, as_json=as_json, default=coordinator)
+        )
+        ledger = ledger_of(opened, payer)
         answers = _Answers(ledger, ledger.current_round())
         if not answers.number:
             raise UsageError("no round was opened yet: there is nothing to answer for")
@@ -60,6 +70,7 @@ def answer(
         if watch:
             # Several looks before an answer is overdue, since one takes a while and can fail.
             seconds = min(every, opened.federation_contract.security().answer_seconds / 4)
+            approve_rest(payer)
             fell = _watch(answers, place, seconds)
         else:
             answers.look()

@@ -10,12 +10,14 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import paying, user_of
 from fedvm.cli.commands.places import Place, placed
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.spending import Spending, with_spending
 
 PREIMAGES = "preimages"
 
 
+@with_spending
 @placed("federation", stored=True)
 def challenge(
     place: Place,
@@ -25,8 +27,8 @@ def challenge(
             help="Folder with what the coordinator published of its trees. Default: preimages in RUN, or here."
         ),
     ] = None,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
+    *,
+    spending: Spending,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute the pending proposal of a federation, and have it rejected if it is wrong.
@@ -37,6 +39,9 @@ def challenge(
     fee that comes back if the proposal falls; if the answer does not come in time, the proposal is rejected for that.
     Who brings it down wins a quarter of the bond and shares another with all challengers; half is burnt. Exit status 1
     when a proposal was rejected. Example counts are attested: no challenge can prove them.
+
+    With --dry-run it says what it would send first, a proof or a question, and what that costs. With --unsigned it
+    prints that for a wallet; when it is in a block, the same command prints what comes next.
     """
     from rich.markup import escape
 
@@ -47,15 +52,18 @@ def challenge(
     from fedvm.cli.status import FAILURE
     from fedvm.protocol.aggregators import aggregator_named
 
-    with place.opened(read_only=False) as opened:
+    with (
+        place.opened(read_only=spending.reads) as opened,
+        paying(spending, opened.w3, opened.chain, as_json=as_json, default=user_of(opened.chain)) as payer,
+    ):
         chain = opened.chain
         require_genuine(opened.w3, opened.federation_contract.address)
         challenger = Challenger(
             opened.federation_contract,
             opened.store,
-            Signing(account, key_file).load() if chain is None else chain.account("user"),
+            payer,
             source=PreimageFolder(preimages or (place.run or Path()) / PREIMAGES),
-            pass_time=None if chain is None else chain.advance_time,
+            pass_time=_stop if spending.reads else None if chain is None else chain.advance_time,
             first_block=opened.deployment.block,
         )
         upheld = challenger.challenge()
@@ -78,6 +86,13 @@ def challenge(
         )
     if upheld is not None:
         raise typer.Exit(FAILURE)
+
+
+def _stop(seconds: int) -> None:
+    """Nothing is sent, so nothing is waited for."""
+    from fedvm.pipeline.errors import UsageError
+
+    raise UsageError(f"an answer is due in {seconds:,} s: nothing can be sent before; look again then")
 
 
 COMMAND = Command(

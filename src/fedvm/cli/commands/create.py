@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,19 +11,21 @@ import typer
 from fedvm.cli.addresses import address_facts, print_address
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import actor_of, print_batch
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
-from fedvm.cli.commands.spending import PriceOption, YesOption, spend
+from fedvm.cli.commands.spending import Spending, spend, with_spending
 from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord
+    from web3 import Web3
 
     from fedvm.chain.endpoint import Endpoint
     from fedvm.chain.networks import Network
     from fedvm.pipeline.config import RunConfig
 
 
+@with_spending
 def create(
     directory: Annotated[Path, typer.Argument(help="The directory to make.")],
     model: Annotated[
@@ -35,11 +38,16 @@ def create(
     ] = None,
     network: NetworkOption = None,
     rpc: RpcUrlOption = None,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
     members: Annotated[
         list[str] | None,
         typer.Option("--member", help="On a network: a member's address (`fedvm keys new`); repeat it."),
+    ] = None,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="On a network: who opens rounds and proposes. Default: who pays, the owner.",
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -59,25 +67,23 @@ def create(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="On a network: say what it costs; send nothing.")
-    ] = False,
-    yes: YesOption = False,
-    price: PriceOption = None,
+    *,
+    spending: Spending,
     as_json: JsonOption = False,
 ) -> None:
     """Create the contract to which a Flower app of yours is accountable, and a directory that names it.
 
     With --clients the chain and a key for each simulated client lie in the directory. With --network or --rpc, and
     --member, the contract is created on a network, and members keep their keys to themselves. The account that pays
-    becomes owner and coordinator.
+    becomes owner, and coordinator unless --coordinator names another. With `--unsigned --from WALLET` the wallet
+    becomes the owner, and what it is to send is printed; DIRECTORY names the address that the federation will have.
 
     Run this command in the app's directory. Then wrap the app's strategy, `Accountable(FedAvg(...),
     federation=open_federation(context))`, add `fedvm_mod` to its ClientApp, and run it as ever, with
     `--run-config 'fedvm-directory="/path/to/DIRECTORY"'`.
     """
     from fedvm.chain.networks import EMBEDDED
-    from fedvm.pipeline.config_file import load_config, parse_assignment
+    from fedvm.pipeline.config_file import load_config, stated_keys
     from fedvm.pipeline.user_model import create_for_model, import_model
 
     endpoint = checked_endpoint(network, rpc)
@@ -85,49 +91,88 @@ def create(
         raise typer.BadParameter(
             "give --clients to simulate, or --network or --rpc with a --member for each client"
         )
-    overrides: dict[str, Any] = {
-        "data.clients": clients or len(members or ()),
-        "rules.max_examples": max_examples,
-    }
-    overrides |= {"run.store": stores} if stores else {}
-    overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
-    wanted = load_config(config, overrides)
+    if endpoint is None and (spending != Spending() or coordinator is not None):
+        raise typer.BadParameter(
+            "--clients makes a chain of its own, where nobody pays: name a network for that"
+        )
+    overrides = _overrides(clients or len(members or ()), max_examples, stores, assignments)
+    wanted, stated = load_config(config, overrides), stated_keys(config, overrides)
     initial = import_model(model, Path.cwd())
     if endpoint is None:
         _tell(create_for_model(directory, wanted, initial, seed=seed), EMBEDDED, wanted, directory, as_json)
         return
-    asked = {"dry_run": dry_run, "yes": yes, "price": price, "as_json": as_json}
-    _create_on(endpoint, Signing(account, key_file), wanted, initial, members or [], directory, asked)
+    w3 = endpoint.connect()
+    wanted = _suited(wanted, w3, stated)
+    _create_on(endpoint, w3, spending, wanted, initial, members or [], coordinator, directory, as_json)
+
+
+def _overrides(
+    clients: int, max_examples: int, stores: list[str] | None, assignments: list[str] | None
+) -> dict[str, Any]:
+    """What the options say of the settings, by their keys."""
+    from fedvm.pipeline.config_file import parse_assignment
+
+    said: dict[str, Any] = {"data.clients": clients, "rules.max_examples": max_examples}
+    said |= {"run.store": stores} if stores else {}
+    return said | dict(parse_assignment(assignment) for assignment in assignments or [])
 
 
 def _create_on(
     endpoint: Endpoint,
-    signing: Signing,
+    w3: Web3,
+    spending: Spending,
     wanted: RunConfig,
     initial: ArrayRecord,
     members: list[str],
+    coordinator: str | None,
     directory: Path,
-    asked: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Create it on a network, after saying what that costs."""
     from fedvm.chain.costs import PlannedStep
     from fedvm.chain.factory import founding_steps
     from fedvm.chain.networks import network_of
     from fedvm.federation.client.appointment import checked_address
-    from fedvm.pipeline.network_times import check_times
-    from fedvm.pipeline.user_model import create_for_model_on
+    from fedvm.pipeline.user_model import create_for_model_on, leave_for_model_on
 
     named = [checked_address("member", member) for member in members]
-    payer, w3 = signing.load(), endpoint.connect()
-    check_times(wanted, network_of(w3))
-    sealed = bool(wanted.sealed.group_size)
-    steps = founding_steps(w3, str(payer.address), len(named), sealed=sealed)
-    if not spend(
-        "Creating a federation", [PlannedStep(one) for one in steps], w3, str(payer.address), **asked
-    ):
+    leader = None if coordinator is None else checked_address("coordinator", coordinator)
+    if spending.unsigned and leader is None:
+        raise typer.BadParameter(
+            "--unsigned goes with --coordinator: rounds are opened by an account with a key, which a wallet that "
+            "sends nothing by itself is not"
+        )
+    payer = actor_of(spending)
+    if spending.unsigned and leader is not None:
+        planned = leave_for_model_on(
+            endpoint, directory, wanted, initial, members=named, owner=payer.address, coordinator=leader
+        )
+        what = f"Creating the federation {planned.federation}, named in {directory}"
+        print_batch(planned.transactions, payer.address, what)
         return
-    address = create_for_model_on(endpoint, directory, wanted, initial, members=named, account=payer)
-    _tell(address, network_of(w3), wanted, directory, asked["as_json"])
+    sealed = bool(wanted.sealed.group_size)
+    steps = [PlannedStep(one) for one in founding_steps(w3, payer.address, len(named), sealed=sealed)]
+    asked: dict[str, Any] = {"dry_run": spending.dry_run, "yes": spending.yes, "price": spending.price}
+    if not spend("Creating a federation", steps, w3, payer.address, **asked, as_json=as_json):
+        return
+    assert payer.account is not None
+    address = create_for_model_on(
+        endpoint, directory, wanted, initial, members=named, account=payer.account, coordinator=leader
+    )
+    _tell(address, network_of(w3), wanted, directory, as_json)
+
+
+def _suited(wanted: RunConfig, w3: Web3, stated: Collection[str]) -> RunConfig:
+    """The configuration with windows that suit the network, which are said with their reasons."""
+    from fedvm.chain.networks import network_of
+    from fedvm.cli.console import err
+    from fedvm.pipeline.network_times import check_times, suited
+
+    network = network_of(w3)
+    config = suited(wanted, network, stated)
+    for line in check_times(config, network):
+        err().print(line, style="dim", markup=False)
+    return config
 
 
 def _tell(address: str, at: Network, wanted: RunConfig, directory: Path, as_json: bool) -> None:

@@ -9,10 +9,10 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import CompilerOptions, with_compiler_options
-from fedvm.cli.commands.deploying import Payer, deploy_prepared
+from fedvm.cli.commands.deploying import deploy_prepared
 from fedvm.cli.commands.json_option import JsonOption
+from fedvm.cli.commands.paying import actor_of
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, needed_endpoint
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 from fedvm.cli.commands.spending import Spending, with_spending
 from fedvm.compiler.defaults import Target
 
@@ -23,8 +23,6 @@ def deploy(
     *,
     network: NetworkOption = None,
     rpc: RpcUrlOption = None,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Directory to write. Default: runs/MODEL-NETWORK.")
     ] = None,
@@ -55,7 +53,9 @@ def deploy(
     from fedvm.rundir.layout import RunDirectory
 
     endpoint = needed_endpoint(network, rpc)
-    payer = Payer.named(spending, Signing(account, key_file), stages=stages)
+    if spending.unsigned and stages:
+        raise typer.BadParameter("a program in stages cannot be printed with --unsigned: leave --stages out")
+    payer = actor_of(spending)
     w3 = endpoint.connect()
     at = network_of(w3)
     directory = RunDirectory(out or Path("runs") / f"{compiler.model.stem}-{at.name}")

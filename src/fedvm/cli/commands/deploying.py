@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from fedvm.cli.addresses import address_facts, print_address
 from fedvm.cli.commands.json_option import print_json
-from fedvm.cli.commands.signing import Signing
+from fedvm.cli.commands.paying import print_batch
 from fedvm.cli.commands.spending import Spending, spend
 
 if TYPE_CHECKING:
@@ -18,41 +15,16 @@ if TYPE_CHECKING:
 
     from fedvm.chain.endpoint import Endpoint
     from fedvm.chain.networks import Network
+    from fedvm.cli.commands.paying import Actor
     from fedvm.pipeline.onnx_model import Prepared
     from fedvm.rundir.layout import RunDirectory
-
-
-@dataclass(frozen=True)
-class Payer:
-    """Who pays: the account, None if its key is not needed, and its address."""
-
-    account: LocalAccount | None
-    address: str
-
-    @classmethod
-    def named(cls, spending: Spending, signing: Signing, *, stages: bool = False) -> Payer:
-        """Raises BadParameter for options that do not go together, and what loading a key raises."""
-        from fedvm.federation.client.appointment import checked_address
-
-        if spending.sender is None:
-            if spending.unsigned:
-                raise typer.BadParameter("--unsigned goes with --from, the wallet that will send")
-            account = signing.load()
-            return cls(account, str(account.address))
-        if signing.is_named or spending.dry_run == spending.unsigned:
-            raise typer.BadParameter("--from goes with --dry-run or with --unsigned, and without a key")
-        if spending.unsigned and stages:
-            raise typer.BadParameter(
-                "a program in stages cannot be printed with --unsigned: leave --stages out"
-            )
-        return cls(None, checked_address("sender", spending.sender))
 
 
 def deploy_prepared(
     prepared: Prepared,
     w3: Web3,
     endpoint: Endpoint,
-    payer: Payer,
+    payer: Actor,
     spending: Spending,
     directory: RunDirectory,
     *,
@@ -107,7 +79,6 @@ def show_deployed(facts: dict[str, Any], prepared: Prepared, at: Network, *, as_
 
 def _print_unsigned(prepared: Prepared, w3: Web3, rpc: str, wallet: str, directory: RunDirectory) -> None:
     """The transactions on standard output; the directory names what will be where."""
-    from fedvm.cli.console import err
     from fedvm.pipeline.deploy_plan import unsigned_deployment
     from fedvm.pipeline.placing import leave
     from fedvm.rundir.deployment import ChainRef
@@ -116,12 +87,10 @@ def _print_unsigned(prepared: Prepared, w3: Web3, rpc: str, wallet: str, directo
     at, block = ChainRef("rpc", rpc), int(w3.eth.block_number)
     chain_id = int(w3.eth.chain_id)
     leave(prepared, at, chain_id, block, directory, service=planned.service, program=planned.program)
-    err().print(
-        f"{len(planned.transactions)} transactions for {wallet} to send in this order. Then {planned.service} is the "
-        f"ModelService, and {directory.path} serves `fedvm predict`.",
-        markup=False,
+    what = (
+        f"Deploying {planned.service}, the ModelService of which {directory.path} then serves `fedvm predict`"
     )
-    print_json([one.as_json() for one in planned.transactions])
+    print_batch(planned.transactions, wallet, what)
 
 
 def _sent(

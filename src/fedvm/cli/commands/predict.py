@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
+from fedvm.cli.commands.paying import paying, user_of
 from fedvm.cli.commands.places import Place, placed
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
-from fedvm.cli.commands.spending import YesOption, amount, confirm
+from fedvm.cli.commands.spending import Spending, with_spending
 
 if TYPE_CHECKING:
     from fedvm.pipeline.ask import Answer
-    from fedvm.rundir.run import Run
 
 _ROWS = 10
 
 
+@with_spending
 @placed("service", stored=True)
 def predict(
     place: Place,
@@ -45,9 +45,8 @@ def predict(
         int | None,
         typer.Option("--max-fee", min=0, help="With --record: most wei to pay for a decision. Default: 0."),
     ] = None,
-    yes: YesOption = False,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
+    *,
+    spending: Spending,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line an input.")] = False,
 ) -> None:
     """Ask the ModelService contract what is in each IMAGE, or about numbers, and show what the contract saw.
@@ -57,8 +56,9 @@ def predict(
     the contract's scores.
 
     With --record, several images share as few transactions as possible; each transaction records all of its images
-    or none. --run also takes what `fedvm deploy` or `fedvm compile -o` wrote. Without a run, --store says where the
-    version's ONNX file is: it has the classes' names and how an image is prepared.
+    or none, and its inputs are public from then on. --run also takes what `fedvm deploy` or `fedvm compile -o` wrote.
+    Without a run, --store says where the version's ONNX file is: it has the classes' names and how an image is
+    prepared.
     """
     from fedvm.cli.console import out
 
@@ -66,10 +66,10 @@ def predict(
         raise typer.BadParameter("give images or --values, one of them")
     if max_fee is not None and not record:
         raise typer.BadParameter("--max-fee needs --record: only a decision on record pays a fee")
-    signing = Signing(account, key_file)
-    if signing.is_named and not record:
-        raise typer.BadParameter("asking needs no key: give one with --record only")
-    for number, answer in enumerate(_answers(place, signing, images or [], values, record, max_fee, yes)):
+    if spending != Spending() and not record:
+        raise typer.BadParameter("asking sends nothing: give a key, and how to send, with --record only")
+    asked = _answers(place, images or [], values, spending if record else None, max_fee, as_json)
+    for number, answer in enumerate(asked):
         if as_json:
             typer.echo(json.dumps(answer.to_json()))
             continue
@@ -80,46 +80,32 @@ def predict(
 
 def _answers(
     place: Place,
-    signing: Signing,
     images: list[Path],
     values: str | None,
-    record: bool,
+    spending: Spending | None,
     max_fee: int | None,
-    yes: bool,
+    as_json: bool,
 ) -> Iterator[Answer]:
+    """spending: how the decisions are sent that are recorded, None if none are."""
     from fedvm.pipeline.ask import ask
     from fedvm.pipeline.errors import UsageError
     from fedvm.rundir.layout import RunDirectory
 
     if place.run is not None and not RunDirectory(place.run).deployment.is_file():
-        if record:
+        if spending is not None:
             raise UsageError(
                 f"{place.run} holds a program that is on no chain: leave --record out, or deploy it first"
             )
         yield from ask(images, place.run, values=values)
-        return
-    with place.opened(read_only=not record) as run:
-        user = None
-        if record:
-            user = run.chain.account("user") if run.chain is not None else signing.load()
-            _confirm_decision(run, str(user.address), yes=yes)
-        yield from ask(images, run, values=values, user=user, max_fee=max_fee)
-
-
-def _confirm_decision(run: Run, payer: str, *, yes: bool) -> None:
-    """Say what a decision costs on a network, and ask."""
-    from fedvm.chain.network_funds import gas_price
-    from fedvm.chain.networks import EMBEDDED, network_of
-
-    network, service = network_of(run.w3), run.model_service
-    if network is EMBEDDED or not (number := service.current_version()):
-        return
-    gas, fee = service.version(number).gas, service.fee_terms(number).amount
-    cost = amount(gas * gas_price(run.w3), network, None)
-    sentence = (
-        f"{payer} pays some {gas:,} gas a decision, {cost}, and a fee of {fee:,} wei; inputs become public."
-    )
-    confirm(sentence, network, yes=yes)
+    elif spending is None:
+        with place.opened() as run:
+            yield from ask(images, run, values=values)
+    else:
+        with (
+            place.opened(read_only=spending.reads) as run,
+            paying(spending, run.w3, run.chain, as_json=as_json, default=user_of(run.chain)) as user,
+        ):
+            yield from ask(images, run, values=values, user=user, max_fee=max_fee)
 
 
 def _show(answer: Answer) -> None:

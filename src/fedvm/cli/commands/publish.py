@@ -32,8 +32,9 @@ def publish(
 
     Models, updates, the files of roll-ups, ONNX files and calibration images; every block is checked. With the file
     and the chain anybody can audit: `fedvm fetch FILE --to DIR`, then `fedvm audit … --store DIR`. The file appears
-    whole or not at all, and the same artefacts give the same bytes. IPFS nodes take it with `ipfs dag import`, and
-    `fedvm piece` computes the name by which Filecoin's storage providers know it.
+    whole or not at all, and the same artefacts give the same bytes; after an interruption the same command goes on.
+    IPFS nodes take it with `ipfs dag import`, and `fedvm piece` computes the name by which Filecoin's storage providers
+    know it.
     """
     from fedvm.audit.artefacts import artefacts
     from fedvm.cli.console import err, out

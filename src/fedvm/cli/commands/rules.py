@@ -112,7 +112,7 @@ def announce(
         wanted, stated = load_rules(file, given, rules_in_settings(present))
         rules = changed_rules(present, wanted, stated)
         old, new = rules_in_settings(present), rules_in_settings(rules)
-        if not (sending.as_json or sending.unsigned):
+        if not (sending.as_json or sending.spending.unsigned):
             _print_table(("in force", old), ("announced", new))
         changes = {key: {"old": old[key], "new": new[key]} for key in old if old[key] != new[key]}
         plan = plans.announce(contract, rules)

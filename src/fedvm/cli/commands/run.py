@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +13,9 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import actor_of
 from fedvm.cli.commands.places import needed_endpoint
-from fedvm.cli.commands.signing import Signing
-from fedvm.cli.commands.spending import PriceOption, YesOption, spend
+from fedvm.cli.commands.spending import DryRunOption, PriceOption, Spending, YesOption, spend
 from fedvm.cli.setting_flags import SettingsCommand
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run(
             help="Any setting (`fedvm settings` lists them), e.g. --set adversaries.3=bad_signature.",
         ),
     ] = None,
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
     price: PriceOption = None,
     as_json: JsonOption = False,
@@ -55,11 +57,15 @@ def run(
     CONFIG is a TOML file such as examples/demo.toml; flags override it. Without one 16 honest clients learn
     digits (MNIST-5k) on the embedded chain. Everything is written to the run directory: chain, store, model, program,
     report, and `site/`, the pages of the run for any browser.
+
+    On a network --dry-run says what the federation and its rounds cost. A run reacts to what happens on the chain, so
+    it needs a key; a wallet that has none here can own the federation (`fedvm create --unsigned`).
     """
     overrides = dict(ctx.obj) | dict(_assigned(assignments))
     if from_chain is not None and not resume:
         raise typer.BadParameter("--from-chain goes on with a run: give --resume, too")
-    _run(config, overrides, _Going(resume, from_chain), as_json, {"yes": yes, "price": price})
+    asked = {"dry_run": dry_run, "yes": yes, "price": price}
+    _run(config, overrides, _Going(resume, from_chain), as_json, asked)
 
 
 @dataclass(frozen=True)
@@ -76,26 +82,44 @@ def _assigned(assignments: list[str] | None) -> list[tuple[str, Any]]:
     return [parse_assignment(assignment) for assignment in assignments or []]
 
 
-def _payer(config: RunConfig, resume: bool, asked: dict[str, Any]) -> LocalAccount | None:
-    """The account that pays for the run on a network, after it was said what federation and rounds cost."""
+def _on_network(
+    config: RunConfig, going: _Going, stated: Collection[str], asked: dict[str, Any]
+) -> tuple[RunConfig, LocalAccount | None]:
+    """For a run on a network, its configuration with windows that suit the network, and the account that pays, after it
+    was said what federation and rounds cost. stated: the settings that somebody stated."""
     if config.network.is_embedded:
-        return None
+        if asked["dry_run"]:
+            raise typer.BadParameter(
+                "the embedded chain costs nothing: name a --network to see what a run costs"
+            )
+        return config, None
     from fedvm.chain.costs import PlannedStep, rounds_step
     from fedvm.chain.factory import founding_steps
     from fedvm.chain.networks import network_of
+    from fedvm.cli.console import err
     from fedvm.pipeline.ground import require_suitable
+    from fedvm.pipeline.network_times import suited
 
-    payer, count = Signing(config.network.account).load(), config.data.clients
-    if resume:
-        return payer
+    if going.resume and asked["dry_run"]:
+        raise typer.BadParameter("what is left of a run is not priced: leave --dry-run or --resume away")
+    actor = actor_of(Spending(account=config.network.account, dry_run=asked["dry_run"]))
+    if going.resume and going.from_chain is None:
+        return config, actor.account
+    count = config.data.clients
     name = None if config.network.name == "embedded" else config.network.name
     w3 = needed_endpoint(name, config.network.rpc).connect()
-    require_suitable(config, network_of(w3))
-    founding = founding_steps(w3, str(payer.address), count, sealed=bool(config.sealed.group_size))
+    config = suited(config, network_of(w3), stated)
+    if going.from_chain is not None:
+        return config, actor.account
+    notes = require_suitable(config, network_of(w3))  # the run itself says them, too, if it is begun
+    for line in notes if asked["dry_run"] else ():
+        err().print(line, style="dim", markup=False)
+    founding = founding_steps(w3, actor.address, count, sealed=bool(config.sealed.group_size))
     steps = [PlannedStep(one) for one in (*founding, rounds_step(config.federation.rounds, count))]
     what = "A federation and its rounds, without the model's deployment,"
-    spend(what, steps, w3, str(payer.address), dry_run=False, as_json=False, **asked)
-    return payer
+    if not spend(what, steps, w3, actor.address, **asked):
+        raise typer.Exit
+    return config, actor.account
 
 
 def _run(
@@ -106,7 +130,7 @@ def _run(
     from fedvm.cli.summary import print_summary
     from fedvm.cli.terminal import command_line
     from fedvm.federation.client.appointment import checked_address
-    from fedvm.pipeline.config_file import load_config
+    from fedvm.pipeline.config_file import load_config, stated_keys
     from fedvm.pipeline.resume import resumed_config
     from fedvm.rundir.layout import RunDirectory
 
@@ -118,7 +142,8 @@ def _run(
     from fedvm.rundir.target import Target
     from fedvm.web.export import export
 
-    account = _payer(config, going.resume, asked)
+    stated = stated_keys(path, overrides)
+    config, account = _on_network(config, going, stated, {**asked, "as_json": as_json})
 
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its log lines would break up the table of rounds
     with RunDisplay() as display:

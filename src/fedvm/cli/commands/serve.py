@@ -11,10 +11,10 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.compiler_options import CompilerOptions, with_compiler_options
-from fedvm.cli.commands.deploying import Payer, deploy_prepared, show_deployed
+from fedvm.cli.commands.deploying import deploy_prepared, show_deployed
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import actor_of
 from fedvm.cli.commands.places import Place, placed
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 from fedvm.cli.commands.spending import Spending, with_spending
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ def serve(
             help="The network as ONNX, with the state's names, if it is from elsewhere (Keras, JAX)."
         ),
     ] = None,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="On a network: directory to write. Default: runs/FUNCTION-NETWORK."),
@@ -73,7 +71,7 @@ def serve(
     with place.opened(read_only=spending.dry_run) as run:
         at = network_of(run.w3)
         if run.chain is None:
-            payer = Payer.named(spending, Signing(account, key_file))
+            payer = actor_of(spending)
         prepared = _prepared(run, compiler, factory, onnx, "filecoin" if at.is_filecoin else "ethereum")
         if run.chain is not None:
             _serve_beside(prepared, run, spending, as_json=as_json)

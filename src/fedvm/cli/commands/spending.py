@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from fedvm.cli.commands.shared import option, parameters_of, with_options
+from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
 
 if TYPE_CHECKING:
     from web3 import Web3
@@ -22,40 +24,71 @@ PriceOption = Annotated[
     float | None,
     typer.Option("--price", min=0, help="What one coin costs in your money, to show costs in it, too."),
 ]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would happen and what it costs; send nothing.")
+]
 
 
 @dataclass(frozen=True)
 class Spending:
-    """What the options of a deployment say of sending. Every field is an option; `with_spending` gives them to a
+    """What the options of a command say of sending. Every field is an option; `with_spending` gives them to a
     command."""
 
+    account: AccountOption = None
+    key_file: KeyFileOption = None
     sender: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="ADDRESS", help="With --dry-run or --unsigned: who pays, if no key is here."
+            "--from",
+            metavar="ADDRESS",
+            help="Who sends, if no key is given: an account of the embedded chain; any with --dry-run or --unsigned.",
         ),
     ] = None
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Try every step by eth_call and say what it costs; send nothing."),
-    ] = False
+    dry_run: DryRunOption = False
     unsigned: Annotated[
         bool,
         typer.Option(
-            "--unsigned", help="Send nothing: print the transactions for a wallet, in their order, as JSON."
+            "--unsigned",
+            help="Send nothing: print the transactions for a wallet, in their order, as a batch for a Safe (JSON).",
         ),
     ] = False
     yes: YesOption = False
     price: PriceOption = None
 
+    def __post_init__(self) -> None:
+        if self.dry_run and self.unsigned:
+            raise typer.BadParameter("give --dry-run or --unsigned, not both")
+        if self.signing.is_named and self.sender is not None:
+            raise typer.BadParameter("give --account, --key-file or --from, one of them")
+
+    @property
+    def signing(self) -> Signing:
+        """Whose key it is."""
+        return Signing(self.account, self.key_file)
+
+    @property
+    def reads(self) -> bool:
+        """Whether nothing is sent."""
+        return self.dry_run or self.unsigned
+
+
+def spending_options() -> list[inspect.Parameter]:
+    """The options of `Spending`, by the names of its fields."""
+    hints = get_type_hints(Spending, include_extras=True)
+    return [option(one.name, hints[one.name], one.default) for one in fields(Spending)]
+
+
+def take_spending(given: dict[str, Any]) -> Spending:
+    """What a command's values say of sending, which are taken out of them."""
+    return Spending(**{one.name: given.pop(one.name) for one in fields(Spending)})
+
 
 def with_spending(function: Callable[..., None]) -> Callable[..., None]:
     """Make a function with a parameter `spending: Spending` a command with those options in its place."""
-    hints = get_type_hints(Spending, include_extras=True)
-    shared = [option(one.name, hints[one.name], one.default) for one in fields(Spending)]
+    shared = spending_options()
 
     def action(**given: Any) -> None:
-        function(spending=Spending(**{one.name: given.pop(one.name) for one in shared}), **given)
+        function(spending=take_spending(given), **given)
 
     options = []
     for one in parameters_of(function):
@@ -88,9 +121,7 @@ def spend(
     gas = gas_of(steps, network)
     if not as_json:
         print_steps(steps, network, unit_price, price)
-    unit = "Filecoin gas" if network.is_filecoin else "gas"
-    cost = amount(gas * unit_price, network, price)
-    sentence = f"{what} on {network.title} from {payer}: some {gas:,} {unit}, {cost}."
+    sentence = f"{what} on {network.title} from {payer}: some {gas_text(gas, unit_price, network, price)}."
     if dry_run:
         if as_json:
             print_json({"sent": False, "gas": gas, "gas_price": unit_price, "steps": steps_json(steps)})
@@ -122,6 +153,12 @@ def confirm(sentence: str, network: Network, *, yes: bool) -> None:
         raise UsageError(
             f"{sentence} On {network.title} that is worth money: give --yes to send without asking"
         )
+
+
+def gas_text(gas: int, gas_price: int, network: Network, price: float | None) -> str:
+    """Gas in the unit of the network, and what it costs at so many wei a unit."""
+    unit = "Filecoin gas" if network.is_filecoin else "gas"
+    return f"{gas:,} {unit}, {amount(gas * gas_price, network, price)}"
 
 
 def amount(wei: int, network: Network, price: float | None) -> str:

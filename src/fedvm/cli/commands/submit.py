@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,19 +13,24 @@ import typer
 
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
+from fedvm.cli.commands.paying import approve_rest, paying
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
-from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.spending import Spending, with_spending
 from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
     from fedvm.chain.direct import DirectState
+    from fedvm.chain.endpoint import Endpoint
     from fedvm.chain.federation import FederationContract
+    from fedvm.devnet.embedded import EmbeddedChain
     from fedvm.federation.commitment import SignedUpdate
+    from fedvm.protocol import Domain
     from fedvm.store import Store
 
 
+@with_spending
 def submit(
     update: Annotated[
         Path,
@@ -37,8 +44,8 @@ def submit(
     stores: Annotated[
         list[str] | None, stores_option("On a network: where the vector goes, else `store` beside UPDATE")
     ] = None,
-    account: AccountOption = None,
-    key_file: KeyFileOption = None,
+    *,
+    spending: Spending,
     signing_key_file: Annotated[
         Path | None,
         typer.Option(help="If another account pays: the key that signed the update, which consents to this."),
@@ -61,43 +68,38 @@ def submit(
     must send are written to a file beside the update; or this command posts, when it is given the key of one of the
     two. Exit status 1 when the update does not count.
     """
-    from contextlib import ExitStack
-
     from fedvm.chain.direct import DirectState
-    from fedvm.chain.federation import FederationContract
     from fedvm.chain.keys import read_key_file
     from fedvm.cli.console import err, out
     from fedvm.cli.status import FAILURE
     from fedvm.federation.client.direct import may_post
     from fedvm.federation.client.kept import read_kept_update
-    from fedvm.rundir.run import open_run
-    from fedvm.store import DEFAULT_STORES, open_store
 
     endpoint = checked_endpoint(network, rpc)
     if (run is None) == (endpoint is None):
         raise typer.BadParameter("give --run, or --network NAME or --rpc URL")
     kept = read_kept_update(update)
-    payer = Signing(account, key_file).load()
     key = None if signing_key_file is None else read_key_file(signing_key_file)
-    with ExitStack() as stack:
-        if run is not None:
-            opened = stack.enter_context(open_run(run, read_only=False))
-            w3, published = opened.w3, opened.store
-        else:
-            assert endpoint is not None
-            w3 = endpoint.connect(chain_id=kept.domain.chain_id)
-            published = open_store(stores or DEFAULT_STORES, None if stores else update.parent)
-        contract = FederationContract(w3, kept.domain.federation)
+    place = run or endpoint
+    assert place is not None
+    with (
+        _opened(place, kept.domain, update, stores, read_only=spending.reads) as (contract, published, chain),
+        paying(spending, contract.w3, chain, as_json=as_json) as payer,
+    ):
         if not may_post(contract, payer, kept.signed):
             err().print(
                 f"{payer.address} pays; if the vector is demanded, {kept.signed.member} or its key must post it in "
                 "time, or it loses the stake that is asked for.",
                 markup=False,
             )
-        said, number = _send(contract, payer, key, published, kept.signed), kept.signed.update.round
+        number = kept.signed.update.round
+        said = _send(contract, payer, key, published, kept.signed, writes=not spending.dry_run)
         if not as_json:
             out().print(said)
-        state = _stay(contract, payer, kept.signed, update) if wait else DirectState.WAITING
+        state = DirectState.WAITING
+        if wait and not spending.dry_run:
+            approve_rest(payer)
+            state = _stay(contract, payer, kept.signed, update, posts=not spending.unsigned)
     if as_json:
         print_json({"round": number, "member": kept.signed.member, "state": state.name.lower()})
     elif wait:
@@ -106,18 +108,40 @@ def submit(
         raise typer.Exit(FAILURE)
 
 
+@contextmanager
+def _opened(
+    place: Path | Endpoint, domain: Domain, update: Path, stores: list[str] | None, *, read_only: bool
+) -> Iterator[tuple[FederationContract, Store, EmbeddedChain | None]]:
+    """The federation, where the vector goes, and the chain if it is embedded: of a run, or on a network."""
+    from fedvm.chain.federation import FederationContract
+    from fedvm.rundir.run import open_run
+    from fedvm.store import DEFAULT_STORES, open_store
+
+    if isinstance(place, Path):
+        with open_run(place, read_only=read_only) as opened:
+            yield FederationContract(opened.w3, domain.federation), opened.store, opened.chain
+        return
+    w3 = place.connect(chain_id=domain.chain_id)
+    published = open_store(stores or DEFAULT_STORES, None if stores else update.parent)
+    yield FederationContract(w3, domain.federation), published, None
+
+
 def _send(
     contract: FederationContract,
     account: LocalAccount,
     key: LocalAccount | None,
     published: Store,
     signed: SignedUpdate,
+    *,
+    writes: bool,
 ) -> str:
-    """Submit the update unless that was done before, and say so. Raises UsageError if another update of the member was
-    submitted, SettingsError as `consent_of`."""
+    """Submit the update unless that was done before, and say so. writes: whether the vector goes into the store.
+
+    Raises UsageError if another update of the member was submitted, SettingsError as `consent_of`.
+    """
     from fedvm.chain.direct import DirectState, DirectSubmissionsContract
     from fedvm.chain.genuine import require_genuine
-    from fedvm.federation.client.direct import consent_of, submit_directly
+    from fedvm.federation.client.direct import consent_of
     from fedvm.pipeline.errors import UsageError
     from fedvm.protocol import to_bytes
 
@@ -126,20 +150,25 @@ def _send(
     standing = DirectSubmissionsContract.of(contract).update_of(number, signed.member)
     if standing.state is DirectState.NONE:
         consent = consent_of(contract, account, signed, key)
-        receipt = submit_directly(contract, account, published, signed, consent=consent)
+        if writes:
+            published.put(to_bytes(signed.vector))
+        direct = DirectSubmissionsContract.of(contract)
+        receipt = direct.submit(account, number, signed.submission, consent)
         return f"Submitted for round {number} ({receipt.gas_used:,} gas); it waits to be included."
     if standing.update_root != signed.update.update_root:
         raise UsageError(f"{signed.member} has submitted another update for round {number}")
-    published.put(to_bytes(signed.vector))
+    if writes:
+        published.put(to_bytes(signed.vector))
     return f"It was submitted for round {number} before."
 
 
 def _stay(
-    contract: FederationContract, account: LocalAccount, signed: SignedUpdate, update: Path
+    contract: FederationContract, account: LocalAccount, signed: SignedUpdate, update: Path, *, posts: bool
 ) -> DirectState:
     """Wait for the end of the update's round; write the postings to a file beside it if another account must send
-    them."""
+    them, or this one has no key here (posts: whether it has)."""
     from fedvm.chain.direct import DirectSubmissionsContract
+    from fedvm.chain.safe_batch import safe_batch
     from fedvm.cli.console import err
     from fedvm.federation.client.direct import may_post, see_through
     from fedvm.files import write_atomically
@@ -152,14 +181,15 @@ def _stay(
         direct = DirectSubmissionsContract.of(contract)
         posting = direct.unsent_posting(signed.update.round, signed.member, to_bytes(signed.vector))
         file = update.with_suffix(".posting.json")
-        write_atomically(file, json.dumps([one.as_json() for one in posting], indent=2) + "\n")
+        batch = safe_batch(posting, signed.member, f"Posting of round {signed.update.round}")
+        write_atomically(file, json.dumps(batch, indent=2) + "\n")
         until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(due))
         tell(
             f"The vector is demanded: {signed.member} must post it before {until}. Its transactions, in their "
             f"order, are in {file}"
         )
 
-    told = None if may_post(contract, account, signed) else demanded
+    told = None if posts and may_post(contract, account, signed) else demanded
     return see_through(contract, account, signed, demanded=told, tell=tell)
 
 

@@ -15,6 +15,8 @@ from flwr.app import ArrayRecord, Context
 
 from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.factory import FederationFactory
+from fedvm.chain.federation import FederationContract
+from fedvm.chain.founding_plan import UnsignedFounding, unsigned_founding
 from fedvm.chain.keys import keep_key, load_key
 from fedvm.devnet import CHAIN_FILE
 from fedvm.devnet.accounts import derive_account
@@ -23,16 +25,16 @@ from fedvm.federation.arrays import named_arrays
 from fedvm.federation.byte_model import model_bytes
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.founding import first_model, found
-from fedvm.federation.coordinator.membership import Federation
+from fedvm.federation.coordinator.membership import Federation, publish_model
 from fedvm.federation.errors import SettingsError
 from fedvm.federation.keys import DIRECTORY, key_of_partition
-from fedvm.protocol import Rules, Security
+from fedvm.protocol import Rules, Security, model_root, to_bytes
 from fedvm.protocol.aggregators import is_over_bytes
 from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
-from fedvm.store import DEFAULT_STORES, open_store
+from fedvm.store import DEFAULT_STORES, cid_of, open_store
 
 
 def create_federation(
@@ -116,13 +118,15 @@ def create_federation_on(
     security: Security,
     members: Sequence[str],
     account: LocalAccount,
+    coordinator: str | None = None,
     stores: Sequence[str] = DEFAULT_STORES,
     sealed: SealedRules | None = None,
 ) -> str:
     """Create the federation on a network, for members that keep their own keys; return the contract's address.
 
     endpoint: the JSON-RPC endpoint, which the directory then names. members: their addresses (hex). account: pays, and
-    becomes owner and coordinator. stores: as in `create_federation`. Raises what that raises, and ChainError.
+    becomes owner, and coordinator unless the address of another account is given. stores: as in `create_federation`.
+    Raises what that raises, and ChainError.
     """
     w3, model, kept = endpoint.connect(), first_model(initial, rules, security), open_store(stores, path)
     _begin(path)
@@ -134,6 +138,7 @@ def create_federation_on(
         account,
         kept,
         model,
+        coordinator=coordinator,
         rules=rules,
         members=members,
         security=security,
@@ -143,6 +148,40 @@ def create_federation_on(
     at = ChainRef("rpc", endpoint.shown)
     Deployment(at, int(w3.eth.chain_id), contract.address, block=block, stores=tuple(stores)).save(path)
     return contract.address
+
+
+def leave_federation_on(
+    endpoint: Endpoint,
+    path: Path,
+    initial: ArrayRecord,
+    *,
+    rules: Rules,
+    security: Security,
+    members: Sequence[str],
+    owner: str,
+    coordinator: str,
+    stores: Sequence[str] = DEFAULT_STORES,
+    sealed: SealedRules | None = None,
+) -> UnsignedFounding:
+    """Make the directory of a federation that a wallet (owner, hex address) creates by the transactions returned; it
+    names the address that the federation will have. Arguments and errors as for `create_federation_on`."""
+    w3, model, kept = endpoint.connect(), first_model(initial, rules, security), open_store(stores, path)
+    parameters = FederationContract.parameters(
+        owner=owner,
+        coordinator=coordinator,
+        rules=rules,
+        security=security,
+        members=members,
+        model_root=model_root(model),
+        model_cid=cid_of(to_bytes(model)).binary,
+    )
+    planned = unsigned_founding(w3, owner, parameters, sealed)
+    _begin(path)
+    publish_model(kept, model)
+    block = int(w3.eth.block_number)
+    at = ChainRef("rpc", endpoint.shown)
+    Deployment(at, int(w3.eth.chain_id), planned.federation, block=block, stores=tuple(stores)).save(path)
+    return planned
 
 
 def _begin(path: Path) -> RunDirectory:
@@ -183,13 +222,14 @@ def open_federation(where: Context | Run | Path | str) -> Federation:
 
 
 def ledger_of(run: Run, account: LocalAccount | None = None) -> ChainLedger:
-    """The ledger of an open run's federation, for its coordinator. account: the coordinator's on a network, that of
-    `PRIVATE_KEY` unless given. Raises as `open_federation`."""
+    """The ledger of an open run's federation, for its coordinator. account: the coordinator's; on a network that
+    of `PRIVATE_KEY` unless given. Raises as `open_federation`."""
     contract = run.federation_contract
-    if run.chain is not None:
-        coordinator, pass_time = run.chain.account("coordinator"), run.chain.advance_time
+    pass_time = None if run.chain is None else run.chain.advance_time
+    if account is None and run.chain is not None:
+        coordinator = run.chain.account("coordinator")
     else:
-        coordinator, pass_time = account or load_key(), None
+        coordinator = account or load_key()
         if coordinator.address != contract.coordinator():
             raise SettingsError(
                 f"the key is {coordinator.address}'s, but the coordinator of {contract.address} is "
