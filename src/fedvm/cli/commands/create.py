@@ -58,6 +58,13 @@ def create(
             "Where models and updates go, in DIRECTORY if relative. Default: run.store of --config"
         ),
     ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --clients: an .npz that only you have, of inputs as bytes and their labels. Models of the "
+            "federation then serve after a trial on them ([gate] of --config)."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="On a network: say what it costs; send nothing.")
@@ -93,8 +100,11 @@ def create(
     overrides |= dict(parse_assignment(assignment) for assignment in assignments or [])
     wanted = load_config(config, overrides)
     initial = import_model(model, Path.cwd())
+    if validation is not None and endpoint is not None:
+        raise typer.BadParameter("--validation goes with --clients: on a network `fedvm run` fixes a gate")
     if endpoint is None:
-        _tell(create_for_model(directory, wanted, initial, seed=seed), EMBEDDED, wanted, directory, as_json)
+        address = create_for_model(directory, wanted, initial, seed=seed, validation=validation)
+        _tell(address, EMBEDDED, wanted, directory, as_json)
         return
     asked = {"dry_run": dry_run, "yes": yes, "price": price, "as_json": as_json}
     _create_on(endpoint, Signing(account, key_file), wanted, initial, members or [], directory, asked)
