@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from fedvm.pipeline.config import RunConfig
 
 
+_ValidationOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --clients: an .npz that only you have, of inputs as bytes and their labels. Models of the "
+        "federation then serve after a trial on them ([gate] of --config)."
+    ),
+]
+
+
 def create(
     directory: Annotated[Path, typer.Argument(help="The directory to make.")],
     model: Annotated[
@@ -58,13 +67,7 @@ def create(
             "Where models and updates go, in DIRECTORY if relative. Default: run.store of --config"
         ),
     ] = None,
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --clients: an .npz that only you have, of inputs as bytes and their labels. Models of the "
-            "federation then serve after a trial on them ([gate] of --config)."
-        ),
-    ] = None,
+    validation: _ValidationOption = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="On a network: say what it costs; send nothing.")
