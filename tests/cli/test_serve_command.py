@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from flwr.app import ArrayRecord
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
@@ -20,6 +21,7 @@ from test_cli import call
 from fedvm.audit.recipe import stored_weights
 from fedvm.audit.replay import audit
 from fedvm.federation import Accountable, InProcessRun, run_in_process
+from fedvm.federation.keys import DIRECTORY
 from fedvm.pipeline import placing
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.estimators import estimator_file
@@ -91,6 +93,36 @@ def torch_client(mods):
     return app
 
 
+def seen(seed, count=200):
+    # bytes, and the class of each
+    x = np.random.default_rng(seed).integers(0, 256, (count, 4), dtype=np.uint8)
+    return x, (x.astype(np.float64) @ TRUTH > -64).astype(np.int64)
+
+
+def seer():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def seeing_client(mods):
+    app = ClientApp(mods=mods)
+
+    @app.train()
+    def train(msg, context):
+        model = seer()
+        model.load_state_dict(msg.content["arrays"].to_torch_state_dict())
+        x, y = seen(int(context.node_config["partition-id"]))
+        x, y = torch.tensor(x / np.float32(255)), torch.tensor(y)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        for _ in range(200):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        return trained(msg, context, ArrayRecord(model.state_dict()))
+
+    return app
+
+
 def sklearn_client(mods):
     app = ClientApp(mods=mods)
 
@@ -145,8 +177,9 @@ def federated(
         strategy.accountability.close()
 
     run = None if again is None else open_run(again, read_only=False)
+    config = {} if again is None else {DIRECTORY: str(again)}
     client_app = getattr(__import__(name), client)([fedvm_mod])
-    run_in_process(server, client_app, how=InProcessRun(2, seed=1, workers=0))
+    run_in_process(server, client_app, run_config=config, how=InProcessRun(2, seed=1, workers=0))
     if run is not None:
         run.close()
     return made
@@ -217,6 +250,53 @@ def test_a_later_round_is_a_later_version(capsys: pytest.CaptureFixture[str], ap
     assert status == 0 and "Nothing found in" in found, found
 
 
+def test_a_gate_tries_each_version_before_it_serves(capsys: pytest.CaptureFixture[str], app: str) -> None:
+    module = __import__(app)
+    for name, seed in (("secret.npz", 50), ("typical.npz", 51)):
+        inputs, labels = module.seen(seed)
+        np.savez(name, inputs=inputs, labels=labels)
+    made = [
+        "create",
+        "federation",
+        "--model",
+        f"{app}:seer",
+        "--clients",
+        "2",
+        "--max-examples",
+        "500",
+        "--json",
+    ]
+    sure = [
+        "--set",
+        "gate.fail_accuracy=0.6",
+        "--set",
+        "gate.pass_accuracy=0.9",
+        "--set",
+        "rules.min_clients=2",
+    ]
+    np.savez("reals.npz", inputs=inputs / 255, labels=labels)
+    status, printed, _ = call(capsys, *made, *sure, "--validation", "reals.npz")
+    assert (
+        status == 2
+        and "give bytes (uint8)" in json.loads(printed)["error"]
+        and not Path("federation").exists()
+    )
+    status, printed, err = call(capsys, *made, *sure, "--validation", "secret.npz")
+    assert status == 0, printed + err
+    start, directory = ArrayRecord(module.seer().state_dict()), Path("federation").resolve()
+    federated(app, "seeing_client", start, again=directory)
+    words = ["serve", str(directory), "--model", f"{app}:seer", "--calibration", "typical.npz", "--json"]
+    status, printed, err = call(capsys, *words, "--scale", "0.00392156862745098")
+    assert status == 0, printed + err
+    with open_run(directory) as run:
+        gate, version = run.model_service.gate(), run.model_service.current_version()
+        assert gate is not None and version == 1 and gate.trial(1).right >= 10
+    status, found, _ = call(capsys, "audit", "--run", str(directory))
+    assert status == 0 and "Nothing found in" in found, found
+    status, again, _ = call(capsys, *words, "--scale", "0.00392156862745098")
+    assert status == 0 and again == printed
+
+
 def test_a_round_that_is_not_the_federations_is_found(
     capsys: pytest.CaptureFixture[str], app: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +347,7 @@ def test_what_is_not_the_apps_network_is_refused(
         (LogisticRegression, 2),
         (LogisticRegression, 3),
         (lambda: LogisticRegression(fit_intercept=False), 3),
+        (lambda: LogisticRegression(fit_intercept=False), 2),
         (LinearRegression, 0),
         (lambda: SGDClassifier(loss="log_loss"), 3),
         (lambda: SGDClassifier(loss="log_loss"), 2),
@@ -281,6 +362,8 @@ def test_every_array_of_an_estimator_lies_in_its_file(make: Callable[[], object]
     y = np.digitize(x[:, 0], [0.0] if classes == 2 else [-0.5, 0.5]) if classes else x[:, 1]
     estimator = make().fit(x, y)  # type: ignore[attr-defined]
     written = estimator_file(estimator)
+    session = onnxruntime.InferenceSession(written.onnx, providers=["CPUExecutionProvider"])
+    assert len(session.run(None, {"input": x[:5].astype(np.float32)})[0]) == 5
     stored = stored_weights(written.onnx)
     assert written.arrays and all(
         np.array_equal(stored[name].ravel(), array.ravel()) for name, array in written.arrays.items()

@@ -257,7 +257,13 @@ def boosters(mods: Sequence[Mod]) -> ClientApp:
     import xgboost
 
     app = ClientApp(mods=list(mods))
-    params = {"objective": "binary:logistic", "max_depth": 3, "eta": 0.3, "nthread": 1, "eval_metric": "auc"}
+    params = {
+        "objective": "binary:logistic",
+        "base_score": 0.5,  # else the first member's, and Flower's first is another
+        "max_depth": 3,
+        "eta": 0.3,
+        "nthread": 1,
+    }
 
     def booster_of(message: Message) -> xgboost.Booster | None:
         given = message.content["arrays"]["0"].numpy().tobytes()

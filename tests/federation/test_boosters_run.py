@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 import pytest
 from flower_apps import boosters, no_trees
-from flwr.app import Context
+from flwr.app import Array, Context, Message
+from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedXgbBagging, FedXgbCyclic
 
@@ -20,7 +21,7 @@ from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.federation import Accountable, InProcessRun, fedvm_mod, open_federation, run_in_process
-from fedvm.federation.byte_model import record_of
+from fedvm.federation.byte_model import PAYLOAD, record_of
 from fedvm.protocol import int32_from_bytes, model_root, to_bytes
 from fedvm.protocol.aggregators import BoosterBagging
 from fedvm.rundir.run import open_run
@@ -30,8 +31,8 @@ from fedvm.store.payloads import StoredPayloads, name_of
 pytest.importorskip("xgboost")
 
 
-def play(strategy: FedXgbBagging | FedXgbCyclic, rounds: int, **how: Any) -> Any:
-    """The strategy after its rounds, with the mod at every one of three clients."""
+def play(strategy: FedXgbBagging | FedXgbCyclic, rounds: int, mods: tuple[Mod, ...] = (), **how: Any) -> Any:
+    """The strategy after its rounds, with the mod at every one of three clients. mods: before it."""
     server, made = ServerApp(), []
 
     @server.main()
@@ -39,7 +40,7 @@ def play(strategy: FedXgbBagging | FedXgbCyclic, rounds: int, **how: Any) -> Any
         wrapped = Accountable(strategy, **how)
         made.append((wrapped, wrapped.start(grid, no_trees(), num_rounds=rounds)))
 
-    run_in_process(server, boosters([fedvm_mod]), how=InProcessRun(3, seed=1, workers=0))
+    run_in_process(server, boosters([*mods, fedvm_mod]), how=InProcessRun(3, seed=1, workers=0))
     return made[0]
 
 
@@ -116,6 +117,25 @@ def test_the_trees_are_served(
     del model.graph.node[:]
     with pytest.raises(ValueError, match="0 ensembles"):
         same_trees(model.SerializeToString(), booster)
+
+
+def swapping(msg: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Client 0 sends other bytes than it signed."""
+    reply = call_next(msg, context)
+    if context.node_config["partition-id"] == 0 and reply.has_content():
+        for record in reply.content.array_records.values():
+            if PAYLOAD in record:
+                record[PAYLOAD] = Array(np.frombuffer(b"other", np.uint8))
+    return reply
+
+
+def test_bytes_that_are_not_what_was_signed_do_not_count(tmp_path: Path) -> None:
+    strategy = FedXgbBagging(min_train_nodes=2, min_available_nodes=3, fraction_evaluate=0.0)
+    wrapped, _ = play(strategy, 1, (swapping,), directory=tmp_path / "federation")
+    settlement = wrapped.accountability.outcome.settlement
+    assert len(settlement.accepted) == 2
+    (refused,) = settlement.refused
+    assert refused.by == "coordinator" and "not those that its update names" in refused.reason
 
 
 def test_in_turns_one_member_trains_a_round(tmp_path: Path) -> None:

@@ -128,6 +128,9 @@ def _placed(model: onnx.ModelProto, name: str, array: NDArray[np.float32]) -> st
                 floats, np.concatenate([-wanted, wanted])
             ):
                 del attribute.floats[: wanted.size]  # a score of one class means the same to ai.onnx.ml
+                for other in node.attribute:  # of an estimator without an intercept
+                    if other.name == "intercepts" and not any(other.floats):
+                        del other.floats[1:]
                 return f"{node.name}.{attribute.name}"
     raise UsageError(
         f"skl2onnx does not write {name} of this estimator in a form from which anyone could tell that it is the "

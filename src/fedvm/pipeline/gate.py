@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import io
+from collections.abc import Sequence
+from zipfile import BadZipFile
 
 import numpy as np
 from eth_account.signers.local import LocalAccount
@@ -14,9 +16,8 @@ from fedvm.chain.factory import OPEN_IMPLEMENTATIONS, FederationFactory
 from fedvm.chain.gate import GateTerms
 from fedvm.chain.model_service import ModelService
 from fedvm.files import write_atomically
-from fedvm.learning.data import Split
 from fedvm.pipeline.config import GateSettings
-from fedvm.pipeline.errors import ConfigError
+from fedvm.pipeline.errors import ConfigError, UsageError
 from fedvm.pipeline.ground import Ground
 from fedvm.protocol import AccuracyTest, Sample, SampleTree
 from fedvm.rundir.layout import RunDirectory
@@ -24,16 +25,17 @@ from fedvm.rundir.layout import RunDirectory
 _PPM = 1_000_000
 
 
-def sample_tree(validation: Split, owner: LocalAccount) -> SampleTree:
-    """The tree over validation images, salted by HMAC-SHA-256 of their numbers under the owner's key."""
+def sample_tree(inputs: Sequence[bytes], labels: Sequence[int], owner: LocalAccount) -> SampleTree:
+    """The tree over validation inputs and their classes, salted by HMAC-SHA-256 of their numbers under the owner's
+    key."""
     return SampleTree(
         tuple(
             Sample(
                 hmac.digest(bytes(owner.key), b"FedVM sample" + number.to_bytes(4), "sha256"),
-                int(label),
-                image.tobytes(),
+                label,
+                data,
             )
-            for number, (image, label) in enumerate(zip(validation.images, validation.labels, strict=True))
+            for number, (data, label) in enumerate(zip(inputs, labels, strict=True))
         )
     )
 
@@ -73,6 +75,20 @@ def save_samples(tree: SampleTree, directory: RunDirectory) -> None:
         salts=np.array([list(sample.salt) for sample in tree.samples], dtype=np.uint8),
     )
     write_atomically(directory.samples, buffer.getvalue())
+
+
+def read_samples(directory: RunDirectory) -> SampleTree:
+    """What `save_samples` wrote. Raises UsageError if it is not there, or is something else."""
+    try:
+        with np.load(directory.samples, allow_pickle=False) as held:
+            rows = zip(held["salts"], held["labels"].tolist(), held["inputs"], strict=True)
+            return SampleTree(
+                tuple(Sample(salt.tobytes(), label, data.tobytes()) for salt, label, data in rows)
+            )
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise UsageError(
+            f"{directory.samples} has the samples on which versions are tried, and cannot be read ({error}): restore it"
+        ) from None
 
 
 def gated_service(ground: Ground, terms: GateTerms) -> ModelService:

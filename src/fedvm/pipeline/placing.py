@@ -3,7 +3,10 @@ both."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
@@ -13,17 +16,23 @@ from fedvm.audit.recipe import CompileRecipe, write_recipe
 from fedvm.chain.creation_block import creation_block
 from fedvm.chain.deployer import Deployer
 from fedvm.chain.errors import DeploymentError
+from fedvm.chain.model_service import ModelService
 from fedvm.chain.program import Progress
 from fedvm.chain.sender import Sender
 from fedvm.pipeline.errors import UsageError
+from fedvm.pipeline.gate import read_samples
 from fedvm.pipeline.onnx_model import Prepared
 from fedvm.pipeline.publish import publish
 from fedvm.pipeline.serve import Served, serve, served_before
+from fedvm.pipeline.trial import Custodian, try_version
+from fedvm.protocol import SampleTree
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.errors import RunDirectoryError
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run
 from fedvm.store import DEFAULT_STORES, Cid, cid_of, open_store
+
+Counted = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -131,16 +140,18 @@ def deploy(
         return served
 
 
-def deploy_beside(prepared: Prepared, run: Run, progress: Progress | None = None) -> Served:
+def deploy_beside(prepared: Prepared, run: Run, counted: Counted = lambda what, done, total: None) -> Served:
     """Deploy on the embedded chain of a federation's directory, which then has all that a finished run's has.
 
     run: open for writing. The owner pays, whose account the chain has. The version has the lineage of
     `prepared.federated`, else none. Where the directory has a service, a later round becomes its next version, and of
-    the round that it serves nothing is registered again.
+    the round that it serves nothing is registered again. Where the service has a gate (`own_gate`), a trial
+    comes before a version serves. counted: told what is counted, how many are done and how many there are.
 
     Raises:
         DeploymentError: the federation is on a network; or the directory has a service, and the model no lineage.
-        UsageError: the service there has a gate, or has this round's model compiled with other options.
+        UsageError: the service there has this round's model compiled with other options, or a gate for other inputs.
+        GateFailed: the version did not pass its trial.
         ChainError: a transaction failed.
     """
     if run.chain is None or run.path is None:
@@ -148,31 +159,53 @@ def deploy_beside(prepared: Prepared, run: Run, progress: Progress | None = None
     deployable, directory = Deployable.of(prepared), RunDirectory(run.path)
     lineage = prepared.federated.lineage if prepared.federated else None
     before = served_before(run.w3, directory)
-    if before is not None and lineage is None:
+    if run.deployment.service is not None and lineage is None:
         raise DeploymentError(
             f"{run.path} has a service already, {run.deployment.service}: name another directory"
         )
-    if before is not None and lineage is not None and lineage.is_of(before.registered.version):
-        if before.registered.version.onnx_cid != deployable.onnx_cid.binary:
-            raise UsageError(
-                f"{before.service.address} has round {lineage.round} already, compiled in another way: train more "
-                "rounds, or serve from a copy of the directory as it was before"
-            )
-        return before
-    if before is not None and before.service.gate() is not None:
-        raise UsageError(
-            f"{before.service.address} has a gate, whose samples only `fedvm run` knows: prolong the run that made it, "
-            "with --resume"
-        )
+    service = None if run.deployment.service is None else run.model_service
+    samples = _samples_for(service, prepared, directory)
+    owner = run.chain.account("owner")
     with directory.locked():
-        run.store.put(deployable.calibration)
-        onnx_cid = publish(deployable.onnx, prepared.compiled, run.store, directory)
-        owner, service = run.chain.account("owner"), None if before is None else before.service
-        served = serve(
-            run.w3, owner, prepared.compiled, onnx_cid, directory, lineage, progress, service=service
-        )
+        if before is not None and lineage is not None and lineage.is_of(before.registered.version):
+            if before.registered.version.onnx_cid != deployable.onnx_cid.binary:
+                raise UsageError(
+                    f"{before.service.address} has round {lineage.round} already, compiled in another way: train more "
+                    "rounds, or serve from a copy of the directory as it was before"
+                )
+            served = before
+        else:
+            run.store.put(deployable.calibration)
+            onnx_cid = publish(deployable.onnx, prepared.compiled, run.store, directory)
+            told = partial(counted, "transactions")
+            served = serve(
+                run.w3, owner, prepared.compiled, onnx_cid, directory, lineage, told, service=service
+            )
+        if samples is not None:
+            pass_time, custodian = run.chain.advance_time, Custodian(owner, samples, run.deployment.block)
+            names, told = prepared.description.classes, partial(counted, "samples")
+            served, _ = try_version(served, custodian, names, lambda: pass_time(0), told)
     run.deployment = Deployment.load(run.path)
     return served
+
+
+def _samples_for(
+    service: ModelService | None, prepared: Prepared, directory: RunDirectory
+) -> SampleTree | None:
+    """The samples on which a gate tries the version, None without a gate. Raises UsageError if the program takes other
+    inputs or has another number of scores, so that no version of it could pass."""
+    gate = None if service is None else service.gate()
+    if gate is None:
+        return None
+    samples, manifest = read_samples(directory), prepared.compiled.manifest
+    takes, given = math.prod(manifest["input"]["shape"]), len(samples.samples[0].input)
+    scores, classes = manifest["output"]["scores"], gate.terms().classes
+    if (takes, scores) != (given, classes):
+        raise UsageError(
+            f"the program takes {takes} bytes and has {scores} scores; the gate, fixed before training, has samples of "
+            f"{given} bytes in {classes} classes: serve the network that it was fixed for"
+        )
+    return samples
 
 
 def _with_lineage(done: Deployment, prepared: Prepared) -> Deployment:

@@ -159,7 +159,9 @@ def _run(
     owner, service, samples = chain.owner, None, None
     if config.gate.enabled:
         with steps.step("gate", "Committing to the samples that versions will be tried on"):
-            samples = sample_tree(data.validation, owner)
+            validation = data.validation
+            inputs, labels = [one.tobytes() for one in validation.images], validation.labels.tolist()
+            samples = sample_tree(inputs, labels, owner)
             save_samples(samples, directory)
             service = gated_service(chain, gate_terms(config.gate, samples, len(data.images.class_names)))
     with steps.step("federation", f"Federating {config.federation.rounds} rounds under the contract's rules"):

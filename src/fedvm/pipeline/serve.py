@@ -153,10 +153,10 @@ def _saved(served: Served, directory: RunDirectory) -> Served:
 
 
 def served_before(w3: Web3, directory: RunDirectory) -> Served | None:
-    """What an earlier start of this run has deployed; None if it deployed nothing."""
+    """What an earlier start of this run has registered; None if it registered nothing."""
     deployment = Deployment.load(directory.path)
     if deployment.service is None:
         return None
     service = ModelService(w3, deployment.service)
-    *_, latest = service.versions(first=deployment.block)
-    return Served(service, latest)
+    told = tuple(service.versions(first=deployment.block))
+    return Served(service, told[-1]) if told else None

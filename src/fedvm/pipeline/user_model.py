@@ -21,9 +21,11 @@ from fedvm.pipeline.config import RunConfig
 from fedvm.pipeline.errors import ConfigError
 from fedvm.pipeline.factory import made_by
 from fedvm.pipeline.federate import rules_for, sealing
+from fedvm.pipeline.own_gate import fix_gate, read_validation
 from fedvm.pipeline.preflight import check_cap
 from fedvm.pipeline.rule_units import contract_security
 from fedvm.protocol import Rules, Security, VectorSpec
+from fedvm.rundir.run import open_run
 
 
 def import_model(reference: str, directory: Path) -> ArrayRecord:
@@ -50,13 +52,18 @@ def state_of(model: Any, reference: str) -> ArrayRecord:
         ) from error
 
 
-def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, seed: int) -> str:
-    """Create the federation of a directory under the configuration's rules; the contract's address.
+def create_for_model(
+    path: Path, config: RunConfig, initial: ArrayRecord, *, seed: int, validation: Path | None = None
+) -> str:
+    """Create the federation of a directory under the configuration's rules; the contract's address. validation: a file
+    of a gate's samples, as `own_gate.read_validation` takes it.
 
-    Raises ConfigError without `rules.max_examples`, and what `create_federation` raises.
+    Raises ConfigError without `rules.max_examples`, and what `create_federation` and `read_validation` raise.
     """
     rules, security = _terms(config, initial)
-    return create_federation(
+    if validation is not None:
+        read_validation(validation, config.gate)  # refuses before anything is made
+    address = create_federation(
         path,
         initial,
         rules=rules,
@@ -66,6 +73,10 @@ def create_for_model(path: Path, config: RunConfig, initial: ArrayRecord, *, see
         stores=config.run.store,
         sealed=sealing(config, rules),
     )
+    if validation is not None:
+        with open_run(path, read_only=False) as run:
+            fix_gate(run, read_validation(validation, config.gate))
+    return address
 
 
 def create_for_model_on(

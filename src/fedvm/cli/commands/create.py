@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from fedvm.pipeline.config import RunConfig
 
 
+_ValidationOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --clients: an .npz that only you have, of inputs as bytes and their labels. Models of the "
+        "federation then serve after a trial on them ([gate] of --config)."
+    ),
+]
+
+
 @with_spending
 def create(
     directory: Annotated[Path, typer.Argument(help="The directory to make.")],
@@ -66,6 +75,7 @@ def create(
             "Where models and updates go, in DIRECTORY if relative. Default: run.store of --config"
         ),
     ] = None,
+    validation: _ValidationOption = None,
     seed: Annotated[int, typer.Option(help="Fixes the keys of the directory's chain.")] = 7,
     *,
     spending: Spending,
@@ -98,8 +108,11 @@ def create(
     overrides = _overrides(clients or len(members or ()), max_examples, stores, assignments)
     wanted, stated = load_config(config, overrides), stated_keys(config, overrides)
     initial = import_model(model, Path.cwd())
+    if validation is not None and endpoint is not None:
+        raise typer.BadParameter("--validation goes with --clients: on a network `fedvm run` fixes a gate")
     if endpoint is None:
-        _tell(create_for_model(directory, wanted, initial, seed=seed), EMBEDDED, wanted, directory, as_json)
+        address = create_for_model(directory, wanted, initial, seed=seed, validation=validation)
+        _tell(address, EMBEDDED, wanted, directory, as_json)
         return
     w3 = endpoint.connect()
     wanted = _suited(wanted, w3, stated)

@@ -58,7 +58,8 @@ def serve(
     network, whose models are in --store. Its weights are put into the network of --model, which is written as ONNX and
     compiled to a program. A federation over XGBoost's trees needs no --model.
 
-    A federation on the chain in DIR is served there, and later rounds become later versions of the same service. On a
+    A federation on the chain in DIR is served there, and later rounds become later versions of the same service, after
+    a trial where `fedvm create --validation` has fixed a gate. On a
     network costs are shown before anything is sent, in a terminal with a question; where the coin is worth money, --yes
     answers it. After an interruption the same command goes on.
 
@@ -121,8 +122,6 @@ def _prepared(
 
 def _serve_beside(prepared: Prepared, run: Run, spending: Spending, *, as_json: bool) -> None:
     """Serve on the chain in the federation's directory, where gas costs nothing."""
-    from functools import partial
-
     from fedvm.chain.networks import network_of
     from fedvm.cli.console import err, out
     from fedvm.cli.model_table import print_model
@@ -140,7 +139,7 @@ def _serve_beside(prepared: Prepared, run: Run, spending: Spending, *, as_json: 
             out().print("The chain is in the directory: deploying costs nothing. Nothing is sent.")
         return
     with CountDisplay(err()) as display:
-        served = deploy_beside(prepared, run, partial(display.progress, "transactions"))
+        served = deploy_beside(prepared, run, display.progress)
     facts: dict[str, Any] = {
         "service": served.service.address,
         "program": served.registered.version.program,

@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedvm.federation.byte_model import payload_of
+from fedvm.federation.byte_model import MOST_BYTES, payload_of
 from fedvm.federation.commitment import check_commitment
 from fedvm.federation.engines.grid import InProcessGrid
 from fedvm.federation.errors import CommitmentError
@@ -73,8 +73,9 @@ class Intake:
             return replace(received, withheld=str(error))
         if self.over_bytes:
             data = payload_of(reply.content)
-            if data is None or not np.array_equal(name_of(data), signed.vector):
-                return replace(received, withheld="its bytes are not those that its update names")
+            if data is None or len(data) > MOST_BYTES or not np.array_equal(name_of(data), signed.vector):
+                what = f"its bytes are not those that its update names, or more than {MOST_BYTES >> 20} MiB"
+                return replace(received, withheld=what)
             self.store.stage(data)
         self.store.stage(to_bytes(signed.vector))
         return received
