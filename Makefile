@@ -44,7 +44,11 @@ tests/store/node/node_modules/.installed: tests/store/node/package-lock.json $(V
 	cd tests/store/node && npm ci --no-progress
 	@touch $@
 
-test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/.installed ## All tests, the slow ones and long fuzzing too
+examples/solidity-consumer/node_modules/.installed: examples/solidity-consumer/package-lock.json $(VENV)/.dev
+	cd examples/solidity-consumer && npm ci --no-progress
+	@touch $@
+
+test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/.installed examples/solidity-consumer/node_modules/.installed ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
 	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test 'testFuzz|invariant'
 
@@ -128,7 +132,7 @@ bench-networks: $(VENV)/.dev contracts/node_modules/.installed ## Speed of piece
 scenario: $(VENV)/.dev contracts/node_modules/.installed ## A federation's life, from its creation to an audit elsewhere, on three local chains: the same addresses and digests; some five minutes
 	$(BIN)/python benchmarks/bench_scenario.py
 
-bench-web: $(VENV)/.dev ## First paint of the pages with 1,000 rounds and 10,000 decisions, and axe-core on all kinds of pages; needs chromium
+bench-web: $(VENV)/.dev ## First paint of the pages with 1,000 rounds and 10,000 decisions, axe-core on all kinds of pages, time of the notebook; needs chromium
 	$(BIN)/python benchmarks/bench_web.py
 
 bench-privacy: $(VENV)/.dev ## Accuracy against ε of differential privacy: local, in sealed sums, by a trusted curator; some five minutes

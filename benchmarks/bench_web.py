@@ -1,8 +1,10 @@
-"""The pages of a federation in headless Chromium: time to the first paint with a long history, and what axe-core finds.
+"""The pages of a federation in headless Chromium: time to the first paint with a long history, and what axe-core finds;
+and how long the workshop's notebook takes.
 
 python benchmarks/bench_web.py [--run DIR]      # DIR: a finished run; without it examples/demo.toml is run first
+python benchmarks/bench_web.py --only notebook  # the figures of the pages stay as they are
 
-Needs Chromium (Debian: apt-get install chromium). Results: benchmarks/results/web.json.
+The pages need Chromium (Debian: apt-get install chromium). Results: benchmarks/results/web.json.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nbformat
+from nbclient import NotebookClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from web_bench.axe import PAGES_OF_A_RUN, SHAPES, browser, violations
 from web_bench.recording import record
@@ -31,6 +35,7 @@ from fedvm.web.source import Source, open_source
 from fedvm.web.sync import Reader
 
 RESULTS = Path(__file__).parent / "results" / "web.json"
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "federated_learning_on_fevm.ipynb"
 ROUNDS, MEMBERS, DECISIONS = 1_000, 64, 10_000
 LONG_PAGES = ("/", "/rounds", f"/rounds/{ROUNDS}", "/model", "/decisions", f"/decisions/{DECISIONS}")
 TIMES = 5
@@ -42,18 +47,38 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, help="a finished run")
+    parser.add_argument("--only", choices=("notebook",), help="measure this alone")
     given = parser.parse_args()
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if given.only else pages(given.run)
+    results["notebook_seconds"] = notebook_seconds()
+    results["notebook_load_average"] = round(os.getloadavg()[0], 1)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))
+
+
+def pages(finished: Path | None) -> dict[str, Any]:
+    """What is measured of the pages of a finished run, or of one that is made for this."""
     with tempfile.TemporaryDirectory() as scratch:
-        run = given.run or made_run(Path(scratch) / "run")
+        run = finished or made_run(Path(scratch) / "run")
         with open_source(Target(run=run)) as source, sync_playwright() as player:
             chromium = browser(player)
             if chromium is None:
                 raise SystemExit("Chromium is missing: apt-get install chromium, or set CHROMIUM to its path")
             results = {**long_history(source, run, chromium), **whole_run(source, run, chromium)}
             results["chromium"] = chromium.version
-    results["load_average"] = round(os.getloadavg()[0], 1)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results, indent=2))
+    return {**results, "load_average": round(os.getloadavg()[0], 1)}
+
+
+def notebook_seconds() -> float:
+    """Seconds in which the workshop's notebook runs from top to bottom, its kernel's start included."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["TMPDIR"] = scratch  # where the notebook works; its kernel inherits it
+        begun = time.perf_counter()
+        NotebookClient(
+            notebook, timeout=1_800, kernel_name="python3", resources={"metadata": {"path": NOTEBOOK.parent}}
+        ).execute()
+        return round(time.perf_counter() - begun, 1)
 
 
 def made_run(out: Path) -> Path:

@@ -206,6 +206,16 @@ contract ERC7992Test is TestBase {
         verifier.verifyInference(modelId, committed, scores(10 - 200), hex"01");
     }
 
+    /// Whole transactions, with a program of some hundred gas.
+    function test_costs() public {
+        (bytes32 committed, bytes memory output) = verifier.infer(modelId, INPUT, SALT);
+        vm.snapshotGasLastCall("ExecutionVerifier", "infer");
+        verifier.verifyInference(modelId, committed, output, "");
+        vm.snapshotGasLastCall("ExecutionVerifier", "verify, empty proof");
+        verifier.verifyInference(modelId, committed, output, abi.encode(SALT, INPUT));
+        vm.snapshotGasLastCall("ExecutionVerifier", "verify, by running the model");
+    }
+
     function test_handsOnWhatTheProgramSaysOfAWrongInput() public {
         bytes memory reason = abi.encodeWithSelector(PureProgram.WrongInputLength.selector, 3, 4);
         vm.expectRevert(reason);

@@ -10,6 +10,9 @@ import pytest
 from shown import ROOT, commands, copy_of, run
 
 FORGE = "../../contracts/node_modules/.bin/forge"
+HARDHAT = "node node_modules/hardhat/dist/src/cli.js test solidity"
+INSTALLED = ROOT / "examples" / "solidity-consumer" / "node_modules"
+COMPILER = ROOT / "contracts" / "node_modules" / "solc" / "soljson.js"
 
 
 @pytest.mark.slow
@@ -27,3 +30,23 @@ def test_the_commands_of_the_readme_test_the_contract(tmp_path: Path) -> None:
     (here / "program" / "expected.json").write_text(json.dumps(expected))
     said = run(f"{FORGE} test", here, fails=True)
     assert "4 passed; 1 failed" in said and "[FAIL" in said and "test_looksAsOnnxRuntimeDoes" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (INSTALLED / "hardhat").exists() or not COMPILER.exists(),
+    reason="needs Hardhat and a compiler: run `npm ci` in examples/solidity-consumer/ and in contracts/",
+)
+def test_hardhat_runs_the_same_tests(tmp_path: Path) -> None:
+    here = copy_of("solidity-consumer", tmp_path)
+    if int(run("node --version", here).lstrip("v").partition(".")[0]) < 22:
+        pytest.skip("Hardhat 3 needs Node 22.13 or newer")
+    (here / "node_modules").symlink_to(INSTALLED)
+    run(commands("solidity-consumer").rpartition("../../contracts")[0], here)  # all but forge
+    said = run(HARDHAT, here)
+    assert "5 passing" in said and "test_looksAsOnnxRuntimeDoes" in said and "failing" not in said
+    expected = json.loads((here / "program" / "expected.json").read_text())
+    expected["scores"][7][1] += 1
+    (here / "program" / "expected.json").write_text(json.dumps(expected))
+    said = run(HARDHAT, here, fails=True)
+    assert "4 passing" in said and "1 failing" in said

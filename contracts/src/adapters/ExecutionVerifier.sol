@@ -74,6 +74,8 @@ contract ExecutionVerifier is IERC7992Verifier, ERC165 {
     }
 
     /// @inheritdoc IERC7992Verifier
+    // Whose the model is, and whether it is deprecated, does not matter here.
+    // slither-disable-next-line unused-return
     function proofSystemOf(uint256 modelId) external view returns (bytes4) {
         (ModelCommitment memory commitment,,) = VersionRegistry(registry).getModel(modelId);
         return commitment.proofSystemId;
@@ -93,7 +95,9 @@ contract ExecutionVerifier is IERC7992Verifier, ERC165 {
         return interfaceId == type(IERC7992Verifier).interfaceId || super.supportsInterface(interfaceId);
     }
 
-    /// @dev The service's version that a model is; the registry lets no commitment in but that of a version.
+    /// @dev The service's version that a model is; the registry lets no commitment in but that of a version. Whose the
+    ///      model is does not matter.
+    // slither-disable-next-line unused-return
     function _versionOf(uint256 modelId) private view returns (uint256) {
         (ModelCommitment memory commitment, bool deprecated,) = VersionRegistry(registry).getModel(modelId);
         require(!deprecated, VerificationRefused_ModelDeprecated(modelId));
