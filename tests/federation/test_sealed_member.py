@@ -39,7 +39,7 @@ from fedvm.federation.terms import SEALED_STEP, RoundTerms
 from fedvm.protocol import Domain, Rules
 from fedvm.protocol.address import to_address
 from fedvm.protocol.sealed.bitmaps import bitmap
-from fedvm.protocol.sealed.deposit import part_for
+from fedvm.protocol.sealed.deposit import parts_of
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.masked_file import MaskedFile
 from fedvm.protocol.sealed.roster import Enrolment
@@ -122,7 +122,7 @@ class Epochs:
                 update = self.state(group.members[rank]).update
                 assert update is not None
                 file = MaskedFile.parse(update.file, group, RULES.elements, lane_bytes(RULES, SEALED))
-                parts[group.members[rank]] = part_for(group, rank, here, file.deposit)
+                parts[group.members[rank]] = parts_of(group, rank, file.deposit)[here]
         stated = bitmap(COUNT, included)
         request = SharesRequest(DOMAIN, epoch.draw.number, number, base, stated, parts)
         return SharesReply.from_record(self.ask(member, request))

@@ -18,7 +18,7 @@ from fedvm.protocol.errors import EncodingError, ProofError, RangeError, ShapeEr
 from fedvm.protocol.sealed.aggregation import sealed_tree
 from fedvm.protocol.sealed.close import Close, GroupClose
 from fedvm.protocol.sealed.coordinator import check_file
-from fedvm.protocol.sealed.deposit import deposit_bytes, open_part, part_bytes, part_for
+from fedvm.protocol.sealed.deposit import deposit_bytes, open_part, part_bytes, parts_of
 from fedvm.protocol.sealed.edges import Edges, ciphertexts
 from fedvm.protocol.sealed.keys import EpochKeys, agree, decapsulate, encapsulate
 from fedvm.protocol.sealed.masked_file import MaskedFile
@@ -189,7 +189,7 @@ def test_a_member_whose_deposit_does_not_open_is_covered_by_others() -> None:
     holder, owner = group.included[0], group.included[1]
     member = group.group.members[holder]
     parts = {
-        other: part_for(group.group, other, holder, played.files[first + other].deposit)
+        other: parts_of(group.group, other, played.files[first + other].deposit)[holder]
         for other in group.included
         if other != holder
     }
@@ -337,15 +337,15 @@ def test_deposits_of_a_wrong_form_are_refused() -> None:
     deposit = played.files[1].deposit
     assert len(deposit) == deposit_bytes(group)
     with pytest.raises(EncodingError, match="bytes; with 11 ready"):
-        part_for(group, 1, 2, deposit[:-1])
-    for owner, holder in ((1, 1), (1, 3), (3, 1)):
-        with pytest.raises(EncodingError, match="no part"):
-            part_for(group, owner, holder, deposit)
+        parts_of(group, 1, deposit[:-1])
+    assert not {1, 3} & set(parts_of(group, 1, deposit))
+    with pytest.raises(EncodingError, match="rank 3 is not ready"):
+        parts_of(group, 3, deposit)
     edges = game.first_edges[2]
     with pytest.raises(EncodingError, match="not 368"):
         open_part(group, 1, 2, edges, bytes(3))
     with pytest.raises(EncodingError, match="does not open"):
-        open_part(group, 1, 2, edges, part_for(group, 1, 4, deposit))
+        open_part(group, 1, 2, edges, parts_of(group, 1, deposit)[4])
     assert part_bytes(group) == 368
 
 

@@ -16,7 +16,7 @@ from fedvm.evm.keccak import keccak
 from fedvm.protocol import Domain
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close
-from fedvm.protocol.sealed.deposit import part_for
+from fedvm.protocol.sealed.deposit import parts_of
 from fedvm.protocol.sealed.edges import Edges, mask_seed
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.masked_file import MaskedFile
@@ -139,7 +139,7 @@ def test_answers_do_not_depend_on_the_data() -> None:
             for rank in range(MEMBERS)
             if rank not in (ABSENT, holder)
         }
-        parts = {rank: part_for(group, rank, holder, file.deposit) for rank, file in files.items()}
+        parts = {rank: parts_of(group, rank, file.deposit)[holder] for rank, file in files.items()}
         own = sealed(holder, other_data).own
         given.append(answer(close(), group.members[holder], edges(holder), own, parts))
     assert given[0] == given[1]

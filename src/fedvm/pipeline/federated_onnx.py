@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from flwr.app import ArrayRecord
 from numpy.typing import NDArray
 
 from fedvm.chain.history import FederationHistory
-from fedvm.federation.arrays import named_arrays
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Lineage
 from fedvm.protocol import VectorSpec, dequantize, model_root
@@ -89,16 +87,6 @@ def with_weights(file: bytes, arrays: Mapping[str, NDArray[Any]], final: FinalMo
     weights = spec.unflatten(dequantize(final.vector, final.fraction_bits))
     names = tuple(tensor.name for tensor in spec.tensors)
     return Federated(_replaced(file, weights), final.lineage, names, final.fraction_bits, final.stores)
-
-
-def with_latest_round(file: bytes, run: Run, initial: ArrayRecord) -> Federated:
-    """Put the weights of a federation's latest final round into an ONNX file of the same network.
-
-    run: open, with the federation and its store. initial: the state that the federation began with, whose names and
-    order are those of the vector; the ONNX file's initializers have these names, as PyTorch's exporters write them.
-    Raises as `final_model` and `with_weights`.
-    """
-    return with_weights(file, named_arrays(initial), final_model(run))
 
 
 def _replaced(file: bytes, weights: Mapping[str, Any]) -> bytes:

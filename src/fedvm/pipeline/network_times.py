@@ -25,8 +25,6 @@ RECOMPUTE_SECONDS: Final = 1_800
 """For a challenger to notice a proposal, to fetch what is behind it, and to compute it again."""
 
 _CHALLENGE, _ANSWER, _ROUND = "security.challenge_seconds", "security.answer_seconds", "rules.round_seconds"
-DERIVED: Final = (_CHALLENGE, _ANSWER, _ROUND)
-"""The settings that follow from the network where nobody states them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def suited(config: RunConfig, network: Network, stated: Collection[str]) -> RunC
 
 
 def values_of(config: RunConfig) -> Mapping[str, int]:
-    """What the configuration has for each of `DERIVED`."""
+    """What the configuration has for each setting that follows from the network where nobody states it."""
     security, rules = config.security, config.rules
     return {
         _CHALLENGE: security.challenge_seconds,

@@ -97,10 +97,7 @@ def create(
     from fedvm.pipeline.user_model import create_for_model, import_model
 
     endpoint = checked_endpoint(network, rpc)
-    if (clients is None) == (endpoint is None) or (endpoint is None) != (not members):
-        raise typer.BadParameter(
-            "give --clients to simulate, or --network or --rpc with a --member for each client"
-        )
+    _require_one_place(endpoint, clients, members)
     if endpoint is None and (spending != Spending() or coordinator is not None):
         raise typer.BadParameter(
             "--clients makes a chain of its own, where nobody pays: name a network for that"
@@ -117,6 +114,13 @@ def create(
     w3 = endpoint.connect()
     wanted = _suited(wanted, w3, stated)
     _create_on(endpoint, w3, spending, wanted, initial, members or [], coordinator, directory, as_json)
+
+
+def _require_one_place(endpoint: Endpoint | None, clients: int | None, members: list[str] | None) -> None:
+    if (clients is None) == (endpoint is None) or (endpoint is None) != (not members):
+        raise typer.BadParameter(
+            "give --clients to simulate, or --network or --rpc with a --member for each client"
+        )
 
 
 def _overrides(

@@ -44,8 +44,10 @@ def parts_of(group: Group, owner: int, deposit: bytes) -> dict[int, bytes]:
     """The parts of the deposit of the member of rank ``owner``, by the rank of their holder.
 
     Raises:
-        EncodingError: the deposit has another length.
+        EncodingError: the deposit has another length, or its member is not ready.
     """
+    if owner not in group.ready:
+        raise EncodingError(f"rank {owner} is not ready and leaves no deposit")
     if len(deposit) != deposit_bytes(group):
         raise EncodingError(
             f"the deposit has {len(deposit)} bytes; with {len(group.ready)} ready it takes {deposit_bytes(group)}"
@@ -53,18 +55,6 @@ def parts_of(group: Group, owner: int, deposit: bytes) -> dict[int, bytes]:
     length = part_bytes(group)
     holders = (rank for rank in group.ready if rank != owner)
     return {holder: deposit[at * length : (at + 1) * length] for at, holder in enumerate(holders)}
-
-
-def part_for(group: Group, owner: int, holder: int, deposit: bytes) -> bytes:
-    """The part of a deposit for another ready member, both given by rank.
-
-    Raises:
-        EncodingError: the deposit has another length, or holds no such part.
-    """
-    parts = parts_of(group, owner, deposit)
-    if owner not in group.ready or holder not in parts:
-        raise EncodingError(f"the deposit of rank {owner} holds no part for rank {holder}")
-    return parts[holder]
 
 
 @dataclass(frozen=True)
