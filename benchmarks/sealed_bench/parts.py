@@ -20,7 +20,7 @@ from fedvm.protocol.sealed.aggregation_fold import group_subtotal
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close
 from fedvm.protocol.sealed.coordinator import check_file, open_group
-from fedvm.protocol.sealed.deposit import part_for
+from fedvm.protocol.sealed.deposit import parts_of
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.keys import EpochKeys
 from fedvm.protocol.sealed.member import Masking, agree_edges, answer, encapsulate_to_mates, seal
@@ -84,7 +84,7 @@ class Case:
         return check_file(self.epoch, self.seats[rank], self.masked(update), update.file, ELEMENTS, self.k)
 
     def parts(self, rank: int, files) -> dict[int, bytes]:
-        return {o: part_for(self.group, o, rank, files[o].deposit) for o in files if o != rank}
+        return {o: parts_of(self.group, o, files[o].deposit)[rank] for o in files if o != rank}
 
     def rows(self) -> dict[str, float | int]:
         size, last = len(self.seats), len(self.seats) - 1

@@ -27,7 +27,7 @@ from fedvm.protocol.sealed.aggregation import UnmaskedUpdate
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close
 from fedvm.protocol.sealed.coordinator import Opened, check_file, open_group
-from fedvm.protocol.sealed.deposit import part_for
+from fedvm.protocol.sealed.deposit import parts_of
 from fedvm.protocol.sealed.edges import Edges
 from fedvm.protocol.sealed.epoch import Epoch
 from fedvm.protocol.sealed.keys import EpochKeys
@@ -419,7 +419,7 @@ def _opened(
         member = group.group.members[rank]
         may_answer(close, member, model_root(game.base), [])
         parts = {
-            owner: part_for(group.group, owner, rank, files[first + owner].deposit)
+            owner: parts_of(group.group, owner, files[first + owner].deposit)[rank]
             for owner in group.included
             if owner != rank
         }

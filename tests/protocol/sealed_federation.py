@@ -16,7 +16,7 @@ from fedvm.protocol.rules import PPM, WEIGHTED_MEAN
 from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close, GroupClose
 from fedvm.protocol.sealed.coordinator import Opened, check_file, open_group
-from fedvm.protocol.sealed.deposit import part_for
+from fedvm.protocol.sealed.deposit import parts_of
 from fedvm.protocol.sealed.edges import Edges
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.keys import EpochKeys
@@ -164,7 +164,7 @@ class Played:
         member = group.group.members[rank]
         assert may_answer(self.close, member, model_root(game.base), []).round == self.close.round
         parts = {
-            owner: part_for(group.group, owner, rank, self.files[first + owner].deposit)
+            owner: parts_of(group.group, owner, self.files[first + owner].deposit)[rank]
             for owner in group.included
             if owner != rank
         }

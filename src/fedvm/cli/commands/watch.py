@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedvm.cli.commands.command import Command
-from fedvm.cli.commands.federation_options import stores_option
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
 from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
     from fedvm.rundir.run import Run
