@@ -17,7 +17,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.pipeline import make_pipeline
@@ -36,7 +36,7 @@ from fedvm.compiler.columns import Column, Feature, Row
 from fedvm.compiler.frontend.tabular import encoders
 from fedvm.compiler.frontend.tabular.affine import ROW, Affine
 from fedvm.compiler.frontend.tabular.node import Follower
-from fedvm.compiler.frontend.tabular.vectors import decisions, squares
+from fedvm.compiler.frontend.tabular.vectors import decisions, over_norm, squares
 from fedvm.compiler.probe import reference_scores
 
 CHANGED = 0.04
@@ -91,6 +91,9 @@ CLASSIFIERS = {
     "OneVsRest of scores": lambda: make_pipeline(StandardScaler(), OneVsRestClassifier(LinearSVC())),
     "Bagging of linear models": lambda: make_pipeline(
         StandardScaler(), BaggingClassifier(lr(), 3, random_state=0)
+    ),
+    "SGDClassifier, log_loss": lambda: make_pipeline(
+        StandardScaler(), SGDClassifier(loss="log_loss", random_state=0)
     ),
     "KBinsDiscretizer, one-hot": lambda: make_pipeline(KBinsDiscretizer(4, encode="onehot-dense"), lr()),
     "KBinsDiscretizer, ordinal": lambda: make_pipeline(
@@ -241,6 +244,22 @@ def test_polynomial_kernels_of_degree_two(constant, count, vectors):
     found = value_of(f, decisions(f, Affine.of_root(ROW, 3), given, coefficients, attributes), rows)
     wanted = np.square(0.5 * rows @ given.T + constant) @ coefficients.T
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("norm", "of"),
+    [
+        ("L1", lambda x: np.abs(x).sum(axis=1)),
+        ("L2", lambda x: np.sqrt(np.square(x).sum(axis=1))),
+        ("MAX", np.amax),
+    ],
+)
+def test_rows_over_their_norm_and_a_row_of_zeros(norm, of):
+    rows = np.concatenate([np.abs(RNG.normal(size=(20, 3))), np.zeros((1, 3))])
+    f = follower(3)
+    found = value_of(f, over_norm(f, Affine.of_root(ROW, 3), norm), rows)
+    norms = np.array([of(row[None]).item() for row in rows])
+    np.testing.assert_allclose(found, rows / np.where(norms == 0, 1, norms)[:, None], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("op", ["Greater", "GreaterOrEqual", "Less", "LessOrEqual"])

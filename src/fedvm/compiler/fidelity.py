@@ -57,7 +57,10 @@ def check_fidelity(lowered: Lowered, data: NDArray[np.uint8]) -> None:
     if _same_in_floats(lowered, real, tensors, noise):
         return
     names = [name for name, tensor in lowered.values.items() if not tensor.head]
-    name, error = _differing(lowered, names, real, tensors, noise)[0]
+    differing = _differing(lowered, names, real, tensors, noise)
+    if not differing:
+        raise ModelError("the file does not give the same scores each time that ONNX Runtime runs it")
+    name, error = differing[0]
     node = lowered.nodes[name]
     raise FidelityError(
         f"node {node.name or name} ({node.op_type}): what the compiler made of it differs from ONNX Runtime by "

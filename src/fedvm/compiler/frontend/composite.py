@@ -24,6 +24,8 @@ from fedvm.compiler.graph import INPUT, FloatArray, IntArray, Pointwise
 
 MASKED = -1e4
 """Scores at or below which a softmax gives nothing: exporters mask with −10,000, −10⁹ or the least float."""
+DROWNING = 1e8
+"""Constants as large leave nothing of an activation to which float32 adds them."""
 MOST_ENTRIES = 256
 """Rows of a table that is looked up by a byte."""
 MOST_COLUMNS = 64
@@ -80,15 +82,14 @@ def _scaled(node: Node, tensor: Tensor, scale: int, shift: int, shape: Sequence[
 
 def _layer_norm(node: Node) -> list[Tensor]:
     tensor = node.tensor()
-    axis = int(node.attribute("axis", -1)) % tensor.index.ndim
-    axes = range(axis, tensor.index.ndim)
-    result = _normalised(node, tensor, list(axes), float(node.attribute("epsilon", 1e-5)))
+    axes = list(range(node.axis(-1, tensor.index.ndim), tensor.index.ndim))
+    result = _normalised(node, tensor, axes, float(node.attribute("epsilon", 1e-5)))
     return [_scaled(node, result, 1, 2)]
 
 
 def _rms_norm(node: Node) -> list[Tensor]:
     tensor = node.tensor()
-    axes = list(range(int(node.attribute("axis", -1)) % tensor.index.ndim, tensor.index.ndim))
+    axes = list(range(node.axis(-1, tensor.index.ndim), tensor.index.ndim))
     return [
         _scaled(node, _normalised(node, tensor, axes, float(node.attribute("epsilon", 1e-5)), False), 1, 2)
     ]
@@ -97,6 +98,8 @@ def _rms_norm(node: Node) -> list[Tensor]:
 def _instance_norm(node: Node) -> list[Tensor]:
     tensor = node.tensor()
     rank = tensor.index.ndim
+    if rank < 3:
+        raise node.refuse("activations without height or width have nothing to be normalised over")
     result = _normalised(node, tensor, list(range(2, rank)), float(node.attribute("epsilon", 1e-5)))
     return [_scaled(node, result, 1, 2, (1, -1, *[1] * (rank - 2)))]
 
@@ -120,7 +123,7 @@ def _mean_variance(node: Node) -> list[Tensor]:
 
 def _lp_norm(node: Node) -> list[Tensor]:
     tensor = _settled(node, node.tensor())
-    axis, p = int(node.attribute("axis", -1)), int(node.attribute("p", 2))
+    axis, p = node.axis(-1, tensor.index.ndim), int(node.attribute("p", 2))
     return [call(node, "Div", tensor, _norm(node, tensor, [axis], p, True))]
 
 
@@ -150,7 +153,10 @@ def _reduced(before: Pointwise, after: Pointwise | None) -> Callable[[Node], lis
 def _log_sum_exp(node: Node) -> list[Tensor]:
     """The mean is taken off before the exponentials, and added after the logarithm."""
     tensor = _settled(node, node.tensor())
-    axes = node.ints("axes", 1) or list(range(tensor.index.ndim))
+    axes = node.ints("axes", 1) or []
+    if not axes and node.attribute("noop_with_empty_axes", 0):
+        return [tensor]
+    axes = axes or list(range(tensor.index.ndim))
     mean = _settled(node, mean_of(node, tensor, axes))
     powers = applied(node, call(node, "Sub", tensor, mean), Pointwise("Exp", np.exp, increasing=True))
     total = call(node, "ReduceSum", powers, np.array(axes, np.int64), keepdims=1)
@@ -181,6 +187,10 @@ def softmax(node: Node) -> list[Tensor]:
     axis = int(node.attribute("axis", -1))
     shape = np.moveaxis(tensor.index, axis, -1).shape
     group = np.moveaxis(np.arange(tensor.index.size).reshape(shape) // shape[-1], -1, axis)[~masked]
+    if masked.any() and masked.all(axis=axis).any():
+        raise node.refuse(
+            "a softmax whose scores are all masked has no kernel: the mask leaves nothing to choose from"
+        )
     chosen = replace(tensor, index=tensor.index[~masked], fill=0.0)
     count = len(group)
     if count * count > MOST_SELECTED:
@@ -278,10 +288,16 @@ def _one_hot(node: Node) -> list[Tensor]:
     depth = int(node.array(1).ravel()[0])
     off, on = (float(v) for v in node.array(2).ravel())
     tensor = node.tensor()
-    axis = int(node.attribute("axis", -1)) % (tensor.index.ndim + 1)
+    axis = node.axis(-1, tensor.index.ndim + 1)
     apart = replace(tensor, index=np.expand_dims(tensor.index, axis))
     places = np.arange(depth).reshape([-1 if i == axis else 1 for i in range(tensor.index.ndim + 1)])
-    hit = _compared(node, apart, places.astype(np.float64), "Equal")
+    difference = call(node, "Sub", apart, places.astype(np.float64))
+    near = 0.5 if _is_whole(node, tensor) else 1e-6
+
+    def hits(x: FloatArray) -> FloatArray:  # a negative number counts from the end
+        return ((np.abs(x) < near) | (np.abs(x + depth) < near)).astype(np.float64)
+
+    hit = applied(node, difference, Pointwise("OneHot", hits))
     return [call(node, "Add", call(node, "Mul", hit, np.array(on - off)), np.array(off))]
 
 
@@ -373,6 +389,10 @@ def _masked_add(node: Node) -> list[Tensor]:
         if (constant[~low] == 0).all() and len(node.inputs) == 2:
             value = np.array(float(constant.min()))
             return _where(replace(node, inputs=[low, value, tensor]))
+    if constant is not None and constant.size and np.abs(constant).max() >= DROWNING:
+        raise node.refuse(
+            f"adds {np.abs(constant).max():g}, beside which float32 keeps nothing of the activations"
+        )
     return OPERATORS["Add"](node)
 
 

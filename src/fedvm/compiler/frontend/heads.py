@@ -144,7 +144,8 @@ def score_map(tensor: Tensor, order: tuple[int, int, int]) -> ScoreMap:
 
     UnsupportedOperator if they compete across axes.
     """
-    shape = tensor.index.shape[1:] if tensor.index.shape[0] == 1 else tensor.index.shape
+    shape = tensor.index.shape or (1,)
+    shape = shape[1:] if shape[0] == 1 else shape
     if tensor.rivals is None:
         return ScoreMap(order, shape)
     if not tensor.whole:

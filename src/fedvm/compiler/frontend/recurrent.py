@@ -67,7 +67,7 @@ def _refuse_rare(node: Node) -> None:
     ):
         raise node.refuse("sequences of different lengths have no kernel; leave sequence_lens out")
     for name in ("clip", "input_forget"):
-        if node.attribute(name, 0):
+        if node.attribute(name) not in ((None,) if name == "clip" else (None, 0)):
             raise node.refuse(f"the attribute {name} has no kernel")
     if node.proto.op_type == "LSTM" and node.given(7):
         raise node.refuse("peepholes have no kernel")
@@ -111,6 +111,11 @@ class _Direction:
         return {"RNN": self._rnn, "GRU": self._gru, "LSTM": self._lstm}[self._kind](x, state)
 
     def _function(self, name: str) -> Pointwise:
+        given = any(self._node.attribute(f"activation_{one}") for one in ("alpha", "beta"))
+        if given and name in ("HardSigmoid", "Elu"):
+            raise UnsupportedOperator(
+                f"{self._node.label}: {name} with numbers of its own has no kernel here"
+            )
         if name not in ("Sigmoid", "Tanh", "Relu", "HardSigmoid", "Softsign", "Softplus", "Elu"):
             raise UnsupportedOperator(f"{self._node.label}: the activation {name} has no kernel here")
         return Pointwise(name, lambda x: np.asarray(FUNCTIONS[name]({}, [x]), np.float64), increasing=True)

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from fedvm.compiler.errors import UnsupportedOperator
+from fedvm.compiler.errors import ModelError, UnsupportedOperator
 from fedvm.compiler.frontend.builder import Builder
 from fedvm.compiler.frontend.values import Tensor
 
@@ -56,6 +56,13 @@ class Node:
             return [int(n) for n in self.array(position).ravel()]
         value = self.attribute(name)
         return None if value is None else [int(n) for n in value]
+
+    def axis(self, default: int, rank: int, name: str = "axis") -> int:
+        """An axis of a tensor of so many, counted from the first. ModelError if it has no such axis."""
+        axis = int(self.attribute(name, default))
+        if not -rank <= axis < rank:
+            raise ModelError(f"{self.label} has a bad {name}: {axis}")
+        return axis % rank
 
     @property
     def label(self) -> str:

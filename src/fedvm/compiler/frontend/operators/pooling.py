@@ -174,6 +174,11 @@ def _pooling(node: Node) -> tuple[Tensor, tuple[int, int], tuple[int, int], tupl
     kernel = pair_of(node, "kernel_shape", spatial, None)
     stride = pair_of(node, "strides", spatial, (1, 1))
     size = tensor.index.shape[2:]
+    same = str(node.attribute("auto_pad", "NOTSET")).startswith("SAME")
+    if same and any(-(-n // s) * s - s + k < n for n, s, k in zip(size, stride, kernel, strict=True)):
+        raise node.refuse(
+            "auto_pad SAME with a stride that leaves out the end of the map; export it with pads"
+        )
     pads = window_pads(node, size, kernel, stride, spatial)
     if node.attribute("ceil_mode", 0):
         begin, end = pads[:2], list(pads[2:])

@@ -29,7 +29,12 @@ def window_pads(
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         begin, end = [], []
         for axis in range(2):
-            total = max(0, (-(-size[axis] // stride[axis]) - 1) * stride[axis] + kernel[axis] - size[axis])
+            total = (-(-size[axis] // stride[axis]) - 1) * stride[axis] + kernel[axis] - size[axis]
+            if total < -1:
+                raise node.refuse(
+                    "auto_pad SAME with a stride far wider than the window; export it with pads"
+                )
+            total = max(0, total)
             small, large = total // 2, total - total // 2
             begin.append(small if mode == "SAME_UPPER" else large)
             end.append(large if mode == "SAME_UPPER" else small)

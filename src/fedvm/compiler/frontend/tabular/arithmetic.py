@@ -29,7 +29,7 @@ from fedvm.compiler.frontend.tabular.node import Array, Node, Rule, Stacked, Val
 
 POINTWISE = {
     "Atan", "Celu", "Clip", "Cos", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish",
-    "Reciprocal", "Relu", "Selu", "Shrink", "Sin", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
+    "Relu", "Selu", "Shrink", "Sin", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
 }  # fmt: skip
 """Functions of single numbers, which are left to the ordinary front end."""
 
@@ -248,6 +248,13 @@ def _exponential(node: Node) -> Value:
     return Powers(value if isinstance(value, Votes) else node.affine())
 
 
+def _reciprocal(node: Node) -> Value:
+    value = node.value()
+    if isinstance(value, Powers) and value.beside:
+        return _divide(replace(node, values=[np.ones(1), value]))
+    return _pointwise(node)
+
+
 def _power(node: Node) -> Value:
     value = node.value()
     exponent = np.asarray(node.array(1), np.float64)
@@ -383,6 +390,7 @@ ARITHMETIC: dict[str, Rule] = {
     "Neg": _negate,
     "Not": _not,
     "Pow": _power,
+    "Reciprocal": _reciprocal,
     "ReduceLogSumExp": _reduce_log_sum,
     "ReduceMax": _reduce_max,
     "ReduceMean": _reduce,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedvm.compiler.errors import FidelityError
+from fedvm.compiler.errors import FidelityError, QualityError
 from fedvm.compiler.frontend.tabular.read import Tabular
 from fedvm.compiler.frontend.tabular.run import run_rows
 from fedvm.compiler.graph import FloatArray
@@ -42,6 +42,12 @@ def check_rows(tabular: Tabular, rows: NDArray[Any], scores: FloatArray, head: s
         return None
     best = np.array(outputs.classes, object)[scores.argmax(axis=1)]
     agree = float(np.mean([str(a) == str(b) for a, b in zip(best, labels[0].ravel(), strict=True)]))
+    if agree < RIGHT and tabular.approximate:
+        raise QualityError(
+            f"the scores have the class of the file in only {agree:.1%} of the calibration rows: the file lets "
+            "pairs of classes vote, and here the votes are no hard ones. Scale the features, or train a model of fewer "
+            "classes or one that does not vote (LinearSVC, OneVsRestClassifier)"
+        )
     if agree < RIGHT:
         raise FidelityError(_text("class", agree))
     return agree

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fedvm.compiler.errors import UnsupportedOperator
+from fedvm.compiler.errors import ModelError, UnsupportedOperator
 from fedvm.compiler.frontend.tabular.affine import Affine, HeadKind
 from fedvm.compiler.graph import FloatArray
 
@@ -45,15 +45,18 @@ def linear_regressor(x: Affine, given: dict[str, Any]) -> Affine:
     weight = np.asarray(given["coefficients"], np.float64).reshape(-1, x.size)
     if str(given.get("post_transform", "NONE")) != "NONE":
         raise UnsupportedOperator("post_transform of a regressor has no kernel; export it without")
-    return x.times(weight, np.asarray(given.get("intercepts", [0.0]), np.float64))
+    bias = np.asarray(given.get("intercepts") or np.zeros(len(weight)), np.float64)
+    if len(bias) != len(weight):
+        raise ModelError(f"a linear regressor has {len(bias)} intercepts for {len(weight)} targets")
+    return x.times(weight, bias)
 
 
-def support_vectors(x: Affine, given: dict[str, Any]) -> FloatArray:
-    """The vectors with which the kernel compares a row, `[V, K]`: those of an SVMRegressor or an SVMClassifier; an
-    identity for a regressor that holds its weights instead."""
+def support_vectors(x: Affine, given: dict[str, Any]) -> FloatArray | None:
+    """The vectors with which the kernel compares a row, `[V, K]`: those of an SVMRegressor or an SVMClassifier; None
+    for a regressor that holds its weights instead, which is linear whatever kernel it names."""
     count = int(given.get("n_supports", 0)) or sum(int(n) for n in given.get("vectors_per_class") or [])
     if not count:
-        return np.eye(x.size)
+        return None
     return np.asarray(given["support_vectors"], np.float64).reshape(count, x.size)
 
 

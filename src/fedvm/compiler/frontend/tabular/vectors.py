@@ -15,6 +15,9 @@ from fedvm.compiler.frontend.tabular.affine import Affine
 from fedvm.compiler.frontend.tabular.node import Follower
 from fedvm.compiler.graph import FloatArray
 
+NOTHING = 1e-12
+"""Beside the square of a norm."""
+
 
 def squares(follower: Follower, x: Affine) -> Affine:
     """The square of every element. Elements that are one column each, moved and stretched, share the square of that
@@ -98,7 +101,7 @@ def _quadratic(
 
 
 def over_norm(follower: Follower, x: Affine, norm: str) -> Affine:
-    """Each row over its norm: L1, L2, or MAX, its largest number."""
+    """Each row over its norm: L1, L2, or MAX, its largest number. A row without a norm stays as it is, all zeros."""
     f = follower
     row = f.realised(x)
     ones = f.constant(np.ones((x.size, 1)))
@@ -110,4 +113,7 @@ def over_norm(follower: Follower, x: Affine, norm: str) -> Affine:
         total = f.largest(row, x.size)
     else:
         raise UnsupportedOperator(f"the norm {norm} has no kernel; use L1, L2 or MAX")
-    return Affine.of_root(f.add("Mul", [row, f.add("Reciprocal", [total])]), x.size)
+    # t / (t² + ε), which is 1 / t but for a norm of 0
+    square = f.add("Add", [f.add("Mul", [total, total]), f.constant(NOTHING)])
+    inverse = f.add("Mul", [total, f.add("Reciprocal", [square])])
+    return Affine.of_root(f.add("Mul", [row, inverse]), x.size)
