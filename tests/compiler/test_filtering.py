@@ -21,13 +21,13 @@ from fedvm.compiler.steps import Measurer
 
 
 def network(
-    kernel: int, channels: int, outputs: int, pool: MaxPool | None, residual: bool = False
+    kernel: int, channels: int, outputs: int, pool: MaxPool | None, residual: bool = False, stride: int = 1
 ) -> IntegerGraph:
     """A convolution of `kernel` rows, with a shortcut if `residual`, and one that reads it."""
     rng = np.random.default_rng(kernel)
-    shape = (channels, 13 + kernel, 11)
+    shape = (channels, 13 * stride + kernel, 8 * stride + 3)
     height, width = 14, 9
-    terms = [Conv(INPUT, rng.integers(-60, 61, (outputs, channels, kernel, 3)))]
+    terms = [Conv(INPUT, rng.integers(-60, 61, (outputs, channels, kernel, 3)), (stride, stride))]
     if residual:
         pads = ((kernel - 1) // 2, 1, kernel - 1 - (kernel - 1) // 2, 1)
         shape, height, width = (channels, 14, 11), 14, 11
@@ -50,15 +50,16 @@ def network(
     return IntegerGraph(spec, (first, last))
 
 
-@pytest.mark.parametrize("kernel, scale", product(range(1, 10), (1, 2)))
-def test_products_make_both_sums_and_are_fewer(kernel, scale):
-    found = products(kernel, scale)
-    assert is_exact(found, kernel, scale)
-    assert len(found) <= ROWS * kernel - kernel // 2
-    if scale == 2 and kernel == 3:
+@pytest.mark.parametrize("kernel, scale, stride", product(range(1, 10), (1, 2), (1, 2, 3)))
+def test_products_make_both_sums_and_are_fewer(kernel, scale, stride):
+    found = products(kernel, scale, stride)
+    assert is_exact(found, kernel, scale, stride)
+    pairs = sum(len(range(first, kernel, stride)) // 2 for first in range(stride))
+    assert len(found) <= ROWS * kernel - pairs
+    if (scale, kernel, stride) == (2, 3, 1):
         assert len(found) == 4
     rng = np.random.default_rng(0)
-    x, g = rng.integers(-99, 99, kernel + 1), rng.integers(-99, 99, kernel)
+    x, g = rng.integers(-99, 99, kernel + stride), rng.integers(-99, 99, kernel)
     made = [
         sum(
             p.into[i] * sum(s * x[r] for r, s in p.rows) * sum(k * w for k, w in zip(p.taps, g, strict=True))
@@ -66,7 +67,7 @@ def test_products_make_both_sums_and_are_fewer(kernel, scale):
         )
         for i in range(ROWS)
     ]
-    assert made == [scale * int(g @ x[i : i + kernel]) for i in range(ROWS)]
+    assert made == [scale * int(g @ x[i * stride : i * stride + kernel]) for i in range(ROWS)]
 
 
 def test_other_products_are_not_exact():
@@ -79,20 +80,22 @@ def test_other_products_are_not_exact():
         ):
             assert not is_exact([*found[:at], wrong, *found[at + 1 :]], 5, 2)
     assert not is_exact([*found, Product(((0, 1),), (1, 0, 0, 0, 0), (1, 0))], 5, 2)
+    assert not is_exact(found, 5, 2, stride=2)
 
 
 @pytest.mark.parametrize(
-    "kernel, channels, outputs, pool, residual",
+    "kernel, channels, outputs, pool, residual, stride",
     [
-        (2, 3, 4, None, False), (3, 5, 3, None, False), (3, 16, 4, MaxPool((2, 2), (2, 2)), False),
-        (5, 3, 6, MaxPool((2, 2), (2, 2)), False), (3, 4, 4, None, True), (7, 2, 2, None, False),
+        (2, 3, 4, None, False, 1), (3, 5, 3, None, False, 1), (3, 16, 4, MaxPool((2, 2), (2, 2)), False, 1),
+        (5, 3, 6, MaxPool((2, 2), (2, 2)), False, 1), (3, 4, 4, None, True, 1), (7, 2, 2, None, False, 1),
+        (3, 5, 3, None, False, 2), (5, 3, 4, None, False, 2), (7, 2, 3, MaxPool((2, 2), (2, 2)), False, 3),
     ],
 )  # fmt: skip
 def test_pairs_of_rows_have_the_scores_of_the_reference(
-    kernel, channels, outputs, pool, residual, monkeypatch
+    kernel, channels, outputs, pool, residual, stride, monkeypatch
 ):
     """`compile_integer` runs the program in revm against ONNX Runtime, on extremes too."""
-    graph = network(kernel, channels, outputs, pool, residual)
+    graph = network(kernel, channels, outputs, pool, residual, stride)
     layout = plan_layers(canonical(graph))
     first = layout.layers[0]
     assert isinstance(first, ConvPlan) and can_filter(first)

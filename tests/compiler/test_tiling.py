@@ -21,7 +21,7 @@ from fedvm.compiler.canonical import canonical
 from fedvm.compiler.compiled import units_of
 from fedvm.compiler.graph import INPUT, Conv, Dense, IntegerGraph, IntegerLayer, MaxPool
 from fedvm.compiler.interpreter import run
-from fedvm.compiler.layout import ConvPlan, Plan
+from fedvm.compiler.layout import ConvPlan, Plan, plan_layers
 from fedvm.compiler.link import link, measured_steps
 from fedvm.compiler.moves import prove_moves
 from fedvm.compiler.probe import Program
@@ -170,6 +170,50 @@ def test_readers_that_look_at_different_columns():
         )  # fmt: skip
         inputs = hard_inputs(graph, 4, 0)
         assert_right(compile_integer(graph), inputs, run(graph, inputs))
+
+
+def skipping(width: int, every: int, groups: int, pool: MaxPool | None, layout: str) -> IntegerGraph:
+    """Convolutions of single columns that skip others, over the input and over a map that another reads whole."""
+    rng = np.random.default_rng(width * every)
+    columns, apart, bias = (width - 1) // every + 1, (every, every), np.array([800, 300])
+    pooled = columns if pool is None else (columns - pool.kernel[1]) // pool.stride[1] + 1
+    rows = 2 * every
+
+    def conv(source, rows=1, taps=1, stride=(1, 1), pads=(0, 0, 0, 0), groups=1):
+        return Conv(source, rng.integers(-9, 10, (2, 2 // groups, rows, taps)), stride, pads, 0, groups)
+
+    def layer(name, terms, shape, pool=None):
+        return IntegerLayer(name, terms, bias, np.array([5, 4]), shape, np.ones(2), 0, 63, pool)
+
+    return IntegerGraph(
+        draw_input((2, rows, width), layout),
+        (
+            layer("a", (conv(INPUT),), (2, rows, width)),
+            layer("b", (conv(INPUT, 1, 1, apart, groups=groups), conv("a", 1, 1, apart)), (2, 2, pooled),
+                  None if pool is None else MaxPool((1, pool.kernel[1]), (1, pool.stride[1]))),
+            layer("c", (conv("a", 1, 3, (1, 1), (0, 1, 0, 1)),), (2, rows, width)),
+            layer("d", (conv("a", 2, 1, apart),), (2, 2, columns)),
+            IntegerLayer("scores", tuple(Dense(name, rng.integers(-9, 10, (3, 4 * size))) for name, size in
+                                         (("b", pooled), ("d", columns), ("c", width * every))),
+                         np.zeros(3, np.int64), np.zeros(3, np.int64), (3, 1, 1), np.ones(3), 0, None),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["CHW", "HWC"])
+@pytest.mark.parametrize(
+    ("width", "every", "groups", "pool"),
+    [(7, 2, 1, None), (29, 2, 2, None), (32, 2, 1, MaxPool((1, 2), (1, 2))), (40, 3, 1, None), (70, 3, 2, None),
+     (33, 4, 1, MaxPool((1, 3), (1, 1)))],
+)  # fmt: skip
+def test_columns_that_no_reader_looks_at_take_no_lanes(width, every, groups, pool, layout, monkeypatch):
+    graph = skipping(width, every, groups, pool, layout)
+    plan = plan_layers(canonical(graph))
+    views = {term.view for one in plan.layers if isinstance(one, ConvPlan) for term in one.terms}
+    assert {view.every for view in views} == {1, every}
+    monkeypatch.setattr(planning, "plan_layers", lambda graph, aim, *_, **__: plan_layers(graph, aim))
+    inputs = hard_inputs(graph, 8, 0)
+    assert_right(compile_integer(graph), inputs, run(graph, inputs))
 
 
 # -- rows that share words --------------------------------------------------------------------------------------------

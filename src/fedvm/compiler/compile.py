@@ -43,7 +43,7 @@ from fedvm.compiler.link import Program, link
 from fedvm.compiler.manifest import FORMAT, contract_rows, options_row, output_row, section_row, section_rows
 from fedvm.compiler.options import CompileOptions, Numbers, Range
 from fedvm.compiler.planning import plan_network
-from fedvm.compiler.policy import activation_budget, lane_budget
+from fedvm.compiler.policy import activation_budget, lane_budget, weight_budget
 from fedvm.compiler.quality import Bars, as_labels, check_quality
 from fedvm.compiler.quantize import QuantizeOptions, quantize
 from fedvm.compiler.reference import build_reference
@@ -63,7 +63,7 @@ def compile_model(
     *,
     preprocess: tuple[Numbers, Numbers] | None = None,
     input_range: Range | None = None,
-    weight_bits: int | None = None,
+    weight_bits: Mapping[str, int] | int | None = None,
     activation_bits: Mapping[str, int] | int | None = None,
     input_bits: int = INPUT_BITS,
     lane_bits: Mapping[str, int] | int | None = None,
@@ -88,7 +88,8 @@ def compile_model(
     channel.
     input_range: (low, high), the real numbers that the bytes 0 and 255 stand for; each a number, or one number per
     channel. By default the ranges come from the calibration data (`input_range.py`).
-    weight_bits: bits of every weight, 2 … 8; None is 8, or 6 with `optimize="deploy"`.
+    weight_bits: bits of every weight, 2 … 8, one number or by layer name. None is 8; with `optimize="deploy"` it is 6,
+    and 5 in dense layers of 4,096 weights or more.
     activation_bits: bits of layer outputs, one number or by layer name; 4 or 5 cost much less gas than 6 and little
     accuracy. None is 6, or 8 for tabular models.
     input_bits: how many top bits of each input byte the network sees.
@@ -112,8 +113,6 @@ def compile_model(
             CalibrationError, FidelityError, QualityError, RangeError and StageError.
         CompilerDefect: the compiler found itself to be wrong (AssemblyError, ExactnessError).
     """
-    if weight_bits is None:
-        weight_bits = WEIGHT_BITS.get(optimize, WEIGHT_BITS[OPTIMIZE])  # another aim is refused below
     file = self_contained(model)
     digest = hashlib.sha256(file).hexdigest()
     data, tabular = _as_array(calibration), tabular_model(file, output)
@@ -145,15 +144,21 @@ def _compile_network(
     compiler's choice."""
     lane_bits = EXACT_BITS if options.lane_bits is None else options.lane_bits
     how = QuantizeOptions(
-        options.weight_bits, options.activation_bits, lane_bits, input_bits=options.input_bits
-    )
+        WEIGHT_BITS[options.optimize] if options.weight_bits is None else options.weight_bits,
+        options.activation_bits, lane_bits, input_bits=options.input_bits,
+    )  # fmt: skip
     network, data = networked(file, tabular, calibration)
     graph, data, options = _lowered(network, data, options, options.output if tabular is None else None)
     if chosen and any(layer.activation is SQUARE for layer in graph.layers):
         options = replace(options, activation_bits=PRODUCT_ACTIVATION_BITS)
     options = _with_budgets(graph, options)
-    assert options.lane_bits is not None, "every layer has lanes"
-    how = replace(how, activation_bits=options.activation_bits, lane_bits=options.lane_bits)
+    assert options.lane_bits is not None and options.weight_bits is not None, "every layer has bits"
+    how = replace(
+        how,
+        weight_bits=options.weight_bits,
+        activation_bits=options.activation_bits,
+        lane_bits=options.lane_bits,
+    )
     choice = None
     if options.max_accuracy_loss is not None:
         choice = choose_bits(graph, data, labels, how, options.max_accuracy_loss)
@@ -202,14 +207,17 @@ def _lowered(
 
 
 def _with_budgets(graph: FloatGraph, options: CompileOptions) -> CompileOptions:
-    """The options with bits of outputs and lanes for every layer, where none were asked for."""
-    outputs, budget = options.activation_bits, options.lane_bits
+    """The options with bits of weights, outputs and lanes for every layer, where none were asked for."""
+    weights, outputs, budget = options.weight_bits, options.activation_bits, options.lane_bits
+    if weights is None:
+        weights = weight_budget(graph, options.optimize)
     if budget is None:
         most = max(outputs.values(), default=8) if isinstance(outputs, Mapping) else outputs
-        budget = lane_budget(graph, most, options.input_bits, options.weight_bits, options.optimize)
+        largest = max(weights.values(), default=8) if isinstance(weights, Mapping) else weights
+        budget = lane_budget(graph, most, options.input_bits, largest, options.optimize)
     if not isinstance(outputs, Mapping):
         outputs = activation_budget(graph, outputs)
-    return replace(options, activation_bits=outputs, lane_bits=budget)
+    return replace(options, weight_bits=weights, activation_bits=outputs, lane_bits=budget)
 
 
 def compile_integer(

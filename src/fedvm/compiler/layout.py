@@ -29,12 +29,11 @@ from fedvm.compiler.graph import (
     MaxPool,
 )
 from fedvm.compiler.interpreter import accumulator_bounds
+from fedvm.compiler.packing import packed_lanes
 from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, Tiling, tile
 from fedvm.compiler.view import WORD_BYTES, View
 
 MAX_LANE_BITS = 64
-PACKED_CODE = 3000
-"""Code bytes of the loop that computes a packed layer, about."""
 IMMEDIATE = 36
 """Code bytes of a word of weights as an immediate, with its product."""
 BLOCK_CODE = 20_000
@@ -113,7 +112,9 @@ class ConvPlan:
 
     @property
     def stride(self) -> tuple[int, int]:
-        return self.terms[0].conv.stride
+        """Rows of x, and lanes, from one sum to the next."""
+        down, along = self.terms[0].conv.stride
+        return down, along // self.terms[0].view.every
 
     @property
     def native(self) -> View:
@@ -223,16 +224,26 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     )  # fmt: skip
 
 
-def rows_of(layer: FloatLayer | IntegerLayer, widths: Mapping[str, int], *, scores: bool) -> Rows:
+def rows_of(
+    layer: FloatLayer | IntegerLayer, widths: Mapping[str, int], *, scores: bool, skip: bool = True
+) -> Rows:
     """The rows of a convolutional layer. widths: of the tensors it may read; scores: whether it is the last layer,
-    whose words are read where they were computed."""
+    whose words are read where they were computed; skip: whether words leave out columns that it skips."""
     convs = [t for t in layer.terms if isinstance(t, Conv)]
-    left = max(c.pads[1] for c in convs)
+    left, every = max(c.pads[1] for c in convs), skips(layer) if skip else 1
     kernel = max(left - c.pads[1] + c.weight.shape[3] for c in convs)
     pool, apart = layer.pool or NO_POOL, scores or layer.pool is not None
-    extent = 0 if apart else max(left + widths[c.source] for c in convs)
+    extent = 0 if apart else max(-(-(left + widths[c.source]) // every) for c in convs)
     height = (layer.shape[1] - 1) * pool.stride[0] + pool.kernel[0]
-    return Rows(layer.shape[2], kernel, convs[0].stride[1], pool, height, extent)
+    return Rows(layer.shape[2], kernel, convs[0].stride[1] // every, pool, height, extent)
+
+
+def skips(layer: FloatLayer | IntegerLayer) -> int:
+    """Columns of x from one that a convolution of single columns reads to the next; the words it reads hold no
+    others. 1 if its kernels are wider."""
+    convs = [t for t in layer.terms if isinstance(t, Conv)]
+    single = all(c.weight.shape[3] == 1 and not any(c.pads[1::2]) for c in convs)
+    return convs[0].stride[1] if single else 1
 
 
 def widths_of(graph: FloatGraph | IntegerGraph) -> dict[str, int]:
@@ -252,9 +263,12 @@ def widest_lanes(rows: Rows, least: int, most: int) -> int:
     return lane_bits
 
 
-def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE, narrow: bool = True) -> Plan:
+def plan_layers(
+    graph: IntegerGraph, optimize: Optimize = OPTIMIZE, narrow: bool = True, skip: bool = True
+) -> Plan:
     """Choose lanes, words and views for every layer. optimize: for little gas per prediction, or little code. narrow:
     whether lanes stay so narrow that the most rows share a word, rather than as wide as those of their neighbours.
+    skip: whether words leave out columns that their reader skips, rather than serve other readers, too.
     Raises RangeError if some sum does not fit a lane, UnsupportedOperator for shapes without a kernel.
     """
     bounds = accumulator_bounds(graph)
@@ -264,7 +278,7 @@ def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE, narrow: bool
         )
         for layer in graph.layers
     }
-    lane_bits = _lane_bits(graph, requants, narrow)
+    lane_bits = _lane_bits(graph, requants, narrow, skip)
     demands = _Demands()
     drafts: list[LayerPlan] = []
     for layer in graph.layers:
@@ -272,11 +286,11 @@ def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE, narrow: bool
         if all(isinstance(t, Dense) for t in layer.terms):
             packed = False
             if optimize == "deploy":
-                bits, packed = _packing(layer, bits)
+                bits, packed = packed_lanes(layer, bits, IMMEDIATE)
             words = -(-layer.shape[0] // (WORD_BITS // bits))
             drafts.append(DensePlan(layer, bits, words, (), requant, packed))
         elif all(isinstance(t, Conv) for t in layer.terms):
-            draft = _draft_conv(graph, layer, bits, requant, demands)
+            draft = _draft_conv(graph, layer, bits, requant, demands, skip)
             drafts.append(replace(draft, unroll_bytes=0) if optimize == "deploy" else draft)
         else:
             raise UnsupportedOperator(f"layer {layer.name!r} adds a convolution and a dense product")
@@ -284,25 +298,10 @@ def plan_layers(graph: IntegerGraph, optimize: Optimize = OPTIMIZE, narrow: bool
     return _settle(graph, drafts, views)
 
 
-def _packing(layer: IntegerLayer, need: int) -> tuple[int, bool]:
-    """(lane bits, whether to pack) for a dense layer of which little code is wanted."""
-    low = min(0, *(int(t.weight.min()) for t in layer.terms))
-    high = max(0, *(int(t.weight.max()) for t in layer.terms))
-    field, outputs = max(1, (high - low).bit_length()), layer.shape[0]
-    activations = sum(t.weight.shape[1] for t in layer.terms)
-
-    def data_words(bits: int) -> tuple[int, int]:
-        words = -(-outputs // (WORD_BITS // bits))
-        return -(-words // max(1, min(bits // field, words))), words
-
-    bits = min(range(need, max(need, 32) + 1), key=lambda b: (*data_words(b), b))
-    packed = activations * data_words(bits)[0] * WORD_BYTES + PACKED_CODE
-    unpacked = activations * -(-outputs // (WORD_BITS // need)) * IMMEDIATE
-    return (bits, True) if packed < unpacked else (need, False)
-
-
-def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant], narrow: bool) -> dict[str, int]:
-    """L of every layer. Layers that pass words on share the same L if that costs no more words. narrow: as in
+def _lane_bits(
+    graph: IntegerGraph, requants: Mapping[str, Requant], narrow: bool, skip: bool
+) -> dict[str, int]:
+    """L of every layer. Layers that pass words on share the same L if that costs no more words. narrow, skip: as in
     `plan_layers`."""
     result: dict[str, int] = {}
     widest: dict[str, int] = {}
@@ -317,7 +316,7 @@ def _lane_bits(graph: IntegerGraph, requants: Mapping[str, Requant], narrow: boo
         result[layer.name] = need
         widest[layer.name] = need
         if isinstance(layer.terms[0], Conv):
-            rows = rows_of(layer, widths, scores=layer.high is None)
+            rows = rows_of(layer, widths, scores=layer.high is None, skip=skip)
             if tile(rows, need) is None:
                 raise RangeError(
                     f"layer {layer.name!r}: a window of {rows.pool.kernel[1]} columns of {need} bits, {rows.stride} "
@@ -381,29 +380,30 @@ class _Demands:
 
 
 def _mergeable(a: View, b: View) -> bool:
-    same = (a.tensor, a.lane_bits, a.start, a.step, a.words) == (
+    same = (a.tensor, a.lane_bits, a.start, a.step, a.words, a.every) == (
         b.tensor,
         b.lane_bits,
         b.start,
         b.step,
         b.words,
+        b.every,
     )
     return same and (a.pad_value == b.pad_value or not (a.padded and b.padded))
 
 
 def _draft_conv(
-    graph: IntegerGraph, layer: IntegerLayer, bits: int, requant: Requant, demands: _Demands
+    graph: IntegerGraph, layer: IntegerLayer, bits: int, requant: Requant, demands: _Demands, skip: bool
 ) -> ConvPlan:
     convs = [t for t in layer.terms if isinstance(t, Conv)]
     if len({c.stride for c in convs}) != 1:
         raise UnsupportedOperator(f"layer {layer.name!r} adds convolutions of different strides")
-    rows = rows_of(layer, widths_of(graph), scores=layer.high is None)
+    rows = rows_of(layer, widths_of(graph), scores=layer.high is None, skip=skip)
     kernel, stride, pool = rows.kernel, rows.stride, rows.pool
     if any(pool.pads):
         raise UnsupportedOperator(f"layer {layer.name!r}: MaxPool with padding has no kernel")
     tiling = tile(rows, bits)
     assert tiling is not None, "lanes of these bits were found to fit"
-    left = max(c.pads[1] for c in convs)
+    left, every = max(c.pads[1] for c in convs), skips(layer) if skip else 1
     terms = []
     for conv in convs:
         channels, height, in_width = graph.shape_of(conv.source)
@@ -411,10 +411,10 @@ def _draft_conv(
         last = (rows.height - 1) * conv.stride[0] - top + conv.weight.shape[2] - 1
         taps = kernel if tiling.segments == 1 else tiling.unit
         view = View(
-            conv.source, channels, height, in_width, bits, -left, tiling.unit, tiling.row_words,
-            top=top, bottom=max(0, last - (height - 1)),
+            conv.source, channels, height, in_width, bits, -left, tiling.unit * every, tiling.row_words,
+            every=every, top=top, bottom=max(0, last - (height - 1)),
             pad_value=int(conv.pad_value) if any(conv.pads) else 0, padded=any(conv.pads),
-            reach=((tiling.columns - 1) * pool.stride[1] + pool.kernel[1] - 1) * stride + taps,
+            reach=((tiling.columns - 1) * pool.stride[1] + pool.kernel[1] - 1) * stride * every + taps,
         )  # fmt: skip
         demands.ask(view)
         terms += _stretches(conv, view, left - conv.pads[1], tiling)

@@ -34,7 +34,7 @@ def contract_rows(contracts: Sequence[Contract]) -> list[dict[str, Any]]:
 def options_row(options: CompileOptions) -> dict[str, Any]:
     """What the program was compiled with."""
     return {
-        "weight_bits": options.weight_bits,
+        "weight_bits": _plain(options.weight_bits),
         "activation_bits": _plain(options.activation_bits),
         "input_bits": options.input_bits,
         "lane_bits": _plain(options.lane_bits),

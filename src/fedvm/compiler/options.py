@@ -26,7 +26,7 @@ Range = tuple[Numbers, Numbers]
 class CompileOptions:
     """How to compile; each field as `compile_model` takes it. bars: its min_agreement and min_correlation."""
 
-    weight_bits: int = WEIGHT_BITS[OPTIMIZE]
+    weight_bits: Mapping[str, int] | int | None = WEIGHT_BITS[OPTIMIZE]
     activation_bits: Mapping[str, int] | int = ACTIVATION_BITS
     input_bits: int = INPUT_BITS
     lane_bits: Mapping[str, int] | int | None = None

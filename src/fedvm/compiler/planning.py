@@ -79,18 +79,33 @@ def plan_network(graph: IntegerGraph, optimize: Optimize = OPTIMIZE) -> Planned:
 
 def _planned(graph: IntegerGraph, optimize: Optimize) -> Iterator[Planned]:
     """Layouts with lanes along the graph's width: narrow lanes for many rows in a word, and lanes as wide as those of
-    their neighbours; each of a small network with and without pairs of rows. Raises CompileError if there is none,
-    AssemblyError if one loses a value."""
+    their neighbours; each of a small network with and without pairs of rows, and with and without the columns that
+    strides skip. Raises CompileError if there is none, AssemblyError if one loses a value."""
     formed = canonical(graph)
     plans = [plan_layers(formed, optimize, narrow) for narrow in (True, False)]
-    lanes = [[layer.lane_bits for layer in plan.layers] for plan in plans]
-    for plan in plans if lanes[0] != lanes[1] else plans[:1]:
+    convs = [layer for plan in plans for layer in plan.layers if isinstance(layer, ConvPlan)]
+    if _macs(plans[0]) <= SMALL and any(term.view.every > 1 for conv in convs for term in conv.terms):
+        plans += [plan_layers(formed, optimize, narrow, skip=False) for narrow in (True, False)]
+    for plan in _different(plans):
         found = _with_filters(plan) if optimize == "run" else plan
         if found is not plan:
             yield _proved(found)
             if _macs(plan) > SMALL:
                 continue
         yield _proved(plan)
+
+
+def _different(plans: list[Plan]) -> Iterator[Plan]:
+    """The plans without those that have lanes and views of one before."""
+    seen = []
+    for plan in plans:
+        layout = [
+            (layer.lane_bits, [term.view for term in layer.terms] if isinstance(layer, ConvPlan) else None)
+            for layer in plan.layers
+        ]
+        if layout not in seen:
+            seen.append(layout)
+            yield plan
 
 
 def _proved(plan: Plan) -> Planned:
@@ -118,12 +133,14 @@ def _with_filters(plan: Plan) -> Plan:
 
 
 def _conv_gas(plan: ConvPlan, measure: Measurer) -> float:
-    """About the gas of a layer in as many contracts as its code fills."""
+    """About the gas of a layer in as many contracts as its code fills, with memory of its own."""
     outputs = plan.layer.shape[0]
-    whole = measure(ConvStep(plan, range(outputs)))
+    step = ConvStep(plan, range(outputs))
+    whole = measure(step)
     parts = -(-whole.size // CODE_LIMIT)
     if parts == 1:
-        return whole.gas + CONTRACT_GAS * whole.size / CODE_LIMIT
+        memory = memory_gas(step.scratch_bytes // WORD_BYTES)
+        return whole.gas + memory + CONTRACT_GAS * whole.size / CODE_LIMIT
     part = measure(ConvStep(plan, range(-(-outputs // parts))))
     return (
         (part.gas + CONTRACT_GAS)

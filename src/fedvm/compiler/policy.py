@@ -11,9 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from fedvm.compiler.defaults import INPUT_BITS, OPTIMIZE, WEIGHT_BITS, Optimize
+from fedvm.compiler.defaults import (
+    INPUT_BITS,
+    LARGE_DENSE,
+    LARGE_DENSE_BITS,
+    OPTIMIZE,
+    WEIGHT_BITS,
+    Optimize,
+)
 from fedvm.compiler.fitted_terms import is_uniform
-from fedvm.compiler.graph import INPUT, SQUARE, Conv, FloatGraph, FloatLayer
+from fedvm.compiler.graph import INPUT, SQUARE, Conv, Dense, FloatGraph, FloatLayer
 from fedvm.compiler.layout import rows_of, widest_lanes, widths_of
 from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, is_wide, tile
 from fedvm.compiler.transposition import is_symmetric, transposed
@@ -78,8 +85,9 @@ def _budget(
                 narrower[layer.name] = _conv_bits(graph, layer, floor - 1)
         else:
             budget[layer.name] = max(dense, from_input)
-            if not low and optimize == "run":
-                budget[layer.name] = _dense_bits(layer, bits)
+            wide = _dense_bits(layer, bits)
+            if optimize == "run" and (not low or _words(layer, wide) <= _words(layer, budget[layer.name])):
+                budget[layer.name] = wide
     work = {layer.name: conv_work(graph, layer, budget[layer.name]) for layer in graph.layers}
     for layer in graph.layers:
         if layer.name in narrower:
@@ -88,6 +96,19 @@ def _budget(
                 budget[layer.name] = narrower[layer.name]
     budget[graph.layers[-1].name] = WIDEST
     return budget
+
+
+def weight_budget(graph: FloatGraph, optimize: Optimize) -> int | dict[str, int]:
+    """Bits of weights, by layer name where they differ: with "deploy" large dense layers have fewer than the others."""
+    usual = WEIGHT_BITS[optimize]
+    large = {
+        layer.name
+        for layer in graph.layers
+        if isinstance(layer.terms[0], Dense) and sum(t.weight.size for t in layer.terms) >= LARGE_DENSE
+    }
+    if optimize == "run" or not large:
+        return usual
+    return {layer.name: LARGE_DENSE_BITS if layer.name in large else usual for layer in graph.layers}
 
 
 def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]:
@@ -103,18 +124,33 @@ def activation_budget(graph: FloatGraph, activation_bits: int) -> dict[str, int]
 def _conv_bits(graph: FloatGraph, layer: FloatLayer, least: int) -> int:
     """As many lane bits as cost no more than `least`."""
     rows = _conv_rows(graph, layer)
-    # fewer bits than these are widened first, and lanes stay narrow only where many products are saved
-    if least < SHARED or all(t.groups > 1 for t in layer.terms if isinstance(t, Conv)):
-        rows = replace(rows, extent=0)
-    return widest_lanes(rows, least, WIDEST)
+    alone = replace(rows, extent=0)
+    if all(t.groups > 1 for t in layer.terms if isinstance(t, Conv)):
+        return widest_lanes(alone, least, WIDEST)
+    if least >= SHARED:
+        return widest_lanes(rows, least, WIDEST)
+    # so few bits are widened first; rows share words only if as many do with more bits
+    apart, together = widest_lanes(alone, least, WIDEST), widest_lanes(rows, SHARED, WIDEST)
+    return min((apart, together), key=lambda bits: _products(rows, bits))
+
+
+def _products(rows: Rows, lane_bits: int) -> float:
+    """Products of a channel and a row of the kernel; infinite without a tiling."""
+    tiling = tile(rows, lane_bits)
+    return math.inf if tiling is None else tiling.products(rows.height)
 
 
 def _dense_bits(layer: FloatLayer, bits: dict[str, int]) -> int:
     """The widest lanes that take no more words than those with room for weights of the mean size `DENSE_WEIGHT`."""
     largest = sum(((1 << bits[t.source]) - 1) * t.weight.shape[1] for t in layer.terms)
     least = min(DENSE, max(NARROWEST, math.ceil(math.log2(DENSE_WEIGHT * largest))))
-    words = -(-layer.shape[0] // (WORD_BITS // least))
-    return max(b for b in range(least, WIDEST + 1) if -(-layer.shape[0] // (WORD_BITS // b)) == words)
+    words = _words(layer, least)
+    return max(b for b in range(least, WIDEST + 1) if _words(layer, b) == words)
+
+
+def _words(layer: FloatLayer, lane_bits: int) -> int:
+    """Words of a dense layer's outputs."""
+    return -(-layer.shape[0] // (WORD_BITS // lane_bits))
 
 
 def _average_bits(layer: FloatLayer, bits: dict[str, int]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import product
 
 from fedvm.compiler.assembler import Assembler
-from fedvm.compiler.filtering import can_filter, is_exact, products, scale_of
+from fedvm.compiler.filtering import can_filter, is_exact, products_of, scale_of
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.conv import Tap, load_rows, weight_word
@@ -25,7 +25,7 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
 
     held: bits of the values in each view that has been proved so far.
     """
-    stride, pool = plan.stride, plan.pool
+    stride, along, pool = plan.stride, plan.terms[0].conv.stride[1], plan.pool
     height, width = plan.layer.shape[1:]
     covered = [c for chunk in range(plan.chunks) for c in valid_columns(plan, chunk)]
     require(
@@ -68,7 +68,7 @@ def prove_products(plan: ConvPlan, held: Mapping[View, int]) -> None:
         )
     for chunk in range(plan.chunks):
         for column, under in product(valid_columns(plan, chunk), range(pool.kernel[1])):
-            position = (column * pool.stride[1] + under) * stride[1]
+            position = (column * pool.stride[1] + under) * along
             for row in range(plan.tiling.rows):
                 bit = plan.native.bit(chunk, column) - under * stride[1] * plan.lane_bits - row * apart
                 require(
@@ -87,8 +87,8 @@ def _prove_pairs(plan: ConvPlan) -> None:
     require(top + plan.requant.need + scale.bit_length() - 1 <= WORD_BITS, "the highest sum leaves its word")
     for index, term in enumerate(plan.terms):
         kernel = term.conv.weight.shape[2]
-        found = products(kernel, scale)
-        require(is_exact(found, kernel, scale), f"other sums of {kernel} rows of taps")
+        found = products_of(plan, term.conv)
+        require(is_exact(found, kernel, scale, plan.stride[0]), f"other sums of {kernel} rows of taps")
         ends = product({0, plan.layer.shape[0] - 1}, {0, term.view.channels - 1}, found)
         for (
             output,
@@ -139,7 +139,8 @@ def _prove_rows(plan: ConvPlan, view: View, held: int) -> None:
     reach = (plan.layer.shape[2] - 1) * plan.stride[1] + max(
         term.skip + len(term.taps) for term in plan.terms
     )
-    for row, column in product(range(tiling.rows), range(view.start, view.start + reach)):
+    columns = range(view.start, view.start + reach * view.every, view.every)
+    for row, column in product(range(tiling.rows), columns):
         own = view.bit(0, column)
         at = own - row * tiling.pitch * lane
         require(at >= 0, f"column {column} of row {row} lies outside its word")

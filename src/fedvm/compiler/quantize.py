@@ -34,14 +34,14 @@ WORK = 4_000_000_000
 class QuantizeOptions:
     """How to quantize. Mappings are by layer name; layers left out take the default (8 bits, 24 lane bits).
 
-    input_bits: top bits of each input byte that the network sees, 1..8. weight_bits: of every weight, 2..8.
+    input_bits: top bits of each input byte that the network sees, 1..8. weight_bits: of a layer's weights, 2..8.
     activation_bits: of a layer's output at most, 1..8. lane_bits: 8..24; the accumulator's interval, made to
     include 0, is narrower than 2^lane_bits. rounding: "compensated" or "nearest". bias_correction: makes each
     layer's mean error zero on the calibration data. refit: ridge strength with which weights follow the earlier
     layers' errors, None for not at all. samples: positions a layer is fitted on.
     """
 
-    weight_bits: int = 8
+    weight_bits: int | Mapping[str, int] = 8
     activation_bits: int | Mapping[str, int] = 8
     lane_bits: int | Mapping[str, int] = 24
     rounding: Literal["compensated", "nearest"] = "compensated"
@@ -65,7 +65,7 @@ class QuantizeOptions:
     def budget(self, layer: str, last: bool) -> Budget:
         """The bits that the layer of this name may use."""
         return Budget(
-            weight_bits=self.weight_bits,
+            weight_bits=_of(self.weight_bits, layer, 8),
             lane_bits=_of(self.lane_bits, layer, EXACT_BITS),
             output_bits=None if last else _of(self.activation_bits, layer, 8),
             samples=self.samples,
@@ -160,7 +160,8 @@ def _check_bits(name: str, value: int | Mapping[str, int], low: int, high: int) 
 
 def _check_names(graph: FloatGraph, options: QuantizeOptions) -> None:
     names = [layer.name for layer in graph.layers]
-    for option, value in (("activation_bits", options.activation_bits), ("lane_bits", options.lane_bits)):
+    for option in ("weight_bits", "activation_bits", "lane_bits"):
+        value = getattr(options, option)
         unknown = sorted(map(str, set(value) - set(names))) if isinstance(value, Mapping) else []
         if unknown:
             raise CompileError(f"{option} names {', '.join(unknown)}; the layers are {', '.join(names)}")

@@ -13,9 +13,10 @@ WORD_BYTES = 32
 class View:
     """A tensor in memory: for every channel, row and word J the columns start + J·step … in lanes.
 
-    `stride`: lanes from one column to the next (1, or the stride and pooling of the layer that wrote it). `top` and
-    `bottom` rows of padding are stored with the tensor; columns outside 0..width−1 hold `pad_value`. `padded`:
-    whether a reader looks at any padding; `reach`: how many columns of a word it looks at.
+    `every`: only each so-manieth column is held, since its readers skip the others. `stride`: lanes from one column
+    that is held to the next (1, or the stride and pooling of the layer that wrote it). `top` and `bottom` rows of
+    padding are stored with the tensor; columns outside 0..width−1 hold `pad_value`. `padded`: whether a reader looks at
+    any padding; `reach`: how many columns of a word it looks at.
     """
 
     tensor: str
@@ -27,6 +28,7 @@ class View:
     step: int
     words: int
     stride: int = 1
+    every: int = 1
     top: int = 0
     bottom: int = 0
     pad_value: int = 0
@@ -56,11 +58,12 @@ class View:
     def columns(self, word: int) -> range:
         """Columns, padding included, that word J of a row holds."""
         first = self.start + word * self.step
-        return range(first, first + (self.lanes - 1) // self.stride + 1)
+        return range(first, first + ((self.lanes - 1) // self.stride + 1) * self.every, self.every)
 
     def bit(self, word: int, column: int) -> int:
         """Lowest bit of the lane of `column` in word J."""
-        return self.lane_bits * (self.lanes - 1 - (column - self.columns(word).start) * self.stride)
+        place = (column - self.columns(word).start) // self.every
+        return self.lane_bits * (self.lanes - 1 - place * self.stride)
 
     @property
     def holds_all(self) -> bool:

@@ -19,7 +19,6 @@ from fedvm.compiler.defaults import (
     INPUT_BITS,
     OPTIMIZE,
     TARGET,
-    WEIGHT_BITS,
     Optimize,
     Target,
 )
@@ -118,7 +117,7 @@ def prepare(request: Request) -> Prepared:
             preparation = Preparation.PHOTO if len(spec.onnx_shape) == 3 else Preparation.RAW
         calibration, source = _calibration(request, own, spec.onnx_shape, preparation, spec.layout == "HWC")
     options: dict[str, Any] = {
-        "weight_bits": request.weight_bits or WEIGHT_BITS[request.optimize],
+        "weight_bits": request.weight_bits,
         "activation_bits": request.activation_bits,
         "input_bits": request.input_bits,
         "optimize": request.optimize,

@@ -16,6 +16,7 @@ from fedvm.cli.commands.shared import option, parameters_of, with_options
 from fedvm.compiler.defaults import (
     ACTIVATION_BITS,
     INPUT_BITS,
+    LARGE_DENSE_BITS,
     OPTIMIZE,
     TABULAR_ACTIVATION_BITS,
     WEIGHT_BITS,
@@ -64,7 +65,8 @@ class CompilerOptions:
         typer.Option(
             min=2,
             max=8,
-            help=f"Bits of weights. Default {WEIGHT_BITS['run']}; {WEIGHT_BITS['deploy']} with --optimize deploy.",
+            help=f"Bits of weights. Default {WEIGHT_BITS['run']}; with --optimize deploy {WEIGHT_BITS['deploy']}, "
+            f"in large dense layers {LARGE_DENSE_BITS}.",
         ),
     ] = None
     activation_bits: Annotated[

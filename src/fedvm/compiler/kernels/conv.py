@@ -163,7 +163,7 @@ def _emit_pairs(
     size, count = WORD_BYTES * len(outputs), plan.layer.shape[1] * plan.pool.stride[0] // ROWS
     emitter, made = Filtered(a, plan, sources, outputs), scratch.accumulators + 3 * size
     row_stage = size * plan.chunks
-    with a.loop("row", 0, ROWS * plan.row_bytes, count):
+    with a.loop("row", 0, ROWS * plan.stride[0] * plan.row_bytes, count):
         if plan.chunks == 1 or _pair_bytes(plan, outputs) * plan.chunks <= plan.unroll_bytes:
             for chunk in range(plan.chunks):
                 first = scratch.stage + size * chunk
@@ -420,7 +420,9 @@ def load_rows(
     """The words of x of the rows that are computed together, in one word. offset: of the first. Stack: → x."""
     load_from(a, pointer, place, offset, name)
     tiling = plan.tiling
-    own = lanes.at((1 << view.lane_bits) - 1, [view.bit(0, view.start + i) for i in range(tiling.pitch)])
+    own = lanes.at(
+        (1 << view.lane_bits) - 1, [view.bit(0, view.start + i * view.every) for i in range(tiling.pitch)]
+    )
     for number in range(1, tiling.rows):
         if number == 1 and view.pad_value:  # beside the image lies padding that would meet the next row
             lanes.and_constant(a, own)

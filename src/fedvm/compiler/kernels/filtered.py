@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
-from fedvm.compiler.filtering import ROWS, Product, is_shared, products, scale_of
+from fedvm.compiler.filtering import ROWS, Product, is_shared, products_of, scale_of
 from fedvm.compiler.kernels.accumulate import Place, add_product, times
 from fedvm.compiler.layout import ConvPlan, ConvTerm
 from fedvm.compiler.view import WORD_BYTES, View
@@ -40,12 +40,11 @@ class Sums:
 
 def factors_of(plan: ConvPlan, into: tuple[int, int], *, shared: bool) -> list[Factor]:
     """The words whose products go into the two sums by these factors. shared: those that all outputs read."""
-    scale = scale_of(plan)
     return [
         Factor(index, channel, product)
         for index, term in enumerate(plan.terms)
         if is_shared(term.conv) == shared
-        for product in products(term.conv.weight.shape[2], scale)
+        for product in products_of(plan, term.conv)
         if product.into == into
         for channel in range(term.view.channels)
     ]

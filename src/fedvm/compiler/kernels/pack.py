@@ -90,9 +90,10 @@ def _longest(
     bits: int, view: View, word: int, columns: list[int], stride: int
 ) -> tuple[list[int], list[int], list[int]]:
     """As many of the columns as one loaded word can bring into place: (columns, bits now, bits wanted)."""
-    for count in range(min(len(columns), 31 // stride + 1), 0, -1):
+    apart = stride * view.every
+    for count in range(min(len(columns), 31 // apart + 1), 0, -1):
         taken = columns[:count]
-        sources = [256 - bits - 8 * stride * i for i in range(count)]
+        sources = [256 - bits - 8 * apart * i for i in range(count)]
         targets = [view.bit(word, c) for c in taken]
         try:
             plan_restride(tuple(sources), tuple(targets), bits, _around(sources, bits))

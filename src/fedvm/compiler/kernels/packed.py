@@ -1,9 +1,9 @@
-"""Dense layers whose weights lie in data contracts: about a byte a weight, and one short loop for all of them.
+"""Dense layers whose weights lie in data contracts: hardly more bits than they have, and one short loop for all.
 
-A data word holds, in every lane, the weights of several output words side by side, each raised by `raise_by` so that
-it is never negative: a shift and a mask give one output word's weights. This adds raise_by · Σx to every sum, which is
-subtracted at the end. Sums may overflow their lanes on the way: arithmetic modulo 2²⁵⁶ is linear, and in the end every
-lane is in range again.
+A data word holds, in every lane, weights of several output words and activations side by side, each raised by
+`raise_by` so that it is never negative: a shift and a mask give those of one output word. This adds raise_by · Σx to
+every sum, which is subtracted at the end. Sums may overflow their lanes on the way: arithmetic modulo 2²⁵⁶ is linear,
+and in the end every lane is in range again.
 
 Activations are first spread to a word each. Blocks of them then wait on the stack while all output words take their
 products with one block of data.
@@ -20,14 +20,10 @@ from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
 from fedvm.compiler.kernels.dense import finish, initial, input_offset, place_table
 from fedvm.compiler.layout import DensePlan
+from fedvm.compiler.packing import DATA_BYTES, packing
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
 from fedvm.evm.gas import DATA_BYTE_FILECOIN
-
-DATA_BYTES = 24_575
-"""Bytes of data in a contract: the code limit less the STOP before them."""
-BLOCK = 13
-"""Activations on the stack: with a pointer, the mask and the accumulator, DUP16 reaches the pointer."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +43,25 @@ class Scan:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a layer's weights are packed. field: bits of a weight; slots: output words in a data word; groups: data
-    words an activation; block: activations at a time; blocks: of each data contract."""
+    """How a layer's weights are packed. field: bits of a weight; slots: weights in a lane; words: data words of a
+    block; block: activations at a time; blocks: of each data contract."""
 
     field: int
     raise_by: int
     slots: int
-    groups: int
+    words: int
     block: int
     blocks: tuple[int, ...]
     scans: tuple[Scan, ...]
 
     @property
     def block_bytes(self) -> int:
-        return self.block * self.groups * WORD_BYTES
+        return self.words * WORD_BYTES
+
+    def place(self, word: int, activation: int) -> tuple[int, int]:
+        """(data word, lowest bit within a lane) of the weights of an output word for an activation of a block."""
+        number, slot = divmod(word * self.block + activation, self.slots)
+        return number, slot * self.field
 
     @property
     def scalars(self) -> int:
@@ -80,15 +81,12 @@ def layout_of(plan: DensePlan, raw: Input) -> Layout:
     low = min(0, *(int(dense.weight.min()) for dense, _, _ in plan.terms))
     high = max(0, *(int(dense.weight.max()) for dense, _, _ in plan.terms))
     field = max(1, (high - low).bit_length())
-    slots = max(1, min(plan.lane_bits // field, plan.words))
-    groups = -(-plan.words // slots)
-    block = max(1, min(BLOCK, DATA_BYTES // (groups * WORD_BYTES)))
     scans = tuple(_scan(plan, raw, term) for term in range(len(plan.terms)))
     count = sum(scan.words * len(scan.bits) for scan in scans)
-    total = -(-count // block)
-    most = DATA_BYTES // (block * groups * WORD_BYTES)
-    blocks = [most] * (total // most) + ([total % most] if total % most else [])
-    return Layout(field, -low, slots, groups, block, tuple(blocks), scans)
+    found = packing(count, plan.words, plan.lane_bits // field)
+    most = DATA_BYTES // (found.words * WORD_BYTES)
+    blocks = [most] * (found.blocks // most) + ([found.blocks % most] if found.blocks % most else [])
+    return Layout(field, -low, found.slots, found.words, found.block, tuple(blocks), scans)
 
 
 def _scan(plan: DensePlan, raw: Input, term: int) -> Scan:
@@ -114,21 +112,17 @@ def data_of(plan: DensePlan, layout: Layout) -> list[bytes]:
     view = plan.native
     lane_bits = [plan.lane_bits * (plan.lanes - 1 - i) for i in range(plan.lanes)]
     empty = lanes.at(layout.raise_by, lane_bits)
-    words: list[int] = []
-    for term, element in order:
+    words = [0] * (layout.words * sum(layout.blocks))
+    for position, (term, element) in enumerate(order):
         column = None if element is None else plan.terms[term][0].weight[:, element]
-        for group in range(layout.groups):
-            value = 0
-            for slot in range(layout.slots):
-                word = group * layout.slots + slot
-                if word >= plan.words:
-                    continue
-                packed = empty
-                if column is not None:
-                    outputs = [o for o in view.columns(word) if o < view.width]
-                    packed += sum(int(column[o]) << view.bit(word, o) for o in outputs)
-                value |= packed << (slot * layout.field)
-            words.append(value)
+        block, activation = divmod(position, layout.block)
+        for word in range(plan.words):
+            packed = empty
+            if column is not None:
+                outputs = [o for o in view.columns(word) if o < view.width]
+                packed += sum(int(column[o]) << view.bit(word, o) for o in outputs)
+            number, bit = layout.place(word, activation)
+            words[block * layout.words + number] |= packed << bit
     data = b"".join(word.to_bytes(WORD_BYTES, "big") for word in words)
     cuts, position = [], 0
     for blocks in layout.blocks:
@@ -249,11 +243,11 @@ def _block(a: Assembler, plan: DensePlan, layout: Layout, total: int, target: in
     a.push(total)
     a.op("MSTORE")
     for word in range(plan.words):
-        group, slot = divmod(word, layout.slots)
         load_at(a, Place("MLOAD", target), WORD_BYTES * word, "acc")
         for i in range(layout.block):
-            load_from(a, "data", Place("MLOAD", 0), WORD_BYTES * (i * layout.groups + group), "weights")
-            lanes.shift(a, -slot * layout.field)
+            number, bit = layout.place(word, i)
+            load_from(a, "data", Place("MLOAD", 0), WORD_BYTES * number, "weights")
+            lanes.shift(a, -bit)
             a.dup("mask")
             a.op("AND")
             a.dup(f"x{i}")

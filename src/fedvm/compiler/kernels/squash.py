@@ -342,15 +342,16 @@ def _move(a: Assembler, word: Packed, columns: Sequence[int], targets: Mapping[i
 
 def _moves(plan: ConvPlan, view: View, word: Packed, width: int) -> list[list[int]]:
     """Columns that are moved to the view's stride together: those of the whole word, or chunk by chunk if that is
-    cheaper."""
-    whole = sorted(word.bits)
+    cheaper. Columns that the view does not hold stay behind."""
+    held = range(view.start, view.width, view.every)
+    whole = [c for c in sorted(word.bits) if c in held]
     apart: list[list[int]] = []
     for chunk in range(plan.chunks):
-        rest = [c for c in valid_columns(plan, chunk) if c in word.bits]
+        rest = [c for c in valid_columns(plan, chunk) if c in whole]
         while rest:
             apart.append(_longest(word, rest, partial(_targets, view), width))
             rest = rest[len(apart[-1]) :]
-    if len(apart) == 1:
+    if len(apart) <= 1:
         return apart
     try:
         if view.words == 1 and _move_gas(word, whole, _targets(view, whole), width) <= sum(
