@@ -108,8 +108,8 @@ class RunDirectory:
 
     @property
     def has_memory_alone(self) -> bool:
-        """Whether nothing is here but what simulated clients remember, and a store: brought from a machine that is lost;
-        or what a rebuilding that was interrupted had written."""
+        """Whether nothing is here but what simulated clients remember, and a store, both brought from a machine that is
+        lost; or what a rebuilding that was interrupted had written."""
         if not self.path.is_dir() or self.started:
             return False
         allowed = {self.lock.name, self.clients.name, self.deployment.name, DEFAULT_STORES[0]}
