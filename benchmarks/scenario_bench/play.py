@@ -123,7 +123,7 @@ def play(place: Place, home: Path, tell: Tell) -> Ending:
         )
         tell(f"the gate let it pass: {facts.right} of {facts.asked} right")
     label = _decided(served, place, data)
-    right = _elsewhere(place, home, contract.address, sealed, service, store)
+    right = _elsewhere(place, home, contract.address, sealed, service, store, tell)
     tell("published, fetched, audited and exported elsewhere")
     version = served.registered.version
     return Ending(
@@ -273,7 +273,13 @@ def _decided(served: Served, place: Place, data: PreparedData) -> int:
 
 
 def _elsewhere(
-    place: Place, home: Path, federation: str, sealed: str, service: ModelService, store: Store
+    place: Place,
+    home: Path,
+    federation: str,
+    sealed: str,
+    service: ModelService,
+    store: Store,
+    tell: Tell,
 ) -> bool:
     """Publish, and in a folder that has nothing but the file: fetch, audit, export; whether nothing was found."""
     car, blocks, exports = (
@@ -302,6 +308,8 @@ def _elsewhere(
         str(exports),
     )
     other = audit(place.ground.w3, store, federation=sealed, service=None)
+    for finding in other.findings:
+        tell(f"the sealed federation: {finding}")
     return bool(report["clean"] and other.clean and any(exports.iterdir()))
 
 

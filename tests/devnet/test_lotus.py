@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -279,3 +280,17 @@ def test_what_is_said_of_a_transaction_has_its_hash() -> None:
     for told in (waiting, node.ask("eth_getTransactionByHash", tx_hash)):
         found = transaction_hash(told)
         assert found is not None and "0x" + found.hex() == tx_hash
+
+
+def test_blockhash_of_a_null_round_is_that_of_the_tipset_before() -> None:
+    chain = new_chain(replace(CALM, null_rounds=0.4))
+    for _ in range(40):
+        chain.tick()
+    node, latest = Node(chain), chain.latest
+    epochs = {one.epoch for one in chain.tipsets}
+    assert len(epochs) < latest.epoch
+    for number in range(max(latest.epoch - 20, 1), latest.epoch):
+        # NUMBER-relative code: PUSH4 number, BLOCKHASH, then return the word.
+        code = b"\x63" + number.to_bytes(4) + bytes.fromhex("4060005260206000f3")
+        told = node.ask("eth_call", {"data": "0x" + code.hex()}, "latest")
+        assert told == "0x" + chain.at(number).hash.hex()

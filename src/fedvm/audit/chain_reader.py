@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from web3 import Web3
 from web3.types import RPCEndpoint
@@ -16,6 +16,8 @@ from fedvm.chain.logs import quoted
 from fedvm.chain.networks import network_of, page
 from fedvm.evm.keccak import keccak
 
+_NULL_ROUNDS: Final = 100
+"""So many in a row no chain has."""
 Json = Mapping[str, Any]
 """An object as the node gives it."""
 
@@ -85,8 +87,15 @@ class ChainReader:
         return self.block(block).time
 
     def block_hash(self, block: int) -> bytes:
-        """The hash of a block, 32 bytes."""
-        return self.block(block).hash
+        """The hash of a block, 32 bytes, as contracts see it: of a round without one, on Filecoin, that of the block
+        before."""
+        for number in range(block, max(block - _NULL_ROUNDS, 0), -1):
+            try:
+                return self.block(number).hash
+            except NetworkError as error:
+                if "null round" not in str(error):
+                    raise
+        return self.block(max(block - _NULL_ROUNDS, 0)).hash
 
     def calldata(self, tx_hash: str) -> bytes:
         """The input of a transaction."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -17,8 +16,7 @@ from web3.types import TxParams
 
 from fedvm.chain.artifacts import DISPUTES, contract_at
 from fedvm.chain.events import Place
-from fedvm.chain.networks import EMBEDDED
-from fedvm.chain.passing_time import keep_pace
+from fedvm.chain.passing_time import await_block_after
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.chain.supervised import SupervisedAccount
 from fedvm.evm.keccak import keccak
@@ -98,20 +96,8 @@ class Court:
             ]
             account.look(both, f"{self.name}.{evidence.function}", apart=True)
         committed = self.sender.transact(account, self.hearing, f"{DISPUTES}.commit", number, digest)
-        self._await_block_after(committed.block_number)
+        await_block_after(self.w3, self.sender.network, committed.block_number)
         return self._send(account, evidence.function, *arguments)
-
-    def _await_block_after(self, number: int) -> None:
-        """Wait for a later block: most nodes estimate the gas of a proof as if it came in their latest one."""
-        network = self.sender.network
-        if network.name == EMBEDDED.name:
-            return
-        mine = keep_pace(self.w3, network)
-        while self.w3.eth.block_number <= number:
-            if mine is not None:
-                mine()
-            else:
-                time.sleep(network.poll_seconds)
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, value: int = 0) -> Receipt:
         return self.sender.transact(

@@ -10,6 +10,7 @@ from eth_account.signers.local import LocalAccount
 from fedvm.chain.artifacts import ROLLUPS, contract_at
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import RollupSubmitted, UpdateAccepted, UpdateRefused
+from fedvm.chain.passing_time import await_block_after
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.chain.sender import Receipt
 from fedvm.protocol import Domain, EncodingError, Judged, Refusal, Rollup, Rules, Submission, roll_up
@@ -139,6 +140,7 @@ def submit_rollup(
     if anchor is None:
         latest = contract.w3.eth.get_block("latest")
         anchor = latest["number"], bytes(latest["hash"])
+    await_block_after(contract.w3, contract.sender.network, anchor[0])
     rollups = contract_at(contract.w3, ROLLUPS, contract.rollups())
     stated = (
         rollup.tree.root,

@@ -176,9 +176,14 @@ class TipsetChain:
 
     def surroundings(self, tipset: Tipset) -> Epoch:
         """In which a call on the state after a tipset runs."""
-        index = self.tipsets.index(tipset)
-        hashes = [t.hash for t in reversed(self.tipsets[max(index - KNOWN_HASHES, 0) : index])]
+        hashes = self._hashes_before(tipset.epoch)
         return Epoch(tipset.epoch, tipset.timestamp, tipset.base_fee, tipset.beacon, hashes)
+
+    def _hashes_before(self, epoch: int) -> list[bytes]:
+        """What BLOCKHASH knows in an epoch, of those before it, the newest first: of a null round the hash of the
+        tipset before that."""
+        last = epoch - 1
+        return [self.at(number).hash for number in range(last, max(last - KNOWN_HASHES, -1), -1)]
 
     def premium(self) -> int:
         """AttoFIL a gas that a node suggests."""
@@ -199,7 +204,7 @@ class TipsetChain:
             next_base_fee(parent.base_fee, premium_at_percentile(before)),
             self._beacon(self.epoch, fork),
         )
-        recent = [t.hash for t in reversed(self.tipsets[-KNOWN_HASHES:])]
+        recent = self._hashes_before(tipset.epoch)
         around = Epoch(tipset.epoch, tipset.timestamp, tipset.base_fee, tipset.beacon, recent)
         root, logs = parent.root, 0
         chosen = [] if empty else self.pool.choose(self.machine, parent.root, tipset.base_fee, tipset.epoch)

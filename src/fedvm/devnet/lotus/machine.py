@@ -244,7 +244,7 @@ class _CountedState(CancunState):
 
 @dataclass(frozen=True)
 class Epoch:
-    """The surroundings in which messages run. hashes: those of the last tipsets, newest first."""
+    """The surroundings in which messages run. hashes: those of the epochs before, newest first."""
 
     number: int
     timestamp: int
