@@ -77,6 +77,29 @@ def test_a_kept_update_is_submitted_published_and_waits(
     assert "was submitted for round 1 before" in capsys.readouterr().out
 
 
+def test_a_submission_is_tried_and_printed_for_a_member_that_is_a_wallet(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    member = derive_account(3, "member", 0)
+    asked = ["submit", str(kept), "--run", str(tmp_path), "--from", member.address]
+    assert fedvm([*asked, "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sent"] is False and told["gas"] > 0 and told["action"] == "DirectSubmissions.submit"
+    with open_run(tmp_path) as run:
+        before = list(run.store)  # type: ignore[call-overload]
+    assert fedvm([*asked, "--unsigned"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["transactions"]
+    assert one["to"] == told["to"]
+    with open_run(tmp_path, read_only=False) as run:
+        direct = DirectSubmissionsContract.of(run.federation_contract)
+        assert direct.update_of(1, member.address).state is DirectState.NONE
+        assert len(list(run.store)) == len(before) + 1  # type: ignore[call-overload]
+        run.federation_contract.sender.send(member, {"to": one["to"], "data": one["data"]})
+        assert direct.update_of(1, member.address).state is DirectState.WAITING
+    assert fedvm([*asked, "--unsigned", "--no-wait"]) == 0
+    assert "was submitted for round 1 before" in capsys.readouterr().out
+
+
 def test_an_update_that_an_appointed_key_signed_is_submitted_by_whoever_pays(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.json_option import JsonOption, print_json
 from fedvm.cli.commands.paying import actor_of, paying, print_batch, user_of
 from fedvm.cli.commands.places import Place, placed
-from fedvm.cli.commands.spending import Spending, spend, with_spending
+from fedvm.cli.commands.spending import Spending, gas_text, with_spending
 
 if TYPE_CHECKING:
     from fedvm.chain.fees import Contribution
@@ -88,7 +88,8 @@ def _due(place: Place, opened: Run, number: int) -> list[tuple[Contribution, int
 
 def _tell(spending: Spending, opened: Run, number: int, calls: Sequence[PreparedCall], as_json: bool) -> None:
     """Print what would be sent, for a wallet or with its costs."""
-    from fedvm.chain.costs import PlannedStep, Step
+    from fedvm.chain.networks import network_of
+    from fedvm.cli.console import out
     from fedvm.pipeline.errors import UsageError
 
     title = f"Collecting what version {number} earned"
@@ -100,10 +101,14 @@ def _tell(spending: Spending, opened: Run, number: int, calls: Sequence[Prepared
         return
     if not opened.model_service.owed(who):
         calls = [one for one in calls if not one.action.endswith(".withdraw")]  # it would be refused now
-    costs = [(one.action, one.cost(who).gas) for one in calls]
-    steps = [PlannedStep(Step(name, gas, gas), estimate=gas) for name, gas in costs]
-    asked: dict[str, Any] = {"dry_run": True, "yes": True, "price": spending.price, "as_json": as_json}
-    spend(title, steps, opened.w3, who, **asked)
+    costs = [one.cost(who) for one in calls]
+    gas, price = sum(one.gas for one in costs), costs[0].gas_price if costs else 0
+    if as_json:
+        steps = [{"step": call.action, "gas": cost.gas} for call, cost in zip(calls, costs, strict=True)]
+        print_json({"sent": False, "gas": gas, "gas_price": price, "steps": steps})
+        return
+    text = gas_text(gas, price, network_of(opened.w3), spending.price)
+    out().print(f"{title} takes {len(calls)} transactions of {who}: {text}. Nothing is sent.", markup=False)
 
 
 def _show(result: dict[str, Any]) -> None:
