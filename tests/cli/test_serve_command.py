@@ -177,7 +177,8 @@ def federated(
         strategy.accountability.close()
 
     run = None if again is None else open_run(again, read_only=False)
-    config = {} if again is None else {DIRECTORY: str(again)}
+    made_beforehand = again is not None and (again / "keys").is_dir()
+    config = {DIRECTORY: str(again)} if made_beforehand else {}
     client_app = getattr(__import__(name), client)([fedvm_mod])
     run_in_process(server, client_app, run_config=config, how=InProcessRun(2, seed=1, workers=0))
     if run is not None:

@@ -16,16 +16,18 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedXgbBagging, FedXgbCyclic
 
+from fedvm.audit.artefacts import artefacts
 from fedvm.audit.booster_trees import same_trees
 from fedvm.audit.findings import AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.federation import Accountable, InProcessRun, fedvm_mod, open_federation, run_in_process
 from fedvm.federation.byte_model import PAYLOAD, record_of
+from fedvm.pipeline.archive import fetch_car, publish_car
 from fedvm.protocol import int32_from_bytes, model_root, to_bytes
 from fedvm.protocol.aggregators import BoosterBagging
 from fedvm.rundir.run import open_run
-from fedvm.store import Cid
+from fedvm.store import Cid, ContentStore
 from fedvm.store.payloads import StoredPayloads, name_of
 
 pytest.importorskip("xgboost")
@@ -136,6 +138,21 @@ def test_bytes_that_are_not_what_was_signed_do_not_count(tmp_path: Path) -> None
     assert len(settlement.accepted) == 2
     (refused,) = settlement.refused
     assert refused.by == "coordinator" and "not those that its update names" in refused.reason
+
+
+def test_what_is_published_is_enough_for_an_audit(tmp_path: Path) -> None:
+    sizes = {"min_train_nodes": 3, "min_available_nodes": 3, "fraction_evaluate": 0.0}
+    wrapped, _ = play(FedXgbBagging(**sizes), 2, directory=tmp_path / "federation")
+    wrapped.accountability.close()
+    with open_run(tmp_path / "federation") as run:
+        address = run.deployment.federation
+        listed = list(artefacts(run.w3, run.store, federation=address, service=None))
+        assert sum(one.what.startswith("the bytes of") for one in listed) == 3 + 6
+        publish_car(listed, run.store, tmp_path / "all.car")
+        fetch_car(tmp_path / "all.car", tmp_path / "elsewhere")
+        elsewhere = ContentStore(tmp_path / "elsewhere")
+        report = audit(run.w3, elsewhere, federation=address, service=None)
+    assert report.clean and report.passed["model"] == 2
 
 
 def test_in_turns_one_member_trains_a_round(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sealed_reference import field_product, place_of
 
 from fedvm.evm.keccak import keccak
 from fedvm.protocol import Rules
-from fedvm.protocol.aggregators import CoordinateMedian, ServerMomentum
+from fedvm.protocol.aggregators import BoosterBagging, CoordinateMedian, FairAverage, ServerMomentum
 from fedvm.protocol.errors import EncodingError, RangeError, ShapeError, SignatureError
 from fedvm.protocol.rules import PPM, WEIGHTED_MEAN
 from fedvm.protocol.sealed import masks, shuffle
@@ -78,6 +78,10 @@ def test_rules_that_do_not_fit_together() -> None:
         SEALED.check_with(replace(RULES, aggregator=b"\x77" + bytes(31)), 60)
     with pytest.raises(EncodingError, match="FedAvgM, which remembers rounds"):
         SEALED.check_with(replace(RULES, aggregator=ServerMomentum(10**6, 900_000).identifier), 60)
+    with pytest.raises(EncodingError, match="QFedAvg, which weighs clients by their losses"):
+        SEALED.check_with(replace(RULES, aggregator=FairAverage(100_000, 1).identifier), 60)
+    with pytest.raises(EncodingError, match="FedXgbBagging, which gathers the bytes"):
+        SEALED.check_with(replace(RULES, aggregator=BoosterBagging().identifier), 60)
     compared = replace(RULES, aggregator=CoordinateMedian().identifier)
     with pytest.raises(EncodingError, match="min_groups is 2"):
         replace(SEALED, min_groups=2).check_with(compared, 60)
