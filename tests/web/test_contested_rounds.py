@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-sys.path.extend(str(Path(__file__).parent.parent / folder) for folder in ("audit", "federation", "protocol"))
+sys.path.extend(str(Path(__file__).parent.parent / folder) for folder in ("audit", "chain"))
 
 from court_bench import create_court, random_updates
 from lies import LIES, tell
