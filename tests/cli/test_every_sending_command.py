@@ -15,14 +15,16 @@ from fedvm.cli.app import app
 
 SENDING = {"--account", "--key-file", "--from", "--dry-run", "--unsigned", "--yes", "--price"}
 SENDERS = {
-    "run", "create", "predict", "collect", "challenge", "answer", "deploy", "submit",
+    "run", "create", "predict", "collect", "challenge", "answer", "deploy", "serve", "submit", "watch",
     "keys appoint", "keys give-up",
     "rules announce", "rules adopt", "rules cancel",
     "members add", "members remove", "members join", "members quit", "members stake", "members unstake",
-    "members withdraw", "coordinator replace", "coordinator deposit", "service fee", "service rollback",
+    "members withdraw", "coordinator replace", "coordinator deposit", "coordinator end", "service fee", "service rollback",
 }  # fmt: skip
 WITHOUT = {
     "run": {"--unsigned", "--from", "--key-file"},  # it follows the chain for hours, so a key must be at hand
+    # Nothing is sent without a key; what is sent later, nobody may be there to be asked about.
+    "watch": {"--unsigned", "--from", "--dry-run", "--price"},
 }
 KEYS = {"load_key", "read_key_file", "unlock", "Signing"}
 """What gives a key that can sign a transaction."""
@@ -31,6 +33,7 @@ HOLDERS = {
     "spending.py": "names whose key it is",
     "paying.py": "the one that hands them out",
     "run.py": "goes on with a run's account",
+    "watch.py": "acts for hours with an account that was asked about at the start",
     "doctor.py": "says whether there is one",
     "account.py": "makes and shows accounts",
     "keys.py": "makes and shows keys of clients",

@@ -13,6 +13,7 @@ import typer
 from fedvm.cli.commands.command import Command
 from fedvm.cli.commands.places import NetworkOption, RpcUrlOption, checked_endpoint
 from fedvm.cli.commands.signing import AccountOption, KeyFileOption, Signing
+from fedvm.cli.commands.spending import YesOption, confirm
 from fedvm.cli.commands.store_option import stores_option
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def watch(
     ] = None,
     account: AccountOption = None,
     key_file: KeyFileOption = None,
+    yes: YesOption = False,
     preimages: Annotated[
         Path, typer.Option(help="Folder with what coordinators published of their trees.")
     ] = Path("preimages"),
@@ -95,8 +97,19 @@ def watch(
     if not subjects:
         raise typer.BadParameter("give --run, or --network NAME or --rpc URL with --federation or --service")
     payer = signing.load() if signing.is_named else None
+    if payer is not None:
+        _approve(str(payer.address), subjects, yes=yes)
     outward = _Outward(metrics_port, webhook, as_json)
     _watch(subjects, place or _usual_place(subjects), Terms(every, payer, preimages), outward, once=once)
+
+
+def _approve(payer: str, subjects: Sequence[Subject], *, yes: bool) -> None:
+    """Ask now for what the payer (hex address) may have to send: later nobody may be there. Raises as `confirm`, and
+    what opening a subject raises."""
+    from fedvm.chain.networks import network_of
+
+    for network in {one.name: one for one in (network_of(subject.w3) for subject in subjects)}.values():
+        confirm(f"{payer} will pay on {network.title} for answers and challenges.", network, yes=yes)
 
 
 @dataclass(frozen=True)
