@@ -66,3 +66,28 @@ def test_broken_copies_differ_from_the_contracts(prove: ModuleType, tmp_path: Pa
         assert canary.new in (tmp_path / canary.file).read_text()
     for path in (tmp_path / prove.PROOFS).glob("*.t.sol"):
         assert not re.search(r"\bassert\((?!false)", path.read_text())
+
+
+def test_what_was_found_is_known_again_of_the_same_code_alone(prove: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "proofs.json"
+    found = prove.Outcomes(path, again=False)
+    found.add("code", "SomeProofs", "check_a", prove.PROVED, 3)
+    found.add("code", "SomeProofs", "check_b", prove.REFUTED, 4)
+    found.add("code", "SomeProofs", "check_slow", prove.NAMES["timed out"], 120)
+    later = prove.Outcomes(path, again=False)
+    assert later.of("code", "check_a") == prove.PROVED and later.of("code", "check_b") == prove.REFUTED
+    assert later.of("code", "check_slow") is None and later.of("other code", "check_a") is None
+    assert prove.Outcomes(path, again=True).of("code", "check_a") is None
+
+
+def test_two_runs_keep_what_each_found(prove: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "proofs.json"
+    one, other = prove.Outcomes(path, again=False), prove.Outcomes(path, again=True)
+    one.add("first", "FirstProofs", "check_a", prove.PROVED, 1)
+    other.add("second", "SecondProofs", "check_b", prove.PROVED, 1)
+    one.add("first", "FirstProofs", "check_c", prove.REFUTED, 1)
+    whole = prove.Outcomes(path, again=False)
+    assert [whole.of("first", "check_a"), whole.of("second", "check_b")] == [prove.PROVED] * 2
+    whole.forget_all_but({"second"})
+    assert prove.Outcomes(path, again=False).of("first", "check_a") is None
+    assert not path.with_suffix(".part").exists()

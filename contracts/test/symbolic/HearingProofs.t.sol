@@ -186,15 +186,6 @@ contract HearingProofs is SymbolicBase {
         vm.deal(address(COURT), svm.createUint(96, "balance"));
     }
 
-    /// @dev A round whose updates were relayed, at most 2^10, of a vector of at most 2^14 elements: their trees' heights are gone
-    ///      through level by level.
-    function _relayed(uint64 roundId) private view returns (Round memory round) {
-        round = FEDERATION.round(roundId);
-        vm.assume(!round.rolledUp && round.accepted > 0 && round.accepted <= 1024 && round.until < LATEST);
-        uint64 elements = COURT.elements();
-        vm.assume(elements > 0 && elements <= 1 << 14);
-    }
-
     function _call(bytes memory data) private returns (bool done) {
         uint256 value = bytes4(data) == IHearing.demand.selector ? sent : 0;
         vm.prank(caller);

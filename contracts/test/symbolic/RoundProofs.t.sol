@@ -5,8 +5,7 @@ import {IFederation} from "../../src/interfaces/IFederation.sol";
 import {Round, RoundState} from "../../src/libraries/RoundLib.sol";
 import {SymbolicFederation} from "./base/SymbolicFederation.sol";
 
-/// @notice What no call of anybody can do to a round, from any state of a federation (`make prove`). Each rule but the first is about
-///         one call of any function that may write; see `_anyCall`.
+/// @notice That the slots which the proofs about a federation read are its own (`make prove`).
 contract RoundProofs is SymbolicFederation {
     /// @notice The slots that these proofs read are those of the federation.
     function check_theSlotsAreThoseOfTheFederation(uint64 roundId) external {
@@ -26,18 +25,5 @@ contract RoundProofs is SymbolicFederation {
         );
         assert(federation.modelRoot() == bytes32(_word(address(federation), MODEL_ROOT)));
         assert(federation.rulesHash() == bytes32(_word(address(federation), RULES_HASH)));
-    }
-
-    function _fixed() private view returns (uint256[7] memory words) {
-        for (uint256 i = 0; i < 3; ++i) {
-            words[i] = _word(address(federation), SECURITY + i);
-        }
-        for (uint256 i = 3; i < 7; ++i) {
-            words[i] = _word(address(federation), DISPUTES + i - 3);
-        }
-    }
-
-    function _isOpenOrSubmitted(uint256 state) private pure returns (bool) {
-        return _within(state, uint256(RoundState.Open), 2);
     }
 }

@@ -20,7 +20,6 @@ contract RuleBookProofs is SymbolicBase {
     uint256 private constant SUPERSEDED = 8;
 
     address private caller;
-    bytes4 private selector;
 
     function setUp() public {
         _place(address(BOOK), address(new RuleBook()));
@@ -38,6 +37,57 @@ contract RuleBookProofs is SymbolicBase {
         assert(!_call(abi.encodeCall(IRuleBook.initialize, (IFederation(second)))));
     }
 
+    /// @notice Rules are adopted only after their notice and within two weeks, as they were announced, once.
+    function check_rulesAreAdoptedAfterTheirNotice() external {
+        _begin();
+        (Rules memory next, uint64 adoptableAt,) = BOOK.announcedRules();
+        uint256 adoptions = FEDERATION.adoptions();
+        vm.assume(adoptions < 1 << 48);
+        if (!_call(abi.encodeCall(IRuleBook.adoptRules, ()))) return;
+        assert(adoptableAt > 0 && block.timestamp >= adoptableAt);
+        assert(block.timestamp <= uint256(adoptableAt) + 14 days);
+        assert(FEDERATION.adopted() == keccak256(abi.encode(next)) && FEDERATION.adoptions() == adoptions + 1);
+        assert(!_call(abi.encodeCall(IRuleBook.adoptRules, ())));
+    }
+
+    /// @notice Nobody but the owner announces rules or takes them back.
+    function check_rulesAreAnnouncedByTheOwner(Rules calldata next, bool cancels) external {
+        _begin();
+        vm.assume(caller != FEDERATION.owner());
+        bytes memory data = cancels
+            ? abi.encodeCall(IRuleBook.cancelRules, ())
+            : abi.encodeCall(IRuleBook.announceRules, (next));
+        assert(!_call(data));
+    }
+
+    /// @notice A key that was given up signs for nobody in the rounds to come, and its proofs so far are spent.
+    function check_aKeyThatIsGivenUpSignsForNobody() external {
+        _begin();
+        address holder = BOOK.appointedBy(caller);
+        uint64 next = FEDERATION.currentRound() + 1;
+        _assumeOrdered(holder, next);
+        uint64 nonce = BOOK.keyNonce(caller);
+        vm.assume(nonce < 1 << 48);
+        if (!_call(abi.encodeCall(ISigningKeys.giveUpKey, ()))) return;
+        assert(BOOK.appointedBy(caller) == address(0) && BOOK.keyNonce(caller) == nonce + 1);
+        assert(holder == address(0) || BOOK.keyOf(holder, next) == address(0));
+    }
+
+    /// @notice A key signs for one member: nobody appoints one that signs for another, that is a member, or that is its own.
+    /// @dev A proof of 65 bytes.
+    function check_aKeySignsForOneMember(address key) external {
+        _begin();
+        address holder = BOOK.appointedBy(key);
+        uint64 nonce = BOOK.keyNonce(key);
+        vm.assume(nonce < 1 << 48);
+        bytes memory proof = svm.createBytes(65, "proof");
+        if (!_call(abi.encodeCall(ISigningKeys.appointKey, (key, proof)))) return;
+        if (key == address(0)) return;
+        assert(holder == address(0) || holder == caller);
+        assert(key != caller && !FEDERATION.isMember(key));
+        assert(BOOK.appointedBy(key) == caller && BOOK.keyNonce(key) == nonce + 1);
+    }
+
     function _begin() private {
         _anyTime();
         vm.assume(FEDERATION.currentRound() < 1 << 48);
@@ -47,15 +97,6 @@ contract RuleBookProofs is SymbolicBase {
         caller = svm.createAddress("caller");
         vm.assume(caller != address(BOOK) && caller != address(FEDERATION));
         _assumeOrdered(caller, FEDERATION.currentRound() + 1);
-    }
-
-    function _anyCall() private returns (bool done) {
-        bytes memory data = svm.createCalldata("RuleBook");
-        selector = bytes4(data);
-        if (selector == ISigningKeys.giveUpKey.selector) {
-            _assumeOrdered(BOOK.appointedBy(caller), FEDERATION.currentRound() + 1);
-        }
-        return _call(data);
     }
 
     function _call(bytes memory data) private returns (bool done) {

@@ -7,7 +7,7 @@ import {Rules} from "../../src/libraries/RulesLib.sol";
 import {SymbolicFederation} from "./base/SymbolicFederation.sol";
 
 /// @notice Who moves a round, when, and to where (`make prove`): for each row of `RoundLib`'s table, what must have held if the call went
-///         through. That no other call moves a round is `RoundProofs`'.
+///         through. What is over no call moves: `SolvencyProofs`.
 /// @dev A round that is proposed has at most three updates; a roll-up counts as many, in at most two peaks.
 contract TransitionProofs is SymbolicFederation {
     /// @notice A round is opened by who runs the rounds, after the one before is over, for as long as the rules say.
@@ -133,13 +133,5 @@ contract TransitionProofs is SymbolicFederation {
         vm.store(address(federation), bytes32(COORDINATOR), bytes32(0));
         vm.assume(caller != address(this));
         assert(!_call(abi.encodeCall(IFederation.initialize, (parameters, sidecars))));
-    }
-
-    /// @dev The latest round, about to be proposed.
-    function _readyToPropose(uint64 roundId) private returns (uint256 word) {
-        _begin();
-        word = _roundWord(roundId);
-        _assumeOthersOver(roundId);
-        vm.assume(_isSane(word) && _accepted(word) <= 3);
     }
 }

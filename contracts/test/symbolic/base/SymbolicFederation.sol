@@ -2,13 +2,12 @@
 pragma solidity 0.8.37;
 
 import {Federation} from "../../../src/Federation.sol";
-import {IFederation} from "../../../src/interfaces/IFederation.sol";
 import {RoundState} from "../../../src/libraries/RoundLib.sol";
 import {AnySidecar} from "./AnySidecar.sol";
 import {SymbolicBase} from "./SymbolicBase.sol";
 
 /// @notice A federation as a clone of it could be at any time: its code as it ships, any storage, any caller.
-/// @dev Assumed is only what is proved to be kept by every call (`RoundProofs`): rounds after the latest were never opened.
+/// @dev Assumed is that rounds after the latest were never opened, which opening the next one keeps.
 abstract contract SymbolicFederation is SymbolicBase {
     Federation internal constant federation = Federation(address(0xfed));
     address internal constant COURT = address(0xc0);
@@ -34,7 +33,6 @@ abstract contract SymbolicFederation is SymbolicBase {
 
     address internal caller;
     uint256 internal sent;
-    bytes4 internal selector;
 
     function setUp() public virtual {
         _place(address(federation), address(new Federation()));
@@ -58,43 +56,9 @@ abstract contract SymbolicFederation is SymbolicBase {
         vm.deal(address(federation), svm.createUint(96, "balance"));
     }
 
-    /// @dev Any call that may write, but those of whole updates and roll-ups: they have rules of their own. Arrays hold one element,
-    ///      bytes are 36, as a CID's. A round that is proposed has at most three updates, since their range's hash goes through the
-    ///      bits of their number. What reverts leaves nothing to look at.
-    function _anyCall() internal returns (bool done) {
-        bytes memory data = svm.createCalldata("Federation");
-        selector = bytes4(data);
-        vm.assume(selector != IFederation.submit.selector && selector != IFederation.rollUp.selector);
-        if (selector == IFederation.propose.selector) {
-            vm.assume(_accepted(_roundWord(_firstArgument(data))) <= 3);
-        }
-        _assumeOthersOver(_firstArgument(data));
-        return _call(data);
-    }
-
-    /// @dev Rounds other than the latest are not live (`check_onlyTheLatestRoundIsLive`).
+    /// @dev Rounds other than the latest are not live, which `openRound` keeps.
     function _assumeOthersOver(uint64 roundId) internal view {
         vm.assume(_or(roundId == _currentRound(), !_isLive(_roundWord(roundId))));
-    }
-
-    /// @dev The round that a call is about, if it is about one; else some number, or 0.
-    function _firstArgument(bytes memory data) private pure returns (uint64 argument) {
-        if (data.length < 36) return 0;
-        assembly ("memory-safe") {
-            argument := mload(add(data, 36))
-        }
-    }
-
-    /// @dev Whom a call can pay: who calls, who runs the rounds, and whose bond stands.
-    function _few() internal view returns (address[3] memory) {
-        return [caller, _coordinator(), _holder()];
-    }
-
-    /// @dev What is owed to three accounts or at stake, the same one counted once, and the bond, whoever has it.
-    function _liabilities(address[3] memory few) internal view returns (uint256 sum) {
-        sum = _bonded() + _due(few[0]);
-        sum += _where(few[1] != few[0], _due(few[1]));
-        sum += _where(_and(few[2] != few[0], few[2] != few[1]), _due(few[2]));
     }
 
     /// @dev There is less money than that in the world.
@@ -160,7 +124,7 @@ abstract contract SymbolicFederation is SymbolicBase {
             );
     }
 
-    /// @dev What holds of the latest round's proposals after every call (`check_attemptsAreCounted`).
+    /// @dev What holds of the latest round's proposals after every call.
     function _isSane(uint256 word) internal pure returns (bool sane) {
         uint256 state = _stateOf(word);
         uint256 attempt = _attempt(word);
@@ -170,13 +134,6 @@ abstract contract SymbolicFederation is SymbolicBase {
         // Proposed and Final follow one another.
         sane = _or(sane, _and(_within(state, uint256(RoundState.Proposed), 2), _within(attempt, 1, 8)));
         sane = _or(sane, _and(state == uint256(RoundState.Failed), attempt <= 8));
-    }
-
-    /// @dev Whether a bond must be locked for the latest round.
-    function _standsUnderBond(uint256 word) internal pure returns (bool) {
-        uint256 state = _stateOf(word);
-        bool rolledUp = _and(state == uint256(RoundState.Open), _isRolledUp(word));
-        return _or(state == uint256(RoundState.Proposed), rolledUp);
     }
 
     function _owner() internal view returns (address) {
