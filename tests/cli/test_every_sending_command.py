@@ -19,7 +19,8 @@ SENDERS = {
     "keys appoint", "keys give-up",
     "rules announce", "rules adopt", "rules cancel",
     "members add", "members remove", "members join", "members quit", "members stake", "members unstake",
-    "members withdraw", "coordinator replace", "coordinator deposit", "coordinator end", "service fee", "service rollback",
+    "members withdraw", "coordinator replace", "coordinator deposit", "coordinator end",
+    "service fee", "service rollback",
 }  # fmt: skip
 WITHOUT = {
     "run": {"--unsigned", "--from", "--key-file"},  # it follows the chain for hours, so a key must be at hand
