@@ -4,17 +4,17 @@ of them, as a row of measures, as patient.csv."""
 from pathlib import Path
 
 import pandas
-from flwr.app import ArrayRecord
 from hospitals.task import Net, held_back, initial_model
 from sklearn.datasets import load_breast_cancer
 
 from fedvm.learning.export import onnx_bytes
-from fedvm.pipeline.federated_onnx import with_latest_round
+from fedvm.pipeline.federated_onnx import final_model, with_weights
 from fedvm.rundir.run import open_run
 
 with open_run("federation") as run:
-    initial = ArrayRecord(initial_model().state_dict())
-    federated = with_latest_round(onnx_bytes(Net(), (30,)), run, initial)
+    final = final_model(run)
+state = {name: tensor.numpy() for name, tensor in initial_model().state_dict().items()}
+federated = with_weights(onnx_bytes(Net(), (30,)), state, final)
 Path("model.onnx").write_bytes(federated.onnx)
 measures, diagnoses = held_back()
 names = [name.replace(" ", "_") for name in load_breast_cancer().feature_names]

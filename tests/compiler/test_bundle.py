@@ -16,7 +16,7 @@ from models import graph_model, random_bytes
 from onnx import TensorProto, helper
 from torch import nn
 
-from fedvm.audit.recipe import initializers
+from fedvm.audit.recipe import stored_weights
 from fedvm.compiler import ModelError, compile_model
 from fedvm.compiler.frontend import bundle
 from fedvm.compiler.frontend.bundle import self_contained
@@ -80,7 +80,7 @@ def test_what_would_be_published_needs_no_other_file(exported, tmp_path):
     x = random_bytes((1, 8, 8), 60)
     np.save(tmp_path / "x.npy", x)
     prepared = prepare(Request(exported, tmp_path / "x.npy", min_agreement=0.0))
-    assert {w.shape for w in initializers(prepared.onnx).values()} >= {(40, 64), (3, 40)}
+    assert {w.shape for w in stored_weights(prepared.onnx).values()} >= {(40, 64), (3, 40)}
     again = compile_model(prepared.onnx, prepared.calibration, **prepared.options, min_agreement=0)
     assert again.codes == prepared.compiled.codes
 
@@ -95,7 +95,7 @@ def test_a_file_without_data_beside_it_stays_as_it_is(tmp_path):
 
 def test_offsets_and_constants_of_nodes(tmp_path):
     path = beside(tmp_path, b"12345678" + WEIGHT.tobytes() + b"more", offset="8", length="32")
-    assert (initializers(self_contained(path))["w"] == WEIGHT).all()
+    assert (stored_weights(self_contained(path))["w"] == WEIGHT).all()
     proto = onnx.load(path, load_external_data=False)
     constant = helper.make_node("Constant", [], ["w"])
     constant.attribute.append(helper.make_attribute("value", proto.graph.initializer[0]))
@@ -141,7 +141,7 @@ def test_links_and_special_files(tmp_path):
     (folder / "m.data").unlink()
     (folder / "real").write_bytes(WEIGHT.tobytes())
     (folder / "m.data").symlink_to(folder / "real")
-    assert (initializers(self_contained(beside(folder, None)))["w"] == WEIGHT).all()
+    assert (stored_weights(self_contained(beside(folder, None)))["w"] == WEIGHT).all()
     (folder / "m.data").unlink()
     (folder / "m.data").mkdir()
     with pytest.raises(ModelError, match=r"cannot be read|no ordinary file"):
