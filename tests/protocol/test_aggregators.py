@@ -298,7 +298,7 @@ def test_identifiers_hold_their_parameters_as_written() -> None:
 @pytest.mark.parametrize(
     ("identifier", "complaint"),
     [
-        ("0b", "not known"),
+        ("0c", "not known"),
         ("0302", "version 2"),
         ("030100000001", "more than the 0 parameters"),
         ("0401000f4240", "beta"),
