@@ -4,17 +4,15 @@ of them, as a row of measures, as patient.csv."""
 from pathlib import Path
 
 import pandas
-from hospitals.task import Net, held_back, initial_model
+from hospitals.task import held_back, initial_model
 from sklearn.datasets import load_breast_cancer
 
-from fedvm.learning.export import onnx_bytes
-from fedvm.pipeline.federated_onnx import final_model, with_weights
+from fedvm.pipeline.app_model import federated_app
+from fedvm.pipeline.federated_onnx import final_model
 from fedvm.rundir.run import open_run
 
 with open_run("federation") as run:
-    final = final_model(run)
-state = {name: tensor.numpy() for name, tensor in initial_model().state_dict().items()}
-federated = with_weights(onnx_bytes(Net(), (30,)), state, final)
+    federated = federated_app(initial_model(), "initial_model", final_model(run), input_shape=(30,))
 Path("model.onnx").write_bytes(federated.onnx)
 measures, diagnoses = held_back()
 names = [name.replace(" ", "_") for name in load_breast_cancer().feature_names]

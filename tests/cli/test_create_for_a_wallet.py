@@ -9,17 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 from test_cli import call
 from test_client_commands import MODEL
 from test_keys_appoint import ANVIL_KEY
 
+import conditions
 from fedvm.chain.deployer import Deployer
+from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.founding_plan import federation_address
 from fedvm.chain.genuine import deviations
 from fedvm.chain.keys import load_key
 from fedvm.chain.networks import connect
 from fedvm.chain.sender import Sender
+from fedvm.federation.byte_model import record_of
+from fedvm.federation.coordinator.directory import leave_federation_on
+from fedvm.protocol.aggregators import NAME_ELEMENTS, BoosterBagging
 from fedvm.rundir.run import open_run
+from fedvm.store import DEFAULT_STORES, open_store
+from fedvm.store.payloads import StoredPayloads, name_of
 
 WALLET, LEADER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 MEMBERS = ("0x" + "11" * 20, "0x" + "22" * 20)
@@ -80,6 +88,27 @@ def test_a_wallet_opens_a_federation_at_the_address_that_was_said(
         with open_run("made") as run:
             other = json.loads(Path("more/deployment.json").read_text())["federation"]
             assert other != run.federation_contract.address
+
+
+@pytest.mark.slow
+def test_the_first_bytes_of_a_wallets_federation_are_in_its_store(
+    tmp_path: Path, start_anvil: Callable[..., AbstractContextManager[str]]
+) -> None:
+    """Where models are bytes the contract has only their name."""
+    booster = b'{"learner": {}}'
+    with start_anvil() as url:
+        Deployer.ensure(Sender(connect(url)), Account.from_key(ANVIL_KEY))
+        leave_federation_on(
+            Endpoint(url),
+            tmp_path / "made",
+            record_of(booster),
+            rules=conditions.rules(elements=NAME_ELEMENTS, aggregator=BoosterBagging().identifier),
+            security=conditions.security(),
+            members=MEMBERS,
+            owner=WALLET,
+            coordinator=LEADER,
+        )
+    assert StoredPayloads(open_store(DEFAULT_STORES, tmp_path / "made")).get(name_of(booster)) == booster
 
 
 def test_a_chain_of_ones_own_has_nobody_who_pays(

@@ -34,7 +34,7 @@ from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.layout import RunDirectory
 from fedvm.rundir.run import Run, open_run
-from fedvm.store import DEFAULT_STORES, cid_of, open_store
+from fedvm.store import DEFAULT_STORES, Store, cid_of, open_store
 
 
 def create_federation(
@@ -88,9 +88,8 @@ def create_federation_of(
     sealed: SealedRules | None = None,
 ) -> str:
     """As `create_federation`, for members (hex addresses) that keep their own keys."""
-    model, kept, directory = first_model(initial, rules, security), open_store(stores, path), _begin(path)
-    if is_over_bytes(rules):
-        kept.put(model_bytes(named_arrays(initial)))
+    model, kept = first_model(initial, rules, security), open_store(stores, path)
+    directory = _begin(path, kept, initial, rules)
     with open_chain(directory.chain, seed=seed, create=True) as chain:
         owner = chain.account("owner")
         contract, block = found(
@@ -129,9 +128,7 @@ def create_federation_on(
     Raises what that raises, and ChainError.
     """
     w3, model, kept = endpoint.connect(), first_model(initial, rules, security), open_store(stores, path)
-    _begin(path)
-    if is_over_bytes(rules):
-        kept.put(model_bytes(named_arrays(initial)))
+    _begin(path, kept, initial, rules)
     factory = FederationFactory.shared(w3, account)
     contract, block = found(
         factory,
@@ -176,7 +173,7 @@ def leave_federation_on(
         model_cid=cid_of(to_bytes(model)).binary,
     )
     planned = unsigned_founding(w3, owner, parameters, sealed)
-    _begin(path)
+    _begin(path, kept, initial, rules)
     publish_model(kept, model)
     block = int(w3.eth.block_number)
     at = ChainRef("rpc", endpoint.shown)
@@ -184,11 +181,14 @@ def leave_federation_on(
     return planned
 
 
-def _begin(path: Path) -> RunDirectory:
-    """The directory, which is made if it does not exist. Raises SettingsError if it is not empty."""
+def _begin(path: Path, kept: Store, initial: ArrayRecord, rules: Rules) -> RunDirectory:
+    """The directory, which is made if it does not exist; a first model that is bytes goes into the store, since the
+    contract only has its name. Raises SettingsError if the directory is not empty."""
     if path.exists() and any(path.iterdir()):
         raise SettingsError(f"{path} is not empty; name another directory")
     path.mkdir(parents=True, exist_ok=True)
+    if is_over_bytes(rules):
+        kept.put(model_bytes(named_arrays(initial)))
     return RunDirectory(path)
 
 
