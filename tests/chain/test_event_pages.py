@@ -50,12 +50,15 @@ def test_other_errors_are_not_asked_again(
     setup: Any, chain: EmbeddedChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
+    before = chain.w3.provider.make_request
 
-    def broken(query: Any) -> Any:
-        asked.append(query)
-        raise Web3RPCError("the index is broken")
+    def broken(method: Any, params: Any) -> Any:
+        if method != "eth_getLogs":
+            return before(method, params)
+        asked.append(params)
+        return {"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "the index is broken"}}
 
-    monkeypatch.setattr(chain.w3.eth, "get_logs", broken)
+    monkeypatch.setattr(chain.w3.provider, "make_request", broken)
     with pytest.raises(Web3RPCError, match="broken"):
         list(setup.federation.events([MemberAdded]))
     assert len(asked) == 1

@@ -14,7 +14,7 @@ from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.evm.keccak import keccak
 
 # Blocks of Ethereum, as a node gives them: the genesis, whose mixHash is zero.
-GENESIS = {
+GENESIS: dict[str, Any] = {
     "parentHash": "0x" + "00" * 32,
     "sha3Uncles": "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347",
     "miner": "0x" + "00" * 20,
@@ -30,6 +30,7 @@ GENESIS = {
     "extraData": "0x11bbe8db4e347b4e8c937c1c8370e4b5ed33adb3db69cbdb7a38e1e50b1b82fa",
     "mixHash": "0x" + "00" * 32,
     "nonce": "0x0000000000000042",
+    "transactions": [],
     "hash": "0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3",
 }
 
@@ -37,7 +38,7 @@ GENESIS = {
 class OneBlock(BaseProvider):
     """A node that answers everything with one block, or with none."""
 
-    def __init__(self, block: dict[str, str] | None) -> None:
+    def __init__(self, block: dict[str, Any] | None) -> None:
         super().__init__()
         self._block = block
 

@@ -164,6 +164,30 @@ def test_a_cluster_is_the_nearest_mean(scaled):
         assert np.median(np.abs(found - distances)) < 0.03
 
 
+@pytest.mark.parametrize("kind", ["ArgMin", "ArgMax"])
+@pytest.mark.parametrize("options", [{}, {"axis": 0}, {"axis": 1, "select_last_index": 1}])
+def test_a_label_that_is_not_the_first_of_the_columns_is_refused(kind, options):
+    """Over the rows it would depend on what else is asked."""
+    nodes = [
+        helper.make_node(
+            "Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0] * 3, scale=[1.0, 2.0, 1.0]
+        ),
+        helper.make_node(kind, ["y"], ["label"], **options),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "rows",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor_value_info("label", TensorProto.INT64, ["N", 1])],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    with pytest.raises(UnsupportedOperator, match=f"{kind}.*axis=1"):
+        compile_model(
+            helper.make_model(graph, opset_imports=opsets, ir_version=10),
+            RNG.normal(size=(40, 3)).astype(np.float32),
+        )
+
+
 def test_scores_whose_sum_is_negative_name_the_label():
     """Exporters divide decisions of any sign by their sum, and take the label from them before that."""
     x, y, rows, _ = split(load_wine)

@@ -51,7 +51,7 @@ def test_a_round_runs_and_is_audited_on_several_stores(tmp_path: Path, digits: P
 def test_a_store_of_an_unknown_kind_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(
         StoreError,
-        match=r"no store is known for ipfs://; known: a folder, http://…, .*kubo.https://…, sqlite://…",
+        match=r"no store is known for ipfs://; known: a folder, .*http://…, .*kubo.https://…, sqlite://…",
     ):
         open_store("ipfs://127.0.0.1:5001", tmp_path)
 

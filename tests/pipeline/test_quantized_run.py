@@ -126,7 +126,7 @@ def test_flower_s_simulation_comes_to_the_same_model(
 def test_sums_are_as_wide_as_the_compiler_makes_them(digits: Path, tmp_path: Path) -> None:
     config = few_bits(digits, tmp_path / "run")
     settings = model_spec(config, prepare_data(config).images).quantization
-    assert settings is not None and settings.lane_bits == {"dense1": 13, "dense2": 22}
+    assert settings is not None and settings.lane_bits == {"dense1": 16, "dense2": 22}
 
 
 def test_a_network_that_cannot_be_trained_so_is_refused_before_anything_is_written(

@@ -94,9 +94,16 @@ def stored_weights(model: bytes) -> dict[str, NDArray[Any]]:
     """The weights in an ONNX file: initializers by name, and attributes of floats as `NODE.ATTRIBUTE`."""
     graph = onnx.load_model_from_string(model).graph
     weights = {
-        f"{node.name}.{attribute.name}": np.array(attribute.floats, np.float32)
+        name: np.array(attribute.floats, np.float32) for name, attribute in float_attributes(graph).items()
+    }
+    return weights | {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def float_attributes(graph: onnx.GraphProto) -> dict[str, onnx.AttributeProto]:
+    """A graph's attributes of floats, which may be changed in place, by the names `NODE.ATTRIBUTE`."""
+    return {
+        f"{node.name}.{attribute.name}": attribute
         for node in graph.node
         for attribute in node.attribute
         if attribute.type == onnx.AttributeProto.FLOATS
     }
-    return weights | {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}

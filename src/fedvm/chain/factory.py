@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
@@ -126,12 +127,7 @@ class FederationFactory:
 
     def free_salt(self, creator: str) -> bytes:
         """The first salt, counted from 0, with which ``creator`` (hex address) has created no federation yet."""
-        number = 0
-        while self.w3.eth.get_code(
-            self.w3.to_checksum_address(self.address_of(creator, number.to_bytes(32)))
-        ):
-            number += 1
-        return number.to_bytes(32)
+        return first_free_salt(self.w3, partial(self.address_of, creator))
 
     def _installed(self, account: LocalAccount, names: Iterable[str]) -> FederationFactory:
         for name in names:
@@ -143,6 +139,14 @@ class FederationFactory:
                 transaction: Any = {"to": self.address, "data": data}
                 self.sender.send(account, transaction, action=f"installing {name}")
         return self
+
+
+def first_free_salt(w3: Web3, address_of: Callable[[bytes], str]) -> bytes:
+    """The first salt of 32 bytes, counted from 0, at whose address (hex) there is no contract yet."""
+    number = 0
+    while w3.eth.get_code(w3.to_checksum_address(address_of(number.to_bytes(32)))):
+        number += 1
+    return number.to_bytes(32)
 
 
 def factory_code(w3: Web3) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from web3 import Web3
@@ -16,6 +16,7 @@ from fedvm.chain.factory import (
     IMPLEMENTATIONS,
     OPEN_IMPLEMENTATIONS,
     factory_code,
+    first_free_salt,
     implementation_address,
 )
 from fedvm.chain.sender import Sender
@@ -61,7 +62,7 @@ def unsigned_founding(
     for name in OPEN_IMPLEMENTATIONS if sealed is None else IMPLEMENTATIONS:
         if not _there(w3, implementation_address(factory, name)):
             transactions.append(unsent(contract, "install", load_artifact(name).bytecode))
-    salt = next(one for one in _salts() if not _there(w3, federation_address(factory, wallet, one)))
+    salt = first_free_salt(w3, partial(federation_address, factory, wallet))
     if sealed is None:
         transactions.append(unsent(contract, "create", parameters, salt))
     else:
@@ -75,13 +76,6 @@ def federation_address(factory: str, creator: str, salt: bytes) -> Address:
     (docs/protocol.md, "Addresses")."""
     place = keccak(bytes.fromhex(creator[2:]).rjust(32, b"\0") + salt)
     return clone_address(factory, place, implementation_address(factory, FEDERATION), place)
-
-
-def _salts() -> Iterator[bytes]:
-    number = 0
-    while True:
-        yield number.to_bytes(32)
-        number += 1
 
 
 def _there(w3: Web3, address: str) -> bool:

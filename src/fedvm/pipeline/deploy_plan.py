@@ -17,7 +17,7 @@ from fedvm.chain.model_service import ProgramPart, service_code
 from fedvm.chain.program import program_addresses
 from fedvm.chain.revert import explain, revert_data
 from fedvm.chain.sender import Sender
-from fedvm.chain.unsent import UnsentTransaction, unsent
+from fedvm.chain.unsent import UnsentTransaction, unsent, unsent_of
 from fedvm.evm.creation import creation_code
 from fedvm.evm.keccak import keccak
 from fedvm.pipeline.answer_gas import serving_gas
@@ -101,9 +101,8 @@ def unsigned_deployment(prepared: Prepared, w3: Web3, owner: str) -> UnsignedDep
     transactions = []
     for one in _creations(prepared, deployer, w3, owner):
         if not w3.eth.get_code(Web3.to_checksum_address(one.address)):
-            call = deployer.call(one.init_code, one.salt)
-            data = "0x" + bytes(call["data"]).hex()
-            transactions.append(UnsentTransaction(chain_id, Web3.to_checksum_address(call["to"]), data))
+            call: Any = deployer.call(one.init_code, one.salt)
+            transactions.append(unsent_of(chain_id, call, f"creating {one.title}"))
     service = one.address  # the last one
     planned = program_addresses(deployer, prepared.compiled.units).values()
     *parts, entry = (ProgramPart(address, keccak(code)) for address, code in planned)

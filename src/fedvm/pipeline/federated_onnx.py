@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from fedvm.audit.recipe import float_attributes
 from fedvm.chain.history import FederationHistory
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.serve import Lineage
@@ -92,12 +93,7 @@ def with_weights(file: bytes, arrays: Mapping[str, NDArray[Any]], final: FinalMo
 def _replaced(file: bytes, weights: Mapping[str, Any]) -> bytes:
     model = onnx.load_model_from_string(file)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    attributes = {
-        f"{node.name}.{attribute.name}": attribute
-        for node in model.graph.node
-        for attribute in node.attribute
-        if attribute.type == onnx.AttributeProto.FLOATS
-    }
+    attributes = float_attributes(model.graph)
     if missing := [name for name in weights if name not in stored and name not in attributes]:
         raise UsageError(
             f"the ONNX file has no weights named {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}: export it "

@@ -116,12 +116,10 @@ def _differences(
     if created is None:
         yield "the node lists no event of its creation"
         return
-    for name, value in asdict(rules).items():
-        if (stated := getattr(created.rules, name)) != value:
-            yield f"rules: {name} is {_shown(stated)} on chain, {_shown(value)} by the configuration"
-    for name, value in asdict(security).items():
-        if (stated := getattr(contract.security(), name)) != value:
-            yield f"security: {name} is {_shown(stated)} on chain, {_shown(value)} by the configuration"
+    for what, ours, theirs in (("rules", rules, created.rules), ("security", security, contract.security())):
+        for name, value in asdict(ours).items():
+            if (stated := getattr(theirs, name)) != value:
+                yield f"{what}: {name} is {_shown(stated)} on chain, {_shown(value)} by the configuration"
     sealed = sealing(config, rules)
     if is_sealed(contract.w3, contract.address) != (sealed is not None):
         yield f"its rounds are {'open' if sealed is not None else 'sealed'} on chain"

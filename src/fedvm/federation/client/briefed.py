@@ -29,23 +29,27 @@ def read_briefing(message: Message) -> Briefing:
     return Briefing.from_record(record)
 
 
-def receive(message: Message) -> tuple[RoundTerms, IntVector, VectorSpec, Briefing]:
-    """Take FedVM's record out of a train message: the terms, the base vector, and how tensors become one.
+def receive(message: Message, briefing: Briefing) -> tuple[IntVector, VectorSpec]:
+    """Take FedVM's record out of a train message: the base vector, and how tensors become one.
 
     What is left is what the app would see without FedVM.
     """
-    briefing = read_briefing(message)
-    model = message.content.array_records.get(briefing.arrays_key)
-    if model is None:
-        raise TermsError(f"the message holds no ArrayRecord {briefing.arrays_key!r} with the model")
-    arrays = named_arrays(model)
+    arrays = named_arrays(model_of(message, briefing))
     try:
         codec = ModelCodec.for_arrays(arrays, briefing.terms.rules.fraction_bits)
     except EncodingError as error:
         raise TermsError(f"the model in the server's message cannot be read: {error}") from error
     vector = codec.vector(arrays, briefing.remainder)
     del message.content[RECORD]
-    return briefing.terms, vector, codec.spec, briefing
+    return vector, codec.spec
+
+
+def model_of(message: Message, briefing: Briefing) -> ArrayRecord:
+    """The model in a train message. Raises TermsError if there is none."""
+    model = message.content.array_records.get(briefing.arrays_key)
+    if model is None:
+        raise TermsError(f"the message holds no ArrayRecord {briefing.arrays_key!r} with the model")
+    return model
 
 
 def check_terms(terms: RoundTerms, vector: IntVector, context: Context, *, sealed: bool) -> None:

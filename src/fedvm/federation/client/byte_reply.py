@@ -8,7 +8,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from fedvm.federation.arrays import named_arrays
 from fedvm.federation.byte_model import PAYLOAD, model_bytes
-from fedvm.federation.client.briefed import attestation, check_terms, only_arrays, read_briefing
+from fedvm.federation.client.briefed import attestation, check_terms, model_of, only_arrays
 from fedvm.federation.commitment import SignedUpdate, commit
 from fedvm.federation.errors import CommitmentError, TermsError
 from fedvm.federation.keys import KeyProvider, member_from_node_config
@@ -23,11 +23,8 @@ from fedvm.store.payloads import name_of
 def receive_bytes(message: Message, briefing: Briefing) -> IntVector:
     """Take FedVM's record out of a train message, and return the name of the model in it, int32 (9,). Raises TermsError
     if that is no model of bytes."""
-    model = message.content.array_records.get(briefing.arrays_key)
-    if model is None:
-        raise TermsError(f"the message holds no ArrayRecord {briefing.arrays_key!r} with the model")
     try:
-        base = name_of(model_bytes(named_arrays(model)))
+        base = name_of(model_bytes(named_arrays(model_of(message, briefing))))
     except EncodingError as error:
         raise TermsError(f"the model in the server's message cannot be read: {error}") from error
     del message.content[RECORD]
@@ -53,13 +50,13 @@ def commit_bytes(
 
 def bytes_signed(
     message: Message,
+    briefing: Briefing,
     context: Context,
     call_next: ClientAppCallable,
     key: KeyProvider,
     names: MetricNames | None,
 ) -> Message:
     """The mod's answer to a train message of a federation whose models are bytes. Raises as the mod."""
-    briefing = read_briefing(message)
     terms, base = briefing.terms, receive_bytes(message, briefing)
     check_terms(terms, base, context, sealed=False)
     private_key = key(context)

@@ -105,14 +105,16 @@ def accountable_mod(
             return _evaluate_only(message, context, call_next)
         if not _is(message, MessageType.TRAIN):  # evaluations and queries: nothing to sign
             return call_next(message, context)
-        if any(read_briefing(message).terms.rules.aggregator):
+        briefing = read_briefing(message)
+        terms = briefing.terms
+        if any(terms.rules.aggregator):
             # Only members of such federations load the rules other than the mean.
             from fedvm.federation.client.byte_reply import bytes_signed
             from fedvm.protocol.aggregators import is_over_bytes
 
-            if is_over_bytes(read_briefing(message).terms.rules):
-                return bytes_signed(message, context, call_next, key, names)
-        terms, base, spec, briefing = receive(message)
+            if is_over_bytes(terms.rules):
+                return bytes_signed(message, briefing, context, call_next, key, names)
+        base, spec = receive(message, briefing)
         check_terms(terms, base, context, sealed=False)
         private_key = key(context)
         signer = _Signer(private_key, member_from_node_config(context, private_key))

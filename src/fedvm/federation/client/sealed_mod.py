@@ -11,6 +11,7 @@ from fedvm.federation.client.briefed import (
     attestation,
     check_terms,
     only_arrays,
+    read_briefing,
     receive,
     trained_vector,
 )
@@ -46,7 +47,9 @@ def sealed_reply(
     if SEALED_STEP in message.content.config_records:
         return member.step(message, Consent.from_node_config(context.node_config))
     epoch = epoch_of(message.content)
-    terms, base, spec, briefing = receive(message)
+    briefing = read_briefing(message)
+    terms = briefing.terms
+    base, spec = receive(message, briefing)
     check_terms(terms, base, context, sealed=True)
     names = names or MetricNames(examples=briefing.weighted_by)
     kept = member.sealed_before(epoch, terms)

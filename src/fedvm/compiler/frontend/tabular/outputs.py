@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from fedvm.compiler.errors import ModelError
+from fedvm.compiler.errors import ModelError, UnsupportedOperator
 from fedvm.compiler.frontend.attributes import attributes_of
 from fedvm.compiler.frontend.load import FLOATS
 
@@ -34,7 +34,8 @@ class Outputs:
 
 
 def find_outputs(proto: onnx.ModelProto) -> Outputs:
-    """The scores and the label among the outputs. Raises ModelError if there are several scores, or none."""
+    """The scores and the label among the outputs. Raises ModelError if there are several scores, or none, and
+    UnsupportedOperator for a label along another axis than that of the columns."""
     makers = {name: node for node in proto.graph.node for name in node.output}
     scores: list[str] = []
     labels: list[str] = []
@@ -55,13 +56,26 @@ def find_outputs(proto: onnx.ModelProto) -> Outputs:
     label = labels[0] if labels else ""
     nearest = makers.get(label)
     if nearest is not None and nearest.op_type == "ArgMin":
+        _require_first_of_columns(nearest)
         return Outputs(nearest.input[0], label, smallest=True)
     found = scores[0] if scores else _scores_of(label, makers)
-    found = _before_shares(found, _maker_of(label, makers, {"ArgMax"}), makers)
+    decided = _maker_of(label, makers, {"ArgMax"})
+    if decided is not None:
+        _require_first_of_columns(decided)
+    found = _before_shares(found, decided, makers)
     pairs = _maker_of(label, makers, {"SVMClassifier"})
     if pairs is not None and len(pairs.output) > 1:
         found = pairs.output[1]  # what follows orders the classes as the votes of the pairs do
     return Outputs(found, label, _classes(proto, makers, [*scores, label, found]))
+
+
+def _require_first_of_columns(node: onnx.NodeProto) -> None:
+    given = attributes_of(node)
+    if given.get("axis", 0) not in (1, -1) or given.get("select_last_index", 0):
+        raise UnsupportedOperator(
+            f"node {node.name or node.op_type} ({node.op_type}): a label is the position of the first largest or "
+            "smallest column; export it with axis=1 and select_last_index=0"
+        )
 
 
 def _before_shares(scores: str, decided: onnx.NodeProto | None, makers: dict[str, onnx.NodeProto]) -> str:
