@@ -292,9 +292,7 @@ def _elsewhere(
     named = [*place.words]
     if place.words[0] == "--rpc":
         named += ["--federation", federation, "--service", service.address]
-    source = (
-        [place.words[1]] if place.words[0] == "--run" else [*named, "--store", str(home / "run" / "store")]
-    )
+    source = named if place.words[0] == "--run" else [*named, "--store", str(home / "run" / "store")]
     _command("publish", *source, "--car", str(car))
     _command("fetch", str(car), "--to", str(blocks))
     report = json.loads(_command("audit", *named, "--store", str(blocks), "--json"))
