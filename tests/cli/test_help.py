@@ -91,8 +91,15 @@ def test_a_mistyped_command_is_suggested_once(capsys: pytest.CaptureFixture[str]
         assert status == 2 and err.count("Did you mean") == 1
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["settings"]])
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        *(("ascii", words) for words in (["--help"], ["run", "--help"], ["settings"])),
+        ("cp1252", ["run", "--help"]),
+        ("latin-1", ["--help"]),
+        ("utf-8", ["settings"]),
+    ],
+)
 def test_any_encoding_of_standard_output_does(encoding: str, words: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", "from fedvm.cli import main; main()", *words],
