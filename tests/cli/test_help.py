@@ -75,6 +75,11 @@ def test_no_name_of_an_option_is_cut(
     assert all(len(line) <= width for line in out.splitlines() if not line.startswith("  -"))
 
 
+def test_an_example_is_told_from_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "run", "--help")
+    assert "fedvm run # 16 clients learn digits" in out  # as a shell reads it when pasted
+
+
 def test_help_of_run_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom fedvm.cli.entry import run\nassert run(['run', '--help']) == 0\n"
