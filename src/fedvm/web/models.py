@@ -74,6 +74,7 @@ def model_page(site: Site, number: int | None = None) -> str:
         size=None if parts.onnx is None else len(parts.onnx),
         parameters=parts.parameters,
         cid=cid_text(bytes.fromhex(version.onnx_cid[2:])),
+        reports=site.reports,
         report=report,
         held_out=_held_out(report, names),
         trial=trial,
