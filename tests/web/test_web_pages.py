@@ -48,6 +48,10 @@ def test_the_federation_page_answers_a_citizen_s_questions(client: TestClient, f
     _, report = finished
     text = page(client, "/").text
     assert "Chain: a file of this run, written by the coordinator alone" in text
+    assert (
+        text.count("Digits, learnt by a few") >= 2
+    )  # in the title and the heading, of the model's page, too
+    assert "Digits, learnt by a few" in page(client, "/model").text
     assert "No round goes on. 2 of 2 rounds became final. Version 1 of the model answers questions" in text
     assert "they count as 60 at most" in text and "at least 3 updates are accepted" in text
     assert report.chain.federation in text and report.chain.service in text
@@ -59,6 +63,7 @@ def test_a_round_says_who_was_refused_and_why(client: TestClient, finished: Fini
     _, report = finished
     read = page(client, "/rounds/2")
     told = report.rounds[1]
+    assert "1 update refused" in read.text
     assert (
         "NormTooLarge. It would have changed the model by more than the rules allow one member to."
         in read.text
