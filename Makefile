@@ -21,6 +21,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt src/fedvm/evm/_keccak.c src/fedvm/evm/_keccak_lanes.h
+	@echo "Installing FedVM and what it needs into $(VENV): some 2 GB the first time, which takes some minutes."
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
