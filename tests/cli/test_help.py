@@ -96,6 +96,13 @@ def test_a_mistyped_command_is_suggested_once(capsys: pytest.CaptureFixture[str]
         assert status == 2 and err.count("Did you mean") == 1
 
 
+def test_what_other_tools_call_a_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for word, meant in (("help", "fedvm --help"), ("list", "fedvm runs"), ("ui", "fedvm web")):
+        status, _, err = call(capsys, word)
+        assert status == 2 and f"Use {meant}." in err
+    assert "Use fedvm" not in call(capsys, "account", "list")[2]  # where a command has that name
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["settings"]])
 def test_any_encoding_of_standard_output_does(encoding: str, words: list[str]) -> None:

@@ -56,7 +56,10 @@ def test_the_federation_page_answers_a_citizen_s_questions(client: TestClient, f
     assert "they count as 60 at most" in text and "at least 3 updates are accepted" in text
     assert report.chain.federation in text and report.chain.service in text
     assert "2 refused" in text and "2 capped" in text and "3 decisions on record" in text
-    assert f"{report.evaluation.chain_accuracy:.1%} right of 24 held-out images" in text
+    assert (
+        f"{report.evaluation.chain_accuracy:.1%} right of 24 held-out images, asked of the contract, as the run states"
+        in text
+    )
 
 
 def test_a_round_says_who_was_refused_and_why(client: TestClient, finished: Finished) -> None:

@@ -242,7 +242,7 @@ def _figures(chronicle: Chronicle, finals: int, decisions: int) -> list[tuple[st
     ]
     said = (chronicle.report or {}).get("evaluation")
     if said:
-        label = f"right of {said['images']} held-out images, asked of the contract"
+        label = f"right of {said['images']} held-out images, asked of the contract, as the run states"
         found.insert(0, (words.percent(said["chain_accuracy"]), label, ""))
     else:
         latest = next(
