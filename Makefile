@@ -21,6 +21,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt src/fedvm/evm/_keccak.c src/fedvm/evm/_keccak_lanes.h
+	@echo "Installing FedVM and what it needs into $(VENV): some 2 GB the first time, which takes some minutes."
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
@@ -48,7 +49,13 @@ examples/solidity-consumer/node_modules/.installed: examples/solidity-consumer/p
 	cd examples/solidity-consumer && npm ci --no-progress
 	@touch $@
 
-test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/.installed examples/solidity-consumer/node_modules/.installed ## All tests, the slow ones and long fuzzing too
+# An environment of its own: Ape wants other packages than FedVM.
+.venv-ape/.installed: examples/solidity-consumer/ape/requirements.txt
+	$(PYTHON) -m venv .venv-ape
+	.venv-ape/bin/pip install --quiet --requirement $<
+	@touch $@
+
+test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/.installed examples/solidity-consumer/node_modules/.installed .venv-ape/.installed ## All tests, the slow ones and long fuzzing too
 	$(BIN)/python -m pytest -n 2
 	cd contracts && FOUNDRY_PROFILE=full node_modules/.bin/forge test --match-test 'testFuzz|invariant'
 
@@ -147,4 +154,4 @@ docs: $(VENV)/.dev ## The documentation as a site in docs/_build, strictly: a li
 	@echo "Open docs/_build/index.html"
 
 clean: ## Remove what was built, not the runs
-	rm -rf $(VENV) .venv-prove contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build
+	rm -rf $(VENV) .venv-prove .venv-ape contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build

@@ -75,6 +75,11 @@ def test_no_name_of_an_option_is_cut(
     assert all(len(line) <= width for line in out.splitlines() if not line.startswith("  -"))
 
 
+def test_an_example_is_told_from_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "run", "--help")
+    assert "fedvm run # 16 clients learn digits" in out  # as a shell reads it when pasted
+
+
 def test_help_of_run_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom fedvm.cli.entry import run\nassert run(['run', '--help']) == 0\n"
@@ -89,6 +94,13 @@ def test_a_mistyped_command_is_suggested_once(capsys: pytest.CaptureFixture[str]
     for words in (["predit"], ["keys", "shwo"]):
         status, _, err = call(capsys, *words)
         assert status == 2 and err.count("Did you mean") == 1
+
+
+def test_what_other_tools_call_a_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for word, meant in (("help", "fedvm --help"), ("list", "fedvm runs"), ("ui", "fedvm web")):
+        status, _, err = call(capsys, word)
+        assert status == 2 and f"Use {meant}." in err
+    assert "Use fedvm" not in call(capsys, "account", "list")[2]  # where a command has that name
 
 
 @pytest.mark.parametrize(

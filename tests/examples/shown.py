@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 FILES_OF_THE_CHECKOUT = ("contracts", "src", "constraints.txt")
-LOCAL = shutil.ignore_patterns("out", "cache", "program", "node_modules", "__pycache__", "*.onnx")
+LOCAL = shutil.ignore_patterns("out", "cache", "program", "node_modules", ".venv", "__pycache__", "*.onnx")
 
 
 def commands(name: str) -> str:

@@ -56,6 +56,7 @@ def test_file_names_the_run_and_flags_override_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
+        ('[model]\ntitle = "two\\nlines"\n', 1, ["title", "printable"]),
         ("[training]\nepohcs = 3\n", 2, ["training.epohcs", "did you mean epochs?"]),
         ("\n[trainig]\nepochs = 3\n", 2, ["trainig", "did you mean [training]?"]),
         ("[federation]\nmax_norm = 3\n", 2, ["federation.max_norm", "belongs in [rules]"]),

@@ -32,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunReport]
 
     digits = write_digits(tmp_path_factory.mktemp("digits") / "images")
     out = tmp_path_factory.mktemp("finished") / "run"
-    settings = {"data__preparation": "drawing", **GATE}
+    settings = {"data__preparation": "drawing", "model__title": "Digits, learnt by a few", **GATE}
     report = run_all(small_config(digits, out, **settings))
     assert record(out, 3) == 3
     return out, report

@@ -146,6 +146,20 @@ def test_pictures_are_dropped_chosen_and_tried(chromium, address: str, run: Path
         assert page.inner_text(".answer h2") == dropped
 
 
+def test_what_is_dropped_or_pasted_and_is_no_file_is_said(chromium, address: str) -> None:  # type: ignore[no-untyped-def]
+    for kind, made in (("drop", "DragEvent"), ("paste", "ClipboardEvent")):
+        with opened(chromium, address + "/ask") as page:
+            page.evaluate(
+                f"""() => {{
+                  const data = new DataTransfer();
+                  data.setData("text/plain", "https://elsewhere.example/seven.png");
+                  const init = {{ dataTransfer: data, clipboardData: data, cancelable: true, bubbles: true }};
+                  document.dispatchEvent(new {made}("{kind}", init));
+                }}"""
+            )
+            assert "no picture file" in page.inner_text("#answer")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(b"no picture", "not a readable image"), (b"", "Nothing was sent"), (bytes(13 << 20), "too large")],

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from html_pages import HtmlPage
 from starlette.testclient import TestClient
 
+from fedvm.chain.networks import ANVIL, CALIBRATION
 from fedvm.pipeline.results import RunReport
 from fedvm.rundir.target import Target
 from fedvm.web.app import make_app
 from fedvm.web.database import Index
+from fedvm.web.decisions import day_meant
 from fedvm.web.render import Renderer
 from fedvm.web.site import Site
 
@@ -45,17 +48,25 @@ def test_the_federation_page_answers_a_citizen_s_questions(client: TestClient, f
     _, report = finished
     text = page(client, "/").text
     assert "Chain: a file of this run, written by the coordinator alone" in text
+    assert (
+        text.count("Digits, learnt by a few") >= 2
+    )  # in the title and the heading, of the model's page, too
+    assert "Digits, learnt by a few" in page(client, "/model").text
     assert "No round goes on. 2 of 2 rounds became final. Version 1 of the model answers questions" in text
     assert "they count as 60 at most" in text and "at least 3 updates are accepted" in text
     assert report.chain.federation in text and report.chain.service in text
     assert "2 refused" in text and "2 capped" in text and "3 decisions on record" in text
-    assert f"{report.evaluation.chain_accuracy:.1%} right of 24 held-out images" in text
+    assert (
+        f"{report.evaluation.chain_accuracy:.1%} right of 24 held-out images, asked of the contract, as the run states"
+        in text
+    )
 
 
 def test_a_round_says_who_was_refused_and_why(client: TestClient, finished: Finished) -> None:
     _, report = finished
     read = page(client, "/rounds/2")
     told = report.rounds[1]
+    assert "1 update refused" in read.text
     assert (
         "NormTooLarge. It would have changed the model by more than the rules allow one member to."
         in read.text
@@ -98,12 +109,49 @@ def test_decisions_are_found_by_what_people_know_of_them(client: TestClient, que
     assert (" found Number class" in text) == found and ("Nothing was found for" in text) == (not found)
 
 
+def test_decisions_of_a_day_are_found(site: Site, client: TestClient) -> None:
+    row = site.index.one("SELECT block FROM decisions WHERE id = 1")
+    assert row is not None
+    seconds = site.chronicle.time(row["block"])
+    assert seconds is not None
+    taken = datetime.fromtimestamp(seconds, UTC)
+    for query in (f"{taken:%Y-%m-%d}", f"{taken:%-d %b %Y}"):
+        assert "3 decisions found" in HtmlPage(client.get("/decisions", params={"q": query}).text).text
+    for query in (
+        f"{taken - timedelta(days=1):%Y-%m-%d}",
+        f"{taken + timedelta(days=1):%Y-%m-%d}",
+        "yesterday",
+    ):
+        assert "Nothing was found" in HtmlPage(client.get("/decisions", params={"q": query}).text).text
+    now = datetime(2026, 3, 1, 23, 59, tzinfo=UTC)
+    assert day_meant("Yesterday", now) == datetime(2026, 2, 28, tzinfo=UTC)
+    assert day_meant("today", now) == datetime(2026, 3, 1, tzinfo=UTC)
+    assert day_meant("31 Feb 2026", now) is None
+
+
+def test_a_network_s_pages_lead_to_its_explorer(
+    site: Site, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Site, "network", CALIBRATION)
+    links = page(client, "/decisions/1").values("href")
+    row = site.index.one("SELECT tx, caller FROM decisions WHERE id = 1")
+    assert row is not None
+    assert f"{CALIBRATION.explorer}/tx/{row['tx']}" in links
+    assert f"{CALIBRATION.explorer}/address/{row['caller']}" in links
+    assert "Everybody can read it and keep a copy" in page(client, "/").text
+    monkeypatch.setattr(Site, "network", ANVIL)
+    home = page(client, "/").text
+    assert "nobody else keeps a copy" in home and "Everybody can read it" not in home
+
+
 def test_a_round_and_a_version_are_checked_again(client: TestClient) -> None:
     told = HtmlPage(client.post("/rounds/2/check").text).text
     assert "Everything follows" in told and "norm" in told and "signature" in told
     told = HtmlPage(client.post("/model/1/check").text).text
     assert "Everything follows" in told and "code hashes" in told and "onnx weights" in told
-    assert client.post("/rounds/3/check").status_code == 404
+    missing = client.post("/rounds/3/check")
+    assert missing.status_code == 404 and "There is no such page" in missing.text
+    assert "<html" not in missing.text  # it is shown within the page that asked
     assert client.post("/model/2/check").status_code == 404
 
 
@@ -124,6 +172,8 @@ def test_the_onnx_file_is_given_away_and_no_other(client: TestClient, finished: 
     answer = client.get(f"/files/{report.model.onnx_cid}.onnx")
     assert answer.content == (out / "model.onnx").read_bytes()
     assert "attachment" in answer.headers["content-disposition"]
+    assert f"/files/{report.model.onnx_cid}.onnx" in page(client, "/model").values("href")
+    assert "fedvm export --all --run run" in page(client, "/model").text
     named = {report.model.onnx_cid, *(row.model_cid for row in report.rounds)}
     others = [path.stem for path in (out / "store").rglob("baf*") if path.stem not in named]
     assert others and client.get(f"/files/{others[0]}").status_code == 404

@@ -9,6 +9,7 @@ import pytest
 from fedvm.chain.court import Fraud
 from fedvm.protocol import Refusal, Rules
 from fedvm.protocol.aggregators import Krum
+from fedvm.protocol.durations import spoken
 from fedvm.web import words
 from fedvm.web.charts import Series, line_chart
 
@@ -28,6 +29,7 @@ def test_rules_are_said_in_sentences_and_none_that_does_not_hold() -> None:
     assert (
         "at least 10 updates" in said and "fewer than 50 examples" in said and "count as 300 at most" in said
     )
+    assert "takes updates for 1 hour." in said
     assert "more than 10 (" in said and "the mean of the accepted updates" in said
     for absent in ("the say", "tests", "loss", "classes", "sits the next", "privacy"):
         assert absent not in said, absent
@@ -44,13 +46,14 @@ def test_an_aggregator_is_said_and_who_can_check_it() -> None:
 def test_numbers_are_written_for_people() -> None:
     assert words.number(1_234_567) == "1\u202f234\u202f567" and words.number(None) == "–"
     assert words.coins(10**16, "FIL") == "0.01 FIL" and words.coins(0, "FIL") == "0 FIL"
-    assert [words.seconds(n) for n in (1, 90, 120, 3600, 86_400 * 2)] == [
+    assert [spoken(n) for n in (1, 90, 120, 3600, 86_400 * 2)] == [
         "1 second",
         "90 seconds",
         "2 minutes",
         "1 hour",
         "2 days",
     ]
+    assert [words.chance(share) for share in (0.05, 0.01, 1e-4, 3e-6)] == ["5%", "1%", "0.01%", "0.0003%"]
 
 
 @pytest.mark.parametrize("values", [[0.0], [0.5, 0.5], [1e-9, 3e-9], [0, 1e12], [0.2, 0.9, 0.4]])

@@ -64,6 +64,11 @@ class Network:
         return self.gas_unit == "filecoin"
 
     @property
+    def is_local(self) -> bool:
+        """Whether it runs on one computer, for trying things: nobody else has a copy."""
+        return self.name in ("embedded", "anvil", "devnet")
+
+    @property
     def is_testnet(self) -> bool:
         """Whether its f410 addresses are written t410."""
         return self.chain_id != FILECOIN_CHAIN_ID

@@ -6,6 +6,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from typing import Final
 
 import click
 from typer.core import TyperCommand, TyperGroup
@@ -38,8 +39,31 @@ class HelpfulCommand(TyperCommand):
         return formatter.write(plain.getvalue().rstrip("\n"))
 
 
+_ELSEWHERE: Final = {
+    "ask": "fedvm predict",
+    "check": "fedvm audit",
+    "help": "fedvm --help",
+    "init": "fedvm create",
+    "list": "fedvm runs",
+    "ls": "fedvm runs",
+    "status": "fedvm runs, or fedvm doctor",
+    "train": "fedvm run",
+    "ui": "fedvm web",
+    "version": "fedvm --version",
+}
+"""What commands are called in other tools, and what they are here."""
+
+
 class HelpfulGroup(TyperGroup):
-    """A group of commands whose help is never cut."""
+    """A group of commands whose help is never cut, and which knows what other tools call its commands."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names."""
+        if ctx.parent is None and args[0] in _ELSEWHERE and args[0] not in self.commands:
+            raise click.UsageError(f"There is no command {args[0]!r}. Use {_ELSEWHERE[args[0]]}.", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if _fits(super().format_help, self, ctx):

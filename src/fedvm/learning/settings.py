@@ -154,6 +154,19 @@ class ModelSettings:
     """The network. It is sized from the shape of the data set's images and from its classes."""
 
     name: Annotated[str, Setting("Network: lenet, linear, mlp or resnet8", flag="--model")] = "lenet"
+    title: Annotated[
+        str | None,
+        Setting(
+            "What the trained model is, in a few words for people: on its pages, in its model card and ONNX file",
+            unset="network, data set and number of clients",
+            flag="--title",
+        ),
+        StringConstraints(min_length=1, max_length=120),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.title is not None and not self.title.isprintable():
+            raise ValueError("title must be one line of printable characters")
 
 
 @settings

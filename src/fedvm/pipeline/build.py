@@ -64,7 +64,8 @@ def build(
     compiled = compile_model(onnx, data.calibration, **recipe.arguments(), min_agreement=0, min_correlation=0)
     description = Description.of(
         compiled.manifest,
-        title=f"{config.model.name} on {data.images.name}, by {config.data.clients} clients",
+        title=config.model.title
+        or f"{config.model.name} on {data.images.name}, by {config.data.clients} clients",
         classes=data.images.class_names,
         preparation=Preparation(config.data.preparation),
     )

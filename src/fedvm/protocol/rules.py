@@ -10,6 +10,7 @@ from eth_abi.abi import encode
 
 from fedvm.evm.keccak import keccak
 from fedvm.protocol.checks import check_bytes, check_uint
+from fedvm.protocol.durations import spoken
 
 PPM = 1_000_000
 """Parts per million in a whole."""
@@ -116,7 +117,7 @@ class Rules:
         found = [
             f"A round counts if at least {self.min_clients:,} updates are accepted. Otherwise it fails, and the model "
             "stays as it was.",
-            f"A round takes updates for {self.round_seconds:,} seconds.",
+            f"A round takes updates for {spoken(self.round_seconds)}.",
             f"An update trained on fewer than {self.min_examples:,} examples is refused.",
             f"However many examples a member states, they count as {self.max_weight:,} at most.",
             f"No update may change the model by more than {length:.4g} (its length as a vector).",

@@ -176,8 +176,13 @@ def _failed(site: Site, status: int) -> Callable[[Request, Exception], Response]
         if isinstance(error, HTTPException) and error.status_code != status:
             raise error
         problem, advice = _PROBLEMS[status]
-        page = site.render("problem.html.j2", "/problem", problem=problem, advice=advice)
-        return HTMLResponse(page, status)
+        if request.method == "POST":  # the page that sent it shows the answer within itself
+            return HTMLResponse(
+                site.render("failure.html.j2", "/problem", message=f"{problem}. {advice}"), status
+            )
+        return HTMLResponse(
+            site.render("problem.html.j2", "/problem", problem=problem, advice=advice), status
+        )
 
     return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,9 +20,12 @@ _LONGEST_QUERY = 100
 
 
 def decisions_page(site: Site, page: int = 1, query: str = "") -> str:
-    """A page of the list, the latest first. query: a number, class, version, or the beginning of an address or hash."""
+    """A page of the list, the latest first.
+
+    query: a number, class, version, day (UTC) or the beginning of an address or hash.
+    """
     query = query.strip()[:_LONGEST_QUERY]
-    where, values = _where(query)
+    where, values = _where(query, datetime.fromtimestamp(site.renderer.clock(), UTC))
     total = site.index.count(f"SELECT COUNT(*) FROM decisions {where}", *values)
     pages = page_count(total, SHOWN)
     if not 1 <= page <= pages:
@@ -121,7 +125,7 @@ def _row(site: Site, row: Any) -> dict[str, Any]:
     return {**dict(row), "time": site.chronicle.time(row["block"])}
 
 
-def _where(query: str) -> tuple[str, list[Any]]:
+def _where(query: str, now: datetime) -> tuple[str, list[Any]]:
     """The condition that a search makes, and its values."""
     if not query:
         return "", []
@@ -136,4 +140,23 @@ def _where(query: str) -> tuple[str, list[Any]]:
     if word == "version" and digits.isascii() and digits.isdigit() and len(digits) < 19:
         condition += " OR version = ?"
         values.append(int(digits))
+    if (day := day_meant(query, now)) is not None:
+        condition += " OR block IN (SELECT block FROM blocks WHERE time >= ? AND time < ?)"
+        values += [int(day.timestamp()), int((day + timedelta(days=1)).timestamp())]
     return f"WHERE {condition})", values
+
+
+def day_meant(query: str, now: datetime) -> datetime | None:
+    """The beginning of the day (UTC) that somebody wrote: `2026-11-30`, as pages show it (`30 Nov 2026`), or a word."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    match query.lower():
+        case "today":
+            return today
+        case "yesterday":
+            return today - timedelta(days=1)
+    for form in ("%Y-%m-%d", "%d %b %Y", "%d %B %Y"):
+        try:
+            return datetime.strptime(query, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None

@@ -74,6 +74,7 @@ def model_page(site: Site, number: int | None = None) -> str:
         size=None if parts.onnx is None else len(parts.onnx),
         parameters=parts.parameters,
         cid=cid_text(bytes.fromhex(version.onnx_cid[2:])),
+        reports=site.reports,
         report=report,
         held_out=_held_out(report, names),
         trial=trial,
@@ -135,9 +136,9 @@ def _gate_words(chronicle: Chronicle, currency: str) -> list[str]:
         f"drawn by lot from {words.number(int(terms['samples']))} after it was registered, so that it "
         "cannot be made for them.",
         f"A model that is right in {words.percent(fail)} of cases or fewer passes with a probability "
-        f"of {words.percent(test['alpha_ppm'] / 1e6)} at most. "
+        f"of {words.chance(test['alpha_ppm'] / 1e6)} at most. "
         f"One that is right in {words.percent(passing)} or more fails with "
-        f"{words.percent(test['beta_ppm'] / 1e6)} at most.",
+        f"{words.chance(test['beta_ppm'] / 1e6)} at most.",
         f"Who registers a version puts up {words.coins(terms['bond'], currency)}, and gets it back "
         "only if the version passes.",
     ]

@@ -38,7 +38,6 @@ class Renderer:
             count=words.number,
             short=words.short,
             when=when,
-            span=words.seconds,
             bar=bar,
             data_uri=data_uri,
         )

@@ -110,9 +110,13 @@ def round_page(site: Site, number: int, page: int = 1) -> str:
         after=number + 1 if number + 1 in chronicle.rounds else None,
         phase=phase(told),
         figures=[
-            (words.number(told.accepted), "updates counted", ""),
+            (words.number(told.accepted), _counted(told.accepted, "update") + " counted", ""),
             (words.number(told.capped), "of them capped", "warn" if told.capped else ""),
-            (words.number(told.refused), "updates refused", "bad" if told.refused else ""),
+            (
+                words.number(told.refused),
+                _counted(told.refused, "update") + " refused",
+                "bad" if told.refused else "",
+            ),
             (words.percent(told.accuracy), "right, as members state of their own tests", ""),
             *(
                 [(words.percent(told.tested), "right on held-out data, as the run states", "")]
@@ -231,14 +235,14 @@ def _figures(chronicle: Chronicle, finals: int, decisions: int) -> list[tuple[st
     rounds = chronicle.rounds.values()
     refused, capped = sum(one.refused for one in rounds), sum(one.capped for one in rounds)
     found = [
-        (words.number(finals), "rounds final", ""),
-        (words.number(refused), "updates refused", "bad" if refused else ""),
-        (words.number(capped), "updates capped", "warn" if capped else ""),
-        (words.number(decisions), "decisions on record", ""),
+        (words.number(finals), _counted(finals, "round") + " final", ""),
+        (words.number(refused), _counted(refused, "update") + " refused", "bad" if refused else ""),
+        (words.number(capped), _counted(capped, "update") + " capped", "warn" if capped else ""),
+        (words.number(decisions), _counted(decisions, "decision") + " on record", ""),
     ]
     said = (chronicle.report or {}).get("evaluation")
     if said:
-        label = f"right of {said['images']} held-out images, asked of the contract"
+        label = f"right of {said['images']} held-out images, asked of the contract, as the run states"
         found.insert(0, (words.percent(said["chain_accuracy"]), label, ""))
     else:
         latest = next(
@@ -249,6 +253,11 @@ def _figures(chronicle: Chronicle, finals: int, decisions: int) -> list[tuple[st
                 0, (words.percent(latest.accuracy), "right, as members state of their own tests", "")
             )
     return found
+
+
+def _counted(count: int, name: str) -> str:
+    """A noun as it stands after its number."""
+    return name if count == 1 else f"{name}s"
 
 
 def _update(chronicle: Chronicle, row: Any, told: RoundFacts) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise WebError(
-            f"cannot listen on {host}, port {port}: {error.strerror or error}. Choose another with --port"
+            f"cannot listen on {host}, port {port}: {error.strerror or error}. Choose others with --host and --port"
         ) from None
     listening.set_inheritable(True)
     return listening

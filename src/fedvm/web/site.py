@@ -33,6 +33,7 @@ class Header:
     revision: str
     block: int
     is_file: bool
+    is_local: bool
     network: str
     chain_id: int
     federation: str
@@ -97,6 +98,7 @@ class Site:
             revision=self.index.revision,
             block=max(0, self.index.next_block - 1),
             is_file=network is EMBEDDED if network is not None else self.target.run is not None,
+            is_local=network is not None and network.is_local,
             network="" if network is None else network.title,
             chain_id=0 if network is None else network.chain_id,
             federation=self.federation,
@@ -115,9 +117,17 @@ class Site:
     @property
     def audit(self) -> str:
         """The command that checks everything."""
+        return self._command("audit")
+
+    @property
+    def reports(self) -> str:
+        """The command that writes the model card, and reports in the forms of others."""
+        return self._command("export", "--all")
+
+    def _command(self, *command: str) -> str:
         if self.target.run is not None:
-            return shlex.join(["fedvm", "audit", "--run", self.target.run.name])
-        words = ["fedvm", "audit", *_network_words(self.target.endpoint)]
+            return shlex.join(["fedvm", *command, "--run", self.target.run.name])
+        words = ["fedvm", *command, *_network_words(self.target.endpoint)]
         for name, value in (("--federation", self.federation), ("--service", self.service)):
             words += [name, value] if value else []
         return shlex.join([*words, "--store", "STORE"])

@@ -307,7 +307,7 @@ class Reader:
             config = load_config(directory.config)
         except (ConfigError, OSError):
             return ""
-        return f"{config.model.name} on {config.data.dataset}"
+        return config.model.title or f"{config.model.name} on {config.data.dataset}"
 
     def _fill(self) -> bool:
         """Ask for gas and time of transactions whose events are there, the latest first; whether some are left."""

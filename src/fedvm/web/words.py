@@ -8,6 +8,7 @@ from typing import Any, Final
 from fedvm.chain.court import Fraud
 from fedvm.protocol import EncodingError, Refusal, Rules
 from fedvm.protocol.aggregators import aggregator_named
+from fedvm.protocol.durations import spoken
 
 FRAUDS: Final[Mapping[Fraud, str]] = {
     Fraud.WRONG_MEAN: "a number of the new model is not what base and sum give",
@@ -26,14 +27,6 @@ FRAUDS: Final[Mapping[Fraud, str]] = {
 }
 
 
-def seconds(count: int) -> str:
-    """A time span: `90 seconds`, `2 hours`."""
-    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if count >= unit and count % unit == 0:
-            return f"{count // unit} {name}{'s' if count != unit else ''}"
-    return f"{number(count)} second{'s' if count != 1 else ''}"
-
-
 def number(value: float | None) -> str:
     """An integer with narrow spaces between the thousands; – for None."""
     return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
@@ -42,6 +35,11 @@ def number(value: float | None) -> str:
 def percent(share: float | None, digits: int = 1) -> str:
     """A share (0 … 1) in per cent; – for None."""
     return "–" if share is None else f"{share:.{digits}%}"
+
+
+def chance(share: float) -> str:
+    """A small probability in per cent, never rounded to nothing: `0.01%`."""
+    return f"{100 * share:.3g}%"
 
 
 def coins(wei: int, currency: str) -> str:
@@ -78,18 +76,18 @@ def security_sentences(security: Mapping[str, Any], currency: str) -> list[str]:
     if value["bond"]:
         found.append(f"The coordinator loses {coins(value['bond'], currency)} if its result is proved wrong.")
     found.append(
-        f"Everybody has {seconds(value['challenge_seconds'])} to check a result before it can become final."
+        f"Everybody has {spoken(value['challenge_seconds'])} to check a result before it can become final."
     )
     if value["open_seconds"]:
         found.append(
-            f"For {seconds(value['open_seconds'])} after a round's opening nothing can be closed, so "
+            f"For {spoken(value['open_seconds'])} after a round's opening nothing can be closed, so "
             "that a member whom the "
             "coordinator ignores can submit its update itself."
         )
     if value["stake"]:
         found.append(f"A member must have {coins(value['stake'], currency)} at stake.")
     if value["notice_seconds"]:
-        found.append(f"Other rules must be announced {seconds(value['notice_seconds'])} before they hold.")
+        found.append(f"Other rules must be announced {spoken(value['notice_seconds'])} before they hold.")
     return found
 
 

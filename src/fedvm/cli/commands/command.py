@@ -24,6 +24,6 @@ class Command:
     kind: type[TyperCommand] = HelpfulCommand
 
     def epilog(self) -> str:
-        """The examples as Markdown for the end of the help."""
-        lines = [f"- `{line}`" + (f" {meaning}" if meaning else "") for line, meaning in self.examples]
+        """The examples as Markdown for the end of the help; a meaning is a comment, as a shell reads it when pasted."""
+        lines = [f"- `{line}`" + (f" # {meaning}" if meaning else "") for line, meaning in self.examples]
         return "Examples:\n\n" + "\n\n".join(lines)

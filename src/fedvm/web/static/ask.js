@@ -129,7 +129,7 @@
 
   const MOST = 12 * 2 ** 20;
   async function take(file) {
-    if (!file) return;
+    if (!file) { out.textContent = "That was no picture file. A picture of another page: copy it there and paste it here, or save it first."; return; }
     if (file.size > MOST) { out.textContent = "That picture is too large: send 12 megabytes at most."; return; }
     ask(file, file.type || "application/octet-stream");
     try { // show it in the field, too; the server reads the file itself
@@ -144,11 +144,11 @@
   }
   for (const name of ["file", "camera"]) {
     const field = document.getElementById(name);
-    field.addEventListener("change", () => { take(field.files[0]); field.value = ""; });
+    field.addEventListener("change", () => { if (field.files[0]) take(field.files[0]); field.value = ""; });
   }
   document.addEventListener("paste", (event) => {
     const item = [...event.clipboardData.items].find((one) => one.kind === "file");
-    if (item) take(item.getAsFile());
+    take(item && item.getAsFile());
   });
   document.addEventListener("dragover", (event) => { event.preventDefault(); pad.classList.add("over"); });
   document.addEventListener("dragleave", () => pad.classList.remove("over"));
@@ -158,6 +158,15 @@
     take(event.dataTransfer.files[0]);
   });
   for (const button of document.querySelectorAll(".try")) {
-    button.addEventListener("click", async () => take(await (await fetch(button.dataset.picture)).blob()));
+    button.addEventListener("click", async () => {
+      let picture;
+      try {
+        picture = await (await fetch(button.dataset.picture)).blob();
+      } catch {
+        out.textContent = "The server does not answer. Is it still running?";
+        return;
+      }
+      take(picture);
+    });
   }
 })();
