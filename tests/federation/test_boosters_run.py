@@ -23,9 +23,10 @@ from fedvm.audit.replay import audit
 from fedvm.chain.federation_types import UpdateAccepted
 from fedvm.federation import Accountable, InProcessRun, fedvm_mod, open_federation, run_in_process
 from fedvm.federation.byte_model import PAYLOAD, record_of
+from fedvm.federation.errors import FederationStalled, SettingsError
 from fedvm.pipeline.archive import fetch_car, publish_car
 from fedvm.protocol import int32_from_bytes, model_root, to_bytes
-from fedvm.protocol.aggregators import BoosterBagging
+from fedvm.protocol.aggregators import BoosterBagging, BoosterTurns
 from fedvm.rundir.run import open_run
 from fedvm.store import Cid, ContentStore
 from fedvm.store.payloads import StoredPayloads, name_of
@@ -116,6 +117,10 @@ def test_the_trees_are_served(
     del ensemble.attribute[:]
     ensemble.attribute.extend([*kept, onnx.helper.make_attribute("base_values", [0.7])])
     assert not same_trees(shifted.SerializeToString(), booster)
+    certain = booster.replace(b'"[5E-1]"', b'"[1]"').replace(b'"5E-1"', b'"1"')
+    assert certain != booster
+    with pytest.raises(ValueError, match="ZeroDivisionError"):
+        same_trees(file, certain)
     del model.graph.node[:]
     with pytest.raises(ValueError, match="0 ensembles"):
         same_trees(model.SerializeToString(), booster)
@@ -138,6 +143,66 @@ def test_bytes_that_are_not_what_was_signed_do_not_count(tmp_path: Path) -> None
     assert len(settlement.accepted) == 2
     (refused,) = settlement.refused
     assert refused.by == "coordinator" and "not those that its update names" in refused.reason
+
+
+def leading_astray(msg: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Client 0 signs a tree that ends the process of whoever asks it."""
+    reply = call_next(msg, context)
+    if context.node_config["partition-id"] == 0 and reply.has_content():
+        for key, record in list(reply.content.array_records.items()):
+            data = record["0"].numpy().tobytes().replace(b'"left_children":[1', b'"left_children":[1000000')
+            reply.content[key] = record_of(data)
+    return reply
+
+
+def test_trees_that_lead_astray_reach_no_member(tmp_path: Path) -> None:
+    strategy = FedXgbBagging(min_train_nodes=2, min_available_nodes=3, fraction_evaluate=0.0)
+    server, made = ServerApp(), []
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        made.append(wrapped := Accountable(strategy, directory=tmp_path / "federation"))
+        wrapped.start(grid, no_trees(), num_rounds=2)
+
+    run_in_process(server, boosters([fedvm_mod, leading_astray]), how=InProcessRun(3, seed=1, workers=0))
+    settlement = made[0].accountability.outcome.settlement
+    assert len(settlement.accepted) == 2
+    (refused,) = settlement.refused
+    assert refused.by == "coordinator" and "left_children is no list" in refused.reason
+
+
+def test_a_first_model_that_is_no_booster_is_refused(tmp_path: Path) -> None:
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        strategy = FedXgbBagging(min_train_nodes=3, min_available_nodes=3, fraction_evaluate=0.0)
+        Accountable(strategy, directory=tmp_path / "federation").start(grid, record_of(b"{}"), num_rounds=1)
+
+    with pytest.raises(SettingsError, match="cannot go on from the first model: no booster of trees"):
+        run_in_process(server, boosters([fedvm_mod]), how=InProcessRun(3, seed=1, workers=0))
+
+
+def test_members_do_not_load_a_model_that_leads_astray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        strategy = FedXgbBagging(min_train_nodes=2, min_available_nodes=3, fraction_evaluate=0.0)
+        Accountable(strategy, directory=tmp_path / "federation").start(grid, record_of(b"{}"), num_rounds=1)
+
+    called: list[bytes] = []
+
+    def only_the_founder(self: BoosterBagging, data: bytes) -> str:
+        called.append(data)
+        return "" if len(called) == 1 else BoosterTurns().objection(data)
+
+    monkeypatch.setattr(BoosterBagging, "objection", only_the_founder)
+    with pytest.raises(FederationStalled, match="is not what FedXgbBagging makes: no booster of trees"):
+        run_in_process(server, boosters([fedvm_mod]), how=InProcessRun(3, seed=1, workers=0))
+    assert len(called) == 4
 
 
 def test_what_is_published_is_enough_for_an_audit(tmp_path: Path) -> None:

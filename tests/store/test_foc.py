@@ -285,11 +285,78 @@ def test_a_line_that_was_cut_off_is_left_out_and_a_false_one_named(pdp: Pdp, set
     file.write_bytes(whole + b'{"unheard": 1}\n')
     with pytest.raises(StoreError, match=r"line \d+, is no entry of a journal"):
         store_at(pdp).put(b"still more" * 100)
+    file.write_bytes(whole + b'{"data_set": 1e400}\n')
+    with pytest.raises(StoreError, match=r"line \d+, is no entry of a journal"):
+        store_at(pdp).put(b"still more" * 100)
+
+
+def test_what_the_provider_has_forgotten_does_not_stand_in_the_way(pdp: Pdp, settings: Path) -> None:
+    for first in (True, False):  # with a new data set, and into one
+        store = store_at(pdp)
+        store.stage(b"forgotten" * 100 * (1 + first))
+        pdp.parked.clear()
+        with pytest.raises(StoreError, match=r"has forgotten 1 artefacts .* give the command again"):
+            store.sync()
+        store.put(b"another" * 100 * (1 + first))
+        store.put(b"forgotten" * 100 * (1 + first))
+        assert store.get(str(cid_of(b"forgotten" * 100 * (1 + first)))) == b"forgotten" * 100 * (1 + first)
+    assert [len(set(one)) for one in pdp.data_sets.values()] == [4] and len(pdp.data_sets[11]) == 4
+
+
+def test_a_lost_answer_is_found_in_a_data_set_of_many_pieces(pdp: Pdp, settings: Path) -> None:
+    store_at(pdp).put(b"first" * 100)
+    pdp.data_sets[11] += [f"bafkzcib{number:056d}" for number in range(8_000)]
+    pdp.misdeeds = [("POST /pdp/data-sets/11/pieces", hang_up_after)]
+    with pytest.raises(StoreError, match="execution reverted"):
+        store_at(pdp).put(DATA[:1000])
+    store_at(pdp).sync()
+    assert store_at(pdp).put(DATA[:1000]) and len(pdp.data_sets[11]) == 8_002
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("chain_id", f"chain_id = {CHAIN}", "chain_id = 314"),
+        ("service", SERVICE, "0x" + "5f" * 20),
+        ("payee", PAYEE, "0x" + "9b" * 20),
+        ("client", "payer.key", "other.key"),
+    ],
+)
+def test_what_is_stored_with_other_settings_is_not_stored_with_these(
+    pdp: Pdp, settings: Path, name: str, old: str, new: str
+) -> None:
+    store_at(pdp).put(DATA[:1000])
+    other = settings.parent / "other.key"
+    other.write_text("0x" + "42" * 32)
+    other.chmod(0o600)
+    settings.write_text(settings.read_text().replace(old, new))
+    before = len(pdp.requests)
+    with pytest.raises(StoreError, match=f"tells what was stored with {name} .* under another file name"):
+        store_at(pdp).put(DATA[:1000])
+    assert len(pdp.requests) == before
+
+
+def test_two_providers_whose_names_look_alike_have_no_journal_together(settings: Path) -> None:
+    with OnchainCloud("foc://a.example/x")._journal():
+        pass
+    with (
+        pytest.raises(StoreError, match=r"with url foc://a\.example/x, and now it is foc://a-example\.x"),
+        OnchainCloud("foc://a-example.x")._journal(),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("chain_id = true\nservice = ''\npayee = ''\nkey_file = ''", "chain_id is missing or malformed"),
+        (f"chain_id = 1\nservice = 'x'\npayee = '{PAYEE}'\nkey_file = 'payer.key'", "service"),
+        (f"chain_id = 1\nservice = '{SERVICE}'\npayee = '0x12'\nkey_file = 'payer.key'", "payee"),
+        (
+            f"chain_id = 1\nservice = '{SERVICE}'\npayee = '{PAYEE[:-2]}Aa'\nkey_file = 'payer.key'",
+            "checksum",
+        ),
+        (f"chain_id = -1\nservice = '{SERVICE}'\npayee = '{PAYEE}'\nkey_file = 'payer.key'", "no chain has"),
         ("chain_id = 'x'", "must state chain_id, service, payee, key_file; chain_id"),
         ("not toml", "cannot be read"),
         (f"chain_id = 1\nservice = '{SERVICE}'\npayee = '{PAYEE}'\nkey_file = 'none.key'", "holds no key"),

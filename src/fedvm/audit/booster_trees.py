@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from fedvm.jsontext import parse_json
+from fedvm.protocol.aggregators.booster_form import read_booster
 
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _CLOSE = 1e-5
@@ -27,10 +27,10 @@ def same_trees(file: bytes, booster: bytes) -> bool:
     """
     try:
         node = _ensemble(file)
-        stated = parse_json(booster.decode("utf-8"))["learner"]
+        stated = read_booster(booster).learner
         ours, theirs = list(_of_booster(stated)), list(_of_onnx(node))
         return ours == theirs and _same_start(stated, node)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"not an ensemble of trees: {type(error).__name__} {error}") from error
 
 

@@ -18,8 +18,6 @@ from fedvm.store.payloads import StoredPayloads, name_of
 
 PAYLOAD = "fedvm.payload"
 """Name of the bytes in the ArrayRecord that comes back, beside the vector that names them."""
-MOST_BYTES = 1 << 28
-"""Of an update."""
 _ARRAY = "0"  # as in `ArrayRecord([array])`, which Flower's strategies look for
 
 

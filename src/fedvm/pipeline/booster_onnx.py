@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedvm.audit.booster_trees import same_trees
 from fedvm.pipeline.errors import UsageError
 from fedvm.pipeline.federated_onnx import Federated, FinalModel
+from fedvm.protocol.aggregators.booster_form import read_booster
 
 
 def federated_booster(final: FinalModel) -> Federated:
@@ -25,6 +26,7 @@ def federated_booster(final: FinalModel) -> Federated:
             f"a booster is written as ONNX by xgboost and onnxmltools: pip install xgboost onnxmltools ({error})"
         ) from None
     try:
+        read_booster(final.data)  # XGBoost believes what it loads
         booster = Booster()
         booster.load_model(bytearray(final.data))
         width = int(booster.num_features())

@@ -45,13 +45,44 @@ def estimator_file(estimator: Any) -> EstimatorFile:
     """
     probe = copy.deepcopy(estimator)
     last = probe.steps[-1][1] if hasattr(probe, "steps") else probe
-    arrays = _filled_at_random(last)
+    _check_arrays(last)
+    try:
+        arrays = _filled_at_random(last)
+    except (AttributeError, TypeError) as error:  # an estimator that computes them from others
+        raise UsageError(
+            f"the arrays of the {type(last).__name__} of --model cannot be set ({error}): linear models and multilayer "
+            "perceptrons can be served"
+        ) from error
     model = _converted(probe, last, arrays)
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}{number}"
     named = {_placed(model, name, array): array for name, array in arrays.items()}
     onnx.checker.check_model(model)
     return EstimatorFile(bytes(model.SerializeToString(deterministic=True)), named)
+
+
+def _check_arrays(last: Any) -> None:
+    """Raise UsageError if what should be arrays of numbers, and agree with the classes, is something else."""
+    kind = type(last).__name__
+    for name, most in (("coef_", 2), ("intercept_", 1)):
+        if (held := getattr(last, name, None)) is None and (name == "intercept_" or not hasattr(last, name)):
+            continue
+        try:
+            dims = np.asarray(held, np.float64).ndim
+        except (TypeError, ValueError):
+            dims = -1
+        if not 0 <= dims <= most or (name == "coef_" and dims == 0):
+            raise UsageError(
+                f"{name} of the {kind} of --model is no array of numbers with at most {most} axes: set it in the shape "
+                "that clients train"
+            )
+    if hasattr(last, "coef_") and hasattr(last, "classes_"):
+        rows, classes = len(np.atleast_2d(last.coef_)), len(last.classes_)
+        if rows != (1 if classes == 2 else classes):
+            raise UsageError(
+                f"the {kind} of --model has {classes} classes_ and {rows} rows of coef_: set a row for each class, "
+                "and one for two classes"
+            )
 
 
 def _filled_at_random(last: Any) -> dict[str, NDArray[np.float32]]:

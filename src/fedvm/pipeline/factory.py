@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,14 @@ def made_by(reference: str, directory: Path) -> Any:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"--model {reference}: {error}. Run this in the app's own directory.") from error
+    except (Exception, SystemExit) as error:  # a script that runs when it is imported may do anything
+        raise ConfigError(
+            f"--model {reference}: importing {module_name} failed, {_said(error)}. Name a module that only defines the "
+            "model"
+        ) from error
     finally:
-        sys.path.remove(str(directory))
+        with suppress(ValueError):  # the module may have taken it out
+            sys.path.remove(str(directory))
     if not callable(function):
         raise ConfigError(
             f"--model {reference} is {type(function).__name__}, not a function that makes a model"
@@ -39,3 +46,11 @@ def made_by(reference: str, directory: Path) -> Any:
             f"--model {reference} cannot be called without arguments ({error}): name a function that makes the model "
             "by itself"
         ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"--model {reference} failed, {_said(error)}: mend the function, or see with --debug where it comes from"
+        ) from error
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

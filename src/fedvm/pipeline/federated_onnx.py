@@ -103,7 +103,8 @@ def _replaced(file: bytes, weights: Mapping[str, Any]) -> bytes:
         values = np.asarray(array, np.float32)
         if name in stored:
             tensor = stored[name]
-            if int(np.prod(tensor.dims)) != values.size:
+            # A weight that is turned over has the same size, and would be filled in the wrong order.
+            if [one for one in tensor.dims if one != 1] != [one for one in values.shape if one != 1]:
                 raise UsageError(
                     f"{name} has the shape {tuple(tensor.dims)} in the ONNX file, {values.shape} in the app"
                 )

@@ -14,7 +14,7 @@ import os
 import secrets
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,8 @@ from typing import Any, Final
 from eth_account import Account
 
 from fedvm.jsontext import parse_json
+from fedvm.protocol import EncodingError
+from fedvm.protocol.address import to_address
 from fedvm.store.car import blocks_from_root, write_car
 from fedvm.store.cid import RAW, Cid
 from fedvm.store.errors import ReadOnlyStore, StoreError
@@ -52,8 +54,10 @@ class _Pending:
 
 @dataclass
 class _State:
-    """What a journal says. parked: piece by artefact; added: pieces; pending: what was asked for last."""
+    """What a journal says. owner: whose it is; parked: piece by artefact; added: pieces; pending: what was asked for
+    last."""
 
+    owner: dict[str, Any] | None = None
     client_data_set: int | None = None
     data_set: int | None = None
     parked: dict[str, str] = field(default_factory=dict)
@@ -63,6 +67,8 @@ class _State:
     def take(self, entry: dict[str, Any]) -> None:
         """Follow one line."""
         match entry:
+            case {"owner": dict(owner)}:
+                self.owner = owner
             case {"parked": piece, "artefact": artefact}:
                 self.parked[str(artefact)] = str(piece)
             case {"client_data_set": number}:
@@ -77,6 +83,12 @@ class _State:
                 self.added |= set(pieces)
                 self.pending = None
             case {"dropped": _}:
+                self.pending = None
+            case {"lost": pieces}:
+                gone = set(pieces)
+                self.parked = {
+                    artefact: piece for artefact, piece in self.parked.items() if piece not in gone
+                }
                 self.pending = None
             case {"refused": _}:
                 if self.pending and self.pending.create:
@@ -185,16 +197,33 @@ class OnchainCloud:
         journal.write({"added": list(pending.pieces)})
 
     def _requested(self, journal: _Journal, pending: _Pending) -> str:
-        if not pending.create:
-            assert journal.state.data_set is not None
-            return self._provider.add(journal.state.data_set, pending.pieces, pending.extra)
         try:
+            if not pending.create:
+                assert journal.state.data_set is not None
+                return self._provider.add(journal.state.data_set, pending.pieces, pending.extra)
             return self._provider.create_and_add(journal.client.service, pending.pieces, pending.extra)
         except StoreError as error:
+            self._forgotten(journal, pending, error)
+            if not pending.create:
+                raise
             raise StoreError(
                 f"{error}. If an earlier attempt has created the data set, its number is in the provider's explorer: "
                 f'add the line {{"data_set": NUMBER}} to {journal.file}'
             ) from error
+
+    def _forgotten(self, journal: _Journal, pending: _Pending, refusal: StoreError) -> None:
+        """Give up pieces that the provider no longer has, so that they do not stand in the way of all others for ever.
+        Raises StoreError if there are any."""
+        lost = []
+        with suppress(StoreError):
+            lost = [piece for piece in pending.pieces if self._provider.has(piece) is False]
+        if lost:
+            names = [artefact for artefact, piece in journal.state.parked.items() if piece in lost]
+            journal.write({"lost": lost})
+            raise StoreError(
+                f"{self._url} has forgotten {len(names)} artefacts that were uploaded and not added in time, "
+                f"{names[0]} the first: give the command again that stored them"
+            ) from refusal
 
     def _refused(self, journal: _Journal, pending: _Pending) -> None:
         transaction = pending.transaction
@@ -214,8 +243,14 @@ class _Journal:
         except (OSError, ValueError) as error:
             raise StoreError(f"{settings}, named as {SETTINGS}, cannot be read: {error}") from error
         for key, kind in _KEYS.items():
-            if not isinstance(stated.get(key), kind):
+            if type(stated.get(key)) is not kind:
                 raise StoreError(f"{settings} must state {', '.join(_KEYS)}; {key} is missing or malformed")
+        try:
+            service, payee = (to_address(stated[key], key) for key in ("service", "payee"))
+        except EncodingError as error:
+            raise StoreError(f"{settings}: {error}") from error
+        if not 0 < stated["chain_id"] < 1 << 256:
+            raise StoreError(f"{settings}: chain_id is {stated['chain_id']}, which no chain has")
         key_file = settings.parent / stated["key_file"]
         try:
             if key_file.stat().st_mode & 0o077:
@@ -225,6 +260,13 @@ class _Journal:
             raise StoreError(f"{key_file} holds no key, or cannot be read") from None  # quotes nothing of it
         self.client = Client(account, stated["chain_id"], stated["service"])
         self.payee, self.state = stated["payee"], _State()
+        self._owner = {
+            "url": url,
+            "chain_id": stated["chain_id"],
+            "service": service,
+            "payee": payee,
+            "client": str(account.address),
+        }
         host = "".join(letter if letter.isalnum() else "-" for letter in url.partition("://")[2])
         self.file = settings.with_name(f"{settings.stem}.{host}.journal")
 
@@ -236,7 +278,21 @@ class _Journal:
             fcntl.flock(stream, fcntl.LOCK_EX)
             self._stream = stream
             self._read()
+            if self.state.owner is None:
+                self.write({"owner": self._owner})
+            self._require_own()
             yield self
+
+    def _require_own(self) -> None:
+        """Raise StoreError if the journal is of something else than the settings: what is stored there, and paid for by
+        somebody else, is not stored here."""
+        assert self.state.owner is not None
+        for name, value in self._owner.items():
+            if (held := self.state.owner.get(name)) != value:
+                raise StoreError(
+                    f"{self.file} tells what was stored with {name} {str(held)[:80]}, and now it is {value}: name a "
+                    f"copy of the settings under another file name as {SETTINGS}"
+                )
 
     def write(self, entry: dict[str, Any]) -> None:
         """One line, on the disk when this returns."""
@@ -252,8 +308,11 @@ class _Journal:
                 break  # the process was killed while it wrote this, so nothing followed from it
             try:
                 self.state.take(parse_json(line))
-            except (ValueError, TypeError, KeyError) as error:
-                raise StoreError(f"{self.file}, line {number}, is no entry of a journal: {error}") from error
+            except (ValueError, TypeError, ArithmeticError) as error:
+                raise StoreError(
+                    f"{self.file}, line {number}, is no entry of a journal: {error}; mend it, or take the line out if "
+                    "what it tells of may be paid for again"
+                ) from error
             end += len(line)
         self._stream.seek(end)
         self._stream.truncate()

@@ -22,6 +22,8 @@ MIN_PIECE_BYTES: Final = 127
 MAX_PIECE_BYTES: Final = 1_065_353_216
 """What one upload holds: 1 GiB, less what widening to field elements takes (fr32)."""
 _ANSWER_BYTES: Final = 1 << 20
+_LISTING_BYTES: Final = 1 << 26
+"""Of an answer that lists the pieces of a data set, some 250 bytes each."""
 _SLOWEST: Final = 250_000
 """Bytes a second that an upload reaches at least."""
 _UUID: Final = re.compile(r"/pdp/piece/uploads/([0-9a-fA-F-]{36})/?$")
@@ -126,7 +128,7 @@ class Provider:
 
     def pieces(self, data_set: int) -> frozenset[str]:
         """Piece CIDs that a data set holds, as the provider says. Raises StoreError."""
-        answer = self._ask("GET", f"/pdp/data-sets/{data_set}")
+        answer = self._ask("GET", f"/pdp/data-sets/{data_set}", max_bytes=_LISTING_BYTES)
         listed = _fields(answer).get("pieces")
         if answer.status != 200 or not isinstance(listed, list):
             raise self._refusal(f"to show data set {data_set}", answer)
@@ -196,9 +198,11 @@ class Provider:
     def _post(self, target: str, fields: dict[str, Any]) -> Answer:
         return self._ask("POST", target, body=json.dumps(fields).encode())
 
-    def _ask(self, method: str, target: str, body: bytes | None = None) -> Answer:
+    def _ask(
+        self, method: str, target: str, body: bytes | None = None, max_bytes: int = _ANSWER_BYTES
+    ) -> Answer:
         headers = {"Content-Type": "application/json"} if body else {}
-        return self._server.exchange(method, target, max_bytes=_ANSWER_BYTES, headers=headers, body=body)
+        return self._server.exchange(method, target, max_bytes=max_bytes, headers=headers, body=body)
 
     def _refusal(self, what: str, answer: Answer) -> StoreError:
         return StoreError(f"{self.url} refused {what}: {answer.status}, {answer.message}")

@@ -8,15 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 from eth_account.signers.local import LocalAccount
-from web3.exceptions import Web3Exception
 
 from fedvm.audit.challenge import Upheld
-from fedvm.audit.errors import AuditError
-from fedvm.chain.errors import ChainError
-from fedvm.chain.revert import explain
 from fedvm.federation.coordinator.answers import OpenQuestion
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.directory import ledger_of
+from fedvm.watch.errors import is_outage, words
 from fedvm.watch.events import Event, Kind
 from fedvm.watch.look import Looker, Tell
 
@@ -37,6 +34,7 @@ class Actor:
         self._challenge: _Challenge | None = None
         self._ledger: ChainLedger | None = None
         self._told: tuple[OpenQuestion, ...] = ()
+        self._prevented = ""
         self._again, self._pause = 0.0, FIRST_PAUSE
         self.challenges = self.answers = 0
 
@@ -88,6 +86,19 @@ class Actor:
             self._tell(Event(Kind.CHALLENGE, name, text, {**fields, **more}))
 
     def _answer(self) -> None:
+        """Answer what is asked. What prevents it, other than an outage, is urgent: the bond is at stake."""
+        try:
+            self._show_what_is_asked()
+        except Exception as error:
+            if not is_outage(error) and (why := words(error)) != self._prevented:
+                self._prevented = why
+                name = self._looker.subject.name
+                text = f"questions about the pending proposal cannot be answered: {why}; trying on"
+                self._tell(Event(Kind.UNANSWERED, name, text, {"why": why}))
+            raise
+        self._prevented = ""
+
+    def _show_what_is_asked(self) -> None:
         run, name = self._looker.subject.run, self._looker.subject.name
         ledger = self._ledger = self._ledger or ledger_of(run, self._account)
         number = ledger.current_round()
@@ -120,11 +131,5 @@ class _Challenge(threading.Thread):
     def run(self) -> None:
         try:
             self.upheld = self._do()
-        except Web3Exception as error:
-            self.failure = explain(error)
-        except (ChainError, AuditError) as error:
-            self.failure = str(error)
-        except OSError as error:
-            self.failure = type(
-                error
-            ).__name__  # its text may quote the RPC's whole address, with a key in it
+        except Exception as error:  # whatever it is, it must be told, and not tried again at once
+            self.failure = words(error)

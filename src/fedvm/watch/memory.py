@@ -107,7 +107,7 @@ def _read(path: Path) -> Memory:
             raise ValueError(f"format {fields['format']!r}")
         standings = {str(name): _from_json(told) for name, told in fields["subjects"].items()}
         undelivered = [dict(one) for one in fields["undelivered"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise WatchError(
             f"{path} is not the place of a watch ({error!r}); move it away, and everything is audited anew"
         ) from None

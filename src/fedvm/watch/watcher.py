@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from eth_account.signers.local import LocalAccount
-from web3.exceptions import Web3Exception
 
-from fedvm.chain.errors import ChainError
-from fedvm.chain.revert import explain
 from fedvm.watch.acting import Actor
+from fedvm.watch.errors import words
 from fedvm.watch.events import URGENT, Event, Kind
 from fedvm.watch.look import Looker
 from fedvm.watch.memory import Memory
@@ -60,6 +58,7 @@ class Watcher:
             one.subject.name: Actor(one, account, self._tell) for one in self._lookers if account is not None
         }
         self._outages: dict[str, _Outage] = {}
+        self._unkept = False
 
     @property
     def is_clean(self) -> bool:
@@ -67,7 +66,8 @@ class Watcher:
         return not any(one.standing.findings for one in self._lookers)
 
     def look(self) -> None:
-        """Look at every subject once. Raises ChainError, OSError or Web3Exception where one cannot be read."""
+        """Look at every subject once. Raises what prevents it: ChainError, OSError or Web3Exception where one cannot be
+        read."""
         for looker in self._lookers:
             self._look_at(looker)
             if (actor := self._actors.get(looker.subject.name)) is not None:
@@ -85,15 +85,16 @@ class Watcher:
                     continue
                 try:
                     self._look_at(looker)
-                except (ChainError, Web3Exception, OSError) as error:
+                # Whatever goes wrong with one subject, the others are watched, and this one is looked at again.
+                except Exception as error:
                     self._metrics.failed(looker.subject.name)
                     outage.began(self._terms.every)
-                    self._tell_outage(looker.subject.name, outage, _words(error))
+                    self._tell_outage(looker.subject.name, outage, words(error))
                 else:
                     if outage.told:
                         self._tell(Event(Kind.RECOVERED, looker.subject.name, "the chain can be read again"))
                     outage.ended()
-                self._keep()
+                self._keep_if_it_can_be()
             time.sleep(max(0.05, self._terms.every - (time.monotonic() - begun)))
 
     def _look_at(self, looker: Looker) -> None:
@@ -110,6 +111,18 @@ class Watcher:
         if self._webhook is not None:
             self._webhook.deliver(waiting, taken=self._memory.save)
         self._metrics.waiting(len(waiting))
+
+    def _keep_if_it_can_be(self) -> None:
+        """As `_keep`; a full disk does not end the watch."""
+        try:
+            self._keep()
+        except OSError as error:
+            if not self._unkept:
+                text = f"{self._memory.path} cannot be written ({error.strerror}): after a restart it is all told anew"
+                self._show(Event(Kind.OUTAGE, "", text, {"why": str(error.strerror)}))
+            self._unkept = True
+        else:
+            self._unkept = False
 
     def _tell(self, event: Event) -> None:
         self._show(event)
@@ -143,11 +156,3 @@ class _Outage:
     def ended(self) -> None:
         """It is over."""
         self.until, self.pause, self.told = 0.0, 0.0, ""
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, ChainError):
-        return str(error)
-    if isinstance(error, Web3Exception):
-        return explain(error)
-    return type(error).__name__  # its text may quote the RPC's whole address, with a key in it

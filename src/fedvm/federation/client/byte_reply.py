@@ -16,19 +16,23 @@ from fedvm.federation.metrics import MetricNames
 from fedvm.federation.replies import write_reply
 from fedvm.federation.terms import RECORD, Briefing, RoundTerms
 from fedvm.protocol import EncodingError
+from fedvm.protocol.aggregators import byte_rule
 from fedvm.protocol.vector import IntVector
 from fedvm.store.payloads import name_of
 
 
 def receive_bytes(message: Message, briefing: Briefing) -> IntVector:
     """Take FedVM's record out of a train message, and return the name of the model in it, int32 (9,). Raises TermsError
-    if that is no model of bytes."""
+    if that is no model of bytes, or one that would lead what loads it astray."""
     try:
-        base = name_of(model_bytes(named_arrays(model_of(message, briefing))))
+        data = model_bytes(named_arrays(model_of(message, briefing)))
     except EncodingError as error:
         raise TermsError(f"the model in the server's message cannot be read: {error}") from error
+    rule = byte_rule(briefing.terms.rules)
+    if data and rule is not None and (why := rule.objection(data)):
+        raise TermsError(f"the model in the server's message is not what {rule.name} makes: {why}")
     del message.content[RECORD]
-    return base
+    return name_of(data)
 
 
 def commit_bytes(

@@ -17,7 +17,7 @@ from fedvm.federation.byte_model import model_bytes
 from fedvm.federation.coordinator.membership import publish_model
 from fedvm.federation.errors import SettingsError
 from fedvm.protocol import Rules, Security
-from fedvm.protocol.aggregators import is_over_bytes
+from fedvm.protocol.aggregators import byte_rule
 from fedvm.protocol.sealed.rules import SealedRules
 from fedvm.protocol.security import UNITS_A_DOUBLING, posting_seconds
 from fedvm.protocol.vector import IntVector
@@ -49,8 +49,13 @@ def first_model(initial: ArrayRecord, rules: Rules, security: Security) -> IntVe
             f"demand_fee = {least} or more"
         )
     arrays = named_arrays(initial)
-    if is_over_bytes(rules):
-        return name_of(model_bytes(arrays))
+    if (rule := byte_rule(rules)) is not None:
+        data = model_bytes(arrays)
+        if data and (why := rule.objection(data)):
+            raise SettingsError(
+                f"{rule.name} cannot go on from the first model: {why}. Begin with no bytes, or with a booster of trees"
+            )
+        return name_of(data)
     codec = ModelCodec.for_arrays(arrays, rules.fraction_bits)
     if codec.spec.elements != rules.elements:
         raise SettingsError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fedvm.protocol.aggregators.adaptive import ServerAdagrad, ServerYogi
 from fedvm.protocol.aggregators.boosters import BoosterBagging, BoosterTurns
 from fedvm.protocol.aggregators.bulyan import Bulyan
-from fedvm.protocol.aggregators.byte_rule import NAME_ELEMENTS
+from fedvm.protocol.aggregators.byte_rule import MOST_BYTES, NAME_ELEMENTS, ByteRule
 from fedvm.protocol.aggregators.coordinate_median import CoordinateMedian
 from fedvm.protocol.aggregators.fair import FairAverage
 from fedvm.protocol.aggregators.krum import Krum
@@ -32,11 +32,13 @@ from fedvm.protocol.rules import Rules
 
 __all__ = [
     "MICROS",
+    "MOST_BYTES",
     "NAME_ELEMENTS",
     "Aggregator",
     "BoosterBagging",
     "BoosterTurns",
     "Bulyan",
+    "ByteRule",
     "CoordinateMedian",
     "FairAverage",
     "Krum",
@@ -53,6 +55,7 @@ __all__ = [
     "aggregate",
     "aggregate_sums",
     "aggregator_named",
+    "byte_rule",
     "is_over_bytes",
 ]
 
@@ -88,9 +91,15 @@ def aggregator_named(identifier: bytes) -> Aggregator:
     return make(*unpack(identifier, count))
 
 
+def byte_rule(rules: Rules) -> ByteRule | None:
+    """The rules' aggregator if it works on bytes; None for another, and if it is unknown."""
+    try:
+        rule = aggregator_named(rules.aggregator)
+    except EncodingError:
+        return None
+    return rule if isinstance(rule, ByteRule) else None
+
+
 def is_over_bytes(rules: Rules) -> bool:
     """Whether the rules' aggregator works on bytes; not if it is unknown."""
-    try:
-        return aggregator_named(rules.aggregator).over_bytes
-    except EncodingError:
-        return False
+    return byte_rule(rules) is not None

@@ -7,7 +7,7 @@ length, and so does the model; weights, norms, sums and disputes are as for any 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from fedvm.protocol.vector import IntVector
 
 NAME_ELEMENTS = 9
 """Elements of a vector that names bytes."""
+MOST_BYTES = 1 << 26
+"""Of an update; of more nothing is taken."""
 
 
 class ByteRule(Aggregator):
@@ -28,9 +30,13 @@ class ByteRule(Aggregator):
     over_bytes = True
 
     @abstractmethod
-    def combined(self, base: bytes, updates: Sequence[bytes]) -> bytes:
-        """The next model. base: the model before it, empty at first. updates: at least one; of what is not of the form
-        that the rule demands nothing is taken."""
+    def combined(self, base: bytes, updates: Iterable[bytes]) -> bytes:
+        """The next model. base: the model before it, empty at first. updates: read one after another, so that not all
+        are in memory; of what is not of the form that the rule demands nothing is taken."""
+
+    @abstractmethod
+    def objection(self, data: bytes) -> str:
+        """Why bytes are not of the form that the rule demands; empty if they are."""
 
     def parameters(self) -> tuple[int, ...]:
         """None."""
@@ -48,7 +54,7 @@ class ByteRule(Aggregator):
         payloads = facts.payloads
         if payloads is None:
             raise EncodingError(f"{self.name} aggregates bytes, and nobody says where they are")
-        updates = [payloads.get(one.vector) for one in counted]
+        updates = (payloads.get(one.vector) for one in counted)
         return payloads.put(self.combined(payloads.get(base), updates))
 
     def step(
