@@ -28,7 +28,7 @@ def web(
     ] = None,
     index: Annotated[
         Path | None,
-        typer.Option(help="File of the index. Default: in the run's directory, or the user's cache."),
+        typer.Option(help="File of the index. Default: one in the user's cache."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
