@@ -17,7 +17,7 @@ from test_foc import BRIEF, HASTY, KEY, state
 from test_sealed_rounds_run import CLIENTS, SETTINGS
 from test_sealed_rounds_run import RULES as SEALED_RULES
 
-from fedvm.audit.findings import AuditReport, Nature
+from fedvm.audit.findings import EVIDENCE_CHECKS, AuditReport, Nature
 from fedvm.audit.replay import audit
 from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation import FederationContract
@@ -135,6 +135,7 @@ def test_results_are_taken_while_their_evidence_is_proved_and_a_round_fails_with
     report = stored.audited()
     assert report.clean and {report.passed[name] for name in ("evidence data", "evidence kept")} == {2}
     assert report.passed["evidence"] == 4 and report.passed["evidence rule"] == 1
+    assert set(EVIDENCE_CHECKS) <= report.passed.keys()
 
     owed = contract.owed(coordinator)
     stored.proves = False
@@ -223,6 +224,20 @@ def test_a_coordinator_without_such_a_store_is_told_before_anybody_trains(make: 
     with pytest.raises(SettingsError, match="foc://HOST"):
         bench.run(FederationSettings(clients=4, rounds=1))
     assert bench.ledger.current_round() == 0
+
+
+def test_who_asks_for_nothing_needs_no_store(make: Make) -> None:
+    stored = make()
+    stored.require(None)
+    bench = stored.bench
+    bench.ledger = ChainLedger(
+        FederationContract(bench.chain.w3, bench.ledger.address),
+        bench.chain.account("coordinator"),
+        pass_time=stored.pass_time,
+    )
+    bench.run(FederationSettings(clients=4, rounds=1, submission="commitments"))
+    report = stored.audited()
+    assert not stored.named() and report.clean and "evidence" not in report.passed
 
 
 def test_a_data_set_that_is_not_listed_is_said(make: Make) -> None:

@@ -144,6 +144,9 @@ SEALED_CHECKS = (
 )
 """Checks that only a federation of sealed rounds has."""
 
+EVIDENCE_CHECKS = ("evidence rule", "evidence", "evidence data", "evidence kept")
+"""Checks that only a federation has that asks for stored evidence."""
+
 CHECKS: dict[str, str] = {
     "header": "the header of a block with events has the block's hash",
     "receipts": "the receipts of a block with events have the root in its header",

@@ -351,7 +351,7 @@ class ChainLedger:
             )
             return {self.model_cid(), proposal.cid} | own
 
-        return self.evidence.keep(number, self._stored(number), self._published, named)
+        return self.evidence.keep(number, partial(self._stored, number), self._store, named)
 
     @cached_property
     def evidence(self) -> EvidenceKeeper:

@@ -48,9 +48,16 @@ class EvidenceKeeper:
         if self._book.rule() is not None:
             self._proving(store)
 
-    def keep(self, number: int, stored: Round, store: Store, cids: Callable[[], Iterable[bytes]]) -> bool:
+    def keep(
+        self,
+        number: int,
+        stored: Callable[[], Round],
+        store: Store | None,
+        cids: Callable[[], Iterable[bytes]],
+    ) -> bool:
         """Have the evidence for the next proposal of a round stored and named, as the federation asks; False if the
-        contract would take no proposal before the round runs out. stored: the round. cids: of its artefacts, binary.
+        contract would take no proposal before the round runs out. stored: the round as it is now. cids: of its
+        artefacts, binary.
 
         Raises:
             SettingsError: no location of the store proves what it holds, or the rule does not list its data set.
@@ -59,21 +66,19 @@ class EvidenceKeeper:
         rule = self._book.rule()
         if rule is None:
             return True
+        proving = self._proving(store)
+        assert store is not None  # it has a location that proves
         over_bytes = is_over_bytes(self.contract.rules())
-        held = self._proving(store).hold(Bundles(store, cids(), over_bytes=over_bytes))
+        held = proving.hold(Bundles(store, cids(), over_bytes=over_bytes))
         _require_listed(held, rule)
-        if self._book.named() != (
-            number,
-            stored.attempt,
-            held.data_set,
-            tuple(one for one, _ in held.pieces),
-        ):
+        numbers = tuple(one for one, _ in held.pieces)
+        if self._book.named() != (number, stored().attempt, held.data_set, numbers):
             pieces = [(one, cid_bytes(piece)) for one, piece in held.pieces]
             with self.sender() as account:
                 self._book.name(account, number, held.data_set, pieces)
         told = ""
         while lacking := self._book.lacking(number):
-            left = stored.until + 1 - self.now()
+            left = stored().until + 1 - self.now()  # it can be put off meanwhile
             if left <= 0:
                 self.tell(
                     f"Round {number} has no result: its evidence is not stored as the federation asks: {lacking}"
