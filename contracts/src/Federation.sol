@@ -71,15 +71,15 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     function initialize(FederationParameters calldata parameters, Sidecars calldata sidecars) external {
         _requireNew(coordinator);
         require(parameters.owner != address(0), OwnableInvalidOwner(address(0)));
-        require(parameters.coordinator != address(0), InvalidParameter("coordinator"));
-        require(parameters.modelRoot != 0, InvalidParameter("modelRoot"));
-        require(ContentId.isPlausible(parameters.modelCid), InvalidParameter("modelCid"));
+        _requireValid(parameters.coordinator != address(0), "coordinator");
+        _requireValid(parameters.modelRoot != 0, "modelRoot");
+        _requireValid(ContentId.isPlausible(parameters.modelCid), "modelCid");
         // In memory, where one encoder serves all of their uses.
         Rules memory first = parameters.rules;
         Security memory security_ = parameters.security;
         IRuleBook(sidecars.ruleBook).check(first, security_);
         bool open = parameters.openMembership;
-        require(!open || security_.stake > 0, InvalidParameter("stake"));
+        _requireValid(!open || security_.stake > 0, "stake");
 
         _transferOwnership(parameters.owner);
         coordinator = parameters.coordinator;
@@ -158,8 +158,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
             false,
             false
         );
-        // One at a time.
-        if (isDirect) current.waiting -= 1;
+        if (isDirect) current.waiting -= 1; // one at a time
         Tally memory tally = TallyLib.load(current, _latest, _peaks);
         tally.stake = _security.stake;
         tally.isDirect = isDirect;
@@ -206,10 +205,11 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
 
     /// @inheritdoc IFederation
     function propose(uint64 roundId, Proposal calldata proposal) external payable onlyCoordinator {
-        require(proposal.aggregationRoot != 0, InvalidParameter("aggregationRoot"));
-        require(proposal.aggregateRoot != 0, InvalidParameter("aggregateRoot"));
-        require(proposal.modelRoot != 0, InvalidParameter("modelRoot"));
-        require(ContentId.isPlausible(proposal.cid), InvalidParameter("cid"));
+        _requireValid(proposal.aggregationRoot != 0, "aggregationRoot");
+        _requireValid(proposal.aggregateRoot != 0, "aggregateRoot");
+        _requireValid(proposal.modelRoot != 0, "modelRoot");
+        _requireValid(ContentId.isPlausible(proposal.cid), "cid");
+        IRuleBook(ruleBook).checkEvidence(roundId);
         KeptRound storage current = _rounds[roundId];
         uint64 until = _now() + _security.challengeSeconds;
         current.propose(_latest, roundId, _rules.minClients, proposal, until);
@@ -484,6 +484,10 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// @dev Members have had the time that they are promised to submit themselves, this second not included.
     function _requireOpened(KeptRound storage current) private view {
         _requirePast(current.openedAt + _security.openSeconds - 1);
+    }
+
+    function _requireValid(bool valid, string memory parameter) private pure {
+        require(valid, InvalidParameter(parameter));
     }
 
     function _requireFrom(address sidecar) private view {

@@ -5,6 +5,7 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {FactoryMade} from "./FactoryMade.sol";
 import {SigningKeys} from "./SigningKeys.sol";
+import {StoredEvidence} from "./StoredEvidence.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRuleBook} from "./interfaces/IRuleBook.sol";
 import {IRuleLimits} from "./interfaces/IRuleLimits.sol";
@@ -13,9 +14,10 @@ import {Security, SecurityLib} from "./libraries/SecurityLib.sol";
 
 /// @title RuleBook
 /// @notice What holds from one round to the next: which rules a federation can have and how they change, see `IRuleBook`;
-///         and which keys sign for its members, see `ISigningKeys`.
+///         which keys sign for its members, see `ISigningKeys`; and where their evidence must be stored, see
+///         `IStoredEvidence`.
 /// @dev Deployed once and cloned by `FederationFactory`. Apart from the federation because of the size of its code.
-contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
+contract RuleBook is IRuleBook, SigningKeys, StoredEvidence, FactoryMade {
     using RulesLib for Rules;
     using SecurityLib for Security;
 
@@ -36,7 +38,7 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
     Superseded[] private _superseded;
 
     modifier onlyOwner() {
-        require(msg.sender == Ownable(address(federation)).owner(), NotOwner(msg.sender));
+        _requireOwner();
         _;
     }
 
@@ -129,8 +131,12 @@ contract RuleBook is IRuleBook, SigningKeys, FactoryMade {
         return federation.currentRound() + 1;
     }
 
-    function _federation() internal view override returns (IFederation) {
+    function _federation() internal view override(SigningKeys, StoredEvidence) returns (IFederation) {
         return federation;
+    }
+
+    function _requireOwner() internal view override {
+        require(msg.sender == Ownable(address(federation)).owner(), NotOwner(msg.sender));
     }
 
     /// @dev At least half of a round is left, for the coordinator to close it in.

@@ -37,6 +37,7 @@ NAMES = (
     "ModelService",
     "PromotionGate",
     "InferenceSession",
+    "LocalPDPVerifier",
 )
 SETTINGS = ("optimizer", "evmVersion", "viaIR")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from asked import listed_and_asked
 
-from fedvm.audit.findings import CHECKS, SEALED_CHECKS, AuditReport
+from fedvm.audit.findings import CHECKS, EVIDENCE_CHECKS, SEALED_CHECKS, AuditReport
 from fedvm.audit.replay import audit
 from fedvm.chain.federation_types import RoundProposed, UpdateAccepted
 from fedvm.rundir.run import open_run
@@ -49,7 +49,7 @@ def test_an_honest_run_is_clean(recorded: Path) -> None:
     assert report.findings == () and report.clean
     held = dict(report.passed)
     # Nobody had to go past this coordinator, and no directory was compared.
-    assert set(held) == set(CHECKS) - {"direct", "roll-up", "run files", *SEALED_CHECKS}
+    assert set(held) == set(CHECKS) - {"direct", "roll-up", "run files", *SEALED_CHECKS, *EVIDENCE_CHECKS}
     assert held["signature"] == held["update data"] == held["weight"] == held["norm"] == 6
     assert held["relay"] == 8  # the two refusals were right, too
     assert held["aggregate"] == held["quorum"] == 2 and held["decision"] == 2

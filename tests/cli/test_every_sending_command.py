@@ -17,7 +17,7 @@ SENDING = {"--account", "--key-file", "--from", "--dry-run", "--unsigned", "--ye
 SENDERS = {
     "run", "create", "predict", "collect", "challenge", "answer", "deploy", "serve", "submit", "watch",
     "keys appoint", "keys give-up",
-    "rules announce", "rules adopt", "rules cancel",
+    "rules announce", "rules adopt", "rules cancel", "rules evidence",
     "members add", "members remove", "members join", "members quit", "members stake", "members unstake",
     "members withdraw", "coordinator replace", "coordinator deposit", "coordinator end",
     "service fee", "service rollback",

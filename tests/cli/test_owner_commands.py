@@ -20,7 +20,9 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.keys import keep_key
 from fedvm.chain.networks import connect
 from fedvm.chain.rule_book import RuleBookContract
+from fedvm.chain.stored_evidence import EvidenceRule, StoredEvidenceContract
 from fedvm.devnet.embedded import open_chain
+from fedvm.devnet.pdp import LocalProvider
 from fedvm.pipeline.results import RunReport
 from fedvm.protocol import model_root, to_bytes
 from fedvm.rundir.deployment import ChainRef, Deployment
@@ -175,11 +177,76 @@ def test_rules_that_cannot_be_are_refused_with_what_to_do(
     assert announced(run) is None
 
 
+def evidence_of(run: Path) -> EvidenceRule | None:
+    with open_run(run) as opened:
+        return StoredEvidenceContract.of(opened.federation_contract).rule()
+
+
+def verifier_of(run: Path, sets: int) -> str:
+    """A verifier on the run's chain, with so many data sets."""
+    with open_run(run, read_only=False) as opened:
+        assert opened.chain is not None
+        provider = LocalProvider.begin(opened.w3, opened.chain.account("owner"))
+        assert [provider.create() for _ in range(sets)] == [1, 2, 3][:sets]
+        return provider.verifier
+
+
+def test_stored_evidence_is_asked_for_shown_and_taken_back(run: Path, say: Say) -> None:
+    verifier = verifier_of(run, 2)
+    wanted = ("rules", "evidence", "--verifier", verifier, "--data-set", "2", "--data-set", "1")
+    blocks = head(run)
+    status, out, err = say(*wanted, "--max-age", "5760", "--dry-run")
+    assert status == 0 and head(run) == blocks and evidence_of(run) is None, err
+    assert f"From round 3 on a result is taken only while the PDP verifier {verifier}" in out
+    assert "data set 1, 2, last proved at most 5,760 epochs" in out and "Nothing is sent" in out
+    assert json.loads(say("rules", "show", "--json")[1])["evidence"] is None
+
+    status, out, err = say(*wanted, "--max-age", "5760", "--challenged", "--json")
+    assert status == 0 and json.loads(out)["sent"], err
+    assert evidence_of(run) == EvidenceRule(verifier, 5760, True, (1, 2))
+    shown = json.loads(say("rules", "show", "--json")[1])["evidence"]
+    assert shown == {"verifier": verifier, "max_age": 5760, "challenged": True, "data_sets": [1, 2]}
+    assert f"data set 1, 2 of the PDP verifier {verifier}" in say("rules", "show")[1] and is_clean(say)
+
+    status, out, _ = say("rules", "evidence", "--none")
+    assert status == 0 and "without stored evidence" in out and evidence_of(run) is None and is_clean(say)
+    status, _, err = say("rules", "evidence", "--none")
+    assert status == 2 and "nothing to take back" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "say --verifier, --data-set and --max-age"),
+        (("--verifier", "{verifier}", "--data-set", "1"), "say --verifier, --data-set and --max-age"),
+        (("--none", "--data-set", "1"), "leave the other options out"),
+        (("--verifier", "0x12", "--data-set", "1", "--max-age", "9"), "0x12"),
+        (("--verifier", NEWCOMER, "--data-set", "1", "--max-age", "9"), "is no PDP verifier on this network"),
+        (("--verifier", "{federation}", "--data-set", "1", "--max-age", "9"), "is no PDP verifier"),
+        (("--verifier", "{verifier}", "--data-set", "2", "--max-age", "9"), "no live data set 2"),
+        (("--verifier", "{verifier}", "--data-set", "1", "--max-age", "0"), "--max-age"),
+        (("--verifier", "{verifier}", *[word for number in range(17) for word in ("--data-set", str(number))],
+          "--max-age", "1"), "lists 16 data sets at most, not 17"),
+    ],
+)  # fmt: skip
+def test_evidence_that_cannot_be_asked_for_is_refused(
+    run: Path, say: Say, words: tuple[str, ...], complaint: str
+) -> None:
+    with open_run(run) as opened:
+        federation = opened.federation_contract.address
+    given = [word.format(verifier=verifier_of(run, 1), federation=federation) for word in words]
+    status, _, err = say("rules", "evidence", *given)
+    assert status == 2 and complaint in " ".join(err.replace("│", " ").split()), err
+    assert evidence_of(run) is None
+
+
 def test_who_is_not_the_owner_is_told_who_is(run: Path, say: Say) -> None:
+    verifier = verifier_of(run, 1)
     with open_run(run) as opened:
         owner, stranger = opened.federation_contract.owner(), opened.federation_contract.members()[0]
     for words in (
         ("rules", "announce", "--set", "min_labels=1"),
+        ("rules", "evidence", "--verifier", verifier, "--data-set", "1", "--max-age", "9"),
         ("members", "add", NEWCOMER),
         ("coordinator", "replace", NEWCOMER),
         ("service", "fee", "1", "5"),

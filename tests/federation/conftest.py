@@ -11,7 +11,8 @@ import pytest
 from direct_parties import MEMBERS, Parties, federation_of
 from federation_bench import Bench, MakeBench, create_bench
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "audit"))
+for other in ("audit", "store"):
+    sys.path.insert(0, str(Path(__file__).parent.parent / other))
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ import {Rules} from "../libraries/RulesLib.sol";
 import {Security} from "../libraries/SecurityLib.sol";
 import {IFederation} from "./IFederation.sol";
 import {ISigningKeys} from "./ISigningKeys.sol";
+import {IStoredEvidence} from "./IStoredEvidence.sol";
 
 /// @title How the rules of a federation change
 /// @notice The federation's owner announces other rules; after a notice, and between rounds, anyone can have the
 ///         federation adopt them. A member signs the hash of the rules with every update, so none counts under rules that
 ///         its member did not agree to; who does not agree leaves with its stake. The model's length and its fixed point
 ///         never change.
-interface IRuleBook is ISigningKeys {
+interface IRuleBook is ISigningKeys, IStoredEvidence {
     /// @notice These rules can be adopted from `adoptableAt` on (Unix seconds), in place of any announced before.
     event RulesAnnounced(bytes32 indexed rulesHash, Rules rules, uint64 adoptableAt);
     /// @notice The announced rules will not be adopted.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 
 from web3 import Web3
 
@@ -53,6 +54,19 @@ def artefacts(
     if service is not None:
         _require(service_deviations(w3, service, first_block=first_block))
         yield from _of_service(ModelService(w3, service), store, first_block)
+
+
+def round_artefacts(
+    contract: FederationContract, store: Store, first_block: int, rounds: Collection[int]
+) -> Iterator[tuple[int, set[bytes]]]:
+    """The binary CIDs of what `artefacts` lists of each of these rounds, and of the model that it trains from."""
+    base = b""
+    listed = groupby(_of_federation(contract, store, first_block), key=lambda one: one.round)
+    for number, group in listed:
+        of_round = list(group)
+        if number in rounds:
+            yield int(number or 0), {one.cid for one in of_round} | {base}
+        base = next((one.cid for one in of_round if one.is_model), base)
 
 
 def _require(deviations: Iterator[str]) -> None:

@@ -144,6 +144,9 @@ SEALED_CHECKS = (
 )
 """Checks that only a federation of sealed rounds has."""
 
+EVIDENCE_CHECKS = ("evidence rule", "evidence", "evidence data", "evidence kept")
+"""Checks that only a federation has that asks for stored evidence."""
+
 CHECKS: dict[str, str] = {
     "header": "the header of a block with events has the block's hash",
     "receipts": "the receipts of a block with events have the root in its header",
@@ -184,6 +187,10 @@ CHECKS: dict[str, str] = {
     "aggregate": "the accepted updates add up to the stated aggregation and sum",
     "model": "base plus what the rules' aggregator makes of the updates has the stated model root",
     "model data": "the store holds each model, unaltered, with the root on the chain",
+    "evidence rule": "what must be stored of a round's evidence changes between rounds alone",
+    "evidence": "where evidence must be stored, each proposal was made after naming where it lies",
+    "evidence data": "the pieces that were named are made of the round's artefacts, each with its piece CID",
+    "evidence kept": "the verifier of storage proofs says that the pieces are there now, and were proved not long ago",
     "version": "a version's round is final with its model root",
     "onnx data": "the store holds the version's ONNX file, unaltered",
     "onnx weights": "the ONNX file's weights are the round's model",

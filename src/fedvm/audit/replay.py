@@ -13,6 +13,7 @@ from fedvm.audit.blocks import BlockReplay
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.decisions import DecisionReplay
 from fedvm.audit.errors import AuditError, OutOfOrder
+from fedvm.audit.evidence import EvidenceReplay
 from fedvm.audit.findings import AuditReport, Ledger, Place
 from fedvm.audit.gate import GateReplay
 from fedvm.audit.open_round import FinalRound
@@ -74,6 +75,7 @@ def audit(
         rounds = FederationReplay(reader, contract, store, ledger, scope)
         with _in_order(ledger):
             rounds.run(first_block, partial(tell, "federation's events"))
+            EvidenceReplay(reader, contract, store, ledger, scope).run(first_block)
         finals[contract.address] = rounds.finals
         if rounds.first_opened is not None:
             openings[contract.address] = rounds.first_opened

@@ -27,6 +27,7 @@ EPOCHS: Final = "Epochs"
 MODEL_SERVICE: Final = "ModelService"
 PROMOTION_GATE: Final = "PromotionGate"
 INFERENCE_SESSION: Final = "InferenceSession"
+LOCAL_PDP_VERIFIER: Final = "LocalPDPVerifier"
 CONTRACT_NAMES: Final = (
     FEDERATION_FACTORY,
     FEDERATION,
@@ -41,6 +42,7 @@ CONTRACT_NAMES: Final = (
     MODEL_SERVICE,
     PROMOTION_GATE,
     INFERENCE_SESSION,
+    LOCAL_PDP_VERIFIER,
 )
 
 

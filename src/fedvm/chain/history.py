@@ -65,6 +65,11 @@ class RoundHistory:
         return tuple(one for one in self.verdicts if isinstance(one, UpdateRefused))
 
     @property
+    def cids(self) -> set[bytes]:
+        """Binary CIDs of the accepted updates, as they were signed, and of the file of a roll-up."""
+        return {one.cid for one in self.accepted} | ({self.rollup.cid} if self.rollup else set())
+
+    @property
     def proposal(self) -> RoundProposed | None:
         """The latest proposal, whether or not it was rejected."""
         return self.proposals[max(self.proposals)] if self.proposals else None

@@ -55,6 +55,7 @@ _ADVICE: Final[dict[str, Callable[[Reason], str]]] = {
         f"round {said[0]} is neither final nor failed. Wait until its coordinator has ended it, then give the same "
         "command"
     ),
+    "InvalidEvidence": lambda said: f"the contract takes no such {said[0]}. Choose another value",
     # members and money
     "AlreadyMember": lambda said: f"{said[0]} is a member already. Leave it out",
     "KeyOfMember": lambda said: f"{said[0]} signs for a member. It gives that up first: fedvm keys give-up",

@@ -7,18 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from eth_account.signers.local import LocalAccount
+from web3.exceptions import Web3Exception
 
 from fedvm.chain.epochs import EpochsContract
-from fedvm.chain.errors import TransactionFailed
+from fedvm.chain.errors import CallFailed, DeploymentError, TransactionFailed
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.fees import FeeTerms
 from fedvm.chain.gate import TrialState
 from fedvm.chain.genuine import is_sealed, require_genuine
 from fedvm.chain.model_service import ModelService
 from fedvm.chain.networks import network_of, require_funds
+from fedvm.chain.pdp_verifier import PdpVerifier
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.rule_book import Announced, RuleBookContract
 from fedvm.chain.sender import Cost, Receipt
+from fedvm.chain.stored_evidence import EvidenceRule, StoredEvidenceContract
 from fedvm.federation.client.appointment import book_of, checked_address, require_appointable
 from fedvm.pipeline.call_advice import advice_on, utc
 from fedvm.pipeline.errors import UsageError
@@ -126,6 +129,45 @@ def changes_of(present: Rules, other: Rules) -> list[tuple[str, Stated, Stated]]
     if present.aggregator != other.aggregator:
         changes.append(("aggregator", "0x" + present.aggregator.hex(), "0x" + other.aggregator.hex()))
     return changes
+
+
+def require_evidence(federation: FederationContract, rule: EvidenceRule | None) -> Plan:
+    """Have the evidence of rounds stored where a PDP verifier can tell, or need it not be any more.
+
+    Raises UsageError for a rule that the contract would refuse, and for data sets that the verifier does not know.
+    """
+    book = StoredEvidenceContract.of(federation)
+    following = federation.current_round() + 1
+    if rule is None:
+        if book.rule() is None:
+            raise UsageError("the federation asks for no stored evidence: there is nothing to take back")
+        sentence = f"From round {following} on results are taken without stored evidence"
+        return Plan(sentence, book.require(None), federation.owner())
+    dead = [one for one in rule.data_sets if not _is_live(federation, rule.verifier, one)]
+    if dead:
+        raise UsageError(
+            f"{rule.verifier} knows no live data set {dead[0]}: store something with the provider first, which creates "
+            "one, and name the number that it has"
+        )
+    listed = ", ".join(map(str, rule.data_sets))
+    asked = ", and only over pieces that proofs are asked of already" if rule.challenged else ""
+    return Plan(
+        f"From round {following} on a result is taken only while the PDP verifier {rule.verifier} says that the "
+        f"round's evidence lies in data set {listed}, last proved at most {rule.max_age:,} epochs (blocks) before"
+        f"{asked}. A round for which it does not say so fails at its deadline, and everybody has back what was locked "
+        "up",
+        book.require(rule),
+        federation.owner(),
+    )
+
+
+def _is_live(federation: FederationContract, verifier: str, data_set: int) -> bool:
+    try:
+        return PdpVerifier(federation.w3, verifier).is_live(data_set)
+    except (CallFailed, DeploymentError, Web3Exception) as error:
+        raise UsageError(
+            f"{verifier} is no PDP verifier on this network: {error}. docs/storage.md has where Filecoin's is"
+        ) from error
 
 
 def _announced(book: RuleBookContract) -> Announced:

@@ -8,7 +8,7 @@ from typing import Final
 
 from fedvm.store.content import ContentStore
 from fedvm.store.errors import StoreError
-from fedvm.store.interface import Store
+from fedvm.store.interface import ProvingStore, Store
 from fedvm.store.mirrored import MirroredStore
 
 DEFAULT_STORES: Final = ("store",)
@@ -58,6 +58,14 @@ def open_store(locations: str | Path | Sequence[str | Path], beside: Path | None
         raise StoreError(f"stores: {stated}; name at least one, and each once")
     opened = [(str(one), _opened(one, beside)) for one in given]
     return opened[0][1] if len(opened) == 1 else MirroredStore(opened)
+
+
+def proving_store(store: Store) -> ProvingStore | None:
+    """The one among a store's locations whose provider proves on chain what it holds; None if there is none."""
+    from fedvm.store.foc import OnchainCloud
+
+    stores = store.stores if isinstance(store, MirroredStore) else (store,)
+    return next((one for one in stores if isinstance(one, OnchainCloud)), None)
 
 
 def _opened(location: str | Path, beside: Path | None) -> Store:

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +24,12 @@ from eth_account import Account
 from fedvm.jsontext import parse_json
 from fedvm.protocol import EncodingError
 from fedvm.protocol.address import to_address
-from fedvm.store.car import blocks_from_root, write_car
-from fedvm.store.cid import RAW, Cid
+from fedvm.store.bundle import car_of
 from fedvm.store.errors import ReadOnlyStore, StoreError
 from fedvm.store.gateway import TrustlessGateway
 from fedvm.store.http import Patience
-from fedvm.store.pdp import MIN_PIECE_BYTES, Provider, Waiting
+from fedvm.store.interface import HeldPieces
+from fedvm.store.pdp import Provider, Waiting
 from fedvm.store.piece import piece_of
 from fedvm.store.unixfs import cid_of
 from fedvm.store.warm_storage import Client, Metadata, both
@@ -124,7 +124,7 @@ class OnchainCloud:
         root = cid_of(data)
         with self._journal() as journal:
             if str(root) not in journal.state.parked:
-                car = _car(root, data)
+                car = car_of([(root, data)])
                 piece = piece_of(io.BytesIO(car)).cid_v2
                 self._provider.upload(piece, car)
                 journal.write({"parked": piece, "artefact": str(root)})
@@ -141,6 +141,28 @@ class OnchainCloud:
             ]:
                 self._ask(journal, tuple(waiting[:_BATCH]))
                 self._settle(journal)
+
+    def hold(self, cars: Iterable[bytes]) -> HeldPieces:
+        """Have CARs kept as pieces of the data set, one each; what it has is not sent again. Raises as `put`."""
+        wanted = set[str]()
+        for car in cars:
+            piece = piece_of(io.BytesIO(car)).cid_v2
+            wanted.add(piece)
+            with self._journal() as journal:
+                if piece not in journal.state.parked:
+                    self._provider.upload(piece, car)
+                    journal.write({"parked": piece, "artefact": piece})
+        self.sync()
+        with self._journal() as journal:
+            data_set = journal.state.data_set
+        if data_set is None:
+            raise StoreError(f"{self._url} was given nothing to hold, and has no data set of this client yet")
+        listed = self._provider.piece_ids(data_set)
+        if lost := wanted - listed.keys():
+            raise StoreError(
+                f"{self._url} has added piece {min(lost)} to data set {data_set} and does not list it: ask the provider"
+            )
+        return HeldPieces(data_set, tuple(sorted((listed[one], one) for one in wanted)))
 
     def get(self, cid: str | bytes) -> bytes:
         """The file of a CID, of at most 1 GiB, every block checked. Raises as `TrustlessGateway.get`."""
@@ -316,15 +338,3 @@ class _Journal:
             end += len(line)
         self._stream.seek(end)
         self._stream.truncate()
-
-
-def _car(root: Cid, data: bytes) -> bytes:
-    """The artefact as a CAR, with a block that nothing refers to where it is smaller than a piece may be."""
-    blocks = list(blocks_from_root(data))
-    out = io.BytesIO()
-    write_car(out, [root], blocks)
-    if len(out.getvalue()) < MIN_PIECE_BYTES:
-        padding = bytes(MIN_PIECE_BYTES)
-        out = io.BytesIO()
-        write_car(out, [root], [*blocks, (Cid.of_block(RAW, padding), padding)])
-    return out.getvalue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -24,4 +26,20 @@ class Store(Protocol):
     def get(self, cid: str | bytes) -> bytes:
         """The bytes of a CID (text, or 36 binary bytes), checked against it. Raises MissingBlock if it is not here,
         CorruptBlock if its bytes are others."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldPieces:
+    """Where a provider holds pieces. pieces: number in the data set and piece CID (version 2, text), ascending."""
+
+    data_set: int
+    pieces: tuple[tuple[int, str], ...]
+
+
+class ProvingStore(Protocol):
+    """A store whose provider proves on chain that it holds what it was given."""
+
+    def hold(self, cars: Iterable[bytes]) -> HeldPieces:
+        """Have each of these CARs kept as a piece of the data set. Raises StoreError."""
         ...

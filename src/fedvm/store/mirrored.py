@@ -27,6 +27,11 @@ class MirroredStore:
         self._lacking: dict[str, dict[str, Exception]] = {name: {} for name in self._stores}
         """By store, what it did not take of what was staged since the last `sync`, and why."""
 
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """The stores, in the order in which they are read."""
+        return tuple(self._stores.values())
+
     def put(self, data: bytes) -> str:
         """Keep `data` durably in every store that takes it, and return its CID.
 

@@ -99,14 +99,12 @@ class Provider:
     def add(self, data_set: int, pieces: Sequence[str], extra: bytes) -> str:
         """Ask that pieces are added to a data set; the hash of the provider's transaction. extra: the client's signed
         consent. Raises StoreError if it is refused."""
-        answer = self._post(
-            f"/pdp/data-sets/{data_set}/pieces", {**_listed(pieces), "extraData": _hex(extra)}
-        )
+        answer = self._post(f"/pdp/data-sets/{data_set}/pieces", {**_added(pieces), "extraData": _hex(extra)})
         return self._transaction("to add pieces", answer)
 
     def create_and_add(self, service: str, pieces: Sequence[str], extra: bytes) -> str:
         """The same with a new data set. service: address of the contract that keeps its records."""
-        body = {"recordKeeper": service, **_listed(pieces), "extraData": _hex(extra)}
+        body = {"recordKeeper": service, **_added(pieces), "extraData": _hex(extra)}
         return self._transaction("to create a data set", self._post("/pdp/data-sets/create-and-add", body))
 
     def created(self, transaction: str) -> int | None:
@@ -128,13 +126,24 @@ class Provider:
 
     def pieces(self, data_set: int) -> frozenset[str]:
         """Piece CIDs that a data set holds, as the provider says. Raises StoreError."""
+        return frozenset(str(one["pieceCid"]) for one in self._listed(data_set))
+
+    def piece_ids(self, data_set: int) -> dict[str, int]:
+        """The pieces that a data set holds, as the provider says: CID and number. Raises StoreError."""
+        found = dict[str, int]()
+        for one in self._listed(data_set):
+            number = one.get("pieceId")
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                raise StoreError(f"{self.url} lists a piece and does not number it: {str(number)[:80]!r}")
+            found[str(one["pieceCid"])] = number
+        return found
+
+    def _listed(self, data_set: int) -> list[dict[str, Any]]:
         answer = self._ask("GET", f"/pdp/data-sets/{data_set}", max_bytes=_LISTING_BYTES)
         listed = _fields(answer).get("pieces")
         if answer.status != 200 or not isinstance(listed, list):
             raise self._refusal(f"to show data set {data_set}", answer)
-        return frozenset(
-            str(one["pieceCid"]) for one in listed if isinstance(one, dict) and "pieceCid" in one
-        )
+        return [one for one in listed if isinstance(one, dict) and "pieceCid" in one]
 
     def _send(self, piece: str, data: bytes) -> None:
         answer = self._ask("POST", "/pdp/piece/uploads", body=b"")
@@ -216,7 +225,7 @@ def _fields(answer: Answer) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _listed(pieces: Sequence[str]) -> dict[str, Any]:
+def _added(pieces: Sequence[str]) -> dict[str, Any]:
     return {"pieces": [{"pieceCid": one, "subPieces": [{"subPieceCid": one}]} for one in pieces]}
 
 

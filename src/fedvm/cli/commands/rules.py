@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,13 @@ _ANNOUNCE_EPILOG = """Examples:
 - `fedvm rules announce new-rules.toml --network NAME --federation 0x… --key-file owner.key`
 """
 
+_EVIDENCE_EPILOG = """Examples:
+
+- `fedvm rules evidence --verifier 0x… --data-set 7 --max-age 5760 --network NAME --federation 0x… --dry-run`
+
+- `fedvm rules evidence --none --run runs/demo`
+"""
+
 
 @GROUP.command(cls=HelpfulCommand, epilog="Example: `fedvm rules show --network NAME --federation 0x…`")
 @placed("federation")
@@ -34,6 +42,7 @@ def show(
     Names and units are those of a run's configuration (docs/configuration.md, [rules]). A client that
     pins the hash in its node config signs under no other rules.
     """
+    from fedvm.chain.stored_evidence import StoredEvidenceContract
     from fedvm.cli.console import out
     from fedvm.federation.client.appointment import book_of
     from fedvm.pipeline.call_advice import utc
@@ -44,12 +53,14 @@ def show(
     with place.opened(read_only=True) as run:
         contract = run.federation_contract
         rules, announced, owner = contract.rules(), book_of(contract).announced(), contract.owner()
+        stored = StoredEvidenceContract.of(contract).rule()
         most = longest_delay(contract.security(), max(1, contract.member_count()), rules.elements)
     facts = {
         "rules": rules_in_settings(rules),
         "hash": "0x" + rules.digest().hex(),
         "owner": owner,
         "longest_delay_seconds": most,
+        "evidence": stored and asdict(stored),
     }
     if as_json:
         coming = announced and {
@@ -74,6 +85,12 @@ def show(
         f"A proposal is final, or has fallen, {most:,} s after it was made at the latest, whatever others do.",
         markup=False,
     )
+    if stored is not None:
+        out().print(
+            f"Evidence must lie in data set {', '.join(map(str, stored.data_sets))} of the PDP verifier "
+            f"{stored.verifier}, proved at most {stored.max_age:,} epochs before.",
+            markup=False,
+        )
     out().print(f"Hash of the rules in force: {facts['hash']}\nOwner: {owner}", markup=False)
 
 
@@ -140,6 +157,57 @@ def cancel(sending: Sending) -> None:
 
     with sending.federation() as (contract, actor):
         sending.carry_out(actor, plans.cancel(contract))
+
+
+@GROUP.command(cls=HelpfulCommand, epilog=_EVIDENCE_EPILOG)
+@sent_to_federation(by_owner=True)
+def evidence(
+    sending: Sending,
+    verifier: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The PDPVerifier of the network (docs/storage.md)."),
+    ] = None,
+    data_sets: Annotated[
+        list[int] | None,
+        typer.Option("--data-set", metavar="NUMBER", min=0, help="Where evidence may lie; repeat it."),
+    ] = None,
+    max_age: Annotated[
+        int | None,
+        typer.Option(metavar="EPOCHS", min=1, help="How old the last proof may be: 2880 a day on Filecoin."),
+    ] = None,
+    challenged: Annotated[
+        bool,
+        typer.Option(help="Take pieces only when proofs are asked of them, from the next proving period on."),
+    ] = False,
+    none: Annotated[bool, typer.Option("--none", help="Ask for no stored evidence any more.")] = False,
+) -> None:
+    """Ask that the evidence of each round is stored, and proved to be. For the federation's owner, between rounds.
+
+    From the next round on the contract asks Filecoin's PDP verifier before it takes a result: is the data set that the
+    coordinator names live, was it proved lately, and does it hold the named pieces? The coordinator stores them with
+    the provider that `run.store` names (foc://HOST), and names them itself.
+    """
+    from fedvm.chain.stored_evidence import MAX_DATA_SETS, EvidenceRule
+    from fedvm.federation.client.appointment import checked_address
+    from fedvm.pipeline import plans
+
+    named = sorted(set(data_sets or ()))
+    if none:
+        if verifier or named or max_age or challenged:
+            raise typer.BadParameter("--none takes the rule back: leave the other options out")
+        rule = None
+    else:
+        if verifier is None or not named or max_age is None:
+            raise typer.BadParameter(
+                "say --verifier, --data-set and --max-age; or --none to take the rule back"
+            )
+        if len(named) > MAX_DATA_SETS:
+            raise typer.BadParameter(
+                f"the contract lists {MAX_DATA_SETS} data sets at most, not {len(named)}"
+            )
+        rule = EvidenceRule(checked_address("verifier", verifier), max_age, challenged, tuple(named))
+    with sending.federation() as (contract, actor):
+        sending.carry_out(actor, plans.require_evidence(contract, rule))
 
 
 def _dotted(assignment: str) -> str:

@@ -6,15 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
 from eth_typing import HexStr
 
 from fedvm.chain.direct import DirectState, DirectSubmissionsContract
-from fedvm.chain.errors import TransactionFailed, unless_done
+from fedvm.chain.errors import unless_done
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.federation_types import Proposal, Round, RoundFinal, RoundState
 from fedvm.chain.genuine import is_sealed
@@ -38,9 +37,10 @@ from fedvm.federation.coordinator.answers import (
     open_questions,
     reject_overdue,
 )
-from fedvm.federation.coordinator.ledger import LedgerRound, RoundGas
+from fedvm.federation.coordinator.evidence import EvidenceKeeper
+from fedvm.federation.coordinator.ledger import Head, LedgerRound, RoundGas, awaiting
 from fedvm.federation.coordinator.sealed.ledger import SealedLedger
-from fedvm.federation.errors import LedgerMismatch, SettingsError, UpdatesWaiting
+from fedvm.federation.errors import LedgerMismatch, SettingsError
 from fedvm.protocol import Domain, EncodingError, Rules, Submission
 from fedvm.protocol.address import by_address
 from fedvm.store import Cid, Store, StoreError
@@ -52,16 +52,6 @@ _LOG = logging.getLogger(__name__)
 _LONGEST_SLEEP = 30.0
 _NO_ROOT = bytes(32)
 _WITH_PROPOSAL = (RoundState.PROPOSED, RoundState.FINAL)
-
-
-@dataclass
-class _Head:
-    """The latest block: number, hash, Unix seconds, and the answers that the contract gave at this block."""
-
-    number: int = 0
-    hash: bytes = b""
-    time: int = 0
-    answers: dict[str, Any] = field(default_factory=dict)
 
 
 class ChainLedger:
@@ -90,7 +80,7 @@ class ChainLedger:
         self._domain = Domain(int(contract.w3.eth.chain_id), contract.address)
         self._history = FederationHistory(contract, first_block=first_block)
         self._first_block = first_block
-        self._head = _Head()
+        self._head = Head()
         self._in_step = self._has_looked = False
         self._gas_by_transaction: dict[str, int] = {}
         self._pass_time = pass_time
@@ -211,7 +201,8 @@ class ChainLedger:
         return self._look().time
 
     def open_round(self) -> LedgerRound:
-        """Open the next round over the latest model."""
+        """Open the next round over the latest model. Raises as `EvidenceKeeper.require_store`."""
+        self.evidence.require_store(self._store)
         with self._sender() as account:
             opened, _ = self._contract.open_round(account)
         return self.round(opened.round)
@@ -233,7 +224,7 @@ class ChainLedger:
         judge = rollup_judge(self._contract, number, members, judged_at, of=self.members())
         rollup = judged_rollup(judge, submissions)
         cid = Cid.parse(self._published.put(rollup.to_bytes())).binary
-        with _awaiting(number), self._sender() as account:
+        with awaiting(number), self._sender() as account:
             submit_rollup(
                 self._contract,
                 account,
@@ -348,11 +339,30 @@ class ChainLedger:
     def _direct(self) -> DirectSubmissionsContract:
         return DirectSubmissionsContract.of(self._contract)
 
+    def store_evidence(self, number: int, proposal: Proposal) -> bool:
+        """Have a proposal's evidence stored and named as the federation asks, before it is made; False if that is not
+        to be had before the round runs out. Raises as `EvidenceKeeper.keep`."""
+
+        def named() -> set[bytes]:
+            own = (
+                self.history(number).cids
+                if self.sealed is None
+                else self.sealed.cids(number, self._published)
+            )
+            return {self.model_cid(), proposal.cid} | own
+
+        return self.evidence.keep(number, partial(self._stored, number), self._store, named)
+
+    @cached_property
+    def evidence(self) -> EvidenceKeeper:
+        """What the federation asks of the storage of its evidence."""
+        return EvidenceKeeper(self._contract, self._sender, self._wait, self.now, self._tell)
+
     def propose(self, number: int, proposal: Proposal) -> None:
         """Propose the result of a round that has its quorum."""
         stored = self._stored(number)
         bonded = stored.rolled_up and stored.attempt == 0
-        with _awaiting(number), self._sender() as account:
+        with awaiting(number), self._sender() as account:
             self._contract.propose(account, number, proposal, bonded=bonded)
 
     def conclude(self, number: int) -> RoundState:
@@ -450,14 +460,14 @@ class ChainLedger:
             self._pass_time(seconds)
         self._has_looked = False
 
-    def _look(self) -> _Head:
+    def _look(self) -> Head:
         """The chain's head; answers from another head are forgotten."""
         if self._in_step and self._has_looked:
             return self._head
         self._has_looked = True
         latest = self._contract.w3.eth.get_block("latest")
         if bytes(latest["hash"]) != self._head.hash:
-            self._head = _Head(latest["number"], bytes(latest["hash"]), latest["timestamp"])
+            self._head = Head(latest["number"], bytes(latest["hash"]), latest["timestamp"])
         return self._head
 
     def _told(self) -> FederationHistory:
@@ -482,15 +492,3 @@ class ChainLedger:
             receipt = self._contract.w3.eth.get_transaction_receipt(HexStr(tx_hash))
             self._gas_by_transaction[tx_hash] = int(receipt["gasUsed"])
         return self._gas_by_transaction[tx_hash]
-
-
-@contextmanager
-def _awaiting(number: int) -> Iterator[None]:
-    """Raises UpdatesWaiting if a transaction fails because members have submitted updates themselves in the
-    meantime."""
-    try:
-        yield
-    except TransactionFailed as failed:
-        if failed.reason.startswith("UpdatesWaiting(") or failed.reason == "OtherPremises(journal)":
-            raise UpdatesWaiting(f"round {number} has updates that members submitted themselves") from failed
-        raise

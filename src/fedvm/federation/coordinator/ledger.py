@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
+from fedvm.chain.errors import TransactionFailed
 from fedvm.chain.federation_types import RoundState
+from fedvm.federation.errors import UpdatesWaiting
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,25 @@ class RoundGas:
     def total(self) -> int:
         """Gas of all the round's transactions."""
         return self.open + self.submit + self.close
+
+
+@dataclass
+class Head:
+    """The latest block: number, hash, Unix seconds, and the answers that the contract gave at this block."""
+
+    number: int = 0
+    hash: bytes = b""
+    time: int = 0
+    answers: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def awaiting(number: int) -> Iterator[None]:
+    """Raises UpdatesWaiting if a transaction fails because members have submitted updates themselves in the
+    meantime."""
+    try:
+        yield
+    except TransactionFailed as failed:
+        if failed.reason.startswith("UpdatesWaiting(") or failed.reason == "OtherPremises(journal)":
+            raise UpdatesWaiting(f"round {number} has updates that members submitted themselves") from failed
+        raise

@@ -226,6 +226,11 @@ def _recalled(loop: _Loop, closed: int) -> RoundRecord:
 
 
 def _stalled(record: RoundRecord, failed: int, quorum: int) -> str:
+    if len(record.accepted) >= quorum:
+        return (
+            f"{failed} rounds in a row came to nothing: round {record.round} had its quorum, and no proposal became "
+            "final. Mend what the log says of it, and resume the run."
+        )
     why = "; ".join(
         [f"{refused.member} refused: {refused.reason}" for refused in record.refused[:2]]
         + [f"{failure.member} failed: {failure.reason}" for failure in record.failures[:2]]

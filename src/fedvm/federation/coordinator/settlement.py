@@ -240,21 +240,25 @@ def _conclude(federation: Federation, plan: _Plan, updates: StoredUpdates) -> _C
     root = model_root(result.model)
     proposal = Proposal(updates.premises, top.hash, top.sums_root, root, Cid.parse(model_cid).binary)
     while True:
-        _propose(ledger, plan, proposal)
-        status = ledger.conclude(number)
+        status = ledger.conclude(number) if _propose(ledger, plan, proposal) else RoundState.FAILED
         if status is RoundState.FINAL:
             return _Concluded(result, model_cid, aggregate_cid)
         if status is RoundState.FAILED:
             return None
 
 
-def _propose(ledger: ChainLedger, plan: _Plan, proposal: Proposal) -> None:
+def _propose(ledger: ChainLedger, plan: _Plan, proposal: Proposal) -> bool:
+    """Propose, unless that was done; False if the round failed for want of stored evidence."""
     number = plan.facts.number
     standing = ledger.round(number)
-    if standing.status is not RoundState.PROPOSED:
-        ledger.propose(number, proposal)
-    else:
+    if standing.status is RoundState.PROPOSED:
         require_same(number, standing, proposal, plan.rule)
+        return True
+    if not ledger.store_evidence(number, proposal):
+        ledger.fail(number)
+        return False
+    ledger.propose(number, proposal)
+    return True
 
 
 def require_same(number: int, standing: LedgerRound, proposal: Proposal, rule: Aggregator) -> None:

@@ -139,6 +139,12 @@ class SealedLedger:
         """The published file of a round that is rolled up. Raises as the store."""
         return SealedFile.parse(store.get(self.counting(number)[1]))
 
+    def cids(self, number: int, store: Store) -> set[bytes]:
+        """Binary CIDs of what the chain names for a round that is rolled up: its file, and the masked updates in that.
+        Raises as the store."""
+        cid = self.counting(number)[1]
+        return {cid} | {one.masked.cid for one in SealedFile.parse(store.get(cid)).parsed}
+
     def stated(self, close: Close, store: Store) -> tuple[tuple[int, ...], SealedFile]:
         """The groups that count of a round that is rolled up, and its published file. Raises as the store."""
         counting, cid = self.counting(close.round)

@@ -240,6 +240,9 @@ def _conclude(
     while True:
         standing = ledger.round(number)
         if standing.status is not RoundState.PROPOSED:
+            if not ledger.store_evidence(number, proposal):
+                ledger.fail(number)
+                return Settlement(ledger.round(number), accepted, refused, None, None, None)
             ledger.propose(number, proposal)
         else:
             require_same(number, standing, proposal, aggregator_named(sealed.terms.rules.aggregator))
