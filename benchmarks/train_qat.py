@@ -101,8 +101,8 @@ def compile_options() -> dict[str, Any]:
     """Options of `compile_model` under which it finds the trained integers."""
     return {
         "input_bits": SETTINGS.input_bits,
-        "activation_bits": dict(SETTINGS.activation_bits),  # type: ignore[call-overload]
-        "lane_bits": dict(SETTINGS.lane_bits),  # type: ignore[call-overload]
+        "activation_bits": SETTINGS.activation_bits,
+        "lane_bits": SETTINGS.lane_bits,
     }
 
 

@@ -74,15 +74,15 @@ class Arena:
             min_clients=CLIENTS, max_examples=1_000, max_norm=MAX_NORM, fraction_bits=FRACTION_BITS
         )
         self._rules = Rules(elements=self._start.size, aggregator=WEIGHTED_MEAN, **contract_rules(settings))
-        self._first: dict[
-            tuple[int, str], Floats
-        ] = {}  # what the first round teaches, the same in every game
+        # What the first round teaches a client, with true labels or others: the same in every game.
+        self._first: dict[tuple[int, bool], Floats] = {}
 
     def play(self, game: Game, rounds: int = ROUNDS) -> float:
         """Test accuracy of the last round's model."""
         rule = rule_of(make_strategy(StrategySettings(game.strategy, STRATEGIES[game.strategy])))
         hostile = sorted(self._hostile[: game.attackers])
-        model, memory = self._start, ()
+        model = self._start
+        memory: tuple[IntVector, ...] = ()
         for number in range(1, rounds + 1):
             updates = self._updates(number, model, ADVERSARIES.get(game.attack, HONEST), hostile)
             contributions = [

@@ -64,5 +64,5 @@ def classify_gas(program: Program, image: NDArray[np.uint8]) -> tuple[int, int]:
     """(class, gas) of classify(bytes) for one image."""
     result = RevmProgram(program.codes, program.entry).call(encode_call(CLASSIFY, image.tobytes()), gas=GAS)
     if not result.success:
-        raise RuntimeError(f"classify reverted: {result.reason}")
+        raise RuntimeError(f"classify reverted: {result.halt or result.output.hex()}")
     return int.from_bytes(result.output, "big"), result.gas_used

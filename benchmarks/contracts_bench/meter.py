@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from eth.abc import OpcodeAPI
 
 from fedvm.devnet.ledger import Ledger
 from fedvm.devnet.vm import FilecoinComputation
@@ -200,7 +202,7 @@ def metered() -> Iterator[Meter]:
         return tx_hash
 
     FilecoinComputation.opcodes = {
-        code: _Metered(code, opcode, counter.count) for code, opcode in opcodes.items()
+        code: cast(OpcodeAPI, _Metered(code, opcode, counter.count)) for code, opcode in opcodes.items()
     }
     FilecoinComputation.apply_computation = classmethod(apply_counted)  # type: ignore[assignment]
     Ledger.append = append_counted  # type: ignore[method-assign]
@@ -208,5 +210,5 @@ def metered() -> Iterator[Meter]:
         yield meter
     finally:
         FilecoinComputation.opcodes = opcodes
-        FilecoinComputation.apply_computation = apply
+        FilecoinComputation.apply_computation = apply  # type: ignore[method-assign]
         Ledger.append = append  # type: ignore[method-assign]

@@ -61,7 +61,7 @@ def run_lists(
     for job, answer in Sandbox(try_named, workers=workers, seconds=SECONDS).run(jobs()):
         trial = Trial(BETWEEN.join(job), verdict_of(answer))
         journal.add(trial)
-        report(len(journal.known), len(wanted), Outcome(*job, trial.verdict))
+        report(len(journal.known), len(wanted), Outcome(job[0], job[1], trial.verdict))
     return [Outcome(*job, journal.known[BETWEEN.join(job)].verdict) for job in wanted]
 
 

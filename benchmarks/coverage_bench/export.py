@@ -69,8 +69,10 @@ def export(module: nn.Module, sample: torch.Tensor, *, older: bool = False) -> b
         warnings.simplefilter("ignore")
         path = Path(folder) / "model.onnx"
         if older:
-            names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "N"}}}
-            torch.onnx.export(module, (sample,), str(path), dynamo=False, opset_version=OPSET, **names)
+            torch.onnx.export(
+                module, (sample,), str(path), dynamo=False, opset_version=OPSET,
+                input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N"}},
+            )  # fmt: skip
         else:
             torch.onnx.export(module, (sample,), str(path), dynamo=True, external_data=True, verbose=False)
         return self_contained(path)

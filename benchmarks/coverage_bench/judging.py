@@ -73,7 +73,8 @@ def _compare(built: Built, proto: onnx.ModelProto, compiled: CompiledModel, seco
         str(likeness) if other else "",
         len(batch),
         seconds=seconds,
-        **likeness,
+        agreement=likeness.get("agreement"),
+        correlation=likeness.get("correlation"),
     )
 
 

@@ -245,7 +245,7 @@ def _table(make: Callable[[], Any]) -> Callable[[], Built]:
 
 
 def _boosted() -> list[Case]:
-    quiet = {"n_estimators": 12, "random_state": 0}
+    quiet: dict[str, Any] = {"n_estimators": 12, "random_state": 0}
     light: dict[str, tuple[Any, Load]] = {
         "LightGBM, two classes": (LGBMClassifier(verbose=-1, **quiet), load_breast_cancer),
         "LightGBM, three classes": (LGBMClassifier(verbose=-1, **quiet), load_wine),

@@ -8,7 +8,7 @@ activation; every layout of the input; every option of the compiler that shapes 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class _Draw:
             ("bytes", "bytes", "uint8", "preprocess", "normal", "normal", "unit", "offset", "features")
         )
         layout = self._choice(("flat", "first", "first", "last"))
-        writer = "torch" if seed % EXPORTED == 0 else "onnx"
+        writer: Literal["onnx", "torch"] = "torch" if seed % EXPORTED == 0 else "onnx"
         if writer == "torch" and not torch_can(steps):
             writer = "onnx"
         if writer == "torch" and data == "uint8":

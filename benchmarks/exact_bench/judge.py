@@ -187,13 +187,13 @@ def _likeness(question: Question, compiled: CompiledModel) -> tuple[dict[str, fl
         return {"agreement": agreement}, False  # what was nearly a tie is not known
     if scores.shape != floats.shape:
         return {"agreement": 0.0, "correlation": 0.0}, True
-    agreement, decided = decided_agreement(scores, floats)
+    share, decided = decided_agreement(scores, floats)
     found = correlation(scores, floats)
     if math.prod(held.shape[1:]) <= floats.shape[1] and not output["head"]:
-        agreement = None  # a reconstruction, whose largest number is no class
+        share = None  # a reconstruction, whose largest number is no class
     least = AGREEMENT - 4 * math.sqrt(AGREEMENT * (1 - AGREEMENT) / max(1, decided))
-    other = (agreement is not None and agreement < least) or (found is not None and found < CORRELATION)
-    return {"agreement": agreement, "correlation": found}, other
+    other = (share is not None and share < least) or (found is not None and found < CORRELATION)
+    return {"agreement": share, "correlation": found}, other
 
 
 def decided_agreement(scores: NDArray[np.float64], floats: NDArray[np.float64]) -> tuple[float | None, int]:

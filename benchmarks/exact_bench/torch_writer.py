@@ -25,7 +25,8 @@ def write_torch(recipe: Recipe) -> bytes:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, (torch.zeros(1, *recipe.onnx_size),), buffer, dynamo=False, opset_version=OPSET,
+            module, (torch.zeros(1, *recipe.onnx_size),), buffer,  # type: ignore[arg-type]
+            dynamo=False, opset_version=OPSET,
             input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N"}} if recipe.seed % 3 else None,
         )  # fmt: skip
     return buffer.getvalue()

@@ -30,9 +30,10 @@ from fedvm.chain.federation_types import Premises, Proposal, RoundOpened, RoundS
 from fedvm.chain.sender import Sender
 from fedvm.evm.creation import creation_code
 from fedvm.evm.keccak import keccak
+from fedvm.federation.rule_units import contract_rules
 from fedvm.federation.settings import RulesSettings, SecuritySettings
 from fedvm.files import write_atomically
-from fedvm.pipeline.rule_units import contract_rules, contract_security
+from fedvm.pipeline.rule_units import contract_security
 from fedvm.protocol import (
     WEIGHTED_MEAN,
     Domain,
@@ -44,6 +45,7 @@ from fedvm.protocol import (
     sign_update,
     update_tree,
 )
+from fedvm.protocol.address import to_address
 from fedvm.protocol.commitments import range_hash
 from fedvm.store import Cid
 
@@ -196,7 +198,7 @@ def _submission(federation: FederationContract, member: LocalAccount, opened: Ro
         deadline=opened.deadline + 86_400,
         cid=_cid(member.address),
     )
-    return Submission(member.address, update, sign_update(update, domain, member.key))
+    return Submission(to_address(member.address), update, sign_update(update, domain, member.key))
 
 
 def _ending(w3: Web3, federation: FederationContract, parts: list[str]) -> Ending:
@@ -241,8 +243,8 @@ def expected() -> tuple[int, int]:
 
 def _rules() -> Rules:
     lenient = {"fraction_bits": 16, "min_examples": 10, "max_examples": 500, "max_sum_squares": 10**9}
-    fields = {**contract_rules(RulesSettings()), **lenient, "elements": ELEMENTS, "aggregator": WEIGHTED_MEAN}
-    return Rules(**{**fields, "max_loss_micros": 2**64 - 1})
+    fields = {**contract_rules(RulesSettings()), **lenient, "max_loss_micros": 2**64 - 1}
+    return Rules(**fields, elements=ELEMENTS, aggregator=WEIGHTED_MEAN)
 
 
 def _base(number: int) -> NDArray[np.int32]:

@@ -92,12 +92,12 @@ def train(message: Message, context: Context) -> Message:
     """One local epoch of SGD with momentum."""
     config = message.content["config"]
     images, labels = share(
-        str(config["data"]), int(context.node_config["partition-id"]), int(config["images"])
+        str(config["data"]), int(str(context.node_config["partition-id"])), int(str(config["images"]))
     )
     pixels = torch.from_numpy(images).float().div_(127.5).sub_(1.0)
     truth = torch.from_numpy(labels)
     net = NETWORKS[str(config["network"])]()
-    net.load_state_dict(message.content["arrays"].to_torch_state_dict())
+    net.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
     optimizer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True)
     loss_of = nn.CrossEntropyLoss()
     total = 0.0

@@ -25,6 +25,7 @@ WORKERS = 2
 
 def ray(options: argparse.Namespace) -> dict[str, Any]:
     """Flower's own simulation: Ray, one CPU a client, started in the way that takes the fewest processes."""
+    from flwr.server.superlink.fleet.vce.backend.backend import BackendConfig
     from flwr.simulation import run_simulation
 
     from federated_bench.app import make_app
@@ -35,7 +36,7 @@ def ray(options: argparse.Namespace) -> dict[str, Any]:
     def main(grid: Grid, context: Context) -> None:
         results.append(play(options, grid, fedavg(options)))
 
-    resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+    resources: BackendConfig = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     run_simulation(server, make_app(), num_supernodes=options.clients, backend_config=resources)
     return results[0]
 

@@ -85,7 +85,9 @@ def play(place: Place, home: Path, tell: Tell) -> Ending:
     data, directory = prepare_data(config), RunDirectory(home / "run")
     store, ground, told = open_store(("store",), directory.path), place.ground, _Told(tell)
 
-    samples = sample_tree(data.validation, ground.owner)
+    validation = data.validation
+    inputs, labels = [one.tobytes() for one in validation.images], validation.labels.tolist()
+    samples = sample_tree(inputs, labels, ground.owner)
     terms = gate_terms(config.gate, samples, len(data.images.class_names))
     can_draw = not ground.network.is_filecoin or ground.embedded is not None
     factory = ground.factory()
@@ -290,9 +292,7 @@ def _elsewhere(
     named = [*place.words]
     if place.words[0] == "--rpc":
         named += ["--federation", federation, "--service", service.address]
-    source = (
-        [place.words[1]] if place.words[0] == "--run" else [*named, "--store", str(home / "run" / "store")]
-    )
+    source = named if place.words[0] == "--run" else [*named, "--store", str(home / "run" / "store")]
     _command("publish", *source, "--car", str(car))
     _command("fetch", str(car), "--to", str(blocks))
     report = json.loads(_command("audit", *named, "--store", str(blocks), "--json"))

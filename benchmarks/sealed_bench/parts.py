@@ -21,9 +21,17 @@ from fedvm.protocol.sealed.bitmaps import bitmap
 from fedvm.protocol.sealed.close import Close
 from fedvm.protocol.sealed.coordinator import check_file, open_group
 from fedvm.protocol.sealed.deposit import parts_of
+from fedvm.protocol.sealed.edges import Edges
 from fedvm.protocol.sealed.epoch import Draw, Epoch
 from fedvm.protocol.sealed.keys import EpochKeys
-from fedvm.protocol.sealed.member import Masking, agree_edges, answer, encapsulate_to_mates, seal
+from fedvm.protocol.sealed.member import (
+    Masking,
+    SealedUpdate,
+    agree_edges,
+    answer,
+    encapsulate_to_mates,
+    seal,
+)
 from fedvm.protocol.sealed.rules import SealedRules, lane_bytes
 from fedvm.protocol.sealed.typed_data import Masked
 from fedvm.protocol.sealed.unmasking import unmask
@@ -67,15 +75,15 @@ class Case:
         self.values = 400 * chance.integers(-900, 901, ELEMENTS)
         self.updates = {rank: self.seal(rank) for rank in self.close.groups[0].included}
 
-    def agree(self, member: Address) -> object:
+    def agree(self, member: Address) -> Edges:
         return agree_edges(self.epoch, member, self.keys[member], self.files[member], self.sent)
 
-    def seal(self, rank: int) -> object:
+    def seal(self, rank: int) -> SealedUpdate:
         return seal(
             self.epoch, self.seats[rank], self.edges[rank], self.values, self.k, Masking.fresh(self.group)
         )
 
-    def masked(self, update) -> Masked:
+    def masked(self, update: SealedUpdate) -> Masked:
         roots = bytes(32), bytes(32), self.epoch.root, update.masked_root, update.seeds_root
         return Masked(ROUND, *roots, 400, 1, 1, 1, 1, 1, b"cid")
 

@@ -97,7 +97,8 @@ def play(work: Comparison, sealed: bool, meter: Meter, workers: int = 2) -> Side
         initial = initial_arrays(work.spec, SEED)
         elements = sum(array.size for array in named_arrays(initial).values())
         fields = {**contract_rules(RulesSettings()), "min_clients": 8, "min_examples": 1, "max_examples": 400}
-        rules = Rules(**{**fields, "elements": elements, "aggregator": WEIGHTED_MEAN, "round_seconds": 7_200})
+        fields["round_seconds"] = 7_200
+        rules = Rules(**fields, elements=elements, aggregator=WEIGHTED_MEAN)
         security = contract_security(SecuritySettings())
         members = [chain.account("member", index) for index in range(work.clients)]
         shape = replace(SEALED, group_size=work.group_size, min_roster=work.clients)

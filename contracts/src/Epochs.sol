@@ -6,9 +6,11 @@ import {Enrolment, Epoch, EpochState, IEpochs, RosterProof} from "./interfaces/I
 import {IFederation} from "./interfaces/IFederation.sol";
 import {IRuleLimits} from "./interfaces/IRuleLimits.sol";
 import {Bitmaps} from "./libraries/Bitmaps.sol";
+import {BlockHeader} from "./libraries/BlockHeader.sol";
 import {CommitmentTree, MAX_PEAKS} from "./libraries/CommitmentTree.sol";
 import {Consent} from "./libraries/Consent.sol";
 import {ContentId} from "./libraries/ContentId.sol";
+import {Filecoin} from "./libraries/Filecoin.sol";
 import {MemberSignature} from "./libraries/MemberSignature.sol";
 import {RoundState} from "./libraries/RoundLib.sol";
 import {Refusal, Rules} from "./libraries/RulesLib.sol";
@@ -25,8 +27,13 @@ contract Epochs is IEpochs, FactoryMade {
     using Bitmaps for bytes;
     using SealedRulesLib for SealedRules;
 
-    /// Blocks after the closing one by whose hash groups are drawn: two, so that who closes does not know it.
+    /// Blocks after the closing one by whose beacon groups are drawn: two, so that who closes does not know its value.
     uint256 private constant DRAWN_AFTER = 2;
+    /// More than it takes to find the hash of a past block.
+    uint256 private constant GAS_TO_LOOK = 100_000;
+
+    /// @inheritdoc IEpochs
+    bool public immutable drawsByDrand = Filecoin.isHere();
 
     /// Federation whose rounds are sealed here.
     IFederation public federation;
@@ -136,22 +143,27 @@ contract Epochs is IEpochs, FactoryMade {
     }
 
     /// @inheritdoc IEpochs
-    function draw(uint64 epochId) external {
+    function draw(uint64 epochId, bytes calldata header) external {
         Epoch storage current = _in(epochId, EpochState.Closed);
         uint256 drawnBy = current.closedIn + DRAWN_AFTER;
         require(block.number > drawnBy, EpochTooEarly(0));
-        bytes32 hash = blockhash(drawnBy);
-        // Of a block longer ago than 256 the hash is 0: whoever waited for a better draw gets none.
-        if (hash == 0) {
+        (bool known, bytes32 value) = _beacon(drawnBy, header);
+        // Whoever waited until nobody can show the value any more gets no draw.
+        if (!known) {
             _fail(current);
             return;
         }
-        bytes32 seed = SealedTrees.groupSeed(address(federation), epochId, current.rosterRoot, hash);
+        bytes32 seed = SealedTrees.groupSeed(address(federation), epochId, current.rosterRoot, value);
         uint64 until = _now() + _sealed.keySeconds;
         current.state = EpochState.Drawn;
         current.groupSeed = seed;
         current.until = _time(until);
         emit GroupsDrawn(epochId, seed, until);
+    }
+
+    /// @inheritdoc IEpochs
+    function beacon(uint256 number, bytes calldata header) external view returns (bool known, bytes32 value) {
+        return _beacon(number, header);
     }
 
     /// @inheritdoc IEpochs
@@ -248,6 +260,25 @@ contract Epochs is IEpochs, FactoryMade {
             NotInRoster(proof.index)
         );
         return Shuffle.placeOf(_epoch.groupSeed, proof.index, count);
+    }
+
+    /// @dev What the beacon gave for a past block. With the block's hash, whoever builds it would try as many draws as it can
+    ///      compute; of PREVRANDAO it can only choose between having its block and not, of Filecoin's beacon nothing.
+    function _beacon(uint256 number, bytes calldata header) private view returns (bool known, bytes32 value) {
+        if (drawsByDrand) {
+            (known, value) = Filecoin.beacon(number);
+            require(known, NoBeacon(number));
+            return (known, value);
+        }
+        // Else a call with little gas would find no hash, and end an epoch that can be drawn.
+        require(gasleft() > GAS_TO_LOOK, TooLittleGas(GAS_TO_LOOK));
+        bytes32 hash = BlockHeader.hashOf(number);
+        if (hash == 0) return (false, 0);
+        require(keccak256(header) == hash, WrongHeader(number, hash));
+        value = BlockHeader.prevRandao(header);
+        // Chains without a beacon have zero there.
+        require(value != 0, NoBeacon(number));
+        known = true;
     }
 
     /// @dev Why an enrolment is not taken. The federation and its rule book are the factory's own code.

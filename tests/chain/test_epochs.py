@@ -11,6 +11,7 @@ from sealed_game import SEALED, SECURITY, create, enrolment, found, play
 from fedvm.chain.epoch_types import EnrolmentRefused, EpochState, ReadyAdded
 from fedvm.chain.epochs import EpochsContract
 from fedvm.chain.errors import ChainError, TransactionFailed
+from fedvm.chain.headers import block_header
 from fedvm.chain.rule_book import RuleBookContract
 from fedvm.devnet.embedded import EmbeddedChain
 from fedvm.protocol import Refusal
@@ -108,7 +109,8 @@ def test_the_draw_follows_from_the_second_block_after_the_close(chain: EmbeddedC
     epochs.draw(chain.account("user"), 1)
     standing, draw = epochs.standing(), epochs.drawn(1)
     block = chain.w3.eth.get_block(standing.closed_in + 2)
-    seed = group_seed(epochs.domain(), 1, standing.roster_root, bytes(block["hash"]))
+    assert epochs.beacon(standing.closed_in + 2) == bytes(block["mixHash"]) != bytes(32)
+    seed = group_seed(epochs.domain(), 1, standing.roster_root, bytes(block["mixHash"]))
     assert (standing.group_seed, draw.seed, draw.roster_root) == (seed, seed, standing.roster_root)
     with pytest.raises(ChainError, match="not stated yet"):
         epochs.agreed(1)
@@ -193,3 +195,16 @@ def closed(chain: EmbeddedChain) -> tuple[EpochsContract, Account]:
     chain.advance_time(SEALED.enrol_seconds + 1)
     epochs.close_enrolment(coordinator, 1)
     return epochs, coordinator
+
+
+def test_whoever_draws_shows_the_header_of_that_block(chain: EmbeddedChain) -> None:
+    epochs, coordinator = closed(chain)
+    for _ in range(3):
+        chain.advance_time(1)
+    block = epochs.standing().closed_in + 2
+    other, _ = block_header(chain.w3, block + 1)
+    for header in (b"", other):
+        with pytest.raises(TransactionFailed, match="WrongHeader"):
+            epochs.prepared("draw", 1, header).send(coordinator)
+    epochs.prepared("draw", 1, block_header(chain.w3, block)[0]).send(chain.account("user"))
+    assert epochs.standing().state is EpochState.DRAWN

@@ -89,6 +89,7 @@ def test_it_answers_in_time_outlasts_an_outage_and_ends_when_told(proposed: Prop
         proposed.gateway.down = False
         watched.until("answers again")
         assert proposed.answered_at(proposed.roots[1]) < due
+        watched.until("Questions answered so far: 2.")
 
         watched.process.send_signal(signal.SIGINT)
         assert watched.ends_with() == 130

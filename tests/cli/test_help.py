@@ -103,8 +103,15 @@ def test_what_other_tools_call_a_command_is_named(capsys: pytest.CaptureFixture[
     assert "Use fedvm" not in call(capsys, "account", "list")[2]  # where a command has that name
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["settings"]])
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        *(("ascii", words) for words in (["--help"], ["run", "--help"], ["settings"])),
+        ("cp1252", ["run", "--help"]),
+        ("latin-1", ["--help"]),
+        ("utf-8", ["settings"]),
+    ],
+)
 def test_any_encoding_of_standard_output_does(encoding: str, words: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", "from fedvm.cli import main; main()", *words],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import conditions
+from fedvm.chain.errors import NetworkError
 from fedvm.chain.factory import FederationFactory
 from fedvm.chain.networks import BASE, CALIBRATION, EMBEDDED, Network
 from fedvm.devnet.embedded import open_chain
@@ -52,3 +53,26 @@ def test_answers_have_time_after_a_close_is_final(
         with pytest.raises(SettingsError, match=rf"Set sealed.unmask_seconds = {least} or more"):
             found(seconds, 1)
         found(least, 1)
+
+
+def test_a_chain_without_a_beacon_has_no_sealed_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_beacon(*_: object) -> tuple[bytes, bytes]:
+        raise NetworkError("block 1 has no beacon value (PREVRANDAO)")
+
+    monkeypatch.setattr(founding, "block_header", no_beacon)
+    with open_chain(tmp_path, seed=3, create=True) as chain:
+        owner = chain.account("owner")
+        factory = FederationFactory.deploy_first(chain.w3, owner)
+        with pytest.raises(NetworkError, match="no beacon"):
+            founding.found(
+                factory,
+                owner,
+                ContentStore(tmp_path / "store"),
+                np.zeros(100, dtype=np.int32),
+                rules=conditions.rules(elements=100),
+                members=[],
+                security=conditions.security(),
+                sealed=SEALED,
+            )

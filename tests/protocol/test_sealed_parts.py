@@ -131,7 +131,7 @@ def test_shuffles_refuse_what_is_none() -> None:
         shuffle.places(bytes(32), 0)
     with pytest.raises(EncodingError, match="32 bytes"):
         shuffle.places(bytes(31), 3)
-    with pytest.raises(EncodingError, match="block_hash"):
+    with pytest.raises(EncodingError, match="beacon"):
         shuffle.group_seed(DOMAIN, 1, bytes(32), bytes(31))
 
 

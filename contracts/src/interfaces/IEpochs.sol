@@ -62,8 +62,8 @@ struct RosterProof {
 }
 
 /// @title Epochs of a sealed federation
-/// @notice Members enrol with fresh keys; the roster is divided into groups by a draw that follows from it and from a block
-///         that nobody knew when it was complete; within a group every two members that are ready share a key. Groups stay
+/// @notice Members enrol with fresh keys; the roster is divided into groups by a draw that follows from it and from a beacon's
+///         value that nobody knew when it was complete; within a group every two members that are ready share a key. Groups stay
 ///         together for `epochRounds` rounds, and nobody can end an epoch before.
 /// @dev Works for its federation in the place of `DirectSubmissions`: nobody submits a sealed update without the coordinator.
 interface IEpochs is IRuleLimits {
@@ -73,7 +73,7 @@ interface IEpochs is IRuleLimits {
     event Enrolled(uint64 indexed epoch, address indexed member, uint32 index, bytes32 x25519, bytes32 mlkem);
     /// @notice An enrolment was refused.
     event EnrolmentRefused(uint64 indexed epoch, address indexed member, Refusal reason);
-    /// @notice The roster is complete. Its groups are drawn by the hash of block `closedIn` + 2.
+    /// @notice The roster is complete. Its groups are drawn by the beacon's value for block `closedIn` + 2.
     event RosterClosed(uint64 indexed epoch, bytes32 indexed rosterRoot, uint32 members, uint64 closedIn);
     /// @notice Groups are drawn. Keys are exchanged until a Unix time in seconds.
     event GroupsDrawn(uint64 indexed epoch, bytes32 groupSeed, uint64 until);
@@ -108,6 +108,12 @@ interface IEpochs is IRuleLimits {
     error NotInRoster(uint32 index);
     /// @notice Neither the member nor its key.
     error NotTheMember(address caller);
+    /// @notice Not the header of the block that draws.
+    error WrongHeader(uint256 number, bytes32 blockHash);
+    /// @notice The chain has no beacon: PREVRANDAO of this block is zero, or its header is not that of an Ethereum block.
+    error NoBeacon(uint256 number);
+    /// @notice A draw needs more gas than this.
+    error TooLittleGas(uint256 gas);
 
     /// @notice Makes a new clone that of one federation. `FederationFactory` calls it in the transaction that makes the
     ///         clone; nobody can call it again.
@@ -139,7 +145,17 @@ interface IEpochs is IRuleLimits {
     /// @notice Draws the groups, from the third block after the closing one on, or ends the epoch when the block's hash is no
     ///         longer known. Anyone may.
     /// @param epochId Number of the epoch.
-    function draw(uint64 epochId) external;
+    /// @param header Header of the second block after the closing one, in RLP; of no account on Filecoin.
+    function draw(uint64 epochId, bytes calldata header) external;
+
+    /// @return Whether groups are drawn by Filecoin's beacon, which needs no header.
+    function drawsByDrand() external view returns (bool);
+
+    /// @param number Number of a past block.
+    /// @param header Its header in RLP; of no account on Filecoin.
+    /// @return known False when the chain no longer knows the block's hash.
+    /// @return value What the beacon gave for it: PREVRANDAO, on Filecoin the epoch's value.
+    function beacon(uint256 number, bytes calldata header) external view returns (bool known, bytes32 value);
 
     /// @notice States who is ready: whose messages to its group were there and well-formed. Coordinator only, once, between
     ///         rounds.

@@ -75,14 +75,14 @@ library SealedTrees {
     /// @param federation Federation of the draw.
     /// @param epoch Number of the epoch.
     /// @param rosterRoot Root of its roster.
-    /// @param blockHash Hash of the second block after the one in which enrolment was closed.
+    /// @param value What the beacon gave for the second block after the one in which enrolment was closed.
     /// @return Seed of the draw.
-    function groupSeed(address federation, uint64 epoch, bytes32 rosterRoot, bytes32 blockHash)
+    function groupSeed(address federation, uint64 epoch, bytes32 rosterRoot, bytes32 value)
         internal
         view
         returns (bytes32)
     {
-        return keccak256(abi.encodePacked(DRAW, block.chainid, federation, epoch, rosterRoot, blockHash));
+        return keccak256(abi.encodePacked(DRAW, block.chainid, federation, epoch, rosterRoot, value));
     }
 
     /// @param rosterRoot Root of the roster.

@@ -6,6 +6,7 @@ import {Groups} from "../../src/libraries/Groups.sol";
 import {Enrol} from "../../src/libraries/SealedTypes.sol";
 import {Shuffle} from "../../src/libraries/Shuffle.sol";
 import {Consents} from "../base/Consents.sol";
+import {HeaderForest} from "../base/HeaderForest.sol";
 import {SealedChallengers} from "./SealedChallengers.sol";
 
 /// @notice How a roster comes about: members that enrol or do not, draws that are made or missed, and who is ready.
@@ -37,8 +38,9 @@ abstract contract SealedEpochs is SealedChallengers {
         bool missed = seed % 16 == 1;
         uint256 drawnBy = block.number + 2;
         vm.roll(block.number + (missed ? 300 : 3));
-        if (!missed) vm.setBlockhash(drawnBy, keccak256(abi.encode("block", seed)));
-        epochs.draw(epochId);
+        bytes memory header = HeaderForest.build(drawnBy, keccak256(abi.encode("beacon", seed)), "geth");
+        if (!missed) vm.setBlockhash(drawnBy, keccak256(header));
+        epochs.draw(epochId, header);
         if (missed) return happened("epoch failed: draw missed");
         _deal();
         if (seed % 16 == 2) {

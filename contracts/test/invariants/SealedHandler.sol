@@ -175,7 +175,7 @@ contract SealedHandler is SealedCoordinators {
             abi.encodeCall(rounds.reject, (roundId, 1, by)),
             abi.encodeCall(rounds.close, (roundId, epochRoot, bitmap(ready), bitmap(ready))),
             abi.encodeCall(epochs.stateReady, (epochId, bitmap(ready))),
-            abi.encodeCall(epochs.draw, (epochId)),
+            abi.encodeCall(epochs.draw, (epochId, "")),
             abi.encodeCall(epochs.openEpoch, ())
         ];
         uint256 which = (seed >> 8) % 6;

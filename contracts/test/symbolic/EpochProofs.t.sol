@@ -92,12 +92,12 @@ contract EpochProofs is SymbolicBase {
     /// @notice Groups are drawn of a closed roster alone, once, and only after the block whose hash draws them: two blocks after the one in
     ///         which enrolment was closed, so that nobody knew it then.
     /// @dev What is drawn is not looked at: Halmos hands its solver no formula with the hash of a block.
-    function check_groupsAreDrawnAfterTheirBlock(uint64 epochId) external {
+    function check_groupsAreDrawnAfterTheirBlock(uint64 epochId, bytes calldata header) external {
         _begin();
         Epoch memory before = EPOCHS.epoch();
         bool mayBe = _and(before.number == epochId, before.state == EpochState.Closed);
         vm.assume(!_and(mayBe, block.number > uint256(before.closedIn) + 2));
-        assert(!_call(abi.encodeCall(IEpochs.draw, (epochId))));
+        assert(!_call(abi.encodeCall(IEpochs.draw, (epochId, header))));
     }
 
     /// @notice Who is ready is stated by the coordinator alone, once, in time, between rounds; it counts from the next round on, and members
@@ -130,12 +130,14 @@ contract EpochProofs is SymbolicBase {
     }
 
     /// @notice Nobody draws, enrols, closes or gives up an epoch whose ready members were stated: its groups stand.
-    function check_groupsStand(uint64 epochId, bytes calldata ready, uint8 which) external {
+    function check_groupsStand(uint64 epochId, bytes calldata ready, bytes calldata header, uint8 which)
+        external
+    {
         _begin();
         Epoch memory before = EPOCHS.epoch();
         vm.assume(before.state == EpochState.Drawn && before.readyHash != 0 && which < 5);
         bytes memory data = which == 0
-            ? abi.encodeCall(IEpochs.draw, (epochId))
+            ? abi.encodeCall(IEpochs.draw, (epochId, header))
             : which == 1
                 ? abi.encodeCall(IEpochs.closeEnrolment, (epochId))
                 : which == 2

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from web3.contract import Contract
-
 from fedvm.audit.chain_reader import ChainReader
 from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.chain.decoding import decoded_input, plain
@@ -24,7 +22,7 @@ from fedvm.chain.epoch_types import (
     ReadyStated,
     RosterClosed,
 )
-from fedvm.chain.epochs import EpochsContract
+from fedvm.chain.epochs import DRAWN_AFTER, EpochsContract
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.rule_book import keys_in_round
 from fedvm.protocol import EncodingError, Refusal, Rules, SignatureError
@@ -36,10 +34,8 @@ from fedvm.protocol.sealed.shuffle import group_seed
 from fedvm.protocol.sealed.typed_data import Enrol
 from fedvm.protocol.verdict import signs_for
 
-_DRAWN_AFTER = 2
-"""Blocks after the closing one by whose hash groups are drawn."""
-_LATEST_DRAW = 256
-"""Blocks after that, in which the chain still knows the hash."""
+_KNOWN = 256
+"""Blocks after the drawing one for which every chain knows its hash: before that no draw is missed."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class EpochReplay:
         self._sealed_hash = epochs.sealed_hash()
         self._domain, self._answer_seconds = epochs.domain(), epochs.answer_seconds()
         self._reader, self._contract, self._ledger = reader, contract, ledger
-        self._abi: Contract = epochs.contract
+        self._epochs, self._abi = epochs, epochs.contract
         self._standing: _Standing | None = None
         self._verdicts: dict[str, Iterator[_Verdict]] = {}  # by transaction, in its order
         same = self.rules.digest() == self._sealed_hash
@@ -244,12 +240,12 @@ class EpochReplay:
         if one is None or one.closed is None:
             self._check("group draw", event, {"roster": False})
             return
-        block = one.closed.closed_in + _DRAWN_AFTER
-        is_known = block < event.at.block_number <= block + _LATEST_DRAW
+        block = one.closed.closed_in + DRAWN_AFTER
+        is_known = block < event.at.block_number
         seed = b""
         if is_known:
-            hash_ = self._reader.block_hash(block)
-            seed = group_seed(self._domain, event.epoch, one.closed.roster_root, hash_)
+            value = self._epochs.beacon(block)
+            seed = group_seed(self._domain, event.epoch, one.closed.roster_root, value)
         time = self._time(event)
         parts = {
             "block": is_known,
@@ -304,7 +300,7 @@ class EpochReplay:
         if one.closed is None:
             due = self._time(event) > one.until and len(one.roster) < self.rules.min_roster
         elif one.draw is None:
-            due = event.at.block_number > one.closed.closed_in + _DRAWN_AFTER + _LATEST_DRAW
+            due = event.at.block_number > one.closed.closed_in + DRAWN_AFTER + _KNOWN
         else:
             due = self._time(event) > one.until and not one.ready
         self._check("epoch", event, {"failure": due})

@@ -23,6 +23,7 @@ from fedvm.chain.epoch_types import (
 )
 from fedvm.chain.events import EventReader
 from fedvm.chain.federation import FederationContract
+from fedvm.chain.headers import block_header
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
 from fedvm.protocol import Domain
@@ -34,7 +35,7 @@ from fedvm.protocol.sealed.rules import SealedRules
 ENROLMENTS_A_MESSAGE: Final = 100
 """Some 10 million gas, and 42 KiB of calldata: both fit into one message on every network."""
 DRAWN_AFTER: Final = 2
-"""Blocks from the one in which enrolment was closed to the one by whose hash groups are drawn."""
+"""Blocks from the one in which enrolment was closed to the one by whose beacon groups are drawn."""
 
 
 class EpochsContract:
@@ -76,12 +77,16 @@ class EpochsContract:
         return self._send(account, "closeEnrolment", number)
 
     def draw(self, account: LocalAccount, number: int) -> Receipt:
-        """Draw the groups (anyone), from the third block after the closing one on. After 258 blocks the epoch fails."""
+        """Draw the groups (anyone), from the third block after the closing one on. When the chain no longer knows that
+        block's hash the epoch fails. Raises NetworkError where the chain has no beacon."""
         return self.draw_call(number).send(account)
 
     def draw_call(self, number: int) -> PreparedCall:
         """The transaction of :meth:`draw`."""
-        return self.prepared("draw", number)
+        block = self.standing().closed_in + DRAWN_AFTER
+        has_come = self.w3.eth.block_number >= block
+        header = b"" if self._draws_by_drand() or not has_come else block_header(self.w3, block)[0]
+        return self.prepared("draw", number, header)
 
     def prepared(self, function: str, *arguments: Any) -> PreparedCall:
         """A call of the contract that anybody may send, to be priced first or sent by a wallet."""
@@ -178,6 +183,15 @@ class EpochsContract:
     def agreed(self, number: int, first: int = 0, last: int | None = None) -> Epoch:
         """Roster, groups and ready members of an epoch; as :meth:`drawn`."""
         return self.history(number, first, last).epoch(self.domain(), self.sealed_rules().group_size)
+
+    def beacon(self, block: int) -> bytes:
+        """The beacon's value for a past block, 32 bytes: draws groups. Raises NetworkError if there is none."""
+        if self._draws_by_drand():
+            return bytes(read(self.contract, "beacon", block, b"")[1])
+        return block_header(self.w3, block)[1]
+
+    def _draws_by_drand(self) -> bool:
+        return bool(read(self.contract, "drawsByDrand"))
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
         return self.sender.transact(account, self.contract, f"{EPOCHS}.{function}", *arguments)

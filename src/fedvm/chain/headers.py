@@ -80,20 +80,20 @@ def block_header(w3: Web3, number: int) -> tuple[bytes, bytes]:
     """A block's header in RLP, and the beacon's value in it, 32 bytes.
 
     Raises:
-        NetworkError: the block is not there, its hash is not that of an Ethereum header, or the chain has no beacon: no
-            gate can draw there.
+        NetworkError: the block is not there, its hash is not that of an Ethereum header, or the chain has no beacon:
+            nothing can be drawn there.
     """
     header, block = read_header(w3, number)
     if keccak(header) != bytes.fromhex(block["hash"][2:]):
         raise NetworkError(
-            f"the hash of block {number} is not that of an Ethereum header, so a promotion gate cannot draw samples on "
-            "this chain; use another network"
+            f"the hash of block {number} is not that of an Ethereum header, so nothing can be drawn by it: no gate's "
+            "samples, no groups of sealed rounds; use another network"
         )
     randao = bytes.fromhex(block["mixHash"][2:])
     if not any(randao):
         raise NetworkError(
-            f"block {number} has no beacon value (PREVRANDAO), so a promotion gate cannot draw samples on this chain; "
-            "use another network"
+            f"block {number} has no beacon value (PREVRANDAO), so nothing can be drawn by it, samples of a gate or "
+            "groups of sealed rounds; use another network"
         )
     return header, randao
 

@@ -121,9 +121,12 @@ def _watch(answers: _Answers, place: Place, seconds: float) -> bool:
 
     number = answers.number
     tell(f"Watching the proposal of round {number} of {answers.ledger.address}; Ctrl-C ends it.")
-    told = 0
+    told = answered = 0
     try:
         while (status := patiently(answers.look, tell=tell, pause=pause)) is RoundState.PROPOSED:
+            if answers.sent > answered:
+                tell(f"Questions answered so far: {answers.sent}.")
+            answered = answers.sent
             if answers.open > told:
                 tell(f"Questions that the store cannot answer: {answers.open}. Put back what it has lost.")
             told = answers.open

@@ -10,6 +10,7 @@ from web3 import Web3
 
 from fedvm.chain.factory import DEFAULT_SALT, FederationFactory
 from fedvm.chain.federation import FederationContract
+from fedvm.chain.headers import block_header
 from fedvm.chain.networks import network_of
 from fedvm.federation.arrays import ModelCodec, named_arrays
 from fedvm.federation.byte_model import model_bytes
@@ -82,6 +83,7 @@ def found(
     Raises:
         TransactionFailed: the contract refuses a parameter.
         SettingsError: sealed rounds leave no time for answers after a close is final on this network.
+        NetworkError: rounds are sealed, and the chain has no beacon by which groups could be drawn.
     """
     w3, address = factory.w3, factory.address_of(owner.address, salt)
     if w3.eth.get_code(w3.to_checksum_address(address)):
@@ -113,3 +115,5 @@ def _check_chain(w3: Web3, sealed: SealedRules) -> None:
             f"shares for a close in a final block alone, which takes {network.finality_seconds} s there, and then "
             f"need {ANSWER_SECONDS} s to answer. Set sealed.unmask_seconds = {least} or more"
         )
+    if not network.is_filecoin:  # there drand's value is asked for, not a block's
+        block_header(w3, w3.eth.block_number)

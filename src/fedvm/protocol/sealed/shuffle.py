@@ -21,17 +21,17 @@ GROUP_SEED = b"\x32"
 Places = NDArray[np.int64]
 
 
-def group_seed(domain: Domain, epoch: int, roster_root: bytes, block_hash: bytes) -> bytes:
+def group_seed(domain: Domain, epoch: int, roster_root: bytes, beacon: bytes) -> bytes:
     """The seed of an epoch's draw, 32 bytes.
 
-    block_hash: of the second block after the one in which enrolment was closed. Raises EncodingError if a field is
-    malformed.
+    beacon: its value for the second block after the one in which enrolment was closed, 32 bytes. Raises EncodingError
+    if a field is malformed.
     """
     chain = check_uint("chain_id", domain.chain_id, 256).to_bytes(32)
     federation = address_bytes("federation", domain.federation)
     number = check_uint("epoch", epoch, 64).to_bytes(8)
-    root, block = check_bytes("roster_root", roster_root, 32), check_bytes("block_hash", block_hash, 32)
-    return keccak(GROUP_SEED + chain + federation + number + root + block)
+    root, value = check_bytes("roster_root", roster_root, 32), check_bytes("beacon", beacon, 32)
+    return keccak(GROUP_SEED + chain + federation + number + root + value)
 
 
 def place_of(seed: bytes, count: int, index: int) -> int:
