@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_run import settings, small_config, write_digits
+from small_run import GATE, settings, small_config, write_digits
 from test_network_run import PAYER
 
 from fedvm.devnet.accounts import derive_account
@@ -138,6 +138,31 @@ def test_what_does_not_belong_to_the_federation_is_refused(anvil: str, tmp_path:
         run_all(config("lost"), resume=True, from_chain=address, account=PAYER)
     with pytest.raises(ConfigError, match="copy the directory"):
         run_all(small_config(digits, tmp_path / "new"), resume=True, from_chain=address)
+
+
+@pytest.mark.slow
+def test_no_gate_is_fixed_after_training(anvil: str, tmp_path: Path) -> None:
+    digits = write_digits(tmp_path / "digits")
+
+    def config(out: str, **more: Any) -> RunConfig:
+        usual = {
+            "network__rpc": anvil,
+            "run__name": "gated",
+            "run__store": [str(tmp_path / "blocks")],
+            "federation__rounds": 2,
+            **GATE,
+        }
+        return small_config(digits, tmp_path / out, **{**usual, **more})
+
+    address = begun(config("lost"), after=1)
+    for out, more in (
+        ("a", {"run__name": "another"}),
+        ("b", {"gate__max_samples": GATE["gate__max_samples"] + 1}),
+    ):
+        with pytest.raises(ConfigError, match=r"gate, fixed before it, is not at 0x.*run\.name"):
+            run_all(config(out, **more), resume=True, from_chain=address, account=PAYER)
+    report = run_all(config("elsewhere"), resume=True, from_chain=address, account=PAYER)
+    assert report.gate is not None
 
 
 @pytest.mark.slow

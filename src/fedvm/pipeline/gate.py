@@ -9,12 +9,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 from eth_account.signers.local import LocalAccount
+from web3 import Web3
 from web3.types import Nonce
 from web3.utils import get_create_address
 
 from fedvm.chain.factory import OPEN_IMPLEMENTATIONS, FederationFactory
 from fedvm.chain.gate import GateTerms
-from fedvm.chain.model_service import ModelService
+from fedvm.chain.model_service import ModelService, service_code
 from fedvm.files import write_atomically
 from fedvm.pipeline.config import GateSettings
 from fedvm.pipeline.errors import ConfigError, UsageError
@@ -96,10 +97,18 @@ def gated_service(ground: Ground, terms: GateTerms) -> ModelService:
 
     On an embedded chain the owner creates it right after the factory, so that its address is known beforehand; on a
     network its address follows from the run's salt and the gate.
-    Raises ConfigError when the service there has another gate.
+    Raises ConfigError when the service there has another gate, or when rounds may have been played and there is none: a
+    gate that is fixed after training proves nothing.
     """
     w3, owner = ground.w3, ground.owner
     if ground.deployer is not None:
+        fixed = ground.deployer.address_of(service_code(w3, str(owner.address), terms), ground.salt)
+        if ground.federation is not None and not w3.eth.get_code(Web3.to_checksum_address(fixed)):
+            raise ConfigError(
+                f"the federation {ground.federation} exists, and its gate, fixed before it, is not at {fixed}: give "
+                "the name (run.name), the seed, the data set, the gate's settings and the account with which the run "
+                "began, and the same version of FedVM"
+            )
         return ModelService.deploy_at(ground.deployer, owner, ground.salt, gate=terms)
     FederationFactory.deploy_first(w3, owner)
     address = get_create_address(owner.address, Nonce(len(OPEN_IMPLEMENTATIONS) + 1))

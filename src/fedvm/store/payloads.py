@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fedvm.protocol import int32_from_bytes, to_bytes
 from fedvm.protocol.aggregators import NAME_ELEMENTS
 from fedvm.protocol.vector import IntVector
+from fedvm.store.cid import Cid
+from fedvm.store.errors import InvalidCid
 from fedvm.store.interface import Store
 from fedvm.store.unixfs import cid_of
 
@@ -29,8 +31,13 @@ class StoredPayloads:
     writing: bool = False
 
     def get(self, vector: IntVector) -> bytes:
-        """Raises StoreError if the store lacks them, or the vector is no CID."""
-        return self.store.get(cid_named(vector))
+        """None at all of a vector that is no CID: it names nothing that anybody could ever bring. Raises StoreError if
+        the store lacks them."""
+        try:
+            named = Cid.from_binary(cid_named(vector))
+        except InvalidCid:
+            return b""
+        return self.store.get(named.binary)
 
     def put(self, data: bytes) -> IntVector:
         """The name of the bytes, which are kept first where this writes."""
