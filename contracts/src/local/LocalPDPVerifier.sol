@@ -42,7 +42,7 @@ contract LocalPDPVerifier is IPDPVerifier {
 
     /// @notice Creates a data set, whose number is one more than the last one's. The caller is its provider.
     /// @return setId Its number; the first is 1.
-    function createDataSet(address, bytes calldata) external payable returns (uint256 setId) {
+    function createDataSet(address, bytes calldata) external returns (uint256 setId) {
         setId = ++_dataSets;
         _sets[setId].provider = msg.sender;
         _sets[setId].lastProvenEpoch = block.number;
@@ -55,7 +55,6 @@ contract LocalPDPVerifier is IPDPVerifier {
     /// @return firstAdded Number of the first.
     function addPieces(uint256 setId, address, PieceCid[] calldata pieceData, bytes calldata)
         external
-        payable
         returns (uint256 firstAdded)
     {
         DataSet storage set = _own(setId);

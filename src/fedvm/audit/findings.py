@@ -70,6 +70,10 @@ class Ledger:
             self.findings.append(Finding(name, place, message))
         return holds
 
+    def left_out(self, event: str, of: str, place: Place) -> None:
+        """Record that a node lists no such event, which what was found at ``place`` can only follow."""
+        self.check("event order", False, place, f"the node lists no {event} of {of} before this")
+
     def unreadable(self, name: str, place: Place, error: Exception, what: str = "") -> None:
         """Record that a store did not give what a check needs: other bytes than were committed to, or nothing."""
         is_false = not isinstance(error, StoreError) or isinstance(

@@ -144,6 +144,11 @@ class GateReplay:
 
     def _on_asked(self, event: SampleAsked) -> None:
         trial, place = self._trial(event), Place(version=event.version, tx=event.at.tx_hash)
+        if not trial.seed:
+            message = (
+                f"samples of version {event.version} are asked for before the node lists a TrialDrawn of it"
+            )
+            raise OutOfOrder(message, event.at.tx_hash)
         try:
             index = self._pool.draw(trial.seed, event.number)
         except RangeError:

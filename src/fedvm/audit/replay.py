@@ -88,7 +88,7 @@ def audit(
             versions.run(first_block, partial(tell, "versions"))
         gated = served.gate() is not None
         if files is not None:
-            files.check(served, versions.compiled, ledger)
+            files.check(served, versions.compiled, versions.registered, ledger)
         gate = GateReplay(reader, served, ledger, openings, versions.served)
         with _in_order(ledger):
             gate.run(first_block, partial(tell, "trials"))

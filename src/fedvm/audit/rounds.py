@@ -301,6 +301,8 @@ class FederationReplay:
         wrong = opened.deviation(event, window_ends)
         where = Place(round=event.round, tx=event.at.tx_hash, event="RoundProposed", field=wrong)
         self._ledger.check("proposal", not wrong, where, f"does not follow: {wrong}")
+        if not opened.accepted and not opened.rolled_up:
+            self._ledger.left_out("update or roll-up", f"round {event.round}", where)
         opened.proposal, opened.until = event, event.until
         for member, submitted in opened.direct.items():
             place = Place(event.round, submitted.member, tx=submitted.at.tx_hash)

@@ -140,6 +140,10 @@ class EpochReplay:
         place = Place(epoch=event.epoch, tx=event.at.tx_hash)
         return self._ledger.check(name, not wrong, place, f"does not follow: {wrong}")
 
+    def _left_out(self, name: str, event: EpochEvent) -> None:
+        place = Place(epoch=event.epoch, tx=event.at.tx_hash)
+        self._ledger.left_out(name, f"epoch {event.epoch}", place)
+
     def _time(self, event: EpochEvent) -> int:
         return self._reader.time(event.at.block_number)
 
@@ -239,6 +243,8 @@ class EpochReplay:
         one = self._of(event)
         if one is None or one.closed is None:
             self._check("group draw", event, {"roster": False})
+            if one is not None:
+                self._left_out("RosterClosed", event)
             return
         block = one.closed.closed_in + DRAWN_AFTER
         is_known = block < event.at.block_number
@@ -274,6 +280,8 @@ class EpochReplay:
             "time": time <= one.until and event.until == time + self._answer_seconds,
         }
         self._check("ready", event, parts)
+        if one.draw is None:
+            self._left_out("GroupsDrawn", event)
         one.first_round, one.until = event.first_round, event.until
         one.ready = event.ready if parts["bitmap"] else b""
 
@@ -281,6 +289,8 @@ class EpochReplay:
         one = self._of(event)
         if one is None or one.draw is None or not one.ready:
             self._check("ready", event, {"draw": False})
+            if one is not None and one.draw is not None:
+                self._left_out("ReadyStated", event)
             return
         place = Place(epoch=event.epoch, member=event.member, tx=event.at.tx_hash, cid=cid_text(event.cid))
         try:
@@ -311,6 +321,8 @@ class EpochReplay:
         one = self._standing
         if one is None or one.number != event.epoch:
             self._check("epoch", event, {"number": False})
+            if event.epoch > self.number:
+                self._left_out("EpochOpened", event)
             return None
         return one
 

@@ -11,6 +11,7 @@ from fedvm.audit.findings import Ledger, Place, cid_text
 from fedvm.audit.open_round import OpenRound
 from fedvm.audit.sealed_epochs import EpochReplay, Now
 from fedvm.audit.sealed_verdict import Expected, signer_of
+from fedvm.chain.decoding import decoded_input
 from fedvm.chain.epoch_types import EPOCH_EVENTS, EpochEvent
 from fedvm.chain.epochs import EpochsContract
 from fedvm.chain.events import Place as At
@@ -30,6 +31,7 @@ from fedvm.protocol.sealed.aggregation_fold import GroupSubtotal, group_subtotal
 from fedvm.protocol.sealed.bitmaps import set_bits
 from fedvm.protocol.sealed.close import Close, GroupClose
 from fedvm.protocol.sealed.coordinator import check_file
+from fedvm.protocol.sealed.epoch import Epoch
 from fedvm.protocol.sealed.recomputation import Terms, counted_updates, make_record
 from fedvm.protocol.sealed.records import SealedFile, SealedRecord, SealedSubmission
 from fedvm.protocol.sealed.rules import lane_bytes
@@ -64,6 +66,7 @@ class SealedReplay:
         self._reader, self._contract, self._store, self._ledger = reader, contract, store, ledger
         self._epochs = EpochReplay(reader, contract, ledger)
         self._domain = EpochsContract.of(contract).domain()
+        self._abi = SealedRoundsContract.of(contract).contract
         self._rounds: dict[int, _Round] = {}
 
     def merged(self, events: Iterator[FederationEvent], first_block: int) -> Iterator[ReplayedEvent]:
@@ -104,7 +107,19 @@ class SealedReplay:
         }
         wrong = ", ".join(part for part, holds in parts.items() if not holds)
         self._ledger.check("close", not wrong, place, f"does not follow: {wrong}")
+        if epoch is not None:
+            self._check_ready(epoch, place)
         self._rounds[event.round] = _Round(close, time)
+
+    def _check_ready(self, epoch: Epoch, place: Place) -> None:
+        """The contract has compared the ready members that a close names with its own, so all of them were told."""
+        name, arguments = decoded_input(self._abi, self._reader.calldata(place.tx))
+        if name != "close" or len(arguments["ready"]) != len(epoch.ready):
+            return
+        told, named = (int.from_bytes(bits, "little") for bits in (epoch.ready, arguments["ready"]))
+        left_out = named & ~told
+        for one in (spot for spot in range(len(epoch.draw.roster)) if left_out >> spot & 1):
+            self._ledger.left_out("ReadyAdded", f"place {one} in epoch {epoch.draw.number}", place)
 
     def on_rolled_up(
         self, event: SealedRollupSubmitted, opened: OpenRound, rules: Rules, wanted: bool
@@ -117,6 +132,8 @@ class SealedReplay:
         one = self._rounds.get(event.round)
         if one is None or one.close is None:
             self._ledger.check("close", False, place, "was rolled up without a close that follows")
+            if one is None:
+                self._ledger.left_out("RoundClosed", f"round {event.round}", place)
             return
         groups = self._counting(event, one.close, place)
         if groups is None or not wanted:

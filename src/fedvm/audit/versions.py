@@ -42,7 +42,7 @@ class ServedVersion:
 
 class VersionReplay:
     """Checks the versions of one ModelService; then `served` holds those that can be run, by number, and `compiled`
-    what compiling them again gave.
+    what compiling them again gave; `registered` is how many there are.
 
     finals: final rounds of each federation that was replayed, by the federation's lower-case address.
     """
@@ -57,12 +57,14 @@ class VersionReplay:
     ) -> None:
         self.served: dict[int, ServedVersion] = {}
         self.compiled: dict[int, tuple[Version, CompiledModel]] = {}
+        self.registered = 0
         self._reader, self._service, self._store = reader, service, store
         self._ledger, self._finals = ledger, finals
 
     def run(self, first_block: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Check every version; `progress(done, versions)`."""
         registered = list(self._service.versions(first=first_block, last=self._reader.head))
+        self.registered = len(registered)
         for done, event in enumerate(registered):
             if progress:
                 progress(done, len(registered))
