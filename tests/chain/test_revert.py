@@ -23,17 +23,13 @@ def error(signature: str, *values: object) -> bytes:
     (error("LineageWithoutFederation()"), "LineageWithoutFederation()"),
     (error("CodeHashMismatch(address,bytes32,bytes32)", "0x" + "11" * 20, b"\x22" * 32, b"\x33" * 32),
      f"CodeHashMismatch(0x{'11' * 20}, 0x{'22' * 32}, 0x{'33' * 32})"),
+    (error("WrongInputLength(uint256,uint256)", 784, 783), "WrongInputLength(784, 783)"),  # of a program
     (b"", "reverted without data"),
     (b"\xde\xad\xbe\xef\x01", "reverted with unknown error 0xdeadbeef (5 bytes)"),
     (error("Panic(uint256)", 17)[:20], "reverted with malformed Panic (20 bytes)"),
 ])  # fmt: skip
 def test_known_and_unknown_errors(data: bytes, text: str) -> None:
     assert decode_revert(data) == text
-
-
-def test_a_callers_own_errors() -> None:
-    entry = {"type": "error", "name": "BadInput", "inputs": [{"name": "length", "type": "uint256"}]}
-    assert decode_revert(error("BadInput(uint256)", 3), [entry]) == "BadInput(3)"
 
 
 def test_an_unknown_artefact_lists_the_known() -> None:

@@ -58,8 +58,6 @@ def test_a_federation_lives_on_anvil(anvil: str, tmp_path: Path) -> None:
     assert report.gas.program_deploy > 10**6 and report.gas.federation_deploy > 10**5
     assert report.gate is not None and report.gate.right > 0
     assert not (out / "chain.sqlite").exists()
-    page = (out / "report.html").read_text()
-    assert "local anvil" in page and "a file of this run" not in page
     at = json.loads((out / "deployment.json").read_text())
     assert at["chain"] == {"kind": "rpc", "url": anvil} and at["federation"] == report.chain.federation
     with open_run(out) as run:

@@ -1,9 +1,8 @@
-"""Decodes revert data: ``Error(string)``, ``Panic(uint256)`` and the custom errors of our contracts."""
+"""Decodes revert data: ``Error(string)``, ``Panic(uint256)`` and the custom errors of our contracts and programs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from eth_utils.abi import function_abi_to_4byte_selector, get_abi_input_types
 from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
 
 from fedvm.chain.artifacts import CONTRACT_NAMES, load_artifact
+from fedvm.evm.program_abi import ABI
 
 # Solidity's own two errors; https://docs.soliditylang.org, "Panic via assert and Error via require".
 _BUILTIN_ERRORS: Final[list[dict[str, Any]]] = [
@@ -21,16 +21,14 @@ _BUILTIN_ERRORS: Final[list[dict[str, Any]]] = [
 ]
 
 
-def decode_revert(data: bytes, extra_errors: Iterable[dict[str, Any]] = ()) -> str:
+def decode_revert(data: bytes) -> str:
     """Revert data as text, e.g. ``"QuorumNotReached(2, 4)"``.
 
-    ``extra_errors`` are ABI entries of type ``error`` beyond those of the shipped contracts. Data that fits
-    none is shown by its selector.
+    Data that fits no error of a shipped contract or of a compiled program is shown by its selector.
     """
     if not data:
         return "reverted without data"
-    known = _known_errors() | {_selector(entry): entry for entry in extra_errors}
-    entry = known.get(data[:4])
+    entry = _known_errors().get(data[:4])
     if entry is None:
         return f"reverted with unknown error 0x{data[:4].hex()} ({len(data)} bytes)"
     try:
@@ -98,7 +96,7 @@ def _exit_in_words(code: int) -> str:
 
 @cache
 def _known_errors() -> dict[bytes, dict[str, Any]]:
-    entries = [*_BUILTIN_ERRORS]
+    entries = [*_BUILTIN_ERRORS, *(entry for entry in ABI if entry["type"] == "error")]
     for name in CONTRACT_NAMES:
         entries += [entry for entry in load_artifact(name).abi if entry["type"] == "error"]
     return {_selector(entry): entry for entry in entries}

@@ -18,32 +18,9 @@ from fedvm.compiler.errors import CompileError
 from fedvm.compiler.input_range import quantize_input
 from fedvm.compiler.scanner import UNLINKED, scan
 from fedvm.evm.keccak import keccak
+from fedvm.evm.program_abi import ABI as ABI
 from fedvm.files import write_atomically
 from fedvm.jsontext import parse_json
-
-ABI: list[dict[str, Any]] = [
-    {
-        "type": "function", "name": "predict", "stateMutability": "view",
-        "inputs": [{"name": "input", "type": "bytes", "internalType": "bytes"}],
-        "outputs": [{"name": "scores", "type": "int32[]", "internalType": "int32[]"}],
-    },
-    {
-        "type": "function", "name": "classify", "stateMutability": "view",
-        "inputs": [{"name": "input", "type": "bytes", "internalType": "bytes"}],
-        "outputs": [{"name": "class", "type": "uint256", "internalType": "uint256"}],
-    },
-    {
-        "type": "error", "name": "WrongInputLength",
-        "inputs": [
-            {"name": "expected", "type": "uint256", "internalType": "uint256"},
-            {"name": "actual", "type": "uint256", "internalType": "uint256"},
-        ],
-    },
-    {"type": "error", "name": "MalformedInput", "inputs": []},
-    {"type": "error", "name": "PartFailed", "inputs": []},
-    {"type": "error", "name": "UnknownFunction", "inputs": []},
-]  # fmt: skip
-"""ABI of every program."""
 
 
 @dataclass(frozen=True)
