@@ -23,6 +23,7 @@ class _Interrupt(Observer):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_stopped_benchmark_goes_on_and_tests_when_it_should(tmp_path: Path) -> None:
     digits = write_digits(tmp_path / "digits")
     changes = {**settings(digits, tmp_path / "run"), "federation.rounds": 3, "evaluation.every": 2}

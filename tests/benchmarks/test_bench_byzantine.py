@@ -13,6 +13,7 @@ def arena() -> Arena:
     return Arena()
 
 
+@pytest.mark.slow
 def test_sign_flipping_by_30_percent_fells_the_mean_alone(arena: Arena) -> None:
     attackers = CLIENTS * 30 // 100
     assert arena.play(Game("fedavg", "sign_flip", 0), rounds=4) > 0.8

@@ -174,6 +174,7 @@ def integer_lenet(seed: int) -> IntegerGraph:
     )
 
 
+@pytest.mark.slow
 def test_the_solidity_network_computes_the_integer_network() -> None:
     try:
         build()

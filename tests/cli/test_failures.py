@@ -63,7 +63,13 @@ def test_a_name_of_a_network_stands_for_its_address(capsys: pytest.CaptureFixtur
     assert status == 2 and "name its run with --run" in " ".join(err.split())
 
 
-@pytest.mark.parametrize(("limit", "file"), [(64, "config.toml"), (70_000, "chain.sqlite")])
+@pytest.mark.parametrize(
+    ("limit", "file"),
+    [
+        (64, "config.toml"),
+        pytest.param(70_000, "chain.sqlite", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_disk_is_named_with_the_file_and_the_way_out(tmp_path: Path, limit: int, file: str) -> None:
     """Files that may not grow past a limit are the nearest to a full disk that needs no rights."""
     digits, out = write_digits(tmp_path / "digits"), tmp_path / "run"
