@@ -49,5 +49,5 @@ def test_a_round_is_asked_for_once_a_step(make_bench: MakeBench) -> None:
     assert count["round"] == STEPS * rounds
     assert count["isMember"] == count["rules"] == count["currentRound"] == 0
     assert count["security"] == count["disputes"] == 1
-    assert count["eth_getBlockByNumber"] <= 26 * rounds
+    assert count["eth_getBlockByNumber"] <= 25 * rounds
     assert 0 < count["eth_getLogs"] <= 18 * rounds

@@ -12,6 +12,7 @@ from web3 import Web3
 from web3.contract import Contract
 
 from fedvm.chain.artifacts import EPOCHS, contract_at
+from fedvm.chain.beacon import draws_by_drand, shown_header
 from fedvm.chain.call import read
 from fedvm.chain.epoch_types import (
     EPOCH_EVENTS,
@@ -85,7 +86,7 @@ class EpochsContract:
         """The transaction of :meth:`draw`."""
         block = self.standing().closed_in + DRAWN_AFTER
         has_come = self.w3.eth.block_number >= block
-        header = b"" if self._draws_by_drand() or not has_come else block_header(self.w3, block)[0]
+        header = shown_header(self.contract, block) if has_come else b""
         return self.prepared("draw", number, header)
 
     def prepared(self, function: str, *arguments: Any) -> PreparedCall:
@@ -186,12 +187,9 @@ class EpochsContract:
 
     def beacon(self, block: int) -> bytes:
         """The beacon's value for a past block, 32 bytes: draws groups. Raises NetworkError if there is none."""
-        if self._draws_by_drand():
+        if draws_by_drand(self.contract):
             return bytes(read(self.contract, "beacon", block, b"")[1])
         return block_header(self.w3, block)[1]
-
-    def _draws_by_drand(self) -> bool:
-        return bool(read(self.contract, "drawsByDrand"))
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any) -> Receipt:
         return self.sender.transact(account, self.contract, f"{EPOCHS}.{function}", *arguments)

@@ -12,6 +12,7 @@ from web3 import Web3
 from web3.contract import Contract
 
 from fedvm.chain.artifacts import PROMOTION_GATE, contract_at
+from fedvm.chain.beacon import draws_by_drand, shown_header
 from fedvm.chain.call import read
 from fedvm.chain.events import EventReader, Place, RawEvent, as_told
 from fedvm.chain.headers import block_header
@@ -222,7 +223,7 @@ class PromotionGate:
         Raises:
             NetworkError: the block is not there, or the chain has no beacon.
         """
-        if self._draws_by_drand():
+        if draws_by_drand(self.contract):
             return bytes(read(self.contract, "randomness", seed_block, b""))
         return block_header(self.w3, seed_block)[1]
 
@@ -232,15 +233,14 @@ class PromotionGate:
             return False
         return (
             head < seed_block + _HASHES
-            or self._draws_by_drand()
+            or draws_by_drand(self.contract)
             or bool(self.w3.eth.get_code(Web3.to_checksum_address(_HISTORY)))
         )
 
     def draw(self, account: LocalAccount) -> Receipt:
         """Draw the pending trial's samples by its block's beacon value (anyone). Raises as `randomness` does."""
         seed_block = self.trial(self.pending_trial()).seed_block
-        header = b"" if self._draws_by_drand() else block_header(self.w3, seed_block)[0]
-        return self._send(account, "draw", header)
+        return self._send(account, "draw", shown_header(self.contract, seed_block))
 
     def run_samples(
         self, account: LocalAccount, first: int, samples: Sequence[OpenedSample], *, gas: int | None = None
@@ -275,9 +275,6 @@ class PromotionGate:
     def events_of(self, receipt: Receipt) -> tuple[GateEvent, ...]:
         """The gate's events in a transaction."""
         return tuple(_typed(event) for event in self._events.decode(receipt.raw["logs"]))
-
-    def _draws_by_drand(self) -> bool:
-        return bool(read(self.contract, "drawsByDrand"))
 
     def _send(self, account: LocalAccount, function: str, *arguments: Any, gas: int | None = None) -> Receipt:
         return self.sender.transact(account, self.contract, f"PromotionGate.{function}", *arguments, gas=gas)

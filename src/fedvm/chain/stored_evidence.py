@@ -8,6 +8,7 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
+from web3.constants import ADDRESS_ZERO
 from web3.types import BlockIdentifier
 
 from fedvm.chain.artifacts import RULE_BOOK, contract_at
@@ -18,7 +19,6 @@ from fedvm.chain.federation import FederationContract
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
 
-_NOBODY = "0x" + 40 * "0"
 MAX_DATA_SETS = 16
 """That a rule lists."""
 
@@ -91,7 +91,7 @@ class StoredEvidenceContract:
 
     def require(self, rule: EvidenceRule | None) -> PreparedCall:
         """Have a rule hold from the next round on; None: none (owner, between rounds)."""
-        stated = (_NOBODY, 0, False, []) if rule is None else rule.as_tuple()
+        stated = (ADDRESS_ZERO, 0, False, []) if rule is None else rule.as_tuple()
         return PreparedCall(self.sender, self.contract, "RuleBook.requireEvidence", (stated,))
 
     def name(
@@ -117,7 +117,7 @@ class StoredEvidenceContract:
 
 
 def _rule(verifier: Any, max_age: Any, challenged: Any, data_sets: Any) -> EvidenceRule | None:
-    if verifier == _NOBODY:
+    if verifier == ADDRESS_ZERO:
         return None
     return EvidenceRule(str(verifier), int(max_age), bool(challenged), tuple(int(one) for one in data_sets))
 

@@ -11,13 +11,12 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
+from web3.constants import ADDRESS_ZERO
 
 from fedvm.chain.artifacts import LOCAL_PDP_VERIFIER, contract_at, load_artifact
 from fedvm.chain.deploy import placed
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
-
-_NOBODY = "0x" + 40 * "0"
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,12 @@ class LocalProvider:
 
     def create(self) -> int:
         """Create a data set; its number."""
-        receipt = self._send("createDataSet", _NOBODY, b"")
+        receipt = self._send("createDataSet", ADDRESS_ZERO, b"")
         return int(self._contract.events["DataSetCreated"]().process_receipt(receipt.raw)[0]["args"]["setId"])
 
     def add(self, data_set: int, cids: Sequence[bytes]) -> None:
         """Add pieces (binary CIDs), numbered on from those that were added before."""
-        self._send("addPieces", data_set, _NOBODY, [(cid,) for cid in cids], b"")
+        self._send("addPieces", data_set, ADDRESS_ZERO, [(cid,) for cid in cids], b"")
 
     def prove(self, data_set: int) -> None:
         """Begin a proving period, and prove that everything in the data set is there."""

@@ -21,7 +21,7 @@ from fedvm.federation.errors import CommitmentError
 from fedvm.federation.replies import Rounding, read_reply, read_rounding
 from fedvm.federation.terms import RECORD
 from fedvm.protocol import Domain, Submission, to_bytes
-from fedvm.protocol.aggregators import MOST_BYTES, ByteRule
+from fedvm.protocol.aggregators import MOST_BYTES, Aggregator, ByteRule
 from fedvm.protocol.sealed.records import SealedSubmission
 from fedvm.store import Store
 from fedvm.store.payloads import name_of
@@ -49,12 +49,12 @@ class Received:
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes in the replies of one federation into one store. over_bytes: the rule where updates name bytes, which come
-    with them."""
+    """Takes in the replies of one federation into one store. rule: what makes a model of the updates; if it works on
+    bytes, these come with the updates, which name them."""
 
     store: Store
     domain: Domain
-    over_bytes: ByteRule | None = None
+    rule: Aggregator | None = None
 
     def __call__(self, reply: Message) -> Received:
         """Check a reply and stage its vector. Raises only what the store raises (for a full disk, say)."""
@@ -72,12 +72,12 @@ class Intake:
             check_commitment(signed, self.domain)
         except CommitmentError as error:
             return replace(received, withheld=str(error))
-        if self.over_bytes is not None:
+        if isinstance(self.rule, ByteRule):
             data = payload_of(reply.content)
             if data is None or len(data) > MOST_BYTES or not np.array_equal(name_of(data), signed.vector):
                 what = f"its bytes are not those that its update names, or more than {MOST_BYTES >> 20} MiB"
                 return replace(received, withheld=what)
-            if why := self.over_bytes.objection(data):
+            if why := self.rule.objection(data):
                 return replace(received, withheld=f"nothing would be taken of its bytes: {why}")
             self.store.stage(data)
         self.store.stage(to_bytes(signed.vector))

@@ -40,7 +40,7 @@ from fedvm.federation.sealed.messages import round_record
 from fedvm.federation.terms import RECORD, SEALED_ROUND, Briefing, RoundTerms
 from fedvm.protocol import EncodingError, Rules, Submission
 from fedvm.protocol.address import by_address
-from fedvm.protocol.aggregators import ServerState, byte_rule
+from fedvm.protocol.aggregators import ServerState
 from fedvm.protocol.sealed.epoch import Epoch
 from fedvm.protocol.sealed.records import SealedSubmission
 from fedvm.protocol.sealed.rules import lane_bytes
@@ -280,7 +280,7 @@ class RoundStrategy(Strategy):
         if self._keeper and self._sealing:
             width = lane_bytes(self.rules, self._keeper.ledger.rules)
             return SealedIntake(self.federation.store, self._sealing.epoch, self.rules.elements, width)
-        return Intake(self.federation.store, ledger.domain, byte_rule(self.rules))
+        return Intake(self.federation.store, ledger.domain, self.rule)
 
     def is_configured(self, server_round: int) -> bool:
         """Whether the round is open, and waits for `conclude_train`."""
