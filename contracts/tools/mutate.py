@@ -10,11 +10,12 @@ in a copy of the project, and keeps what it found. The verdicts about a file hol
 
 Compiling takes most of the time. So the copy is built without the optimizer, and its tests load contracts from forge's
 output (`dynamic_test_linking`): a mutant of a contract compiles that contract alone. It meets the tests that speak of
-it most first; what those let live meets all. A mutant is killed if a test fails. `equivalent` are those that compile
-to the very same code; `invalid` do not compile and are drawn again. What says by its form that it changes nothing is
-not drawn: a word of a comment, `i++` for `++i` as a statement, `<= 0` for `== 0` of what has no sign. Survivors are
-explained in contracts/survivors.json: mutant → why nothing can see it; those that are not explained there are tested
-again. The contracts of sealed rounds are left out, since their tests are in Python.
+it most first, with what they use compiled and no more; what those let live meets all. A mutant is killed if a test
+fails. `equivalent` are those that compile to the very same code; `invalid` do not compile and are drawn again. What
+says by its form that it changes nothing is not drawn: a word of a comment, `i++` for `++i` as a statement, `<= 0` for
+`== 0` of what has no sign. Survivors are explained in contracts/survivors.json: mutant → why nothing can see it; those
+that are not explained there are tested again. The contracts of sealed rounds are left out, since their tests are in
+Python.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,8 @@ SURVIVORS = CONTRACTS / "survivors.json"
 SLOW_OR_ABOUT_COST = "Gas|Invariant|Proofs"
 TESTS_ABOUT_COST = "test_whatAChunkCosts"
 TEST_SECONDS = 900
+BUILT = ("out", "cache")
+PASSED, FAILED, NOT_COMPILED = "passed", "failed", "not compiled"
 # Their tests are in Python (tests/chain), which the laboratory does not run.
 TESTED_FROM_PYTHON = frozenset({"Epochs", "SealedCourt", "SealedDisputes", "SealedRounds", "SealedSeats"})
 # FHR swaps view and pure, which changes no code.
@@ -215,14 +220,10 @@ def draw(seed: int, pattern: str, folder: Path) -> list[Mutant]:
 class Laboratory:
     """A copy of the project in which mutants are built and tested by forge."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, like: Laboratory | None = None) -> None:
+        """Make one below a folder, and build and test it; `like`: a copy of one that is built and idle."""
         self.project = folder / "contracts"
-        ignore = shutil.ignore_patterns("node_modules", "out", "cache", "symbolic", "invariants")
-        shutil.copytree(CONTRACTS, self.project, ignore=ignore)
-        (self.project / "node_modules").symlink_to((CONTRACTS / "node_modules").resolve())
-        (folder / "tests").mkdir()
-        (folder / "tests" / "protocol").symlink_to(CONTRACTS.parent / "tests" / "protocol")
-        self._set_up()
+        self.built = folder / "built"
         self.environment = {
             **os.environ,
             "FOUNDRY_FUZZ_RUNS": "16",
@@ -230,24 +231,53 @@ class Laboratory:
             "FOUNDRY_DENY": "never",
             "FORGE_SNAPSHOT_EMIT": "false",
         }
-        if not self._forge("build") or not self._tests_pass():
+        if like is not None:
+            shutil.copytree(like.project.parent, folder, symlinks=True, dirs_exist_ok=True)
+            self.near: dict[str, list[str]] = like.near
+            self.original: dict[str, str] = like.original
+            return
+        ignore = shutil.ignore_patterns("node_modules", "out", "cache", "symbolic")
+        shutil.copytree(CONTRACTS, self.project, ignore=ignore)
+        (self.project / "node_modules").symlink_to((CONTRACTS / "node_modules").resolve())
+        (folder / "tests").mkdir()
+        (folder / "tests" / "protocol").symlink_to(CONTRACTS.parent / "tests" / "protocol")
+        self._set_up()
+        if self._forge("build") != PASSED or self._tests() != PASSED:
             raise SystemExit("the unchanged project fails; run its tests and mend it")
         self.original = self._code()
+        for name in BUILT:
+            shutil.copytree(self.project / name, self.built / name)
 
     def judge(self, mutant: Mutant) -> str:
         """`killed`, `survived`, `equivalent` or `invalid`."""
         mutant.apply(self.project)
         try:
-            if not self._forge("build"):
-                return "invalid"
+            # Forge compiles only what these tests use.
             near = self.near.get(mutant.source, [])
-            if near and not self._tests_pass("--match-path", "{" + ",".join(near) + "}"):
-                return "killed"
-            if self._code() == self.original:
+            found = self._tests("--match-path", "{" + ",".join(near) + "}") if near else PASSED
+            if found == PASSED:
+                found = self._forge("build")
+            if found == PASSED and self._code() == self.original:
                 return "equivalent"
-            return "survived" if self._tests_pass() else "killed"
+            if found == PASSED:
+                found = self._tests()
+            return {PASSED: "survived", FAILED: "killed", NOT_COMPILED: "invalid"}[found]
         finally:
-            shutil.copy(SOURCES / mutant.file, self.project / "src" / mutant.file)
+            shutil.copy2(SOURCES / mutant.file, self.project / "src" / mutant.file)
+            self._restore()
+
+    def _restore(self) -> None:
+        """Put back what the unchanged project was built to, so that nothing of a mutant is left for the next."""
+        for name in BUILT:
+            kept, now = self.built / name, self.project / name
+            for path in now.rglob("*"):
+                if path.is_file() and not (kept / path.relative_to(now)).is_file():
+                    path.unlink()
+            for path in kept.rglob("*"):
+                other = now / path.relative_to(kept)
+                if path.is_file() and not _same_file(path, other):
+                    other.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path, other)
 
     def _set_up(self) -> None:
         _replace(self.project / "foundry.toml", "optimizer = true", "optimizer = false")
@@ -261,24 +291,27 @@ class Laboratory:
         _replace(fixture, "implementationCodes() internal pure", "implementationCodes() internal view")
         self.near = nearest_tests(self.project)
 
-    def _tests_pass(self, *which: str) -> bool:
+    def _tests(self, *which: str) -> str:
         excluded = ["--no-match-contract", SLOW_OR_ABOUT_COST, "--no-match-test", TESTS_ABOUT_COST]
         return self._forge("test", "--fail-fast", *excluded, *which, timeout=TEST_SECONDS)
 
-    def _forge(self, *arguments: str, timeout: int | None = None) -> bool:
+    def _forge(self, *arguments: str, timeout: int | None = None) -> str:
+        """`PASSED`, `FAILED` or `NOT_COMPILED`. What takes too long has failed."""
         try:
             done = subprocess.run(
                 ["node_modules/.bin/forge", *arguments],
                 cwd=self.project,
                 env=self.environment,
                 timeout=timeout,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
+            return FAILED
+        if done.returncode == 0:
+            return PASSED
+        return NOT_COMPILED if "Compiler run failed" in done.stdout + done.stderr else FAILED
 
     def _code(self) -> dict[str, str]:
         """Creation code of everything that is built, tests included: libraries are compiled into their users."""
@@ -287,6 +320,14 @@ class Laboratory:
             code = json.loads(path.read_text()).get("bytecode", {}).get("object", "")
             found[str(path.relative_to(self.project))] = hashlib.sha256(code.encode()).hexdigest()
         return found
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether one is a copy of the other that nobody has written to since."""
+    if not other.is_file():
+        return False
+    stat, copied = one.stat(), other.stat()
+    return (stat.st_size, stat.st_mtime_ns) == (copied.st_size, copied.st_mtime_ns)
 
 
 def _replace(path: Path, old: str, new: str) -> None:
@@ -323,8 +364,9 @@ def nearest_tests(project: Path) -> dict[str, list[str]]:
     return nearest
 
 
-def run(count: int, seed: int, pattern: str) -> None:
-    """Test mutants of the sources that match until `count` of them have a verdict; each is kept at once."""
+def run(count: int, seed: int, pattern: str, jobs: int) -> None:
+    """Test mutants of the sources that match, `jobs` at a time, until `count` of them have a verdict; each is kept at
+    once."""
     explained = _explanations()
     verdicts = {
         key: verdict
@@ -333,26 +375,41 @@ def run(count: int, seed: int, pattern: str) -> None:
         and not _mutant(verdict).changes_nothing()
         and (verdict["verdict"] != "survived" or key in explained)
     }
+    lock = threading.Lock()
+
+    def valid() -> int:
+        return sum(
+            verdict["verdict"] != "invalid" and fnmatch.fnmatch(verdict["source"], pattern)
+            for verdict in verdicts.values()
+        )
+
+    def work(laboratory: Laboratory, mutants: Iterator[Mutant]) -> None:
+        while True:
+            with lock:
+                mutant = next(mutants, None) if valid() < count else None
+            if mutant is None:
+                return
+            verdict = laboratory.judge(mutant)
+            with lock:
+                verdicts[mutant.id] = {**asdict(mutant), "verdict": verdict}
+                _save(verdicts)
+                print(
+                    f"{valid():4} of {count} {verdict:10} {mutant.source}:{mutant.line} {mutant.mutator}",
+                    flush=True,
+                )
+
+    if valid() >= count:
+        return
     with tempfile.TemporaryDirectory(prefix="fedvm-mutants-") as name:
         folder = Path(name).resolve()
-        laboratory: Laboratory | None = None
-        for mutant in draw(seed, pattern, folder / "sources"):
-            valid = sum(
-                verdict["verdict"] != "invalid" and fnmatch.fnmatch(verdict["source"], pattern)
-                for verdict in verdicts.values()
-            )
-            if valid >= count:
-                break
-            if mutant.id in verdicts:
-                continue
-            laboratory = laboratory or Laboratory(folder)
-            verdict = laboratory.judge(mutant)
-            verdicts[mutant.id] = {**asdict(mutant), "verdict": verdict}
-            _save(verdicts)
-            print(
-                f"{valid + 1:4} of {count} {verdict:10} {mutant.source}:{mutant.line} {mutant.mutator}",
-                flush=True,
-            )
+        wanted = [mutant for mutant in draw(seed, pattern, folder / "sources") if mutant.id not in verdicts]
+        print(f"{len(wanted)} mutants can be drawn; building the unchanged project", flush=True)
+        first = Laboratory(folder / "0")
+        laboratories = [first, *(Laboratory(folder / str(number), first) for number in range(1, jobs))]
+        mutants = iter(wanted)
+        with ThreadPoolExecutor(jobs) as pool:
+            for done in [pool.submit(work, laboratory, mutants) for laboratory in laboratories]:
+                done.result()
 
 
 def report() -> int:
@@ -417,9 +474,12 @@ def main() -> int:
     parser.add_argument(
         "--report", action="store_true", help="print what is known; fails on unexplained survivors"
     )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time (default: one a core)"
+    )
     arguments = parser.parse_args()
     if not arguments.report:
-        run(arguments.count, arguments.seed, arguments.sources)
+        run(arguments.count, arguments.seed, arguments.sources, arguments.jobs)
     return 1 if report() else 0
 
 
