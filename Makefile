@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` runs the whole thing, `make test` checks it. Both set everything up first.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks bench-web scenario contracts artifacts wheel docs clean
+.PHONY: help demo test test-all forge-test lint-python lint-contracts prove coverage-contracts mutate-contracts lint format bench bench-compiler bench-contracts bench-federated bench-accuracy bench-privacy bench-byzantine bench-coverage bench-drawings bench-exact bench-sealed bench-tabular bench-networks bench-web scenario contracts artifacts wheel docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,7 +30,8 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-contracts/node_modules/.installed: contracts/package-lock.json $(VENV)/.dev
+# Node from the machine needs no Python, so that its packages, and what is compiled with them, wait for none.
+contracts/node_modules/.installed: contracts/package-lock.json $(if $(shell command -v node),,$(VENV)/.dev)
 	cd contracts && npm ci --no-progress
 	@touch $@
 
@@ -38,7 +39,8 @@ demo: $(VENV)/.runtime ## Train with 16 phones under a contract's rules, then as
 	@rm -rf runs/demo
 	$(BIN)/fedvm run examples/demo.toml --out runs/demo
 
-test: lint contracts ## Lint and the tests
+test: ## Lint and the tests
+	$(MAKE) --jobs 2 lint contracts
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 tests/store/node/node_modules/.installed: tests/store/node/package-lock.json $(VENV)/.dev
@@ -68,28 +70,37 @@ test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/
 prove: contracts/node_modules/.installed .venv-prove/.installed ## Prove the rules of the contracts with Halmos, and that each of them can fail
 	$(PYTHON) contracts/tools/prove.py --halmos .venv-prove/bin/halmos
 
-contracts: contracts/node_modules/.installed ## Test the Solidity sources, compare their gas snapshot, try the compilers that pragmas allow
+forge-test: contracts/node_modules/.installed
 	cd contracts && node_modules/.bin/forge build
 	cd contracts && FORGE_SNAPSHOT_CHECK=true node_modules/.bin/forge test
 	cd contracts && node_modules/.bin/forge snapshot --no-match-contract 'Shared.*Test|InvariantTest' --no-match-test testFuzz --check --tolerance 1
+
+contracts: forge-test $(VENV)/.dev ## Test the Solidity sources, compare their gas snapshot, try the compilers that pragmas allow
 	cd contracts && $(CURDIR)/$(BIN)/python tools/export_artifacts.py --check
 	cd contracts && $(CURDIR)/$(BIN)/python tools/export_package.py --check
 	cd contracts && $(CURDIR)/$(BIN)/python tools/matrix.py
 
-artifacts: contracts/node_modules/.installed ## Rebuild the contract artefacts that ship in the package, and those of the npm package
+artifacts: contracts/node_modules/.installed $(VENV)/.dev ## Rebuild the contract artefacts that ship in the package, and those of the npm package
 	cd contracts && node_modules/.bin/forge build && $(CURDIR)/$(BIN)/python tools/export_artifacts.py && $(CURDIR)/$(BIN)/python tools/export_package.py
 
 coverage-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Which lines and branches of the contracts the Solidity tests run; at least 98 %
 	cd contracts && $(CURDIR)/$(BIN)/python tools/coverage.py --least 98
 
-mutate-contracts: contracts/node_modules/.installed ## Would the Solidity tests see a wrong contract? 500 seeded mutants, hours; goes on where it stopped
+mutate-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Would the Solidity tests see a wrong contract? 500 seeded mutants, hours; goes on where it stopped
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/python tools/mutate.py
 
-lint: $(VENV)/.dev contracts/node_modules/.installed ## ruff, mypy, vulture, forge fmt and lint, slither
+lint: lint-python lint-contracts ## ruff, mypy, vulture, forge fmt and lint, slither
+
+lint-python: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/vulture
+
+# They build in a folder of their own: what the tests are built to stays as it is.
+lint-contracts: export FOUNDRY_OUT := cache/lint/out
+lint-contracts: export FOUNDRY_CACHE_PATH := cache/lint
+lint-contracts: contracts/node_modules/.installed $(VENV)/.dev
 	cd contracts && node_modules/.bin/forge fmt --check && node_modules/.bin/forge lint
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/slither . --config-file slither.config.json
 

@@ -13,11 +13,11 @@ from uuid import UUID
 import mlcroissant
 import model_signing
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from exported import HOSTILE, facts_of, with_hostile_names
 from markdown_it import MarkdownIt
-from typer.testing import CliRunner
 
 from fedvm.cli.app import app
 from fedvm.exports.annex_iv import annex_iv_files

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from exported import check_sources
 from relayed_rpc import relayed
 from sealed_record import Recorded
 from tamper_records import record_rolled_up
 from tampers import Subject
 from test_shown_commands import problems
-from typer.testing import CliRunner
 from web3 import Web3
 
 from fedvm.audit.findings import cid_text

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from exported import HOSTILE, facts_of, with_hostile_names
 from google.protobuf.json_format import Parse
 from in_toto_attestation.v1.statement import Statement
 from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
-from typer.testing import CliRunner
 
 from fedvm.cli.app import app
 from fedvm.exports.decision_log import decision_log_files

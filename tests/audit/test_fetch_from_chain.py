@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from click.testing import CliRunner
 from relayed_rpc import relayed
-from typer.testing import CliRunner
 
 from fedvm.cli.app import app
 from fedvm.rundir.deployment import Deployment

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import pytest
-from typer.main import get_command
 
 import fedvm.cli.commands
 from fedvm.cli.app import app
@@ -58,7 +57,7 @@ def options(command: click.Command) -> set[str]:
     return {word for one in command.get_params(click.Context(command)) for word in one.opts}
 
 
-ALL = dict(leaves(get_command(app)))
+ALL = dict(leaves(app))
 
 
 def sends(command: click.Command) -> bool:

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 
 import click
 import pytest
-import typer.main
 from test_cli import call
 
 from fedvm.cli.app import app
 from fedvm.pipeline.config_file import settings_by_key
 
 Words = tuple[str, ...]
-ROOT = typer.main.get_command(app)
+ROOT = app
 
 
 def commands(group: click.Command = ROOT, path: Words = ()) -> Iterator[tuple[Words, click.Command]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 import pytest
-from typer.main import get_command
 
 from fedvm.cli.app import app
 
@@ -48,7 +47,7 @@ def words(line: str) -> list[str]:
 
 
 def problems(line: str) -> Iterator[str]:
-    command: click.Command = get_command(app)
+    command: click.Command = app
     rest = words(line)[1:]
     while rest and isinstance(command, click.Group):
         names = rest[0].rstrip(",.;:").split("|")

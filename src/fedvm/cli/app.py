@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from fedvm.cli import commands
 from fedvm.cli.commands import account, coordinator, flower, keys, members, networks, rules, service
 from fedvm.cli.help import HelpfulGroup
 
-app = typer.Typer(
+_app = typer.Typer(
     name="fedvm",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -29,7 +30,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Start with `fedvm run`, then try `fedvm audit --run runs/mnist`.")
+@_app.callback(epilog="Start with `fedvm run`, then try `fedvm audit --run runs/mnist`.")
 def root(
     version: Annotated[
         bool,
@@ -43,7 +44,7 @@ def root(
 
 
 for command in commands.ALL:
-    app.command(command.name, cls=command.kind, epilog=command.epilog())(command.function)
+    _app.command(command.name, cls=command.kind, epilog=command.epilog())(command.function)
 for name, group in (
     ("flower", flower.GROUP),
     ("keys", keys.GROUP),
@@ -54,4 +55,7 @@ for name, group in (
     ("networks", networks.GROUP),
     ("account", account.GROUP),
 ):
-    app.add_typer(group, name=name)
+    _app.add_typer(group, name=name)
+
+# What Typer would make of it anew at each call.
+app = get_command(_app)
