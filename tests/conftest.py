@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,12 @@ from fedvm.chain.networks import connect
 from fedvm.chain.outbox import STATE_VARIABLE
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what all imports have made and nothing frees: Flower calls it for every array."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,6 +30,7 @@ def test_changes_to_an_open_federation_are_named(open_subject: Subject) -> None:
     assert missed(open_subject, QUICK) == []
 
 
+@pytest.mark.slow
 def test_changes_to_a_sealed_federation_are_named(sealed_subject: Subject) -> None:
     assert missed(sealed_subject, QUICK) == []
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COMMANDS = sorted(file for file in BENCHMARKS.glob("*.py") if "__main__" in file.read_text())
 
@@ -27,6 +29,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_each_says_what_it_does() -> None:
     command = [sys.executable, "-c", ASK, str(BENCHMARKS), *map(str, COMMANDS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

@@ -185,6 +185,7 @@ def test_shrinking_keeps_the_defect_and_drops_the_rest():
         sizes(one)  # none is impossible
 
 
+@pytest.mark.slow
 def test_backend_tests_bind_all_inputs_but_the_first():
     cases = list(backend_cases(every=60))
     bound = [onnx.load_model_from_string(case.model) for case in cases if "free" in case.name]
@@ -217,6 +218,7 @@ def test_a_stopped_campaign_goes_on(tmp_path, monkeypatch):
     assert not Journal(path).known
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_what_it_found(tmp_path):
     out = tmp_path / "exact.json"
     arguments = ["--programs", "3", "--every", "400", "--workers", "1", "--out", str(out)]

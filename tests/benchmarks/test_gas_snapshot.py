@@ -39,7 +39,13 @@ CASES: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LeNet, 8-bit",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != "LeNet, 8-bit"),
+    ],
+)
 def test_lenet_is_not_dearer_than_recorded(name: str, calibration: NDArray[np.uint8]) -> None:
     recorded = {row.name: row.value for row in read_results(RESULTS)}
     compiled = compile_model(SHARED / "models" / LENET, calibration, preprocess=UNIT, **CASES[name])  # type: ignore[arg-type]

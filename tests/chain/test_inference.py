@@ -58,6 +58,7 @@ def _expected(model: CompiledModel, images: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, {"input": images})[0])
 
 
+@pytest.mark.slow
 def test_stages_give_the_scores_of_one_call_and_resume(
     staged: CompiledModel, images: np.ndarray, tmp_path: Path
 ) -> None:

@@ -167,6 +167,7 @@ def test_predict_record_list_audit(
     assert status == 0 and "Nothing found" in out
 
 
+@pytest.mark.slow
 def test_decisions_on_several_images_are_recorded_together(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: tuple[Path, RunReport]
 ) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from small_run import settings, small_config, write_digits
 
 from fedvm.pipeline.run import run_all
@@ -35,6 +36,7 @@ def _kill_at(process: subprocess.Popen[str], words: str) -> None:
     assert process.wait() == -signal.SIGKILL, "".join(seen)
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_with_the_same_model(tmp_path: Path) -> None:
     digits = write_digits(tmp_path / "digits")
     whole = run_all(small_config(digits, tmp_path / "whole"))

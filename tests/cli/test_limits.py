@@ -46,6 +46,7 @@ def arguments(files: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_compile_offers_stages_with_their_figures(
     capsys: pytest.CaptureFixture[str], files: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_filecoin_figures_lead_for_filecoin(capsys: pytest.CaptureFixture[str], 
     assert "One prediction: about" in out
 
 
+@pytest.mark.slow
 def test_deploy_in_stages_and_run_them(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -251,6 +251,7 @@ def test_a_later_round_is_a_later_version(capsys: pytest.CaptureFixture[str], ap
     assert status == 0 and "Nothing found in" in found, found
 
 
+@pytest.mark.slow
 def test_a_gate_tries_each_version_before_it_serves(capsys: pytest.CaptureFixture[str], app: str) -> None:
     module = __import__(app)
     for name, seed in (("secret.npz", 50), ("typical.npz", 51)):

@@ -67,12 +67,24 @@ def assert_right(model: CompiledModel, inputs, expected=None):
 # -- any network ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=120, phases=(Phase.generate, Phase.shrink), **QUIET)
-@given(networks(), st.sampled_from(AIMS), st.integers(0, 2**32 - 1))
-def test_random_networks(graph, optimize, seed):
+def check_network(graph: IntegerGraph, optimize: str, seed: int) -> None:
     model = compile_or_skip(graph, optimize)
     inputs = hard_inputs(graph, 16, seed)
     assert_right(model, inputs, run(graph, inputs))
+
+
+@settings(max_examples=40, phases=(Phase.generate, Phase.shrink), **QUIET)
+@given(networks(), st.sampled_from(AIMS), st.integers(0, 2**32 - 1))
+def test_random_networks(graph, optimize, seed):
+    check_network(graph, optimize, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=400, phases=(Phase.generate, Phase.shrink), **QUIET)
+@given(networks(), st.sampled_from(AIMS), st.integers(0, 2**32 - 1))
+def test_many_random_networks(graph, optimize, seed):
+    check_network(graph, optimize, seed)
 
 
 @settings(max_examples=15, phases=(Phase.generate,), **QUIET)

@@ -106,6 +106,7 @@ def test_long_sequences_with_channels_last_take_several_contracts():
     correct(export(randomise(Series(), 1), (110, 9)), images(110, 9, count=40))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("aim", ["run", "deploy"])
 def test_a_dense_layer_of_which_one_block_fills_a_contract(aim):

@@ -160,6 +160,7 @@ def test_states_of_a_wrong_length_are_refused(staged):
             assert outcome.data == WRONG_LENGTH + row["takes"].to_bytes(32, "big") + size.to_bytes(32, "big")
 
 
+@pytest.mark.slow
 def test_nothing_changes_without_a_limit_or_within_it(staged):
     model, inputs = export(wide_model(), SHAPE), random_bytes(SHAPE, 24)
     plain = compile_model(model, inputs)
@@ -168,6 +169,7 @@ def test_nothing_changes_without_a_limit_or_within_it(staged):
     assert "stages" not in plain.manifest and roomy.manifest["stages"] == []
 
 
+@pytest.mark.slow
 def test_a_step_is_cut_when_it_is_too_large_alone():
     model, inputs = export(deep_model(), (3, 4, 4)), random_bytes((3, 4, 4), 24)
     compiled = compile_model(model, inputs, max_gas=650_000)
@@ -186,6 +188,7 @@ def test_a_limit_that_cannot_be_met_is_named_with_its_figures():
         compile_model(model, inputs, max_gas=100_000)
 
 
+@pytest.mark.slow
 def test_filecoin_limits_count_filecoin_gas():
     model, inputs = export(wide_model(), SHAPE), random_bytes(SHAPE, 24)
     whole = compile_model(model, inputs, max_gas=10**9, target="filecoin")

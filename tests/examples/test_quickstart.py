@@ -83,6 +83,7 @@ def test_the_accountable_app_runs_and_its_federation_passes_the_audit(
     assert_clean(directory)
 
 
+@pytest.mark.slow
 def test_a_federation_that_is_named_goes_on_from_its_own_model(tmp_path: Path, accountable_app: None) -> None:
     config = load_config(None, {"data.clients": CLIENTS, "rules.max_examples": 5000})
     directory = tmp_path / "federation"

@@ -36,6 +36,9 @@ AUDIT_ONLY = {
     "qfedavg": {"client_learning_rate": 0.05, "q": 0.5},
 }
 
+QUICK = ("fedavgm", "fedmedian", "krum", "qfedavg")
+"""One of each kind: with a memory, by coordinate, by distance, by loss."""
+
 
 def strategy_settings(name: str) -> StrategySettings:
     return StrategySettings(name, AUDIT_ONLY.get(name, {}))
@@ -99,7 +102,9 @@ def test_the_model_is_the_rules_and_the_audit_comes_to_the_same(make_bench: Make
     assert report.aggregation == rule.describe() and report.aggregation.endswith("audit-only)")
 
 
-@pytest.mark.parametrize("name", AUDIT_ONLY)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in AUDIT_ONLY]
+)
 def test_a_lying_coordinator_is_found_by_the_audit_alone(make_bench: MakeBench, name: str) -> None:
     bench = federation_of(make_bench, name)
     lying = LyingLedger(bench)
@@ -121,7 +126,7 @@ class Killed(Exception):
     """Stands for the end of a coordinator's process."""
 
 
-@pytest.mark.parametrize("name", ["fedavgm", "fedadam"])
+@pytest.mark.parametrize("name", ["fedavgm", pytest.param("fedadam", marks=pytest.mark.slow)])
 def test_a_resumed_coordinator_remembers_from_public_data_alone(make_bench: MakeBench, name: str) -> None:
     whole = federation_of(make_bench, name, name="whole").run(settings(name, rounds=2))
     bench = federation_of(make_bench, name, name="parts")

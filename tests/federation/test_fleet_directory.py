@@ -65,6 +65,7 @@ def _hurried(url: str) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_members_elsewhere_are_accountable_to_a_contract_on_a_network(
     tmp_path: Path, anvil: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

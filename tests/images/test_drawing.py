@@ -84,6 +84,7 @@ def test_a_drawing_of_three_channels_is_the_same_in_each() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_network_that_has_seen_mnist_reads_every_kind_of_drawing(mnist: ImageData) -> None:
     """The demo's network and recipe, its clients' images in one place; `benchmarks/bench_drawings.py` asks a run's."""
     model = build_model(ModelSpec("lenet", SHAPE, 10), seed=7)

@@ -33,6 +33,7 @@ class Told(Observer):
         self.lines.append(text)
 
 
+@pytest.mark.slow
 def test_the_forecast_is_near_what_the_run_comes_to(
     tmp_path: Path, digits: Path, finished: tuple[Path, RunReport]
 ) -> None:

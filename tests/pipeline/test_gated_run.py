@@ -38,6 +38,7 @@ class _Interrupt(Observer):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_interrupted_anywhere_and_overdue_a_version_still_passes(
     tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

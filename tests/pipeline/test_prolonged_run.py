@@ -15,6 +15,7 @@ from fedvm.pipeline.run import run_all
 from fedvm.rundir.run import open_run
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_prolonged(tmp_path: Path, digits: Path) -> None:
     whole = run_all(small_config(digits, tmp_path / "whole", baseline__enabled=True))
     out = tmp_path / "prolonged"
