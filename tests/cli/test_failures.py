@@ -93,6 +93,7 @@ def test_a_folder_without_rights_is_named(capsys: pytest.CaptureFixture[str]) ->
     assert status == 1 and "/sys/parts: " in err and "must be writable" in err
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
     digits, out = write_digits(tmp_path / "digits"), tmp_path / "my run's"
     flags = [f"--set={key}={value}" for key, value in settings(digits, out).items()]

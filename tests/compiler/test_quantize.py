@@ -254,6 +254,7 @@ def cifar(split, count):
     return np.stack(pictures), np.array(table["label"].to_pylist())
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
 def test_lenet_keeps_its_accuracy_in_narrow_lanes():

@@ -180,6 +180,7 @@ def test_a_step_is_cut_when_it_is_too_large_alone():
     assert np.array_equal(machine.predict(inputs[:6]), Machine(compiled).predict(inputs[:6]))
 
 
+@pytest.mark.slow
 def test_a_limit_that_cannot_be_met_is_named_with_its_figures():
     model, inputs = export(wide_model(), SHAPE), random_bytes(SHAPE, 24)
     with pytest.raises(

@@ -36,6 +36,7 @@ def digest() -> str:
     return whole.hexdigest()
 
 
+@pytest.mark.slow
 def test_other_code_is_another_version():
     recorded = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}
     if os.environ.get("UPDATE_SNAPSHOTS"):

@@ -85,7 +85,9 @@ def stored_contributions(bench: Bench, verdicts: Sequence[object], elements: int
     ]
 
 
-@pytest.mark.parametrize("name", AUDIT_ONLY)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in AUDIT_ONLY]
+)
 def test_the_model_is_the_rules_and_the_audit_comes_to_the_same(make_bench: MakeBench, name: str) -> None:
     bench = federation_of(make_bench, name)
     base = int32_from_bytes(bench.store.get(bench.ledger.model_cid()), bench.ledger.rules().elements)
@@ -158,6 +160,7 @@ def test_what_a_liar_proposed_is_not_taken_up(make_bench: MakeBench) -> None:
         bench.run(settings("fedmedian", rounds=1))
 
 
+@pytest.mark.slow
 def test_after_an_unverifiable_round_the_audit_says_that_memory_is_unknown(make_bench: MakeBench) -> None:
     bench = federation_of(make_bench, "fedavgm")
     bench.run(settings("fedavgm", rounds=2))

@@ -153,6 +153,7 @@ def _burst(proposed: Proposed, questions: list[Question]) -> int:
     return proposed.w3.eth.block_number
 
 
+@pytest.mark.slow
 def test_a_burst_of_questions_is_answered_within_twenty_blocks(proposed: Proposed) -> None:
     questions = proposed.questions()[:BURST]
     assert len(questions) == BURST

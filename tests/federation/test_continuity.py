@@ -25,6 +25,7 @@ def failed(record: RoundRecord, members: list[str]) -> dict[int, str]:
     return {members.index(failure.member): failure.reason for failure in record.failures}
 
 
+@pytest.mark.slow
 def test_drop_outs_differ_from_round_to_round_and_change_nothing_else(make_bench: MakeBench) -> None:
     faults = {(1, 0): "raises", (2, 1): "raises", (2, 3): "raises"}
     results: list[FederationResult] = []
@@ -53,7 +54,7 @@ def test_processes_that_die_and_clients_that_hang_are_replaced(make_bench: MakeB
     assert result.model_root == same.model_root  # how a client fails makes no difference
 
 
-@pytest.mark.parametrize("failing", [4, 3])
+@pytest.mark.parametrize("failing", [4, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_round_that_all_or_too_many_clients_fail_is_recorded_and_the_next_goes_on(
     failing: int, make_bench: MakeBench
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_round_that_all_or_too_many_clients_fail_is_recorded_and_the_next_goes
     assert result.records[0].model_root == honest.records[0].model_root
 
 
+@pytest.mark.slow
 def test_what_is_not_finished_in_time_has_no_answer_and_the_next_round_starts_clean(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def test_clients_are_told_the_rate_of_their_round(make_bench: MakeBench) -> None
     assert [record.train_loss for record in records] == pytest.approx([0.08, 0.16 / 3, 0.08 / 3])
 
 
+@pytest.mark.slow
 def test_the_schedule_acts_and_a_resumed_run_keeps_it(make_bench: MakeBench) -> None:
     whole = make_bench(2, "whole").run(SETTINGS)
     constant = make_bench(2, "constant").run(

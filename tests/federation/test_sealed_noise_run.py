@@ -31,6 +31,7 @@ BUDGET = {**NORM, "max_epsilon_micros": math.ceil(FREE.epsilon(2) * 1e6)}
 NOISY = replace(RULES, noise_squares=FREE.room(rules(**NORM), RULES.group_size, RULES.group_norm_ppm))
 
 
+@pytest.mark.slow
 def test_a_run_with_noise_ends_with_its_budget_and_its_audit_is_clean(make_bench: MakeBench) -> None:
     settings = replace(SETTINGS, privacy=PRIVACY, seeded_noise=True, fraction_evaluate=0.0)
     bench = make_bench(CLIENTS, "noisy", sealed=NOISY, **BUDGET)

@@ -48,6 +48,7 @@ def small_bench(make_bench: MakeBench, name: str) -> Bench:
     return make_bench(CLIENTS, name, sealed=replace(RULES, min_roster=CLIENTS), min_clients=CLIENTS)
 
 
+@pytest.mark.slow
 def test_processes_may_die_and_nodes_come_late_and_back_under_other_ids(
     make_bench: MakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

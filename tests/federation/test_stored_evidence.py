@@ -180,6 +180,7 @@ def test_pieces_that_lack_an_artefact_are_found_by_an_audit(
     assert {one.nature for one in report.findings} == {Nature.FALSE}
 
 
+@pytest.mark.slow
 def test_rolled_up_rounds_have_their_evidence_stored_too(make: Make) -> None:
     stored = make(challenged=False)
     stored.bench.run(FederationSettings(clients=4, rounds=1, submission="rollup"))
@@ -193,6 +194,7 @@ def test_rolled_up_rounds_have_their_evidence_stored_too(make: Make) -> None:
     assert contract.owed(stored.bench.chain.account("coordinator").address) == owed
 
 
+@pytest.mark.slow
 def test_sealed_rounds_have_their_evidence_stored_too(make: Make) -> None:
     stored = make(clients=CLIENTS, sealed=SEALED_RULES, min_clients=8)
     assert [record.status for record in stored.bench.run(SETTINGS).records] == ["final"]

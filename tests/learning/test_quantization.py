@@ -345,6 +345,7 @@ def _export(model: nn.Module) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_few_bits_learn_digits_as_in_a_federation(mnist: ImageData, tmp_path: Path) -> None:
     images, labels = mnist.train.images, mnist.train.labels
     ordinary = build_model(ModelSpec.for_data("lenet", mnist), seed=0)

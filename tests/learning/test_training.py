@@ -66,6 +66,7 @@ def test_it_learns_digits(mnist: ImageData) -> None:
     assert test.loss == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_bits_whatever_the_process_and_its_threads() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     digests = {

@@ -46,6 +46,7 @@ def digest_of(config: RunConfig, observer: Observer | None = None) -> str:
     return trained.model_root.hex()
 
 
+@pytest.mark.slow
 def test_clients_with_keys_and_images_of_their_own_come_to_the_digest_of_the_run(
     tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def goes_on_with_its_epoch(digits: Path, path: Path) -> None:
         assert EpochsContract.of(run.federation_contract).standing().number == 1
 
 
+@pytest.mark.slow
 def test_a_sealed_run_goes_on_in_another_engine(
     tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

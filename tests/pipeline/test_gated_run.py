@@ -92,6 +92,7 @@ def _check_facts(report: RunReport) -> None:
     assert report.data.validation == 40
 
 
+@pytest.mark.slow
 def test_a_version_that_fails_ends_the_run_and_is_not_tried_again(tmp_path: Path, digits: Path) -> None:
     strict = {**GATE, "gate__fail_accuracy": 0.97, "gate__pass_accuracy": 0.999, "gate__alpha": 0.6}
     config = small_config(digits, tmp_path / "run", **strict, federation__rounds=1)

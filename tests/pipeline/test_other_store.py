@@ -31,6 +31,7 @@ def node() -> Iterator[str]:
         yield ipfs.url
 
 
+@pytest.mark.slow
 def test_a_round_runs_and_is_audited_on_several_stores(tmp_path: Path, digits: Path, node: str) -> None:
     out, url = tmp_path / "run", f"sqlite://{tmp_path / 'artefacts.sqlite'}"
     stores = ["mirror", url, node.replace("http", "kubo")]

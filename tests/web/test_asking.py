@@ -49,6 +49,7 @@ def said_of(client: TestClient, body: bytes, status: int = 200) -> str:
     return HtmlPage(answer.text).text
 
 
+@pytest.mark.slow
 def test_a_drawing_is_read_wherever_and_with_whatever_ink(client: TestClient) -> None:
     dark, bright = (said_of(client, encoded(one_stroke(dark=dark))) for dark in (True, False))
     assert "dark ink on a bright ground: inverted" in dark and "inverted" not in bright
