@@ -19,18 +19,21 @@ from fedvm.chain.outbox import STATE_VARIABLE
 ROOT = Path(__file__).parents[1]
 
 
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector what all imports have made and nothing frees: Flower calls it for every array."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests send is not written into the user's folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_no_garbage() -> None:
+    """Spare the collector what the imports of all tests made and nothing frees: Flower calls it for every array, and a
+    pool of processes gives back to it what it was spared."""
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
