@@ -22,6 +22,7 @@ from fedvm.compiler.frontend.fold import FOLDABLE, fold
 from fedvm.compiler.frontend.gates import GATES, square
 from fedvm.compiler.frontend.inputs import model_input
 from fedvm.compiler.frontend.load import constant_array
+from fedvm.compiler.frontend.maxima import MAXIMA
 from fedvm.compiler.frontend.operators import OPERATORS
 from fedvm.compiler.frontend.operators.bounds import applied
 from fedvm.compiler.frontend.operators.node import Node, Value
@@ -194,7 +195,7 @@ def _lower_node(node: Node, is_share: bool = False) -> list[Any]:
 
 def _plain(name: str) -> Callable[[Node], list[Tensor]] | None:
     """The lowering of a standard operator, None if it has none."""
-    tables = (COMPOSITE, GATES, RECURRENT, TRANSPOSED, OPERATORS, heads.OPERATORS, RESAMPLING)
+    tables = (COMPOSITE, GATES, MAXIMA, RECURRENT, TRANSPOSED, OPERATORS, heads.OPERATORS, RESAMPLING)
     return next((table[name] for table in tables if name in table), None)
 
 

@@ -121,12 +121,12 @@ def _along(kernel: int, stride: int, begin: int, end: int, by: int, size: int) -
     return taps, step, (-least, max(0, beyond)), phases, length
 
 
-def from_phases(part: Part, by: Pair, size: Pair) -> Tensor:
-    """Channels `[O·s·s', H', W']` that are the phases of maps as these maps `[1, O, H, W]` of `size`."""
-    channels, height, width = part.shape
-    index = np.arange(channels * height * width).reshape(-1, *by, height, width)
+def from_phases(tensor: Tensor, by: Pair, size: Pair) -> Tensor:
+    """Channels `[1, O·s·s', H', W']` that are the phases of maps as these maps `[1, O, H, W]` of `size`."""
+    height, width = tensor.index.shape[2:]
+    index = tensor.index.reshape(-1, *by, height, width)
     whole = index.transpose(0, 3, 1, 4, 2).reshape(1, -1, height * by[0], width * by[1])
-    return Tensor((part,), np.ascontiguousarray(whole[:, :, : size[0], : size[1]]))
+    return replace(tensor, index=np.ascontiguousarray(whole[:, :, : size[0], : size[1]]))
 
 
 def transposed_as_phases(

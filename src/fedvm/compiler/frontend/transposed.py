@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fedvm.compiler.errors import ModelError
-from fedvm.compiler.frontend.operators.linear import apply_conv, dilated
+from fedvm.compiler.frontend.operators.linear import convolve, dilated
 from fedvm.compiler.frontend.operators.node import Node
 from fedvm.compiler.frontend.operators.windows import apart, pair_of, side_by_side
 from fedvm.compiler.frontend.phases import from_phases, transposed_as_phases
@@ -33,10 +33,13 @@ def _conv_transpose(node: Node) -> list[Tensor]:
     size = (int(height), int(width))
     pads, out = _geometry(node, size, (weight.shape[2], weight.shape[3]), stride, spatial)
     flat, around = transposed_as_phases(weight, stride, pads, size, out, groups)
-    result = apply_conv(node, tensor, flat, (1, 1), around, groups)
-    if node.given(2):
-        bias = np.tile(np.asarray(node.array(2), np.float64).ravel(), frames)
-        result = replace(result, bias=result.bias + np.repeat(bias, stride[0] * stride[1]))
+    bias = (
+        np.asarray(node.array(2), np.float64).ravel()
+        if node.given(2)
+        else np.zeros(weight.shape[1] * groups // frames)
+    )
+    each = np.repeat(np.tile(bias, frames), stride[0] * stride[1])
+    result = convolve(node, tensor, flat, (1, 1), around, groups, each)
     output = apart(from_phases(result, stride, out), frames)
     return [replace(output, index=output.index[:, :, 0]) if spatial == 1 else output]
 

@@ -26,6 +26,9 @@ from fedvm.compiler.frontend.values import PADDING, Pending, Ref, Tensor, planes
 from fedvm.compiler.frontend.varying import Relayout
 from fedvm.compiler.graph import INPUT, FloatArray
 
+MOST_WEIGHTS = 1 << 18
+"""Of the matrix product that a convolution of what is no map becomes."""
+
 
 def _convolution(node: Node) -> list[Tensor]:
     tensor, weight = node.tensor(), np.asarray(node.array(1), np.float64)
@@ -54,8 +57,7 @@ def _convolution(node: Node) -> list[Tensor]:
             node, *enlarged, build.ungrouped(weight, groups), stride, pads, np.tile(bias, frames)
         )
     else:
-        result = apply_conv(node, tensor, weight, stride, pads, groups)
-        whole = tensor_of(replace(result, bias=result.bias + np.tile(bias, frames)))
+        whole = convolve(node, tensor, weight, stride, pads, groups, np.tile(bias, frames))
     output = apart(whole, frames)
     return [replace(output, index=output.index[:, :, 0]) if spatial == 1 else output]
 
@@ -75,9 +77,8 @@ def _conv_over_phases(
     if found is None:
         raise node.refuse(f"a stride of {stride} over a map that was enlarged by {by} has no kernel")
     flat, step, around, phases, out = found
-    result = apply_conv(node, tensor, flat, step, around, 1)
-    result = replace(result, bias=result.bias + np.repeat(bias, phases[0] * phases[1]))
-    return from_phases(result, phases, out)
+    each = np.repeat(bias, phases[0] * phases[1])
+    return from_phases(convolve(node, tensor, flat, step, around, 1, each), phases, out)
 
 
 def dilated(node: Node, weight: FloatArray) -> FloatArray:
@@ -94,6 +95,55 @@ def dilated(node: Node, weight: FloatArray) -> FloatArray:
     return wide
 
 
+def convolve(
+    node: Node,
+    tensor: Tensor,
+    weight: FloatArray,
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    groups: int,
+    bias: FloatArray,
+) -> Tensor:
+    """The convolution `[1, O, H', W']`; of what is no map (a vector that was folded into one, channels that came from
+    rows) as a matrix product, with weights for each place."""
+    tensor = channels_first(node, tensor)
+    if planes(tensor) is None:
+        return _at_each_place(node, tensor, build.ungrouped(weight, groups), stride, pads, bias)
+    result = apply_conv(node, tensor, weight, stride, pads, groups)
+    return tensor_of(replace(result, bias=result.bias + bias))
+
+
+def _at_each_place(
+    node: Node,
+    tensor: Tensor,
+    weight: FloatArray,
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    bias: FloatArray,
+) -> Tensor:
+    """A convolution of one group as a matrix product."""
+    channels, height, width = tensor.index.shape[1:]
+    outputs, _, kh, kw = weight.shape
+    check_positions(node, (height, width), (kh, kw), pads)
+    rows, columns = height + pads[0] + pads[2], width + pads[1] + pads[3]
+    down, along = (rows - kh) // stride[0] + 1, (columns - kw) // stride[1] + 1
+    weights = outputs * down * along * channels * rows * columns
+    if weights > MOST_WEIGHTS:
+        raise node.refuse(
+            "the input is not in channel, height, width order, or reshaped before the convolution, or a constant "
+            "before it varies over positions (an average without count_include_pad at the border, a mean image), or it "
+            f"was resized; as a matrix product it would have {weights:,} weights, and up to {MOST_WEIGHTS:,} are taken"
+        )
+    matrix = np.zeros((outputs, down, along, channels, rows, columns))
+    for y, x in np.ndindex(down, along):
+        top, left = y * stride[0], x * stride[1]
+        matrix[:, y, x, :, top : top + kh, left : left + kw] = weight
+    inside = matrix[..., pads[0] : pads[0] + height, pads[1] : pads[1] + width]
+    product = build.dense(tensor, np.ascontiguousarray(inside).reshape(outputs * down * along, -1))
+    product = replace(product, bias=product.bias + np.repeat(bias, down * along))
+    return Tensor((product,), np.arange(len(product.bias)).reshape(1, outputs, down, along))
+
+
 def apply_conv(
     node: Node,
     tensor: Tensor,
@@ -104,12 +154,7 @@ def apply_conv(
 ) -> Pending:
     tensor = channels_first(node, tensor)
     found = planes(tensor)
-    if found is None:
-        raise node.refuse(
-            "the input is not in channel, height, width order, or reshaped before the convolution, or a constant "
-            "before it varies over positions (an average without count_include_pad at the border, a mean image), or it "
-            "was resized"
-        )
+    assert found is not None, "only maps are convolved"
     if any(pads) and any(found.pads) and tensor.fill:
         raise node.refuse("padding of zeros around another padding")
     if any(pads) or any(found.pads):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fedvm.compiler.frontend import builder as build
-from fedvm.compiler.frontend.operators.linear import apply_conv, channels_first, summed
+from fedvm.compiler.frontend.operators.linear import apply_conv, channels_first, convolve, summed
 from fedvm.compiler.frontend.operators.node import Lowering, Node
 from fedvm.compiler.frontend.operators.windows import (
     apart,
@@ -27,14 +27,14 @@ def _max_pool(node: Node) -> list[Tensor]:
         raise node.refuse("the indices output has no kernel")
     if any(d != 1 for d in node.attribute("dilations", [1])):
         raise node.refuse("dilated pooling has no kernel")
-    tensor, kernel, stride, pads = _pooling(node)
-    return [_squeezed(node, apply_max_pool(node, tensor, kernel, stride, pads))]
+    tensor, kernel, stride, pads = pooling_of(node)
+    return [squeezed(node, apply_max_pool(node, tensor, kernel, stride, pads))]
 
 
 def _global_max_pool(node: Node) -> list[Tensor]:
-    tensor = _image(node)
+    tensor = image_of(node)
     size = (int(tensor.index.shape[2]), int(tensor.index.shape[3]))
-    return [_squeezed(node, apply_max_pool(node, tensor, size, (1, 1), (0, 0, 0, 0)))]
+    return [squeezed(node, apply_max_pool(node, tensor, size, (1, 1), (0, 0, 0, 0)))]
 
 
 def apply_max_pool(
@@ -89,7 +89,7 @@ def _lower_bound(node: Node, part: Part) -> float:
 def _average_pool(node: Node) -> list[Tensor]:
     if any(d != 1 for d in node.attribute("dilations", [1])):
         raise node.refuse("dilated pooling has no kernel")
-    tensor, kernel, stride, pads = _pooling(node)
+    tensor, kernel, stride, pads = pooling_of(node)
     size, spatial = tensor.index.shape[2:], node.tensor().index.ndim - 2
     included = node.attribute("count_include_pad", 0)
     counted = window_pads(node, size, kernel, stride, spatial) if included else (0, 0, 0, 0)
@@ -101,17 +101,17 @@ def _average_pool(node: Node) -> list[Tensor]:
     if int(counts.max()) > least:
         factor = np.broadcast_to(least / counts, result.index.shape)
         result = by_position(node.builder.settle_all(result), factor, np.zeros(factor.shape))
-    return [_squeezed(node, result)]
+    return [squeezed(node, result)]
 
 
 def _global_average_pool(node: Node) -> list[Tensor]:
-    tensor = _image(node)
+    tensor = image_of(node)
     size = (int(tensor.index.shape[2]), int(tensor.index.shape[3]))
     tensor = channels_first(node, tensor)
     if planes(tensor) is None:
         result = summed(node, tensor, [2, 3], 1 / math.prod(size), (1, tensor.index.shape[1], 1, 1))
-        return [_squeezed(node, result)]
-    return [_squeezed(node, depthwise(node, tensor, size, (1, 1), (0, 0, 0, 0), 1 / math.prod(size)))]
+        return [squeezed(node, result)]
+    return [squeezed(node, depthwise(node, tensor, size, (1, 1), (0, 0, 0, 0), 1 / math.prod(size)))]
 
 
 def depthwise(
@@ -135,7 +135,8 @@ def depthwise(
             for part in tensor.parts
         ]
         return _by_channel(parts, tensor)
-    return tensor_of(apply_conv(node, tensor, _equal(channels, kernel, value), stride, pads, channels))
+    weight = _equal(channels, kernel, value)
+    return convolve(node, tensor, weight, stride, pads, channels, np.zeros(channels))
 
 
 def _equal(channels: int, kernel: tuple[int, int], value: float) -> FloatArray:
@@ -153,7 +154,7 @@ def _by_channel(parts: list[Part], old: Tensor) -> Tensor:
     return replace(new, index=(starts[:, None, None] + inner)[None].astype(np.int64), fill=0.0)
 
 
-def _image(node: Node) -> Tensor:
+def image_of(node: Node) -> Tensor:
     tensor = node.tensor()
     if tensor.index.ndim not in (3, 4):
         raise node.refuse("only 1-D and 2-D pooling are supported")
@@ -161,16 +162,16 @@ def _image(node: Node) -> Tensor:
     return side_by_side(tensor)[0]
 
 
-def _squeezed(node: Node, result: Tensor) -> Tensor:
+def squeezed(node: Node, result: Tensor) -> Tensor:
     """The result with the frames and the rank that the node's input has."""
     result = apart(result, node.tensor().index.shape[0])
     return replace(result, index=result.index[:, :, 0]) if node.tensor().index.ndim == 3 else result
 
 
-def _pooling(node: Node) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
+def pooling_of(node: Node) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
     """Input, kernel, stride and pads of a pooling node; ceil_mode becomes padding at the end."""
     spatial = node.tensor().index.ndim - 2
-    tensor = _image(node)
+    tensor = image_of(node)
     kernel = pair_of(node, "kernel_shape", spatial, None)
     stride = pair_of(node, "strides", spatial, (1, 1))
     size = tensor.index.shape[2:]

@@ -23,10 +23,10 @@ def _reduce_sum(node: Node) -> list[Tensor]:
 
 
 def _reduce_max(node: Node) -> list[Tensor]:
-    axes, shape = _reduced_axes(node)
+    axes, shape = reduced_axes(node)
     if not axes:
         return [node.tensor()]
-    image = _reduced_image(node, axes)
+    image = reduced_image(node, axes)
     if image is not None and planes(image) is None:
         image = channels_first(node, image)
     if image is None or planes(image) is None:
@@ -40,13 +40,13 @@ def _reduce_max(node: Node) -> list[Tensor]:
 
 def _reduce(node: Node, mean: bool) -> Tensor:
     """Mean or sum over some axes: an average where they are height and width, else a matrix product."""
-    axes, shape = _reduced_axes(node)
+    axes, shape = reduced_axes(node)
     tensor = node.tensor()
     if not axes:
         return tensor
     count = math.prod(tensor.index.shape[axis] for axis in axes)
     value = 1 / count if mean else 1.0
-    image = _reduced_image(node, axes)
+    image = reduced_image(node, axes)
     if image is not None:
         image = channels_first(node, image)
         if planes(image) is not None:
@@ -64,7 +64,7 @@ def _reduce(node: Node, mean: bool) -> Tensor:
     return summed(node, tensor, axes, value, shape)
 
 
-def _reduced_axes(node: Node) -> tuple[list[int], tuple[int, ...]]:
+def reduced_axes(node: Node) -> tuple[list[int], tuple[int, ...]]:
     """The axes of a reduction, ascending, and the shape of its result."""
     before = node.tensor().index.shape
     rank = len(before)
@@ -79,7 +79,7 @@ def _reduced_axes(node: Node) -> tuple[list[int], tuple[int, ...]]:
     return axes, tuple(n for axis, n in enumerate(before) if axis not in axes)
 
 
-def _reduced_image(node: Node, axes: list[int]) -> Tensor | None:
+def reduced_image(node: Node, axes: list[int]) -> Tensor | None:
     """The input of a reduction over two axes, or one, as `[1, C, H, W]`; None if other axes than C are left."""
     tensor = node.tensor()
     rank = tensor.index.ndim
