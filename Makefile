@@ -70,12 +70,12 @@ test-all: lint contracts prove coverage-contracts tests/store/node/node_modules/
 prove: contracts/node_modules/.installed .venv-prove/.installed ## Prove the rules of the contracts with Halmos, and that each of them can fail
 	$(PYTHON) contracts/tools/prove.py --halmos .venv-prove/bin/halmos
 
-forge-test: contracts/node_modules/.installed
+forge-test: contracts/node_modules/.installed ## Compile and test the Solidity sources, compare their gas snapshot
 	cd contracts && node_modules/.bin/forge build
 	cd contracts && FORGE_SNAPSHOT_CHECK=true node_modules/.bin/forge test
 	cd contracts && node_modules/.bin/forge snapshot --no-match-contract 'Shared.*Test|InvariantTest' --no-match-test testFuzz --check --tolerance 1
 
-contracts: forge-test $(VENV)/.dev ## Test the Solidity sources, compare their gas snapshot, try the compilers that pragmas allow
+contracts: forge-test $(VENV)/.dev ## The same, and the shipped artefacts; try the compilers that pragmas allow
 	cd contracts && $(CURDIR)/$(BIN)/python tools/export_artifacts.py --check
 	cd contracts && $(CURDIR)/$(BIN)/python tools/export_package.py --check
 	cd contracts && $(CURDIR)/$(BIN)/python tools/matrix.py
@@ -91,7 +91,7 @@ mutate-contracts: contracts/node_modules/.installed $(VENV)/.dev ## Would the So
 
 lint: lint-python lint-contracts ## ruff, mypy, vulture, forge fmt and lint, slither
 
-lint-python: $(VENV)/.dev
+lint-python: $(VENV)/.dev ## ruff, mypy, vulture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -100,7 +100,7 @@ lint-python: $(VENV)/.dev
 # They build in a folder of their own: what the tests are built to stays as it is.
 lint-contracts: export FOUNDRY_OUT := cache/lint/out
 lint-contracts: export FOUNDRY_CACHE_PATH := cache/lint
-lint-contracts: contracts/node_modules/.installed $(VENV)/.dev
+lint-contracts: contracts/node_modules/.installed $(VENV)/.dev ## forge fmt and lint, slither
 	cd contracts && node_modules/.bin/forge fmt --check && node_modules/.bin/forge lint
 	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" $(CURDIR)/$(BIN)/slither . --config-file slither.config.json
 
