@@ -7,7 +7,7 @@ within the stated bounds never carries into the next lane. A comparison leaves i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fedvm.compiler.assembler import Assembler
@@ -63,17 +63,16 @@ def flags_to_masks(a: Assembler, shape: Shape) -> None:
     a.op("MUL", result="m")
 
 
-def maximum(a: Assembler, shape: Shape) -> None:
-    """Lane-wise max(x, y) for x, y in 0..2^B−1. Stack: x y → max.
+def maximum(a: Assembler, shape: Shape, other: Callable[[], None]) -> None:
+    """Lane-wise max(x, y) for x, y in 0..2^B−1; `other` appends the code that pushes y. Stack: x → max.
 
-    d = (y | flag) − x has its flag set where y ≥ x, its low bits being y − x there: max = x + (d masked).
+    d = (y | flag) − x has its flag set where y ≥ x, its low bits being y − x there: max = x + (d masked). x is copied
+    before y comes, so both lie as SUB takes them.
     """
-    a.rename("x", below=1)
+    a.dup(a.stack[-1])
+    other()
     a.push(shape.flags)
-    a.op("OR", result="y")
-    a.dup("x")
-    a.swap(1)
-    a.op("SUB", result="d")
+    a.op("OR", "SUB", result="d")
     a.dup("d")
     and_constant(a, shape.flags)
     flags_to_masks(a, shape)

@@ -24,12 +24,14 @@ from fedvm.compiler.graph import (
     Dense,
     FloatGraph,
     FloatLayer,
+    Input,
     IntegerGraph,
     IntegerLayer,
     MaxPool,
 )
 from fedvm.compiler.interpreter import accumulator_bounds
 from fedvm.compiler.packing import packed_lanes
+from fedvm.compiler.scalars import Scalar, scalars_of
 from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, Tiling, tile
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -59,6 +61,15 @@ class Requant:
     high: int | None
     clip: int | None
     table: tuple[int, ...] | None = None
+
+    def zero_of(self, output: int) -> int:
+        """The value that means 0 in the lanes of an output."""
+        return self.offset[output] + self.lift[output]
+
+    @property
+    def unlifted(self) -> Requant:
+        """The same with a zero for each output, so that nothing need be raised."""
+        return replace(self, lift=(0,) * len(self.lift))
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,7 @@ class DensePlan:
         tuple[Dense, View | None, int], ...
     ]  # (term, view or None for raw input bytes, largest value)
     requant: Requant
+    raw: Input
     packed: bool = False
     """Whether the weights lie in data contracts instead of the code."""
 
@@ -162,7 +174,7 @@ class DensePlan:
 
     @cached_property
     def weight_words(self) -> list[list[list[int]]]:
-        """The signed integers the products are made with: `[term][element][output word]`."""
+        """The weights of every activation as signed integers: `[term][element][output word]`."""
         view, result = self.native, []
         for dense, _, _ in self.terms:
             weight = dense.weight.astype(object)
@@ -172,6 +184,11 @@ class DensePlan:
             ]
             result.append(np.stack(words, axis=1).tolist())
         return result
+
+    @cached_property
+    def scalars(self) -> list[Scalar]:
+        """The numbers that are multiplied, with the words of weights for each."""
+        return scalars_of(self.terms, self.weight_words, self.raw)
 
     @property
     def outputs(self) -> tuple[View, ...]:
@@ -288,7 +305,7 @@ def plan_layers(
             if optimize == "deploy":
                 bits, packed = packed_lanes(layer, bits, IMMEDIATE)
             words = -(-layer.shape[0] // (WORD_BITS // bits))
-            drafts.append(DensePlan(layer, bits, words, (), requant, packed))
+            drafts.append(DensePlan(layer, bits, words, (), requant, graph.input, packed))
         elif all(isinstance(t, Conv) for t in layer.terms):
             draft = _draft_conv(graph, layer, bits, requant, demands, skip)
             drafts.append(replace(draft, unroll_bytes=0) if optimize == "deploy" else draft)

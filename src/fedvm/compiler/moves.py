@@ -19,7 +19,7 @@ import numpy as np
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
-from fedvm.compiler.kernels.dense import seats
+from fedvm.compiler.kernels.dense import load_scalar, seats
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
 from fedvm.compiler.kernels.pack import pack_row
 from fedvm.compiler.kernels.scores import place_of, steps_of
@@ -36,7 +36,8 @@ from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table
 from fedvm.compiler.labelled import compare, compare_row, expected_word, labels, require
 from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan
 from fedvm.compiler.products import prove_products
-from fedvm.compiler.provenance import ONE, UNKNOWN, Bits, Machine, bits_of, fields
+from fedvm.compiler.provenance import FIRST_LABEL, MASK, ONE, UNKNOWN, Bits, Machine, bits_of, fields
+from fedvm.compiler.scalars import BYTE, Scalar, input_offset
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -297,6 +298,77 @@ def prove_elements(plan: DensePlan, held: Mapping[View, int]) -> None:
         require(count == view.channels * view.height * view.width, f"{count} weights for another tensor")
         seen = {view.locate(element) for element in range(count)}
         require(len(seen) == count, f"two elements of {view.tensor!r} are read from one lane")
+    for term in range(len(plan.terms)):
+        prove_scalars(plan, term)
+
+
+def prove_scalars(plan: DensePlan, term: int) -> None:
+    """The numbers that are multiplied add up to every activation times its own weights, and to nothing else.
+
+    The code that loads them is interpreted. A number may hold several values, each some bits up; what a value is
+    multiplied with in all is the sum of the words of weights of the numbers that hold it, as many bits up.
+    """
+    dense, view, high = plan.terms[term]
+    width = BYTE if view is None else high.bit_length()
+    shift = BYTE - high.bit_length() if view is None else 0  # of a byte only the top bits count
+
+    def load(opcode: str, address: int) -> Bits:
+        return _load_bytes(opcode, address) if view is None else _view_word(view, address, width)
+
+    total: dict[int, list[int]] = {}
+    before: Scalar | None = None
+    a, place = Assembler(), Place("MLOAD", 0)
+    places: dict[View | str, Place] = {"input" if view is None else view: place}
+    machine = Machine([], load)
+    for number, scalar in enumerate(s for s in plan.scalars if s.term == term):
+        if number % plan.block == 0:
+            before = None
+        start = len(a.instructions)
+        load_scalar(a, plan, places, scalar, before, "x")
+        machine.run(a.instructions[start:])
+        before = scalar
+        found = bits_of(machine.stack[-1])
+        for value, at in _values(found, width, shift):
+            sums = total.setdefault(value, [0] * plan.words)
+            for word, weight in enumerate(scalar.weights):
+                sums[word] += weight << at
+    element_at = {
+        input_offset(plan.raw, element) if view is None else element: element
+        for element in range(dense.weight.shape[1])
+    }
+    weights, none = plan.weight_words[term], [0] * plan.words
+    for value, element in element_at.items():
+        sums = total.pop(value, none)
+        wrong = [word for word in range(plan.words) if (sums[word] - weights[element][word]) & MASK]
+        require(not wrong, f"activation {element} is multiplied with other weights")
+    require(not any(total_word & MASK for sums in total.values() for total_word in sums), "a foreign value counts")
+
+
+def _view_word(view: View, address: int, width: int) -> Bits:
+    """The word of a view at an address, its values labelled by element; above the lanes of a row of several words there
+    may be anything."""
+    channel, rest = divmod(address, view.channel_bytes)
+    row, rest = divmod(rest, view.row_bytes)
+    require(0 <= channel < view.channels and 0 <= row - view.top < view.height, "reads beside a tensor")
+    first = (channel * view.height + row - view.top) * view.width
+    value = {c: labels(first + c, width) for c in range(view.width)}
+    word = expected_word(view, rest // WORD_BYTES, value)
+    if view.words > 1:
+        word[view.lanes * view.lane_bits :] = UNKNOWN
+    return word
+
+
+def _values(word: Bits, width: int, shift: int) -> list[tuple[int, int]]:
+    """(value, lowest bit) of all values in a word, of which the lowest `shift` bits must be missing; AssemblyError if
+    there is anything else in it. A value may leave the word at the top."""
+    lowest = np.flatnonzero((word >= FIRST_LABEL) & ((word - FIRST_LABEL) % width == shift))
+    found = [(int(word[at] - FIRST_LABEL) // width, int(at)) for at in lowest]
+    expected = np.zeros_like(word)
+    for value, at in found:
+        codes = labels(value, width)[shift:][: WORD_BITS - at]
+        expected[at : at + len(codes)] = codes
+    compare(word, expected, "a number that is multiplied")
+    return found
 
 
 def prove_scores(plan: LayerPlan, order: tuple[int, int, int]) -> None:

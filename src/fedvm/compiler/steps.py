@@ -11,7 +11,7 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.conv import Scratch, emit_conv
-from fedvm.compiler.kernels.dense import elements, emit_dense
+from fedvm.compiler.kernels.dense import emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
 from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
 from fedvm.compiler.kernels.table import room
@@ -147,7 +147,6 @@ class DenseStep:
     """A dense layer, or the products of some of its activations. finishes: whether it makes the outputs of the sums."""
 
     plan: DensePlan
-    raw: Input
     span: range
     finishes: bool = True
 
@@ -175,9 +174,7 @@ class DenseStep:
     ) -> None:
         native = self.plan.native
         partial = places[native] if self.span.start else None
-        emit_dense(
-            a, self.plan, self.raw, places, partial, targets[native], self.span, self.finishes, scratch
-        )
+        emit_dense(a, self.plan, places, partial, targets[native], self.span, self.finishes, scratch)
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         """A step with as many whole blocks of activations as cost at most `budget`, and one with the rest; the products
@@ -238,7 +235,7 @@ class PackedStep:
 
     def unpacked(self) -> DenseStep:
         """The same layer with its weights in the code."""
-        return DenseStep(self.plan, self.raw, range(len(elements(self.plan))))
+        return DenseStep(self.plan, range(len(self.plan.scalars)))
 
     def data(self) -> list[bytes]:
         """The contents of the data contracts."""
@@ -265,7 +262,7 @@ def steps_of(plan: Plan) -> list[Step]:
         elif layer.packed:
             steps.append(PackedStep(layer, layout_of(layer, spec), spec))
         else:
-            steps.append(DenseStep(layer, plan.graph.input, range(len(elements(layer)))))
+            steps.append(DenseStep(layer, range(len(layer.scalars))))
     return steps
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -136,8 +136,11 @@ def emit_conv(
     for i, (view, base) in enumerate(targets.items()):
         a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
     views = list(targets)
+    straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
+    if straight:
+        plan = replace(plan, requant=plan.requant.unlifted)
     if plan.filtered:
-        _emit_pairs(a, plan, sources, views, scratch, outputs)
+        _emit_pairs(a, plan, sources, views, scratch, outputs, straight)
         return
     together = plan.tiling.rows
     with a.loop(
@@ -149,17 +152,17 @@ def emit_conv(
         else:
             with _positions(a, plan, scratch, len(outputs)):
                 _accumulate(a, plan, sources, scratch, outputs)
-        straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
-        squash_row(a, plan, views, scratch.stage, scratch.table, len(outputs), unrolled=straight)
+        squash_row(a, plan, views, scratch.stage, scratch.table, outputs, unrolled=straight)
         advance(a, [together * view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
 
 
 def _emit_pairs(
-    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], views: list[View], scratch: Scratch, outputs: range
+    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], views: list[View], scratch: Scratch, outputs: range,
+    straight: bool,
 ) -> None:  # fmt: skip
-    """All rows of a layer, two rows of sums at a time. Stack: the pointers to the rows of the views, which go."""
+    """All rows of a layer, two rows of sums at a time. straight: whether they are squashed without a loop. Stack: the pointers to the rows of the views, which go."""
     size, count = WORD_BYTES * len(outputs), plan.layer.shape[1] * plan.pool.stride[0] // ROWS
     emitter, made = Filtered(a, plan, sources, outputs), scratch.accumulators + 3 * size
     row_stage = size * plan.chunks
@@ -184,10 +187,9 @@ def _emit_pairs(
                     a.push(scratch.stage + i * row_stage)
                     a.op("ADD", "MCOPY")
                     a.copied(len(outputs))
-        straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
         for i in range(ROWS // plan.pool.kernel[0]):
             squash_row(
-                a, plan, views, scratch.stage + i * row_stage, scratch.table, len(outputs), unrolled=straight
+                a, plan, views, scratch.stage + i * row_stage, scratch.table, outputs, unrolled=straight
             )
             advance(a, [view.row_bytes for view in views])
     for _ in views:
@@ -209,7 +211,7 @@ def _squash_bytes(plan: ConvPlan, views: list[View], outputs: int) -> int:
     for i in range(len(views)):
         a.push(0, name=f"to_row{i}")
     a.push(0, name="row")
-    squash_row(a, plan, views, 0, 0, 1, unrolled=True)
+    squash_row(a, plan, views, 0, 0, range(1), unrolled=True)
     return a.size * outputs
 
 

@@ -40,24 +40,26 @@ def squash_row(
     views: Sequence[View],
     stage: int,
     table: int,
-    outputs: int,
+    outputs: range,
     *,
     unrolled: bool,
 ) -> None:
-    """Pool, clip and store one output row of `outputs` channels.
+    """Pool, clip and store one output row of the channels `outputs`. In a loop, all must have one zero.
 
     stage: memory address of the staged words, `[position][channel]`; table: of the layer's table, if it has one. The
     stack holds a pointer "to_row<i>" to the row of the first channel in each of the `views`.
     """
+    count = len(outputs)
     if unrolled:
-        for channel in range(outputs):
-            _squash_channel(a, plan, views, None, stage + WORD_BYTES * channel, table, outputs, channel)
+        for channel, output in enumerate(outputs):
+            zero = plan.requant.zero_of(output)
+            _squash_channel(a, plan, views, None, stage + WORD_BYTES * channel, table, count, channel, zero)
         return
     for i in range(len(views)):
         a.dup(f"to_row{i}")
         a.rename(f"to{i}")
-    with a.loop("from", stage, WORD_BYTES, outputs):
-        _squash_channel(a, plan, views, "from", 0, table, outputs, 0)
+    with a.loop("from", stage, WORD_BYTES, count):
+        _squash_channel(a, plan, views, "from", 0, table, count, 0, plan.requant.zero)
         advance(a, [view.channel_bytes for view in views])
     for _ in views:
         a.op("POP")
@@ -83,6 +85,7 @@ def _squash_channel(
     table: int,
     outputs: int,
     channel: int,
+    zero: int,
 ) -> None:
     packed = packed_words(plan, views)
     spill = None if fit_the_stack(packed, views) else Spill(plan, pointer, base, outputs)
@@ -90,7 +93,7 @@ def _squash_channel(
         for chunk in word.chunks:
             _row_maximum(a, plan, pointer, base, outputs, chunk)
             a.rename(f"u{chunk}")
-        _pool_and_clip(a, plan, word, table)
+        _pool_and_clip(a, plan, word, table, zero)
         if spill:
             spill.store(a, word.chunks[0])
     pointers = [("to_row" if pointer is None else "to") + str(i) for i in range(len(views))]
@@ -177,13 +180,18 @@ def _row_maximum(
     """Load the staged words of one chunk under the pool's rows and take their maximum. Stack: → u."""
     for row in range(plan.pool.kernel[0]):
         offset = base + WORD_BYTES * outputs * (row * plan.chunks + chunk)
-        if pointer is None:
-            load_at(a, Place("MLOAD", 0), offset, "u")
-        else:
-            load_from(a, pointer, Place("MLOAD", 0), offset, "u")
+
+        def load(offset: int = offset) -> None:
+            if pointer is None:
+                load_at(a, Place("MLOAD", 0), offset, "u")
+            else:
+                load_from(a, pointer, Place("MLOAD", 0), offset, "u")
+
         if row:
-            lanes.maximum(a, _shape(plan))
+            lanes.maximum(a, _shape(plan), load)
             a.rename("u")
+        else:
+            load()
 
 
 def _shape(plan: ConvPlan) -> lanes.Shape:
@@ -196,23 +204,22 @@ def valid_columns(plan: ConvPlan, chunk: int) -> range:
     return range(first, min(first + plan.columns, plan.layer.shape[2]))
 
 
-def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed, table: int) -> None:
-    """Interleave the chunks' words, take the maximum along the row, clip, look up in the table at `table`. Stack:
-    u<first> … u<last> → v."""
+def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed, table: int, zero: int) -> None:
+    """Interleave the chunks' words, take the maximum along the row, clip what `zero` is the zero of, look up in the
+    table at `table`. Stack: u<first> … u<last> → v."""
     if len(word.chunks) == 1:
         _column_maximum(a, plan)
     else:
-        for column in range(plan.pool.kernel[1]):
-            interleave(a, plan, word, column)
-            if column:
-                lanes.maximum(a, _shape(plan))
+        interleave(a, plan, word, 0)
+        for column in range(1, plan.pool.kernel[1]):
+            lanes.maximum(a, _shape(plan), partial(interleave, a, plan, word, column))
         a.swap(len(word.chunks))
         for _ in word.chunks:
             a.op("POP")
     requant = plan.requant
     if requant.clip is not None:
         keep = lanes.at(requant.clip, word.bits.values())
-        lanes.clamp(a, _shape(plan), requant.zero, requant.clip, keep)
+        lanes.clamp(a, _shape(plan), zero, requant.clip, keep)
     if requant.table is not None:
         emit_lookup(a, len(requant.table), table, word.bits.values(), plan.lane_bits)
     a.rename(word.name)
@@ -238,9 +245,12 @@ def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
     a.rename("u")
     while reached < plan.pool.kernel[1]:
         further = min(reached, plan.pool.kernel[1] - reached)
-        a.dup("u")
-        lanes.shift(a, lane * further)
-        lanes.maximum(a, _shape(plan))
+
+        def beside(further: int = further) -> None:
+            a.dup("u")
+            lanes.shift(a, lane * further)
+
+        lanes.maximum(a, _shape(plan), beside)
         a.rename("u")
         reached += further
 
