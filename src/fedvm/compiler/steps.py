@@ -35,12 +35,14 @@ class Written:
 
 @dataclass(frozen=True)
 class PackStep:
-    """Spread the raw input bytes into the words of one view, or those of some of its channels."""
+    """Spread the raw input bytes into the words of one view, or those of some of its channels. unrolled: whether a turn
+    of the loop may take several rows."""
 
     raw: Input
     bits: int
     view: View
     channels: range
+    unrolled: bool
 
     @property
     def name(self) -> str:
@@ -62,7 +64,8 @@ class PackStep:
     def emit(
         self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
     ) -> None:
-        emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view], self.channels)
+        source, target = places[RAW], targets[self.view]
+        emit_pack(a, self.raw, self.bits, self.view, source, target, self.channels, unrolled=self.unrolled)
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         """A step with as many channels as cost at most `budget`, and one with the rest."""
@@ -252,8 +255,9 @@ Step: TypeAlias = PackStep | ConvStep | DenseStep | PackedStep
 def steps_of(plan: Plan) -> list[Step]:
     """The whole network, unsplit, in order."""
     spec = plan.graph.input
+    unrolled = any(isinstance(layer, ConvPlan) and layer.unroll_bytes for layer in plan.layers)
     steps: list[Step] = [
-        PackStep(spec, plan.graph.input_high.bit_length(), view, range(spec.shape[0]))
+        PackStep(spec, plan.graph.input_high.bit_length(), view, range(spec.shape[0]), unrolled)
         for view in plan.input_views
     ]
     for layer in plan.layers:
