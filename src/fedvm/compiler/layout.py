@@ -55,6 +55,7 @@ class Requant:
     offset: tuple[int, ...]
     lift: tuple[int, ...]
     initial: tuple[int, ...]  # start value of a lane, ≥ 0
+    widths: tuple[int, ...]  # bits of each lane after the shift, before it is raised
     need: int  # lane bits the accumulators need
     zero: int
     bits: int
@@ -215,10 +216,11 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     if layer.high is None or layer.clip is None:
         # the scores are neither shifted nor clipped, so every output keeps an offset of its own
         offsets = [max(0, -lo) for lo in low]
-        bits = max(1, max((hi + m).bit_length() for hi, m in zip(high, offsets, strict=True)))
+        widths = tuple(max(1, (hi + m).bit_length()) for hi, m in zip(high, offsets, strict=True))
+        bits = max(widths)
         still = (0,) * len(low)
         return Requant(
-            shift=still, offset=tuple(offsets), lift=still, zero=0, bits=bits, high=None, clip=None,
+            shift=still, offset=tuple(offsets), lift=still, zero=0, widths=widths, bits=bits, high=None, clip=None,
             initial=tuple(int(b) + m for b, m in zip(layer.bias, offsets, strict=True)),
             need=bits + (layer.pool is not None),  # taking the maximum needs one free bit
         )  # fmt: skip
@@ -231,12 +233,13 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
         for hi, m, k in zip(high, least, shifts, strict=True)
     ]
     bits = max(1, max((max(0, hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
+    widths = [max(1, (max(0, hi >> k) + m).bit_length()) for hi, m, k in zip(high, offset, shifts, strict=True)]
     initial = [int(b) + (m << k) for b, m, k in zip(layer.bias, offset, shifts, strict=True)]
     # the comparisons of clip and max need one free bit; readers mask all bits of `high`
     need = max(need, bits + 1, layer.high.bit_length(), layer.clip.bit_length())
     return Requant(
         shift=tuple(shifts), offset=tuple(offset), lift=tuple(zero - m for m in offset), initial=tuple(initial),
-        need=need, zero=zero, bits=bits, high=layer.high, clip=layer.clip,
+        widths=tuple(widths), need=need, zero=zero, bits=bits, high=layer.high, clip=layer.clip,
         table=None if layer.table is None else tuple(int(entry) for entry in layer.table),
     )  # fmt: skip
 

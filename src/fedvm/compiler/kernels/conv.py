@@ -18,7 +18,8 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.filtering import ROWS
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
-from fedvm.compiler.kernels.filtered import Filtered, Sums, requantize, scratch_words
+from fedvm.compiler.kernels.filtered import Filtered, Sums, scratch_words
+from fedvm.compiler.kernels.rescale import requantize
 from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
 from fedvm.compiler.kernels.table import aligned, emit_table, room
 from fedvm.compiler.layout import ConvPlan
@@ -136,9 +137,9 @@ def emit_conv(
     for i, (view, base) in enumerate(targets.items()):
         a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
     views = list(targets)
-    straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
-    if straight:
-        plan = replace(plan, requant=plan.requant.unlifted)
+    apart = replace(plan, requant=plan.requant.unlifted)
+    straight = _squash_bytes(apart, views, outputs) <= plan.unroll_bytes
+    plan = apart if straight else plan
     if plan.filtered:
         _emit_pairs(a, plan, sources, views, scratch, outputs, straight)
         return
@@ -148,10 +149,10 @@ def emit_conv(
     ):
         phase = _unrolled(plan, outputs)
         if phase is not None:
-            _accumulate_unrolled(a, plan, phase, sources, scratch, outputs)
+            _accumulate_unrolled(a, plan, phase, sources, scratch, outputs, rescales=not straight)
         else:
             with _positions(a, plan, scratch, len(outputs)):
-                _accumulate(a, plan, sources, scratch, outputs)
+                _accumulate(a, plan, sources, scratch, outputs, rescales=not straight)
         squash_row(a, plan, views, scratch.stage, scratch.table, outputs, unrolled=straight)
         advance(a, [together * view.row_bytes for view in views])
     for _ in views:
@@ -164,7 +165,8 @@ def _emit_pairs(
 ) -> None:  # fmt: skip
     """All rows of a layer, two rows of sums at a time. straight: whether they are squashed without a loop. Stack: the pointers to the rows of the views, which go."""
     size, count = WORD_BYTES * len(outputs), plan.layer.shape[1] * plan.pool.stride[0] // ROWS
-    emitter, made = Filtered(a, plan, sources, outputs), scratch.accumulators + 3 * size
+    emitter = Filtered(a, plan, sources, outputs, rescales=not straight)
+    made = scratch.accumulators + 3 * size
     row_stage = size * plan.chunks
     with a.loop("row", 0, ROWS * plan.stride[0] * plan.row_bytes, count):
         if plan.chunks == 1 or _pair_bytes(plan, outputs) * plan.chunks <= plan.unroll_bytes:
@@ -201,18 +203,22 @@ def _pair_bytes(plan: ConvPlan, outputs: range) -> int:
     a = Assembler()
     a.push(0, name="row")
     sources = {term.view: Place("MLOAD", 0) for term in plan.terms}
-    Filtered(a, plan, sources, outputs).emit("row", 0, Sums(0, (0, 0)))
+    Filtered(a, plan, sources, outputs, rescales=True).emit("row", 0, Sums(0, (0, 0)))
     return a.size
 
 
-def _squash_bytes(plan: ConvPlan, views: list[View], outputs: int) -> int:
-    """Code bytes that squashing all channels without a loop takes."""
-    a = Assembler()
+def _squash_bytes(plan: ConvPlan, views: list[View], outputs: range) -> int:
+    """Code bytes that squashing all channels without a loop takes, but for those of rescaling, which are needed
+    anyway."""
+    squashing, rescaling, some = Assembler(), Assembler(), outputs[:2]
     for i in range(len(views)):
-        a.push(0, name=f"to_row{i}")
-    a.push(0, name="row")
-    squash_row(a, plan, views, 0, 0, range(1), unrolled=True)
-    return a.size * outputs
+        squashing.push(0, name=f"to_row{i}")
+    squash_row(squashing, plan, views, 0, 0, some, unrolled=True)
+    rescaling.push(0, name="acc")
+    for output in some:
+        for _ in range(plan.pool.kernel[0] * plan.chunks):
+            requantize(rescaling, plan, output)
+    return (squashing.size - rescaling.size) * len(outputs) // len(some)
 
 
 def _unrolled(plan: ConvPlan, outputs: range) -> Phase | None:
@@ -233,6 +239,8 @@ def _accumulate_unrolled(
     sources: Mapping[View, Place],
     scratch: Scratch,
     outputs: range,
+    *,
+    rescales: bool,
 ) -> None:
     """All positions under a pool row without loops; from one convolution row to the next, words of x that are still
     needed stay on the stack, and new ones take the place of those that are not."""
@@ -254,6 +262,8 @@ def _accumulate_unrolled(
             for output in outputs:
                 products = [(_name(key), weight_word(plan, tap, output)) for key, tap in needed.items()]
                 _sum(a, plan, output, [(name, w) for name, w in products if w])
+                if rescales:
+                    requantize(a, plan, output)
                 position = row * plan.chunks + chunk
                 a.push(scratch.stage + WORD_BYTES * (position * len(outputs) + output - outputs.start))
                 a.op("MSTORE")
@@ -266,13 +276,12 @@ def _name(key: tuple[int, int, int]) -> str:
 
 
 def _sum(a: Assembler, plan: ConvPlan, output: int, products: list[tuple[str, int]]) -> None:
-    """One requantized sum of products. Stack: → u."""
+    """One sum of products. Stack: → acc."""
     sign = -1 if len(products) > 1 and products[0][1] < 0 else 1
     a.push(sign * lanes.replicate(plan.requant.initial[output], plan.lane_bits, plan.lanes), name="acc")
     for i, (name, weight) in enumerate(products):
         a.dup(name)
         sign = add_product(a, weight, sign, last=i == len(products) - 1)
-    requantize(a, plan, output)
 
 
 @contextmanager
@@ -329,8 +338,8 @@ def _copy_stage(a: Assembler, scratch: Scratch, size: int) -> None:
 
 
 def _accumulate(
-    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], scratch: Scratch, outputs: range
-) -> None:
+    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], scratch: Scratch, outputs: range, *, rescales: bool
+) -> None:  # fmt: skip
     phases = phases_of(plan, outputs)
     words = {
         (tap, o): weight_word(plan, tap, o) for phase in phases for tap in phase.taps for o in phase.outputs
@@ -355,7 +364,7 @@ def _accumulate(
 
     def end(output: int) -> None:
         todo[output] -= 1
-        if todo[output] == 0:
+        if todo[output] == 0 and rescales:
             requantize(a, plan, output)
         a.push(scratch.accumulators + WORD_BYTES * (output - outputs.start))
         a.op("MSTORE")

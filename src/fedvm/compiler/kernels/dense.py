@@ -143,7 +143,7 @@ def finish(a: Assembler, plan: DensePlan, word: int, table: int) -> None:
     if lift:
         a.push(lift)
         a.op("ADD", result="u")
-    lanes.clamp(a, shape, requant.zero, requant.clip, lanes.at(requant.clip, bits))
+    lanes.clamp(a, shape, (requant.zero,), requant.clip, lanes.at(requant.clip, bits))
     if requant.table is not None:
         emit_lookup(a, len(requant.table), table, bits, plan.lane_bits)
 

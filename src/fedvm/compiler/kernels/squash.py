@@ -13,6 +13,7 @@ from functools import partial
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
+from fedvm.compiler.kernels.rescale import Channels, channels_of, load_values, may_stay
 from fedvm.compiler.kernels.table import emit_lookup
 from fedvm.compiler.layout import ConvPlan
 from fedvm.compiler.restride import plan_restride, restride
@@ -49,17 +50,15 @@ def squash_row(
     stage: memory address of the staged words, `[position][channel]`; table: of the layer's table, if it has one. The
     stack holds a pointer "to_row<i>" to the row of the first channel in each of the `views`.
     """
-    count = len(outputs)
     if unrolled:
-        for channel, output in enumerate(outputs):
-            zero = plan.requant.zero_of(output)
-            _squash_channel(a, plan, views, None, stage + WORD_BYTES * channel, table, count, channel, zero)
+        for channels in channels_of(plan, outputs, paired=may_pair(plan, views)):
+            _squash_channels(a, plan, views, channels, stage, table, outputs)
         return
     for i in range(len(views)):
         a.dup(f"to_row{i}")
         a.rename(f"to{i}")
-    with a.loop("from", stage, WORD_BYTES, count):
-        _squash_channel(a, plan, views, "from", 0, table, count, 0, plan.requant.zero)
+    with a.loop("from", stage, WORD_BYTES, len(outputs)):
+        _squash_channel(a, plan, views, table, len(outputs))
         advance(a, [view.channel_bytes for view in views])
     for _ in views:
         a.op("POP")
@@ -76,28 +75,79 @@ def advance(a: Assembler, steps: Sequence[int]) -> None:
         a.swap(below)
 
 
-def _squash_channel(
-    a: Assembler,
-    plan: ConvPlan,
-    views: Sequence[View],
-    pointer: str | None,
-    base: int,
-    table: int,
-    outputs: int,
-    channel: int,
-    zero: int,
-) -> None:
+def may_pair(plan: ConvPlan, views: Sequence[View]) -> bool:
+    """Whether two channels may share the words of a row: no other words share theirs, and the stack has room."""
     packed = packed_words(plan, views)
-    spill = None if fit_the_stack(packed, views) else Spill(plan, pointer, base, outputs)
+    return fit_the_stack(packed, views) and all(len(word.chunks) == 1 for word in packed)
+
+
+def _squash_channel(a: Assembler, plan: ConvPlan, views: Sequence[View], table: int, count: int) -> None:
+    """The channel of a loop, whose values lie at "from"; its views are at "to<i>". count: channels of the layer."""
+    packed, shape = packed_words(plan, views), _shape(plan)
+    spill = None if fit_the_stack(packed, views) else Spill(plan, "from", 0, count)
     for word in packed:
         for chunk in word.chunks:
-            _row_maximum(a, plan, pointer, base, outputs, chunk)
+
+            def load(row: int, chunk: int = chunk) -> None:
+                offset = WORD_BYTES * count * (row * plan.chunks + chunk)
+                load_from(a, "from", Place("MLOAD", 0), offset, "u")
+
+            load(0)
+            for row in range(1, plan.pool.kernel[0]):
+                lanes.maximum(a, shape, partial(load, row))
             a.rename(f"u{chunk}")
-        _pool_and_clip(a, plan, word, table, zero)
+        _pool_and_clip(a, plan, word, table, shape, (plan.requant.zero,))
         if spill:
             spill.store(a, word.chunks[0])
-    pointers = [("to_row" if pointer is None else "to") + str(i) for i in range(len(views))]
-    store_views(a, plan, views, packed, pointers, channel, spill)
+    store_views(a, plan, views, packed, [f"to{i}" for i in range(len(views))], 0, spill)
+    _drop(a, packed, spill)
+
+
+def _squash_channels(
+    a: Assembler, plan: ConvPlan, views: Sequence[View], channels: Channels, stage: int, table: int, outputs: range
+) -> None:  # fmt: skip
+    """Channels that share words, from their sums on. stage: of the first of `outputs`; the rows of the views are at
+    "to_row<i>"."""
+    packed, shape = packed_words(plan, views), channels.shape
+    places = [stage + WORD_BYTES * (output - outputs.start) for output in channels.outputs]
+    spill = None if fit_the_stack(packed, views) else Spill(plan, None, places[0], len(outputs))
+    for word in packed:
+        for chunk in word.chunks:
+
+            def load(row: int, number: int, chunk: int = chunk) -> None:
+                offset = WORD_BYTES * len(outputs) * (row * plan.chunks + chunk)
+                load_at(a, Place("MLOAD", places[number]), offset, "u")
+
+            load_values(a, plan, channels, partial(load, 0))
+            stays = may_stay(plan, channels)
+            for row in range(1, plan.pool.kernel[0]):
+                other = partial(load_values, a, plan, channels, partial(load, row), cut=not stays)
+                lanes.maximum(a, shape, other, clean=not stays)
+            a.rename(f"u{chunk}")
+        _pool_and_clip(a, plan, word, table, shape, channels.zeros)
+        if spill:
+            spill.store(a, word.chunks[0])
+    pointers = [f"to_row{i}" for i in range(len(views))]
+    for number, output in enumerate(channels.outputs):
+        own = own_words(packed, shape, number)
+        store_views(a, plan, views, own, pointers, output - outputs.start, spill)
+    _drop(a, packed, spill)
+
+
+def own_words(packed: list[Packed], shape: lanes.Shape, number: int) -> list[Packed]:
+    """The words as they hold one of the channels that share them."""
+    up, *others = shape.beside[number], *shape.beside[:number], *shape.beside[number + 1 :]
+    return [
+        replace(
+            word,
+            bits={column: bit + up for column, bit in word.bits.items()},
+            beside=(*word.beside, *(bit + other for other in others for bit in word.bits.values())),
+        )
+        for word in packed
+    ]
+
+
+def _drop(a: Assembler, packed: list[Packed], spill: Spill | None) -> None:
     if not spill:
         for _ in packed:
             a.op("POP")
@@ -174,26 +224,6 @@ def row_of(plan: ConvPlan, packed: list[Packed], row: int) -> list[Packed]:
     return [replace(word, bits=own, beside=tuple(beside))]
 
 
-def _row_maximum(
-    a: Assembler, plan: ConvPlan, pointer: str | None, base: int, outputs: int, chunk: int
-) -> None:
-    """Load the staged words of one chunk under the pool's rows and take their maximum. Stack: → u."""
-    for row in range(plan.pool.kernel[0]):
-        offset = base + WORD_BYTES * outputs * (row * plan.chunks + chunk)
-
-        def load(offset: int = offset) -> None:
-            if pointer is None:
-                load_at(a, Place("MLOAD", 0), offset, "u")
-            else:
-                load_from(a, pointer, Place("MLOAD", 0), offset, "u")
-
-        if row:
-            lanes.maximum(a, _shape(plan), load)
-            a.rename("u")
-        else:
-            load()
-
-
 def _shape(plan: ConvPlan) -> lanes.Shape:
     return lanes.Shape(plan.lane_bits, plan.lanes, plan.requant.bits)
 
@@ -204,22 +234,24 @@ def valid_columns(plan: ConvPlan, chunk: int) -> range:
     return range(first, min(first + plan.columns, plan.layer.shape[2]))
 
 
-def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed, table: int, zero: int) -> None:
-    """Interleave the chunks' words, take the maximum along the row, clip what `zero` is the zero of, look up in the
-    table at `table`. Stack: u<first> … u<last> → v."""
+def _pool_and_clip(
+    a: Assembler, plan: ConvPlan, word: Packed, table: int, shape: lanes.Shape, zeros: Sequence[int]
+) -> None:
+    """Interleave the chunks' words, take the maximum along the row, clip what `zeros` mean 0 in, look up in the table
+    at `table`. Stack: u<first> … u<last> → v."""
     if len(word.chunks) == 1:
-        _column_maximum(a, plan)
+        _column_maximum(a, plan, shape)
     else:
         interleave(a, plan, word, 0)
         for column in range(1, plan.pool.kernel[1]):
-            lanes.maximum(a, _shape(plan), partial(interleave, a, plan, word, column))
+            lanes.maximum(a, shape, partial(interleave, a, plan, word, column))
         a.swap(len(word.chunks))
         for _ in word.chunks:
             a.op("POP")
     requant = plan.requant
     if requant.clip is not None:
-        keep = lanes.at(requant.clip, word.bits.values())
-        lanes.clamp(a, _shape(plan), zero, requant.clip, keep)
+        keep = lanes.at(requant.clip, [bit + up for up in shape.beside for bit in word.bits.values()])
+        lanes.clamp(a, shape, zeros, requant.clip, keep)
     if requant.table is not None:
         emit_lookup(a, len(requant.table), table, word.bits.values(), plan.lane_bits)
     a.rename(word.name)
@@ -236,7 +268,7 @@ def interleave(a: Assembler, plan: ConvPlan, word: Packed, column: int) -> None:
             a.op("OR", result="u")
 
 
-def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
+def _column_maximum(a: Assembler, plan: ConvPlan, shape: lanes.Shape) -> None:
     """Maximum over the columns under the pool, left in the lane of the first. Stack: u → u.
 
     A word of maxima over h columns and the same word h columns on give those over 2·h.
@@ -250,7 +282,7 @@ def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
             a.dup("u")
             lanes.shift(a, lane * further)
 
-        lanes.maximum(a, _shape(plan), beside)
+        lanes.maximum(a, shape, beside)
         a.rename("u")
         reached += further
 
@@ -290,6 +322,8 @@ def _store(
     if plan.is_native(view):
         for chunk, word in enumerate(packed):
             _fetch(a, word, spill)
+            if word.beside:
+                _isolate(a, plan, view, chunk, word)
             store_word(a, pointer, offset + WORD_BYTES * chunk)
         return
     high = plan.requant.high
@@ -311,6 +345,15 @@ def _store(
         store_word(a, pointer, offset + WORD_BYTES * number)
     for _ in moved:
         a.op("POP")
+
+
+def _isolate(a: Assembler, plan: ConvPlan, view: View, chunk: int, word: Packed) -> None:
+    """Leave one channel of a word that two share, in the lanes of the view. Stack: v → v"""
+    assert plan.requant.high is not None
+    wanted = {column: view.bit(chunk, column) for column in word.bits}
+    up = next(bit - wanted[column] for column, bit in word.bits.items())
+    lanes.shift(a, -up)
+    lanes.and_constant(a, lanes.at(plan.requant.high, wanted.values()))
 
 
 def _store_apart(
