@@ -216,11 +216,11 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     if layer.high is None or layer.clip is None:
         # the scores are neither shifted nor clipped, so every output keeps an offset of its own
         offsets = [max(0, -lo) for lo in low]
-        widths = tuple(max(1, (hi + m).bit_length()) for hi, m in zip(high, offsets, strict=True))
-        bits = max(widths)
+        sizes = tuple(max(1, (hi + m).bit_length()) for hi, m in zip(high, offsets, strict=True))
+        bits = max(sizes)
         still = (0,) * len(low)
         return Requant(
-            shift=still, offset=tuple(offsets), lift=still, zero=0, widths=widths, bits=bits, high=None, clip=None,
+            shift=still, offset=tuple(offsets), lift=still, zero=0, widths=sizes, bits=bits, high=None, clip=None,
             initial=tuple(int(b) + m for b, m in zip(layer.bias, offsets, strict=True)),
             need=bits + (layer.pool is not None),  # taking the maximum needs one free bit
         )  # fmt: skip
@@ -233,7 +233,9 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
         for hi, m, k in zip(high, least, shifts, strict=True)
     ]
     bits = max(1, max((max(0, hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
-    widths = [max(1, (max(0, hi >> k) + m).bit_length()) for hi, m, k in zip(high, offset, shifts, strict=True)]
+    widths = [
+        max(1, (max(0, hi >> k) + m).bit_length()) for hi, m, k in zip(high, offset, shifts, strict=True)
+    ]
     initial = [int(b) + (m << k) for b, m, k in zip(layer.bias, offset, shifts, strict=True)]
     # the comparisons of clip and max need one free bit; readers mask all bits of `high`
     need = max(need, bits + 1, layer.high.bit_length(), layer.clip.bit_length())

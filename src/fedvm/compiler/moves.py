@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.dense import load_scalar, seats
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
 from fedvm.compiler.kernels.pack import pack_row
+from fedvm.compiler.kernels.pooling import interleave, may_pair, own_words
+from fedvm.compiler.kernels.rescale import together
 from fedvm.compiler.kernels.scores import place_of, steps_of
 from fedvm.compiler.kernels.squash import (
     Spill,
     fit_the_stack,
-    interleave,
     packed_words,
     padding_row,
     store_views,
@@ -34,6 +35,7 @@ from fedvm.compiler.kernels.squash import (
 )
 from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table
 from fedvm.compiler.labelled import compare, compare_row, expected_word, labels, require
+from fedvm.compiler.lanes import Shape
 from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan
 from fedvm.compiler.products import prove_products
 from fedvm.compiler.provenance import FIRST_LABEL, MASK, ONE, UNKNOWN, Bits, Machine, bits_of, fields
@@ -132,18 +134,39 @@ def prove_interleaving(plan: ConvPlan) -> None:
 
 
 def prove_stores(plan: ConvPlan) -> None:
-    """Every view of the layer's output holds every column of a row in each lane that is meant for it."""
-    high = plan.requant.high
-    if high is None:  # the scores: stored as they are
+    """Every view of the layer's output holds every column of a row in each lane that is meant for it, whether channels
+    have words of their own or two share them."""
+    if plan.requant.high is None:  # the scores: stored as they are
         require(plan.outputs == (plan.native,), "scores that are moved")
         return
-    views, width = plan.outputs, high.bit_length()
+    alone = Shape(plan.lane_bits, plan.lanes, plan.requant.bits)
+    shapes = {alone}
+    if may_pair(plan, plan.outputs):
+        outputs = range(plan.layer.shape[0])
+        pairs = [together(plan, first, second) for first, second in pairwise(outputs)]
+        shapes |= {replace(alone, beside=pair.shape.beside) for pair in pairs if pair is not None}
+    for shape in sorted(shapes, key=lambda shape: shape.beside):
+        _prove_stores(plan, shape)
+
+
+def _prove_stores(plan: ConvPlan, shape: Shape) -> None:
+    """The same for channels of one shape: where in a lane the value of each begins."""
+    assert plan.requant.high is not None
+    views, width = plan.outputs, plan.requant.high.bit_length()
     packed = packed_words(plan, views)
     spill = None if fit_the_stack(packed, views) else Spill(plan, None, 0, 1)
     columns = plan.layer.shape[2]
-    value = {column: labels(column, width) for column in range(plan.tiling.rows * columns)}
+    count = plan.tiling.rows * columns
+    require(max(shape.beside) + width <= plan.lane_bits, "channels that do not fit their lanes")
     words = {
-        word.chunks[0]: fields({bit: value[column] for column, bit in word.bits.items()}) for word in packed
+        word.chunks[0]: fields(
+            {
+                bit + up: labels(number * count + column, width)
+                for number, up in enumerate(shape.beside)
+                for column, bit in word.bits.items()
+            }
+        )
+        for word in packed
     }
     a = Assembler()
     pointers = [f"to_row{i}" for i in range(len(views))]
@@ -152,7 +175,8 @@ def prove_stores(plan: ConvPlan) -> None:
     for word in [] if spill else packed:
         a.push(0, name=word.name)
     start = len(a.instructions)
-    store_views(a, plan, views, packed, pointers, 0, spill)
+    for number in range(len(shape.beside)):
+        store_views(a, plan, views, own_words(packed, shape, number), pointers, number, spill)
 
     def load(opcode: str, address: int) -> Bits:
         chunk = address // WORD_BYTES
@@ -167,9 +191,12 @@ def prove_stores(plan: ConvPlan) -> None:
     for view, target in zip(views, targets, strict=True):
         require(width <= view.lane_bits, f"values of {width} bits in lanes of {view.lane_bits}")
         native = plan.is_native(view)
-        for row, number in product(range(plan.tiling.rows), range(view.words)):
-            found = written.pop(target + row * view.row_bytes + WORD_BYTES * number, None)
-            own = {column: value[row * columns + column] for column in range(columns)}
+        places = product(range(len(shape.beside)), range(plan.tiling.rows), range(view.words))
+        for channel, row, number in places:
+            address = target + channel * view.channel_bytes + row * view.row_bytes + WORD_BYTES * number
+            found = written.pop(address, None)
+            first = channel * count + row * columns
+            own = {column: labels(first + column, width) for column in range(columns)}
             compare_row(
                 view, found, expected_word(view, number, own, native=native), f"word {number} of a row"
             )
@@ -327,7 +354,8 @@ def prove_scalars(plan: DensePlan, term: int) -> None:
         load_scalar(a, plan, places, scalar, before, "x")
         machine.run(a.instructions[start:])
         before = scalar
-        found = bits_of(machine.stack[-1])
+        found = bits_of(machine.pop())
+        machine.stack.append(found)
         for value, at in _values(found, width, shift):
             sums = total.setdefault(value, [0] * plan.words)
             for word, weight in enumerate(scalar.weights):
@@ -341,7 +369,9 @@ def prove_scalars(plan: DensePlan, term: int) -> None:
         sums = total.pop(value, none)
         wrong = [word for word in range(plan.words) if (sums[word] - weights[element][word]) & MASK]
         require(not wrong, f"activation {element} is multiplied with other weights")
-    require(not any(total_word & MASK for sums in total.values() for total_word in sums), "a foreign value counts")
+    require(
+        not any(total_word & MASK for sums in total.values() for total_word in sums), "a foreign value counts"
+    )
 
 
 def _view_word(view: View, address: int, width: int) -> Bits:

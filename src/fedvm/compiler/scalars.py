@@ -6,8 +6,9 @@ linear modulo 2²⁵⁶, so other words of weights make up for what lies above,
 
     V_i = W_i − 2^(p_i − p_(i−1)) · W_(i−1)      for the lanes in order, the lowest first,
 
-and Σ y_j · V_j = Σ x_i · W_i exactly. Each word is loaded once and shifted on from lane to lane. Bytes of the input need
-not even be shifted: the word that ends with a byte holds it at its low end. `moves.py` proves every sum of a layer.
+and Σ y_j · V_j = Σ x_i · W_i exactly. Each word is loaded once and shifted on from lane to lane. Bytes of the input
+need not even be shifted: the word that ends with a byte holds it at its low end. `moves.py` proves every sum of a
+layer.
 """
 
 from __future__ import annotations
@@ -74,9 +75,7 @@ def scalars_of(
     return [scalar for scalar in found if scalar.products]
 
 
-def _of_lanes(
-    term: int, view: View, used: dict[int, tuple[int, ...]], high: int
-) -> Iterator[Scalar]:
+def _of_lanes(term: int, view: View, used: dict[int, tuple[int, ...]], high: int) -> Iterator[Scalar]:
     """Activations in the lanes of a view, word by word."""
     words: dict[int, dict[int, tuple[int, ...]]] = {}
     for element, column in used.items():

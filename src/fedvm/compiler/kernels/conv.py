@@ -19,11 +19,16 @@ from fedvm.compiler.filtering import ROWS
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
 from fedvm.compiler.kernels.filtered import Filtered, Sums, scratch_words
-from fedvm.compiler.kernels.rescale import requantize
-from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
+from fedvm.compiler.kernels.pooling import advance, may_pair, squash_row
+from fedvm.compiler.kernels.rescale import channels_of, requantize
+from fedvm.compiler.kernels.squash import fill_padding
 from fedvm.compiler.kernels.table import aligned, emit_table, room
 from fedvm.compiler.layout import ConvPlan
 from fedvm.compiler.view import WORD_BYTES, View
+
+CUT_GAS, CUT_BYTES, GAS_A_BYTE = 6, 36, 0.12
+"""Gas of a mask, bytes of a shift with its mask, and what a byte of code costs a call, which calls a contract more for
+every 24,576 of them."""
 
 
 @dataclass(frozen=True)
@@ -140,20 +145,21 @@ def emit_conv(
     apart = replace(plan, requant=plan.requant.unlifted)
     straight = _squash_bytes(apart, views, outputs) <= plan.unroll_bytes
     plan = apart if straight else plan
+    phase = None if plan.filtered else _unrolled(plan, outputs)
+    early = not straight or not _rescales_late(plan, views, outputs, phase)
     if plan.filtered:
-        _emit_pairs(a, plan, sources, views, scratch, outputs, straight)
+        _emit_pairs(a, plan, sources, views, scratch, outputs, straight, early)
         return
     together = plan.tiling.rows
     with a.loop(
         "row", 0, together * pool.stride[0] * stride[0] * plan.row_bytes, plan.layer.shape[1] // together
     ):
-        phase = _unrolled(plan, outputs)
         if phase is not None:
-            _accumulate_unrolled(a, plan, phase, sources, scratch, outputs, rescales=not straight)
+            _accumulate_unrolled(a, plan, phase, sources, scratch, outputs, rescales=early)
         else:
             with _positions(a, plan, scratch, len(outputs)):
-                _accumulate(a, plan, sources, scratch, outputs, rescales=not straight)
-        squash_row(a, plan, views, scratch.stage, scratch.table, outputs, unrolled=straight)
+                _accumulate(a, plan, sources, scratch, outputs, rescales=early)
+        squash_row(a, plan, views, scratch.stage, scratch.table, outputs, unrolled=straight, sums=not early)
         advance(a, [together * view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
@@ -161,15 +167,16 @@ def emit_conv(
 
 def _emit_pairs(
     a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], views: list[View], scratch: Scratch, outputs: range,
-    straight: bool,
+    straight: bool, early: bool,
 ) -> None:  # fmt: skip
-    """All rows of a layer, two rows of sums at a time. straight: whether they are squashed without a loop. Stack: the pointers to the rows of the views, which go."""
+    """All rows of a layer, two rows of sums at a time. straight: whether they are squashed without a loop; early:
+    whether they are rescaled before. Stack: the pointers to the rows of the views, which go."""
     size, count = WORD_BYTES * len(outputs), plan.layer.shape[1] * plan.pool.stride[0] // ROWS
-    emitter = Filtered(a, plan, sources, outputs, rescales=not straight)
+    emitter = Filtered(a, plan, sources, outputs, rescales=early)
     made = scratch.accumulators + 3 * size
     row_stage = size * plan.chunks
     with a.loop("row", 0, ROWS * plan.stride[0] * plan.row_bytes, count):
-        if plan.chunks == 1 or _pair_bytes(plan, outputs) * plan.chunks <= plan.unroll_bytes:
+        if _unrolls_pairs(plan, outputs):
             for chunk in range(plan.chunks):
                 first = scratch.stage + size * chunk
                 emitter.emit("row", chunk, Sums(scratch.accumulators, (first, first + row_stage)))
@@ -190,12 +197,33 @@ def _emit_pairs(
                     a.op("ADD", "MCOPY")
                     a.copied(len(outputs))
         for i in range(ROWS // plan.pool.kernel[0]):
-            squash_row(
-                a, plan, views, scratch.stage + i * row_stage, scratch.table, outputs, unrolled=straight
-            )
+            stage = scratch.stage + i * row_stage
+            squash_row(a, plan, views, stage, scratch.table, outputs, unrolled=straight, sums=not early)
             advance(a, [view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
+
+
+def _rescales_late(plan: ConvPlan, views: list[View], outputs: range, phase: Phase | None) -> bool:
+    """Whether channels that are squashed without a loop are rescaled there, too: where two share a word, or where it
+    saves more masks of the rows under a pool than code repeated more often costs. phase: of the sums without a loop."""
+    if any(
+        len(channels.outputs) > 1 for channels in channels_of(plan, outputs, paired=may_pair(plan, views))
+    ):
+        return True
+    rows = plan.pool.kernel[0]
+    repeated = (ROWS if plan.filtered else rows) * plan.chunks
+    if plan.filtered:
+        once = repeated if _unrolls_pairs(plan, outputs) else ROWS
+    else:
+        once = repeated if phase is not None else 1
+    saved = CUT_GAS * (rows - 1) * plan.chunks * plan.layer.shape[1]
+    return saved >= GAS_A_BYTE * CUT_BYTES * (repeated - once)
+
+
+def _unrolls_pairs(plan: ConvPlan, outputs: range) -> bool:
+    """Whether the code of a pair of rows is repeated for every word of them."""
+    return plan.chunks == 1 or _pair_bytes(plan, outputs) * plan.chunks <= plan.unroll_bytes
 
 
 def _pair_bytes(plan: ConvPlan, outputs: range) -> int:
@@ -213,7 +241,7 @@ def _squash_bytes(plan: ConvPlan, views: list[View], outputs: range) -> int:
     squashing, rescaling, some = Assembler(), Assembler(), outputs[:2]
     for i in range(len(views)):
         squashing.push(0, name=f"to_row{i}")
-    squash_row(squashing, plan, views, 0, 0, some, unrolled=True)
+    squash_row(squashing, plan, views, 0, 0, some, unrolled=True, sums=True)
     rescaling.push(0, name="acc")
     for output in some:
         for _ in range(plan.pool.kernel[0] * plan.chunks):

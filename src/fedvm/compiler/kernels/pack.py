@@ -12,7 +12,6 @@ from fedvm.compiler.kernels.squash import fill_padding, padding_word, store_word
 from fedvm.compiler.restride import plan_restride, restride
 from fedvm.compiler.view import WORD_BYTES, View
 
-
 ROWS_A_TURN = 4
 """Rows of the input at most that a turn of a loop packs."""
 TURN_BYTES = 2000
@@ -20,7 +19,15 @@ TURN_BYTES = 2000
 
 
 def emit_pack(
-    a: Assembler, raw: Input, bits: int, view: View, source: Place, target: int, part: range, *, unrolled: bool
+    a: Assembler,
+    raw: Input,
+    bits: int,
+    view: View,
+    source: Place,
+    target: int,
+    part: range,
+    *,
+    unrolled: bool,
 ) -> None:
     """Append the code that writes some channels of one view of the input: the top `bits` of each byte.
 
@@ -39,7 +46,9 @@ def emit_pack(
             offset = i * view_step + number * view.channel_bytes
             pack_row(a, bits, view, source, i * row_step + channel, column, offset)
 
-    def rows(name: str, start: int, count: int, row_step: int, view_step: int, base: str | None = None) -> None:
+    def rows(
+        name: str, start: int, count: int, row_step: int, view_step: int, base: str | None = None
+    ) -> None:
         """A loop over rows. base: what is added to its counter."""
         turn = _rows_a_turn(count, _row_bytes(bits, view, source, channels, column)) if unrolled else 1
         with a.loop(name, start, row_step * turn, count // turn):
