@@ -8,7 +8,7 @@ within the stated bounds never carries into the next lane. A comparison leaves i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedvm.compiler.assembler import Assembler
 
@@ -91,7 +91,13 @@ def clamp(a: Assembler, shape: Shape, zeros: Sequence[int], high: int, keep: int
     zeros: one for each value of a lane; high + 1 is a power of two; keep: word with `high` in the lanes to keep.
     """
     top = 1 << shape.bits
-    if any(zeros):
+    if set(zeros) == {top >> 1}:  # the highest bit says that a value is not negative
+        a.dup(a.stack[-1])
+        signs = replace(shape, bits=shape.bits - 1)
+        and_constant(a, signs.flags)
+        flags_to_masks(a, signs)
+        a.op("AND", result="v")
+    elif any(zeros):
         a.push(shape.all(*(top - zero for zero in zeros)))
         a.op("ADD", result="t")
         a.dup("t")

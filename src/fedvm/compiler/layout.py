@@ -228,14 +228,16 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     least = [max(0, -(lo >> k)) for lo, k in zip(low, shifts, strict=True)]  # ceil(−lo / 2^k)
     zero = max(least)
     need = max((hi + (m << k)).bit_length() for hi, m, k in zip(high, least, shifts, strict=True))
+    most = [max(0, hi >> k) for hi, k in zip(high, shifts, strict=True)]
+    bits = max(1, max((top + zero).bit_length() for top in most))
+    half = 1 << (bits - 1)
+    if max(most) < half and 0 < zero <= half:
+        zero = half  # so the highest bit alone tells which values are negative
     offset = [
         zero if (hi + (zero << k)).bit_length() <= need else m
         for hi, m, k in zip(high, least, shifts, strict=True)
     ]
-    bits = max(1, max((max(0, hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
-    widths = [
-        max(1, (max(0, hi >> k) + m).bit_length()) for hi, m, k in zip(high, offset, shifts, strict=True)
-    ]
+    widths = [max(1, (top + m).bit_length()) for top, m in zip(most, offset, strict=True)]
     initial = [int(b) + (m << k) for b, m, k in zip(layer.bias, offset, shifts, strict=True)]
     # the comparisons of clip and max need one free bit; readers mask all bits of `high`
     need = max(need, bits + 1, layer.high.bit_length(), layer.clip.bit_length())
