@@ -39,7 +39,7 @@ from fedvm.compiler.lanes import Shape
 from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan
 from fedvm.compiler.products import prove_products
 from fedvm.compiler.provenance import FIRST_LABEL, MASK, ONE, UNKNOWN, Bits, Machine, bits_of, fields
-from fedvm.compiler.scalars import BYTE, Scalar, input_offset
+from fedvm.compiler.scalars import BYTE, input_offset
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -343,13 +343,10 @@ def prove_scalars(plan: DensePlan, term: int) -> None:
         return _load_bytes(opcode, address) if view is None else _view_word(view, address, width)
 
     total: dict[int, list[int]] = {}
-    before: Scalar | None = None
-    a, place = Assembler(), Place("MLOAD", 0)
-    places: dict[View | str, Place] = {"input" if view is None else view: place}
-    machine = Machine([], load)
+    places: dict[View | str, Place] = {"input" if view is None else view: Place("MLOAD", 0)}
     for number, scalar in enumerate(s for s in plan.scalars if s.term == term):
-        if number % plan.block == 0:
-            before = None
+        if number % plan.block == 0:  # the stack was cleared
+            a, machine, before = Assembler(), Machine([], load), None
         start = len(a.instructions)
         load_scalar(a, plan, places, scalar, before, "x")
         machine.run(a.instructions[start:])
