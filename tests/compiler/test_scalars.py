@@ -101,7 +101,11 @@ def test_lanes_of_a_convolution_and_of_a_dense_layer():
                 word = int.from_bytes(memory[offset : offset + WORD], "big") | value << bit
                 memory[offset : offset + WORD] = word.to_bytes(WORD, "big")
             assert sums(plan, bytes(memory)) == wanted(plan, values)
-        loaded = [one for one, before in zip(plan.scalars[1:], plan.scalars, strict=False) if not one.follows(before)]
+        loaded = [
+            one
+            for one, before in zip(plan.scalars[1:], plan.scalars, strict=False)
+            if not one.follows(before)
+        ]
         assert len(loaded) + 1 == view.bytes // WORD, "a word is loaded more than once"
 
 
