@@ -144,7 +144,7 @@ def test_wrong_numbers_end_the_build(what):
 
     with mock.patch.object(layout, "scalars_of", wrong):
         plan = plan_layers(graph)
-        with pytest.raises(AssemblyError, match="layer 'fc1': (activation|a number)"):
+        with pytest.raises(AssemblyError, match=r"layer 'fc1': (activation|a number)"):
             prove_moves(plan)
 
 
