@@ -1,8 +1,9 @@
 """Convolution with pooling, requantization and clipping, which also writes the views that its readers need.
 
 For every output row: for every convolution row under the pool and every word of a row, the accumulators of all
-output channels are computed from words of x on the stack, requantized, and staged; then, channel by channel, the
-staged words are pooled, clipped, their lanes moved to the readers' strides, and stored.
+output channels are computed from words of x on the stack and staged; then, channel by channel, the staged words are
+requantized (or before, where that takes less code), pooled, clipped, their lanes moved to the readers' strides, and
+stored.
 """
 
 from __future__ import annotations
