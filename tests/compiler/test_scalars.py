@@ -1,4 +1,4 @@
-"""How dense layers take activations out of words: whatever the numbers hold, their products are those of the weights."""
+"""How dense layers take activations out of words: whatever the numbers hold, their products are the weights'."""
 
 from __future__ import annotations
 
