@@ -42,6 +42,18 @@ def prove(assumptions, claims):
         assert answer == z3.unsat, solver.model() if answer == z3.sat else answer
 
 
+def maximum_of(shape: Shape, *, clean: bool = True):
+    """The code of max(x, y) for x and y on the stack."""
+
+    def emit(a):
+        a.swap(1)  # the second operand is pushed when it is wanted, here a copy
+        lanes.maximum(a, shape, lambda: a.dup("y"), clean=clean)
+        a.swap(1)
+        a.op("POP")
+
+    return emitted(["x", "y"], emit)
+
+
 def larger(a: z3.BitVecRef, b: z3.BitVecRef):
     return z3.If(z3.UGT(a, b), a, b)
 
@@ -53,13 +65,64 @@ def slack_is_clear(result: z3.BitVecRef, shape: Shape):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=names)
 def test_maximum_is_the_maximum_in_every_lane(shape):
-    code = emitted(["x", "y"], lambda a: lanes.maximum(a, shape))
+    code = maximum_of(shape)
     x, y = z3.BitVecs("x y", 256)
     result = execute_terms(code, [x, y])
     claims = [
         lane(result, shape, i) == larger(lane(x, shape, i), lane(y, shape, i)) for i in range(shape.lanes)
     ]
     prove([in_range(x, shape), in_range(y, shape)], [*claims, slack_is_clear(result, shape)])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=names)
+def test_the_second_operand_of_a_maximum_may_have_foreign_bits(shape):
+    code = maximum_of(shape, clean=False)
+    x, y = z3.BitVecs("x y", 256)
+    result = execute_terms(code, [x, y])
+    value = y & shape.all((1 << shape.bits) - 1)
+    claims = [
+        lane(result, shape, i) == larger(lane(x, shape, i), lane(value, shape, i)) for i in range(shape.lanes)
+    ]
+    prove([in_range(x, shape)], [*claims, slack_is_clear(result, shape)])
+
+
+# two values in a lane: with as little room as they need, and with some
+PAIRED = [Shape(L, 256 // L, B, (0, up)) for L, B, up in ((10, 4, 5), (17, 7, 8), (18, 6, 9), (21, 8, 11))]
+
+
+def value_of(word: z3.BitVecRef, shape: Shape, index: int, up: int) -> z3.BitVecRef:
+    """A value of a lane with its free bit."""
+    low = shape.lane_bits * index + up
+    return z3.Extract(low + shape.bits, low, word)
+
+
+@pytest.mark.parametrize("shape", PAIRED, ids=names)
+def test_two_values_in_a_lane_are_compared_apart(shape):
+    x, y = z3.BitVecs("x y", 256)
+    result = execute_terms(maximum_of(shape), [x, y])
+    claims = [
+        value_of(result, shape, i, up) == larger(value_of(x, shape, i, up), value_of(y, shape, i, up))
+        for i in range(shape.lanes)
+        for up in shape.beside
+    ]
+    prove([in_range(x, shape), in_range(y, shape)], [*claims, in_range(result, shape)])
+
+
+@pytest.mark.parametrize("shape", PAIRED, ids=names)
+@pytest.mark.parametrize("zeros", [(0, 0), (5, 0), (3, 9), (15, 15)])
+def test_two_values_in_a_lane_are_clipped_apart(shape, zeros):
+    high, u = 7, z3.BitVec("u", 256)
+    kept = [i for i in range(shape.lanes) if i % 3 != 1]
+    keep = lanes.at(high, [shape.lane_bits * i + up for i in kept for up in shape.beside])
+    result = execute_terms(emitted(["u"], lambda a: lanes.clamp(a, shape, zeros, high, keep)), [u])
+    wide, claims = shape.bits + 3, []
+    for i in range(shape.lanes):
+        for zero, up in zip(zeros, shape.beside, strict=True):
+            value = z3.ZeroExt(2, value_of(u, shape, i, up)) - zero
+            top = z3.BitVecVal(high, wide)
+            clipped = z3.If(value < 0, z3.BitVecVal(0, wide), z3.If(value > high, top, value))
+            claims.append(z3.ZeroExt(2, value_of(result, shape, i, up)) == (clipped if i in kept else 0))
+    prove([in_range(u, shape)], [*claims, in_range(result, shape)])
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=names)
@@ -89,7 +152,7 @@ def clamp_cases():
 def test_clamp_clips_every_kept_lane(shape, zero, high):
     kept = [i for i in range(shape.lanes) if i % 3 != 1]
     keep = sum(high << shape.lane_bits * i for i in kept)
-    code = emitted(["u"], lambda a: lanes.clamp(a, shape, zero, high, keep))
+    code = emitted(["u"], lambda a: lanes.clamp(a, shape, (zero,), high, keep))
     u = z3.BitVec("u", 256)
     result = execute_terms(code, [u])
     wide = shape.lane_bits + 2
@@ -111,13 +174,13 @@ def test_maximum_and_clamp_exhaustively_over_two_neighbouring_lanes(bits, spare)
     shape = Shape(lane_bits, 256 // lane_bits, bits)
     values = range(1 << bits)
     low, high = 0, lane_bits * (shape.lanes - 2)
-    largest = emitted(["x", "y"], lambda a: lanes.maximum(a, shape))
+    largest = maximum_of(shape)
     for at in (low, high):
         for x0, x1, y0, y1 in itertools.product(values, repeat=4):
             x, y = (x0 | x1 << lane_bits) << at, (y0 | y1 << lane_bits) << at
             assert execute(largest, [x, y]) == (max(x0, y0) | max(x1, y1) << lane_bits) << at
     for zero, cap in itertools.product(values, [v for v in values if v & (v + 1) == 0]):
-        clip = emitted(["u"], lambda a, z=zero, c=cap: lanes.clamp(a, shape, z, c, shape.all(c)))
+        clip = emitted(["u"], lambda a, z=zero, c=cap: lanes.clamp(a, shape, (z,), c, shape.all(c)))
         for at in (low, high):
             for u0, u1 in itertools.product(values, repeat=2):
                 wanted = (min(max(u0 - zero, 0), cap), min(max(u1 - zero, 0), cap))
@@ -200,7 +263,7 @@ def test_one_column_can_always_be_moved():
 
 def test_the_proof_sees_a_lane_without_a_free_bit():
     shape = Shape(8, 32, 8)
-    code = emitted(["x", "y"], lambda a: lanes.maximum(a, shape))
+    code = maximum_of(shape)
     x, y = z3.BitVecs("x y", 256)
     result = execute_terms(code, [x, y])
     with pytest.raises(AssertionError):

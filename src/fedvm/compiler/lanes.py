@@ -7,8 +7,8 @@ within the stated bounds never carries into the next lane. A comparison leaves i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from fedvm.compiler.assembler import Assembler
 
@@ -27,14 +27,19 @@ def at(value: int, bits: Iterable[int]) -> int:
 
 @dataclass(frozen=True)
 class Shape:
-    """lane_bits L, lanes n, and the bits B a value may use."""
+    """lane_bits L, lanes n, and the bits B a value may use. beside: where in a lane values begin: at its lowest bit, or
+    of two values at B + 1 bits above or more, too."""
 
     lane_bits: int
     lanes: int
     bits: int
+    beside: tuple[int, ...] = (0,)
 
-    def all(self, value: int) -> int:
-        return replicate(value, self.lane_bits, self.lanes)
+    def all(self, *values: int) -> int:
+        """The value in the place of every value of every lane, or one for each place in a lane."""
+        each = values if len(values) > 1 else values * len(self.beside)
+        lane = sum(value << place for value, place in zip(each, self.beside, strict=True))
+        return replicate(lane, self.lane_bits, self.lanes)
 
     @property
     def flags(self) -> int:
@@ -63,30 +68,37 @@ def flags_to_masks(a: Assembler, shape: Shape) -> None:
     a.op("MUL", result="m")
 
 
-def maximum(a: Assembler, shape: Shape) -> None:
-    """Lane-wise max(x, y) for x, y in 0..2^B−1. Stack: x y → max.
+def maximum(a: Assembler, shape: Shape, other: Callable[[], None], *, clean: bool = True) -> None:
+    """Lane-wise max(x, y) for x, y in 0..2^B−1; `other` appends the code that pushes y. Stack: x → max.
 
-    d = (y | flag) − x has its flag set where y ≥ x, its low bits being y − x there: max = x + (d masked).
+    d = (y | flag) − x has its flag set where y ≥ x, its low bits being y − x there: max = x + (d masked). x is copied
+    before y comes, so both lie as SUB takes them. clean: whether y has no bits beside its values; if it may, all of
+    them are set, so that nothing is borrowed from them.
     """
-    a.rename("x", below=1)
-    a.push(shape.flags)
-    a.op("OR", result="y")
-    a.dup("x")
-    a.swap(1)
-    a.op("SUB", result="d")
+    a.dup(a.stack[-1])
+    other()
+    a.push(shape.flags if clean else FULL & ~shape.all((1 << shape.bits) - 1))
+    a.op("OR", "SUB", result="d")
     a.dup("d")
     and_constant(a, shape.flags)
     flags_to_masks(a, shape)
     a.op("AND", "ADD", result="max")
 
 
-def clamp(a: Assembler, shape: Shape, zero: int, high: int, keep: int) -> None:
+def clamp(a: Assembler, shape: Shape, zeros: Sequence[int], high: int, keep: int) -> None:
     """Lane-wise clip(u − zero, 0, high) for u in 0..2^B−1; only the lanes at bits `keep` survive. Stack: u → v.
 
-    high + 1 is a power of two. keep: word with `high` in the lanes to keep.
+    zeros: one for each value of a lane; high + 1 is a power of two; keep: word with `high` in the lanes to keep.
     """
-    if zero:
-        a.push(shape.all((1 << shape.bits) - zero))
+    top = 1 << shape.bits
+    if set(zeros) == {top >> 1}:  # the highest bit says that a value is not negative
+        a.dup(a.stack[-1])
+        signs = replace(shape, bits=shape.bits - 1)
+        and_constant(a, signs.flags)
+        flags_to_masks(a, signs)
+        a.op("AND", result="v")
+    elif any(zeros):
+        a.push(shape.all(*(top - zero for zero in zeros)))
         a.op("ADD", result="t")
         a.dup("t")
         and_constant(a, shape.flags)
@@ -94,9 +106,9 @@ def clamp(a: Assembler, shape: Shape, zero: int, high: int, keep: int) -> None:
         a.op("AND", result="v")
     else:
         a.rename("v")
-    if (1 << shape.bits) - 1 - zero > high:
+    if top - 1 - min(zeros) > high:
         a.dup("v")
-        a.push(shape.all((1 << shape.bits) - high - 1))
+        a.push(shape.all(top - high - 1))
         a.op("ADD")
         and_constant(a, shape.flags)
         flags_to_masks(a, shape)

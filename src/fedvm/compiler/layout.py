@@ -24,12 +24,14 @@ from fedvm.compiler.graph import (
     Dense,
     FloatGraph,
     FloatLayer,
+    Input,
     IntegerGraph,
     IntegerLayer,
     MaxPool,
 )
 from fedvm.compiler.interpreter import accumulator_bounds
 from fedvm.compiler.packing import packed_lanes
+from fedvm.compiler.scalars import Scalar, scalars_of
 from fedvm.compiler.tiling import NO_POOL, WORD_BITS, Rows, Tiling, tile
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -53,12 +55,22 @@ class Requant:
     offset: tuple[int, ...]
     lift: tuple[int, ...]
     initial: tuple[int, ...]  # start value of a lane, ≥ 0
+    widths: tuple[int, ...]  # bits of each lane after the shift, before it is raised
     need: int  # lane bits the accumulators need
     zero: int
     bits: int
     high: int | None
     clip: int | None
     table: tuple[int, ...] | None = None
+
+    def zero_of(self, output: int) -> int:
+        """The value that means 0 in the lanes of an output."""
+        return self.offset[output] + self.lift[output]
+
+    @property
+    def unlifted(self) -> Requant:
+        """The same with a zero for each output, so that nothing need be raised."""
+        return replace(self, lift=(0,) * len(self.lift))
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,7 @@ class DensePlan:
         tuple[Dense, View | None, int], ...
     ]  # (term, view or None for raw input bytes, largest value)
     requant: Requant
+    raw: Input
     packed: bool = False
     """Whether the weights lie in data contracts instead of the code."""
 
@@ -162,7 +175,7 @@ class DensePlan:
 
     @cached_property
     def weight_words(self) -> list[list[list[int]]]:
-        """The signed integers the products are made with: `[term][element][output word]`."""
+        """The weights of every activation as signed integers: `[term][element][output word]`."""
         view, result = self.native, []
         for dense, _, _ in self.terms:
             weight = dense.weight.astype(object)
@@ -172,6 +185,11 @@ class DensePlan:
             ]
             result.append(np.stack(words, axis=1).tolist())
         return result
+
+    @cached_property
+    def scalars(self) -> list[Scalar]:
+        """The numbers that are multiplied, with the words of weights for each."""
+        return scalars_of(self.terms, self.weight_words, self.raw)
 
     @property
     def outputs(self) -> tuple[View, ...]:
@@ -198,10 +216,11 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     if layer.high is None or layer.clip is None:
         # the scores are neither shifted nor clipped, so every output keeps an offset of its own
         offsets = [max(0, -lo) for lo in low]
-        bits = max(1, max((hi + m).bit_length() for hi, m in zip(high, offsets, strict=True)))
+        sizes = tuple(max(1, (hi + m).bit_length()) for hi, m in zip(high, offsets, strict=True))
+        bits = max(sizes)
         still = (0,) * len(low)
         return Requant(
-            shift=still, offset=tuple(offsets), lift=still, zero=0, bits=bits, high=None, clip=None,
+            shift=still, offset=tuple(offsets), lift=still, zero=0, widths=sizes, bits=bits, high=None, clip=None,
             initial=tuple(int(b) + m for b, m in zip(layer.bias, offsets, strict=True)),
             need=bits + (layer.pool is not None),  # taking the maximum needs one free bit
         )  # fmt: skip
@@ -209,17 +228,22 @@ def requantization(layer: IntegerLayer, low: list[int], high: list[int]) -> Requ
     least = [max(0, -(lo >> k)) for lo, k in zip(low, shifts, strict=True)]  # ceil(−lo / 2^k)
     zero = max(least)
     need = max((hi + (m << k)).bit_length() for hi, m, k in zip(high, least, shifts, strict=True))
+    most = [max(0, hi >> k) for hi, k in zip(high, shifts, strict=True)]
+    bits = max(1, max((top + zero).bit_length() for top in most))
+    half = 1 << (bits - 1)
+    if max(most) < half and 0 < zero <= half:
+        zero = half  # so the highest bit alone tells which values are negative
     offset = [
         zero if (hi + (zero << k)).bit_length() <= need else m
         for hi, m, k in zip(high, least, shifts, strict=True)
     ]
-    bits = max(1, max((max(0, hi >> k) + zero).bit_length() for hi, k in zip(high, shifts, strict=True)))
+    widths = [max(1, (top + m).bit_length()) for top, m in zip(most, offset, strict=True)]
     initial = [int(b) + (m << k) for b, m, k in zip(layer.bias, offset, shifts, strict=True)]
     # the comparisons of clip and max need one free bit; readers mask all bits of `high`
     need = max(need, bits + 1, layer.high.bit_length(), layer.clip.bit_length())
     return Requant(
         shift=tuple(shifts), offset=tuple(offset), lift=tuple(zero - m for m in offset), initial=tuple(initial),
-        need=need, zero=zero, bits=bits, high=layer.high, clip=layer.clip,
+        widths=tuple(widths), need=need, zero=zero, bits=bits, high=layer.high, clip=layer.clip,
         table=None if layer.table is None else tuple(int(entry) for entry in layer.table),
     )  # fmt: skip
 
@@ -288,7 +312,7 @@ def plan_layers(
             if optimize == "deploy":
                 bits, packed = packed_lanes(layer, bits, IMMEDIATE)
             words = -(-layer.shape[0] // (WORD_BITS // bits))
-            drafts.append(DensePlan(layer, bits, words, (), requant, packed))
+            drafts.append(DensePlan(layer, bits, words, (), requant, graph.input, packed))
         elif all(isinstance(t, Conv) for t in layer.terms):
             draft = _draft_conv(graph, layer, bits, requant, demands, skip)
             drafts.append(replace(draft, unroll_bytes=0) if optimize == "deploy" else draft)

@@ -12,21 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
-from fedvm.compiler.kernels.dense import seats
+from fedvm.compiler.kernels.dense import load_scalar, seats
 from fedvm.compiler.kernels.fold import Folded, emit_fold, emit_unfold
 from fedvm.compiler.kernels.pack import pack_row
+from fedvm.compiler.kernels.pooling import interleave, may_pair, own_words
+from fedvm.compiler.kernels.rescale import together
 from fedvm.compiler.kernels.scores import place_of, steps_of
 from fedvm.compiler.kernels.squash import (
     Spill,
     fit_the_stack,
-    interleave,
     packed_words,
     padding_row,
     store_views,
@@ -34,9 +35,11 @@ from fedvm.compiler.kernels.squash import (
 )
 from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table
 from fedvm.compiler.labelled import compare, compare_row, expected_word, labels, require
+from fedvm.compiler.lanes import Shape
 from fedvm.compiler.layout import ConvPlan, DensePlan, LayerPlan, Plan
 from fedvm.compiler.products import prove_products
-from fedvm.compiler.provenance import ONE, UNKNOWN, Bits, Machine, bits_of, fields
+from fedvm.compiler.provenance import FIRST_LABEL, MASK, ONE, UNKNOWN, Bits, Machine, bits_of, fields
+from fedvm.compiler.scalars import BYTE, input_offset
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -131,18 +134,39 @@ def prove_interleaving(plan: ConvPlan) -> None:
 
 
 def prove_stores(plan: ConvPlan) -> None:
-    """Every view of the layer's output holds every column of a row in each lane that is meant for it."""
-    high = plan.requant.high
-    if high is None:  # the scores: stored as they are
+    """Every view of the layer's output holds every column of a row in each lane that is meant for it, whether channels
+    have words of their own or two share them."""
+    if plan.requant.high is None:  # the scores: stored as they are
         require(plan.outputs == (plan.native,), "scores that are moved")
         return
-    views, width = plan.outputs, high.bit_length()
+    alone = Shape(plan.lane_bits, plan.lanes, plan.requant.bits)
+    shapes = {alone}
+    if may_pair(plan, plan.outputs):
+        outputs = range(plan.layer.shape[0])
+        pairs = [together(plan, first, second) for first, second in pairwise(outputs)]
+        shapes |= {replace(alone, beside=pair.shape.beside) for pair in pairs if pair is not None}
+    for shape in sorted(shapes, key=lambda shape: shape.beside):
+        _prove_stores(plan, shape)
+
+
+def _prove_stores(plan: ConvPlan, shape: Shape) -> None:
+    """The same for channels of one shape: where in a lane the value of each begins."""
+    assert plan.requant.high is not None
+    views, width = plan.outputs, plan.requant.high.bit_length()
     packed = packed_words(plan, views)
     spill = None if fit_the_stack(packed, views) else Spill(plan, None, 0, 1)
     columns = plan.layer.shape[2]
-    value = {column: labels(column, width) for column in range(plan.tiling.rows * columns)}
+    count = plan.tiling.rows * columns
+    require(max(shape.beside) + width <= plan.lane_bits, "channels that do not fit their lanes")
     words = {
-        word.chunks[0]: fields({bit: value[column] for column, bit in word.bits.items()}) for word in packed
+        word.chunks[0]: fields(
+            {
+                bit + up: labels(number * count + column, width)
+                for number, up in enumerate(shape.beside)
+                for column, bit in word.bits.items()
+            }
+        )
+        for word in packed
     }
     a = Assembler()
     pointers = [f"to_row{i}" for i in range(len(views))]
@@ -151,7 +175,8 @@ def prove_stores(plan: ConvPlan) -> None:
     for word in [] if spill else packed:
         a.push(0, name=word.name)
     start = len(a.instructions)
-    store_views(a, plan, views, packed, pointers, 0, spill)
+    for number in range(len(shape.beside)):
+        store_views(a, plan, views, own_words(packed, shape, number), pointers, number, spill)
 
     def load(opcode: str, address: int) -> Bits:
         chunk = address // WORD_BYTES
@@ -166,9 +191,12 @@ def prove_stores(plan: ConvPlan) -> None:
     for view, target in zip(views, targets, strict=True):
         require(width <= view.lane_bits, f"values of {width} bits in lanes of {view.lane_bits}")
         native = plan.is_native(view)
-        for row, number in product(range(plan.tiling.rows), range(view.words)):
-            found = written.pop(target + row * view.row_bytes + WORD_BYTES * number, None)
-            own = {column: value[row * columns + column] for column in range(columns)}
+        places = product(range(len(shape.beside)), range(plan.tiling.rows), range(view.words))
+        for channel, row, number in places:
+            address = target + channel * view.channel_bytes + row * view.row_bytes + WORD_BYTES * number
+            found = written.pop(address, None)
+            first = channel * count + row * columns
+            own = {column: labels(first + column, width) for column in range(columns)}
             compare_row(
                 view, found, expected_word(view, number, own, native=native), f"word {number} of a row"
             )
@@ -297,6 +325,77 @@ def prove_elements(plan: DensePlan, held: Mapping[View, int]) -> None:
         require(count == view.channels * view.height * view.width, f"{count} weights for another tensor")
         seen = {view.locate(element) for element in range(count)}
         require(len(seen) == count, f"two elements of {view.tensor!r} are read from one lane")
+    for term in range(len(plan.terms)):
+        prove_scalars(plan, term)
+
+
+def prove_scalars(plan: DensePlan, term: int) -> None:
+    """The numbers that are multiplied add up to every activation times its own weights, and to nothing else.
+
+    The code that loads them is interpreted. A number may hold several values, each some bits up; what a value is
+    multiplied with in all is the sum of the words of weights of the numbers that hold it, as many bits up.
+    """
+    dense, view, high = plan.terms[term]
+    width = BYTE if view is None else high.bit_length()
+    shift = BYTE - high.bit_length() if view is None else 0  # of a byte only the top bits count
+
+    def load(opcode: str, address: int) -> Bits:
+        return _load_bytes(opcode, address) if view is None else _view_word(view, address, width)
+
+    total: dict[int, list[int]] = {}
+    places: dict[View | str, Place] = {"input" if view is None else view: Place("MLOAD", 0)}
+    for number, scalar in enumerate(s for s in plan.scalars if s.term == term):
+        if number % plan.block == 0:  # the stack was cleared
+            a, machine, before = Assembler(), Machine([], load), None
+        start = len(a.instructions)
+        load_scalar(a, plan, places, scalar, before, "x")
+        machine.run(a.instructions[start:])
+        before = scalar
+        found = bits_of(machine.pop())
+        machine.stack.append(found)
+        for value, at in _values(found, width, shift):
+            sums = total.setdefault(value, [0] * plan.words)
+            for word, weight in enumerate(scalar.weights):
+                sums[word] += weight << at
+    element_at = {
+        input_offset(plan.raw, element) if view is None else element: element
+        for element in range(dense.weight.shape[1])
+    }
+    weights, none = plan.weight_words[term], [0] * plan.words
+    for value, element in element_at.items():
+        sums = total.pop(value, none)
+        wrong = [word for word in range(plan.words) if (sums[word] - weights[element][word]) & MASK]
+        require(not wrong, f"activation {element} is multiplied with other weights")
+    require(
+        not any(total_word & MASK for sums in total.values() for total_word in sums), "a foreign value counts"
+    )
+
+
+def _view_word(view: View, address: int, width: int) -> Bits:
+    """The word of a view at an address, its values labelled by element; above the lanes of a row of several words there
+    may be anything."""
+    channel, rest = divmod(address, view.channel_bytes)
+    row, rest = divmod(rest, view.row_bytes)
+    require(0 <= channel < view.channels and 0 <= row - view.top < view.height, "reads beside a tensor")
+    first = (channel * view.height + row - view.top) * view.width
+    value = {c: labels(first + c, width) for c in range(view.width)}
+    word = expected_word(view, rest // WORD_BYTES, value)
+    if view.words > 1:
+        word[view.lanes * view.lane_bits :] = UNKNOWN
+    return word
+
+
+def _values(word: Bits, width: int, shift: int) -> list[tuple[int, int]]:
+    """(value, lowest bit) of all values in a word, of which the lowest `shift` bits must be missing; AssemblyError if
+    there is anything else in it. A value may leave the word at the top."""
+    lowest = np.flatnonzero((word >= FIRST_LABEL) & ((word - FIRST_LABEL) % width == shift))
+    found = [(int(word[at] - FIRST_LABEL) // width, int(at)) for at in lowest]
+    expected = np.zeros_like(word)
+    for value, at in found:
+        codes = labels(value, width)[shift:][: WORD_BITS - at]
+        expected[at : at + len(codes)] = codes
+    compare(word, expected, "a number that is multiplied")
+    return found
 
 
 def prove_scores(plan: LayerPlan, order: tuple[int, int, int]) -> None:

@@ -11,7 +11,7 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place
 from fedvm.compiler.kernels.conv import Scratch, emit_conv
-from fedvm.compiler.kernels.dense import elements, emit_dense
+from fedvm.compiler.kernels.dense import emit_dense
 from fedvm.compiler.kernels.pack import emit_pack
 from fedvm.compiler.kernels.packed import Layout, data_of, emit_packed, layout_of
 from fedvm.compiler.kernels.table import room
@@ -35,12 +35,14 @@ class Written:
 
 @dataclass(frozen=True)
 class PackStep:
-    """Spread the raw input bytes into the words of one view, or those of some of its channels."""
+    """Spread the raw input bytes into the words of one view, or those of some of its channels. unrolled: whether a turn
+    of the loop may take several rows."""
 
     raw: Input
     bits: int
     view: View
     channels: range
+    unrolled: bool
 
     @property
     def name(self) -> str:
@@ -62,7 +64,8 @@ class PackStep:
     def emit(
         self, a: Assembler, places: Mapping[Key, Place], targets: Mapping[View, int], scratch: int
     ) -> None:
-        emit_pack(a, self.raw, self.bits, self.view, places[RAW], targets[self.view], self.channels)
+        source, target = places[RAW], targets[self.view]
+        emit_pack(a, self.raw, self.bits, self.view, source, target, self.channels, unrolled=self.unrolled)
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         """A step with as many channels as cost at most `budget`, and one with the rest."""
@@ -147,7 +150,6 @@ class DenseStep:
     """A dense layer, or the products of some of its activations. finishes: whether it makes the outputs of the sums."""
 
     plan: DensePlan
-    raw: Input
     span: range
     finishes: bool = True
 
@@ -175,9 +177,7 @@ class DenseStep:
     ) -> None:
         native = self.plan.native
         partial = places[native] if self.span.start else None
-        emit_dense(
-            a, self.plan, self.raw, places, partial, targets[native], self.span, self.finishes, scratch
-        )
+        emit_dense(a, self.plan, places, partial, targets[native], self.span, self.finishes, scratch)
 
     def split(self, whole: int, budget: int, cost: Callable[[Step], int]) -> tuple[Step, Step] | None:
         """A step with as many whole blocks of activations as cost at most `budget`, and one with the rest; the products
@@ -238,7 +238,7 @@ class PackedStep:
 
     def unpacked(self) -> DenseStep:
         """The same layer with its weights in the code."""
-        return DenseStep(self.plan, self.raw, range(len(elements(self.plan))))
+        return DenseStep(self.plan, range(len(self.plan.scalars)))
 
     def data(self) -> list[bytes]:
         """The contents of the data contracts."""
@@ -255,8 +255,9 @@ Step: TypeAlias = PackStep | ConvStep | DenseStep | PackedStep
 def steps_of(plan: Plan) -> list[Step]:
     """The whole network, unsplit, in order."""
     spec = plan.graph.input
+    unrolled = any(isinstance(layer, ConvPlan) and layer.unroll_bytes for layer in plan.layers)
     steps: list[Step] = [
-        PackStep(spec, plan.graph.input_high.bit_length(), view, range(spec.shape[0]))
+        PackStep(spec, plan.graph.input_high.bit_length(), view, range(spec.shape[0]), unrolled)
         for view in plan.input_views
     ]
     for layer in plan.layers:
@@ -265,7 +266,7 @@ def steps_of(plan: Plan) -> list[Step]:
         elif layer.packed:
             steps.append(PackedStep(layer, layout_of(layer, spec), spec))
         else:
-            steps.append(DenseStep(layer, plan.graph.input, range(len(elements(layer)))))
+            steps.append(DenseStep(layer, range(len(layer.scalars))))
     return steps
 
 

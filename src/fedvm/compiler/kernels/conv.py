@@ -1,15 +1,16 @@
 """Convolution with pooling, requantization and clipping, which also writes the views that its readers need.
 
 For every output row: for every convolution row under the pool and every word of a row, the accumulators of all
-output channels are computed from words of x on the stack, requantized, and staged; then, channel by channel, the
-staged words are pooled, clipped, their lanes moved to the readers' strides, and stored.
+output channels are computed from words of x on the stack and staged; then, channel by channel, the staged words are
+requantized (or before, where that takes less code), pooled, clipped, their lanes moved to the readers' strides, and
+stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,11 +19,17 @@ from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.filtering import ROWS
 from fedvm.compiler.graph import Conv
 from fedvm.compiler.kernels.accumulate import STAGED_WORDS, Place, add_product, load_from
-from fedvm.compiler.kernels.filtered import Filtered, Sums, requantize, scratch_words
-from fedvm.compiler.kernels.squash import advance, fill_padding, squash_row
+from fedvm.compiler.kernels.filtered import Filtered, Sums, scratch_words
+from fedvm.compiler.kernels.pooling import advance, may_pair, squash_row
+from fedvm.compiler.kernels.rescale import channels_of, requantize
+from fedvm.compiler.kernels.squash import fill_padding
 from fedvm.compiler.kernels.table import aligned, emit_table, room
 from fedvm.compiler.layout import ConvPlan
 from fedvm.compiler.view import WORD_BYTES, View
+
+CUT_GAS, CUT_BYTES, GAS_A_BYTE = 6, 36, 0.12
+"""Gas of a mask, bytes of a shift with its mask, and what a byte of code costs a call, which calls a contract more for
+every 24,576 of them."""
 
 
 @dataclass(frozen=True)
@@ -136,35 +143,41 @@ def emit_conv(
     for i, (view, base) in enumerate(targets.items()):
         a.push(base + view.top * view.row_bytes, name=f"to_row{i}")
     views = list(targets)
+    apart = replace(plan, requant=plan.requant.unlifted)
+    straight = _squash_bytes(apart, views, outputs) <= plan.unroll_bytes
+    plan = apart if straight else plan
+    phase = None if plan.filtered else _unrolled(plan, outputs)
+    early = not straight or not _rescales_late(plan, views, outputs, phase)
     if plan.filtered:
-        _emit_pairs(a, plan, sources, views, scratch, outputs)
+        _emit_pairs(a, plan, sources, views, scratch, outputs, straight, early)
         return
     together = plan.tiling.rows
     with a.loop(
         "row", 0, together * pool.stride[0] * stride[0] * plan.row_bytes, plan.layer.shape[1] // together
     ):
-        phase = _unrolled(plan, outputs)
         if phase is not None:
-            _accumulate_unrolled(a, plan, phase, sources, scratch, outputs)
+            _accumulate_unrolled(a, plan, phase, sources, scratch, outputs, rescales=early)
         else:
             with _positions(a, plan, scratch, len(outputs)):
-                _accumulate(a, plan, sources, scratch, outputs)
-        straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
-        squash_row(a, plan, views, scratch.stage, scratch.table, len(outputs), unrolled=straight)
+                _accumulate(a, plan, sources, scratch, outputs, rescales=early)
+        squash_row(a, plan, views, scratch.stage, scratch.table, outputs, unrolled=straight, sums=not early)
         advance(a, [together * view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
 
 
 def _emit_pairs(
-    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], views: list[View], scratch: Scratch, outputs: range
+    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], views: list[View], scratch: Scratch, outputs: range,
+    straight: bool, early: bool,
 ) -> None:  # fmt: skip
-    """All rows of a layer, two rows of sums at a time. Stack: the pointers to the rows of the views, which go."""
+    """All rows of a layer, two rows of sums at a time. straight: whether they are squashed without a loop; early:
+    whether they are rescaled before. Stack: the pointers to the rows of the views, which go."""
     size, count = WORD_BYTES * len(outputs), plan.layer.shape[1] * plan.pool.stride[0] // ROWS
-    emitter, made = Filtered(a, plan, sources, outputs), scratch.accumulators + 3 * size
+    emitter = Filtered(a, plan, sources, outputs, rescales=early)
+    made = scratch.accumulators + 3 * size
     row_stage = size * plan.chunks
     with a.loop("row", 0, ROWS * plan.stride[0] * plan.row_bytes, count):
-        if plan.chunks == 1 or _pair_bytes(plan, outputs) * plan.chunks <= plan.unroll_bytes:
+        if _unrolls_pairs(plan, outputs):
             for chunk in range(plan.chunks):
                 first = scratch.stage + size * chunk
                 emitter.emit("row", chunk, Sums(scratch.accumulators, (first, first + row_stage)))
@@ -184,14 +197,34 @@ def _emit_pairs(
                     a.push(scratch.stage + i * row_stage)
                     a.op("ADD", "MCOPY")
                     a.copied(len(outputs))
-        straight = _squash_bytes(plan, views, len(outputs)) <= plan.unroll_bytes
         for i in range(ROWS // plan.pool.kernel[0]):
-            squash_row(
-                a, plan, views, scratch.stage + i * row_stage, scratch.table, len(outputs), unrolled=straight
-            )
+            stage = scratch.stage + i * row_stage
+            squash_row(a, plan, views, stage, scratch.table, outputs, unrolled=straight, sums=not early)
             advance(a, [view.row_bytes for view in views])
     for _ in views:
         a.op("POP")
+
+
+def _rescales_late(plan: ConvPlan, views: list[View], outputs: range, phase: Phase | None) -> bool:
+    """Whether channels that are squashed without a loop are rescaled there, too: where two share a word, or where it
+    saves more masks of the rows under a pool than code repeated more often costs. phase: of the sums without a loop."""
+    if any(
+        len(channels.outputs) > 1 for channels in channels_of(plan, outputs, paired=may_pair(plan, views))
+    ):
+        return True
+    rows = plan.pool.kernel[0]
+    repeated = (ROWS if plan.filtered else rows) * plan.chunks
+    if plan.filtered:
+        once = repeated if _unrolls_pairs(plan, outputs) else ROWS
+    else:
+        once = repeated if phase is not None else 1
+    saved = CUT_GAS * (rows - 1) * plan.chunks * plan.layer.shape[1]
+    return saved >= GAS_A_BYTE * CUT_BYTES * (repeated - once)
+
+
+def _unrolls_pairs(plan: ConvPlan, outputs: range) -> bool:
+    """Whether the code of a pair of rows is repeated for every word of them."""
+    return plan.chunks == 1 or _pair_bytes(plan, outputs) * plan.chunks <= plan.unroll_bytes
 
 
 def _pair_bytes(plan: ConvPlan, outputs: range) -> int:
@@ -199,18 +232,22 @@ def _pair_bytes(plan: ConvPlan, outputs: range) -> int:
     a = Assembler()
     a.push(0, name="row")
     sources = {term.view: Place("MLOAD", 0) for term in plan.terms}
-    Filtered(a, plan, sources, outputs).emit("row", 0, Sums(0, (0, 0)))
+    Filtered(a, plan, sources, outputs, rescales=True).emit("row", 0, Sums(0, (0, 0)))
     return a.size
 
 
-def _squash_bytes(plan: ConvPlan, views: list[View], outputs: int) -> int:
-    """Code bytes that squashing all channels without a loop takes."""
-    a = Assembler()
+def _squash_bytes(plan: ConvPlan, views: list[View], outputs: range) -> int:
+    """Code bytes that squashing all channels without a loop takes, but for those of rescaling, which are needed
+    anyway."""
+    squashing, rescaling, some = Assembler(), Assembler(), outputs[:2]
     for i in range(len(views)):
-        a.push(0, name=f"to_row{i}")
-    a.push(0, name="row")
-    squash_row(a, plan, views, 0, 0, 1, unrolled=True)
-    return a.size * outputs
+        squashing.push(0, name=f"to_row{i}")
+    squash_row(squashing, plan, views, 0, 0, some, unrolled=True, sums=True)
+    rescaling.push(0, name="acc")
+    for output in some:
+        for _ in range(plan.pool.kernel[0] * plan.chunks):
+            requantize(rescaling, plan, output)
+    return (squashing.size - rescaling.size) * len(outputs) // len(some)
 
 
 def _unrolled(plan: ConvPlan, outputs: range) -> Phase | None:
@@ -231,6 +268,8 @@ def _accumulate_unrolled(
     sources: Mapping[View, Place],
     scratch: Scratch,
     outputs: range,
+    *,
+    rescales: bool,
 ) -> None:
     """All positions under a pool row without loops; from one convolution row to the next, words of x that are still
     needed stay on the stack, and new ones take the place of those that are not."""
@@ -252,6 +291,8 @@ def _accumulate_unrolled(
             for output in outputs:
                 products = [(_name(key), weight_word(plan, tap, output)) for key, tap in needed.items()]
                 _sum(a, plan, output, [(name, w) for name, w in products if w])
+                if rescales:
+                    requantize(a, plan, output)
                 position = row * plan.chunks + chunk
                 a.push(scratch.stage + WORD_BYTES * (position * len(outputs) + output - outputs.start))
                 a.op("MSTORE")
@@ -264,13 +305,12 @@ def _name(key: tuple[int, int, int]) -> str:
 
 
 def _sum(a: Assembler, plan: ConvPlan, output: int, products: list[tuple[str, int]]) -> None:
-    """One requantized sum of products. Stack: → u."""
+    """One sum of products. Stack: → acc."""
     sign = -1 if len(products) > 1 and products[0][1] < 0 else 1
     a.push(sign * lanes.replicate(plan.requant.initial[output], plan.lane_bits, plan.lanes), name="acc")
     for i, (name, weight) in enumerate(products):
         a.dup(name)
         sign = add_product(a, weight, sign, last=i == len(products) - 1)
-    requantize(a, plan, output)
 
 
 @contextmanager
@@ -327,8 +367,8 @@ def _copy_stage(a: Assembler, scratch: Scratch, size: int) -> None:
 
 
 def _accumulate(
-    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], scratch: Scratch, outputs: range
-) -> None:
+    a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], scratch: Scratch, outputs: range, *, rescales: bool
+) -> None:  # fmt: skip
     phases = phases_of(plan, outputs)
     words = {
         (tap, o): weight_word(plan, tap, o) for phase in phases for tap in phase.taps for o in phase.outputs
@@ -353,7 +393,7 @@ def _accumulate(
 
     def end(output: int) -> None:
         todo[output] -= 1
-        if todo[output] == 0:
+        if todo[output] == 0 and rescales:
             requantize(a, plan, output)
         a.push(scratch.accumulators + WORD_BYTES * (output - outputs.start))
         a.op("MSTORE")

@@ -6,52 +6,33 @@ and stored once a block. A layer may be cut anywhere between two activations; th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
-from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at
 from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table
 from fedvm.compiler.layout import DensePlan
+from fedvm.compiler.scalars import Scalar
 from fedvm.compiler.view import WORD_BYTES, View
 
 
-def elements(plan: DensePlan) -> list[tuple[int, int]]:
-    """(term, element) of every activation that any output uses."""
-    return [
-        (t, i)
-        for t, (dense, _, _) in enumerate(plan.terms)
-        for i in range(dense.weight.shape[1])
-        if dense.weight[:, i].any()
-    ]
-
-
-def input_offset(source: Input, element: int) -> int:
-    """Byte of the raw input that holds an element in (C, H, W) order."""
-    channel, rest = divmod(element, source.shape[1] * source.shape[2])
-    row, column = divmod(rest, source.shape[2])
-    return sum(at * step for at, step in zip((channel, row, column), source.steps, strict=True))
-
-
 def emit_dense(
-    a: Assembler, plan: DensePlan, raw: Input, places: Mapping[View | str, Place], partial: Place | None, target: int,
+    a: Assembler, plan: DensePlan, places: Mapping[View | str, Place], partial: Place | None, target: int,
     span: range, finishes: bool, scratch: int,
 ) -> None:  # fmt: skip
-    """Append the products of the activations `span` of `elements(plan)`.
+    """Append the products of the numbers `span` of `plan.scalars`.
 
     places: where the sources lie ("input": raw bytes); partial: where earlier partial sums lie (None: begin with
     the bias); target: memory address of the sums, and of the output view if the step `finishes` it; scratch: memory for
     the table.
     """
-    everything, weights = elements(plan), plan.weight_words
-    chosen = [everything[i] for i in span]
+    chosen = plan.scalars[span.start : span.stop]
     table = place_table(a, plan, scratch) if finishes else 0
     blocks = [chosen[i : i + plan.block] for i in range(0, len(chosen), plan.block)] or [[]]
     for number, block in enumerate(blocks):
-        for i, (term, element) in enumerate(block):
-            _load_element(a, plan, raw, places, term, element, f"x{i}")
-        columns = [weights[term][element] for term, element in block]
+        for i, scalar in enumerate(block):
+            load_scalar(a, plan, places, scalar, block[i - 1] if i else None, f"x{i}")
         for word in range(plan.words):
             if number:
                 load_at(a, Place("MLOAD", target), WORD_BYTES * word, "acc")
@@ -59,16 +40,40 @@ def emit_dense(
                 load_at(a, partial, WORD_BYTES * word, "acc")
             else:
                 a.push(initial(plan, word), name="acc")
-            for i, words in enumerate(columns):
-                if words[word]:
-                    a.dup(f"x{i}")
-                    a.push(words[word])
-                    a.op("MUL", "ADD", result="acc")
+            weights = [scalar.weights[word] for scalar in block]
+            drops = word == plan.words - 1 and _drops(weights)
+            _products(a, weights, drops=drops)
             if finishes and number == len(blocks) - 1:
                 finish(a, plan, word, table)
             a.push(target + WORD_BYTES * word)
             a.op("MSTORE")
-        for _ in block:
+            if word == plan.words - 1 and not drops:
+                for _ in block:
+                    a.op("POP")
+
+
+def _drops(weights: Sequence[int]) -> bool:
+    """Whether products that take their numbers off the stack are cheaper than to clear it afterwards: 5 gas for each
+    number without a product instead of 2 for each."""
+    return 5 * sum(not weight for weight in weights) <= 2 * len(weights)
+
+
+def _products(a: Assembler, weights: Sequence[int], *, drops: bool) -> None:
+    """Add the products of the numbers x0 … that lie below the sum. drops: take the numbers off the stack. Stack:
+    x0 … acc → x0 … acc', or acc' alone"""
+    if not drops:
+        for i, weight in enumerate(weights):
+            if weight:
+                a.dup(f"x{i}")
+                a.push(weight)
+                a.op("MUL", "ADD", result="acc")
+        return
+    for weight in reversed(weights):
+        a.swap(1)
+        if weight:
+            a.push(weight)
+            a.op("MUL", "ADD", result="acc")
+        else:
             a.op("POP")
 
 
@@ -78,25 +83,22 @@ def initial(plan: DensePlan, word: int) -> int:
     return sum(plan.requant.initial[o] << view.bit(word, o) for o in view.columns(word) if o < view.width)
 
 
-def _load_element(
-    a: Assembler,
-    plan: DensePlan,
-    raw: Input,
-    places: Mapping[View | str, Place],
-    term: int,
-    element: int,
-    name: str,
-) -> None:
-    _, view, high = plan.terms[term]
-    if view is None:
-        load_at(a, places["input"], input_offset(raw, element), name)
-        lanes.shift(a, high.bit_length() - 256)
-        return
-    offset, bit = view.locate(element)
-    load_at(a, places[view], offset, name)
-    lanes.shift(a, -bit)
-    a.push(high)
-    a.op("AND", result=name)
+def load_scalar(
+    a: Assembler, plan: DensePlan, places: Mapping[View | str, Place], scalar: Scalar, before: Scalar | None, name: str
+) -> None:  # fmt: skip
+    """Load a number; `before` is the one on top of the stack. Stack: → x"""
+    if before is not None and scalar.follows(before):
+        a.dup(a.stack[-1])
+        lanes.shift(a, before.shift - scalar.shift)
+    else:
+        view = plan.terms[scalar.term][1]
+        load_at(a, places["input" if view is None else view], scalar.offset, name)
+        if scalar.only:
+            lanes.and_constant(a, scalar.only)
+        lanes.shift(a, -scalar.shift)
+        if scalar.keep:
+            lanes.and_constant(a, scalar.keep)
+    a.rename(name)
 
 
 def seats(plan: DensePlan, word: int) -> list[int]:
@@ -141,7 +143,7 @@ def finish(a: Assembler, plan: DensePlan, word: int, table: int) -> None:
     if lift:
         a.push(lift)
         a.op("ADD", result="u")
-    lanes.clamp(a, shape, requant.zero, requant.clip, lanes.at(requant.clip, bits))
+    lanes.clamp(a, shape, (requant.zero,), requant.clip, lanes.at(requant.clip, bits))
     if requant.table is not None:
         emit_lookup(a, len(requant.table), table, bits, plan.lane_bits)
 

@@ -13,6 +13,7 @@ from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.filtering import ROWS, Product, is_shared, products_of, scale_of
 from fedvm.compiler.kernels.accumulate import Place, add_product, times
+from fedvm.compiler.kernels.rescale import requantize
 from fedvm.compiler.layout import ConvPlan, ConvTerm
 from fedvm.compiler.view import WORD_BYTES, View
 
@@ -65,8 +66,12 @@ def word_of(plan: ConvPlan, factor: Factor, output: int) -> int:
 class Filtered:
     """Emits the sums of a pair of rows of some outputs of one layer."""
 
-    def __init__(self, a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], outputs: range) -> None:
+    def __init__(
+        self, a: Assembler, plan: ConvPlan, sources: Mapping[View, Place], outputs: range, *, rescales: bool
+    ) -> None:
+        """rescales: whether the finished rows are rescaled before they are stored."""
         self._a, self._plan, self._sources, self._outputs = a, plan, sources, outputs
+        self._rescales = rescales
         self._signs: dict[tuple[int, int], int] = {}
         """By (slot, output): the sign with which a sum on the way is kept; those without products are missing."""
 
@@ -222,7 +227,8 @@ class Filtered:
         a.push(scale * lanes.replicate(plan.requant.initial[output], plan.lane_bits, plan.lanes), name="acc")
         if sign is not None:
             a.op("ADD" if sign > 0 else "SUB", result="acc")
-        requantize(a, plan, output, scale.bit_length() - 1)
+        if self._rescales:
+            requantize(a, plan, output)
         a.push(sums.rows[slot] + WORD_BYTES * (output - self._outputs.start))
         a.op("MSTORE")
 
@@ -232,20 +238,6 @@ def _parts(factors: Sequence[Factor]) -> list[Sequence[Factor]]:
     count = -(-len(factors) // STAGED)
     size = -(-len(factors) // count) if count else 1
     return [factors[i : i + size] for i in range(0, len(factors), size)]
-
-
-def requantize(a: Assembler, plan: ConvPlan, output: int, scale_bits: int = 0) -> None:
-    """Shift right, clear the neighbours' bits, add the layer's zero point. scale_bits: by which the sums stand further
-    to the left. Stack: acc → u."""
-    requant = plan.requant
-    k = requant.shift[output]
-    if k or requant.high is not None or plan.lane_bits * plan.lanes < 256:
-        lanes.shift(a, -k - scale_bits)
-        width = max(0, min(requant.bits, plan.lane_bits - k))
-        lanes.and_constant(a, lanes.replicate((1 << width) - 1, plan.lane_bits, plan.lanes))
-    if requant.lift[output]:
-        a.push(lanes.replicate(requant.lift[output], plan.lane_bits, plan.lanes))
-        a.op("ADD", result="acc")
 
 
 def scratch_words(plan: ConvPlan, outputs: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler, AssemblyError
 from fedvm.compiler.graph import Input
@@ -10,45 +12,84 @@ from fedvm.compiler.kernels.squash import fill_padding, padding_word, store_word
 from fedvm.compiler.restride import plan_restride, restride
 from fedvm.compiler.view import WORD_BYTES, View
 
+ROWS_A_TURN = 4
+"""Rows of the input at most that a turn of a loop packs."""
+TURN_BYTES = 2000
+"""Code bytes that more than one row may take."""
+
 
 def emit_pack(
-    a: Assembler, raw: Input, bits: int, view: View, source: Place, target: int, part: range
+    a: Assembler,
+    raw: Input,
+    bits: int,
+    view: View,
+    source: Place,
+    target: int,
+    part: range,
+    *,
+    unrolled: bool,
 ) -> None:
     """Append the code that writes some channels of one view of the input: the top `bits` of each byte.
 
-    source: the raw bytes; target: memory of the view at channel part.start.
+    source: the raw bytes; target: memory of the view at channel part.start; unrolled: whether a turn of a loop may pack
+    several rows.
     """
     height = raw.shape[1]
     plane, row, column = raw.steps
     fill_padding(a, view, target, len(part))
     a.push(target + view.top * view.row_bytes, name="to")
-    if raw.layout == "HWC":
-        with a.loop("from", source.base, row, height):
-            for number, channel in enumerate(part):
-                pack_row(a, bits, view, source, channel, column, number * view.channel_bytes)
-            _step(a, 1, view.row_bytes)
-        a.op("POP")
-        return
+    channels = part if raw.layout == "HWC" else (0,)
+
+    def pack(i: int, row_step: int, view_step: int) -> None:
+        """Row i of a turn."""
+        for number, channel in enumerate(channels):
+            offset = i * view_step + number * view.channel_bytes
+            pack_row(a, bits, view, source, i * row_step + channel, column, offset)
+
+    def rows(
+        name: str, start: int, count: int, row_step: int, view_step: int, base: str | None = None
+    ) -> None:
+        """A loop over rows. base: what is added to its counter."""
+        turn = _rows_a_turn(count, _row_bytes(bits, view, source, channels, column)) if unrolled else 1
+        with a.loop(name, start, row_step * turn, count // turn):
+            if base is not None:
+                a.dup(base)
+                a.dup(name)
+                a.op("ADD", result="from")
+            for i in range(turn):
+                pack(i, row_step, view_step)
+            if base is not None:
+                a.op("POP")
+            _step(a, 1 if base is None else 2, turn * view_step)
+
     base = source.base + part.start * plane
-    if height == 1:
-        with a.loop("from", base, plane, len(part)):
-            pack_row(a, bits, view, source, 0, column, 0)
-            _step(a, 1, view.channel_bytes)
+    if raw.layout == "HWC":
+        rows("from", source.base, height, row, view.row_bytes)
+    elif height == 1:
+        rows("from", base, len(part), plane, view.channel_bytes)
     elif view.rows == height and plane == height * row:
-        with a.loop("from", base, row, len(part) * height):
-            pack_row(a, bits, view, source, 0, column, 0)
-            _step(a, 1, view.row_bytes)
+        rows("from", base, len(part) * height, row, view.row_bytes)
     else:
         with a.loop("plane", base, plane, len(part)):
-            with a.loop("row", 0, row, height):
-                a.dup("plane")
-                a.dup("row")
-                a.op("ADD", result="from")
-                pack_row(a, bits, view, source, 0, column, 0)
-                a.op("POP")
-                _step(a, 2, view.row_bytes)
+            rows("row", 0, height, row, view.row_bytes, "plane")
             _step(a, 1, view.channel_bytes - height * view.row_bytes)
     a.op("POP")
+
+
+def _rows_a_turn(count: int, size: int) -> int:
+    """How many of `count` rows a turn packs, of which one takes `size` bytes of code."""
+    most = max(1, min(ROWS_A_TURN, TURN_BYTES // size))
+    return next(n for n in range(most, 0, -1) if count % n == 0)
+
+
+def _row_bytes(bits: int, view: View, source: Place, channels: Sequence[int], column: int) -> int:
+    """Code bytes of packing a row."""
+    a = Assembler()
+    a.push(0, name="to")
+    a.push(0, name="from")
+    for channel in channels:
+        pack_row(a, bits, view, source, channel, column, 0)
+    return a.size
 
 
 def _step(a: Assembler, depth: int, amount: int) -> None:

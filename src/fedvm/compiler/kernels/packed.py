@@ -18,9 +18,10 @@ from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler
 from fedvm.compiler.graph import Input
 from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
-from fedvm.compiler.kernels.dense import finish, initial, input_offset, place_table
+from fedvm.compiler.kernels.dense import finish, initial, place_table
 from fedvm.compiler.layout import DensePlan
 from fedvm.compiler.packing import DATA_BYTES, packing
+from fedvm.compiler.scalars import input_offset
 from fedvm.compiler.tiling import WORD_BITS
 from fedvm.compiler.view import WORD_BYTES, View
 from fedvm.evm.gas import DATA_BYTE_FILECOIN

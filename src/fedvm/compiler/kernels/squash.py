@@ -1,7 +1,7 @@
-"""From requantized sums to the next layers' words: pooling, clipping, moving lanes to the readers' strides, storing.
+"""From clipped words to the next layers' words: moving lanes to the readers' strides, storing.
 
 A word of a pooled or strided layer uses only some of its lanes. Such words are interleaved before they are pooled
-and clipped, so that one comparison serves several of them.
+and clipped (`pooling.py`), so that one comparison serves several of them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from functools import partial
 
 from fedvm.compiler import lanes
 from fedvm.compiler.assembler import Assembler, AssemblyError
-from fedvm.compiler.kernels.accumulate import Place, load_at, load_from
-from fedvm.compiler.kernels.table import emit_lookup
 from fedvm.compiler.layout import ConvPlan
 from fedvm.compiler.restride import plan_restride, restride
 from fedvm.compiler.view import WORD_BYTES, View
@@ -32,72 +30,6 @@ class Packed:
     bits: Mapping[int, int]
     chunks: tuple[int, ...] = ()
     beside: tuple[int, ...] = ()
-
-
-def squash_row(
-    a: Assembler,
-    plan: ConvPlan,
-    views: Sequence[View],
-    stage: int,
-    table: int,
-    outputs: int,
-    *,
-    unrolled: bool,
-) -> None:
-    """Pool, clip and store one output row of `outputs` channels.
-
-    stage: memory address of the staged words, `[position][channel]`; table: of the layer's table, if it has one. The
-    stack holds a pointer "to_row<i>" to the row of the first channel in each of the `views`.
-    """
-    if unrolled:
-        for channel in range(outputs):
-            _squash_channel(a, plan, views, None, stage + WORD_BYTES * channel, table, outputs, channel)
-        return
-    for i in range(len(views)):
-        a.dup(f"to_row{i}")
-        a.rename(f"to{i}")
-    with a.loop("from", stage, WORD_BYTES, outputs):
-        _squash_channel(a, plan, views, "from", 0, table, outputs, 0)
-        advance(a, [view.channel_bytes for view in views])
-    for _ in views:
-        a.op("POP")
-
-
-def advance(a: Assembler, steps: Sequence[int]) -> None:
-    """Add to the pointers that lie below the top, the deepest first."""
-    for i, step in enumerate(steps):
-        below = len(steps) - i
-        name = a.stack[-1 - below]
-        a.swap(below)
-        a.push(step)
-        a.op("ADD", result=name)
-        a.swap(below)
-
-
-def _squash_channel(
-    a: Assembler,
-    plan: ConvPlan,
-    views: Sequence[View],
-    pointer: str | None,
-    base: int,
-    table: int,
-    outputs: int,
-    channel: int,
-) -> None:
-    packed = packed_words(plan, views)
-    spill = None if fit_the_stack(packed, views) else Spill(plan, pointer, base, outputs)
-    for word in packed:
-        for chunk in word.chunks:
-            _row_maximum(a, plan, pointer, base, outputs, chunk)
-            a.rename(f"u{chunk}")
-        _pool_and_clip(a, plan, word, table)
-        if spill:
-            spill.store(a, word.chunks[0])
-    pointers = [("to_row" if pointer is None else "to") + str(i) for i in range(len(views))]
-    store_views(a, plan, views, packed, pointers, channel, spill)
-    if not spill:
-        for _ in packed:
-            a.op("POP")
 
 
 @dataclass(frozen=True)
@@ -171,78 +103,10 @@ def row_of(plan: ConvPlan, packed: list[Packed], row: int) -> list[Packed]:
     return [replace(word, bits=own, beside=tuple(beside))]
 
 
-def _row_maximum(
-    a: Assembler, plan: ConvPlan, pointer: str | None, base: int, outputs: int, chunk: int
-) -> None:
-    """Load the staged words of one chunk under the pool's rows and take their maximum. Stack: → u."""
-    for row in range(plan.pool.kernel[0]):
-        offset = base + WORD_BYTES * outputs * (row * plan.chunks + chunk)
-        if pointer is None:
-            load_at(a, Place("MLOAD", 0), offset, "u")
-        else:
-            load_from(a, pointer, Place("MLOAD", 0), offset, "u")
-        if row:
-            lanes.maximum(a, _shape(plan))
-            a.rename("u")
-
-
-def _shape(plan: ConvPlan) -> lanes.Shape:
-    return lanes.Shape(plan.lane_bits, plan.lanes, plan.requant.bits)
-
-
 def valid_columns(plan: ConvPlan, chunk: int) -> range:
     """Output columns of a chunk."""
     first = chunk * plan.columns
     return range(first, min(first + plan.columns, plan.layer.shape[2]))
-
-
-def _pool_and_clip(a: Assembler, plan: ConvPlan, word: Packed, table: int) -> None:
-    """Interleave the chunks' words, take the maximum along the row, clip, look up in the table at `table`. Stack:
-    u<first> … u<last> → v."""
-    if len(word.chunks) == 1:
-        _column_maximum(a, plan)
-    else:
-        for column in range(plan.pool.kernel[1]):
-            interleave(a, plan, word, column)
-            if column:
-                lanes.maximum(a, _shape(plan))
-        a.swap(len(word.chunks))
-        for _ in word.chunks:
-            a.op("POP")
-    requant = plan.requant
-    if requant.clip is not None:
-        keep = lanes.at(requant.clip, word.bits.values())
-        lanes.clamp(a, _shape(plan), requant.zero, requant.clip, keep)
-    if requant.table is not None:
-        emit_lookup(a, len(requant.table), table, word.bits.values(), plan.lane_bits)
-    a.rename(word.name)
-
-
-def interleave(a: Assembler, plan: ConvPlan, word: Packed, column: int) -> None:
-    """The sums under one column of the pool, of all chunks in one word. Stack: u<first> … → u<first> … u."""
-    full = (1 << plan.requant.bits) - 1
-    for slot, chunk in enumerate(word.chunks):
-        a.dup(f"u{chunk}")
-        lanes.shift(a, (column * plan.stride[1] - slot) * plan.lane_bits)
-        lanes.and_constant(a, lanes.at(full, [word.bits[c] for c in valid_columns(plan, chunk)]))
-        if slot:
-            a.op("OR", result="u")
-
-
-def _column_maximum(a: Assembler, plan: ConvPlan) -> None:
-    """Maximum over the columns under the pool, left in the lane of the first. Stack: u → u.
-
-    A word of maxima over h columns and the same word h columns on give those over 2·h.
-    """
-    lane, reached = plan.stride[1] * plan.lane_bits, 1
-    a.rename("u")
-    while reached < plan.pool.kernel[1]:
-        further = min(reached, plan.pool.kernel[1] - reached)
-        a.dup("u")
-        lanes.shift(a, lane * further)
-        lanes.maximum(a, _shape(plan))
-        a.rename("u")
-        reached += further
 
 
 # -- storing ----------------------------------------------------------------------------------------------------------
@@ -280,6 +144,8 @@ def _store(
     if plan.is_native(view):
         for chunk, word in enumerate(packed):
             _fetch(a, word, spill)
+            if word.beside:
+                _isolate(a, plan, view, chunk, word)
             store_word(a, pointer, offset + WORD_BYTES * chunk)
         return
     high = plan.requant.high
@@ -301,6 +167,15 @@ def _store(
         store_word(a, pointer, offset + WORD_BYTES * number)
     for _ in moved:
         a.op("POP")
+
+
+def _isolate(a: Assembler, plan: ConvPlan, view: View, chunk: int, word: Packed) -> None:
+    """Leave one channel of a word that two share, in the lanes of the view. Stack: v → v"""
+    assert plan.requant.high is not None
+    wanted = {column: view.bit(chunk, column) for column in word.bits}
+    up = next(bit - wanted[column] for column, bit in word.bits.items())
+    lanes.shift(a, -up)
+    lanes.and_constant(a, lanes.at(plan.requant.high, wanted.values()))
 
 
 def _store_apart(
