@@ -67,7 +67,7 @@ def history(rounds: int, members: int, decisions: int, version: Version) -> Iter
                 cid, bytes(65), at(log)
             )  # fmt: skip
         block += 1
-        yield "federation", RoundProposed(number, root, root, 1, root, weight, deadline, cid, at(0))
+        yield "federation", RoundProposed(number, root, root, 1, root, weight, deadline, who[0], cid, at(0))
         block += 1
         yield "federation", RoundFinal(number, root, root, weight, accepted, 1, at(0))
     block += 1

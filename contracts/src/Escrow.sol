@@ -8,7 +8,7 @@ import {IPullPayments} from "./interfaces/IPullPayments.sol";
 /// @title Bonds and stakes of a federation
 /// @notice See `IEscrow`.
 abstract contract Escrow is IEscrow, PullPayments {
-    /// @dev The bond of the pending proposal; there is one at a time. Set free it stays here, owed to its holder, so that the
+    /// @dev The bond of the last statement, a roll-up or a proposal; there is one at a time. Set free it stays here, owed to its holder, so that the
     ///      next round of the same coordinator moves nothing.
     struct Bond {
         address holder;
@@ -108,7 +108,8 @@ abstract contract Escrow is IEscrow, PullPayments {
         emit Staked(account, amount, own.amount);
     }
 
-    /// @dev Takes a bond from what its holder is owed and what is sent along. None is locked at that time.
+    /// @dev Takes a bond from what its holder is owed and what is sent along, and sets free what stood here: if that is the same
+    ///      holder's, the one is the other.
     // What is owed comes from stakes too, which hold a time.
     // slither-disable-next-line timestamp
     function _lockBond(address holder, uint256 amount) internal {

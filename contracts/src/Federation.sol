@@ -58,12 +58,6 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     /// Peaks over the updates of the latest round: the only one that can be disputed.
     bytes32[MAX_PEAKS] private _peaks;
 
-    // Modifiers are copied into each function; what it checks is written once.
-    modifier onlyCoordinator() {
-        _requireCoordinator();
-        _;
-    }
-
     /// @notice Makes what clones run. Its deployer is their factory; itself it belongs to nobody.
     constructor() Ownable(address(this)) EIP712("FedVM", "1") {}
 
@@ -82,7 +76,6 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         _requireValid(!open || security_.stake > 0, "stake");
 
         _transferOwnership(parameters.owner);
-        coordinator = parameters.coordinator;
         modelRoot = parameters.modelRoot;
         _adopt(first);
         _security = security_;
@@ -101,14 +94,14 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
             open
         );
         emit SecuritySet(security_, sidecars.disputes);
-        emit CoordinatorReplaced(address(0), parameters.coordinator);
+        _install(parameters.coordinator);
         _addMembers(parameters.members);
         if (!open) _requireQuorumOf(parameters.members.length);
     }
 
     /// @inheritdoc IFederation
     function replaceCoordinator(address newCoordinator) external onlyOwner {
-        require(newCoordinator != address(0), InvalidParameter("coordinator"));
+        _requireValid(newCoordinator != address(0), "coordinator");
         if (!_isLive(currentRound)) {
             _install(newCoordinator);
             return;
@@ -204,23 +197,26 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     }
 
     /// @inheritdoc IFederation
-    function propose(uint64 roundId, Proposal calldata proposal) external payable onlyCoordinator {
-        _requireValid(proposal.aggregationRoot != 0, "aggregationRoot");
-        _requireValid(proposal.aggregateRoot != 0, "aggregateRoot");
-        _requireValid(proposal.modelRoot != 0, "modelRoot");
-        _requireValid(ContentId.isPlausible(proposal.cid), "cid");
-        IRuleBook(ruleBook).checkEvidence(roundId);
+    // What is called is the factory's own code, which calls nobody.
+    // slither-disable-next-line timestamp
+    function propose(uint64 roundId, Proposal calldata proposal) external payable {
         KeptRound storage current = _rounds[roundId];
+        // forge-lint: disable-next-line(block-timestamp)
+        if (block.timestamp <= current.until || !_isForAll(current)) _requireCoordinator();
+        _requireValid(
+            proposal.aggregationRoot != 0 && proposal.aggregateRoot != 0 && proposal.modelRoot != 0, "roots"
+        );
+        _requireValid(ContentId.isPlausible(proposal.cid), "cid");
+        IRuleBook(ruleBook).checkEvidence(roundId, msg.sender);
         uint64 until = _now() + _security.challengeSeconds;
         current.propose(_latest, roundId, _rules.minClients, proposal, until);
         _requireOpened(current);
-        require(
-            proposal.range == CommitmentTree.rangeHash(_peaks, proposal.accepted),
-            RoundLib.OtherPremises("range")
+        RoundLib.requirePremise(
+            proposal.range == CommitmentTree.rangeHash(_peaks, proposal.accepted), "range"
         );
-        // The first proposal over a roll-up stands under the bond that came with this.
-        if (!current.rolledUp || current.attempt > 1) _lockBond(msg.sender, _security.bond);
-        else _credit(msg.sender, msg.value);
+        // Under the one that came with the roll-up, if it is the caller's; else that one is free: who proposes over another's
+        // roll-up answers for it.
+        _lockBond(msg.sender, _security.bond);
         emit RoundProposed(
             roundId,
             proposal.modelRoot,
@@ -229,6 +225,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
             proposal.aggregationRoot,
             proposal.totalWeight,
             until,
+            msg.sender,
             proposal.cid
         );
     }
@@ -239,7 +236,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     function finalizeRound(uint64 roundId) external {
         KeptRound storage current = _rounds[roundId];
         current.requireState(roundId, RoundState.Proposed);
-        _requirePast(current.until);
+        RoundLib.requirePast(current.until);
         current.state = RoundState.Final;
         bytes32 newModelRoot = current.modelRoot;
         modelRoot = newModelRoot;
@@ -292,9 +289,12 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
             state == RoundState.Open || state == RoundState.Submitted, RoundLib.WrongState(roundId, state)
         );
         uint32 accepted = current.accepted;
+        uint256 until = current.until;
+        // Else a round that anyone may propose from then on could be failed in front of the proposal.
+        if (_isForAll(current)) until += _security.challengeSeconds;
         // A deadline is minutes or more; the seconds that a block producer can shift do not matter.
         // forge-lint: disable-next-line(block-timestamp)
-        if (block.timestamp <= current.until) {
+        if (block.timestamp <= until) {
             _requireCoordinator();
             uint32 minClients = _rules.minClients;
             require(accepted < minClients, RoundLib.QuorumReached(accepted, minClients));
@@ -474,16 +474,15 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
         return _security.stake;
     }
 
-    /// @dev A deadline is minutes or more; the seconds that a block producer can shift do not matter.
-    // slither-disable-next-line timestamp
-    function _requirePast(uint64 until) private view {
-        // forge-lint: disable-next-line(block-timestamp)
-        require(block.timestamp > until, RoundLib.TooEarly(until));
+    /// @dev Whether anyone may propose once the coordinator's time is over: what was rolled up needs nothing more of it. But only
+    ///      the weighted mean can be disputed; under other rules a false model would cost nobody a bond.
+    function _isForAll(KeptRound storage current) private view returns (bool) {
+        return current.rolledUp && _rules.aggregator == 0;
     }
 
     /// @dev Members have had the time that they are promised to submit themselves, this second not included.
     function _requireOpened(KeptRound storage current) private view {
-        _requirePast(current.openedAt + _security.openSeconds - 1);
+        RoundLib.requirePast(current.openedAt + _security.openSeconds - 1);
     }
 
     function _requireValid(bool valid, string memory parameter) private pure {

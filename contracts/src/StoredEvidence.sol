@@ -18,7 +18,8 @@ abstract contract StoredEvidence is IStoredEvidence {
     uint256 private constant MAX_DATA_SETS = 16;
 
     EvidenceRule private _rule;
-    NamedEvidence private _named;
+    /// Of each account apart: so nobody can name something else in front of another's proposal.
+    mapping(address proposer => NamedEvidence) private _named;
 
     /// @inheritdoc IStoredEvidence
     function requireEvidence(EvidenceRule calldata rule) external {
@@ -44,8 +45,6 @@ abstract contract StoredEvidence is IStoredEvidence {
     function nameEvidence(uint64 roundId, uint256 dataSet, uint256[] calldata pieceIds, bytes[] calldata cids)
         external
     {
-        IFederation federation_ = _federation();
-        require(msg.sender == federation_.coordinator(), IFederation.NotCoordinator(msg.sender));
         require(_rule.verifier != address(0), NoEvidenceRequired());
         _requireListed(dataSet);
         uint8 attempt = _attemptOf(roundId);
@@ -58,8 +57,8 @@ abstract contract StoredEvidence is IStoredEvidence {
             require(ContentId.isPlausible(cids[i]), InvalidEvidence("cids"));
             hashes[i] = keccak256(abi.encode(PieceCid(cids[i])));
         }
-        _named = NamedEvidence(roundId, attempt, dataSet, pieceIds, hashes);
-        emit EvidenceNamed(roundId, attempt, dataSet, pieceIds, cids);
+        _named[msg.sender] = NamedEvidence(roundId, attempt, dataSet, pieceIds, hashes);
+        emit EvidenceNamed(roundId, attempt, dataSet, msg.sender, pieceIds, cids);
     }
 
     /// @inheritdoc IStoredEvidence
@@ -68,17 +67,17 @@ abstract contract StoredEvidence is IStoredEvidence {
     }
 
     /// @inheritdoc IStoredEvidence
-    function namedEvidence() external view returns (NamedEvidence memory) {
-        return _named;
+    function namedEvidence(address proposer) external view returns (NamedEvidence memory) {
+        return _named[proposer];
     }
 
     /// @inheritdoc IStoredEvidence
     // Of the loop over pieces, of which there are few: each is read with bounded gas.
     // slither-disable-next-line calls-loop,timestamp
-    function checkEvidence(uint64 roundId) external view {
+    function checkEvidence(uint64 roundId, address proposer) external view {
         address verifier = _rule.verifier;
         if (verifier == address(0)) return;
-        NamedEvidence memory named = _named;
+        NamedEvidence memory named = _named[proposer];
         require(named.round == roundId && named.attempt == _attemptOf(roundId), EvidenceNotNamed(roundId));
         uint256 set = named.dataSet;
         // It may have been named under another rule.

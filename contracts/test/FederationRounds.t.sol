@@ -41,7 +41,15 @@ contract FederationRoundsTest is FederationFixture {
         uint64 until = uint64(block.timestamp + 600);
         vm.expectEmit();
         emit IFederation.RoundProposed(
-            roundId, NEXT_ROOT, AGGREGATE_ROOT, 1, AGGREGATION_ROOT, totalWeight, until, cidOf("next")
+            roundId,
+            NEXT_ROOT,
+            AGGREGATE_ROOT,
+            1,
+            AGGREGATION_ROOT,
+            totalWeight,
+            until,
+            coordinator,
+            cidOf("next")
         );
         propose(roundId);
 
@@ -85,13 +93,13 @@ contract FederationRoundsTest is FederationFixture {
         submit(roundId, honestSubmissions(roundId, 0, MEMBERS));
         Proposal memory proposal = defaultProposal();
         proposal.aggregationRoot = 0;
-        expectInvalid(roundId, proposal, "aggregationRoot");
+        expectInvalid(roundId, proposal, "roots");
         proposal = defaultProposal();
         proposal.aggregateRoot = 0;
-        expectInvalid(roundId, proposal, "aggregateRoot");
+        expectInvalid(roundId, proposal, "roots");
         proposal = defaultProposal();
         proposal.modelRoot = 0;
-        expectInvalid(roundId, proposal, "modelRoot");
+        expectInvalid(roundId, proposal, "roots");
         proposal = defaultProposal();
         proposal.cid = "";
         expectInvalid(roundId, proposal, "cid");

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IFederation} from "../src/interfaces/IFederation.sol";
 import {Round, RoundLib, RoundState} from "../src/libraries/RoundLib.sol";
+import {Rules} from "../src/libraries/RulesLib.sol";
 import {Security} from "../src/libraries/SecurityLib.sol";
 import {FederationFixture} from "./base/FederationFixture.sol";
 
@@ -18,10 +19,21 @@ contract RoundTransitionsTest is FederationFixture {
         OpenWaiting,
         OpenLate,
         OpenLateWithQuorum,
+        /// The coordinator's time.
+        RolledUp,
+        /// Anyone's.
+        RolledUpLate,
+        /// That is over, too.
+        RolledUpOver,
+        /// The coordinator's is over, and the rules name what only audits can check.
+        RolledUpLateUndisputable,
         Proposed,
         ProposedLate,
         Submitted,
         SubmittedLate,
+        SubmittedRolledUp,
+        SubmittedRolledUpLate,
+        SubmittedRolledUpOver,
         Final,
         Failed
     }
@@ -30,6 +42,7 @@ contract RoundTransitionsTest is FederationFixture {
         Open,
         Submit,
         Propose,
+        ProposeByAnyone,
         FailByCoordinator,
         FailByAnyone,
         Hold,
@@ -67,8 +80,8 @@ contract RoundTransitionsTest is FederationFixture {
                 vm.revertToState(snapshot);
             }
         }
-        // Of 169: each row of the table, in each situation that it covers.
-        vm.assertEq(legal, 41);
+        // Of 280: each row of the table, in each situation that it covers.
+        vm.assertEq(legal, 62);
     }
 
     function test_onlyTheirCallersMoveARound() public {
@@ -84,7 +97,7 @@ contract RoundTransitionsTest is FederationFixture {
                 isLive ? abi.encodeWithSelector(IFederation.RoundStillOpen.selector, ROUND) : notCoordinator
             );
             refuses(Call.Submit, notCoordinator);
-            refuses(Call.Propose, notCoordinator);
+            if (!isForAll(Situation(i))) refuses(Call.Propose, notCoordinator);
             refuses(Call.Extend, notDisputes);
             bytes memory notDirect = abi.encodeWithSelector(IFederation.NotSidecar.selector, stranger);
             refuses(Call.Hold, notDirect);
@@ -133,7 +146,15 @@ contract RoundTransitionsTest is FederationFixture {
             if (situation == Situation.Failed) return (RoundState.Failed, "");
             return (next, abi.encodeWithSelector(IFederation.RoundStillOpen.selector, ROUND));
         }
+        if (call == Call.ProposeByAnyone) {
+            if (isForAll(situation)) return (RoundState.Proposed, "");
+            return (next, abi.encodeWithSelector(IFederation.NotCoordinator.selector, stranger));
+        }
         if (isOpen(situation)) {
+            bool relays = call == Call.Submit || call == Call.Hold || call == Call.Include;
+            if (relays && isRolledUp(situation)) {
+                return (next, abi.encodeWithSelector(RoundLib.RolledUp.selector, ROUND));
+            }
             if (call == Call.Submit || call == Call.Hold || call == Call.ExtendOpen) {
                 return (RoundState.Open, "");
             }
@@ -181,7 +202,7 @@ contract RoundTransitionsTest is FederationFixture {
     }
 
     function isOpen(Situation situation) private pure returns (bool) {
-        return situation >= Situation.Open && situation <= Situation.OpenLateWithQuorum;
+        return situation >= Situation.Open && situation <= Situation.RolledUpLateUndisputable;
     }
 
     function isProposed(Situation situation) private pure returns (bool) {
@@ -189,12 +210,25 @@ contract RoundTransitionsTest is FederationFixture {
     }
 
     function isSubmitted(Situation situation) private pure returns (bool) {
-        return situation == Situation.Submitted || situation == Situation.SubmittedLate;
+        return situation >= Situation.Submitted && situation <= Situation.SubmittedRolledUpOver;
     }
 
+    function isRolledUp(Situation situation) private pure returns (bool) {
+        return situation >= Situation.RolledUp && situation <= Situation.RolledUpLateUndisputable
+            || situation >= Situation.SubmittedRolledUp && situation <= Situation.SubmittedRolledUpOver;
+    }
+
+    /// @dev Where anyone may propose.
+    function isForAll(Situation situation) private pure returns (bool) {
+        return situation == Situation.RolledUpLate || situation == Situation.RolledUpOver
+            || situation == Situation.SubmittedRolledUpLate || situation == Situation.SubmittedRolledUpOver;
+    }
+
+    /// @dev Where anyone may fail the round.
     function isLate(Situation situation) private pure returns (bool) {
         return situation == Situation.OpenLate || situation == Situation.OpenLateWithQuorum
-            || situation == Situation.SubmittedLate;
+            || situation == Situation.SubmittedLate || situation == Situation.RolledUpLateUndisputable
+            || situation == Situation.RolledUpOver || situation == Situation.SubmittedRolledUpOver;
     }
 
     function hasQuorum(Situation situation) private pure returns (bool) {
@@ -206,13 +240,20 @@ contract RoundTransitionsTest is FederationFixture {
         Security memory security = defaultSecurity();
         security.stake = STAKE;
         security.openSeconds = OPEN_SECONDS;
-        federation = createFederation(defaultRules(), security);
+        Rules memory rules = defaultRules();
+        // FedMedian.
+        if (situation == Situation.RolledUpLateUndisputable) rules.aggregator = bytes32(hex"0301");
+        federation = createFederation(rules, security);
         stakeOfFirst(MEMBERS, STAKE);
         vm.deal(coordinator, 100 * BOND);
+        vm.deal(stranger, 100 * BOND);
         if (situation == Situation.None) return;
         openRound();
-        submit(ROUND, honestSubmissions(ROUND, 0, hasQuorum(situation) ? ACCEPTED : 3));
+        if (!isRolledUp(situation)) {
+            submit(ROUND, honestSubmissions(ROUND, 0, hasQuorum(situation) ? ACCEPTED : 3));
+        }
         vm.warp(block.timestamp + OPEN_SECONDS - (situation == Situation.OpenEarly ? 1 : 0));
+        if (isRolledUp(situation)) rollUp();
         if (situation == Situation.Failed) {
             pass();
             federation.failRound(ROUND);
@@ -222,13 +263,27 @@ contract RoundTransitionsTest is FederationFixture {
             vm.prank(federation.directSubmissions());
             federation.hold(ROUND, members[WAITING], uint64(block.timestamp));
         }
-        if (situation > Situation.OpenLateWithQuorum) propose(ROUND);
+        if (situation >= Situation.Proposed) propose(ROUND);
         if (isSubmitted(situation)) {
             vm.prank(federation.disputes());
             federation.rejectProposal(ROUND, stranger, false);
         }
-        if (isLate(situation) || situation == Situation.ProposedLate || situation == Situation.Final) pass();
+        bool passes = isLate(situation) || isForAll(situation) || situation == Situation.ProposedLate;
+        if (passes || situation == Situation.Final) pass();
+        if (isLate(situation) && isForAll(situation)) {
+            vm.warp(block.timestamp + defaultSecurity().challengeSeconds);
+        }
         if (situation == Situation.Final) federation.finalizeRound(ROUND);
+    }
+
+    /// @dev As the contract of roll-ups does, for ten updates.
+    function rollUp() private {
+        bytes32[] memory peaks = new bytes32[](2);
+        (peaks[0], peaks[1]) = (keccak256("eight"), keccak256("two"));
+        address rollups = federation.rollups();
+        vm.deal(rollups, BOND);
+        vm.prank(rollups);
+        federation.rollUp{value: BOND}(ROUND, ACCEPTED, 1000, peaks);
     }
 
     /// @dev Goes to where anyone may end the present state.
@@ -243,7 +298,9 @@ contract RoundTransitionsTest is FederationFixture {
             caller = federation.disputes();
         }
         if (call >= Call.Hold && call <= Call.ExtendOpen) caller = federation.directSubmissions();
-        if (call == Call.FailByAnyone || call == Call.Finalize) caller = stranger;
+        if (call == Call.FailByAnyone || call == Call.Finalize || call == Call.ProposeByAnyone) {
+            caller = stranger;
+        }
         return performAs(caller, call);
     }
 
@@ -255,7 +312,7 @@ contract RoundTransitionsTest is FederationFixture {
 
     function performAs(address caller, Call call) private returns (bool success, bytes memory result) {
         bytes memory data = encoded(call);
-        uint256 value = call == Call.Propose && caller == coordinator ? BOND : 0;
+        uint256 value = call == Call.Propose || call == Call.ProposeByAnyone ? BOND : 0;
         vm.prank(caller);
         return address(federation).call{value: value}(data);
     }
@@ -265,7 +322,9 @@ contract RoundTransitionsTest is FederationFixture {
         if (call == Call.Submit) {
             return abi.encodeCall(IFederation.submit, (ROUND, honestSubmissions(ROUND, ACCEPTED, 1)));
         }
-        if (call == Call.Propose) return abi.encodeCall(IFederation.propose, (ROUND, defaultProposal()));
+        if (call == Call.Propose || call == Call.ProposeByAnyone) {
+            return abi.encodeCall(IFederation.propose, (ROUND, defaultProposal()));
+        }
         if (call == Call.Hold) {
             return abi.encodeCall(IFederation.hold, (ROUND, members[WAITING + 1], uint64(block.timestamp)));
         }

@@ -42,12 +42,12 @@ contract StoredEvidenceTest is FederationFixture {
 
     function test_aResultIsTakenWhileItsEvidenceIsStored() public {
         vm.expectEmit();
-        emit IStoredEvidence.EvidenceNamed(roundId, 0, set, ids(0, 2), cids(0, 2));
+        emit IStoredEvidence.EvidenceNamed(roundId, 0, set, coordinator, ids(0, 2), cids(0, 2));
         name(0, 2);
-        NamedEvidence memory named = book.namedEvidence();
+        NamedEvidence memory named = book.namedEvidence(coordinator);
         vm.assertEq(uint256(named.round), uint256(roundId));
         vm.assertEq(abi.encode(named.pieceIds), abi.encode(ids(0, 2)));
-        book.checkEvidence(roundId);
+        book.checkEvidence(roundId, coordinator);
         conclude(roundId);
         vm.assertEq(federation.modelRoot(), NEXT_ROOT);
     }
@@ -107,9 +107,6 @@ contract StoredEvidenceTest is FederationFixture {
     function test_nothingElseCanBeNamed() public {
         uint256[] memory two = ids(0, 2);
         bytes[] memory named = cids(0, 2);
-        vm.expectRevert(abi.encodeWithSelector(IFederation.NotCoordinator.selector, owner));
-        vm.prank(owner);
-        book.nameEvidence(roundId, set, two, named);
         unnamed(set + 1, two, named, abi.encodeWithSelector(IStoredEvidence.OtherDataSet.selector, set + 1));
         unnamed(set, new uint256[](0), new bytes[](0), invalid("pieceIds"));
         unnamed(set, ids(0, 17), cids(0, 17), invalid("pieceIds"));
@@ -123,6 +120,20 @@ contract StoredEvidenceTest is FederationFixture {
         vm.expectRevert(abi.encodeWithSelector(RoundLib.WrongState.selector, roundId + 1, RoundState.None));
         vm.prank(coordinator);
         book.nameEvidence(roundId + 1, set, ids(0, 2), cids(0, 2));
+    }
+
+    /// @dev Who names something in front of a proposal changes nothing for whose it is not.
+    function test_whatAnotherNamesCountsForItAlone() public {
+        name(0, 2);
+        vm.prank(stranger);
+        book.nameEvidence(roundId, set, ids(2, 2), cids(2, 2));
+        vm.assertEq(abi.encode(book.namedEvidence(coordinator).pieceIds), abi.encode(ids(0, 2)));
+        vm.assertEq(abi.encode(book.namedEvidence(stranger).pieceIds), abi.encode(ids(2, 2)));
+        vm.expectRevert(abi.encodeWithSelector(IStoredEvidence.PieceNotLive.selector, set, 3));
+        book.checkEvidence(roundId, stranger);
+        vm.expectRevert(abi.encodeWithSelector(IStoredEvidence.EvidenceNotNamed.selector, roundId));
+        book.checkEvidence(roundId, owner);
+        conclude(roundId);
     }
 
     /// @dev As many pieces as can be named, with the longest CIDs, and each read three times.
@@ -174,7 +185,7 @@ contract StoredEvidenceTest is FederationFixture {
         federation.rejectProposal(roundId, stranger, false);
         refused(abi.encodeWithSelector(IStoredEvidence.EvidenceNotNamed.selector, roundId));
         vm.expectEmit();
-        emit IStoredEvidence.EvidenceNamed(roundId, 1, set, ids(1, 1), cids(1, 1));
+        emit IStoredEvidence.EvidenceNamed(roundId, 1, set, coordinator, ids(1, 1), cids(1, 1));
         name(1, 1);
         propose(roundId);
     }
@@ -199,7 +210,7 @@ contract StoredEvidenceTest is FederationFixture {
         vm.prank(provider);
         verifier.schedulePieceDeletions(set, ids(1, 1), "");
         // It is there until the next period.
-        book.checkEvidence(roundId);
+        book.checkEvidence(roundId, coordinator);
         period();
         refused(abi.encodeWithSelector(IStoredEvidence.PieceNotLive.selector, set, 1));
     }
@@ -312,7 +323,7 @@ contract StoredEvidenceTest is FederationFixture {
                     reason = abi.encodeWithSelector(IStoredEvidence.ProofTooOld.selector, set, 2);
                 }
                 vm.expectRevert(reason);
-                book.checkEvidence(roundId);
+                book.checkEvidence(roundId, coordinator);
                 refused(reason);
             }
         }

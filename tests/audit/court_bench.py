@@ -198,8 +198,10 @@ class Court:
 
     def give_up(self) -> None:
         """Let time pass until the round can be failed, so that the next can open."""
-        self.chain.advance_time(ROUND_SECONDS + 1)
-        self.contract.fail_round(self.challenger, self.contract.current_round())
+        number = self.contract.current_round()
+        now = int(self.chain.w3.eth.get_block("latest")["timestamp"])
+        self.chain.advance_time(self.contract.fails_after(self.contract.round(number)) + 1 - now)
+        self.contract.fail_round(self.challenger, number)
 
 
 def create_court(path: Path, *, elements: int, members: int, base: IntVector | None = None,

@@ -14,7 +14,7 @@ from fedvm.cli.app import app
 
 SENDING = {"--account", "--key-file", "--from", "--dry-run", "--unsigned", "--yes", "--price"}
 SENDERS = {
-    "run", "create", "predict", "collect", "challenge", "answer", "deploy", "serve", "submit", "watch",
+    "run", "create", "predict", "collect", "challenge", "propose", "answer", "deploy", "serve", "submit", "watch",
     "keys appoint", "keys give-up",
     "rules announce", "rules adopt", "rules cancel", "rules evidence",
     "members add", "members remove", "members join", "members quit", "members stake", "members unstake",

@@ -44,7 +44,7 @@ struct Sidecars {
 ///         sign, and states what they aggregate to. The contract decides which updates count and how much.
 ///
 ///         Examples, accuracy, loss, labels and ε are attested by the clients, not proved. What the updates of a round come to is
-///         stated by the coordinator under a bond; for a while anyone may prove to `Disputes` that it is wrong. Each
+///         stated under a bond, by the coordinator or, in its place, by anyone; for a while anyone may prove to `Disputes` that it is wrong. Each
 ///         state of a round has an end that anyone can bring about (table in `RoundLib`).
 interface IFederation is IMembership {
     /// @notice A federation exists.
@@ -90,7 +90,7 @@ interface IFederation is IMembership {
     );
     /// @notice What stands behind proposals, and the contract that hears disputes.
     event SecuritySet(Security security, address indexed disputes);
-    /// @notice The coordinator states what a round came to. Unless it is proved wrong it can become final after `until`
+    /// @notice The proposer states what a round came to. Unless it is proved wrong it can become final after `until`
     ///         (Unix seconds). `cid` is the binary CIDv1 of the model.
     event RoundProposed(
         uint64 indexed round,
@@ -100,6 +100,7 @@ interface IFederation is IMembership {
         bytes32 aggregationRoot,
         uint64 totalWeight,
         uint64 until,
+        address proposer,
         bytes cid
     );
     /// @notice A phase of questions began, or an update was submitted directly: the present state of the round can be ended only after
@@ -185,9 +186,11 @@ interface IFederation is IMembership {
         payable;
 
     /// @notice States what the accepted updates of a round come to, under a bond taken from what is owed to the caller
-    ///         and what is sent along; the first over a roll-up stands under that one's bond. Needs the quorum, and a round
-    ///         that has been open for `openSeconds`. Reverts with `OtherPremises` where the updates are not those that it
-    ///         was computed from. Coordinator only.
+    ///         and what is sent along; the coordinator's first over its roll-up stands under that one's bond. Needs the
+    ///         quorum, and a round that has been open for `openSeconds`. Reverts with `OtherPremises` where the chain is not
+    ///         what it was computed from. Coordinator only; after its time (`Round.until`) anyone, if the updates were rolled up
+    ///         and the rules name the weighted mean. Who proposes over another's roll-up answers for that, too, whose
+    ///         bond is set free.
     /// @param roundId Number of an open round, or of one whose last proposal was rejected.
     /// @param proposal Roots of the aggregation, the aggregate and the new model, and the model's address.
     function propose(uint64 roundId, Proposal calldata proposal) external payable;
@@ -214,7 +217,7 @@ interface IFederation is IMembership {
     function payShare(address challenger, uint256 amount) external;
 
     /// @notice Gives a round up: by the coordinator while it has no quorum, by anyone after its deadline or, if a
-    ///         proposal was rejected, a round's length after that.
+    ///         proposal was rejected, a round's length after that; `challengeSeconds` later still where anyone may propose.
     /// @param roundId Number of the open or submitted round.
     function failRound(uint64 roundId) external;
 

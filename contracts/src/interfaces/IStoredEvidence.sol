@@ -14,7 +14,7 @@ struct EvidenceRule {
     uint256[] dataSets;
 }
 
-/// @notice Where the evidence of a round is stored, as its coordinator says.
+/// @notice Where the evidence of a round is stored, as who wants to propose its result says.
 struct NamedEvidence {
     /// Number of the round; 0 if nothing was named yet.
     uint64 round;
@@ -30,7 +30,7 @@ struct NamedEvidence {
 
 /// @title Evidence that must be stored before a result can be proposed
 /// @notice An owner can ask that the evidence of each round lies with a provider of Filecoin that proves to hold it. Then the
-///         coordinator names a data set and pieces, and `Federation.propose` reverts unless the PDP verifier says
+///         proposer names a data set and pieces, and `Federation.propose` reverts unless the PDP verifier says
 ///         that the data set is live and was proved not too long ago, and that each piece is live and has the CID that was named.
 ///         Nothing else depends on it: a round for which no result can be proposed fails at its deadline as any other, and
 ///         everybody has back what was locked up for it. What the verifier returns is read with bounded gas and bounded
@@ -40,10 +40,15 @@ struct NamedEvidence {
 interface IStoredEvidence {
     /// @notice From now on results are proposed under this rule; none if `verifier` is zero.
     event EvidenceRequired(address indexed verifier, uint64 maxAge, bool challenged, uint256[] dataSets);
-    /// @notice The coordinator says that the evidence for the proposal after `attempt` others lies in these pieces, in place of
-    ///         any named for it before; `cids` are their CIDs, in binary.
+    /// @notice The evidence for the proposal after `attempt` others lies in these pieces, if the proposal will be the proposer's, in
+    ///         place of any that it named for it before; `cids` are their CIDs, in binary.
     event EvidenceNamed(
-        uint64 indexed roundId, uint8 attempt, uint256 indexed dataSet, uint256[] pieceIds, bytes[] cids
+        uint64 indexed roundId,
+        uint8 attempt,
+        uint256 indexed dataSet,
+        address indexed proposer,
+        uint256[] pieceIds,
+        bytes[] cids
     );
 
     /// @notice A part of the rule, or of what is named, is missing or out of range.
@@ -51,7 +56,7 @@ interface IStoredEvidence {
     error InvalidEvidence(string field);
     /// @notice The federation asks for no stored evidence.
     error NoEvidenceRequired();
-    /// @notice Nothing was named for the next proposal of this round. Name the pieces first (`nameEvidence`).
+    /// @notice The proposer named nothing for the next proposal of this round. Name the pieces first (`nameEvidence`).
     error EvidenceNotNamed(uint64 roundId);
     /// @notice The rule does not list this data set.
     error OtherDataSet(uint256 dataSet);
@@ -73,8 +78,8 @@ interface IStoredEvidence {
     /// @param rule The rule; nothing is asked for if its verifier is zero, and then all of it must be.
     function requireEvidence(EvidenceRule calldata rule) external;
 
-    /// @notice Names where the evidence for the next proposal of a round is stored, in place of what was named for it before.
-    ///         Coordinator only, before the proposal.
+    /// @notice Names where the evidence for the next proposal of a round is stored, in place of what the caller named for it before.
+    ///         Anyone may, before the proposal: it counts for a proposal of the caller's alone.
     /// @param roundId Number of a round for which a result can be proposed.
     /// @param dataSet Data set that the pieces lie in, one that the rule lists.
     /// @param pieceIds Numbers of the pieces, ascending, `MAX_PIECES` at most.
@@ -90,10 +95,12 @@ interface IStoredEvidence {
     /// @return The rule in force.
     function evidenceRule() external view returns (EvidenceRule memory);
 
-    /// @return What was named last.
-    function namedEvidence() external view returns (NamedEvidence memory);
+    /// @param proposer Any address.
+    /// @return What it named last.
+    function namedEvidence(address proposer) external view returns (NamedEvidence memory);
 
     /// @notice Reverts unless the evidence for the next proposal of a round is stored as the rule asks, or it asks for nothing.
     /// @param roundId Number of a round for which a result can be proposed.
-    function checkEvidence(uint64 roundId) external view;
+    /// @param proposer Who will propose it.
+    function checkEvidence(uint64 roundId, address proposer) external view;
 }

@@ -6,7 +6,7 @@ enum RoundState {
     None,
     /// Takes updates.
     Open,
-    /// A proposal was rejected; the coordinator may make another over the same updates.
+    /// A proposal was rejected; another may be made over the same updates.
     Submitted,
     /// What the updates came to is stated, and can be challenged.
     Proposed,
@@ -21,8 +21,9 @@ struct Round {
     uint48 openedAt;
     /// Unix time in seconds after which no update is accepted.
     uint48 deadline;
-    /// Unix time in seconds after which anyone may end the present state: fail an open or submitted round, make a
-    /// proposed one final.
+    /// Unix time in seconds after which anyone may end the present state: make a proposed round final, fail an open or submitted
+    /// one. If that one was rolled up for the weighted mean, anyone may propose from then on, and fail it `challengeSeconds`
+    /// later.
     uint48 until;
     /// Number of the block that it was opened in.
     uint64 openedIn;
@@ -72,13 +73,17 @@ struct LatestRound {
     bytes32 aggregateRoot;
 }
 
-/// @notice What the coordinator states that the updates of a round come to.
+/// @notice What is stated that the updates of a round come to.
 struct Proposal {
     /// Updates that it was computed from: their number, W, and the hash of their mountain range (`CommitmentTree.rangeHash`).
     /// The call reverts if the round holds others.
     uint32 accepted;
     uint64 totalWeight;
     bytes32 range;
+    /// Number and hash of a block, one of the latest 256, at which the chain was read that this was computed from. Who did not make
+    /// the roll-up itself needs it: it answers for all that the roll-up states, not for the range alone. The hash 0 names none.
+    uint64 anchorNumber;
+    bytes32 anchorHash;
     /// Top of the aggregation tree.
     bytes32 aggregationRoot;
     /// Root of S = Σ wᵢ·dᵢ.
@@ -101,13 +106,19 @@ struct Proposal {
 /// | Open      | forfeit         | anyone       | its vector was demanded and did not come      | Open                |
 /// | Open      | propose         | coordinator  | after `openSeconds`, quorum reached, nothing waits or rolled up | Proposed |
 /// | Open      | fail            | coordinator  | quorum not reached                            | Failed              |
-/// | Open      | fail            | anyone       | after the deadline                            | Failed              |
+/// | Open      | propose         | anyone       | after `until`, rolled up for the weighted mean, quorum reached | Proposed |
+/// | Open      | fail            | anyone       | after `until`; where anyone may propose, `challengeSeconds` later | Failed |
 /// | Open      | extend          | `DirectSubmissions` | a vector was demanded                  | Open                |
 /// | Proposed  | extend          | `Disputes`   | the first question of a phase                 | Proposed            |
 /// | Proposed  | reject          | `Disputes`   | proved wrong, or demanded data are missing    | Submitted or Failed |
 /// | Proposed  | finalize        | anyone       | after the window, every question answered     | Final               |
 /// | Submitted | propose         | coordinator  |                                               | Proposed            |
-/// | Submitted | fail            | anyone       | a round's length after the rejection          | Failed              |
+/// | Submitted | propose         | anyone       | after `until`, a round's length after the rejection, rolled up for the weighted mean | Proposed |
+/// | Submitted | fail            | anyone       | after `until`; where anyone may propose, `challengeSeconds` later | Failed |
+///
+/// `until` is the round's deadline at first, or later where vectors of members are awaited. `challengeSeconds` are what an honest
+/// party has by these rules to read what is public, recompute it and get a transaction into a block; so who wants a round
+/// to fail cannot be faster than who proposes what it came to.
 ///
 /// Reject leads to Failed when the attempts are used up, or when what was proved wrong is not the proposal but what it was
 /// made over: the roll-up, or an update that counts. Every other call reverts; `test/RoundTransitions.t.sol` holds the table
@@ -184,6 +195,22 @@ library RoundLib {
         require(state == wanted, WrongState(roundId, state));
     }
 
+    /// @notice Reverts unless a time is past. A deadline is minutes or more; the seconds that a block producer can shift do
+    ///         not matter.
+    /// @param until Unix time in seconds.
+    // slither-disable-next-line timestamp
+    function requirePast(uint64 until) internal view {
+        // forge-lint: disable-next-line(block-timestamp)
+        require(block.timestamp > until, TooEarly(until));
+    }
+
+    /// @notice Reverts unless the chain holds what a statement was computed from.
+    /// @param holds Whether it does.
+    /// @param what What was compared, for the error.
+    function requirePremise(bool holds, string memory what) internal pure {
+        require(holds, OtherPremises(what));
+    }
+
     /// @notice Reverts if the round was rolled up.
     /// @param self Round.
     /// @param roundId Its number, for the error.
@@ -240,8 +267,11 @@ library RoundLib {
         // In a roll-up an update that is left out can be proved.
         require(self.waiting == 0 || self.rolledUp, UpdatesWaiting(roundId, self.waiting));
         require(self.accepted >= minClients, QuorumNotReached(self.accepted, minClients));
-        require(proposal.accepted == self.accepted, OtherPremises("accepted"));
-        require(proposal.totalWeight == latest.totalWeight, OtherPremises("totalWeight"));
+        requirePremise(proposal.accepted == self.accepted, "accepted");
+        requirePremise(proposal.totalWeight == latest.totalWeight, "totalWeight");
+        requirePremise(
+            proposal.anchorHash == 0 || blockhash(proposal.anchorNumber) == proposal.anchorHash, "anchor"
+        );
         self.state = RoundState.Proposed;
         last(self, until);
         self.attempt += 1;

@@ -8,11 +8,12 @@ import {PostingCost} from "./PostingCost.sol";
 /// @notice What stands behind a proposal, how long it can be challenged, and how long new rules are announced. Fixed
 ///         when a federation is created.
 struct Security {
-    /// Seconds in which a proposal can be challenged before it may become final.
+    /// Seconds in which a proposal can be challenged before it may become final, and in which anyone may propose, after the
+    /// coordinator's time, before the round may be failed.
     uint64 challengeSeconds;
     /// Seconds to answer what is asked in a phase, and again to go on from the answers; see `IHearing`.
     uint64 answerSeconds;
-    /// Wei that the coordinator loses for a proposal that is proved wrong.
+    /// Wei that a proposal costs which is proved wrong.
     uint128 bond;
     /// Wei that a member must have at stake to sign; 0 asks for none.
     uint128 stake;

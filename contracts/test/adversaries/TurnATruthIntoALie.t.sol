@@ -106,7 +106,7 @@ contract TurnATruthIntoALieTest is RollupFixture {
         vm.assertEq(federation.coordinator(), coordinator);
         vm.assertEq(federation.lockedBond(), BOND);
         // It goes on with a round of its own, and nothing of its is at risk.
-        vm.warp(federation.round(roundId).until + 1);
+        vm.warp(federation.round(roundId).until + defaultSecurity().challengeSeconds + 1);
         federation.failRound(roundId);
         vm.assertEq(federation.owed(coordinator), BOND);
         vm.assertEq(federation.lockedBond(), 0);

@@ -143,6 +143,8 @@ abstract contract FederationFixture is TestBase {
             latest.accepted,
             latest.totalWeight,
             keccak256(range),
+            0,
+            0,
             aggregationRoot,
             aggregateRoot,
             modelRoot,
@@ -157,8 +159,12 @@ abstract contract FederationFixture is TestBase {
     }
 
     function propose(uint64 roundId, uint256 bond) internal {
+        proposeAs(coordinator, roundId, bond);
+    }
+
+    function proposeAs(address by, uint64 roundId, uint256 bond) internal {
         Proposal memory proposal = defaultProposal();
-        vm.prank(coordinator);
+        vm.prank(by);
         federation.propose{value: bond}(roundId, proposal);
     }
 

@@ -75,6 +75,35 @@ contract CanariesInvariantTest is TestBase {
         vm.assertEq(handler.honestLosses(), 1);
     }
 
+    /// @dev The liar leaves a false roll-up to others, and one of them builds on it.
+    function test_countsLossesOverRollupsThatNobodyJudged() public {
+        handler.breakRule(GameLedger.Broken.StrangersTrustRollups);
+        handler.own_(0, 0, 1);
+        handler.coordinate(0, 0, 1);
+        handler.coordinate(0, 7, (2 << 16) + 2);
+        for (uint256 i = 0; i < 4; ++i) {
+            handler.pass(999);
+        }
+        handler.coordinate(0, 0, 1);
+        vm.assertEq(handler.reached("taken over: honest"), 1);
+        handler.pass(999);
+        vm.assertEq(handler.honestLosses(), 1);
+    }
+
+    /// @dev Where it is true they bring the round to its end, and the liar has its bond back.
+    function test_strangersEndWhatTheCoordinatorLeaves() public {
+        handler.own_(0, 0, 1);
+        handler.coordinate(0, 0, 1);
+        handler.coordinate(0, 7, 0);
+        for (uint256 i = 0; i < 4; ++i) {
+            handler.pass(999);
+        }
+        handler.coordinate(0, 0, 1);
+        handler.pass(999);
+        vm.assertEq(handler.reached("final: another's"), 1);
+        vm.assertEq(handler.honestLosses(), 0);
+    }
+
     function test_seesThatLiesArePaid() public {
         handler.breakRule(GameLedger.Broken.LyingSideIsPaid);
         handler.pass(1);

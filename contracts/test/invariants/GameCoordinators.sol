@@ -45,9 +45,10 @@ abstract contract GameCoordinators is GameLedger {
     function _coordinate(uint8 kind, uint8 mask, uint64 seed) private {
         Round memory round = round_();
         if (!isLive(round)) return openAny(seed);
+        if (isForAll(round) && seed % 4 > 0) return takeOver(kind, seed);
         bool honest = isHonestRound();
         if (round.state == RoundState.Proposed) {
-            if (honest ? broken != Broken.AnswersComeLate : kind % 2 == 0) answerAll();
+            if (isHonest(bondHolder) ? broken != Broken.AnswersComeLate : kind % 2 == 0) answerAll();
             else finalizeAny();
             return;
         }
@@ -119,10 +120,28 @@ abstract contract GameCoordinators is GameLedger {
         proposeThis(tell(next, seed).proposal, next, seed);
     }
 
+    /// @dev Others propose in the coordinator's place: an honest party what follows, if it is over what is true; the lying side anything.
+    function takeOver(uint8 kind, uint64 seed) internal {
+        if (round_().accepted < federation.rules().minClients) return;
+        bool honest = kind % 2 == 0;
+        if (honest && isFalse() && broken != Broken.StrangersTrustRollups) return;
+        Falsehood next = honest ? Falsehood.None : Falsehood(seed % (uint256(type(Falsehood).max) + 1));
+        address by = honest ? (seed % 8 < 4 ? challenger : members[0]) : (seed % 8 < 4 ? stranger : liar);
+        if (proposeAs(by, tell(next, seed).proposal, next, seed)) {
+            happened(honest ? "taken over: honest" : "taken over: lying side");
+        }
+    }
+
     function proposeThis(Proposal memory proposal, Falsehood kind, uint64 seed) internal returns (bool) {
-        Round memory round = round_();
-        address by = federation.coordinator();
-        uint256 bond = (round.rolledUp && round.attempt == 0) || federation.owed(by) >= BOND ? 0 : BOND;
+        return proposeAs(federation.coordinator(), proposal, kind, seed);
+    }
+
+    function proposeAs(address by, Proposal memory proposal, Falsehood kind, uint64 seed)
+        internal
+        returns (bool)
+    {
+        bool covered = bondHolder == by && federation.lockedBond() > 0;
+        uint256 bond = covered || federation.owed(by) >= BOND ? 0 : BOND;
         vm.prank(by);
         try federation.propose{value: bond}(roundId, proposal) {
             (lie, lieSeed, proposedAt) = (kind, seed, uint64(block.timestamp));

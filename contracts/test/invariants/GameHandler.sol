@@ -179,8 +179,8 @@ contract GameHandler is GameMembers {
 
     function _pass(uint64 target) private {
         if (round_().state == RoundState.Open) _postInTime(target);
-        bool isTrue = isHonestRound() && !isFalse();
-        if (isProposed() && isHonestRound()) _answerInTime(target);
+        bool isTrue = isHonest(bondHolder) && !isFalse();
+        if (isProposed() && isHonest(bondHolder)) _answerInTime(target);
         if (isProposed() && isFalse()) _challengeInTime(target);
         if (isProposed() && target > round_().until) {
             if (block.timestamp <= round_().until) vm.warp(round_().until + 1);

@@ -16,6 +16,7 @@ abstract contract GameLedger is GameTrees {
         VectorsAreNotPosted,
         HonestCoordinatorLies,
         RollupsMisjudge,
+        StrangersTrustRollups,
         LyingSideIsPaid,
         MoneyAppears
     }
@@ -63,11 +64,12 @@ abstract contract GameLedger is GameTrees {
 
     // --- parts ---
 
-    /// @dev A proposal became final: of the fees of its questions half is the coordinator's, half is burnt.
+    /// @dev A proposal became final: of the fees of its questions half is whose it was, half is burnt.
     function concluded(Round memory round) internal {
-        happened(isFalse() ? "false final" : isHonestRound() ? "honest final" : "liar's true final");
+        happened(isFalse() ? "false final" : isHonest(bondHolder) ? "honest final" : "liar's true final");
+        if (bondHolder != federation.coordinator()) happened("final: another's");
         if (isFalse()) ++falseFinals;
-        settleFees(roundId, round.attempt, isHonestRound());
+        settleFees(roundId, round.attempt);
         base = tell(lie, lieSeed).model;
     }
 
@@ -80,7 +82,8 @@ abstract contract GameLedger is GameTrees {
         } else {
             happened(string.concat("fell: proposal ", vm.toString(uint256(lie))));
         }
-        if (!isHonestRound()) ++falls;
+        if (bondHolder != federation.coordinator()) happened("fell: another's");
+        if (!isHonest(bondHolder)) ++falls;
         ownerless += BOND;
         fallen.push(Fallen(roundId, attempt));
         // What is proposed next is another statement over the same updates.

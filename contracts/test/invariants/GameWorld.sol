@@ -149,6 +149,12 @@ abstract contract GameWorld is Purses {
         return federation.coordinator() == coordinator;
     }
 
+    /// @dev Whether anyone may propose.
+    function isForAll(Round memory round) internal view returns (bool) {
+        bool takes = round.state == RoundState.Open || round.state == RoundState.Submitted;
+        return takes && round.rolledUp && block.timestamp > round.until;
+    }
+
     function round_() internal view returns (Round memory) {
         return federation.round(roundId);
     }

@@ -28,14 +28,14 @@ abstract contract Purses is FederationFixture {
     uint256 public honestLosses;
     /// False proposals that became final.
     uint256 public falseFinals;
-    /// True proposals of the honest coordinator that stood longer than W + 2·A·k.
+    /// True proposals of an honest party that stood longer than W + 2·A·k.
     uint256 public lateFinals;
     /// Proofs against what is true that were accepted, and proofs of what is false that were refused.
     uint256 public wrongVerdicts;
     /// Calls that spoke for another and succeeded.
     uint256 public stolenVoices;
     uint256 public calls;
-    /// Proposals of the lying coordinator that fell.
+    /// Proposals of the lying side that fell.
     uint256 public falls;
     /// How often things happened, so that a campaign can be seen to have reached them.
     string[] public events;
@@ -50,6 +50,7 @@ abstract contract Purses is FederationFixture {
     mapping(address account => uint256) internal spent;
     /// Stakes that are announced to leave.
     mapping(address account => uint256) internal leaving;
+    /// Who made the last statement, a roll-up or a proposal.
     address internal bondHolder;
     Asked[] internal asked;
     Fallen[] internal fallen;
@@ -157,9 +158,9 @@ abstract contract Purses is FederationFixture {
         } catch {}
     }
 
-    /// @dev Of the fees of a proposal's questions half is the coordinator's, half is burnt.
+    /// @dev Of the fees of a proposal's questions half is whose it was, half is burnt.
     /// @return fees All of them.
-    function settleFees(uint64 roundId, uint16 attempt, bool honestRound) internal returns (uint256 fees) {
+    function settleFees(uint64 roundId, uint16 attempt) internal returns (uint256 fees) {
         for (uint256 i = asked.length; i > 0; --i) {
             Asked memory question = asked[i - 1];
             if (question.round != roundId || question.attempt != attempt) continue;
@@ -167,7 +168,7 @@ abstract contract Purses is FederationFixture {
             if (!isHonest(question.asker)) forgone += question.price;
             strike(i - 1);
         }
-        if (!honestRound) forgone -= fees / 2;
+        if (!isHonest(bondHolder)) forgone -= fees / 2;
     }
 
     function isHonest(address account) internal view returns (bool) {

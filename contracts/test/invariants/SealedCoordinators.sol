@@ -221,20 +221,38 @@ abstract contract SealedCoordinators is SealedEpochs {
 
     function proposeAny(uint64 seed) internal {
         bool lies = isHonestRound() ? broken == Broken.HonestCoordinatorLies : seed % 4 > 0;
+        _propose(federation.coordinator(), lies, seed);
+    }
+
+    /// @dev Others propose in the coordinator's place: an honest party what follows, if it is over what is true; the lying side anything.
+    function takeOver(uint64 seed) internal {
+        bool honest = seed % 2 == 0;
+        if (honest && isFalse()) return;
+        address by = honest ? challenger : seed % 4 == 1 ? stranger : members[HONEST];
+        if (!_propose(by, !honest && seed % 8 < 6, seed)) return;
+        happened(honest ? "taken over: honest" : "taken over: lying side");
+    }
+
+    function _propose(address by, bool lies, uint64 seed) private returns (bool taken) {
         if (lie == Lie.None && lies) {
             lieSeed = seed >> 6;
             lie = Lie(uint256(Lie.Lane) + (seed >> 2) % 8);
         }
-        if (!stateProposal() && lie >= Lie.Lane && lie != Lie.NotSealed) lie = Lie.None;
+        taken = stateProposal(by);
+        if (!taken && lie >= Lie.Lane && lie != Lie.NotSealed) lie = Lie.None;
+    }
+
+    function stateProposal() internal returns (bool taken) {
+        return stateProposal(federation.coordinator());
     }
 
     /// @dev Proposes what follows, or what is lied.
-    function stateProposal() internal returns (bool taken) {
+    function stateProposal(address by) internal returns (bool taken) {
         Round memory round = round_();
         Proposal memory proposal = lie == Lie.NotSealed ? defaultProposal() : tell().proposal;
-        address by = federation.coordinator();
+        bool covered = bondHolder == by && federation.lockedBond() > 0;
         vm.prank(by);
-        try federation.propose{value: round.rolledUp && round.attempt == 0 ? 0 : BOND}(roundId, proposal) {
+        try federation.propose{value: covered ? 0 : BOND}(roundId, proposal) {
             bondHolder = by;
             proposedAt = uint64(block.timestamp);
             uint256 leaves = round.rolledUp ? rounds.recordCount() : round.accepted;
@@ -250,9 +268,10 @@ abstract contract SealedCoordinators is SealedEpochs {
         Round memory round = round_();
         vm.prank(stranger);
         try federation.finalizeRound(roundId) {
-            happened(isFalse() ? "false final" : isHonestRound() ? "honest final" : "liar's true final");
+            happened(isFalse() ? "false final" : isHonest(bondHolder) ? "honest final" : "liar's true final");
+            if (bondHolder != federation.coordinator()) happened("final: another's");
             if (isFalse()) ++falseFinals;
-            settleFees(roundId, round.attempt, isHonestRound());
+            settleFees(roundId, round.attempt);
             if (lie != Lie.NotSealed) base = tell().model;
             return true;
         } catch {
@@ -263,7 +282,8 @@ abstract contract SealedCoordinators is SealedEpochs {
     /// @dev The proposal was brought down. What is proposed next is another statement over the same roll-up.
     function fell(uint16 attempt) internal {
         happened(string.concat("fell: ", vm.toString(uint256(lie))));
-        if (!isHonestRound()) ++falls;
+        if (bondHolder != federation.coordinator()) happened("fell: another's");
+        if (!isHonest(bondHolder)) ++falls;
         ownerless += BOND;
         fallen.push(Fallen(roundId, attempt));
         if (lie >= Lie.Lane && lie != Lie.NotSealed) lie = Lie.None;

@@ -48,14 +48,16 @@ contract SealedHandler is SealedCoordinators {
             return;
         }
         if (round.state == RoundState.Proposed) {
-            if (isHonestRound() ? broken != Broken.AnswersComeLate : kind % 2 == 0) answerAll();
+            if (isHonest(bondHolder) ? broken != Broken.AnswersComeLate : kind % 2 == 0) answerAll();
             else finalizeAny();
             return;
         }
         if (round.state == RoundState.Open && !round.rolledUp && round.accepted == 0) {
             return isClosed() ? rollUpAny(seed) : close(seed);
         }
-        proposeAny(seed);
+        bool isForAll = round.rolledUp && block.timestamp > round.until;
+        if (isForAll && seed % 4 > 0) takeOver(seed >> 2);
+        else proposeAny(seed);
     }
 
     // --- challengers ---
@@ -246,8 +248,8 @@ contract SealedHandler is SealedCoordinators {
 
     function pass(uint16 time) external watched {
         uint64 target = uint64(block.timestamp) + time % 1000;
-        bool isTrue = isHonestRound() && !isFalse();
-        if (isProposed() && isHonestRound()) _answerInTime(target);
+        bool isTrue = isHonest(bondHolder) && !isFalse();
+        if (isProposed() && isHonest(bondHolder)) _answerInTime(target);
         if (isProposed() && isFalse()) _challengeInTime(target);
         if (isProposed() && target > round_().until) {
             if (block.timestamp <= round_().until) vm.warp(round_().until + 1);

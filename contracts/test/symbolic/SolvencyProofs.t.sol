@@ -70,7 +70,8 @@ contract SolvencyProofs is SymbolicFederation {
         uint64 totalWeight,
         bytes32[] calldata peaks
     ) external {
-        (address holder, uint256 had, uint256 due) = _beginBonded();
+        _begin();
+        (address holder, uint256 had, uint256 due) = _bondedBefore(_coordinator());
         vm.assume(!_isLocked() && _bondAsked() < 1 << 88);
         uint256 word = _roundWord(roundId);
         vm.assume(accepted <= 8);
@@ -79,31 +80,32 @@ contract SolvencyProofs is SymbolicFederation {
         assert(caller == _sidecar(ROLLUPS) && _stateOf(word) == uint256(RoundState.Open));
         assert(!_isRolledUp(word) && _accepted(word) == 0 && _isRolledUp(_roundWord(roundId)));
         assert(_isLocked() && _bonded() == _bondAsked() && _holder() == _coordinator());
-        assert(address(federation).balance + due >= had + _owedToBoth(holder));
+        assert(address(federation).balance + due >= had + _owedToBoth(holder, _coordinator()));
         sent = 0;
         assert(!_call(data));
     }
 
-    /// @notice A proposal stands under the whole bond of its coordinator, and nothing else is owed for it. It is made in a round that is open or
-    ///         whose last proposal fell, with a quorum, while nothing waits.
+    /// @notice A proposal stands under the whole bond of who makes it, and nothing else is owed for it. It is made in a round that is open or
+    ///         whose last proposal fell, with a quorum, while nothing waits: by the coordinator, or after its time by anyone, if the updates
+    ///         were rolled up for the weighted mean.
     /// @dev At most three updates.
     function check_aProposalStandsUnderItsBond(uint64 roundId, Proposal calldata proposal) external {
-        (address holder, uint256 had, uint256 due) = _beginBonded();
+        _begin();
+        (address holder, uint256 had, uint256 due) = _bondedBefore(caller);
         uint256 word = _roundWord(roundId);
         _assumeOthersOver(roundId);
         vm.assume(_isSane(word) && _accepted(word) <= 3 && _bondAsked() < 1 << 88);
-        bool firstOverRollup = _and(_isRolledUp(word), _attempt(word) == 0);
         // A roll-up locks its bond, and a proposal that fell leaves none.
-        vm.assume(_isLocked() == firstOverRollup);
-        uint256 quorum = _bits(_word(address(federation), RULES), 0, 32);
+        vm.assume(_isLocked() == _and(_isRolledUp(word), _attempt(word) == 0));
         if (!_call(abi.encodeCall(IFederation.propose, (roundId, proposal)))) return;
-        assert(caller == _coordinator() && _accepted(word) >= quorum);
+        assert(caller == _coordinator() || _isForAll(word) && block.timestamp > _until(word));
+        assert(_accepted(word) >= _bits(_word(address(federation), RULES), 0, 32));
         assert(_stateOf(word) == uint256(RoundState.Open) || _stateOf(word) == uint256(RoundState.Submitted));
         assert(_isRolledUp(word) || _waiting(word) == 0);
         assert(_stateOf(_roundWord(roundId)) == uint256(RoundState.Proposed) && _isLocked());
-        assert(firstOverRollup || _bonded() == _bondAsked() && _holder() == caller);
+        assert(_bonded() == _bondAsked() && _holder() == caller);
         assert(_attempt(_roundWord(roundId)) == _attempt(word) + 1);
-        assert(address(federation).balance + due >= had + _owedToBoth(holder));
+        assert(address(federation).balance + due >= had + _owedToBoth(holder, caller));
     }
 
     /// @notice Nobody moves another's stake, or what another is owed, by any call about its own.
@@ -253,17 +255,16 @@ contract SolvencyProofs is SymbolicFederation {
         assert(address(federation).balance + due >= had + _bonded() + _due(somebody));
     }
 
-    /// @dev The same for the two that a bond concerns: who posts it, and whose bond was set free before.
-    function _beginBonded() private returns (address holder, uint256 had, uint256 due) {
-        _begin();
+    /// @dev The same for the two that a bond concerns: who posts it, and whose stood there before.
+    function _bondedBefore(address poster) private view returns (address holder, uint256 had, uint256 due) {
         holder = _holder();
-        _assumeCovered(_coordinator());
+        _assumeCovered(poster);
         _assumeCovered(holder);
-        (had, due) = (address(federation).balance, _owedToBoth(holder));
+        (had, due) = (address(federation).balance, _owedToBoth(holder, poster));
     }
 
-    function _owedToBoth(address holder) private view returns (uint256) {
-        return _bonded() + _due(_coordinator()) + _where(holder != _coordinator(), _due(holder));
+    function _owedToBoth(address holder, address poster) private view returns (uint256) {
+        return _bonded() + _due(poster) + _where(holder != poster, _due(holder));
     }
 
     function _bondAsked() private view returns (uint256) {

@@ -43,14 +43,16 @@ contract TransitionProofs is SymbolicFederation {
         assert(_stateOf(_roundWord(roundId)) == uint256(over ? RoundState.Failed : RoundState.Submitted));
     }
 
-    /// @notice Anyone fails a round only after its time; before, the coordinator does, without a quorum.
+    /// @notice Anyone fails a round only after its time, and after that in which anyone may propose; before, the coordinator does, without a
+    ///         quorum.
     function check_aRoundIsFailedAfterItsTimeOrWithoutItsQuorum(uint64 roundId) external {
         _begin();
         uint256 word = _roundWord(roundId);
         if (!_call(abi.encodeCall(IFederation.failRound, (roundId)))) return;
         assert(_stateOf(word) == uint256(RoundState.Open) || _stateOf(word) == uint256(RoundState.Submitted));
         assert(_stateOf(_roundWord(roundId)) == uint256(RoundState.Failed));
-        bool early = block.timestamp <= _until(word);
+        uint256 window = _bits(_word(address(federation), SECURITY), 0, 64);
+        bool early = block.timestamp <= _until(word) + _where(_isForAll(word), window);
         uint256 quorum = _bits(_word(address(federation), RULES), 0, 32);
         assert(!early || caller == _coordinator() && _accepted(word) < quorum);
     }

@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 from fedvm.audit.pending_round import PendingRound, pending_round
 from fedvm.audit.preimages import Preimages, first_known
 from fedvm.audit.proposal_fraud import find_fraud
-from fedvm.audit.rollup_fraud import RollupCase
+from fedvm.audit.rollup_fraud import RollupCase, rollup_case
 from fedvm.audit.sealed_case import sealed_case
 from fedvm.audit.sealed_fraud import SealedFraud
 from fedvm.audit.vector_walk import Asked, PreimagesMissing
@@ -21,7 +21,7 @@ from fedvm.chain.court import Court, Evidence, Fraud
 from fedvm.chain.disputes import DataAnswered, DataDemanded, DataGiven, DisputesContract, Question
 from fedvm.chain.errors import TransactionFailed, unless_done
 from fedvm.chain.federation import FederationContract
-from fedvm.chain.federation_types import RollupSubmitted, RoundState, SubmittedDirectly
+from fedvm.chain.federation_types import RollupSubmitted, RoundState
 from fedvm.chain.genuine import is_sealed
 from fedvm.chain.sealed_disputes import SealedDisputesContract
 from fedvm.chain.sealed_proofs import not_sealed
@@ -188,14 +188,10 @@ class Challenger:
         """The roll-up of the round, None if its updates were relayed one by one, or sealed."""
         if self._is_sealed:
             return None
-        submitted: list[SubmittedDirectly] = []
-        for event in self._contract.events([RollupSubmitted, SubmittedDirectly], first=self._first_block):
-            if isinstance(event, SubmittedDirectly) and event.round == number:
-                submitted.append(event)
-            if isinstance(event, RollupSubmitted) and event.round == number:
-                self._source = first_known(self._source, self._published(event))
-                return RollupCase(self._contract, event, tuple(submitted))
-        return None
+        case = rollup_case(self._contract, number, self._first_block)
+        if case is not None:
+            self._source = first_known(self._source, self._published(case.stated))
+        return case
 
     def _published(self, event: RollupSubmitted) -> Preimages:
         """The preimages that the store has of a roll-up's file, even if the file is not the one committed to."""

@@ -23,6 +23,7 @@ from fedvm.chain.stored_evidence import (
     EvidenceRule,
     StoredEvidenceContract,
 )
+from fedvm.protocol.address import Address
 from fedvm.protocol.aggregators import is_over_bytes
 from fedvm.store import MissingBlock, Store, StoreError
 from fedvm.store.bundle import Bundles
@@ -32,7 +33,7 @@ from fedvm.store.warm_storage import cid_bytes
 
 @dataclass
 class EvidenceReplay:
-    """Replays what one federation asks of stored evidence, and what its coordinator named, into `ledger`."""
+    """Replays what one federation asks of stored evidence, and what was named for its proposals, into `ledger`."""
 
     reader: ChainReader
     contract: FederationContract
@@ -42,7 +43,8 @@ class EvidenceReplay:
     _rule: EvidenceRule | None = None
     _live: int | None = None
     _proposals: int = 0
-    _named: EvidenceNamed | None = None
+    _named: dict[Address, EvidenceNamed] = field(default_factory=dict)
+    """By account, what it named last: it counts for a proposal of its own."""
     _counts: dict[int, tuple[EvidenceNamed, EvidenceRule]] = field(default_factory=dict)
     """By round, what was named for its latest proposal, and the rule that this was made under."""
 
@@ -74,7 +76,7 @@ class EvidenceReplay:
             case EvidenceNamed():
                 self._on_named(event)
             case RoundOpened():
-                self._live, self._proposals, self._named = event.round, 0, None
+                self._live, self._proposals, self._named = event.round, 0, {}
             case RoundProposed():
                 self._on_proposed(event)
             case RoundFinal():
@@ -91,10 +93,10 @@ class EvidenceReplay:
             "names pieces for another proposal than the next one, or a data set that the rule does not list"
         )
         self.ledger.check("evidence", listed and in_time, place, message)
-        self._named = event
+        self._named[event.proposer] = event
 
     def _on_proposed(self, event: RoundProposed) -> None:
-        self._proposals, rule, named = event.attempt, self._rule, self._named
+        self._proposals, rule, named = event.attempt, self._rule, self._named.get(event.proposer)
         if rule is None:
             return
         stands = named is not None and (named.round, named.attempt + 1) == (event.round, event.attempt)

@@ -66,9 +66,21 @@ def pending_round(
     up. Raises AuditError when the store lacks the base model.
     """
     number = contract.current_round()
-    round_ = contract.round(number)
-    if round_.state is not RoundState.PROPOSED:
+    if contract.round(number).state is not RoundState.PROPOSED:
         return None
+    return round_over(contract, store, number, first_block=first_block, rollup=rollup)
+
+
+def round_over(
+    contract: FederationContract,
+    store: Store,
+    number: int,
+    *,
+    first_block: int = 0,
+    rollup: Rollup | None = None,
+) -> PendingRound:
+    """The latest round with its updates, whether or not a proposal stands over them; as `pending_round`."""
+    round_ = contract.round(number)
     history = FederationHistory(contract, first_block=first_block).read()
     told = history.round(number)
     if rollup is not None:

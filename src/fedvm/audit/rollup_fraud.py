@@ -26,6 +26,18 @@ from fedvm.protocol.submissions import is_submission
 _BEFORE_THE_FIRST = StatedRecord(0, Record(Address("0x" + "00" * 20), 0, 0, 0, 0, EMPTY), (), None)
 
 
+def rollup_case(contract: FederationContract, number: int, first_block: int) -> RollupCase | None:
+    """The roll-up of an open federation's round; None if its updates were relayed one by one. first_block: at or before
+    the round's opening."""
+    submitted: list[SubmittedDirectly] = []
+    for event in contract.events([RollupSubmitted, SubmittedDirectly], first=first_block):
+        if isinstance(event, SubmittedDirectly) and event.round == number:
+            submitted.append(event)
+        if isinstance(event, RollupSubmitted) and event.round == number:
+            return RollupCase(contract, event, tuple(submitted))
+    return None
+
+
 @dataclass
 class RollupCase:
     """The roll-up of the round that is challenged.

@@ -43,6 +43,7 @@ from fedvm.chain.sender import Receipt, Sender
 from fedvm.evm.limits import MAX_CALLDATA_BYTES
 from fedvm.protocol import Rules, Security, Submission
 from fedvm.protocol.address import Address, by_address
+from fedvm.protocol.rules import WEIGHTED_MEAN
 from fedvm.protocol.sealed.rules import SealedRules
 
 Event = TypeVar("Event")
@@ -177,18 +178,28 @@ class FederationContract:
     def propose(
         self, account: LocalAccount, number: int, proposal: Proposal, *, bonded: bool = False
     ) -> tuple[RoundProposed, Receipt]:
-        """Propose the result of a round that has its quorum (coordinator), and pay in what the bond lacks.
+        """Propose the result of a round that has its quorum, and pay in what the bond lacks: the coordinator, or after
+        its time anyone where :meth:`is_for_all`.
 
-        bonded: whether it is the first proposal over a roll-up, which has the bond already. Raises TransactionFailed
-        with ``OtherPremises`` if the round does not hold the updates it was computed from.
+        bonded: whether it is the coordinator's first proposal over its roll-up, which has the bond already. Raises
+        TransactionFailed with ``OtherPremises`` if the round does not hold the updates it was computed from.
         """
         lacking = 0 if bonded else self.lacking_bond(account.address)
         receipt = self._send(account, "propose", number, proposal.as_tuple(), value=lacking)
         return self._only(receipt, RoundProposed), receipt
 
-    def lacking_bond(self, coordinator: str) -> int:
-        """Wei that a coordinator (hex address) must send along with a statement that takes the bond."""
-        return max(0, self.security().bond - self.owed(coordinator))
+    def lacking_bond(self, account: str) -> int:
+        """Wei that an account (hex address) must send along with a statement that takes the bond."""
+        return max(0, self.security().bond - self.owed(account))
+
+    def is_for_all(self, round_: Round) -> bool:
+        """Whether anyone may propose in an open or submitted round once its ``until`` is past: it was rolled up, and
+        the rules name the weighted mean, which alone can be disputed."""
+        return round_.rolled_up and self._read("aggregator") == WEIGHTED_MEAN
+
+    def fails_after(self, round_: Round) -> int:
+        """Unix seconds after which anyone may fail an open or submitted round."""
+        return round_.until + (self.security().challenge_seconds if self.is_for_all(round_) else 0)
 
     def finalize_round(self, account: LocalAccount, number: int) -> tuple[RoundFinal, Receipt]:
         """Make a proposal final after its challenge window (anyone may)."""
@@ -196,8 +207,8 @@ class FederationContract:
         return self._only(receipt, RoundFinal), receipt
 
     def fail_round(self, account: LocalAccount, number: int) -> tuple[RoundFailed, Receipt]:
-        """End a round without a result: the coordinator may while the quorum is missing, anyone after the round's
-        time."""
+        """End a round without a result: the coordinator may while the quorum is missing, anyone after
+        :meth:`fails_after`."""
         receipt = self._send(account, "failRound", number)
         return self._only(receipt, RoundFailed), receipt
 

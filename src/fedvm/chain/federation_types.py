@@ -42,30 +42,34 @@ class Premises:
 @dataclass(frozen=True)
 class Proposal:
     """The proposed result of a round: what it was computed from, roots (32 bytes) of aggregation, aggregate and model,
-    and the model's binary CID."""
+    and the model's binary CID. anchor: number and hash of a block at which the chain was read, one of the latest 256;
+    who did not make the roll-up itself names one, since it answers for all of that. The hash 0 names none."""
 
     premises: Premises
     aggregation_root: bytes
     aggregate_root: bytes
     model_root: bytes
     cid: bytes
+    anchor: tuple[int, bytes] = (0, bytes(32))
 
-    def as_tuple(self) -> tuple[int, int, bytes, bytes, bytes, bytes, bytes]:
+    def as_tuple(self) -> tuple[int, int, bytes, int, bytes, bytes, bytes, bytes, bytes]:
         """The fields in the struct's order, as web3 takes a struct."""
         on = self.premises
         roots = self.aggregation_root, self.aggregate_root, self.model_root
-        return on.accepted, on.total_weight, on.range, *roots, self.cid
+        return on.accepted, on.total_weight, on.range, *self.anchor, *roots, self.cid
 
 
 @dataclass(frozen=True)
 class Round:
     """A round as the contract stores it; times in Unix seconds, roots 32 bytes each.
 
-    ``until``: after this time anyone can end the present state. ``opened_in``: number of a block. ``asked``: whether
-    data behind the latest proposal were asked for. ``waiting``: updates that members submitted themselves and that are
-    neither included nor given up. The last three fields are those of the latest proposal, whether or not it was
-    rejected. ``last_member``, ``total_weight`` and ``aggregate_root`` are kept while the round is neither final nor
-    failed, and zero afterwards; `RoundFinal` has the last two.
+    ``until``: after this time anyone can end the present state; if the round was rolled up and its model can be
+    disputed, anyone can propose from then on, and fail it so much later (`FederationContract.fails_after`).
+    ``opened_in``: number of a block. ``asked``: whether data behind the latest proposal were asked for. ``waiting``:
+    updates that members submitted themselves and that are neither included nor given up. The last three fields are
+    those of the latest proposal, whether or not it was rejected. ``last_member``, ``total_weight`` and
+    ``aggregate_root`` are kept while the round is neither final nor failed, and zero afterwards; `RoundFinal` has the
+    last two.
     """
 
     state: RoundState
@@ -292,6 +296,7 @@ class RoundProposed:
     aggregation_root: bytes
     total_weight: int
     until: int
+    proposer: Address
     cid: bytes
     at: Place
 

@@ -102,6 +102,16 @@ class RoundHistory:
         return _transactions([*self.proposals.values(), self.ended])
 
 
+def answerer_of(contract: FederationContract, first_block: int) -> Address:
+    """Who answers for the latest round (checksummed address): whose proposal was the last in it; the coordinator before
+    any. first_block: at or before the round's opening."""
+    number, answerer = contract.current_round(), Address(contract.coordinator())
+    for event in contract.events([RoundProposed], first=first_block):
+        if isinstance(event, RoundProposed) and event.round == number:
+            answerer = event.proposer
+    return answerer
+
+
 class FederationHistory:
     """A federation's events, folded; each `read` continues after the last block read. first_block: a block at or before
     the contract's creation. After a reorganisation of the chain that is deeper than the confirmations FedVM waits for,

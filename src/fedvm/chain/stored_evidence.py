@@ -18,6 +18,7 @@ from fedvm.chain.events import EventReader, Place, RawEvent
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.prepared import PreparedCall
 from fedvm.chain.sender import Receipt, Sender
+from fedvm.protocol.address import Address
 
 MAX_DATA_SETS = 16
 """That a rule lists."""
@@ -49,12 +50,13 @@ class EvidenceRequired:
 
 @dataclass(frozen=True)
 class EvidenceNamed:
-    """The evidence of a round lies in these pieces, as its coordinator says of the proposal after ``attempt`` others.
-    cids: of the pieces, binary."""
+    """The evidence of a round lies in these pieces, as this account says of the proposal after ``attempt`` others, if
+    that will be its own. cids: of the pieces, binary."""
 
     round: int
     attempt: int
     data_set: int
+    proposer: Address
     piece_ids: tuple[int, ...]
     cids: tuple[bytes, ...]
     at: Place
@@ -84,9 +86,10 @@ class StoredEvidenceContract:
         """The rule in force as of a block; None if nothing is asked for."""
         return _rule(*read(self.contract, "evidenceRule", block=block))
 
-    def named(self) -> tuple[int, int, int, tuple[int, ...]]:
-        """What was named last: the round's number, how many proposals it had, data set and pieces."""
-        number, attempt, data_set, pieces, _ = read(self.contract, "namedEvidence")
+    def named(self, proposer: str) -> tuple[int, int, int, tuple[int, ...]]:
+        """What an account (hex address) named last: the round's number, how many proposals it had, data set and
+        pieces."""
+        number, attempt, data_set, pieces, _ = read(self.contract, "namedEvidence", proposer)
         return int(number), int(attempt), int(data_set), tuple(int(one) for one in pieces)
 
     def require(self, rule: EvidenceRule | None) -> PreparedCall:
@@ -97,15 +100,16 @@ class StoredEvidenceContract:
     def name(
         self, account: LocalAccount, number: int, data_set: int, pieces: Sequence[tuple[int, bytes]]
     ) -> Receipt:
-        """Say where the evidence for the next proposal of a round lies (coordinator). pieces: number and binary CID,
-        ascending."""
+        """Say where the evidence for the next proposal of a round lies, if that is the account's. pieces: number and
+        binary CID, ascending."""
         arguments = (number, data_set, [one for one, _ in pieces], [cid for _, cid in pieces])
         return PreparedCall(self.sender, self.contract, "RuleBook.nameEvidence", arguments).send(account)
 
-    def lacking(self, number: int) -> str:
-        """Why no proposal would be taken now for what the storage of its evidence is; "" if one would."""
+    def lacking(self, number: int, proposer: str) -> str:
+        """Why no proposal of an account (hex address) would be taken now for what the storage of its evidence is; "" if
+        one would."""
         try:
-            read(self.contract, "checkEvidence", number)
+            read(self.contract, "checkEvidence", number, proposer)
         except CallFailed as failed:
             return failed.reason
         return ""
@@ -131,6 +135,7 @@ def _typed(event: RawEvent) -> EvidenceEvent:
         int(args["roundId"]),
         int(args["attempt"]),
         int(args["dataSet"]),
+        Address(args["proposer"]),
         tuple(int(one) for one in args["pieceIds"]),
         tuple(bytes(one) for one in args["cids"]),
         event.at,

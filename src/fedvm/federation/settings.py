@@ -383,7 +383,7 @@ class SecuritySettings:
         int, Setting("Time to answer the questions of a phase", unit="s", ge=60, le=_DAYS_30)
     ] = 600
     bond: Annotated[
-        int, Setting("What the coordinator loses for a wrong proposal", unit="wei", ge=1, lt=_UINT88)
+        int, Setting("What a wrong proposal costs whose it is", unit="wei", ge=1, lt=_UINT88)
     ] = 10**18
     stake: Annotated[int, Setting("What every member deposits", unit="wei", ge=0, lt=_UINT96)] = 0
     demand_fee: Annotated[

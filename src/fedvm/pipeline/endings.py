@@ -40,6 +40,11 @@ def _round(federation: FederationContract, number: int) -> Plan:
             "Its bond goes back to who posted it"
         )
         return Plan(sentence, federation.finalize_call(number), federation.owner())
+    if (over := federation.fails_after(standing)) > standing.until and _now(federation) <= over:
+        raise UsageError(
+            f"the updates of round {number} are rolled up, and its coordinator's time is over: until {utc(over)} "
+            "anybody may propose what they come to (fedvm propose); after that anybody can end it"
+        )
     bond = ". The bond of the roll-up goes back to who posted it" if standing.rolled_up else ""
     sentence = (
         f"Round {number} ends without a result: its time was over at {since}, and no proposal stands. The model "
@@ -78,6 +83,9 @@ def _epoch(federation: FederationContract, epochs: EpochsContract) -> Plan | Non
 
 
 def _require_past(federation: FederationContract, what: str, until: int) -> None:
-    now = int(federation.w3.eth.get_block("latest")["timestamp"])
-    if now <= until:
+    if _now(federation) <= until:
         raise UsageError(f"{what} is the coordinator's until {utc(until)}; after that anybody can end it")
+
+
+def _now(federation: FederationContract) -> int:
+    return int(federation.w3.eth.get_block("latest")["timestamp"])

@@ -1,4 +1,4 @@
-"""What a watch does with an account: it challenges false proposals, or answers as their coordinator."""
+"""What a watch does with an account: it challenges false proposals, or answers for its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from eth_account.signers.local import LocalAccount
 
 from fedvm.audit.challenge import Upheld
+from fedvm.chain.history import answerer_of
 from fedvm.federation.coordinator.answers import OpenQuestion
 from fedvm.federation.coordinator.chain_ledger import ChainLedger
 from fedvm.federation.coordinator.directory import ledger_of
@@ -23,7 +24,7 @@ LONGEST_PAUSE: Final = 3_600.0
 
 
 class Actor:
-    """Acts for one federation. Its account answers where it is the coordinator, and challenges elsewhere.
+    """Acts for one federation. Its account answers for proposals of its own, and challenges those of others.
 
     A challenge waits for answers, which may take hours: it runs beside the watch, one at a time. What it has asked
     stands on the chain, so that a watch that was killed goes on with it.
@@ -35,6 +36,7 @@ class Actor:
         self._ledger: ChainLedger | None = None
         self._told: tuple[OpenQuestion, ...] = ()
         self._prevented = ""
+        self._answerer: tuple[tuple[int, int], str] = ((0, 0), "")
         self._again, self._pause = 0.0, FIRST_PAUSE
         self.challenges = self.answers = 0
 
@@ -48,7 +50,7 @@ class Actor:
         self._report()
         if not self._looker.is_pending:
             self._told = ()
-        elif self._looker.subject.run.federation_contract.coordinator() == self._account.address:
+        elif self._answers():
             self._answer()
         elif self._looker.is_suspicious and self._challenge is None and time.monotonic() >= self._again:
             self._challenge = _Challenge(self._looker.challenger(self._account).challenge)
@@ -84,6 +86,16 @@ class Actor:
             }
             more = {"gas": upheld.gas_used, "questions": upheld.demands, "reward": str(upheld.reward)}
             self._tell(Event(Kind.CHALLENGE, name, text, {**fields, **more}))
+
+    def _answers(self) -> bool:
+        """Whether the pending proposal is the account's."""
+        run = self._looker.subject.run
+        contract = run.federation_contract
+        number = contract.current_round()
+        attempt = (number, contract.round(number).attempt)
+        if self._answerer[0] != attempt:
+            self._answerer = attempt, answerer_of(contract, run.deployment.block)
+        return self._answerer[1] == self._account.address
 
     def _answer(self) -> None:
         """Answer what is asked. What prevents it, other than an outage, is urgent: the bond is at stake."""

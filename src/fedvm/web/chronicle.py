@@ -236,6 +236,8 @@ class Chronicle:
 
     def _fold_round(self, row: Any, body: dict[str, Any]) -> None:
         told, name = self.rounds.setdefault(row["round"], RoundFacts(row["round"])), row["name"]
+        if name == "RoundProposed":
+            body |= {"in_turn": body["proposer"] == self.coordinator}
         if (told_of := MOVES.get(name)) is not None:
             step = self._move(row, told_of.text(body), bad=told_of.bad)
             (told.disputes if told_of.dispute else told.moves).append(step)

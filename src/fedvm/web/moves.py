@@ -37,7 +37,12 @@ def _included(body: _Body) -> str:
 
 def _proposed(body: _Body) -> str:
     again = f", attempt {body['attempt']}" if body["attempt"] > 1 else ""
-    return f"The coordinator stated the new model{again}. It can be challenged."
+    who = (
+        "The coordinator"
+        if body["in_turn"]
+        else f"{words.short(body['proposer'])}, in the coordinator's place,"
+    )
+    return f"{who} stated the new model{again}. It can be challenged."
 
 
 def _proved(body: _Body) -> str:

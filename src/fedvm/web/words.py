@@ -18,7 +18,7 @@ FRAUDS: Final[Mapping[Fraud, str]] = {
     Fraud.WRONG_LEAF: "an update in the sum is not the one that was accepted",
     Fraud.MALFORMED_VECTOR: "the stated vector has not the form that it must have",
     Fraud.BAD_UPDATE: "an update that was counted has another size than its member signed",
-    Fraud.MISSING_DATA: "the coordinator did not show the data behind its result",
+    Fraud.MISSING_DATA: "the data behind the result were not shown",
     Fraud.WRONG_RECORD: "a record of an update is not what the rules give",
     Fraud.WRONG_SEQUENCE: "the records do not follow one another as they must",
     Fraud.WRONG_COMMITMENT: "an update was counted other than its record says",
@@ -74,7 +74,7 @@ def security_sentences(security: Mapping[str, Any], currency: str) -> list[str]:
     value = {name: int(one) for name, one in security.items()}
     found = []
     if value["bond"]:
-        found.append(f"The coordinator loses {coins(value['bond'], currency)} if its result is proved wrong.")
+        found.append(f"Whoever states a result loses {coins(value['bond'], currency)} if it is proved wrong.")
     found.append(
         f"Everybody has {spoken(value['challenge_seconds'])} to check a result before it can become final."
     )

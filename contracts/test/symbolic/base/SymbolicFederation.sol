@@ -112,6 +112,11 @@ abstract contract SymbolicFederation is SymbolicBase {
         return _bits(word, 26, 8) != 0;
     }
 
+    /// @dev Whether anyone may propose in a round after the coordinator's time.
+    function _isForAll(uint256 word) internal view returns (bool) {
+        return _and(_isRolledUp(word), _word(address(federation), RULES + 3) == 0);
+    }
+
     function _accepted(uint256 word) internal pure returns (uint256) {
         return _bits(word, 27, 32);
     }

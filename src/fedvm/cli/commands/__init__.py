@@ -17,6 +17,7 @@ from fedvm.cli.commands.export import COMMAND as EXPORT
 from fedvm.cli.commands.fetch import COMMAND as FETCH
 from fedvm.cli.commands.piece import COMMAND as PIECE
 from fedvm.cli.commands.predict import COMMAND as PREDICT
+from fedvm.cli.commands.propose import COMMAND as PROPOSE
 from fedvm.cli.commands.publish import COMMAND as PUBLISH
 from fedvm.cli.commands.run import COMMAND as RUN
 from fedvm.cli.commands.runs import COMMAND as RUNS
@@ -38,6 +39,7 @@ ALL: tuple[Command, ...] = (
     COLLECT,
     AUDIT,
     CHALLENGE,
+    PROPOSE,
     ANSWER,
     WATCH,
     PUBLISH,

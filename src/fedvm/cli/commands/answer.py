@@ -1,4 +1,4 @@
-"""`fedvm answer`: show what challengers ask of a coordinator's pending proposal."""
+"""`fedvm answer`: show what challengers ask of a pending proposal."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ def answer(
 ) -> None:
     """Answer what is asked of the pending proposal; half of the fees is earned when it becomes final.
 
-    For coordinators: a question that is not answered in time makes the proposal fail. A run answers by itself while it
-    waits for a proposal to become final; use this command after a run was interrupted. With --watch the command
-    continues through outages of the RPC, until the proposal is final or rejected. Exit status 1 when it is rejected, or
-    when data that are asked for are not in the store.
+    For whose proposal it is: a question that is not answered in time makes it fail. A run answers by itself while it
+    waits for a proposal to become final; use this command after a run was interrupted, or after `fedvm propose`. With
+    --watch the command continues through outages of the RPC, until the proposal is final or rejected. Exit status 1
+    when it is rejected, or when data that are asked for are not in the store.
     """
     from contextlib import ExitStack
+    from functools import partial
 
+    from fedvm.chain.history import answerer_of
     from fedvm.cli.console import out
     from fedvm.cli.status import FAILURE
     from fedvm.federation.coordinator.directory import ledger_of
@@ -58,9 +60,9 @@ def answer(
             raise UsageError(
                 "nobody else can write to an embedded chain while it is watched; leave --watch away"
             )
-        coordinator = opened.federation_contract.coordinator
+        answerer = partial(answerer_of, opened.federation_contract, opened.deployment.block)
         payer = stack.enter_context(
-            paying(spending, opened.w3, opened.chain, as_json=as_json, default=coordinator)
+            paying(spending, opened.w3, opened.chain, as_json=as_json, default=answerer)
         )
         ledger = ledger_of(opened, payer)
         answers = _Answers(ledger, ledger.current_round())

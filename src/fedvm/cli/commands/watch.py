@@ -81,7 +81,7 @@ def watch(
     """Follow federations and services: audit each round as it becomes visible, and name what does not follow.
 
     A proposal that is pending is recomputed before it is final. Without --account or --key-file nothing is sent. With
-    one, questions are answered where it is the coordinator's account, and false proposals of others are challenged, as
+    one, questions about proposals of that account are answered, and false proposals of others are challenged, as
     `fedvm answer` and `fedvm challenge` do. What was audited and told is kept in a file, so that a watch that was
     killed goes on where it was; outages of the RPC are sat out, and blocks that left the chain are audited again.
 

@@ -17,6 +17,7 @@ from fedvm.chain.endpoint import Endpoint
 from fedvm.chain.factory import FederationFactory
 from fedvm.chain.federation import FederationContract
 from fedvm.chain.founding_plan import UnsignedFounding, unsigned_founding
+from fedvm.chain.history import answerer_of
 from fedvm.chain.keys import keep_key, load_key
 from fedvm.devnet import CHAIN_FILE
 from fedvm.devnet.accounts import derive_account
@@ -221,16 +222,22 @@ def open_federation(where: Context | Run | Path | str) -> Federation:
     return Federation(ledger_of(run), run.store)
 
 
-def ledger_of(run: Run, account: LocalAccount | None = None) -> ChainLedger:
-    """The ledger of an open run's federation, for its coordinator. account: the coordinator's; on a network that
-    of `PRIVATE_KEY` unless given. Raises as `open_federation`."""
+def ledger_of(run: Run, account: LocalAccount | None = None, *, for_all: bool = False) -> ChainLedger:
+    """The ledger of an open run's federation, for its coordinator, or for who proposes and answers in its place.
+
+    account: the coordinator's; on a network that of `PRIVATE_KEY` unless given. for_all: whether it may be anybody's,
+    not only that of who answers for the latest round. Raises as `open_federation`.
+    """
     contract = run.federation_contract
     pass_time = None if run.chain is None else run.chain.advance_time
     if account is None and run.chain is not None:
         coordinator = run.chain.account("coordinator")
     else:
         coordinator = account or load_key()
-        if coordinator.address != contract.coordinator():
+        if not for_all and coordinator.address not in (
+            contract.coordinator(),
+            answerer_of(contract, run.deployment.block),
+        ):
             raise SettingsError(
                 f"the key is {coordinator.address}'s, but the coordinator of {contract.address} is "
                 f"{contract.coordinator()}: name its account, or set its key as PRIVATE_KEY"

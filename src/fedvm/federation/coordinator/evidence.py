@@ -72,13 +72,16 @@ class EvidenceKeeper:
         held = proving.hold(Bundles(store, cids(), over_bytes=over_bytes))
         _require_listed(held, rule)
         numbers = tuple(one for one, _ in held.pieces)
-        if self._book.named() != (number, stored().attempt, held.data_set, numbers):
+        with self.sender() as account:
+            own = account.address
+        if self._book.named(own) != (number, stored().attempt, held.data_set, numbers):
             pieces = [(one, cid_bytes(piece)) for one, piece in held.pieces]
             with self.sender() as account:
                 self._book.name(account, number, held.data_set, pieces)
         told = ""
-        while lacking := self._book.lacking(number):
-            left = stored().until + 1 - self.now()  # it can be put off meanwhile
+        while lacking := self._book.lacking(number, own):
+            # It can be put off meanwhile.
+            left = self.contract.fails_after(stored()) + 1 - self.now()
             if left <= 0:
                 self.tell(
                     f"Round {number} has no result: its evidence is not stored as the federation asks: {lacking}"
