@@ -100,6 +100,7 @@ contract Federation is IFederation, Membership, FactoryMade, EIP712 {
     }
 
     /// @inheritdoc IFederation
+    // slither-disable-next-line missing-zero-check
     function replaceCoordinator(address newCoordinator) external onlyOwner {
         _requireValid(newCoordinator != address(0), "coordinator");
         if (!_isLive(currentRound)) {

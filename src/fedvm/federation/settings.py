@@ -382,9 +382,9 @@ class SecuritySettings:
     answer_seconds: Annotated[
         int, Setting("Time to answer the questions of a phase", unit="s", ge=60, le=_DAYS_30)
     ] = 600
-    bond: Annotated[
-        int, Setting("What a wrong proposal costs whose it is", unit="wei", ge=1, lt=_UINT88)
-    ] = 10**18
+    bond: Annotated[int, Setting("What a wrong proposal costs whose it is", unit="wei", ge=1, lt=_UINT88)] = (
+        10**18
+    )
     stake: Annotated[int, Setting("What every member deposits", unit="wei", ge=0, lt=_UINT96)] = 0
     demand_fee: Annotated[
         int,
