@@ -40,10 +40,12 @@ def end_as_stranger(game: Game) -> str:
 
 
 def pass_until(game: Game) -> None:
-    """To the second after the coordinator's time is over."""
-    number = game.federation.current_round()
+    """To the second from which on anybody may end what the coordinator left."""
+    standing = game.federation.round(game.federation.current_round())
+    is_proposed = standing.state is RoundState.PROPOSED
+    until = standing.until if is_proposed else game.federation.fails_after(standing)
     now = int(game.chain.w3.eth.get_block("latest")["timestamp"])
-    game.chain.advance_time(game.federation.round(number).until - now + 1)
+    game.chain.advance_time(until - now + 1)
 
 
 def test_a_round_that_was_closed_is_ended_and_another_coordinator_goes_on(game: Game) -> None:
