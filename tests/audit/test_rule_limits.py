@@ -61,6 +61,7 @@ def test_updates_that_attest_too_little_are_refused_by_name(
     assert _audited(config.out).findings == ()
 
 
+@pytest.mark.slow
 def test_a_member_that_comes_too_soon_is_refused(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

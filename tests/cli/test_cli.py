@@ -333,6 +333,7 @@ def test_a_compiled_program_is_asked_without_a_chain(
         assert status == 2 and words in err
 
 
+@pytest.mark.slow
 def test_many_classes_are_not_all_listed(tmp_path: Path) -> None:
     from fedvm.learning.export import export_onnx
     from fedvm.learning.models import ModelSpec, build_model

@@ -66,7 +66,7 @@ def test_a_name_of_a_network_stands_for_its_address(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("limit", "file"),
     [
-        (64, "config.toml"),
+        pytest.param(64, "config.toml", marks=pytest.mark.slow),
         pytest.param(70_000, "chain.sqlite", marks=pytest.mark.slow),
     ],
 )

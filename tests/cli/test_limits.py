@@ -78,11 +78,13 @@ def test_compile_offers_stages_with_their_figures(
     assert status == 1 and "holds another program" in err
 
 
+@pytest.mark.slow
 def test_a_limit_out_of_reach_is_an_error(capsys: pytest.CaptureFixture[str], files: Path) -> None:
     status, _, err = call(capsys, "compile", *arguments(files), "--max-gas", "100000")
     assert status == 2 and "The limit is 100,000" in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_filecoin_figures_lead_for_filecoin(capsys: pytest.CaptureFixture[str], files: Path) -> None:
     status, out, err = call(capsys, "compile", *arguments(files), "--target", "filecoin")
     assert status == 0 and "Filecoin gas" in out and "Too much" not in err

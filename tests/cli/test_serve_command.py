@@ -240,6 +240,7 @@ def test_a_network_from_elsewhere_is_served_by_its_file(capsys: pytest.CaptureFi
     assert served(capsys, directory, f"{app}:state", "--onnx", "net.onnx")["round"] == 1
 
 
+@pytest.mark.slow
 def test_a_later_round_is_a_later_version(capsys: pytest.CaptureFixture[str], app: str) -> None:
     start = ArrayRecord([np.zeros((1, 4)), np.zeros(1)])
     directory = federated(app, "sklearn_client", start)

@@ -13,6 +13,7 @@ from test_cli import call
 SHARED = Path(__file__).parent.parent.parent.parent / "shared"
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared folder")
 def test_compile_and_check_the_trained_lenet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from exact_bench.judge import Verdict
 from exact_bench.sandbox import Failed, Sandbox
 from exact_bench.trial import try_seed
 
-FEW, MANY = 40, 2500
+FEW, MANY = 25, 2500
 """Seeds of a block of tests."""
-EVERY = 24
+EVERY = 48
 """Of so many backend tests one is tried in the quick form."""
 
 

@@ -103,6 +103,7 @@ def test_a_federation_that_is_named_goes_on_from_its_own_model(tmp_path: Path, a
     assert_clean(directory)
 
 
+@pytest.mark.slow
 def test_models_that_are_none_are_refused(tmp_path: Path, accountable_app: None) -> None:
     for reference, complaint in (
         ("quickstart.task", "MODULE:FUNCTION"),

@@ -165,7 +165,7 @@ def test_a_member_that_stays_sees_the_round_end_without_it(parties: Parties) -> 
 
 
 @pytest.mark.parametrize("form", ["auto", "rollup"])
-@pytest.mark.parametrize("relayed", [[0, 1], [0, 1, 2]])
+@pytest.mark.parametrize("relayed", [[0, 1], pytest.param([0, 1, 2], marks=pytest.mark.slow)])
 def test_a_false_norm_is_not_included_though_the_vector_is_there(
     parties: Parties, form: Literal["auto", "rollup"], relayed: list[int]
 ) -> None:

@@ -116,6 +116,7 @@ def test_an_announcement_can_be_read_and_taken_back(make_bench: MakeBench) -> No
         book.announce(replace(rules, elements=rules.elements + 1)).send(owner)
 
 
+@pytest.mark.slow
 def test_another_aggregator_stops_the_strategy_and_begins_without_memory(make_bench: MakeBench) -> None:
     momentum, mean = StrategySettings("fedavgm", {"server_momentum": 0.5}), StrategySettings("fedavg")
     names = {kind.name: rule_of(make_strategy(kind)).identifier for kind in (momentum, mean)}

@@ -126,6 +126,7 @@ def test_a_group_with_too_few_ready_sits_out(make_bench: MakeBench) -> None:
     assert bench.members[1] not in {one.member for one in record.accepted}
 
 
+@pytest.mark.slow
 def test_an_epoch_in_which_no_group_is_fit_gives_way_to_the_next(make_bench: MakeBench) -> None:
     bench = sealed_bench(make_bench)
 
@@ -139,6 +140,7 @@ def test_an_epoch_in_which_no_group_is_fit_gives_way_to_the_next(make_bench: Mak
     assert sealed is not None and sealed.standing().number == 2
 
 
+@pytest.mark.slow
 def test_who_shares_no_keys_in_the_first_round_does_in_the_next(make_bench: MakeBench) -> None:
     bench, failures = sealed_bench(make_bench), iter(range(ASK_TIMES))
 

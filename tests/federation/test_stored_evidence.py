@@ -152,6 +152,7 @@ def test_results_are_taken_while_their_evidence_is_proved_and_a_round_fails_with
     assert stored.audited().clean
 
 
+@pytest.mark.slow
 def test_what_a_provider_gives_up_is_found_by_an_audit(make: Make) -> None:
     stored = make(max_age=40)
     stored.bench.run(FederationSettings(clients=4, rounds=1))
@@ -205,6 +206,7 @@ def test_sealed_rounds_have_their_evidence_stored_too(make: Make) -> None:
     assert [record.status for record in result.records] == ["final", "failed"] and stored.audited().clean
 
 
+@pytest.mark.slow
 def test_a_run_in_which_nothing_is_ever_proved_says_why(make: Make) -> None:
     stored = make()
     stored.proves = False
