@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,13 +97,23 @@ def test_without_funds(anvil: Web3) -> None:
 
 
 def test_replaces_what_hangs_and_finds_it_under_any_hash(anvil_url: str, anvil: Web3) -> None:
-    """anvil stops mining until the second attempt; the replacement, or the original, lands with one nonce."""
+    """anvil stops mining until the second attempt has come; the replacement, or the original, lands with one nonce."""
     account = rich_account(anvil)
     usual_tip = anvil.eth.max_priority_fee
     hasty = replace(ANVIL, resubmit_seconds=0.5, poll_seconds=0.05, receipt_timeout_seconds=20)
+
+    def mine_when_replaced() -> None:
+        for _ in range(300):
+            pool = anvil.provider.make_request("txpool_content", [])["result"]["pending"]  # type: ignore[arg-type]
+            waiting = [transaction for own in pool.values() for transaction in own.values()]
+            if any(int(one["maxPriorityFeePerGas"], 16) >= 1.25 * usual_tip for one in waiting):
+                break
+            time.sleep(0.05)
+        anvil.provider.make_request("evm_mine", [])  # type: ignore[arg-type]
+
     anvil.provider.make_request("evm_setAutomine", [False])  # type: ignore[arg-type]
     try:
-        mine = threading.Timer(0.9, lambda: anvil.provider.make_request("evm_mine", []))  # type: ignore[arg-type]
+        mine = threading.Thread(target=mine_when_replaced)
         mine.start()
         receipt = Sender(connect(anvil_url), hasty).send(account, {"to": FUNDED.address, "value": 7})
         mine.join()
