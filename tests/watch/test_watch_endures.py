@@ -97,13 +97,16 @@ def test_a_place_with_numbers_that_are_none_is_named(tmp_path: Path, number: str
 
 
 class FakeLooker:
-    """A looker at a pending proposal. fails: what looking, or a challenge, does."""
+    """A looker at a pending proposal. fails: what looking, or a challenge, does; proposer: whose proposal it is."""
 
-    def __init__(self, name: str, account: Any, fails: Callable[[], Any], coordinator: str = "") -> None:
+    def __init__(self, name: str, account: Any, fails: Callable[[], Any], proposer: str = "") -> None:
         self.standing, self.looks, self._fails = Standing(), 0, fails
         self.is_pending = self.is_suspicious = True
-        contract = SimpleNamespace(coordinator=lambda: coordinator)
-        self.subject = SimpleNamespace(name=name, run=SimpleNamespace(federation_contract=contract))
+        contract = SimpleNamespace(
+            current_round=lambda: 1, round=lambda number: SimpleNamespace(attempt=1), proposer=proposer
+        )
+        run = SimpleNamespace(federation_contract=contract, deployment=SimpleNamespace(block=0))
+        self.subject = SimpleNamespace(name=name, run=run)
 
     def look(self) -> None:
         self.looks += 1
@@ -111,6 +114,11 @@ class FakeLooker:
 
     def challenger(self, account: Any) -> Any:
         return SimpleNamespace(challenge=self._fails)
+
+
+@pytest.fixture(autouse=True)
+def _proposals_are_whose_the_looker_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acting, "answerer_of", lambda contract, block: contract.proposer)
 
 
 def failing(error: Exception) -> Callable[[], Any]:
