@@ -410,7 +410,10 @@ def with_queries(mods: Sequence[Mod]) -> ClientApp:
 
 
 def ask(grid: Grid) -> dict[str, float]:
-    nodes = list(grid.get_node_ids())
+    while (
+        len(nodes := list(grid.get_node_ids())) < CLIENTS
+    ):  # Flower's simulation connects them while the server runs
+        time.sleep(0.1)
     messages = [Message(RecordDict({"which": ConfigRecord({"column": 0})}), node, "query") for node in nodes]
     replies = list(grid.send_and_receive(messages))
     return {"sum": sum(float(reply.content["query"]["sum"]) for reply in replies)}
