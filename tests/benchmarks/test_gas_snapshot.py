@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedvm.compiler import compile_model
 from fedvm.images.data_set import Form, load_images
+from quick import these_quick
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "compiler.json"
@@ -39,13 +40,7 @@ CASES: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
-    "name",
-    [
-        "LeNet, 8-bit",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != "LeNet, 8-bit"),
-    ],
-)
+@pytest.mark.parametrize("name", these_quick(CASES, ("LeNet, 8-bit",)))
 def test_lenet_is_not_dearer_than_recorded(name: str, calibration: NDArray[np.uint8]) -> None:
     recorded = {row.name: row.value for row in read_results(RESULTS)}
     compiled = compile_model(SHARED / "models" / LENET, calibration, preprocess=UNIT, **CASES[name])  # type: ignore[arg-type]

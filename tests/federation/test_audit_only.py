@@ -22,6 +22,7 @@ from fedvm.federation.errors import LedgerMismatch
 from fedvm.protocol import Commitment, CountedUpdate, int32_from_bytes, model_root, to_bytes
 from fedvm.protocol.aggregators import RoundFacts, aggregate
 from fedvm.store import Cid
+from quick import these_quick
 
 AUDIT_ONLY = {
     "fedavgm": {"server_momentum": 0.9, "server_learning_rate": 0.5},
@@ -85,9 +86,7 @@ def stored_contributions(bench: Bench, verdicts: Sequence[object], elements: int
     ]
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in AUDIT_ONLY]
-)
+@pytest.mark.parametrize("name", these_quick(AUDIT_ONLY, QUICK))
 def test_the_model_is_the_rules_and_the_audit_comes_to_the_same(make_bench: MakeBench, name: str) -> None:
     bench = federation_of(make_bench, name)
     base = int32_from_bytes(bench.store.get(bench.ledger.model_cid()), bench.ledger.rules().elements)
@@ -104,9 +103,7 @@ def test_the_model_is_the_rules_and_the_audit_comes_to_the_same(make_bench: Make
     assert report.aggregation == rule.describe() and report.aggregation.endswith("audit-only)")
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in AUDIT_ONLY]
-)
+@pytest.mark.parametrize("name", these_quick(AUDIT_ONLY, QUICK))
 def test_a_lying_coordinator_is_found_by_the_audit_alone(make_bench: MakeBench, name: str) -> None:
     bench = federation_of(make_bench, name)
     lying = LyingLedger(bench)

@@ -105,8 +105,7 @@ class FakeLooker:
         contract = SimpleNamespace(
             current_round=lambda: 1, round=lambda number: SimpleNamespace(attempt=1), proposer=proposer
         )
-        run = SimpleNamespace(federation_contract=contract, deployment=SimpleNamespace(block=0))
-        self.subject = SimpleNamespace(name=name, run=run)
+        self.subject = SimpleNamespace(name=name, run=SimpleNamespace(federation_contract=contract))
 
     def look(self) -> None:
         self.looks += 1
@@ -118,7 +117,7 @@ class FakeLooker:
 
 @pytest.fixture(autouse=True)
 def _proposals_are_whose_the_looker_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acting, "answerer_of", lambda contract, block: contract.proposer)
+    monkeypatch.setattr(acting, "answerer_of", lambda contract: contract.proposer)
 
 
 def failing(error: Exception) -> Callable[[], Any]:

@@ -102,11 +102,14 @@ class RoundHistory:
         return _transactions([*self.proposals.values(), self.ended])
 
 
-def answerer_of(contract: FederationContract, first_block: int) -> Address:
+def answerer_of(contract: FederationContract) -> Address:
     """Who answers for the latest round (checksummed address): whose proposal was the last in it; the coordinator before
-    any. first_block: at or before the round's opening."""
+    any."""
     number, answerer = contract.current_round(), Address(contract.coordinator())
-    for event in contract.events([RoundProposed], first=first_block):
+    standing = contract.round(number)
+    if standing.attempt == 0:
+        return answerer
+    for event in contract.events([RoundProposed], first=standing.opened_in):
         if isinstance(event, RoundProposed) and event.round == number:
             answerer = event.proposer
     return answerer

@@ -89,12 +89,11 @@ class Actor:
 
     def _answers(self) -> bool:
         """Whether the pending proposal is the account's."""
-        run = self._looker.subject.run
-        contract = run.federation_contract
+        contract = self._looker.subject.run.federation_contract
         number = contract.current_round()
         attempt = (number, contract.round(number).attempt)
         if self._answerer[0] != attempt:
-            self._answerer = attempt, answerer_of(contract, run.deployment.block)
+            self._answerer = attempt, answerer_of(contract)
         return self._answerer[1] == self._account.address
 
     def _answer(self) -> None:

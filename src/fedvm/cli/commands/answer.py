@@ -60,7 +60,7 @@ def answer(
             raise UsageError(
                 "nobody else can write to an embedded chain while it is watched; leave --watch away"
             )
-        answerer = partial(answerer_of, opened.federation_contract, opened.deployment.block)
+        answerer = partial(answerer_of, opened.federation_contract)
         payer = stack.enter_context(
             paying(spending, opened.w3, opened.chain, as_json=as_json, default=answerer)
         )

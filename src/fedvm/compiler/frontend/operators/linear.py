@@ -152,7 +152,8 @@ def apply_conv(
     pads: tuple[int, int, int, int],
     groups: int,
 ) -> Pending:
-    tensor = channels_first(node, tensor)
+    """The convolution of a map, without a bias."""
+    tensor = node.builder.settle_all(tensor)
     found = planes(tensor)
     assert found is not None, "only maps are convolved"
     if any(pads) and any(found.pads) and tensor.fill:
