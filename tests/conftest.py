@@ -15,8 +15,14 @@ import pytest
 
 from fedvm.chain.networks import connect
 from fedvm.chain.outbox import STATE_VARIABLE
+from quick import leave_cases_to_test_all
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    leave_cases_to_test_all(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

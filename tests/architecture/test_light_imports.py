@@ -21,6 +21,7 @@ def loaded_by(statement: str) -> list[str]:
     return list(json.loads(done.stdout))
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize(
     ("statement", "most"),
     [

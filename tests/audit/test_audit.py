@@ -138,6 +138,7 @@ def test_a_recipe_that_states_no_compiler_is_of_the_first(copy: Path) -> None:
     assert read_recipe(model.SerializeToString()).compiler == 1
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(
     ("event", "byte", "expected"),
     [

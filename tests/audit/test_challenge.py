@@ -55,11 +55,13 @@ def _roots(lie: Lie) -> tuple[bytes, bytes, bytes]:
     return lie.aggregation_root, lie.aggregate_root, lie.model_root
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize("number", range(len(LIES)))
 def test_each_kind_of_lie_is_caught_and_the_bond_won(court: Court, number: int) -> None:
     _play(court, number)
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("lie", ["_wrong_product_or_sum", "_wrong_model", "_malformed_model"])
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_lies_whose_data_are_not_published_are_caught(court: Court, lie: str, mode: str) -> None:

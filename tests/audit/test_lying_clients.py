@@ -104,6 +104,7 @@ def _relayed(court: Court, number: int, submissions: list[Submission]) -> dict[s
     return told | {one.member: (one.reason, 0) for one in result.refused}
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__.strip("_"))
 def test_a_lie_counts_for_nothing_in_either_form(court: Court, lie: Lie) -> None:
     rng = random.Random(1)

@@ -74,6 +74,7 @@ def changed(logs: list[Any], at: int, name: str | None, value: Any) -> list[Any]
     return logs
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(
     "name", [None, "address", "topics", "data", "blockNumber", "transactionHash", "logIndex"]
 )

@@ -96,6 +96,7 @@ def _true_root(game: Game, played: Play) -> bytes:
     return model_root((game.base + moved // total).astype(np.int32))
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("leave", [_open_left, _sealed_left])
 def test_a_stranger_brings_the_round_to_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], leave: object

@@ -74,6 +74,7 @@ def _play(court: Court, number: int, mode: str) -> Fraud:
     return upheld.fraud
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.strip("_"))
 def test_each_kind_of_lie_is_caught_and_the_bond_won(court: Court, kind: object) -> None:
     assert _play(court, KINDS.index(kind), "published") is ROLLUP_LIES[kind]  # type: ignore[arg-type,index]
@@ -83,6 +84,7 @@ def _number(kind: str) -> int:
     return [about.__name__ for about in KINDS].index(kind)
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(
     ("mode", "kind"),
     [

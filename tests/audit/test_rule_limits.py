@@ -24,6 +24,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_digits(tmp_path_factory.mktemp("pictures") / "images")
 
 
+@pytest.mark.slow
 def test_shares_labels_rest_and_stakes_in_a_run(digits: Path, tmp_path: Path) -> None:
     config = _honest(
         digits, tmp_path / "run", rules__min_clients=2, rules__max_share=0.6, rules__min_examples=20,

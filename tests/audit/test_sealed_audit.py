@@ -164,6 +164,7 @@ FORGED = [
 ]
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize(("home", "event", "number", "byte", "expected"), FORGED)
 def test_forged_events_are_found(
     copy: Path, recorded: Recorded, home: str, event: str, number: int, byte: int, expected: set[str]

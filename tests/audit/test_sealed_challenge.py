@@ -37,7 +37,6 @@ from fedvm.protocol.preimages import by_hash, of_aggregation, of_vector
 from fedvm.protocol.sealed.aggregation import GroupNode
 from fedvm.protocol.sealed.trees import MASKED_NODE, SEED, NormTree, masked_tree, norm_node, seeds_tree
 from fedvm.store import Cid, ContentStore
-from quick import some_quick
 
 Known = Mapping[bytes, bytes]
 SUMS_ROOT = b"\x07"
@@ -110,7 +109,8 @@ def challenge(game: Game, published: Known, answered: Known | None = None) -> Up
     return challenger.challenge()
 
 
-@pytest.mark.parametrize("name", some_quick(LIES, 2))
+@pytest.mark.quick_cases(every=6)
+@pytest.mark.parametrize("name", LIES)
 def test_a_lie_is_found_and_proved(game: Game, name: str) -> None:
     lie, prove = LIES[name]
     said = lie(game)
@@ -135,6 +135,7 @@ def above(said: Stated, node: SubmittedNode) -> list[bytes]:
     return shown
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("name", NODE_LIES)
 def test_what_a_member_submitted_in_a_false_form_is_found(game: Game, name: str) -> None:
     said, node = NODE_LIES[name](game)
@@ -199,7 +200,8 @@ MORE_LIES: Mapping[str, tuple[Callable[[Game], Stated], Fraud]] = {
 }
 
 
-@pytest.mark.parametrize("name", some_quick(MORE_LIES, 2))
+@pytest.mark.quick_cases(every=6)
+@pytest.mark.parametrize("name", MORE_LIES)
 def test_other_lies_fall_too(game: Game, name: str) -> None:
     lie, fraud = MORE_LIES[name]
     said = lie(game)
@@ -241,6 +243,7 @@ def test_a_true_round_whose_data_are_shown_on_demand_stands(game: Game, name: st
     conclude(game, said)
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize("lie", ["lane, two absent", "squares of a leaf", "mean", "norm beyond the bound"])
 def test_a_lie_that_is_shown_on_demand_falls_to_its_proof(game: Game, lie: str) -> None:
     said = LIES[lie][0](game)

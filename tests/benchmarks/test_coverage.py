@@ -28,6 +28,7 @@ def test_lists_are_as_long_as_they_should_be() -> None:
     assert all(len(cases_of(name)) > 40 for name in REQUIRED)
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name, some in SAMPLE.items() for case in some])
 def test_a_sample_of_each_list_is_what_it_was(name: str, case: str) -> None:
     verdict = try_case(cases_of(name)[case])

@@ -164,6 +164,7 @@ def test_correlation_is_of_what_varies():
     assert correlation(steady[::-1], steady) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_what_hangs_dies_or_grows_is_an_answer_and_the_rest_goes_on(monkeypatch):
     monkeypatch.setattr(sandbox, "PATIENCE", 5)
     jobs = ["a", "spin", "b", "die", "c", "grow", "d", "sleep", "e"]

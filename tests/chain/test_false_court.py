@@ -136,6 +136,7 @@ def test_the_audit_names_a_clone_that_was_written_into(
         require_genuine(chain.w3, made)
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("name", SIDECARS)
 def test_a_sidecar_of_its_makers_own_is_named(chain: EmbeddedChain, factory: FalseFactory, name: str) -> None:
     other = Made(factory, b"\x08" * 32)

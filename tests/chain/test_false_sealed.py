@@ -63,6 +63,7 @@ def test_whoever_makes_it_right_may_have_made_it(chain: EmbeddedChain, factory: 
     assert is_sealed(chain.w3, address)
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -97,6 +97,7 @@ def test_what_was_signed_can_be_checked_from_events_alone(setup: Setup, chain: E
         )
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("changes, reason", [
     ({"round": 9}, Refusal.WRONG_ROUND),
     ({"rules_hash": b"\x01" * 32}, Refusal.WRONG_RULES),

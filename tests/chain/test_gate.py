@@ -181,6 +181,7 @@ def test_a_version_passes_and_serves(
     assert (gate.owed(owner.address), gate.samples_remaining(), gate.pending_trial()) == (0, 42, 0)
 
 
+@pytest.mark.slow
 def test_a_version_fails_and_another_follows(
     chain: EmbeddedChain, service: ModelService, trained: dict[str, object]
 ) -> None:

@@ -89,6 +89,7 @@ def test_stages_give_the_scores_of_one_call_and_resume(
             sessions.advance(other, first)
 
 
+@pytest.mark.slow
 def test_every_transaction_runs_on_the_gas_that_was_predicted(
     staged: CompiledModel, images: np.ndarray, chain: EmbeddedChain
 ) -> None:

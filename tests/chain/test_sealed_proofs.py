@@ -30,7 +30,6 @@ from fedvm.devnet.embedded import open_chain
 from fedvm.protocol.preimages import by_hash, children
 from fedvm.protocol.sealed.aggregation import GroupNode
 from fedvm.protocol.sealed.trees import SEED, SEED_NODE, seeds_tree
-from quick import some_quick
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +63,16 @@ def fall(game: Game, name: str, number: int, evidence: proofs.Evidence) -> None:
     assert game.federation.round(number).state is not RoundState.PROPOSED
 
 
+@pytest.mark.quick_cases(every=6)
 @pytest.mark.usefixtures("between")
-@pytest.mark.parametrize("name", some_quick(LIES, 2))
+@pytest.mark.parametrize("name", LIES)
 def test_a_lie_falls(game: Game, name: str) -> None:
     lie, prove = LIES[name]
     said = lie(game)
     fall(game, name, said.play.number, prove(said))
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.usefixtures("between")
 @pytest.mark.parametrize("name", NODE_LIES)
 def test_what_a_member_submitted_in_a_false_form_falls(game: Game, name: str) -> None:
@@ -93,6 +94,7 @@ def true(game: Game) -> Stated:
 class TestATrueRound:
     """After the lies: the round stays proposed until its questions are answered, and then becomes final."""
 
+    @pytest.mark.quick_cases(every=4)
     @pytest.mark.parametrize("name", TRUE)
     def test_no_proof_holds(self, game: Game, true: Stated, name: str) -> None:
         prove: Prove = TRUE[name]
@@ -188,6 +190,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Game]:
         yield found(chain, 24)
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize("name", LIES_OF_THREE)
 def test_a_lie_above_several_groups_falls(wide: Game, name: str) -> None:
     lie, prove = LIES_OF_THREE[name]
@@ -199,6 +202,7 @@ def test_a_lie_above_several_groups_falls(wide: Game, name: str) -> None:
         wide.federation.fail_round(wide.coordinator, said.play.number)
 
 
+@pytest.mark.slow
 def test_no_proof_holds_against_several_true_groups(wide: Game) -> None:
     said = state(wide)
     for name, prove in TRUE_OF_THREE.items():

@@ -98,6 +98,7 @@ def test_it_answers_in_time_outlasts_an_outage_and_ends_when_told(proposed: Prop
         assert "fedvm answer --run" in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_it_ends_by_itself_when_the_proposal_is_final(proposed: Proposed) -> None:
     with watching(proposed.path) as watched:
         proposed.let_pass(SECURITY.challenge_seconds + 1)
@@ -107,6 +108,7 @@ def test_it_ends_by_itself_when_the_proposal_is_final(proposed: Proposed) -> Non
         assert "Round 1: 0 questions answered, 0" in watched.process.stdout.read()
 
 
+@pytest.mark.slow
 def test_it_tells_of_what_it_cannot_answer_and_that_the_proposal_fell_for_it(proposed: Proposed) -> None:
     for file in (proposed.path / "store").iterdir():
         file.unlink()

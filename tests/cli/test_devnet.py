@@ -17,6 +17,7 @@ from fedvm.chain.networks import DEVNET, connect
 from fedvm.chain.sender import Sender
 
 
+@pytest.mark.slow
 def test_a_transaction_over_a_chain_with_faults() -> None:
     command = [
         sys.executable,

@@ -63,6 +63,7 @@ def test_a_name_of_a_network_stands_for_its_address(capsys: pytest.CaptureFixtur
     assert status == 2 and "name its run with --run" in " ".join(err.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "file"),
     [

@@ -91,6 +91,7 @@ def test_a_challenge_is_tried_and_printed_before_it_is_sent(
     assert status == 0 and "Nothing to challenge" in out, err
 
 
+@pytest.mark.slow
 def test_answers_are_tried_and_printed_before_they_are_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +116,7 @@ def run(finished: tuple[Path, RunReport], tmp_path: Path) -> Path:
     return shutil.copytree(finished[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_decision_and_its_fees_are_tried_and_printed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = str(next((run / "images").glob("*.png")))
     asked, at = ("predict", image, "--run", str(run)), ("--run", str(run))

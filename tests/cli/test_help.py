@@ -53,6 +53,7 @@ def test_every_flag_of_a_setting_has_its_words_and_its_default(capsys: pytest.Ca
     assert plain.count("default: ") >= len(flags)
 
 
+@pytest.mark.quick_cases(every=5)
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_no_name_of_an_option_is_cut(
@@ -102,6 +103,7 @@ def test_what_other_tools_call_a_command_is_named(capsys: pytest.CaptureFixture[
     assert "Use fedvm" not in call(capsys, "account", "list")[2]  # where a command has that name
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(
     ("encoding", "words"),
     [

@@ -50,6 +50,7 @@ def test_killed_twice_it_ends_with_the_same_model(tmp_path: Path) -> None:
     assert report.evaluation.mismatches == 0
 
 
+@pytest.mark.slow
 def test_interrupt_says_how_to_resume(tmp_path: Path) -> None:
     digits, out = write_digits(tmp_path / "digits"), tmp_path / "run"
     flags = [f"--set={key}={value}" for key, value in settings(digits, out).items()]

@@ -191,6 +191,7 @@ def verifier_of(run: Path, sets: int) -> str:
         return provider.verifier
 
 
+@pytest.mark.slow
 def test_stored_evidence_is_asked_for_shown_and_taken_back(run: Path, say: Say) -> None:
     verifier = verifier_of(run, 2)
     wanted = ("rules", "evidence", "--verifier", verifier, "--data-set", "2", "--data-set", "1")
@@ -366,6 +367,7 @@ def test_a_fee_is_set_and_paid(run: Path, say: Say, tmp_path: Path) -> None:
     assert is_clean(say)
 
 
+@pytest.mark.slow
 def test_an_older_version_serves_again(run: Path, say: Say) -> None:
     status, _, err = say("service", "rollback", "1")
     assert status == 2 and "version 1 serves already" in err

@@ -323,6 +323,7 @@ def test_a_round_that_is_not_the_federations_is_found(
     assert "onnx weights" in {finding.check for finding in report.findings}
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [

@@ -83,6 +83,7 @@ def test_other_products_are_not_exact():
     assert not is_exact(found, 5, 2, stride=2)
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(
     "kernel, channels, outputs, pool, residual, stride",
     [

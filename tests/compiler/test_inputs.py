@@ -64,6 +64,7 @@ class Viewed(nn.Module):
         return self.head(x.reshape(x.shape[0], 4 * 6 * 6))
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("batch", [2, 8])
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_a_fixed_batch_is_compiled_for_one_input(batch, dynamo):

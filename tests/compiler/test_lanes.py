@@ -63,6 +63,7 @@ def slack_is_clear(result: z3.BitVecRef, shape: Shape):
     return z3.Extract(255, used, result) == 0 if used < 256 else z3.BoolVal(True)
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("shape", SHAPES, ids=names)
 def test_maximum_is_the_maximum_in_every_lane(shape):
     code = maximum_of(shape)
@@ -74,6 +75,7 @@ def test_maximum_is_the_maximum_in_every_lane(shape):
     prove([in_range(x, shape), in_range(y, shape)], [*claims, slack_is_clear(result, shape)])
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("shape", SHAPES, ids=names)
 def test_the_second_operand_of_a_maximum_may_have_foreign_bits(shape):
     code = maximum_of(shape, clean=False)
@@ -96,6 +98,7 @@ def value_of(word: z3.BitVecRef, shape: Shape, index: int, up: int) -> z3.BitVec
     return z3.Extract(low + shape.bits, low, word)
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("shape", PAIRED, ids=names)
 def test_two_values_in_a_lane_are_compared_apart(shape):
     x, y = z3.BitVecs("x y", 256)
@@ -146,6 +149,7 @@ def clamp_cases():
         yield from ((shape, zero, high) for zero in zeros for high in highs if high <= top)
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize(
     ("shape", "zero", "high"), clamp_cases(), ids=lambda v: v if isinstance(v, int) else names(v)
 )

@@ -369,6 +369,7 @@ def test_the_networks_are_right():
             assert np.array_equal(scores(number, staged=staged)[1], case(number)[2])
 
 
+@pytest.mark.slow
 def test_wrong_moves_are_seen():
     assert_seen(60, seed=1)
 

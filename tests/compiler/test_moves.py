@@ -12,7 +12,6 @@ from torch import nn
 from fedvm.compiler import compile_model
 from fedvm.compiler.assembler import AssemblyError
 from fedvm.compiler.kernels import squash
-from quick import some_quick
 
 
 def twice(width: int, rows: int = 4) -> nn.Module:
@@ -24,7 +23,8 @@ def twice(width: int, rows: int = 4) -> nn.Module:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("width", some_quick([13, 14, 15, 27, 28, 29, 31, 32, 33, 42, 43, 56, 70], 3))
+@pytest.mark.quick_cases(every=3)
+@pytest.mark.parametrize("width", [13, 14, 15, 27, 28, 29, 31, 32, 33, 42, 43, 56, 70])
 def test_rows_that_are_wider_than_their_readers_lanes(width):
     shape = (1, 4, width)
     module = randomise(twice(width), seed=width)

@@ -26,7 +26,6 @@ from fedvm.compiler.kernels.table import aligned, emit_lookup, emit_table, room
 from fedvm.compiler.layout import plan_layers
 from fedvm.compiler.moves import prove_moves
 from fedvm.compiler.probe import probe_inputs, reference_scores
-from quick import some_quick
 
 node = helper.make_node
 
@@ -88,7 +87,8 @@ def assert_exact(compiled, inputs) -> None:
     assert outcome.returned and outcome.gas == compiled.manifest["gas"]["evm"]
 
 
-@pytest.mark.parametrize("name", some_quick(ACTIVATIONS, 2))
+@pytest.mark.quick_cases(every=2)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_exact_and_close(name):
     for make, shape in ((perceptron, (20,)), (convolutions, (2, 8, 8))):
         model = export(make(ACTIVATIONS[name]), shape)

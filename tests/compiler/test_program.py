@@ -250,6 +250,7 @@ def test_networks_that_were_wrong_once(name, optimize):
 # -- whole models ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("name", CASES)
 def test_float_models(name):
     make, shape = CASES[name]

@@ -72,6 +72,7 @@ INTEGER = {
 }
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("name", INTEGER)
 def test_integer_networks(name):
     make, optimize = INTEGER[name]
@@ -89,6 +90,7 @@ def test_channels_last_model():
     check("channels last", compile_model(keras_like(), random_bytes((8, 8, 3), 64)), QUANTIZED)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("name", "shape", "options"),

@@ -90,6 +90,7 @@ QUIET = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=75, **QUIET)
 @given(networks(), st.booleans(), st.sampled_from(["run", "deploy"]), st.integers(0, 2**32 - 1))
 def test_random_networks_cut_after_every_step(graph, halve, optimize, seed):
@@ -110,6 +111,7 @@ def test_random_networks_cut_after_every_step(graph, halve, optimize, seed):
             scan(contract.code, parts=(UNLINKED,))
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("name", [*CASES, "keras"])
 def test_networks_as_people_write_them(name):
     if name == "keras":

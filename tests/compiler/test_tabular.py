@@ -96,6 +96,7 @@ CLASSIFIERS = [
 ]
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize("scaler", [StandardScaler, MinMaxScaler])
 @pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
 @pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda m: type(m).__name__)

@@ -103,6 +103,7 @@ CLASSIFIERS = {
 }
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_keeps_its_label(name, load):

@@ -82,6 +82,7 @@ def wide_sum(kernel: int, width: int, stride: int, pool: MaxPool | None, groups:
     )  # fmt: skip
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("pool", [None, MaxPool((1, 3), (1, 2))], ids=["plain", "pooled"])
 @pytest.mark.parametrize(
@@ -134,6 +135,7 @@ def test_pools_wider_than_a_word(kernel, stride, width, pads):
     assert_right(compile_integer(graph), inputs, expected)
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("columns", [21, 22, 23, 24, 25, 26, 28, 32, 33, 70, 500])
 def test_averages_of_any_width_keep_the_model(columns):
     """Lanes that have to hold a whole window in one word left the weights no bits."""
@@ -200,6 +202,7 @@ def skipping(width: int, every: int, groups: int, pool: MaxPool | None, layout: 
     )  # fmt: skip
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize("layout", ["CHW", "HWC"])
 @pytest.mark.parametrize(
     ("width", "every", "groups", "pool"),

@@ -82,6 +82,7 @@ def test_the_scores_stay_the_same(graph, order, seed):
         assert all(np.array_equal(a.weight, b.weight) for a, b in zip(old.terms, new.terms, strict=True))
 
 
+@pytest.mark.slow
 @FEW
 @given(networks(), st.sampled_from(AIMS), st.integers(0, 2**32 - 1))
 def test_random_networks_along_the_height(graph, optimize, seed):

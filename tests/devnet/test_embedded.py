@@ -333,6 +333,7 @@ while True:
 """
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("delay", [0.0, 0.013, 0.037, 0.071])
 def test_kill_minus_nine_leaves_whole_blocks(tmp_path: Path, delay: float) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(HERE), str(HERE.parent / "chain")]

@@ -34,6 +34,7 @@ def test_nothing_is_lost_on_a_chain_as_filecoins(tmp_path: Path) -> None:
     assert len(result.injected) >= 10
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_on_anvil(
     tmp_path: Path, start_anvil: Callable[..., AbstractContextManager[str]]
 ) -> None:

@@ -60,6 +60,7 @@ def test_mirrored_labels_are_wrong_and_mirror_back() -> None:
     assert (once.labels == 9 - mnist().labels).all() and (flip(once).labels == mnist().labels).all()
 
 
+@pytest.mark.slow
 def test_the_contract_accepts_them_all_and_colluders_send_the_same(make_bench: MakeBench) -> None:
     bench = make_bench(8)
     hostile = dict(

@@ -125,6 +125,7 @@ class Killed(Exception):
     """Stands for the end of a coordinator's process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fedavgm", pytest.param("fedadam", marks=pytest.mark.slow)])
 def test_a_resumed_coordinator_remembers_from_public_data_alone(make_bench: MakeBench, name: str) -> None:
     whole = federation_of(make_bench, name, name="whole").run(settings(name, rounds=2))

@@ -40,6 +40,7 @@ def test_drop_outs_differ_from_round_to_round_and_change_nothing_else(make_bench
     assert results[0].model_root == results[1].model_root
 
 
+@pytest.mark.slow
 def test_processes_that_die_and_clients_that_hang_are_replaced(make_bench: MakeBench) -> None:
     bench = make_bench(4)
     faults = {(1, 1): "dies", (1, 2): "dies", (2, 0): "hangs"}
@@ -54,6 +55,7 @@ def test_processes_that_die_and_clients_that_hang_are_replaced(make_bench: MakeB
     assert result.model_root == same.model_root  # how a client fails makes no difference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [4, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_round_that_all_or_too_many_clients_fail_is_recorded_and_the_next_goes_on(
     failing: int, make_bench: MakeBench

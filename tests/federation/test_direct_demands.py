@@ -80,6 +80,7 @@ def test_a_vector_that_never_comes_is_left_out_at_its_members_cost(parties: Part
     assert parties.audit_holds()
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize(
     "waits", [False, True], ids=["both at the deadline", "one while the other is awaited"]
 )
@@ -164,6 +165,7 @@ def test_a_member_that_stays_sees_the_round_end_without_it(parties: Parties) -> 
     )
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("form", ["auto", "rollup"])
 @pytest.mark.parametrize("relayed", [[0, 1], pytest.param([0, 1, 2], marks=pytest.mark.slow)])
 def test_a_false_norm_is_not_included_though_the_vector_is_there(

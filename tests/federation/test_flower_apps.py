@@ -18,6 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize(
     "app",
     [

@@ -118,6 +118,7 @@ def test_a_spent_budget_is_refused_before_training() -> None:
         _ask(privacy, context, 3)
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_the_budgets_do_and_repeats_to_the_bit(make_bench: MakeBench) -> None:
     two = LocalPrivacy(1.0, 2.0).epsilon(2)
     privacy = LocalPrivacy(1.0, 2.0, max_epsilon=two)

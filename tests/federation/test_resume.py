@@ -52,6 +52,7 @@ LEDGER_STEPS = [
 ]
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize(("method", "when"), LEDGER_STEPS)
 def test_killed_at_a_transaction(
     method: str, when: str, make_bench: MakeBench, uninterrupted: FederationResult
@@ -60,6 +61,7 @@ def test_killed_at_a_transaction(
     assert_resumes(bench, uninterrupted, ledger=Crashing(bench.ledger, method, when, nth=2))
 
 
+@pytest.mark.quick_cases(every=4)
 @pytest.mark.parametrize(("method", "nth"), [("stage", 4), ("sync", 2), ("put", 3), ("put", 4)])
 def test_killed_at_the_store(
     method: str, nth: int, make_bench: MakeBench, uninterrupted: FederationResult
@@ -76,6 +78,7 @@ def test_killed_between_two_submissions(
     assert_resumes(bench, uninterrupted, ledger=HalfSubmitting(bench.ledger, count))
 
 
+@pytest.mark.slow
 def test_killed_while_clients_train_or_evaluate(
     make_bench: MakeBench, uninterrupted: FederationResult
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_run_with_noise_ends_with_its_budget_and_its_audit_is_clean(make_bench
     assert abs(noise.mean()) < 4 * expected / math.sqrt(noise.size)
 
 
+@pytest.mark.slow
 def test_members_with_noise_answer_for_nothing_else(make_bench: MakeBench) -> None:
     bench = make_bench(CLIENTS, "noisy", sealed=NOISY, **BUDGET)
     seen: list[Message] = []

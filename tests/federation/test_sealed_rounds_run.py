@@ -252,6 +252,7 @@ def test_a_member_answers_over_a_base_for_one_included_set_only(after_a_round: B
     assert Close(epoch, 1, sealed.closed(1) or b"").hash == answered.closed_hash
 
 
+@pytest.mark.slow
 def test_another_coordinator_goes_on_with_the_epoch(after_a_round: Bench) -> None:
     bench = after_a_round
     result = bench.run(replace(SETTINGS, rounds=3))

@@ -168,6 +168,7 @@ def test_what_a_provider_gives_up_is_found_by_an_audit(make: Make) -> None:
     assert checks(stored.audited()) == {"evidence kept": [f"data set {SET} is not there any more"]}
 
 
+@pytest.mark.slow
 def test_pieces_that_lack_an_artefact_are_found_by_an_audit(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

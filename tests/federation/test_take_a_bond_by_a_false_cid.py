@@ -77,6 +77,7 @@ def without_the_vector(parties: Parties, tmp_path: Path, false: SignedUpdate) ->
     return store
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("form", ["auto", "rollup"])
 def test_what_was_posted_is_answered_from(
     parties: Parties, false: SignedUpdate, form: Literal["auto", "rollup"]
@@ -112,6 +113,7 @@ def test_another_process_answers_from_what_was_posted(
     assert settled(parties, false, ask_and_answer).round.status is RoundState.FINAL
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("form", ["auto", "rollup"])
 def test_a_coordinator_that_restarts_comes_to_the_same(
     parties: Parties, false: SignedUpdate, tmp_path: Path, form: Literal["auto", "rollup"]
@@ -150,6 +152,7 @@ def test_a_challenger_sees_what_was_posted(parties: Parties, false: SignedUpdate
     assert not list(questions)
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("form", ["auto", "rollup"])
 def test_who_reads_a_final_round_finds_what_was_posted(
     parties: Parties, false: SignedUpdate, tmp_path: Path, form: Literal["auto", "rollup"]

@@ -18,6 +18,7 @@ ALWAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "types"), [("commitments", ALWAYS), ("rollup", {*ALWAYS, "Judged"})])
 def test_an_update_wears_few_types(tmp_path: Path, form: str, types: set[str]) -> None:
     assert worn_in_a_round(tmp_path / "run", form) == types

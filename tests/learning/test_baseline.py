@@ -28,6 +28,7 @@ def few(data: ImageData, count: int) -> ImageData:
     return replace(data, train=data.train.take(np.arange(count)), test=data.test.take(np.arange(100)))
 
 
+@pytest.mark.slow
 def test_all_data_beat_every_client_alone(mnist: ImageData) -> None:
     parts = partition(mnist.train.labels, 16, seed=0)
     start = build_model(ModelSpec.for_data("lenet", mnist), seed=0)

@@ -35,6 +35,7 @@ def test_a_finished_run_is_prolonged(tmp_path: Path, digits: Path) -> None:
     assert again.model.version == 2  # nothing is registered once more
 
 
+@pytest.mark.slow
 def test_a_schedule_that_ends_with_the_run_cannot_be_prolonged(tmp_path: Path, digits: Path) -> None:
     out = tmp_path / "run"
     run_all(small_config(digits, out, federation__rounds=1, training__schedule="cosine"))

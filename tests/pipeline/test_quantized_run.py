@@ -82,6 +82,7 @@ def test_the_audit_finds_the_trained_parameters_in_the_file(quantized: Finished)
     assert found.findings == () and found.passed["onnx weights"] == found.passed["code hashes"] == 1
 
 
+@pytest.mark.slow
 def test_deployed_clients_come_to_the_same_model(
     quantized: Finished, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_run_s_baselines(tmp_path: Path, digits: Path, monkeypatch: pytest.Mon
     assert baseline(config, prepare_data(config), 3, RunDirectory(out), Observer()) == facts
 
 
+@pytest.mark.slow
 def test_spread_keeps_the_order_and_passes_errors_on() -> None:
     assert list(spread(lambda item: item * 2, range(7), 3)) == [0, 2, 4, 6, 8, 10, 12]
     with pytest.raises(ZeroDivisionError):

@@ -116,6 +116,7 @@ class _Interrupt(Observer):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_interrupted_before_every_step_it_ends_the_same(
     tmp_path: Path, digits: Path, finished: Finished
 ) -> None:

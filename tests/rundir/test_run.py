@@ -64,6 +64,7 @@ def test_everything_is_there(run_directory: Path) -> None:
         assert len(list(run.federation_contract.events(first=run.deployment.block))) == 12
 
 
+@pytest.mark.slow
 def test_a_decision_taken_in_another_process_is_seen(run_directory: Path) -> None:
     script = (
         "import sys\nfrom fedvm.rundir.run import open_run\n"

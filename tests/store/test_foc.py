@@ -133,6 +133,7 @@ def test_many_are_added_by_few_transactions(pdp: Pdp, settings: Path) -> None:
     assert len(pdp.transactions) == 2
 
 
+@pytest.mark.quick_cases(every=3)
 @pytest.mark.parametrize(
     ("begins", "misdeed"),
     [

@@ -36,6 +36,7 @@ def looker_of(tampered: Tampered, told: list[Event]) -> Looker:
     return Looker(Subject("s", opened), Standing(), told.append, preimages=Path("none"))
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("odd", [5, "\x1b[31mboo"])
 @pytest.mark.parametrize("field", [None, "topics", "blockNumber"])
 def test_malformed_events_are_findings(sealed_subject: Tampered, field: str | None, odd: Any) -> None:

@@ -55,6 +55,7 @@ def report_of(site: Site) -> Path:
     return site.target.run / "report.json"
 
 
+@pytest.mark.quick_cases(every=2)
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:30])
 def test_a_report_of_another_form_is_none(site: Site, odd: Any) -> None:
     report = report_of(site)
@@ -80,6 +81,7 @@ def test_figures_that_do_not_belong_together_are_left_out(site: Site) -> None:
     assert site.chronicle.report is not None
 
 
+@pytest.mark.slow
 def test_statements_about_rounds_are_numbers_or_left_out(site: Site) -> None:
     assert site.target.run is not None
     first, second = sorted((site.target.run / "rounds").glob("round-*.json"))
