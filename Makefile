@@ -119,7 +119,14 @@ bench-compiler: $(VENV)/.dev contracts/node_modules/.installed ## Gas, accuracy 
 bench-contracts: $(VENV)/.dev ## Gas of rounds and disputes, and the share of lies that are caught
 	$(BIN)/python benchmarks/bench_contracts.py
 
-bench-federated: $(VENV)/.dev ## Time and memory of federated runs against Flower over Ray, with DATA=folder of CIFAR-10
+# An environment of its own: pfl-research wants other packages than FedVM, and a Python before 3.13.
+.venv-pfl/.installed: benchmarks/federated_bench/pfl-requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { echo "pfl-research needs Python 3.12 or older; set PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv-pfl
+	.venv-pfl/bin/pip install --quiet --requirement $<
+	@touch $@
+
+bench-federated: $(VENV)/.dev .venv-pfl/.installed ## Time and memory of federated runs against Flower over Ray and pfl-research, with DATA=folder of CIFAR-10
 	$(BIN)/python benchmarks/bench_federated.py --data $(DATA)
 
 bench-accuracy: $(VENV)/.dev ## Test accuracy of the federated recipes, with DATA=folder of CIFAR-10; an hour, goes on when stopped
@@ -165,4 +172,4 @@ docs: $(VENV)/.dev ## The documentation as a site in docs/_build, strictly: a li
 	@echo "Open docs/_build/index.html"
 
 clean: ## Remove what was built, not the runs
-	rm -rf $(VENV) .venv-prove .venv-ape contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build
+	rm -rf $(VENV) .venv-prove .venv-ape .venv-pfl contracts/node_modules contracts/out contracts/cache .mypy_cache .ruff_cache .pytest_cache build

@@ -1,11 +1,13 @@
-"""What the in-process engine and accountability cost, against Flower's own simulation over Ray on this machine.
+"""What the in-process engine and accountability cost, beside Flower's simulation over Ray and Apple's pfl-research.
 
     python benchmarks/bench_federated.py --data FOLDER [--rows ROW ...] [--runs FOLDER] [--quick]
 
-FOLDER holds CIFAR-10 as train.parquet and test.parquet. Every run is a process of its own, timed from its start to
-its exit; the sides of a comparison take turns, run the same ClientApp on the same images with one thread a client,
-two clients at a time, and the ratio is that of their medians. Runs are kept as they are made: a benchmark that was
-stopped goes on. Needs Ray (`fedvm[simulation]`). About an hour on two cores.
+FOLDER holds CIFAR-10 as train.parquet and test.parquet. Every run is a command of its own, timed from its start to
+its exit; the sides of a comparison take turns, train the same network on the same images in the same steps, two clients
+at a time with one thread each, and the ratio is that of their medians. Flower's sides run the same ClientApp; pfl
+runs two processes, its own federated averaging and the app's training loop as it has it. Runs are kept as they
+are made: a benchmark that was stopped goes on. Needs Ray (`fedvm[simulation]`) and, for the rows `*_pfl*`, pfl in
+an environment of its own (`make .venv-pfl/.installed`). About an hour and a quarter on two cores.
 
 Rows go into benchmarks/results/federated.json beside those of other benchmarks, and into docs/performance.md.
 """
@@ -23,6 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from compiler_bench.rows import markdown_table
+from federated_bench import recipe
 from federated_bench.data import prepare
 from federated_bench.measurements import Measured, Measurements
 from federated_bench.process import run
@@ -31,6 +34,9 @@ from federated_results import RESULTS, Row, machine, merge, read
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "performance.md"
 _MARK = "<!-- bench_federated: results -->"
+_PFL_ENVIRONMENT = ROOT / ".venv-pfl"
+_RAY = "Flower over Ray"
+_PFL = f"pfl-research 0.6.0, {recipe.WORKERS} processes"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Work:
     images: int
     rounds: int
     sampled: int | None = None
+    batch: int | None = None
     network: str | None = None
 
     def arguments(self) -> list[str]:
@@ -50,6 +57,7 @@ class Work:
             "images": self.images,
             "rounds": self.rounds,
             "sampled": self.sampled,
+            "batch": self.batch,
             "network": self.network,
         }
         return [
@@ -60,6 +68,7 @@ class Work:
 SIXTEEN = Work(clients=16, images=3_125, rounds=5)
 THOUSAND = Work(clients=1_000, images=50, rounds=1)
 TEN_THOUSAND = Work(clients=10_000, images=50, rounds=1, sampled=100)
+PFL_CIFAR = Work(clients=1_000, images=50, rounds=100, sampled=50, batch=10)
 ALL_TEN_THOUSAND = Work(clients=10_000, images=10, rounds=1)
 LARGE = Work(clients=16, images=256, rounds=1, network="resnet18")
 LARGE_BRIEFLY = Work(clients=16, images=32, rounds=1, network="resnet18")
@@ -92,25 +101,54 @@ class Bench:
 
         def make() -> Measured:
             print(f"running {name}", file=sys.stderr, flush=True)
-            done = run("federated_bench.side", arguments, self.folder / "stderr.log", memory=memory)
+            module, python = (
+                ("federated_bench.pfl_side", pfl_python())
+                if side == "pfl"
+                else ("federated_bench.side", sys.executable)
+            )
+            done = run(module, arguments, self.folder / "stderr.log", python=python, memory=memory)
             return {"seconds": round(done.seconds, 2), "peak_mb": done.peak_mb, **done.output}
 
         return self.measurements.get(name, make)
 
 
+def pfl_python() -> str:
+    """The Python of the environment that has pfl; ends the benchmark if there is none."""
+    if not (_PFL_ENVIRONMENT / ".installed").exists():
+        raise SystemExit(
+            "bench_federated: pfl-research is not installed; make .venv-pfl/.installed does that"
+        )
+    return str(_PFL_ENVIRONMENT / "bin" / "python")
+
+
 def wall_ratio_16(bench: Bench) -> Row:
     """The engine alone against Flower over Ray: whole processes."""
-    return _wall_ratio(bench, "wall_ratio_16", ("engine", "ray"), SIXTEEN, 3)
+    return _wall_ratio(bench, "wall_ratio_16", ("engine", "ray"), SIXTEEN, 3, _RAY)
 
 
 def wall_ratio_1000(bench: Bench) -> Row:
     """Likewise, with many small clients."""
-    return _wall_ratio(bench, "wall_ratio_1000", ("engine", "ray"), THOUSAND, 2)
+    return _wall_ratio(bench, "wall_ratio_1000", ("engine", "ray"), THOUSAND, 2, _RAY)
 
 
 def wall_ratio_1000_accountable(bench: Bench) -> Row:
     """Many small clients with trees, signatures, submission and proposal on the chain, against plain Flower."""
-    return _wall_ratio(bench, "wall_ratio_1000_accountable", ("accountable", "ray"), THOUSAND, 2)
+    return _wall_ratio(bench, "wall_ratio_1000_accountable", ("accountable", "ray"), THOUSAND, 2, _RAY)
+
+
+def wall_ratio_16_pfl(bench: Bench) -> Row:
+    """The engine alone against as many processes of pfl: whole commands, training dominates."""
+    return _wall_ratio(bench, "wall_ratio_16_pfl", ("engine", "pfl"), SIXTEEN, 3, _PFL)
+
+
+def wall_ratio_1000_pfl(bench: Bench) -> Row:
+    """Likewise, with many small clients."""
+    return _wall_ratio(bench, "wall_ratio_1000_pfl", ("engine", "pfl"), THOUSAND, 3, _PFL)
+
+
+def wall_ratio_pfl_cifar(bench: Bench) -> Row:
+    """Users, images, batches and cohorts of pfl's own benchmark on CIFAR-10, for 100 of its 1,500 rounds."""
+    return _wall_ratio(bench, "wall_ratio_pfl_cifar", ("engine", "pfl"), PFL_CIFAR, 2, _PFL)
 
 
 def memory_ratio_16(bench: Bench) -> Row:
@@ -121,7 +159,7 @@ def memory_ratio_16(bench: Bench) -> Row:
     }
     return {
         "value": round(peaks["engine"] / peaks["ray"], 3),
-        "unit": "× Flower over Ray",
+        "unit": f"× {_RAY}",
         **{f"{side}_mb": round(peak) for side, peak in peaks.items()},
     }
 
@@ -133,7 +171,7 @@ def accountability_overhead_share(bench: Bench) -> Row:
 
 def _overhead(bench: Bench, row: str, work: Work, count: int) -> Row:
     runs = bench.in_turns(row, ("accountable", "engine"), work, count)
-    seconds = {side: statistics.median(one["round_seconds"] for one in made) for side, made in runs.items()}
+    seconds = _medians(runs, "round_seconds")
     share = seconds["accountable"] / seconds["engine"] - 1
     return {
         "value": round(100 * share, 1),
@@ -210,6 +248,9 @@ ROWS: Mapping[str, Callable[[Bench], Row]] = MappingProxyType(
         "accountability_overhead_share": accountability_overhead_share,
         "wall_ratio_1000": wall_ratio_1000,
         "wall_ratio_1000_accountable": wall_ratio_1000_accountable,
+        "wall_ratio_16_pfl": wall_ratio_16_pfl,
+        "wall_ratio_1000_pfl": wall_ratio_1000_pfl,
+        "wall_ratio_pfl_cifar": wall_ratio_pfl_cifar,
         "clients_10000_peak_mb": clients_10000_peak_mb,
         "clients_10000_all_peak_mb": clients_10000_all_peak_mb,
         "resnet18_overhead_share": resnet18_overhead_share,
@@ -224,6 +265,9 @@ _SAID = {
     "accountability_overhead_share": "What accountability adds to a round of these 16",
     "wall_ratio_1000": "Wall time, 1,000 clients × 50 images, 1 round: engine / Flower over Ray",
     "wall_ratio_1000_accountable": "The same 1,000, all accountable / plain Flower over Ray",
+    "wall_ratio_16_pfl": "Wall time, 16 clients × 3,125 images, 5 rounds: engine / pfl",
+    "wall_ratio_1000_pfl": "Wall time, 1,000 clients × 50 images, 1 round: engine / pfl",
+    "wall_ratio_pfl_cifar": "Wall time, 50 of 1,000 clients × 50 images, batches of 10, 100 rounds: engine / pfl",
     "clients_10000_peak_mb": "Peak memory, 10,000 clients, 1 round of 100 sampled, engine alone",
     "clients_10000_all_peak_mb": "Peak memory, all of 10,000 clients in a round of 10 images each, all accountable",
     "resnet18_overhead_share": "What accountability adds to a round of 16 clients with ResNet-18, 256 images each",
@@ -245,6 +289,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="one run a side, nothing written: a trial")
     options = parser.parse_args(arguments)
     logging.getLogger("flwr").setLevel(logging.WARNING)
+    if any("pfl" in row for row in options.rows):
+        pfl_python()  # better now than after an hour
     folder = options.runs.resolve()
     prepare(options.data, folder / "cifar10")
     measurements = Measurements(folder / "measurements.json")
@@ -279,16 +325,23 @@ def _peak(bench: Bench, row: str, work: Work) -> Row:
     return {"value": round(done["peak_mb"]), "unit": "MB", "accountable_s": done["seconds"]}
 
 
-def _wall_ratio(bench: Bench, row: str, sides: tuple[str, str], work: Work, count: int) -> Row:
+def _wall_ratio(bench: Bench, row: str, sides: tuple[str, str], work: Work, count: int, against: str) -> Row:
     runs = bench.in_turns(row, sides, work, count)
-    seconds = {side: statistics.median(one["seconds"] for one in made) for side, made in runs.items()}
+    seconds = _medians(runs, "seconds")
     ours, theirs = sides
     return {
         "value": round(seconds[ours] / seconds[theirs], 3),
-        "unit": "× Flower over Ray",
+        "unit": f"× {against}",
         **{f"{side}_s": value for side, value in seconds.items()},
+        **{f"{side}_round_s": value for side, value in _medians(runs, "round_seconds").items()},
+        **{f"{side}_train_loss": value for side, value in _medians(runs, "train_loss").items()},
         "runs": {side: [one["seconds"] for one in made] for side, made in runs.items()},
     }
+
+
+def _medians(runs: Mapping[str, list[Measured]], what: str) -> dict[str, float]:
+    """Of each side's runs."""
+    return {side: round(statistics.median(one[what] for one in made), 3) for side, made in runs.items()}
 
 
 def _detail(row: Row) -> str:

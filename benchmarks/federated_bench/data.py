@@ -23,12 +23,22 @@ def prepare(source: Path, target: Path) -> None:
     np.save(target / "labels.npy", train.labels[order])
 
 
+def arrays(folder: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All images and labels, mapped into memory."""
+    return np.load(f"{folder}/images.npy", mmap_mode="r"), np.load(f"{folder}/labels.npy", mmap_mode="r")
+
+
 def share(folder: str, partition: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """`size` images uint8 (size, 3, 32, 32) and labels int64 (size,) of one client.
+    """`size` images uint8 (size, 3, 32, 32) and labels int64 (size,) of one client."""
+    images, labels = arrays(folder)
+    mine = place(partition, size, len(labels))
+    return np.array(images[mine]), np.array(labels[mine])
+
+
+def place(partition: int, size: int, total: int) -> slice:
+    """Where among `total` images one client's are.
 
     Clients beyond the end of the data begin again at its start, so that there can be any number of them.
     """
-    images = np.load(f"{folder}/images.npy", mmap_mode="r")
-    labels = np.load(f"{folder}/labels.npy", mmap_mode="r")
-    at = partition * size % (len(labels) - size + 1)
-    return np.array(images[at : at + size]), np.array(labels[at : at + size])
+    at = partition * size % (total - size + 1)
+    return slice(at, at + size)

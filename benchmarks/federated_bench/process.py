@@ -31,7 +31,13 @@ class Finished:
 
 
 def run(
-    module: str, arguments: list[str], log: Path, *, memory: bool = False, timeout: float = 600
+    module: str,
+    arguments: list[str],
+    log: Path,
+    *,
+    python: str = sys.executable,
+    memory: bool = False,
+    timeout: float = 600,
 ) -> Finished:
     """Run `python -m module arguments`. log: gets what it says on stderr.
 
@@ -48,7 +54,7 @@ def run(
     with log.open("a", encoding="utf-8") as errors:
         started = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python, "-m", module, *arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -19,8 +19,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
 
-SEED = 7
-WORKERS = 2
+from federated_bench.recipe import SEED, parser, read
 
 
 def ray(options: argparse.Namespace) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def engine(options: argparse.Namespace) -> dict[str, Any]:
     from fedvm.federation.engines.grid import InProcessGrid, make_nodes
 
     nodes = make_nodes(make_app(), [{}] * options.clients)
-    with InProcessGrid(nodes, seed=SEED, workers=WORKERS) as grid:
+    with InProcessGrid(nodes, seed=SEED, workers=options.workers) as grid:
         return play(options, grid, fedavg(options))
 
 
@@ -65,7 +64,7 @@ def accountable(options: argparse.Namespace) -> dict[str, Any]:
             chain, Path(name), first_arrays(options.network), options.clients, quorum=options.sampled
         )
         nodes = make_nodes(make_app([fedvm_mod]), [{KEY: key} for key in keys])
-        with InProcessGrid(nodes, seed=SEED, workers=WORKERS) as grid:
+        with InProcessGrid(nodes, seed=SEED, workers=options.workers) as grid:
             return play(options, grid, Accountable(fedavg(options), federation=federation))
 
 
@@ -88,7 +87,7 @@ def first_arrays(network: str) -> ArrayRecord:
     """The model every side begins with."""
     import torch
 
-    from federated_bench.app import NETWORKS
+    from federated_bench.networks import NETWORKS
 
     torch.manual_seed(SEED)
     return ArrayRecord(NETWORKS[network]().state_dict())
@@ -102,7 +101,12 @@ def play(options: argparse.Namespace, grid: Grid, strategy: Strategy) -> dict[st
         first_arrays(options.network),
         num_rounds=options.rounds,
         train_config=ConfigRecord(
-            {"data": options.data, "images": options.images, "network": options.network}
+            {
+                "data": options.data,
+                "images": options.images,
+                "batch": options.batch,
+                "network": options.network,
+            }
         ),
     )
     seconds = time.perf_counter() - started
@@ -114,16 +118,7 @@ def play(options: argparse.Namespace, grid: Grid, strategy: Strategy) -> dict[st
 
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("side", choices=SIDES)
-    parser.add_argument("--clients", type=int, required=True)
-    parser.add_argument("--sampled", type=int, help="clients a round (all)")
-    parser.add_argument("--images", type=int, required=True, help="of a client")
-    parser.add_argument("--rounds", type=int, required=True)
-    parser.add_argument("--network", default="lenet", help="of federated_bench.app.NETWORKS")
-    parser.add_argument("--data", required=True, help="folder with images.npy and labels.npy")
-    options = parser.parse_args()
-    options.sampled = options.sampled or options.clients
+    options = read(parser(SIDES))
     logging.getLogger("flwr").setLevel(logging.WARNING)
     print("\n" + json.dumps(SIDES[options.side](options)))
 
