@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ def prepare(source: Path, target: Path) -> None:
     np.save(target / "labels.npy", train.labels[order])
 
 
+@cache
 def arrays(folder: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All images and labels, mapped into memory."""
+    """All images and labels, mapped into memory once in a process."""
     return np.load(f"{folder}/images.npy", mmap_mode="r"), np.load(f"{folder}/labels.npy", mmap_mode="r")
 
 

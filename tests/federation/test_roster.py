@@ -21,7 +21,8 @@ from fedvm.federation import Accountable, Federation, FederationSettings, InProc
 from fedvm.federation.coordinator.roster import ASK_TIMES, Roster
 from fedvm.federation.engines.flower_task import set_server_identity
 from fedvm.federation.errors import CommitmentError, TermsError
-from fedvm.federation.identity import ANSWER, QUESTION, Question, answer, read_answer
+from fedvm.federation.identity import ANSWER, Question, answer, read_answer
+from fedvm.federation.keys import QUESTION
 from fedvm.protocol import Domain
 from fedvm.protocol.address import to_address
 from fedvm.protocol.node_proof import recover_node_signer, sign_node

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from flwr.app import ConfigRecord, RecordDict
 
 from fedvm.federation.errors import CommitmentError, TermsError
-from fedvm.federation.keys import account_of
+from fedvm.federation.keys import QUESTION, account_of
 from fedvm.protocol import Domain, EncodingError, SignatureError
 from fedvm.protocol.address import Address, to_address
 from fedvm.protocol.node_proof import recover_node_signer, sign_node
 from fedvm.protocol.verdict import no_key, signs_for
 
-QUESTION = "fedvm.who"
 ANSWER = "fedvm.member"
 
 

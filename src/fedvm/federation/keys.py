@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
 from flwr.app import ConfigRecord, Context
 
 from fedvm.federation.errors import TermsError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 PREFIX = "fedvm-"
 KEY = "fedvm-key"
@@ -53,6 +55,8 @@ NODE_KEYS = frozenset(
     }
 )
 """All keys of FedVM's in a node config."""
+QUESTION = "fedvm.who"
+"""Record of a message that asks a node which member it is (`fedvm.federation.identity`)."""
 DRAWN = "fedvm.key"
 """Record in a client's Flower state with the key that it drew for one run."""
 DIRECTORY = "fedvm-directory"
@@ -65,6 +69,8 @@ KeyProvider = Callable[[Context], str]
 @lru_cache(maxsize=1)
 def account_of(private_key: str) -> LocalAccount:
     """The account of a key (hex); cached, since a client needs it several times. Raises what eth-keys raises."""
+    from eth_account import Account  # nearly a second, and what runs clients that sign nothing needs none
+
     account: LocalAccount = Account.from_key(private_key)
     return account
 

@@ -26,9 +26,10 @@ from fedvm.federation.client.consent import Consent
 from fedvm.federation.client.kept import keep_update
 from fedvm.federation.commitment import Quantizer, SignedUpdate, clip_and_quantize, commit, norm_bound
 from fedvm.federation.errors import TermsError
-from fedvm.federation.identity import QUESTION, Question, answer
+from fedvm.federation.identity import Question, answer
 from fedvm.federation.keys import (
     KEEP,
+    QUESTION,
     SEALED,
     KeyProvider,
     draw_key,

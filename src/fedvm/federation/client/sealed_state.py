@@ -152,8 +152,8 @@ class SealedFolder:
         """Write a state down, whole or not at all; the epoch before is forgotten with it. Only for who holds the folder
         (`alone`): what a process that was killed was about to write is deleted, since it has edges that are over.
 
-        before: the state that it takes the place of, when an update is new: the file of that one's stays, to be written
-        over in the next round. To delete a file and make another takes longer than to write it.
+        before: the state that it takes the place of, when an update is new. The file of an update before it stays, to
+        be written over in the next round: to delete a file and make another takes longer than to write it.
 
         Raises:
             TermsError: the folder cannot be written; then nothing must leave the client.
@@ -167,9 +167,12 @@ class SealedFolder:
                     write_atomically(self._folder / name, content, durable=self.home.durable, private=True)
             content = json.dumps(_plain(state)).encode()
             write_atomically(self._folder / _STATE, content, durable=self.home.durable, private=True)
-            spare = {_name(before.sealed)} if before else set()
-            for old in self._folder.iterdir():
-                if _is_left_behind(old.name) and old.name not in kept.keys() | spare:
+            left = [
+                old for old in self._folder.iterdir() if _is_left_behind(old.name) and old.name not in kept
+            ]
+            spare = _spare(left, state, before)
+            for old in left:
+                if old.name != spare:
                     old.unlink(missing_ok=True)
         except OSError as error:
             raise TermsError(f"this client cannot keep its state of sealed rounds: {error}") from error
@@ -331,6 +334,15 @@ def _keys(number: int) -> str:
 
 def _name(number: int) -> str:
     return f"{_UPDATE}{number}.masked"
+
+
+def _spare(left: list[Path], state: EpochState, before: EpochState | None) -> str | None:
+    """Of the files that a state does not name, the one of an update to write over: that of the state before it, or else
+    any. None in an epoch without an update: what was sealed before it is forgotten."""
+    names = {old.name for old in left if old.name.startswith(_UPDATE)}
+    if not state.update or not names:
+        return None
+    return _name(before.sealed) if before and _name(before.sealed) in names else max(names)
 
 
 def _is_left_behind(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from fedvm.federation.engines.components import find_first, load_component
-from fedvm.federation.engines.flower_task import task_identity
-from fedvm.federation.identity import QUESTION
-from fedvm.federation.keys import draw_key
+from fedvm.federation.engines.flower_task import task_identity, with_content
+from fedvm.federation.engines.shared import Place, Reader
+from fedvm.federation.keys import QUESTION, draw_key
 from fedvm.federation.reproducible import derive_seed, reproducible
 
 UserConfig = Mapping[str, bool | float | int | str]
@@ -64,12 +64,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Call:
-    """The task to run a client, and then `intake` on its reply."""
+    """The task to run a client, and then `intake` on its reply. content: where the message's content lies, if others
+    have it, too; then it has none itself. intake: perhaps where it lies."""
 
     node_id: int
     message: Message
     state: RecordDict
-    intake: Callable[[Message], Any]
+    intake: Callable[[Message], Any] | Place
+    content: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,16 @@ class ClientRunner:
     seed: int
     run_id: int
     run_config: UserConfig
+    shared: Reader = field(default_factory=Reader)
 
     def __call__(self, task: Call | Job) -> Done:
         """Run a task that may change its objects: they are copies, or came through the pipe."""
         if isinstance(task, Job):
             return attempt(task.function, task.item)
         node, message = self.nodes[task.node_id], task.message
+        if task.content:
+            message = with_content(message, self.shared.content_at(task.content))
+        intake = self.shared.at(task.intake) if isinstance(task.intake, Place) else task.intake
         context = Context(
             run_id=self.run_id,
             node_id=node.node_id,
@@ -136,7 +142,7 @@ class ClientRunner:
             trace = "".join(traceback.format_exception(error))
         if reply.has_error():
             reason = str(reply.error.reason)
-        taken = attempt(task.intake, reply)
+        taken = attempt(intake, reply)
         return Done(taken.value, state, bool(reason), taken.problem, reason, trace)
 
 

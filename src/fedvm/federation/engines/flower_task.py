@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 SERVER_NODE_ID = 1
@@ -65,5 +65,9 @@ def private_copy(message: Message) -> Message:
     Messages of a round share one content object, and a client may change what it is given. Array data are
     bytes, which the copy shares.
     """
-    content = copy.deepcopy(message.content)
+    return with_content(message, copy.deepcopy(message.content))
+
+
+def with_content(message: Message, content: RecordDict) -> Message:
+    """The same message with another content."""
     return Message(content, metadata=message.metadata)  # type: ignore[call-overload, no-any-return]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import importlib
+import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from flwr.app import Error, Message, RecordDict
@@ -16,9 +18,16 @@ from flwr.common.constant import ErrorCode
 from flwr.supercore.run import Run
 
 from fedvm.federation.engines.clients import AppSource, Call, ClientRunner, Done, Job, Node, UserConfig
-from fedvm.federation.engines.flower_task import private_copy, set_message_id, set_server_identity
+from fedvm.federation.engines.flower_task import (
+    private_copy,
+    set_message_id,
+    set_server_identity,
+    with_content,
+)
 from fedvm.federation.engines.grids import MessageGrid
+from fedvm.federation.engines.shared import Shared
 from fedvm.federation.engines.workers import Lost, WorkerPool
+from fedvm.federation.ready_arrays import make_ready
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -85,6 +94,7 @@ class InProcessGrid(MessageGrid):
         self._states = {node_id: RecordDict() for node_id in self._nodes}
         self._pending: dict[str, Message] = {}
         self._pushed = 0
+        self._numbers = itertools.count()
         self.on_finished = on_finished
         set_server_identity(run_id)
         if workers and not fresh:
@@ -186,13 +196,25 @@ class InProcessGrid(MessageGrid):
 
     def _replies(self, messages: list[Message], timeout: float | None) -> list[Message]:
         replies = dict(self._run_all(messages, _as_it_is, timeout))
+        for reply in replies.values():
+            if reply.has_content():
+                make_ready(reply.content)
         return [replies[position] for position in sorted(replies)]
 
     def _run_all(
         self, messages: list[Message], intake: Callable[[Message], Value], timeout: float | None
     ) -> Iterator[tuple[int, Value]]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        answers = self._answers(self._calls(messages, intake, deadline), deadline)
+        with Shared(self._numbers) as shared:
+            answers = self._answers(self._calls(messages, intake, shared, deadline), deadline)
+            yield from self._taken(messages, intake, answers)
+
+    def _taken(
+        self,
+        messages: list[Message],
+        intake: Callable[[Message], Value],
+        answers: Iterator[tuple[int, Done | Lost]],
+    ) -> Iterator[tuple[int, Value]]:
         for answered, (position, done) in enumerate(answers, start=1):
             message = messages[position]
             node_id = message.metadata.dst_node_id
@@ -208,20 +230,30 @@ class InProcessGrid(MessageGrid):
             yield position, value
 
     def _calls(
-        self, messages: list[Message], intake: Callable[[Message], Any], deadline: float | None
+        self,
+        messages: list[Message],
+        intake: Callable[[Message], Any],
+        shared: Shared,
+        deadline: float | None,
     ) -> Iterator[Call]:
+        several = Counter(id(message.content) for message in messages if message.has_content())
         for message in messages:
             if deadline is not None and time.monotonic() >= deadline:
                 return
             node_id = message.metadata.dst_node_id
-            yield Call(node_id, message, self._states[node_id], intake)
+            call = Call(node_id, message, self._states[node_id], intake)
+            if self._pool and message.has_content() and several[id(message.content)] > 1:
+                bare = with_content(message, RecordDict())
+                content = shared.place_of(message.content)
+                call = replace(call, message=bare, intake=shared.place_of(intake), content=content)
+            yield call
 
     def _answers(self, calls: Iterator[Call], deadline: float | None) -> Iterator[tuple[int, Done | Lost]]:
         if self._pool:
             yield from self._pool.run(calls, timeout=self._client_timeout, until=deadline)
         else:
             for position, call in enumerate(calls):
-                own = Call(call.node_id, private_copy(call.message), copy.deepcopy(call.state), call.intake)
+                own = replace(call, message=private_copy(call.message), state=copy.deepcopy(call.state))
                 yield position, self._runner(own)
 
 

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -154,10 +155,10 @@ class WorkerPool(Generic[Task, Answer]):
         for worker in busy:
             assert worker.position is not None
             position = worker.position
-            answer: Answer | Lost
+            answer: bytes | Lost
             if worker.connection in ready:
                 try:
-                    answer = worker.connection.recv()
+                    answer = worker.connection.recv_bytes()
                     worker.position = None
                 except (EOFError, ConnectionResetError):
                     worker.process.join(timeout=5)
@@ -169,7 +170,8 @@ class WorkerPool(Generic[Task, Answer]):
             else:
                 continue
             self._hand_next(numbered, worker)
-            yield position, answer
+            # Unpacked only now: meanwhile the worker is at work again.
+            yield position, answer if isinstance(answer, Lost) else pickle.loads(answer)
 
     def _replace(self, worker: _Worker) -> _Worker:
         worker.process.kill()

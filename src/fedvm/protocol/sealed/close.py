@@ -77,7 +77,9 @@ class Close:
     @cached_property
     def groups(self) -> tuple[GroupClose, ...]:
         """All groups of the epoch."""
-        return tuple(
-            GroupClose(group, tuple(rank for rank in group.ready if self.flags[group.first + rank]))
-            for group in self.epoch.groups
-        )
+        return tuple(self.group(number) for number in range(len(self.epoch.groups)))
+
+    def group(self, number: int) -> GroupClose:
+        """One group: a member needs no other."""
+        group = self.epoch.groups[number]
+        return GroupClose(group, tuple(rank for rank in group.ready if self.flags[group.first + rank]))

@@ -242,4 +242,4 @@ def _opened(group: Group, owner: int, holder: int, edges: Edges, part: bytes | N
 
 
 def _group_of(close: Close, member: Address) -> GroupClose:
-    return close.groups[close.epoch.group_of(member).number]
+    return close.group(close.epoch.group_of(member).number)

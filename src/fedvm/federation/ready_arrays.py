@@ -1,0 +1,95 @@
+"""Flower arrays whose elements are at hand: a round holds thousands of arrays in a few forms, and NumPy reads the form
+of each anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, RecordDict
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+_MAGIC = b"\x93NUMPY\x01\x00"
+_HEADER = 10
+"""Bytes before the header of a .npy file of version 1.0; the last two are the header's length."""
+
+
+class ReadyArray(Array):
+    """An array that was decoded in this process. It pickles as an ordinary one."""
+
+    def __init__(self, array: Array, elements: NDArray[Any]) -> None:
+        super().__init__(array.dtype, array.shape, array.stype, array.data)
+        self.__dict__ |= {"_elements": elements, "_decoded": array.data}
+
+    @classmethod
+    def of(cls, array: Array) -> Array:
+        """The array with its elements at hand; the array itself where they are not those of a plain .npy file."""
+        elements = None if isinstance(array, cls) else _elements(array)
+        return array if elements is None else cls(array, elements)
+
+    def numpy(self) -> NDArray[Any]:
+        """A copy of the elements, which its reader may change."""
+        if self.data is not self.__dict__["_decoded"]:  # its owner gave it others
+            return super().numpy()
+        return np.array(self.__dict__["_elements"], order="K")
+
+    def __copy__(self) -> ReadyArray:
+        twin = ReadyArray.__new__(ReadyArray)  # Flower's own initialisation takes longer than all else here
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def deflate(self) -> bytes:
+        """As Flower sends it, and as its id follows from: an ordinary array."""
+        return Array(self.dtype, self.shape, self.stype, self.data).deflate()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Array, (self.dtype, self.shape, self.stype, self.data)
+
+
+def make_ready(content: RecordDict) -> None:
+    """Decode the arrays of a content in place."""
+    for record in content.array_records.values():
+        for name, array in record.items():
+            record[name] = ReadyArray.of(array)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What the head of a .npy file says. order: "C" or "F"."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Any
+    count: int
+
+
+def _elements(array: Array) -> NDArray[Any] | None:
+    """A view of the elements in the array's bytes."""
+    data = array.data
+    if array.stype != "numpy.ndarray" or data[: len(_MAGIC)] != _MAGIC:
+        return None
+    end = _HEADER + int.from_bytes(data[len(_MAGIC) : _HEADER], "little")
+    form = _form(data[:end])
+    if form is None or len(data) - end < form.count * form.dtype.itemsize:
+        return None  # whoever reads it is told what is wrong with it
+    flat = np.frombuffer(data, dtype=form.dtype, offset=end, count=form.count)
+    return flat.reshape(form.shape, order=form.order)
+
+
+@lru_cache(maxsize=1_024)
+def _form(head: bytes) -> _Form | None:
+    """None where elements are no plain numbers, there are none, or the head is malformed."""
+    file = BytesIO(head)
+    try:
+        npy.read_magic(file)
+        shape, fortran_order, dtype = npy.read_array_header_1_0(file)
+    except Exception:  # NumPy raises what Python's parser does
+        return None
+    count = int(np.prod(shape, dtype=np.int64))
+    if dtype.hasobject or count < 1:
+        return None
+    return _Form(dtype, shape, "F" if fortran_order else "C", count)
