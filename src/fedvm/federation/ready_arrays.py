@@ -21,15 +21,19 @@ _HEADER = 10
 class ReadyArray(Array):
     """An array that was decoded in this process. It pickles as an ordinary one."""
 
-    def __init__(self, array: Array, elements: NDArray[Any]) -> None:
-        super().__init__(array.dtype, array.shape, array.stype, array.data)
-        self.__dict__ |= {"_elements": elements, "_decoded": array.data}
-
     @classmethod
     def of(cls, array: Array) -> Array:
         """The array with its elements at hand; the array itself where they are not those of a plain .npy file."""
         elements = None if isinstance(array, cls) else _elements(array)
-        return array if elements is None else cls(array, elements)
+        if elements is None:
+            return array
+        return cls._with({**array.__dict__, "_elements": elements, "_decoded": array.data})
+
+    @classmethod
+    def _with(cls, fields: dict[str, Any]) -> ReadyArray:
+        made = cls.__new__(cls)  # Flower's own initialisation takes longer than all else here
+        made.__dict__.update(fields)
+        return made
 
     def numpy(self) -> NDArray[Any]:
         """A copy of the elements, which its reader may change."""
@@ -38,9 +42,7 @@ class ReadyArray(Array):
         return np.array(self.__dict__["_elements"], order="K")
 
     def __copy__(self) -> ReadyArray:
-        twin = ReadyArray.__new__(ReadyArray)  # Flower's own initialisation takes longer than all else here
-        twin.__dict__.update(self.__dict__)
-        return twin
+        return self._with(self.__dict__)
 
     def deflate(self) -> bytes:
         """As Flower sends it, and as its id follows from: an ordinary array."""

@@ -91,7 +91,14 @@ def _copied(record: Any) -> Any:
 
 
 def _written(thing: object) -> str:
+    """The path of a new file with an object in it. Raises OSError, which names the file, where it cannot be written."""
     handle, path = tempfile.mkstemp(prefix="fedvm-round-")
-    with os.fdopen(handle, "wb") as file:
-        pickle.dump(thing, file, protocol=pickle.HIGHEST_PROTOCOL)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            pickle.dump(thing, file, protocol=pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:
+        Path(path).unlink()
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, path) from error
+        raise
     return path
