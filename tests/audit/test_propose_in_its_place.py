@@ -26,6 +26,11 @@ from fedvm.protocol import model_root
 from fedvm.rundir.deployment import ChainRef, Deployment
 from fedvm.rundir.run import open_run
 from fedvm.store import Cid, ContentStore
+from fedvm.watch.acting import Actor
+from fedvm.watch.events import Event, Kind
+from fedvm.watch.look import Looker
+from fedvm.watch.memory import Standing
+from fedvm.watch.subject import Subject
 
 ELEMENTS, MEMBERS = 130, 5
 
@@ -141,6 +146,37 @@ def test_a_stranger_brings_the_round_to_its_end(
         assert contract.owed(left.user) == left.bond
         report = audit(run.w3, run.store, federation=contract.address, service=None)
         assert not report.findings
+
+
+def test_a_watch_answers_for_the_stranger_that_proposed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = _open_left(tmp_path)
+    left.pass_time(left.until)
+    assert fedvm(["propose", *left.words]) == 0
+    capsys.readouterr()
+    told: list[Event] = []
+    with open_run(tmp_path, read_only=False) as run:
+        assert run.chain is not None
+        chain, contract = run.chain, run.federation_contract
+        looker = Looker(Subject("s", lambda: run), Standing(), told.append, preimages=tmp_path / "preimages")
+        stranger, coordinator = (
+            Actor(looker, chain.account(role), told.append) for role in ("user", "coordinator")
+        )
+        disputes = DisputesContract(run.w3, contract.disputes())
+        disputes.demand(chain.account("owner"), left.number, Question(left.model_root, (), 2))
+        for actor in (coordinator, stranger, stranger):
+            looker.look()
+            actor.act()
+        assert [one.kind for one in told] == [Kind.ANSWER]
+        assert (coordinator.answers, stranger.answers, stranger.open_questions) == (0, 1, 0)
+        for file in (tmp_path / "store").iterdir():
+            if file.is_file():
+                file.unlink()
+        disputes.demand(chain.account("owner"), left.number, Question(left.model_root, (), 1))
+        looker.look()
+        stranger.act()
+        assert told[-1].kind is Kind.UNANSWERED and "or the bond is" in told[-1].text
 
 
 def test_only_who_may_proposes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
