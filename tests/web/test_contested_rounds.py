@@ -18,6 +18,7 @@ from court_bench import create_court, random_updates
 from lies import LIES, tell
 from sealed_record import record
 
+from fedvm.audit.rolled_up import rolled_up_result
 from fedvm.devnet.embedded import open_chain
 from fedvm.store import ContentStore
 from fedvm.web.app import make_app
@@ -26,6 +27,7 @@ from fedvm.web.render import Renderer
 from fedvm.web.site import Site
 from fedvm.web.source import Source, Target
 from fedvm.web.sync import Reader
+from fedvm.web.words import short
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +91,24 @@ def test_a_disputed_round_tells_each_move_and_who_was_right(disputed: Site) -> N
     assert disputes.index(moves[2]) < disputes.index(moves[4]) < disputes.index(moves[5])
     assert "New model and sums are those of the result that was rejected" in said
     assert "rejected" in words(disputed, "/rounds")
+
+
+def test_a_round_that_a_stranger_brought_to_its_end_says_who(tmp_path: Path) -> None:
+    court, rng = create_court(tmp_path / "run", elements=130, members=5), random.Random(7)
+    number, judged_at, rollup = court.open_rollup(random_updates(rng, 4, 130), rng)
+    court.state_honest(number, judged_at, rollup)
+    now = int(court.chain.w3.eth.get_block("latest")["timestamp"])
+    court.chain.advance_time(court.contract.round(number).until + 1 - now)
+    result = rolled_up_result(court.contract, court.store, number, court.block)
+    court.contract.propose(court.challenger, number, result.proposal)
+    stranger = court.challenger.address
+    court.chain.close()
+    with pages_of(tmp_path / "run", court.contract.address, seed=4) as site:
+        said = words(site, "/rounds/1")
+    assert f"{short(stranger)}, in the coordinator's place, stated the new model" in said.replace(
+        "&#39;", "'"
+    )
+    assert "The coordinator stated" not in said
 
 
 def test_a_sealed_round_shows_sums_and_no_update(sealed: Site) -> None:
