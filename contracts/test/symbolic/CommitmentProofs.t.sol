@@ -16,9 +16,9 @@ contract CommitmentProofs is SymbolicBase {
     Disputes private constant COURT = Disputes(address(0xc0));
     Rollups private constant ROLLUPS = Rollups(address(0x40));
     AnySealedFederation private constant FEDERATION = AnySealedFederation(address(0xfed));
-    uint256 private constant FEDERATION_SLOT_OF_COURT = 1;
-    uint256 private constant COMMITMENTS = 5;
-    uint256 private constant FEDERATION_SLOT_OF_ROLLUPS = 0;
+    uint256 private constant FEDERATION_SLOT_OF_COURT = 1; // Disputes.federation
+    uint256 private constant COMMITMENTS = 5; // Disputes._commitments
+    uint256 private constant FEDERATION_SLOT_OF_ROLLUPS = 0; // Rollups.federation
 
     address private caller;
 

@@ -17,9 +17,9 @@ import {SymbolicBase} from "./base/SymbolicBase.sol";
 contract DirectProofs is SymbolicBase {
     DirectSubmissions private constant DIRECT = DirectSubmissions(address(0xd1));
     AnyFederation private constant FEDERATION = AnyFederation(address(0xfed));
-    uint256 private constant OWED = 0;
-    uint256 private constant FEDERATION_SLOT = 1;
-    uint256 private constant DEMANDS = 3;
+    uint256 private constant OWED = 0; // DirectSubmissions._owed
+    uint256 private constant FEDERATION_SLOT = 1; // DirectSubmissions.federation
+    uint256 private constant DEMANDS = 3; // DirectSubmissions._demands
     uint64 private constant ELEMENTS = 1;
 
     address private caller;

@@ -18,7 +18,7 @@ import {SymbolicBase} from "./base/SymbolicBase.sol";
 contract EpochProofs is SymbolicBase {
     Epochs private constant EPOCHS = Epochs(address(0xe0));
     AnySealedFederation private constant FEDERATION = AnySealedFederation(address(0xfed));
-    uint256 private constant FEDERATION_SLOT = 0;
+    uint256 private constant FEDERATION_SLOT = 0; // Epochs.federation
 
     address private caller;
 

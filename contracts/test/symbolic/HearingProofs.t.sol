@@ -17,9 +17,9 @@ import {SymbolicBase} from "./base/SymbolicBase.sol";
 contract HearingProofs is SymbolicBase {
     Disputes private constant COURT = Disputes(address(0xc0));
     AnyFederation private constant FEDERATION = AnyFederation(address(0xfed));
-    uint256 private constant OWED = 0;
-    uint256 private constant FEDERATION_SLOT = 1;
-    uint256 private constant COMMITMENTS = 5;
+    uint256 private constant OWED = 0; // Disputes._owed
+    uint256 private constant FEDERATION_SLOT = 1; // Disputes.federation
+    uint256 private constant COMMITMENTS = 5; // Disputes._commitments
     uint256 private constant WON = 1 << 63;
 
     address private caller;

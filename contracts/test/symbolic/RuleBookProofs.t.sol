@@ -15,9 +15,9 @@ import {SymbolicBase} from "./base/SymbolicBase.sol";
 contract RuleBookProofs is SymbolicBase {
     RuleBook private constant BOOK = RuleBook(address(0xb0));
     AnyFederation private constant FEDERATION = AnyFederation(address(0xfed));
-    uint256 private constant APPOINTMENTS = 1;
-    uint256 private constant FEDERATION_SLOT = 2;
-    uint256 private constant SUPERSEDED = 8;
+    uint256 private constant APPOINTMENTS = 1; // RuleBook._appointments
+    uint256 private constant FEDERATION_SLOT = 5; // RuleBook.federation
+    uint256 private constant SUPERSEDED = 11; // RuleBook._superseded
 
     address private caller;
 

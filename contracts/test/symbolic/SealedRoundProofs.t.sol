@@ -23,10 +23,10 @@ contract SealedRoundProofs is SymbolicBase {
     SealedCourt private constant COURT = SealedCourt(address(0x5c));
     SealedDisputes private constant DISPUTES = SealedDisputes(address(0x5d));
     AnySealedFederation private constant FEDERATION = AnySealedFederation(address(0xfed));
-    uint256 private constant FEDERATION_SLOT = 0;
+    uint256 private constant FEDERATION_SLOT = 0; // SealedRounds.federation
     /// `SealedDisputes` has what is owed before it.
-    uint256 private constant FEDERATION_SLOT_OF_DISPUTES = 1;
-    uint256 private constant COMMITMENTS_OF_DISPUTES = 5;
+    uint256 private constant FEDERATION_SLOT_OF_DISPUTES = 1; // SealedDisputes.federation
+    uint256 private constant COMMITMENTS_OF_DISPUTES = 5; // SealedDisputes._commitments
 
     address private caller;
 

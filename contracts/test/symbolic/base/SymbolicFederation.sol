@@ -13,23 +13,23 @@ abstract contract SymbolicFederation is SymbolicBase {
     address internal constant COURT = address(0xc0);
     address internal constant RULE_BOOK = address(0xb0);
 
-    uint256 internal constant OWED = 0;
-    uint256 internal constant BOND = 1;
-    uint256 internal constant STAKES = 2;
-    uint256 internal constant OWNER = 3;
-    uint256 internal constant MEMBERSHIP = 4;
-    uint256 internal constant MEMBERS = 5;
-    uint256 internal constant COORDINATOR = 8;
-    uint256 internal constant MODEL_ROOT = 9;
-    uint256 internal constant RULES_HASH = 10;
-    uint256 internal constant DISPUTES = 12;
-    uint256 internal constant ROLLUPS = 13;
-    uint256 internal constant RULE_BOOK_SLOT = 14;
-    uint256 internal constant DIRECT = 15;
-    uint256 internal constant RULES = 16;
-    uint256 internal constant SECURITY = 20;
-    uint256 internal constant ROUNDS = 24;
-    uint256 internal constant LATEST_ROUND = 25;
+    uint256 internal constant OWED = 0; // Federation._owed
+    uint256 internal constant BOND = 1; // Federation._bond
+    uint256 internal constant STAKES = 2; // Federation._stakes
+    uint256 internal constant OWNER = 3; // Federation._owner
+    uint256 internal constant MEMBERSHIP = 4; // Federation._pendingOwner
+    uint256 internal constant MEMBERS = 5; // Federation._members
+    uint256 internal constant COORDINATOR = 8; // Federation.coordinator
+    uint256 internal constant MODEL_ROOT = 9; // Federation.modelRoot
+    uint256 internal constant RULES_HASH = 10; // Federation.rulesHash
+    uint256 internal constant DISPUTES = 12; // Federation.disputes
+    uint256 internal constant ROLLUPS = 13; // Federation.rollups
+    uint256 internal constant RULE_BOOK_SLOT = 14; // Federation.ruleBook
+    uint256 internal constant DIRECT = 15; // Federation.directSubmissions
+    uint256 internal constant RULES = 16; // Federation._rules
+    uint256 internal constant SECURITY = 20; // Federation._security
+    uint256 internal constant ROUNDS = 24; // Federation._rounds
+    uint256 internal constant LATEST_ROUND = 25; // Federation._latest
 
     address internal caller;
     uint256 internal sent;
