@@ -53,12 +53,15 @@ contract SolvencyProofs is SymbolicFederation {
     }
 
     /// @notice What is withdrawn was owed: the rest covers the rest.
-    function check_whatIsWithdrawnWasOwed(address somebody) external {
-        (uint256 had, uint256 due) = _beginCovered(somebody);
+    /// @dev To the caller, whose claim falls by what it is paid.
+    function check_whatIsWithdrawnWasOwed() external {
+        _begin();
         vm.assume(caller != COURT && caller != RULE_BOOK);
+        _assumeCovered(caller);
+        (uint256 had, uint256 due) = (address(federation).balance, _bonded() + _due(caller));
         sent = 0;
         if (!_call(abi.encodeCall(IPullPayments.withdraw, ()))) return;
-        _assertCovered(somebody, had, due);
+        _assertCovered(caller, had, due);
     }
 
     /// @notice A roll-up stands under the whole bond, which came with it or was owed to the coordinator; nothing else is owed for it. It is made
