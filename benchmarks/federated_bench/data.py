@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SEED = 7
+from federated_bench.recipe import SEED
 
 
 def prepare(source: Path, target: Path) -> None:

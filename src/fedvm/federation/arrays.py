@@ -16,7 +16,7 @@ from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
 from fedvm.federation.errors import TermsError
-from fedvm.federation.ready_arrays import ReadyArray
+from fedvm.federation.ready_arrays import decode
 from fedvm.protocol import EncodingError, VectorSpec, dequantize, int32_from_bytes, quantize_model, to_bytes
 from fedvm.protocol.vector import IntVector
 
@@ -27,7 +27,7 @@ _INT32 = np.iinfo(np.int32)
 
 def named_arrays(record: ArrayRecord) -> dict[str, NDArray[Any]]:
     """The record's tensors as NumPy arrays, in its order."""
-    return {name: ReadyArray.of(array).numpy() for name, array in record.items()}
+    return {name: decode(array) for name, array in record.items()}
 
 
 def same_arrays(one: ArrayRecord, other: ArrayRecord) -> bool:

@@ -1,8 +1,9 @@
-"""Flower arrays whose elements are at hand: a round holds thousands of arrays in a few forms, and NumPy reads the form
-of each anew."""
+"""Flower arrays that are decoded fast: a round holds thousands of arrays in a few forms, and NumPy reads the form of
+each anew."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -19,30 +20,25 @@ _HEADER = 10
 
 
 class ReadyArray(Array):
-    """An array that was decoded in this process. It pickles as an ordinary one."""
+    """An array that is decoded fast. It pickles as an ordinary one."""
 
     @classmethod
     def of(cls, array: Array) -> Array:
-        """The array with its elements at hand; the array itself where they are not those of a plain .npy file."""
-        elements = None if isinstance(array, cls) else _elements(array)
-        if elements is None:
-            return array
-        return cls._with({**array.__dict__, "_elements": elements, "_decoded": array.data})
+        """The array as one; the array itself where its bytes are not those of a plain .npy file."""
+        return array if _elements(array) is None else cls._like(array)
 
     @classmethod
-    def _with(cls, fields: dict[str, Any]) -> ReadyArray:
+    def _like(cls, array: Array) -> ReadyArray:
         made = cls.__new__(cls)  # Flower's own initialisation takes longer than all else here
-        made.__dict__.update(fields)
+        made.__dict__.update(array.__dict__)
         return made
 
     def numpy(self) -> NDArray[Any]:
         """A copy of the elements, which its reader may change."""
-        if self.data is not self.__dict__["_decoded"]:  # its owner gave it others
-            return super().numpy()
-        return np.array(self.__dict__["_elements"], order="K")
+        return _copy(self, otherwise=super().numpy)
 
     def __copy__(self) -> ReadyArray:
-        return self._with(self.__dict__)
+        return self._like(self)
 
     def deflate(self) -> bytes:
         """As Flower sends it, and as its id follows from: an ordinary array."""
@@ -52,11 +48,21 @@ class ReadyArray(Array):
         return Array, (self.dtype, self.shape, self.stype, self.data)
 
 
+def decode(array: Array) -> NDArray[Any]:
+    """What `array.numpy()` returns: a copy of the elements, which its reader may change. Raises what that raises."""
+    return _copy(array, otherwise=array.numpy)
+
+
 def make_ready(content: RecordDict) -> None:
-    """Decode the arrays of a content in place."""
+    """Let the arrays of a content be decoded fast, in place."""
     for record in content.array_records.values():
         for name, array in record.items():
             record[name] = ReadyArray.of(array)
+
+
+def _copy(array: Array, otherwise: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    elements = _elements(array)
+    return otherwise() if elements is None else np.array(elements, order="K")
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,8 @@ class SealedFolder:
         (`alone`): what a process that was killed was about to write is deleted, since it has edges that are over.
 
         before: the state that it takes the place of, when an update is new. The file of an update before it stays, to
-        be written over in the next round: to delete a file and make another takes longer than to write it.
+        be written over in the next round: to delete a file and make another takes longer than to write it. In an epoch
+        without an update none stays: what was sealed before it is forgotten.
 
         Raises:
             TermsError: the folder cannot be written; then nothing must leave the client.
@@ -170,7 +171,7 @@ class SealedFolder:
             left = [
                 old for old in self._folder.iterdir() if _is_left_behind(old.name) and old.name not in kept
             ]
-            spare = _spare(left, state, before)
+            spare = _spare(left) if state.update else None
             for old in left:
                 if old.name != spare:
                     old.unlink(missing_ok=True)
@@ -336,13 +337,9 @@ def _name(number: int) -> str:
     return f"{_UPDATE}{number}.masked"
 
 
-def _spare(left: list[Path], state: EpochState, before: EpochState | None) -> str | None:
-    """Of the files that a state does not name, the one of an update to write over: that of the state before it, or else
-    any. None in an epoch without an update: what was sealed before it is forgotten."""
-    names = {old.name for old in left if old.name.startswith(_UPDATE)}
-    if not state.update or not names:
-        return None
-    return _name(before.sealed) if before and _name(before.sealed) in names else max(names)
+def _spare(left: list[Path]) -> str | None:
+    """Of the files that a state does not name, the one of an update to write over: any will do."""
+    return next((old.name for old in left if old.name.startswith(_UPDATE)), None)
 
 
 def _is_left_behind(name: str) -> bool:

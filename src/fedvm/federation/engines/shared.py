@@ -39,9 +39,8 @@ class Shared:
 
     def __init__(self, numbers: Iterator[int]) -> None:
         self._numbers = numbers
-        self._written: dict[
-            int, tuple[Place, object]
-        ] = {}  # with the objects, so that no other gets their ids
+        # With the objects, so that no other gets their ids.
+        self._written: dict[int, tuple[Place, object]] = {}
 
     def place_of(self, thing: object) -> Place:
         """Where an object lies, which pickles and does not change meanwhile."""
